@@ -1,0 +1,258 @@
+"""Drives one channel walker over one byte stream, whatever pieces the stream comes in."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from analyzer.tcp.requests import Deliver, End, Gap, Place, Push, Skip, Take
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.tcp.requests import Reply, Request, Sink, Walker
+
+__all__ = ["Reader"]
+
+NOWHERE = Place(0, 0, 0)
+FOREVER = 1 << 62
+
+
+class _Piece:
+    """Bytes (``data``) or a hole (``data is None``) of ``size`` bytes, of which ``used`` are
+    consumed."""
+
+    __slots__ = ("data", "place", "size", "used")
+
+    def __init__(self, data: bytes | memoryview | None, size: int, place: Place) -> None:
+        self.data = data
+        self.size = size
+        self.place = place
+        self.used = 0
+
+
+class Reader:
+    """The reading end of a byte stream: satisfies a walker's requests from what is fed in.
+
+    ``start`` is called with the reader and gives the walker.  While the walker runs, ``offset`` is
+    the stream offset of the next unread byte, ``first`` the place where the first byte of the last
+    request was seen and ``last`` the place of the last byte consumed.
+
+    Feed with :meth:`feed`, :meth:`gap` and :meth:`end`.  A stream engine may pass up to
+    ``skippable`` bytes without handing them over, if it accounts for them with :meth:`passed`
+    before it calls anything else.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_began",
+        "_ended",
+        "_holes",
+        "_left",
+        "_missing",
+        "_pieces",
+        "_request",
+        "_sink",
+        "_walker",
+        "done",
+        "first",
+        "last",
+        "offset",
+    )
+
+    def __init__(self, start: Callable[[Reader], Walker], offset: int = 0) -> None:
+        self.offset = offset
+        self.first = NOWHERE
+        self.last = NOWHERE
+        self.done = False
+        self._ended = False
+        self._pieces: deque[_Piece] = deque()
+        self._ahead = 0  # contiguous bytes at the head of _pieces
+        self._holes = 0  # how many of _pieces are holes
+        self._missing = 0
+        self._sink: Sink | None = None
+        self._began = False
+        self._left = 0
+        self._request: Request = Skip(0)
+        self._walker = start(self)
+        self._resume(None)
+
+    # -- feeding ------------------------------------------------------------------------------
+
+    @property
+    def skippable(self) -> int:
+        """How many bytes may pass unseen: what is left of a Skip, less its last byte."""
+        if type(self._request) is Skip and self._began and not self._pieces:
+            return self._left - 1
+        return 0
+
+    def passed(self, count: int) -> None:
+        """Account for ``count`` bytes, at most ``skippable``, that were not handed over."""
+        self._left -= count
+        self.offset += count
+
+    def feed(self, data: bytes | memoryview, place: Place) -> None:
+        """The next bytes of the stream.  ``data`` may be a view that dies after the call."""
+        size = len(data)
+        if not size:
+            return
+        pieces = self._pieces
+        if not self._holes:
+            self._ahead += size
+        pieces.append(_Piece(data, size, place))
+        self._pump()
+        if pieces:
+            piece = pieces[-1]
+            if type(piece.data) is memoryview:  # what is kept must outlive the caller's buffer
+                piece.data = bytes(piece.data[piece.used :])
+                piece.size -= piece.used
+                piece.used = 0
+
+    def gap(self, missing: int, place: Place) -> None:
+        """A hole of ``missing`` bytes; ``place`` is where the stream goes on."""
+        if missing > 0:
+            self._holes += 1
+            self._pieces.append(_Piece(None, missing, place))
+            self._pump()
+
+    def end(self) -> None:
+        """No more bytes will come."""
+        self._ended = True
+        self._pump()
+
+    # -- the machine --------------------------------------------------------------------------
+
+    def _resume(self, reply: Reply) -> None:
+        try:
+            request = self._walker.send(reply)
+            while type(request) is Push:
+                self._push(request.data)
+                request = self._walker.send(None)
+        except StopIteration:
+            self.done = True
+            request = Skip(FOREVER)
+        self._request = request
+        self._began = False
+        self._missing = 0
+        if type(request) is Deliver:
+            self._sink = request.sink
+            self._left = request.size
+        elif type(request) is Skip or type(request) is Take:
+            self._sink = None
+            self._left = request.size
+        else:
+            self._sink = None
+            self._left = 1
+
+    def _push(self, data: bytes) -> None:
+        if data:
+            self._pieces.appendleft(_Piece(data, len(data), self.last))
+            self._ahead += len(data)
+            self.offset -= len(data)
+
+    def _consume(self, piece: _Piece, count: int) -> None:
+        """Advance over ``count`` bytes of the head piece."""
+        if not self._began:
+            self._began = True
+            self.first = piece.place
+        self.last = piece.place
+        self.offset += count
+        piece.used += count
+        if piece.data is not None:
+            self._ahead -= count
+        if piece.used == piece.size:
+            self._pieces.popleft()
+            if piece.data is None:
+                self._holes -= 1
+                self._ahead = 0
+                for later in self._pieces:
+                    if later.data is None:
+                        break
+                    self._ahead += later.size - later.used
+
+    def _pump(self) -> None:
+        while True:
+            request = self._request
+            kind = type(request)
+            if kind is Take:
+                if not self._pump_take():
+                    return
+            elif kind is Skip or kind is Deliver:
+                if not self._pump_skip():
+                    return
+            elif not self._pump_some():
+                return
+
+    def _pump_take(self) -> bool:
+        size = self._left
+        if self._ahead >= size:
+            self._resume(self._joined(size))
+            return True
+        pieces = self._pieces
+        if self._holes:
+            hole = next(piece for piece in pieces if piece.data is None)
+            first = self.offset + self._ahead
+            self.first = pieces[0].place
+            self._resume(Gap(first, first + hole.size - hole.used - 1, self._ahead))
+            return True
+        if self._ended and not self.done:
+            have = self._ahead
+            self._resume(End(have, self._joined(have)))
+            return True
+        return False
+
+    def _joined(self, size: int) -> bytes:
+        parts = []
+        while size:
+            piece = self._pieces[0]
+            data = piece.data
+            assert data is not None
+            count = min(size, piece.size - piece.used)
+            parts.append(data[piece.used : piece.used + count])
+            self._consume(piece, count)
+            size -= count
+        if len(parts) == 1:
+            return bytes(parts[0])
+        return b"".join(parts)
+
+    def _pump_skip(self) -> bool:
+        pieces = self._pieces
+        while self._left and pieces:
+            piece = pieces[0]
+            count = min(self._left, piece.size - piece.used)
+            sink = self._sink
+            if piece.data is None:
+                self._missing += count
+                if sink is not None:
+                    sink(None, count)
+            elif sink is not None:
+                sink(piece.data[piece.used : piece.used + count], count)
+            self._left -= count
+            self._consume(piece, count)
+        if not self._left:
+            self._resume(self._missing)
+            return True
+        if self._ended and not self.done:
+            request = self._request
+            size = request.size if isinstance(request, Skip | Deliver) else 0
+            self._resume(End(size - self._left))
+            return True
+        return False
+
+    def _pump_some(self) -> bool:
+        if self._pieces:
+            piece = self._pieces[0]
+            if piece.data is None:
+                first = self.offset
+                count = piece.size - piece.used
+                self._consume(piece, count)
+                self._resume(Gap(first, first + count - 1, 0))
+            else:
+                data = bytes(piece.data[piece.used :])
+                self._consume(piece, len(data))
+                self._resume(data)
+            return True
+        if self._ended and not self.done:
+            self._resume(End(0))
+            return True
+        return False

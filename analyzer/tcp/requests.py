@@ -1,0 +1,119 @@
+"""What a channel walker asks for, and what it gets.
+
+A walker is a generator: it yields a request, the stream engine sends back a reply.
+
+============  =================================================================================
+request       reply
+============  =================================================================================
+``Take(n)``   ``bytes`` of length n; or :class:`Gap` (a hole lies inside: nothing is consumed);
+              or :class:`End` (the stream ended first)
+``Skip(n)``   ``int``: how many of the n bytes were missing from the capture; or :class:`End`
+``Deliver``   as ``Skip``; the bytes go to ``sink(piece)`` as they come, holes as
+              ``sink(None, missing)``
+``Some()``    ``bytes``: what is there next (at least one byte), or :class:`Gap`, or :class:`End`
+``Push(b)``   ``None``: bytes taken before are put back in front of the stream
+============  =================================================================================
+
+After a :class:`Gap` a walker may take less than it asked for (``gap.before`` bytes lie in front of
+the hole), step over the hole with ``Skip``, or look for the next header behind it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import TypeAlias
+
+    Sink: TypeAlias = Callable[[bytes | memoryview | None, int], None]
+    Request: TypeAlias = "Take | Skip | Deliver | Some | Push"
+    Reply: TypeAlias = "bytes | int | Gap | End | None"
+    Walker: TypeAlias = Generator[Request, Reply, None]
+
+__all__ = ["Deliver", "End", "Gap", "Place", "Push", "Skip", "Some", "Take"]
+
+
+class Take:
+    """The next ``size`` bytes as one object.  Keep ``size`` small: a Take is joined in memory."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Skip:
+    """Step over ``size`` bytes without looking at them."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Deliver:
+    """Hand ``size`` bytes to ``sink`` in pieces of any length: ``sink(piece, len(piece))``.
+
+    A hole is handed over as ``sink(None, missing)``.  A piece may be a view that is only valid
+    during the call.
+    """
+
+    __slots__ = ("sink", "size")
+
+    def __init__(self, size: int, sink: Sink) -> None:
+        self.size = size
+        self.sink = sink
+
+
+class Some:
+    """Whatever comes next, in one piece of any length."""
+
+    __slots__ = ()
+
+
+class Push:
+    """Put ``data``, the last bytes consumed, back in front of the stream."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class Gap:
+    """A hole in the capture: stream offsets ``first`` to ``last`` (inclusive) are missing.
+
+    ``before`` bytes lie between the reading position and the hole.
+    """
+
+    __slots__ = ("before", "first", "last")
+
+    def __init__(self, first: int, last: int, before: int) -> None:
+        self.first = first
+        self.last = last
+        self.before = before
+
+
+class End:
+    """The stream ended: ``have`` bytes of the request were there (``data``, for a Take)."""
+
+    __slots__ = ("data", "have")
+
+    def __init__(self, have: int, data: bytes = b"") -> None:
+        self.have = have
+        self.data = data
+
+
+class Place:
+    """Where in the capture a byte was seen: frame number (Wireshark's), time in ns since the
+    epoch, and ``pos``, the file position from which re-reading has to start to find it."""
+
+    __slots__ = ("frame", "pos", "time")
+
+    def __init__(self, frame: int, time: int, pos: int) -> None:
+        self.frame = frame
+        self.time = time
+        self.pos = pos
+
+    def __repr__(self) -> str:
+        return f"Place(frame={self.frame}, time={self.time}, pos={self.pos})"

@@ -1,0 +1,76 @@
+"""Revisions of the wire format, as data.
+
+Wire-format page, sections 3.4, 5.7 and 10.
+"""
+
+from __future__ import annotations
+
+from dissectors.multifd import MultifdFlag
+
+
+class Dialect:
+    """How one revision of the series speaks of device state.
+
+    ``device_flag`` is the packet flag that marks device state, ``host_order`` says that the VFIO
+    header is in the sender's byte order, ``channel_header`` that every connection begins with the
+    RFC's header.  ``config_load_ready`` and ``state_complete`` name what main-channel tag ...06
+    means.
+    """
+
+    __slots__ = ("channel_header", "device_flag", "host_order", "meaning", "name", "switchover")
+
+    def __init__(
+        self,
+        name: str,
+        device_flag: int,
+        host_order: bool,
+        meaning: str,
+        *,
+        channel_header: bool = False,
+        switchover: bool = True,
+    ) -> None:
+        self.name = name
+        self.device_flag = device_flag
+        self.host_order = host_order
+        self.channel_header = channel_header
+        self.switchover = switchover
+        self.meaning = meaning
+
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect("rfc0", 0x10, True, "RFC, April 2024", channel_header=True, switchover=False),
+        Dialect("v1", 0x10, True, "series v1 and v2, June and August 2024", switchover=False),
+        Dialect("v3", int(MultifdFlag.DEVICE_STATE), True, "series v3 to v6, Nov 2024 to Mar 2025"),
+        Dialect("upstream", int(MultifdFlag.DEVICE_STATE), False, "QEMU 10.0 and later"),
+        Dialect("10.1", int(MultifdFlag.DEVICE_STATE), False, "QEMU 10.1 and later"),
+    )
+}
+"""By ``--dialect`` name, oldest first."""
+
+
+class RamEra:
+    """How senders of one span of versions fill a RAM packet (wire-format page 3.4).
+
+    ``order`` ranks eras by age; rules compare it.
+    """
+
+    __slots__ = ("meaning", "name", "order")
+
+    def __init__(self, name: str, order: int, meaning: str) -> None:
+        self.name = name
+        self.order = order
+        self.meaning = meaning
+
+
+RAM_ERAS = {
+    era.name: era
+    for era in (
+        RamEra("7.2", 72, "QEMU 4.0 to 8.1"),
+        RamEra("8.2", 82, "QEMU 8.2"),
+        RamEra("9.0", 90, "QEMU 9.0 and 9.1"),
+        RamEra("9.2", 92, "QEMU 9.2 and later"),
+    )
+}
+"""By ``--ram-era`` name, oldest first."""

@@ -1,0 +1,123 @@
+"""The multifd channels: initial packet, packet header, RAM packet, device-state packet.
+
+Wire-format page, sections 2 to 4.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+from dissectors.fields import Field, Layout
+
+MAGIC = 0x11223344
+VERSION = 1
+MAGIC_VERSION = b"\x11\x22\x33\x44\x00\x00\x00\x01"
+"""The first eight bytes of every initial packet and of every packet header."""
+
+PACKET_BYTES = 512 * 1024
+"""A RAM packet covers at most this many bytes of guest memory, whatever the page size."""
+
+
+class MultifdFlag(IntFlag):
+    """Packet flags since QEMU 9.2; before, some bits were free or meant something else."""
+
+    SYNC = 0x01
+    ZLIB = 0x02
+    ZSTD = 0x04
+    QPL = 0x08
+    UADK = 0x10
+    QATZIP = 0x20
+    DEVICE_STATE = 0x40
+
+
+COMPRESSION_MASK = 0x3E
+KNOWN_FLAGS = 0x7F
+
+
+class Compression(IntEnum):
+    """``multifd-compression``: the compression field of the flags, compared as one number."""
+
+    none = 0
+    zlib = 0x02
+    zstd = 0x04
+    qpl = 0x08
+    uadk = 0x10
+    qatzip = 0x20
+
+
+INIT = Layout(
+    "MultiFDInit_t",
+    "multifd.init",
+    "2",
+    (
+        Field("magic", "I", "0x11223344", "hex"),
+        Field("version", "I", "1"),
+        Field("uuid", "16s", "SMBIOS uuid of the guest; zero when it has none", "uuid"),
+        Field("id", "B", "number of the channel, from 0"),
+        Field("unused1", "7s", "reserved, sent as zero", "bytes"),
+        Field("unused2", "32s", "reserved, sent as zero", "bytes"),
+    ),
+)
+
+HEADER = Layout(
+    "MultiFDPacketHdr_t",
+    "multifd",
+    "3.1",
+    (
+        Field("magic", "I", "0x11223344", "hex"),
+        Field("version", "I", "1"),
+        Field("flags", "I", "SYNC, compression method, DEVICE_STATE", "flags", enum=MultifdFlag),
+    ),
+)
+
+RAM = Layout(
+    "MultiFDPacket_t",
+    "multifd",
+    "3.3",
+    (
+        Field("magic", "I", "0x11223344", "hex"),
+        Field("version", "I", "1"),
+        Field("flags", "I", "SYNC and compression method", "flags", enum=MultifdFlag),
+        Field("pages_alloc", "I", "capacity in pages; 0 in SYNC packets since 9.2"),
+        Field("normal_pages", "I", "pages whose content is in the payload"),
+        Field("next_packet_size", "I", "bytes of payload, if normal_pages is not 0"),
+        Field("packet_num", "Q", "counter of RAM and SYNC packets over all channels"),
+        Field("zero_pages", "I", "zero pages listed behind the normal ones", since="9.0"),
+        Field("unused32", "I", "reserved"),
+        Field("unused64", "24s", "reserved", "bytes"),
+        Field("ramblock", "256s", "name of the RAM block, NUL-padded", "name"),
+    ),
+)
+"""Followed on the wire by ``offset[N]``, N = 512 KiB / target page size, BE64 each."""
+
+DEVICE_STATE = Layout(
+    "MultiFDPacketDeviceState_t",
+    "multifd",
+    "4",
+    (
+        Field("magic", "I", "0x11223344", "hex"),
+        Field("version", "I", "1"),
+        Field("flags", "I", "DEVICE_STATE", "flags", enum=MultifdFlag),
+        Field("idstr", "256s", "idstr of the device's section, NUL-padded", "name", since="10.0"),
+        Field("instance_id", "I", "instance id of the section", since="10.0"),
+        Field("next_packet_size", "I", "bytes of payload", since="10.0"),
+    ),
+)
+
+PAGE_COUNTS = (8, 16, 32, 64, 128, 256, 512)
+"""offset[] entries of the target page sizes 64K, 32K, 16K, 8K, 4K, 2K and 1K."""
+
+
+def ram_header_size(page_count: int) -> int:
+    """Bytes of a RAM packet without payload whose offset array has ``page_count`` entries."""
+    return RAM.size + 8 * page_count
+
+
+def page_size_of(page_count: int) -> int:
+    """Target page size in bytes that goes with an offset array of ``page_count`` entries."""
+    return PACKET_BYTES // page_count
+
+
+def text_of(name: bytes) -> str:
+    """A NUL-padded name as text; bytes that are not UTF-8 become ``\\xNN``."""
+    return name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
