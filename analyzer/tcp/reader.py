@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from analyzer.tcp.requests import Deliver, End, Gap, Place, Push, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Gap, Peek, Place, Push, Skip, Take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class Reader:
     """The reading end of a byte stream: satisfies a walker's requests from what is fed in.
 
     ``start`` is called with the reader and gives the walker.  While the walker runs, ``offset`` is
-    the stream offset of the next unread byte, ``first`` the place where the first byte of the last
-    request was seen and ``last`` the place of the last byte consumed.
+    the stream offset of the next unread byte, ``missing`` how many of the bytes before it were in
+    holes, ``first`` the place where the first byte of the last request was seen and ``last`` the
+    place of the last byte consumed.
 
     Feed with :meth:`feed`, :meth:`gap` and :meth:`end`.  A stream engine may pass up to
     ``skippable`` bytes without handing them over, if it accounts for them with :meth:`passed`
@@ -57,11 +58,13 @@ class Reader:
         "done",
         "first",
         "last",
+        "missing",
         "offset",
     )
 
     def __init__(self, start: Callable[[Reader], Walker], offset: int = 0) -> None:
         self.offset = offset
+        self.missing = 0
         self.first = NOWHERE
         self.last = NOWHERE
         self.done = False
@@ -137,7 +140,7 @@ class Reader:
         if type(request) is Deliver:
             self._sink = request.sink
             self._left = request.size
-        elif type(request) is Skip or type(request) is Take:
+        elif type(request) is Skip or type(request) is Take or type(request) is Peek:
             self._sink = None
             self._left = request.size
         else:
@@ -160,6 +163,8 @@ class Reader:
         piece.used += count
         if piece.data is not None:
             self._ahead -= count
+        else:
+            self.missing += count
         if piece.used == piece.size:
             self._pieces.popleft()
             if piece.data is None:
@@ -180,13 +185,17 @@ class Reader:
             elif kind is Skip or kind is Deliver:
                 if not self._pump_skip():
                     return
+            elif kind is Peek:
+                if not self._pump_take(keep=True):
+                    return
             elif not self._pump_some():
                 return
 
-    def _pump_take(self) -> bool:
+    def _pump_take(self, *, keep: bool = False) -> bool:
         size = self._left
+        joined = self._peeked if keep else self._joined
         if self._ahead >= size:
-            self._resume(self._joined(size))
+            self._resume(joined(size))
             return True
         pieces = self._pieces
         if self._holes:
@@ -197,9 +206,22 @@ class Reader:
             return True
         if self._ended and not self.done:
             have = self._ahead
-            self._resume(End(have, self._joined(have)))
+            self._resume(End(have, joined(have)))
             return True
         return False
+
+    def _peeked(self, size: int) -> bytes:
+        parts = []
+        if self._pieces:
+            self.first = self._pieces[0].place
+        for piece in self._pieces:
+            data = piece.data
+            if data is None or not size:
+                break
+            part = data[piece.used : piece.used + size]
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
 
     def _joined(self, size: int) -> bytes:
         parts = []

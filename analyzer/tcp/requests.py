@@ -7,6 +7,7 @@ request       reply
 ============  =================================================================================
 ``Take(n)``   ``bytes`` of length n; or :class:`Gap` (a hole lies inside: nothing is consumed);
               or :class:`End` (the stream ended first)
+``Peek(n)``   as ``Take``, but nothing is consumed, at the end of the stream neither
 ``Skip(n)``   ``int``: how many of the n bytes were missing from the capture; or :class:`End`
 ``Deliver``   as ``Skip``; the bytes go to ``sink(piece)`` as they come, holes as
               ``sink(None, missing)``
@@ -26,15 +27,24 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Sink: TypeAlias = Callable[[bytes | memoryview | None, int], None]
-    Request: TypeAlias = "Take | Skip | Deliver | Some | Push"
+    Request: TypeAlias = "Take | Peek | Skip | Deliver | Some | Push"
     Reply: TypeAlias = "bytes | int | Gap | End | None"
     Walker: TypeAlias = Generator[Request, Reply, None]
 
-__all__ = ["Deliver", "End", "Gap", "Place", "Push", "Skip", "Some", "Take"]
+__all__ = ["Deliver", "End", "Gap", "Peek", "Place", "Push", "Skip", "Some", "Take"]
 
 
 class Take:
     """The next ``size`` bytes as one object.  Keep ``size`` small: a Take is joined in memory."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Peek:
+    """The next ``size`` bytes as one object, left where they are."""
 
     __slots__ = ("size",)
 
