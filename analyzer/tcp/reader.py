@@ -20,7 +20,8 @@ FOREVER = 1 << 62
 
 class _Piece:
     """Bytes (``data``) or a hole (``data is None``) of ``size`` bytes, of which ``used`` are
-    consumed."""
+    consumed.
+    """
 
     __slots__ = ("data", "place", "size", "used")
 

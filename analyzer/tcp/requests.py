@@ -116,7 +116,8 @@ class End:
 
 class Place:
     """Where in the capture a byte was seen: frame number (Wireshark's), time in ns since the
-    epoch, and ``pos``, the file position from which re-reading has to start to find it."""
+    epoch, and ``pos``, the file position from which re-reading has to start to find it.
+    """
 
     __slots__ = ("frame", "pos", "time")
 

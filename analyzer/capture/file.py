@@ -1,0 +1,203 @@
+"""Capture files: pcap and pcapng, read in chunks, as batches of frames."""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.capture.frames import Batch, Interface
+from analyzer.capture.pcapng import BLOCK_MAX, Blocks
+from analyzer.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.capture.source import Source
+
+__all__ = ["CaptureFile"]
+
+CHUNK = 1 << 20
+SLACK = 64
+PCAP_MAGICS = {
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+}
+PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
+
+
+class CaptureFile:
+    """A pcap or pcapng file that is read once, front to back, in fixed memory.
+
+    ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts what was handed out; ``notes`` are
+    things a reader of the report should know (a file cut in the middle of a frame, dropped
+    frames); ``damage`` is the error that ended reading early, if any; ``secrets`` holds the TLS
+    key logs found inside.  Raises :class:`CaptureError` for a file that is no capture at all.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.frames = 0
+        self.bytes = 0
+        self.notes: list[str] = []
+        self.damage: CaptureError | None = None
+        self.secrets: list[bytes] = []
+        self.interfaces: list[Interface] = []
+        self._buffer = bytearray(CHUNK + SLACK)
+        self._end = 0  # bytes of the buffer in use
+        self._pos = 0  # next unread byte of the buffer
+        self._base = 0  # file position of buffer[0]
+        self._fill()
+        head = bytes(self._buffer[:4])
+        if head in PCAP_MAGICS and self._end >= 24:
+            self.format = "pcap"
+        elif head == PCAPNG_MAGIC and self._end >= 28:
+            self.format = "pcapng"
+        else:
+            raise CaptureError(
+                "is empty" if not self._end else "is not a pcap or pcapng file",
+                path=source.path,
+                offset=0,
+                advice="mfshark reads pcap and pcapng, also gzip or zstd compressed",
+            )
+
+    # -- the buffer ---------------------------------------------------------------------------
+
+    def _fill(self) -> bool:
+        """Move what is unread to the front and read on; whether anything came."""
+        buffer = self._buffer
+        left = self._end - self._pos
+        if self._pos:
+            buffer[:left] = buffer[self._pos : self._end]
+            self._base += self._pos
+            self._pos = 0
+            self._end = left
+        room = len(buffer) - SLACK - left
+        if not room:
+            buffer.extend(bytes(len(buffer)))
+            room = len(buffer) - SLACK - left
+        view = memoryview(buffer)
+        try:
+            count = self.source.readinto(view[left : left + room])
+        except CaptureError as error:
+            self.damage = error
+            count = 0
+        view.release()
+        self._end += count
+        return count > 0
+
+    def _stop(self, reason: str) -> None:
+        self.damage = CaptureError(
+            reason,
+            path=self.source.path,
+            offset=self._base + self._pos,
+            frame=self.frames,
+            advice="what came before is reported",
+        )
+
+    def batches(self) -> Iterator[Batch]:
+        """All frames, in order; ends early with ``damage`` set when the file is damaged."""
+        yield from self._pcap() if self.format == "pcap" else self._pcapng()
+        self.bytes = self._base + self._end
+        if self.damage is None and self._pos < self._end:
+            self.notes.append(
+                f"the file ends inside a record: {self._end - self._pos} bytes left at byte "
+                f"{self._base + self._pos}, after frame {self.frames}"
+            )
+
+    # -- pcap ---------------------------------------------------------------------------------
+
+    def _pcap(self) -> Iterator[Batch]:
+        order, scale = PCAP_MAGICS[bytes(self._buffer[:4])]
+        snaplen, link = struct.unpack_from(order + "II", self._buffer, 16)
+        interface = Interface(
+            link & 0x03FFFFFF, snaplen, lambda a, b: a * 1_000_000_000 + b * scale
+        )
+        self.interfaces.append(interface)
+        record = struct.Struct(order + "IIII").unpack_from
+        length = struct.Struct(order + "I").unpack_from
+        self._pos = 24
+        while True:
+            starts: list[int] = []
+            append = starts.append
+            buffer, pos, end = self._buffer, self._pos, self._end
+            while (body := pos + 16) <= end:
+                size = length(buffer, pos + 8)[0]
+                if size > BLOCK_MAX or body + size > end:
+                    break
+                append(body)
+                pos = body + size
+            self._pos = pos
+            if starts:
+                first = self.frames + 1
+                self.frames += len(starts)
+                yield Batch(buffer, self._base, starts, first, interface, record)
+            if pos + 16 <= self._end and length(self._buffer, pos + 8)[0] > BLOCK_MAX:
+                size = length(self._buffer, pos + 8)[0]
+                return self._stop(f"a frame claims {size} captured bytes")
+            if not self._fill():
+                return None
+
+    # -- pcapng -------------------------------------------------------------------------------
+
+    def _pcapng(self) -> Iterator[Batch]:
+        blocks = Blocks(self)
+        while True:
+            starts, special = blocks.scan(self._buffer, self._pos, self._end)
+            self._pos = blocks.pos
+            if starts:
+                first = self.frames + 1
+                self.frames += len(starts)
+                interface = blocks.interface
+                yield Batch(self._buffer, self._base, starts, first, interface, blocks.record)
+            if not special:
+                if not self._fill():
+                    return
+                continue
+            try:
+                block = blocks.special(self._block(blocks))
+            except CaptureError as error:
+                return self._stop(error.reason)
+            if block is not None:  # a simple packet block, laid out like the others
+                self.frames += 1
+                yield Batch(
+                    block,
+                    self._base + blocks.pos,
+                    [16],
+                    self.frames,
+                    blocks.interface,
+                    blocks.record,
+                )
+
+    def _block(self, blocks: Blocks) -> bytes:
+        """The whole block at the reading position; raises :class:`CaptureError` on nonsense."""
+        kind, size = blocks.head(self._buffer, self._pos)
+        if size < 12 or size % 4:
+            raise CaptureError(f"a block of type {kind:#x} claims {size} bytes")
+        if size > BLOCK_MAX:
+            return self._passed_over(kind, size)
+        while self._pos + size > self._end:
+            if not self._fill():
+                self._pos, left = self._end, self._end - self._pos
+                self.notes.append(
+                    f"the file ends inside a block of type {kind:#x}: {left} of {size} bytes"
+                )
+                return b""
+        data = bytes(self._buffer[self._pos : self._pos + size])
+        self._pos += size
+        return data
+
+    def _passed_over(self, kind: int, size: int) -> bytes:
+        """Read over a block too large to hold; packets of that size do not exist."""
+        if kind in (1, 2, 3, 6):
+            raise CaptureError(f"a block of type {kind:#x} claims {size} bytes")
+        left = size
+        while left:
+            step = min(left, self._end - self._pos)
+            self._pos += step
+            left -= step
+            if left and not self._fill():
+                self.notes.append(f"the file ends inside a block of type {kind:#x}")
+                break
+        return b""

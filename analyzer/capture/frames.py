@@ -1,0 +1,56 @@
+"""What the file readers hand on: batches of frames that still lie in the read buffer."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Batch", "Interface"]
+
+
+class Interface:
+    """One capture interface: link type (LINKTYPE_ number), snaplen, and its clock.
+
+    ``clock(a, b)`` turns the two 32-bit time stamp words of a record into ns since the epoch.
+    """
+
+    __slots__ = ("clock", "dropped", "link_type", "name", "snaplen")
+
+    def __init__(
+        self, link_type: int, snaplen: int, clock: Callable[[int, int], int], name: str = ""
+    ) -> None:
+        self.link_type = link_type
+        self.snaplen = snaplen
+        self.clock = clock
+        self.name = name
+        self.dropped = 0
+
+
+class Batch:
+    """Frames of one interface that lie in one buffer.
+
+    Frame ``first + i`` begins at ``buffer[starts[i]]``; ``buffer[0]`` is byte ``base`` of the
+    uncompressed file.  In front of every frame stand four 32-bit words: two of time stamp,
+    captured length, original length; ``record(buffer, start - 16)`` unpacks them.  The buffer is
+    filled anew for the next batch, and can be read for 64 bytes past the last frame.
+    """
+
+    __slots__ = ("base", "buffer", "first", "interface", "record", "starts")
+
+    def __init__(
+        self,
+        buffer: bytearray,
+        base: int,
+        starts: list[int],
+        first: int,
+        interface: Interface,
+        record: Callable[..., tuple[Any, ...]],
+    ) -> None:
+        self.buffer = buffer
+        self.base = base
+        self.starts = starts
+        self.first = first
+        self.interface = interface
+        self.record = record

@@ -1,0 +1,216 @@
+"""pcapng: sections, interfaces and blocks."""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.capture.frames import Interface
+from analyzer.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from analyzer.capture.file import CaptureFile
+
+__all__ = ["Blocks"]
+
+SECTION = 0x0A0D0D0A
+INTERFACE = 1
+PACKET = 2
+SIMPLE = 3
+STATISTICS = 5
+ENHANCED = 6
+SECRETS = 10
+TLS_KEY_LOG = 0x544C534B
+SECRETS_MAX = 1 << 22
+BLOCK_MAX = 1 << 24
+BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
+
+IF_NAME = 2
+IF_TSRESOL = 9
+IF_TSOFFSET = 14
+ISB_IFDROP = 5
+ISB_OSDROP = 7
+
+
+class Blocks:
+    """The block structure of one pcapng file: scans packet blocks, reads the others.
+
+    ``interface`` is the one that the last scanned frames belong to, ``record`` unpacks the four
+    words in front of a frame, ``pos`` is where the last scan stopped.
+    """
+
+    def __init__(self, file: CaptureFile) -> None:
+        self._file = file
+        self._interfaces: list[Interface] = []
+        self._number = -1
+        self.interface = Interface(0, 0, lambda _a, _b: 0)
+        self.pos = 0
+        self._order("<")
+
+    def _order(self, order: str) -> None:
+        self._mark = order
+        self.record: Callable[..., tuple[Any, ...]] = struct.Struct(order + "IIII").unpack_from
+        self._head3 = struct.Struct(order + "III").unpack_from
+        self._word = struct.Struct(order + "I").unpack_from
+
+    def head(self, buffer: bytearray, pos: int) -> tuple[int, int]:
+        """Type and total length of the block at ``pos``."""
+        kind, size, _ = self._head3(buffer, pos)
+        if kind == SECTION:  # its own byte order counts, not the section's before it
+            order = ">" if buffer[pos + 8 : pos + 12] == BIG_ENDIAN else "<"
+            (size,) = struct.unpack_from(order + "I", buffer, pos + 4)
+        return int(kind), int(size)
+
+    def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], bool]:
+        """Frame starts of the run of whole enhanced packet blocks of one interface at ``pos``.
+
+        The second value says that the block behind the run needs :meth:`special` (or is of
+        another interface, which becomes the current one on the next call).
+        """
+        starts: list[int] = []
+        append = starts.append
+        head, word = self._head3, self._word
+        number = self._number
+        while pos + 28 <= end:
+            kind, size, owner = head(buffer, pos)
+            if kind != ENHANCED or owner != number:
+                if kind == ENHANCED and not starts and self._select(owner):
+                    number = owner
+                    continue
+                self.pos = pos
+                return starts, not (kind == ENHANCED and starts)
+            if size < 32 or size & 3 or size > BLOCK_MAX or word(buffer, pos + 20)[0] > size - 32:
+                self.pos = pos
+                return starts, True
+            if pos + size > end:
+                break
+            append(pos + 28)
+            pos += size
+        self.pos = pos
+        # A short block (an end of section, say) may lie in the last 28 bytes of the file.
+        if end - pos < 12:
+            return starts, False
+        kind, size = self.head(buffer, pos)
+        return starts, kind != ENHANCED and size <= end - pos
+
+    def _select(self, number: int) -> bool:
+        if number >= len(self._interfaces):
+            return False
+        self._number = number
+        self.interface = self._interfaces[number]
+        return True
+
+    def special(self, block: bytes) -> bytearray | None:
+        """Take in a block that is not an enhanced packet of the current interface.
+
+        Gives a buffer with one frame at 16 for a simple packet block or an obsolete packet block.
+        Raises :class:`CaptureError` for a block that contradicts itself.
+        """
+        if not block:
+            return None
+        kind = self._word(block, 0)[0]
+        if kind == SECTION:
+            self._section(block)
+        elif kind == INTERFACE and len(block) >= 20:
+            self._interface(block)
+        elif kind == STATISTICS and len(block) >= 24:
+            self._statistics(block)
+        elif kind == SECRETS and len(block) >= 20:
+            self._secrets(block)
+        elif kind == SIMPLE and len(block) >= 16:
+            return self._simple(block)
+        elif kind == PACKET and len(block) >= 32:
+            return self._obsolete(block)
+        elif kind == ENHANCED:
+            owner, size = self._head3(block, 0)[2], self._word(block, 20)[0]
+            if owner < len(self._interfaces):
+                raise CaptureError(f"a packet block of {len(block)} bytes claims {size} captured")
+            raise CaptureError(f"a packet block names interface {owner}, which does not exist")
+        return None
+
+    def _section(self, block: bytes) -> None:
+        magic = block[8:12]
+        if magic not in (BIG_ENDIAN, BIG_ENDIAN[::-1]):
+            raise CaptureError("a section header has no byte-order magic")
+        self._order(">" if magic == BIG_ENDIAN else "<")
+        self._interfaces = []
+        self._number = -1
+
+    def _interface(self, block: bytes) -> None:
+        link, _, snaplen = struct.unpack_from(self._mark + "HHI", block, 8)
+        resolution, shift, name = 6, 0, ""
+        for code, value in self._options(block, 16):
+            if code == IF_TSRESOL and value:
+                resolution = value[0]
+            elif code == IF_TSOFFSET and len(value) == 8:
+                shift = struct.unpack(self._mark + "q", value)[0]
+            elif code == IF_NAME:
+                name = value.rstrip(b"\0").decode("utf-8", "backslashreplace")
+        interface = Interface(link, snaplen, _clock(resolution, shift), name)
+        self._interfaces.append(interface)
+        self._file.interfaces.append(interface)
+
+    def _statistics(self, block: bytes) -> None:
+        owner = self._head3(block, 0)[2]
+        if owner >= len(self._interfaces):
+            return
+        dropped = {
+            code: struct.unpack(self._mark + "Q", value)[0]
+            for code, value in self._options(block, 20)
+            if code in (ISB_IFDROP, ISB_OSDROP) and len(value) == 8
+        }
+        if total := max(dropped.values(), default=0):
+            interface = self._interfaces[owner]
+            interface.dropped = total
+            named = f" on {interface.name}" if interface.name else ""
+            self._file.notes.append(f"the capturing machine dropped {total} frames{named}")
+
+    def _secrets(self, block: bytes) -> None:
+        kind, size = struct.unpack_from(self._mark + "II", block, 8)
+        held = sum(map(len, self._file.secrets))
+        if kind == TLS_KEY_LOG and size <= len(block) - 20 and held + size <= SECRETS_MAX:
+            self._file.secrets.append(block[16 : 16 + size])
+
+    def _simple(self, block: bytes) -> bytearray:
+        if not self._interfaces:
+            raise CaptureError("a simple packet block comes before any interface")
+        self._select(0)
+        original = self._word(block, 8)[0]
+        held = min(original, len(block) - 16, self.interface.snaplen or original)
+        return self._laid_out(0, 0, original, block[12 : 12 + held])
+
+    def _obsolete(self, block: bytes) -> bytearray:
+        (owner,) = struct.unpack_from(self._mark + "H", block, 8)
+        high, low, held, original = self.record(block, 12)
+        if not self._select(owner) or held > len(block) - 32:
+            raise CaptureError("an obsolete packet block contradicts itself")
+        return self._laid_out(high, low, original, block[28 : 28 + held])
+
+    def _laid_out(self, high: int, low: int, original: int, data: bytes) -> bytearray:
+        words = struct.pack(self._mark + "IIII", high, low, len(data), original)
+        return bytearray(words + data + bytes(64))
+
+    def _options(self, block: bytes, pos: int) -> Iterator[tuple[int, bytes]]:
+        end = len(block) - 4
+        while pos + 4 <= end:
+            code, size = struct.unpack_from(self._mark + "HH", block, pos)
+            if code == 0 or pos + 4 + size > end:
+                return
+            yield code, block[pos + 4 : pos + 4 + size]
+            pos += 4 + (size + 3 & ~3)
+
+
+def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:
+    """Ns since the epoch from the two words of a time stamp.  ``resolution`` as in if_tsresol."""
+    offset = shift * 1_000_000_000
+    power = resolution & 0x7F
+    if resolution & 0x80:
+        return lambda a, b: (((a << 32 | b) * 1_000_000_000) >> power) + offset
+    if power <= 9:
+        scale = 10 ** (9 - power)
+        return lambda a, b: (a << 32 | b) * scale + offset
+    divisor = 10 ** (power - 9)
+    return lambda a, b: (a << 32 | b) // divisor + offset

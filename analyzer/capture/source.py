@@ -1,0 +1,166 @@
+"""Where a capture's bytes come from: a file, a compressed file, standard input, or memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections import deque
+
+from analyzer.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Protocol
+
+    class Raw(Protocol):
+        """What a source reads from."""
+
+        def read(self, size: int, /) -> bytes:
+            """At most ``size`` bytes; none at the end."""
+            ...
+
+
+__all__ = ["Source", "open_source"]
+
+WINDOW_CHUNKS = 8
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class Source:
+    """A sequence of bytes read once from front to back.
+
+    ``path`` names it in messages.  ``size`` is the length in bytes where it is known before
+    reading (plain files), else 0; ``position`` counts the raw bytes read, for progress against
+    ``raw_size``.  :meth:`read_at` gives bytes again: any of a plain file's, the last few MiB of
+    everything else's.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        raw: Raw,
+        *,
+        seekable: BinaryIO | None = None,
+        outer: BinaryIO | None = None,
+    ) -> None:
+        self.path = path
+        self._raw = raw
+        self._file = seekable
+        self._outer = outer if outer is not None else seekable
+        self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
+        self._offset = 0
+        self.size = os.fstat(seekable.fileno()).st_size if seekable is not None else 0
+        self.raw_size = _size_of(self._outer)
+
+    @property
+    def position(self) -> int:
+        """Raw bytes read so far, of ``raw_size``."""
+        if self._outer is None or self._file is not None:
+            return self._offset
+        try:
+            return self._outer.tell()
+        except OSError:
+            return self._offset
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill ``view`` from its start; gives the bytes read, 0 at the end.
+
+        Raises :class:`CaptureError` when the file or its compression is broken.
+        """
+        try:
+            if self._file is not None:
+                count = self._file.readinto(view)  # type: ignore[attr-defined]
+            else:
+                data = self._raw.read(len(view))
+                count = len(data)
+                view[:count] = data
+                if count:
+                    self._window.append((self._offset, data))
+        except (OSError, EOFError, ValueError) as error:
+            raise self._broken(str(error)) from error
+        except Exception as error:
+            if type(error).__name__ not in ("error", "ZstdError"):  # zlib's and zstandard's own
+                raise
+            raise self._broken(f"damaged compression: {error}") from error
+        self._offset += count
+        return int(count)
+
+    def _broken(self, reason: str) -> CaptureError:
+        return CaptureError(
+            f"cannot be read on: {reason}",
+            path=self.path,
+            offset=self._offset,
+            advice="what came before is reported",
+        )
+
+    def read_at(self, position: int, size: int) -> bytes | None:
+        """``size`` bytes from ``position``, or ``None`` when they are out of reach by now."""
+        if self._file is not None:
+            return os.pread(self._file.fileno(), size, position)
+        parts: list[bytes] = []
+        wanted = position
+        end = position + size
+        for start, data in self._window:
+            if start <= wanted < start + len(data):
+                parts.append(data[wanted - start : end - start])
+                wanted += len(parts[-1])
+                if wanted >= end:
+                    return b"".join(parts)
+        return None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for handle in (self._raw, self._file, self._outer):
+            if handle is not None and handle is not sys.stdin.buffer:
+                getattr(handle, "close", lambda: None)()
+
+
+def _size_of(handle: BinaryIO | None) -> int:
+    if handle is None:
+        return 0
+    try:
+        return os.fstat(handle.fileno()).st_size
+    except (OSError, io.UnsupportedOperation):
+        return 0
+
+
+def open_source(path: str | os.PathLike[str] | bytes) -> Source:
+    """Open a capture: a path (``-`` for standard input), or its bytes.
+
+    gzip and zstd are recognised by content.  Raises :class:`CaptureError`.
+    """
+    if isinstance(path, bytes):
+        return _unpacked("<memory>", io.BytesIO(path), path[:4], None)
+    name = os.fspath(path)
+    if name == "-":
+        stream = sys.stdin.buffer
+        head = stream.peek(4)[:4] if isinstance(stream, io.BufferedReader) else b""
+        return _unpacked("<stdin>", stream, head, None)
+    try:
+        handle = open(name, "rb", buffering=0)  # noqa: PTH123, SIM115 - start-up; closed by Source
+        if not os.path.isfile(name):  # noqa: PTH113 - pathlib costs start-up time
+            stream = io.BufferedReader(handle)
+            return _unpacked(name, stream, stream.peek(4)[:4], None)
+        head = os.pread(handle.fileno(), 4, 0)
+    except OSError as error:
+        raise CaptureError(
+            f"cannot be opened: {error.strerror}", path=name, advice="check the path"
+        ) from error
+    return _unpacked(name, handle, head, handle)
+
+
+def _unpacked(path: str, handle: BinaryIO, head: bytes, plain: BinaryIO | None) -> Source:
+    if head.startswith(GZIP_MAGIC):
+        import gzip
+
+        return Source(path, gzip.GzipFile(fileobj=handle, mode="rb"), outer=handle)
+    if head == ZSTD_MAGIC:
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+            handle, read_across_frames=True
+        )
+        return Source(path, reader, outer=handle)
+    return Source(path, handle, seekable=plain, outer=handle)

@@ -1,0 +1,488 @@
+"""From batches of frames to streams: order, wrap, duplicates, holes, the life of connections.
+
+Nearly every frame of a large capture is the next piece of a payload that nobody wants to look
+at, or a bare ACK; :meth:`Engine.feed` recognises both with a few comparisons.  Everything else
+takes the readable way through :meth:`Engine._frame`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.capture.link import ETHERNET, FIN, RST, SYN, Segment, decode
+from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Place
+from analyzer.tcp.retransmission import first_copies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.capture.frames import Batch
+    from analyzer.capture.source import Source
+    from analyzer.tcp.requests import Walker
+
+__all__ = ["Engine"]
+
+# Ethernet, IPv4 without options, TCP, in one go: ethertype with version and header length,
+# total length, fragment bits with TTL and protocol, both addresses and ports, sequence number,
+# data offset, flags, window.
+FAST = struct.Struct(">12xIH2xI2x12sI4xBBH").unpack_from
+IPV4_PLAIN, IPV4_PLAIN_MASK = 0x08004500, 0xFFFFFF00
+TCP_WHOLE, TCP_WHOLE_MASK = 0x00000006, 0xBFFF00FF
+
+WAITING_BYTES = 8 << 20
+WAITING_ALL = 16 << 20
+WAITING_SEGMENTS = 1 << 15
+PATIENCE = 64
+"""Frames to wait for a segment that the receiver has already acknowledged."""
+HOLES_KEPT = 1000
+DIFFERENCES_KEPT = 100
+CONNECTIONS_KEPT = 1 << 16
+UNSEEN = bytes(1 << 18)
+"""Stands in for bytes that are stepped over: a Skip never looks."""
+
+
+class Engine:
+    """The stream engine: feed it batches, it drives one reader per direction that carries data.
+
+    ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
+    ``None`` to ignore the bytes.  ``connections`` are in the order of Wireshark's numbers;
+    ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames that snaplen
+    cut.
+    """
+
+    def __init__(self, source: Source, attach: Callable[[Flow], Reader | None]) -> None:
+        self.connections: list[Connection] = []
+        self.streams = 0  # Wireshark's next tcp.stream
+        self.ignored: dict[str, int] = {}
+        self.truncated = 0
+        self.frames = 0
+        self.first_time = 0
+        self.last_time = 0
+        self.now = Place(0, 0, 0)
+        self._source = source
+        self._attach = attach
+        self._flows: dict[bytes, Flow] = {}
+        self._carrying: list[Flow] = []  # flows with a reader
+        self._batch = 0  # file position of the current batch
+        self._waiting_bytes = 0
+
+    # -- the fast path ------------------------------------------------------------------------
+
+    def feed(self, batch: Batch) -> None:
+        """All frames of a batch."""
+        buffer, record, starts = batch.buffer, batch.record, batch.starts
+        frame = self._frame
+        self._batch = batch.base
+        if batch.interface.link_type == ETHERNET:
+            fast, find = FAST, self._flows.get
+            for number, start in enumerate(starts, batch.first):
+                kind, total, proto, key, seq, offset, flags, window = fast(buffer, start)
+                if (
+                    kind & IPV4_PLAIN_MASK == IPV4_PLAIN
+                    and proto & TCP_WHOLE_MASK == TCP_WHOLE
+                    and (flow := find(key)) is not None
+                ):
+                    length = total - 20 - (offset >> 2 & 60)
+                    if length > 0:
+                        if (
+                            seq == flow.next
+                            and length < flow.fast
+                            and not flags & 7
+                            and record(buffer, start - 16)[2] >= total + 14
+                            and flow.quiet
+                        ):
+                            flow.next = seq + length & MASK
+                            flow.fast -= length
+                            flow.frame = number
+                            continue
+                    elif not length and flags == 16 and flow.quiet and window:
+                        continue
+                frame(batch, number, start)
+        else:
+            for number, start in enumerate(starts, batch.first):
+                frame(batch, number, start)
+        self._close_batch(batch)
+
+    def _close_batch(self, batch: Batch) -> None:
+        """Catch up with what passed on the fast path: times, and where its bytes can be found."""
+        starts, first = batch.starts, batch.first
+        clock, record = batch.interface.clock, batch.record
+        self.frames = first + len(starts) - 1
+        if first == 1:
+            self.first_time = clock(*record(batch.buffer, starts[0] - 16)[:2])
+        self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
+        for flow in self._carrying:
+            if flow.frame >= first:
+                start = starts[flow.frame - first]
+                time = clock(*record(batch.buffer, start - 16)[:2])
+                if flow.frame > flow.last.frame:
+                    flow.last = Place(flow.frame, time, batch.base + start - 16)
+                flow.checkpoint_positions.append(batch.base)
+                flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
+
+    # -- the readable way ---------------------------------------------------------------------
+
+    def _frame(self, batch: Batch, number: int, start: int) -> None:
+        first, second, captured, original = batch.record(batch.buffer, start - 16)
+        if captured < original:
+            self.truncated += 1
+        segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
+        if isinstance(segment, str):
+            self.ignored[segment] = self.ignored.get(segment, 0) + 1
+            return
+        place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
+        self.now = place
+        flow = self._flows.get(segment.key)
+        if flow is None or (segment.flags & (SYN | 16) == SYN and _is_new(flow, segment)):
+            flow = self._connect(segment.key, place, flow is not None)
+        flow.seen += 1
+        flow.settle()
+        peer = flow.peer
+        if flow.base < 0:
+            self._begin(flow, segment, place)
+        if segment.flags & 16:
+            self._acknowledge(flow, peer, segment)
+        if segment.window == 0 and not segment.flags & RST:
+            _window_closed(flow, place)
+        elif flow.zero_since:
+            _window_opened(flow, place)
+        if segment.length:
+            if flow.reset is not None or (flow.fin is not None and _behind_fin(flow, segment)):
+                self._behind_end(flow, segment)
+            else:
+                self._payload(flow, segment, batch.buffer, place)
+        if segment.flags & (FIN | RST):
+            self._finish(flow, segment, place)
+        flow.quiet = not peer.waiting and not flow.zero_since and flow.reset is None
+        flow.allow()
+
+    def _connect(self, key: bytes, place: Place, reused: bool) -> Flow:
+        if reused:
+            for flow in self._flows[key].connection.flows:
+                self._end(flow)
+        elif len(self._flows) >= 2 * CONNECTIONS_KEPT:
+            self._forget()
+        connection = Connection(self.streams, key, place)
+        connection.reused = reused
+        self.streams += 1
+        self.connections.append(connection)
+        for flow in connection.flows:
+            self._flows[flow.key] = flow
+        return connection.forward
+
+    def _forget(self) -> None:
+        """Drop the older half of the connections that carry nothing anybody reads."""
+        dropped = 0
+        for key in list(self._flows):
+            flow = self._flows[key]
+            if all(_unread(side) for side in flow.connection.flows):
+                del self._flows[key]
+                dropped += 1
+                if dropped >= CONNECTIONS_KEPT:
+                    break
+        alive = {id(flow.connection) for flow in self._flows.values()}
+        self.connections = [c for c in self.connections if id(c) in alive or not _idle(c)]
+
+    def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
+        if segment.flags & SYN:
+            flow.base = segment.seq
+            flow.syn = place
+            flow.next = segment.seq + 1 & MASK
+            flow.offset = 0
+        else:
+            flow.base = segment.seq - 1 & MASK
+            flow.next = segment.seq
+            flow.midstream = True
+
+    def _acknowledge(self, flow: Flow, peer: Flow, segment: Segment) -> None:
+        """What ``flow`` acknowledges of ``peer``; a hole that was acknowledged was lost here."""
+        if peer.base < 0:
+            return
+        peer.settle()
+        distance = _distance(segment.ack, peer.next)
+        peer.acked = max(peer.acked, peer.offset + distance)
+        if peer.waiting and peer.offset + distance >= peer.waiting[0].offset:
+            peer.doubts += 1
+            if peer.doubts > PATIENCE:
+                self._give_up(peer, acknowledged=True)
+        peer.allow()
+
+    def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
+        seq = segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
+        distance = _distance(seq, flow.next)
+        if segment.length == 1 and distance == -1 and not segment.flags & (SYN | FIN | RST):
+            flow.keep_alives += 1
+            return
+        if flow.reader is None:
+            flow.reader = self._attach(flow) or _nobody()
+            self._carrying.append(flow)
+        if flow.peer.reset is not None:
+            flow.data_after_end += segment.length
+        start, length, captured = segment.start, segment.length, segment.captured
+        offset = flow.offset + distance
+        if distance < 0:
+            again = min(length, -distance)
+            self._again(flow, offset, bytes(buffer[start : start + min(again, captured)]), place)
+            flow.duplicate_bytes += again
+            if again == length:
+                return
+            start, length, captured = start + again, length - again, max(0, captured - again)
+            offset += again
+        if offset > flow.offset or flow.waiting:
+            self._wait(flow, offset, length, buffer[start : start + captured], place)
+            self._drain(flow, place)
+        else:
+            view = memoryview(buffer)[start : start + captured]
+            self._deliver(flow, view, length, place)
+            view.release()
+
+    def _deliver(self, flow: Flow, data: memoryview | bytes, length: int, place: Place) -> None:
+        """The next ``length`` bytes of the stream; those that ``data`` lacks were cut off."""
+        reader = flow.reader
+        assert reader is not None
+        if not flow.carries:
+            flow.first = place
+        flow.last = place
+        flow.frame = place.frame
+        flow.next = flow.next + length & MASK
+        flow.offset += length
+        reader.feed(data, place)
+        missing = length - len(data)
+        if missing:
+            first = flow.offset - missing
+            self._hole(flow, first, flow.offset - 1, place.frame, place, cut=True)
+            reader.gap(missing, place)
+
+    # -- out of order -------------------------------------------------------------------------
+
+    def _wait(self, flow: Flow, offset: int, length: int, data: bytearray, place: Place) -> None:
+        """Keep a segment that is ahead of its turn (or behind one that waits), in order."""
+        waiting = flow.waiting
+        at = len(waiting)
+        while at and waiting[at - 1].offset > offset:
+            at -= 1
+        for other in waiting[max(0, at - 1) : at + 1]:
+            if other.offset <= offset and other.offset + other.length >= offset + length:
+                flow.retransmissions += 1
+                flow.duplicate_bytes += length
+                self._compare(flow, offset, bytes(data), _part(other, offset, len(data)), place)
+                return
+        if offset > flow.offset:
+            flow.reordered += 1
+        reader = flow.reader
+        assert reader is not None
+        unseen = len(data) == length and offset + length <= reader.offset + reader.skippable
+        kept = None if unseen else bytes(data)
+        waiting.insert(at, Waiting(offset, length, kept, place))
+        if kept is not None:
+            flow.waiting_bytes += len(kept)
+            self._waiting_bytes += len(kept)
+        while flow.waiting and (
+            flow.waiting_bytes > WAITING_BYTES
+            or self._waiting_bytes > WAITING_ALL
+            or len(flow.waiting) > WAITING_SEGMENTS
+        ):
+            self._give_up(flow, acknowledged=False)
+
+    def _drain(self, flow: Flow, place: Place | None) -> None:
+        """Deliver what has become due.  ``place`` is the frame that closed the hole, if one did:
+        nothing behind the hole could be read before it.
+        """
+        waiting = flow.waiting
+        count = 0
+        for entry in waiting:
+            if entry.offset > flow.offset:
+                break
+            count += 1
+            fresh = entry.offset + entry.length - flow.offset
+            self._release(flow, entry)
+            if fresh <= 0:
+                flow.duplicate_bytes += entry.length
+                continue
+            flow.duplicate_bytes += entry.length - fresh
+            when = entry.place
+            if place is not None and place.frame > when.frame:
+                when = Place(place.frame, place.time, min(place.pos, when.pos))
+            data = entry.data
+            if data is None:
+                self._deliver_unseen(flow, fresh, when)
+            else:
+                self._deliver(flow, data[entry.length - fresh :], fresh, when)
+        if count:
+            del waiting[:count]
+            flow.doubts = 0
+            if flow.fin is not None and flow.offset == flow.fin_offset:
+                self._end(flow)
+
+    def _release(self, flow: Flow, entry: Waiting) -> None:
+        if entry.data is not None:
+            flow.waiting_bytes -= len(entry.data)
+            self._waiting_bytes -= len(entry.data)
+
+    def _deliver_unseen(self, flow: Flow, length: int, place: Place) -> None:
+        while length:
+            step = min(length, len(UNSEEN))
+            self._deliver(flow, UNSEEN[:step], step, place)
+            length -= step
+
+    def _give_up(self, flow: Flow, acknowledged: bool) -> None:
+        """Take what is missing in front of the first waiting segment for lost."""
+        entry = flow.waiting[0]
+        size = entry.offset - flow.offset
+        if size > 0:
+            self._hole(
+                flow, flow.offset, entry.offset - 1, flow.last.frame, entry.place,
+                cut=False, acknowledged=acknowledged,
+            )  # fmt: skip
+            flow.next = flow.next + size & MASK
+            flow.offset += size
+            assert flow.reader is not None
+            flow.reader.gap(size, entry.place)
+        flow.doubts = 0
+        self._drain(flow, None)
+
+    def _hole(
+        self,
+        flow: Flow,
+        first: int,
+        last: int,
+        before: int,
+        after: Place,
+        cut: bool,
+        acknowledged: bool = False,
+    ) -> None:
+        flow.missing += last - first + 1
+        if flow.holes and flow.holes[-1].last + 1 == first and flow.holes[-1].cut == cut:
+            flow.holes[-1].last = last
+            flow.holes[-1].after = after.frame
+            return
+        flow.hole_count += 1
+        if len(flow.holes) < HOLES_KEPT:
+            flow.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
+
+    # -- second copies ------------------------------------------------------------------------
+
+    def _again(self, flow: Flow, offset: int, data: bytes, place: Place) -> None:
+        """A retransmission: the same bytes as the first time?"""
+        flow.retransmissions += 1
+        seen = 0
+        if offset >= 0 and not self.truncated:
+            before = place.pos
+            for first, copy in first_copies(
+                self._source, flow, offset, len(data), before, self._batch
+            ):
+                at = first - offset
+                self._compare(flow, first, data[at : at + len(copy)], copy, place)
+                seen += len(copy)
+        flow.unverified += len(data) - seen
+
+    def _compare(
+        self, flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place
+    ) -> None:
+        if first is None:
+            flow.unverified += len(second)
+        elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
+            at = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+            flow.differences.append(Difference(offset + at, len(second) - at, place))
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _behind_end(self, flow: Flow, segment: Segment) -> None:
+        """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
+        distance = _distance(segment.seq, flow.next)
+        behind = distance + segment.length
+        if behind > 0:
+            flow.data_after_end += behind
+        else:
+            flow.retransmissions += 1
+            flow.duplicate_bytes += segment.length
+
+    def _finish(self, flow: Flow, segment: Segment, place: Place) -> None:
+        if segment.flags & RST:
+            if flow.reset is None:
+                flow.reset = place
+                self._end(flow)
+            return
+        seq = segment.seq + 1 if segment.flags & SYN else segment.seq
+        distance = _distance(seq + segment.length & MASK, flow.next)
+        if flow.fin is None and distance >= 0:
+            flow.fin = place
+            flow.fin_offset = flow.offset + distance
+            if not flow.waiting and distance == 0:
+                self._end(flow)
+
+    def _end(self, flow: Flow) -> None:
+        flow.settle()
+        while flow.waiting:
+            self._give_up(flow, acknowledged=False)
+        if flow.reader is not None:
+            flow.reader.end()
+
+    def end(self) -> None:
+        """No more frames: give up on what is missing, and tell every walker."""
+        for flow in self._flows.values():
+            flow.settle()
+            if flow.zero_since:
+                _window_opened(flow, Place(self.frames, self.last_time, 0))
+            self._end(flow)
+
+
+def _distance(seq: int, expected: int) -> int:
+    """How far ``seq`` lies ahead of ``expected``, in modulo-2**32 arithmetic."""
+    return (seq - expected + HALF & MASK) - HALF
+
+
+def _is_new(flow: Flow, segment: Segment) -> bool:
+    """Whether a SYN on known ports begins a new connection, by Wireshark's reasoning."""
+    if flow.base < 0:
+        return False
+    if segment.seq != flow.base:
+        return True
+    return any(side.fin is not None or side.reset is not None for side in flow.connection.flows)
+
+
+def _behind_fin(flow: Flow, segment: Segment) -> bool:
+    ahead = _distance(segment.seq, flow.next) + segment.length
+    return flow.offset + ahead > flow.fin_offset
+
+
+def _part(entry: Waiting, offset: int, length: int) -> bytes | None:
+    if entry.data is None:
+        return None
+    at = offset - entry.offset
+    return entry.data[at : at + length]
+
+
+def _unread(flow: Flow) -> bool:
+    return flow.reader is None or flow.reader.done
+
+
+def _idle(connection: Connection) -> bool:
+    return all(_unread(flow) for flow in connection.flows)
+
+
+def _window_closed(flow: Flow, place: Place) -> None:
+    if not flow.zero_since:
+        flow.zero_since = place.time
+        if flow.zero_window_place is None:
+            flow.zero_window_place = place
+
+
+def _window_opened(flow: Flow, place: Place) -> None:
+    closed = max(0, place.time - flow.zero_since)
+    flow.zero_since = 0
+    flow.zero_window += closed
+    flow.zero_window_longest = max(flow.zero_window_longest, closed)
+
+
+def _nobody() -> Reader:
+    """A reader for bytes that nobody wants."""
+
+    def nothing(_reader: Reader) -> Walker:
+        return
+        yield
+
+    return Reader(nothing)

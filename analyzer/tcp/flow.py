@@ -1,0 +1,236 @@
+"""One direction of a TCP connection: where it stands, what waits, what was odd about it."""
+
+from __future__ import annotations
+
+from array import array
+
+from analyzer.capture.link import endpoints
+from analyzer.tcp.requests import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.tcp.reader import Reader
+
+__all__ = ["Connection", "Flow", "Hole", "Waiting"]
+
+MASK = 0xFFFFFFFF
+HALF = 0x80000000
+NEVER = Place(0, 0, 0)
+
+
+class Hole:
+    """Bytes ``first`` to ``last`` (stream offsets, inclusive) that the capture does not have.
+
+    ``before`` and ``after`` are the frames around it; ``cut`` says that snaplen took them, not the
+    loss of a frame; ``acknowledged`` that the receiver confirmed them, so the capture lost them.
+    """
+
+    __slots__ = ("acknowledged", "after", "before", "cut", "first", "last")
+
+    def __init__(
+        self, first: int, last: int, before: int, after: int, cut: bool, acknowledged: bool
+    ) -> None:
+        self.first = first
+        self.last = last
+        self.before = before
+        self.after = after
+        self.cut = cut
+        self.acknowledged = acknowledged
+
+    @property
+    def size(self) -> int:
+        """Missing bytes."""
+        return self.last - self.first + 1
+
+
+class Waiting:
+    """A segment that arrived ahead of its turn.  ``data`` is ``None`` when nobody will look."""
+
+    __slots__ = ("data", "length", "offset", "place")
+
+    def __init__(self, offset: int, length: int, data: bytes | None, place: Place) -> None:
+        self.offset = offset
+        self.length = length
+        self.data = data
+        self.place = place
+
+
+class Difference:
+    """A second copy of stream bytes from ``offset`` on that is not the same as the first."""
+
+    __slots__ = ("length", "offset", "place")
+
+    def __init__(self, offset: int, length: int, place: Place) -> None:
+        self.offset = offset
+        self.length = length
+        self.place = place
+
+
+class Flow:
+    """One direction of a connection, an ordered byte sequence with holes.
+
+    ``next`` is the sequence number expected next, ``offset`` the stream offset that goes with it
+    (0 is the first payload byte, or the first one seen when ``midstream``).  ``fast`` is how many
+    bytes may pass on the fast path, ``quiet`` whether a bare ACK in this direction tells nothing.
+    """
+
+    __slots__ = (
+        "acked",
+        "base",
+        "checkpoint_offsets",
+        "checkpoint_positions",
+        "connection",
+        "data_after_end",
+        "differences",
+        "doubts",
+        "duplicate_bytes",
+        "fast",
+        "fast_given",
+        "fin",
+        "fin_offset",
+        "first",
+        "frame",
+        "hole_count",
+        "holes",
+        "keep_alives",
+        "key",
+        "last",
+        "midstream",
+        "missing",
+        "next",
+        "offset",
+        "peer",
+        "quiet",
+        "reader",
+        "reordered",
+        "reset",
+        "retransmissions",
+        "seen",
+        "syn",
+        "unverified",
+        "waiting",
+        "waiting_bytes",
+        "zero_since",
+        "zero_window",
+        "zero_window_longest",
+        "zero_window_place",
+    )
+
+    def __init__(self, key: bytes, connection: Connection) -> None:
+        self.key = key
+        self.connection = connection
+        self.peer = self  # set by the connection
+        self.next = -1
+        self.base = -1  # Wireshark's base_seq: the SYN's number, or one before the first seen
+        self.offset = 0
+        self.fast = 0
+        self.fast_given = 0
+        self.quiet = True
+        self.reader: Reader | None = None
+        self.frame = 0  # last frame with payload in order
+        self.first: Place = NEVER  # first and last payload byte
+        self.last: Place = NEVER
+        self.midstream = False
+        self.syn: Place | None = None
+        self.fin: Place | None = None
+        self.fin_offset = 0
+        self.reset: Place | None = None
+        self.seen = 0  # frames
+        self.acked = 0  # highest offset that the other side acknowledged
+        self.holes: list[Hole] = []
+        self.hole_count = 0
+        self.missing = 0
+        self.waiting: list[Waiting] = []
+        self.waiting_bytes = 0
+        self.doubts = 0  # frames since the receiver acknowledged what is missing here
+        self.reordered = 0
+        self.retransmissions = 0
+        self.duplicate_bytes = 0
+        self.unverified = 0  # retransmitted bytes whose first copy was out of reach
+        self.differences: list[Difference] = []
+        self.keep_alives = 0
+        self.data_after_end = 0  # bytes behind a FIN or a reset, ignored or not
+        self.zero_since = 0
+        self.zero_window = 0  # ns with a closed window, announced by this side
+        self.zero_window_longest = 0
+        self.zero_window_place: Place | None = None
+        # Where batches that carried this flow began in the file, and the offset at their ends.
+        self.checkpoint_positions = array("q")
+        self.checkpoint_offsets = array("q")
+
+    def settle(self) -> None:
+        """Bring ``offset`` and the reader up to what passed on the fast path."""
+        passed = self.fast_given - self.fast
+        if passed:
+            self.offset += passed
+            assert self.reader is not None
+            self.reader.passed(passed)
+        self.fast = self.fast_given = 0
+
+    def allow(self) -> None:
+        """Open the fast path as far as the walker allows."""
+        if self.reader is not None and not self.waiting and not self.fin and not self.reset:
+            self.fast = self.fast_given = self.reader.skippable
+
+    @property
+    def source(self) -> str:
+        """``ip:port`` of the sending side (IPv6 in brackets)."""
+        source, _, port, _ = endpoints(self.key)
+        return f"[{source}]:{port}" if ":" in source else f"{source}:{port}"
+
+    @property
+    def destination(self) -> str:
+        """``ip:port`` of the receiving side."""
+        _, destination, _, port = endpoints(self.key)
+        return f"[{destination}]:{port}" if ":" in destination else f"{destination}:{port}"
+
+    @property
+    def carries(self) -> bool:
+        """Whether any payload byte was seen."""
+        return self.first.frame > 0
+
+    def hole_in(self, first: int, last: int) -> Hole | None:
+        """A hole that touches the given offsets."""
+        return _touching(self.holes, first, last)
+
+
+def _touching(holes: Sequence[Hole], first: int, last: int) -> Hole | None:
+    for hole in holes:
+        if hole.first <= last and hole.last >= first:
+            return hole
+    return None
+
+
+class Connection:
+    """Both directions of one TCP connection; ``number`` is Wireshark's ``tcp.stream``.
+
+    ``forward`` is the direction of its first frame.
+    """
+
+    __slots__ = ("began", "forward", "number", "reused", "reverse")
+
+    def __init__(self, number: int, key: bytes, began: Place) -> None:
+        width = (len(key) - 4) // 2
+        mirrored = key[width : 2 * width] + key[:width] + key[-2:] + key[-4:-2]
+        self.number = number
+        self.began = began
+        self.reused = False  # the same ports were used by an earlier connection
+        self.forward = Flow(key, self)
+        self.reverse = Flow(mirrored, self)
+        self.forward.peer = self.reverse
+        self.reverse.peer = self.forward
+
+    @property
+    def flows(self) -> tuple[Flow, Flow]:
+        """Both directions."""
+        return self.forward, self.reverse
+
+    @property
+    def closed(self) -> bool:
+        """Whether a reset, or a FIN of each side, was seen."""
+        forward, reverse = self.forward, self.reverse
+        if forward.reset or reverse.reset:
+            return True
+        return forward.fin is not None and reverse.fin is not None
