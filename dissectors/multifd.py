@@ -45,6 +45,17 @@ class Compression(IntEnum):
     qatzip = 0x20
 
 
+CHANNEL_HEADER = Layout(
+    "MigChannelHeader",
+    "multifd.channel",
+    "1.6",
+    (
+        Field("header_size", "Q", "4: bytes that follow"),
+        Field("channel_type", "I", "0 main, 1 postcopy, 2 multifd, 3 multifd device state"),
+    ),
+)
+"""First on every connection of the RFC (v0), and in no later revision."""
+
 INIT = Layout(
     "MultiFDInit_t",
     "multifd.init",

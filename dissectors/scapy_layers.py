@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# This file is part of mfshark and can be used with Scapy: https://scapy.net
+
+# scapy.contrib.description = QEMU live migration: multifd channels, VFIO device state
+# scapy.contrib.status = loads
+
+"""Scapy classes of the multifd channels, generated from the layout tables.
+
+``MultiFD(data)`` picks the class of a packet by its flags; ``dissect_channel(data)`` cuts a whole
+channel into packets; ``bind_port(4444)`` teaches scapy's TCP layer a migration port, after which
+``sniff(offline="x.pcap", session=TCPSession)`` reassembles the channels.  QEMU has no fixed port,
+so nothing is bound to TCP by the import alone.
+
+Wire-format page, sections 1.6 and 2 to 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scapy.config import conf
+from scapy.fields import (
+    ByteField,
+    FieldListField,
+    FlagsField,
+    IntField,
+    LEIntField,
+    LELongField,
+    LongField,
+    StrFixedLenField,
+    UUIDField,
+    XIntField,
+    XLEIntField,
+    XStrFixedLenField,
+)
+from scapy.packet import Packet, bind_bottom_up
+
+from dissectors.multifd import (
+    CHANNEL_HEADER,
+    DEVICE_STATE,
+    HEADER,
+    INIT,
+    MAGIC,
+    MAGIC_VERSION,
+    PACKET_BYTES,
+    PAGE_COUNTS,
+    RAM,
+    VERSION,
+    MultifdFlag,
+    ram_header_size,
+    text_of,
+)
+from dissectors.vfio import BUFFER, BUFFER_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dissectors.fields import Field, Layout
+
+__all__ = [
+    "ChannelHeader",
+    "MultiFD",
+    "MultiFDInit",
+    "MultiFDPacket",
+    "MultiFDPacketDeviceState",
+    "NameField",
+    "OffsetsField",
+    "VFIODeviceStatePacket",
+    "VFIODeviceStatePacketHost",
+    "bind_port",
+    "dissect_channel",
+    "ram_layer",
+    "scapy_fields",
+]
+
+MAGIC_BYTES = MAGIC_VERSION[:4]
+NUMBERS: dict[tuple[str, bool, bool], Any] = {
+    # (struct code, big endian, shown in hexadecimal)
+    ("B", True, False): ByteField,
+    ("B", False, False): ByteField,
+    ("I", True, False): IntField,
+    ("I", True, True): XIntField,
+    ("I", False, False): LEIntField,
+    ("I", False, True): XLEIntField,
+    ("Q", True, False): LongField,
+    ("Q", False, False): LELongField,
+}
+
+
+class NameField(StrFixedLenField):
+    """A NUL-padded name: kept as the bytes it is, shown as text."""
+
+    def i2repr(self, pkt: Packet | None, x: Any) -> str:  # noqa: ARG002 - scapy's signature
+        """The text in front of the first NUL."""
+        return repr(text_of(bytes(x)))
+
+
+class OffsetsField(FieldListField):
+    """``offset[]`` of a RAM packet: always the class's ``page_count`` entries on the wire.
+
+    Fewer entries are built padded with zeros, more are cut off.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, [], LongField("offset", 0))
+
+    def addfield(self, pkt: Packet, s: bytes, val: Any) -> bytes:
+        """Append the array to ``s``."""
+        count = page_count(pkt)
+        entries = [*val[:count], *(0,) * (count - len(val))]
+        return s + struct.pack(f">{count}Q", *entries)
+
+    def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[int]]:
+        """Take the array off ``s``; a short one gives the entries that are whole."""
+        count = min(page_count(pkt), len(s) // 8)
+        return s[8 * count :], list(struct.unpack_from(f">{count}Q", s))
+
+
+def scapy_field(field: Field, order: str, default: Any) -> Any:
+    """The scapy field of one row of a layout."""
+    if field.code.endswith("s"):
+        if field.display == "uuid":
+            return UUIDField(field.name, default)
+        kind = NameField if field.display == "name" else XStrFixedLenField
+        return kind(field.name, default or b"", length=field.size)
+    big = order == ">"
+    if field.enum is not None:
+        width = 8 * field.size if big else -8 * field.size
+        names = {int(member): str(member.name) for member in field.enum}
+        return FlagsField(field.name, default, width, names)
+    return NUMBERS[field.code, big, field.display == "hex"](field.name, default)
+
+
+def scapy_fields(layout: Layout, **defaults: Any) -> list[Any]:
+    """``fields_desc`` for ``layout``; fields without a default are zero."""
+    return [scapy_field(field, layout.order, defaults.get(field.name, 0)) for field in layout]
+
+
+def page_count(packet: Packet) -> int:
+    """Entries of the offset array of this packet's class."""
+    return MultiFDPacket.page_count if packet is None else int(packet.page_count)
+
+
+class Sized(Packet):
+    """A packet whose ``next_packet_size`` counts the payload; built from it when it is None."""
+
+    layout: ClassVar[Layout]
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Fill in the size."""
+        if self.next_packet_size is None:
+            at = self.layout["next_packet_size"].offset
+            pkt = pkt[:at] + struct.pack(">I", len(pay)) + pkt[at + 4 :]
+        return pkt + pay
+
+    def payload_size(self) -> int:
+        """Bytes of payload that belong to this packet."""
+        return int(self.next_packet_size or 0)
+
+    def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
+        """Split the payload from the packets that follow it."""
+        size = self.payload_size()
+        return s[:size], s[size:]
+
+
+class ChannelHeader(Packet):
+    """The header with which every connection of the RFC (v0) begins."""
+
+    name = "QEMU migration channel header"
+    fields_desc = scapy_fields(CHANNEL_HEADER, header_size=4)
+
+    def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
+        """What follows is another packet."""
+        return b"", s
+
+
+class MultiFDInit(Packet):
+    """The initial packet, first on every multifd channel."""
+
+    name = "MultiFD initial packet"
+    fields_desc = scapy_fields(INIT, magic=MAGIC, version=VERSION, uuid=None)
+
+    def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
+        """What follows is another packet."""
+        return b"", s
+
+
+class MultiFDPacket(Sized):
+    """A RAM or SYNC packet of a target with 4 KiB pages; see :func:`ram_layer` for others.
+
+    ``pages_alloc`` is built as QEMU 9.2 and later send it when it is None: the capacity, or 0 in
+    a packet without pages.
+    """
+
+    name = "MultiFD RAM packet"
+    layout = RAM
+    page_count = PACKET_BYTES // 4096
+    fields_desc: ClassVar[list[Any]] = [
+        *scapy_fields(RAM, magic=MAGIC, version=VERSION, pages_alloc=None, next_packet_size=None),
+        OffsetsField("offset"),
+    ]
+
+    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
+        """Fill in capacity and size."""
+        if self.pages_alloc is None and self.normal_pages + self.zero_pages:
+            at = RAM["pages_alloc"].offset
+            pkt = pkt[:at] + struct.pack(">I", self.page_count) + pkt[at + 4 :]
+        return super().post_build(pkt, pay)
+
+    def payload_size(self) -> int:
+        """``next_packet_size``, which counts only if there are normal pages."""
+        return super().payload_size() if self.normal_pages else 0
+
+
+class MultiFDPacketDeviceState(Sized):
+    """A device-state packet; its payload is a VFIO buffer when the device is a VFIO device."""
+
+    name = "MultiFD device-state packet"
+    layout = DEVICE_STATE
+    fields_desc = scapy_fields(
+        DEVICE_STATE,
+        magic=MAGIC,
+        version=VERSION,
+        flags=int(MultifdFlag.DEVICE_STATE),
+        next_packet_size=None,
+    )
+
+    def guess_payload_class(self, payload: bytes) -> type[Packet]:
+        """The VFIO header in the byte order that its bytes speak for."""
+        device = bytes(self.idstr).split(b"\0", 1)[0]
+        if len(payload) < BUFFER.size or device.rpartition(b"/")[2] != b"vfio":
+            raw: type[Packet] = conf.raw_layer
+            return raw
+        return VFIODeviceStatePacketHost if self.is_host_order(payload) else VFIODeviceStatePacket
+
+    def is_host_order(self, payload: bytes) -> bool:
+        """Whether the VFIO header is in a little-endian sender's order (wire-format page 5.5)."""
+        flags = payload[8:12]
+        if flags != bytes(4):
+            return flags[0] != 0
+        big, little = BUFFER.unpack(payload)[1], BUFFER_HOST.unpack(payload)[1]
+        if big != little:
+            return bool(little < big)
+        return not int(self.flags) & MultifdFlag.DEVICE_STATE
+
+
+class VFIODeviceStatePacket(Packet):
+    """Header of a VFIO buffer, big endian (QEMU 10.0 and later); the data are its payload."""
+
+    name = "VFIO device-state buffer"
+    fields_desc = scapy_fields(BUFFER)
+
+
+class VFIODeviceStatePacketHost(Packet):
+    """Header of a VFIO buffer in the order of a little-endian host (the series before 10.0)."""
+
+    name = "VFIO device-state buffer (host order)"
+    fields_desc = scapy_fields(BUFFER_HOST)
+
+
+RAM_LAYERS: dict[int, type[MultiFDPacket]] = {MultiFDPacket.page_count: MultiFDPacket}
+
+
+def _make_ram_layers() -> None:
+    for count in PAGE_COUNTS:
+        if count not in RAM_LAYERS:
+            suffix = f"{PACKET_BYTES // count // 1024}K"
+            body = {
+                "name": f"MultiFD RAM packet ({suffix} pages)",
+                "page_count": count,
+                "__doc__": f"A RAM or SYNC packet of a target with {suffix} pages.",
+                "__module__": __name__,
+            }
+            RAM_LAYERS[count] = type(f"MultiFDPacket{suffix}", (MultiFDPacket,), body)
+
+
+_make_ram_layers()
+
+
+def ram_layer(page_size: int) -> type[MultiFDPacket]:
+    """The RAM packet class of a target page size in bytes; KeyError when there is none."""
+    return RAM_LAYERS[PACKET_BYTES // page_size]
+
+
+def _is_device_state(data: bytes) -> bool:
+    """Bit 6, or bit 4 in front of a printable idstr (wire-format page 10.2)."""
+    flags = data[11]
+    return bool(flags & 0x40 or (flags & 0x10 and data[12:13].strip(b"\0")))
+
+
+def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
+    """The class of the packet whose header ``data`` begins with.
+
+    ``count`` is the number of offset entries to assume where ``pages_alloc`` does not tell.
+    """
+    if _is_device_state(data):
+        return MultiFDPacketDeviceState
+    alloc = int.from_bytes(data[12:16], "big")
+    return RAM_LAYERS.get(count) or RAM_LAYERS.get(alloc, MultiFDPacket)
+
+
+class MultiFD(Packet):
+    """Entry to the family: the common header, or the class that the bytes call for."""
+
+    name = "MultiFD"
+    fields_desc = scapy_fields(HEADER, magic=MAGIC, version=VERSION)
+
+    @classmethod
+    def dispatch_hook(cls, _pkt: bytes | None = None, *_: Any, **__: Any) -> type[Packet]:
+        """By magic, length and flags; an initial packet is known by being 64 bytes long."""
+        if not _pkt:
+            return cls
+        if len(_pkt) == INIT.size and _pkt[:4] == MAGIC_BYTES:
+            return MultiFDInit
+        if len(_pkt) >= HEADER.size and _pkt[:4] == MAGIC_BYTES:
+            layer = packet_layer(_pkt)
+            if len(_pkt) >= _fixed_size(layer):
+                return layer
+        raw: type[Packet] = conf.raw_layer
+        return raw
+
+    @classmethod
+    def tcp_reassemble(
+        cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]
+    ) -> Packet | None:
+        """One packet off a channel, for ``sniff(session=TCPSession)``; None asks for more."""
+        if data[:4] != MAGIC_BYTES[: len(data)]:
+            return conf.raw_layer(data)
+        if not session.get("multifd_started"):
+            if len(data) < INIT.size:
+                return None
+            session["multifd_started"] = True
+            return MultiFDInit(data)
+        if len(data) < (DEVICE_STATE if _is_device_state(data) else RAM).size:
+            return None
+        if not _is_device_state(data) and not session.get("multifd_pages"):
+            session["multifd_pages"] = _inferred_count(data, 0)
+        layer = packet_layer(data, session.get("multifd_pages", 0))
+        size = _whole_size(data, layer)
+        metadata["tcp_min_len"] = size
+        return layer(data) if len(data) >= size else None
+
+
+def _fixed_size(layer: type[Packet]) -> int:
+    """Bytes of a packet of this class without payload."""
+    if issubclass(layer, MultiFDPacket):
+        return ram_header_size(layer.page_count)
+    return DEVICE_STATE.size
+
+
+def _pages_alloc(data: bytes) -> int:
+    """``pages_alloc`` where it is a possible number of offset entries, else 0."""
+    alloc = int.from_bytes(data[12:16], "big")
+    return alloc if alloc in RAM_LAYERS and not _is_device_state(data) else 0
+
+
+def _whole_size(data: bytes, layer: type[Packet]) -> int:
+    """Bytes of the packet at the head of ``data``, payload included."""
+    if layer is MultiFDPacketDeviceState:
+        return int(DEVICE_STATE.size + DEVICE_STATE.unpack(data)[-1])
+    normal, size = struct.unpack_from(">II", data, RAM["normal_pages"].offset)
+    return _fixed_size(layer) + (size if normal else 0)
+
+
+def _inferred_count(data: bytes, offset: int) -> int:
+    """Offset entries of the RAM packet at ``offset``, from itself or from what follows it."""
+    count = _pages_alloc(data[offset : offset + 16])
+    if count:
+        return count
+    for candidate in PAGE_COUNTS:
+        end = offset + _whole_size(data[offset : offset + RAM.size], RAM_LAYERS[candidate])
+        if end == len(data) or data[end : end + 8] == MAGIC_VERSION:
+            return candidate
+    return MultiFDPacket.page_count
+
+
+def dissect_channel(data: bytes, page_size: int | None = None) -> list[Packet]:
+    """All packets of one multifd channel, from the first byte of its stream.
+
+    The target page size is inferred unless ``page_size`` (bytes) gives it.  Bytes that are not a
+    whole packet end the list as one ``Raw``.
+    """
+    return list(_cut(data, PACKET_BYTES // page_size if page_size else 0))
+
+
+def _cut(data: bytes, count: int) -> Iterator[Packet]:
+    offset = 0
+    if data[:8] == struct.pack(">Q", 4):
+        yield ChannelHeader(data[: CHANNEL_HEADER.size])
+        offset = CHANNEL_HEADER.size
+    if data[offset : offset + 8] == MAGIC_VERSION and len(data) >= offset + INIT.size:
+        yield MultiFDInit(data[offset : offset + INIT.size])
+        offset += INIT.size
+    while data[offset : offset + 8] == MAGIC_VERSION:
+        head = data[offset : offset + RAM.size]
+        if len(head) < DEVICE_STATE.size:
+            break
+        if not count and not _is_device_state(head):
+            count = _inferred_count(data, offset)
+        layer = packet_layer(head, count)
+        if layer is not MultiFDPacketDeviceState and len(head) < RAM.size:
+            break
+        end = offset + _whole_size(head, layer)
+        if end > len(data):
+            break
+        yield layer(data[offset:end])
+        offset = end
+    if offset < len(data):
+        yield conf.raw_layer(data[offset:])
+
+
+def bind_port(port: int) -> None:
+    """Make scapy dissect what clients send to TCP ``port`` as multifd."""
+    from scapy.layers.inet import TCP  # late: slow to import, and only needed here
+
+    bind_bottom_up(TCP, MultiFD, dport=port)

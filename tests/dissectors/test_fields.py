@@ -1,0 +1,108 @@
+"""The layout tables against struct, and against QEMU's own numbers."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dissectors import multifd, vfio
+from dissectors.fields import Field, Layout
+
+LAYOUTS = {
+    "channel header": (multifd.CHANNEL_HEADER, 12),
+    "initial packet": (multifd.INIT, 64),
+    "header": (multifd.HEADER, 12),
+    "RAM packet": (multifd.RAM, 320),
+    "device-state packet": (multifd.DEVICE_STATE, 276),
+    "VFIO buffer": (vfio.BUFFER, 12),
+    "VFIO buffer, host order": (vfio.BUFFER_HOST, 12),
+}
+OFFSETS = {
+    (multifd.INIT, "uuid"): 8,
+    (multifd.INIT, "id"): 24,
+    (multifd.INIT, "unused1"): 25,
+    (multifd.INIT, "unused2"): 32,
+    (multifd.RAM, "pages_alloc"): 12,
+    (multifd.RAM, "normal_pages"): 16,
+    (multifd.RAM, "next_packet_size"): 20,
+    (multifd.RAM, "packet_num"): 24,
+    (multifd.RAM, "zero_pages"): 32,
+    (multifd.RAM, "unused64"): 40,
+    (multifd.RAM, "ramblock"): 64,
+    (multifd.DEVICE_STATE, "idstr"): 12,
+    (multifd.DEVICE_STATE, "instance_id"): 268,
+    (multifd.DEVICE_STATE, "next_packet_size"): 272,
+}
+
+each_layout = pytest.mark.parametrize(
+    "layout", [layout for layout, _ in LAYOUTS.values()], ids=list(LAYOUTS)
+)
+
+
+@pytest.mark.parametrize(("layout", "size"), LAYOUTS.values(), ids=list(LAYOUTS))
+def test_sizes(layout: Layout, size: int) -> None:
+    assert layout.size == size == sum(field.size for field in layout)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "offset"), [(layout, name, at) for (layout, name), at in OFFSETS.items()]
+)
+def test_offsets(layout: Layout, name: str, offset: int) -> None:
+    assert layout[name].offset == offset
+
+
+@each_layout
+def test_fields_follow_each_other(layout: Layout) -> None:
+    end = 0
+    for field in layout:
+        assert field.offset == end
+        assert field.size == struct.calcsize(layout.order + field.code)
+        end += field.size
+    assert len({field.name for field in layout}) == len(layout.fields)
+
+
+@each_layout
+@given(data=st.data())
+def test_round_trip(layout: Layout, data: st.DataObject) -> None:
+    raw = data.draw(st.binary(min_size=layout.size, max_size=layout.size))
+    assert layout.pack(layout.values(raw)) == raw
+    assert layout.values(b"?" + raw, 1) == layout.values(raw)
+
+
+def test_missing_values_are_zero() -> None:
+    assert multifd.RAM.pack({}) == bytes(320)
+
+
+def test_short_buffer() -> None:
+    with pytest.raises(struct.error):
+        multifd.INIT.values(bytes(63))
+
+
+def test_unknown_field() -> None:
+    with pytest.raises(KeyError):
+        multifd.INIT["nothing"]
+
+
+def test_reordered_is_the_same_table() -> None:
+    assert [field.name for field in vfio.BUFFER_HOST] == [field.name for field in vfio.BUFFER]
+    assert vfio.BUFFER_HOST.pack({"idx": 1}) == bytes(4) + b"\1\0\0\0" + bytes(4)
+    assert vfio.BUFFER.pack({"idx": 1}) == bytes(4) + b"\0\0\0\1" + bytes(4)
+
+
+def test_repr_names_field_and_place() -> None:
+    assert repr(multifd.INIT["id"]) == "Field('id', 'B', offset=24)"
+    assert Field("x", "Q", "").size == 8
+
+
+@pytest.mark.parametrize(("page", "count", "size"), [(1, 512, 4416), (4, 128, 1344), (64, 8, 384)])
+def test_ram_header_size(page: int, count: int, size: int) -> None:
+    assert multifd.ram_header_size(count) == size
+    assert multifd.page_size_of(count) == page * 1024
+
+
+def test_text_of() -> None:
+    assert multifd.text_of(b"pc.ram\0junk") == "pc.ram"
+    assert multifd.text_of(b"\xff\0") == "\\xff"
