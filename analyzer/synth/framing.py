@@ -1,0 +1,165 @@
+"""Ethernet and its like, IP and TCP around a segment, with right checksums."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from typing import TYPE_CHECKING, Final
+
+from analyzer.synth.wire import ACK, SYN
+
+if TYPE_CHECKING:
+    from analyzer.synth.pattern import Bytes
+    from analyzer.synth.scenario import Capture, Network
+    from analyzer.synth.wire import End, Segment
+
+__all__ = ["LINKTYPES", "Frame", "Framer", "checksum"]
+
+LINKTYPES: Final = {"ethernet": 1, "sll": 113, "sll2": 276, "raw": 101, "null": 0, "loop": 108}
+MACS: Final = {"client": bytes.fromhex("f6b215c378a6"), "server": bytes.fromhex("964ad1ef85ec")}
+TCP_HEADER: Final = struct.Struct(">HHIIBBHHH")
+TIMESTAMP: Final = struct.Struct(">BBBBII")
+FIXED_LENGTH: Final = 0xFFFF
+
+
+def checksum(total: int) -> int:
+    """The Internet checksum of data whose 16-bit words sum up to ``total``."""
+    return 0xFFFF - total % 0xFFFF
+
+
+def words(data: Bytes) -> int:
+    """``data`` as one number, even length: its 16-bit words sum up to it, modulo 0xffff."""
+    return int.from_bytes(data, "big") << (8 * (len(data) & 1))
+
+
+class Frame:
+    """One record of the capture: ``parts`` joined are the captured bytes, ``wire`` the length on
+    the wire, ``time`` ns since the epoch.
+    """
+
+    __slots__ = ("parts", "time", "wire")
+
+    def __init__(self, time: int, parts: tuple[Bytes, ...], wire: int) -> None:
+        self.time = time
+        self.parts = parts
+        self.wire = wire
+
+
+class Framer:
+    """Wraps segments; keeps the headers of each direction that do not change."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._fixed: dict[End, _Fixed] = {}
+
+    def frame(self, segment: Segment) -> Frame:
+        """The frame around a segment."""
+        fixed = self._fixed.get(segment.end)
+        if fixed is None:
+            fixed = self._fixed[segment.end] = _Fixed(segment.end, self._capture)
+        payload = segment.payload
+        tcp = fixed.tcp(segment)
+        head = fixed.link + fixed.ip(len(tcp) + len(payload)) + tcp
+        return Frame(segment.time, (head, payload), len(head) + len(payload))
+
+
+class _Fixed:
+    """What the headers of one end of a connection have in common."""
+
+    def __init__(self, end: End, capture: Capture) -> None:
+        network = end.connection.network
+        addresses = [
+            ipaddress.ip_address(network.source),
+            ipaddress.ip_address(network.destination),
+        ]
+        if end.name == "server":
+            addresses.reverse()
+        self._source, self._destination = (address.packed for address in addresses)
+        self._v6 = addresses[0].version == 6
+        self._network = network
+        self._ports = end.port, end.peer.port
+        self._ident = end.next & 0xFFFF
+        self._pseudo = words(self._source) + words(self._destination) + 6
+        self._extensions = extension_headers(network)
+        self.link = link_header(capture, network, end.name, self._v6)
+
+    def ip(self, size: int) -> bytes:
+        """The IP header (with extension headers) of a packet with ``size`` bytes of TCP."""
+        if self._v6:
+            size += len(self._extensions)
+            length = 0 if size > FIXED_LENGTH or self._network.ip_length == "zero" else size
+            following = 60 if self._extensions else 6
+            head = struct.pack(">IHBB", 0x60000000, length, following, 64)
+            return head + self._source + self._destination + self._extensions
+        length = size + 20
+        if length > FIXED_LENGTH or self._network.ip_length == "zero":
+            length = 0
+        self._ident = self._ident + 1 & 0xFFFF
+        head = struct.pack(">BBHHHBBH", 0x45, 0, length, self._ident, 0x4000, 64, 6, 0)
+        head += self._source + self._destination
+        return head[:10] + checksum(words(head)).to_bytes(2, "big") + head[12:]
+
+    def tcp(self, segment: Segment) -> bytes:
+        """The TCP header, checksummed."""
+        options = self._options(segment)
+        offset = (20 + len(options)) << 2
+        head = TCP_HEADER.pack(
+            *self._ports,
+            segment.seq,
+            segment.ack,
+            offset,
+            segment.flags,
+            segment.window,
+            0,
+            0,
+        )
+        if not self._network.checksums:
+            return head + options
+        size = len(head) + len(options) + len(segment.payload)
+        total = self._pseudo + size + words(head) + words(options) + words(segment.payload)
+        return head[:16] + checksum(total).to_bytes(2, "big") + head[18:] + options
+
+    def _options(self, segment: Segment) -> bytes:
+        value = segment.time // 1_000_000 & 0xFFFFFFFF
+        echo = value if segment.flags & ACK else 0
+        if segment.flags & SYN:
+            mss = min(self._network.mtu - (60 if self._v6 else 40), 65495)
+            start = struct.pack(">BBH", 2, 4, mss)
+            scale = b"\x01\x03\x03\x07"
+            if self._network.timestamps:
+                return start + b"\x04\x02\x08\x0a" + struct.pack(">II", value, echo) + scale
+            return start + b"\x01\x01\x04\x02" + scale
+        if self._network.timestamps:
+            return TIMESTAMP.pack(1, 1, 8, 10, value, echo)
+        return b""
+
+
+def extension_headers(network: Network) -> bytes:
+    """Destination-options headers of 8 bytes, padded, in front of TCP."""
+    count = network.extension_headers
+    return b"".join(
+        bytes([60 if number + 1 < count else 6, 0, 1, 4, 0, 0, 0, 0]) for number in range(count)
+    )
+
+
+def link_header(capture: Capture, network: Network, sender: str, v6: bool) -> bytes:
+    """The link layer's header for frames that ``sender`` (client or server) sends."""
+    kind = capture.link
+    ethertype = b"\x86\xdd" if v6 else b"\x08\x00"
+    source = MACS[sender]
+    if kind == "ethernet":
+        target = MACS["server" if sender == "client" else "client"]
+        tags = b"".join(
+            struct.pack(">HH", 0x8100 if number == len(network.vlans) - 1 else 0x88A8, vlan)
+            for number, vlan in enumerate(network.vlans)
+        )
+        return target + source + tags + ethertype
+    outgoing = 4 if sender == "client" else 0
+    if kind == "sll":
+        return struct.pack(">HHH6s2x", outgoing, 1, 6, source) + ethertype
+    if kind == "sll2":
+        return ethertype + struct.pack(">2xIHBB6s2x", 2, 1, outgoing, 6, source)
+    family = 30 if v6 else 2
+    if kind == "null":
+        return struct.pack("<I" if capture.byte_order == "little" else ">I", family)
+    return struct.pack(">I", family) if kind == "loop" else b""

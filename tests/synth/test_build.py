@@ -1,0 +1,58 @@
+"""Clean scenarios: deterministic, decodable, and whole."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from analyzer.synth import ScenarioError, build, override, synth
+
+
+def test_same_bytes_every_time() -> None:
+    assert build({}) == build({})
+
+
+def test_seed_changes_the_bytes() -> None:
+    assert build({}) != build({"seed": 2})
+
+
+def test_writes_to_a_path_and_to_a_file_object(tmp_path: Path) -> None:
+    out = BytesIO()
+    size = synth({}, out)
+    assert synth({}, tmp_path / "x.pcap") == size
+    assert (tmp_path / "x.pcap").read_bytes() == out.getvalue() == build({})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "key", "nearest"),
+    [
+        ({"chanels": 2}, "chanels", "channels"),
+        ({"ram": {"page_sise": 4096}}, "ram.page_sise", "page_size"),
+        ({"dialect": "upstrem"}, "dialect", "upstream"),
+        ({"device": [{"idst": "x"}]}, "device[0].idst", "idstr"),
+        ({"capture": {"format": "pcapn"}}, "capture.format", "pcapng"),
+        ({"channels": "two"}, "channels", None),
+        ({"channels": -1}, "channels", None),
+        ({"network": {"source": "nowhere"}}, "network.source", None),
+    ],
+)
+def test_errors_name_key_and_nearest(
+    scenario: dict[str, object], key: str, nearest: str | None
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        build(scenario)
+    assert caught.value.key == key
+    assert caught.value.nearest == nearest
+
+
+def test_override() -> None:
+    base = {"ram": {"normal_pages": 1}, "device": [{"size": 1}]}
+    out = override(base, ["ram.normal_pages=7", "device.0.size=9", "dialect=v1", "device.1.size=3"])
+    assert out == {
+        "ram": {"normal_pages": 7},
+        "device": [{"size": 9}, {"size": 3}],
+        "dialect": "v1",
+    }
+    assert base == {"ram": {"normal_pages": 1}, "device": [{"size": 1}]}
