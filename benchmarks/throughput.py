@@ -1,0 +1,225 @@
+"""``python -m benchmarks.throughput``: the table of the README.
+
+Makes one synthetic capture for each frame size, reads it with every contestant in turn, as often
+as asked, with the file in the page cache, and prints medians and ratios as Markdown.  A ratio is
+the median of the ratios of neighbouring runs, so a machine that slows down half-way does not
+favour anybody.  Nothing is asserted, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from analyzer.synth.builder import synth
+from analyzer.synth.scenario import load, override
+
+HERE = Path(__file__).resolve().parent
+SCENARIO = HERE.parent / "captures" / "scenarios" / "benchmark.toml"
+SMALL = HERE.parent / "captures" / "10.0.13-vfio-many-small-buffers-4ch.pcap.gz"
+ETHERNET = 14
+PAGE = 4096
+SMALL_RUNS = 20
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+MFSHARK = [str(Path(sys.executable).with_name("mfshark"))]
+TSHARK = ["tshark", "-n", "-q", "-o", "tcp.reassemble_out_of_order:TRUE", "-z", "io,stat,0", "-r"]
+LUA = ["tshark", "-X", f"lua_script:{HERE / 'multifd.lua'}", *TSHARK[1:]]
+CONTESTANTS = {
+    "cat": ["cat"],
+    "mfshark": [*MFSHARK, "check", "--no-progress"],
+    "tshark": TSHARK,
+    "tshark + Lua": LUA,
+}
+
+
+class Run(NamedTuple):
+    """Seconds and peak memory in KiB of one run."""
+
+    seconds: float
+    peak: int
+
+
+Results = dict[str, list[Run]]
+
+
+def measure(command: Sequence[str], config: Path) -> Run:
+    """Run it once.  Raises RuntimeError if it fails (a finding of ``check`` is no failure)."""
+    environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(config), "LC_ALL": "C.UTF-8"}
+    measured = subprocess.run(
+        [sys.executable, "-I", "-S", str(HERE / "measure.py"), *command],
+        check=True, capture_output=True, text=True, env=environment,
+    ).stdout.split()  # fmt: skip
+    if measured[2] not in (("0", "1") if command[0] in MFSHARK else ("0",)):
+        raise RuntimeError(f"{' '.join(command)} ended with status {measured[2]}")
+    return Run(float(measured[0]), int(measured[1]))
+
+
+def compete(path: Path, runs: int, names: Sequence[str], say: Callable[[str], None]) -> Results:
+    """Everybody in turn, ``runs`` times; a first round of cat brings the file into the cache."""
+    results: Results = {name: [] for name in names}
+    with tempfile.TemporaryDirectory(prefix="mfshark-benchmark-") as config:
+        measure(["cat", str(path)], Path(config))
+        for number in range(1, runs + 1):
+            for name in names:
+                say(f"{path.name}, run {number} of {runs}: {name}")
+                results[name].append(measure([*CONTESTANTS[name], str(path)], Path(config)))
+    return results
+
+
+def seconds(results: Results, name: str) -> float:
+    """The median time of one contestant."""
+    return median(run.seconds for run in results[name])
+
+
+def ratio(results: Results, name: str, other: str) -> str:
+    """How often ``other`` fits into the time of ``name``."""
+    pairs = zip(results[name], results[other], strict=True)
+    return f"{median(one.seconds / two.seconds for one, two in pairs):.1f}"
+
+
+def peak(results: Results, name: str) -> str:
+    """The median peak memory of one contestant, in MiB."""
+    return f"{median(run.peak for run in results[name]) / 1024:.0f}"
+
+
+@contextmanager
+def synthetic(directory: Path, size: int, frame: int) -> Iterator[Path]:
+    """A capture of about ``size`` bytes in frames of at most ``frame`` bytes; removed behind.
+
+    Half of it is RAM, half device state.
+    """
+    path = directory / f"benchmark-{frame}.pcap"
+    scenario = load(SCENARIO)
+    pages = size // 2 // PAGE
+    changes = [f"network.mtu={frame - ETHERNET}", f"ram.normal_pages={pages}"]
+    changes.append(f"ram.blocks={{'pc.ram'={pages * PAGE}}}")
+    for number, _ in enumerate(scenario["device"]):
+        changes.append(f"device.{number}.size={size // 2 // len(scenario['device'])}")
+    try:
+        synth(override(scenario, changes), path)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def small(directory: Path) -> Iterator[Path]:
+    """A real capture of 3 MB, unpacked."""
+    path = directory / SMALL.stem
+    try:
+        with gzip.open(SMALL) as packed, path.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def throughput_row(label: str, path: Path, results: Results) -> list[str]:
+    """A row of the first table."""
+    size = path.stat().st_size
+    return [
+        label,
+        f"{size / (1 << 20):,.0f} MiB",
+        *(f"{seconds(results, name):.2f} s" for name in CONTESTANTS),
+        f"{size / seconds(results, 'mfshark') / (1 << 20):,.0f} MiB/s",
+        ratio(results, "mfshark", "cat"),
+        ratio(results, "tshark", "mfshark"),
+        ratio(results, "tshark + Lua", "mfshark"),
+        " / ".join(peak(results, name) for name in CONTESTANTS if name != "cat"),
+    ]
+
+
+def small_row(path: Path, results: Results) -> list[str]:
+    """A row of the second table."""
+    return [
+        f"{path.stat().st_size / 1e6:.1f} MB",
+        *(f"{seconds(results, name) * 1000:.0f} ms" for name in CONTESTANTS if name != "cat"),
+        ratio(results, "tshark", "mfshark"),
+        ratio(results, "tshark + Lua", "mfshark"),
+    ]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; numbers to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+THROUGHPUT = [
+    "frames", "capture", *CONTESTANTS, "mfshark reads", "times cat", "faster than tshark",
+    "faster than tshark + Lua", "peak memory, MiB",
+]  # fmt: skip
+SMALL_TABLE = [
+    "capture", *(name for name in CONTESTANTS if name != "cat"), "faster than tshark",
+    "faster than tshark + Lua",
+]  # fmt: skip
+
+
+def parse_size(text: str) -> int:
+    """``2G``, ``500M``, ``1000000``."""
+    found = re.fullmatch(r"(\d+)([KMG]?)i?B?", text, re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 2G")
+    return int(found[1]) * UNITS[found[2].upper()]
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description="Compare mfshark with cat, tshark, and tshark with a Lua dissector.",
+    )
+    parser.add_argument("--size", type=parse_size, default=parse_size("2G"), help="of a capture")
+    parser.add_argument(
+        "--frames",
+        type=lambda text: [int(frame) for frame in text.split(",")],
+        default=[1514, 9014, 65549],
+        help="frame sizes, one capture each (default: 1514,9014,65549)",
+    )
+    parser.add_argument("--runs", type=int, default=5, help="of every contestant (default: 5)")
+    parser.add_argument("--dir", type=Path, help="where the captures go for a while")
+    parser.add_argument(
+        "--capture", type=Path, action="append", help="compare on this file instead (repeatable)"
+    )
+    return parser.parse_args(argv)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def rows(options: argparse.Namespace, directory: Path) -> Iterator[list[str]]:
+    """One row of the throughput table for each capture."""
+    names = list(CONTESTANTS)
+    for path in options.capture or ():
+        yield throughput_row(path.name, path, compete(path, options.runs, names, say))
+    for frame in () if options.capture else options.frames:
+        say(f"making a capture with frames of {frame} bytes")
+        with synthetic(directory, options.size, frame) as path:
+            results = compete(path, options.runs, names, say)
+            yield throughput_row(f"{frame} bytes", path, results)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    options = arguments(argv)
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="mfshark-benchmark-") as name:
+        directory = Path(name)
+        print(table(THROUGHPUT, list(rows(options, directory))), end="\n\n")
+        with small(directory) as path:
+            results = compete(path, max(options.runs, SMALL_RUNS), list(CONTESTANTS)[1:], say)
+            print(table(SMALL_TABLE, [small_row(path, results)]))
+
+
+if __name__ == "__main__":
+    main()
