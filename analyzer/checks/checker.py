@@ -1,0 +1,302 @@
+"""Runs the rules: packet rules while the capture streams by, the others at its end.
+
+What a hole in the capture could explain is never called an error.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.families import load
+from analyzer.checks.finding import Finding
+from analyzer.checks.ordinary import is_ordinary
+from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
+from analyzer.migration.outcome import outcome_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.checks.rule import Rule
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.scan import Scan
+
+__all__ = ["Checker", "Selection"]
+
+LISTED = 50
+"""Findings of one rule at one channel and device that are listed one by one."""
+UNFINISHED = ("cancelled", "failed", "incomplete")
+
+
+class Selection:
+    """Which rules run and how severe they are.
+
+    ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
+    overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``.
+    """
+
+    __slots__ = ("ignore", "max_queued_buffers", "max_queued_bytes", "select", "severity")
+
+    def __init__(
+        self,
+        select: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        severity: dict[str, str] | None = None,
+        max_queued_bytes: int | None = None,
+        max_queued_buffers: int | None = None,
+    ) -> None:
+        self.select = select
+        self.ignore = ignore
+        self.severity = severity or {}
+        self.max_queued_bytes = max_queued_bytes
+        self.max_queued_buffers = max_queued_buffers
+
+    def takes(self, rule: Rule) -> bool:
+        """Whether a rule is to run."""
+        if self.select and not _named(rule, self.select):
+            return False
+        return not _named(rule, self.ignore)
+
+
+def _named(rule: Rule, names: Iterable[str]) -> bool:
+    return any(rule.slug == name or rule.id.startswith(name.upper()) for name in names)
+
+
+class Checker:
+    """Watches one scan and judges it.
+
+    Give it to the scan as a watcher; when the scan is done, :meth:`findings` gives everything,
+    the gravest first, then in the order of the capture.
+    """
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        load()
+        self.selection = selection or Selection()
+        self._ram = [r for r in rules_of("ram") if self.selection.takes(r)]
+        self._device = [r for r in rules_of("device-packet") if self.selection.takes(r)]
+        self._spots: list[tuple[Rule, Spot, Migration | None]] = []
+        self._counts: dict[tuple[str, int, int, str | None], int] = {}
+
+    # -- while the capture streams by ---------------------------------------------------------
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+    ) -> None:
+        """A RAM or SYNC packet: the rules run only where something is out of the ordinary."""
+        if not is_ordinary(packet, channel, migration, pages):
+            for rule in self._ram:
+                self._packet(rule, packet, channel, migration)
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet."""
+        for rule in self._device:
+            self._packet(rule, packet, channel, migration)
+
+    def clash(
+        self, migration: Migration, channel: Channel, packet: RamPacket, page: int
+    ) -> None:
+        """A page that two channels carried in one round."""
+        size = migration.framing.page_size
+        self._note(
+            "page-twice-in-round",
+            f"offset {page * size:#x} of {packet.block} was sent in the same round on another "
+            "channel too",
+            packet,
+            channel,
+            migration,
+        )
+
+    def payload(
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        found: int,
+        receiver: int,
+    ) -> None:
+        """A payload whose size the header contradicts."""
+        announced = packet.next_packet_size
+        if packet.compression or announced == receiver:
+            return
+        if found == announced:
+            agrees = "the next packet stands where next_packet_size says"
+        elif found == receiver:
+            agrees = "the next packet stands where the page count says"
+        else:
+            agrees = f"the next packet stands {found} bytes on, where neither says"
+        slug = "size-zero-with-pages" if not announced else "size-mismatch-nocomp"
+        self._note(
+            slug,
+            f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
+            f"{announced}; {agrees}",
+            packet,
+            channel,
+            migration,
+        )
+
+    def _note(
+        self, slug: str, text: str, packet: RamPacket, channel: Channel, migration: Migration
+    ) -> None:
+        rule = BY_SLUG[slug]
+        if self.selection.takes(rule):
+            spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
+            self._add(rule, spot, migration)
+
+    def _packet(
+        self,
+        rule: Rule,
+        packet: RamPacket | DevicePacket,
+        channel: Channel,
+        migration: Migration,
+    ) -> None:
+        result = rule.test(packet, channel, migration)
+        if result is None:
+            return
+        spot = result if isinstance(result, Spot) else Spot(result)
+        spot.channel = channel
+        spot.offset = packet.offset
+        spot.frame = packet.first.frame
+        if packet.kind == 2:
+            spot.device = packet.device  # type: ignore[union-attr]
+            spot.index = packet.idx  # type: ignore[union-attr]
+        self._add(rule, spot, migration)
+
+    def _add(self, rule: Rule, spot: Spot, migration: Migration | None) -> None:
+        number = migration.number if migration is not None else -1
+        stream = spot.channel.stream if spot.channel is not None else -1
+        key = (rule.id, number, stream, spot.device)
+        count = self._counts.get(key, 0)
+        self._counts[key] = count + 1
+        if count < LISTED:
+            self._spots.append((rule, spot, migration))
+
+    # -- at the end ---------------------------------------------------------------------------
+
+    def findings(self, scan: Scan) -> list[Finding]:
+        """Everything found, packet rules included."""
+        for rule, spot, migration in self._ends(scan):
+            self._add(rule, spot, migration)
+        found: list[Finding] = []
+        last: dict[tuple[str, int, int, str | None], Finding] = {}
+        for rule, spot, migration in self._spots:
+            finding = self._judged(rule, spot, migration)
+            found.append(finding)
+            stream = spot.channel.stream if spot.channel is not None else -1
+            number = migration.number if migration is not None else -1
+            last[rule.id, number, stream, spot.device] = finding
+        for key, finding in last.items():
+            finding.repeats = max(0, self._counts[key] - LISTED)
+        found.sort(key=lambda f: (-f.rank, f.spot.frame or 0, f.rule.id))
+        return found
+
+    def _ends(self, scan: Scan) -> Iterator[tuple[Rule, Spot, Migration | None]]:
+        for migration in scan.migrations:
+            for rule, spot in self._of_migration(migration):
+                yield rule, spot, migration
+        for rule in rules_of("capture"):
+            if self.selection.takes(rule):
+                for spot in rule.test(scan):
+                    yield rule, spot, None
+
+    def _of_migration(self, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
+        takes = self.selection.takes
+        for channel in migration.channels:
+            for rule, spot in self._anomalies(channel, migration):
+                if takes(rule):
+                    yield rule, spot
+            for rule in filter(takes, rules_of("channel")):
+                for spot in rule.test(channel, migration):
+                    spot.channel = spot.channel or channel
+                    yield rule, spot
+            for rule in filter(takes, rules_of("flow")):
+                for spot in rule.test(channel.flow, channel):
+                    spot.channel = spot.channel or channel
+                    yield rule, spot
+        for device in migration.devices.values():
+            for rule in filter(takes, rules_of("device")):
+                for spot in rule.test(device, migration):
+                    spot.device = spot.device or device.name
+                    yield rule, spot
+        for rule in filter(takes, rules_of("migration")):
+            for spot in rule.test(migration):
+                yield rule, spot
+        for rule in filter(takes, rules_of("limit")):
+            for spot in rule.test(migration, self.selection):
+                yield rule, spot
+
+    def _anomalies(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
+        """What the walkers reported, as findings of the rules they name."""
+        sources = [channel.anomalies]
+        if channel is migration.main and migration.main_facts is not None:
+            sources.append(migration.main_facts.anomalies)
+        if channel is migration.return_path and migration.return_facts is not None:
+            sources.append(migration.return_facts.anomalies)
+        for anomalies in sources:
+            for anomaly in anomalies:
+                rule = BY_SLUG[anomaly.slug]
+                yield rule, Spot(
+                    anomaly.detail,
+                    frame=anomaly.place.frame,
+                    channel=channel,
+                    offset=anomaly.offset,
+                    device=anomaly.device,
+                    index=anomaly.index,
+                )
+
+    # -- excuses ------------------------------------------------------------------------------
+
+    def _judged(self, rule: Rule, spot: Spot, migration: Migration | None) -> Finding:
+        severity = self.selection.severity.get(rule.id) or spot.severity or rule.severity
+        excuse = ""
+        if severity != INFO and migration is not None:
+            excuse = _excuse(rule, spot, migration)
+            if excuse:
+                severity = INFO
+        return Finding(rule, spot, migration, severity, excuse)
+
+
+def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
+    """What else than the sender could explain it."""
+    if rule.forgiven and (outcome := outcome_of(migration)).name in UNFINISHED:
+        return f"the migration is {outcome.name}"
+    channels = [spot.channel] if spot.channel is not None else migration.channels
+    for channel in channels:
+        if text := _own_hole(rule, spot, channel):
+            return text
+    if "X" in rule.holes:
+        for channel in migration.channels:
+            if channel is not spot.channel and (text := _any_hole(channel)):
+                return text
+    return ""
+
+
+def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
+    if "L" in rule.holes and channel.incomplete_start:
+        return f"the beginning of {channel.name} is not in the capture"
+    if "G" in rule.holes:
+        for hole in channel.holes:
+            if spot.offset is None or spot.channel is None or hole.first <= spot.offset:
+                return (
+                    f"{hole.size} bytes of {channel.name} are missing between frames "
+                    f"{hole.before} and {hole.after}"
+                )
+    if "E" in rule.holes and channel.incomplete_end:
+        return f"the end of {channel.name} is not in the capture"
+    return ""
+
+
+def _any_hole(channel: Channel) -> str:
+    if channel.incomplete_start:
+        return f"the beginning of {channel.name} is not in the capture"
+    for hole in channel.holes:
+        return (
+            f"{hole.size} bytes of {channel.name} are missing between frames "
+            f"{hole.before} and {hole.after}"
+        )
+    return ""
+
+
+def unknown_rules(names: Iterable[str]) -> list[str]:
+    """Those of the given ids, prefixes and slugs that name no rule."""
+    load()
+    return [name for name in names if not any(_named(rule, (name,)) for rule in RULES.values())]

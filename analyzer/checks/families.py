@@ -1,0 +1,15 @@
+"""Loads every family of rules into the register."""
+
+from __future__ import annotations
+
+__all__ = ["load"]
+
+
+def load() -> None:
+    """Import the modules that declare rules; a second call does nothing."""
+    import analyzer.checks.channels
+    import analyzer.checks.device_packets
+    import analyzer.checks.ram_packets
+    import analyzer.checks.streams
+    import analyzer.checks.sync
+    import analyzer.checks.vfio_buffers  # noqa: F401

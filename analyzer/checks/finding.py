@@ -1,0 +1,49 @@
+"""A rule's verdict about one place."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import SEVERITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.checks.rule import Rule, Spot
+    from analyzer.migration.migration import Migration
+
+__all__ = ["Finding"]
+
+
+class Finding:
+    """A rule fired: with what severity, where, and how often.
+
+    ``excuse`` says why it is only ``info`` although the rule is stricter: a hole that could
+    explain it, or a migration that was cancelled.  ``repeats`` counts further places of the same
+    kind that are not listed one by one.
+    """
+
+    __slots__ = ("excuse", "migration", "repeats", "rule", "severity", "spot")
+
+    def __init__(
+        self, rule: Rule, spot: Spot, migration: Migration | None, severity: str, excuse: str
+    ) -> None:
+        self.rule = rule
+        self.spot = spot
+        self.migration = migration
+        self.severity = severity
+        self.excuse = excuse
+        self.repeats = 0
+
+    @property
+    def message(self) -> str:
+        """One line; not escaped for any output."""
+        text = self.spot.message
+        if self.repeats:
+            text += f"; and {self.repeats} more like it"
+        return f"{text} [cannot tell: {self.excuse}]" if self.excuse else text
+
+    @property
+    def rank(self) -> int:
+        """0 info, 1 warning, 2 error."""
+        return SEVERITIES.index(self.severity)
+
+    def __repr__(self) -> str:
+        return f"Finding({self.rule.id}, {self.severity}, {self.message!r})"

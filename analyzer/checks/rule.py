@@ -1,0 +1,144 @@
+"""What a rule is, and the register of all rules.
+
+A rule is one small function; its docstring is what ``mfshark rule ID`` explains.  The decorators
+of this module say what a rule looks at; whatever it yields (or returns) becomes a finding.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol, TypeAlias
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+
+    class HasPlace(Protocol):
+        """Anything that was seen in a frame."""
+
+        frame: int
+
+    PacketTest: TypeAlias = Callable[[Any, Channel, Migration], "str | Spot | None"]
+    EndTest: TypeAlias = Callable[..., Iterable["Spot"]]
+    Body: TypeAlias = Callable[..., Any]
+
+__all__ = ["ERROR", "INFO", "RULES", "SEVERITIES", "WARNING", "Rule", "Spot"]
+
+INFO, WARNING, ERROR = "info", "warning", "error"
+SEVERITIES = (INFO, WARNING, ERROR)
+"""Ascending."""
+
+RULES: dict[str, Rule] = {}
+"""All rules by id."""
+BY_SLUG: dict[str, Rule] = {}
+
+
+class Spot:
+    """A place where a rule fires: a message, and where; what does not apply is ``None``.
+
+    ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream.  ``severity``
+    overrides the rule's, where an era or an option changes it.
+    """
+
+    __slots__ = ("channel", "device", "frame", "index", "message", "offset", "severity")
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        frame: int | None = None,
+        channel: Channel | None = None,
+        offset: int | None = None,
+        device: str | None = None,
+        index: int | None = None,
+        severity: str | None = None,
+    ) -> None:
+        self.message = message
+        self.frame = frame
+        self.channel = channel
+        self.offset = offset
+        self.device = device
+        self.index = index
+        self.severity = severity
+
+
+class Rule:
+    """A verification rule.
+
+    ``holes`` are the letters of what a gap in the capture can explain: ``L`` the capture began
+    late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in another stream
+    of the migration.  ``forgiven`` says that a cancelled or failed migration explains it.
+    ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``channel``, ``device``,
+    ``migration``, ``flow``, ``capture``, ``limit`` or ``walker`` (the walker itself reports it).
+    """
+
+    __slots__ = ("explanation", "forgiven", "holes", "id", "severity", "slug", "subject", "test")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - what it is called everywhere
+        slug: str,
+        severity: str,
+        subject: str,
+        holes: str,
+        forgiven: bool,
+        test: Body,
+    ) -> None:
+        self.id = id
+        self.slug = slug
+        self.severity = severity
+        self.subject = subject
+        self.holes = frozenset(holes)
+        self.forgiven = forgiven
+        self.test = test
+        self.explanation = test.__doc__ or ""
+
+    def __repr__(self) -> str:
+        return f"Rule({self.id}, {self.slug})"
+
+
+def _registrar(subject: str) -> Callable[..., Callable[[Body], Body]]:
+    def register(
+        id: str,  # noqa: A002
+        slug: str,
+        severity: str,
+        *,
+        holes: str = "",
+        forgiven: bool = False,
+    ) -> Callable[[Body], Body]:
+        def add(test: Body) -> Body:
+            rule = Rule(id, slug, severity, subject, holes, forgiven, test)
+            assert id not in RULES and slug not in BY_SLUG, id  # noqa: PT018
+            RULES[id] = rule
+            BY_SLUG[slug] = rule
+            return test
+
+        return add
+
+    return register
+
+
+ram_rule = _registrar("ram")
+"""``test(packet: RamPacket, channel, migration)`` gives a message, a Spot, or ``None``."""
+device_packet_rule = _registrar("device-packet")
+"""``test(packet: DevicePacket, channel, migration)``, likewise."""
+channel_rule = _registrar("channel")
+"""``test(channel, migration)`` yields Spots when the capture has been read."""
+device_rule = _registrar("device")
+"""``test(device, migration)`` yields Spots."""
+migration_rule = _registrar("migration")
+"""``test(migration)`` yields Spots."""
+flow_rule = _registrar("flow")
+"""``test(flow, channel)`` yields Spots, for every direction that belongs to a migration."""
+capture_rule = _registrar("capture")
+"""``test(scan)`` yields Spots."""
+limit_rule = _registrar("limit")
+"""``test(migration, selection)`` yields Spots; for what the user set a limit to."""
+walker_rule = _registrar("walker")
+"""Never called: the channel's walker reports it as an anomaly of the same slug."""
+
+
+def rules_of(subject: str) -> list[Rule]:
+    """All rules about one subject, by id."""
+    return sorted((r for r in RULES.values() if r.subject == subject), key=lambda r: r.id)

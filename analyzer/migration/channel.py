@@ -1,0 +1,144 @@
+"""One channel of a migration: what its walker counted and kept."""
+
+from __future__ import annotations
+
+from array import array
+
+from analyzer.migration.anomaly_list import AnomalyList
+from dissectors.multifd import Compression
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.return_path_walker import ReturnPath
+    from analyzer.tcp.flow import Flow, Hole
+    from analyzer.tcp.requests import Place
+
+__all__ = ["Channel", "Init"]
+
+
+class Init:
+    """The initial packet of a multifd channel (wire-format page 2)."""
+
+    __slots__ = ("id", "magic", "place", "reserved", "uuid", "version")
+
+    def __init__(self, values: tuple[int, int, bytes, int, bytes, bytes], place: Place) -> None:
+        self.magic, self.version, self.uuid, self.id, unused1, unused2 = values
+        self.reserved = any(unused1) or any(unused2)
+        self.place = place
+
+
+class Channel:
+    """A stream of a migration: ``main``, ``multifd``, ``return-path``, ``postcopy`` or ``tls``.
+
+    ``id`` is the number from the initial packet (-1 while unknown).  ``skipped`` bytes were passed
+    over to find the next packet; ``missing`` ones (of packets) the capture lacks; ``decoded`` is
+    what packets account for, so that decoded + skipped + missing is the length of the stream.
+    """
+
+    __slots__ = (
+        "anomalies",
+        "channel_header",
+        "cut_in",
+        "decoded",
+        "device_bytes",
+        "device_packets",
+        "ended_at_boundary",
+        "flow",
+        "head",
+        "id",
+        "init",
+        "kind",
+        "midstream",
+        "missing",
+        "normal_pages",
+        "packet_nums",
+        "packets",
+        "ram_bytes",
+        "ram_packets",
+        "resyncs",
+        "return_facts",
+        "since_sync",
+        "skipped",
+        "sync_packets",
+        "syncs",
+        "uncounted",
+        "used_compression",
+        "zero_pages",
+    )
+
+    def __init__(self, kind: str, flow: Flow) -> None:
+        self.kind = kind
+        self.flow = flow
+        self.id = -1
+        self.init: Init | None = None
+        self.channel_header: tuple[int, int] | None = None
+        self.midstream = flow.midstream
+        self.used_compression: int | None = None
+        self.packets = 0
+        self.ram_packets = 0
+        self.sync_packets = 0
+        self.device_packets = 0
+        self.normal_pages = 0
+        self.zero_pages = 0
+        self.ram_bytes = 0
+        self.device_bytes = 0
+        self.packet_nums = array("Q")
+        self.uncounted = 0  # RAM packets whose packet_num is unknown
+        self.syncs: list[Mark] = []
+        self.decoded = 0
+        self.skipped = 0
+        self.missing = 0
+        self.resyncs: list[tuple[int, int]] = []  # stream offset, bytes skipped
+        self.cut_in: str | None = None  # where in a packet the stream ended
+        self.ended_at_boundary = False
+        self.anomalies = AnomalyList()
+        self.head = b""  # what a stranger's stream begins with
+        self.return_facts: ReturnPath | None = None  # of a return path without its main
+        self.since_sync = 0  # packets with pages since the last SYNC
+
+    @property
+    def compression(self) -> str:
+        """Name of the compression method in use, ``none`` without one."""
+        value = self.used_compression or 0
+        return Compression(value).name if value in Compression._value2member_map_ else "none"
+
+    @property
+    def name(self) -> str:
+        """How reports call it: ``main``, ``multifd 0``."""
+        return f"{self.kind} {self.id}" if self.kind == "multifd" and self.id >= 0 else self.kind
+
+    @property
+    def client(self) -> str:
+        """``ip:port`` of the side that sends the migration's data on this connection."""
+        return self.flow.destination if self.kind == "return-path" else self.flow.source
+
+    @property
+    def server(self) -> str:
+        """``ip:port`` of the migration's destination."""
+        return self.flow.source if self.kind == "return-path" else self.flow.destination
+
+    @property
+    def stream(self) -> int:
+        """Wireshark's ``tcp.stream``."""
+        return self.flow.connection.number
+
+    @property
+    def holes(self) -> list[Hole]:
+        """Holes of the stream, in order (the first thousand)."""
+        return self.flow.holes
+
+    @property
+    def length(self) -> int:
+        """Bytes of the stream, holes included."""
+        return self.flow.offset
+
+    @property
+    def incomplete_start(self) -> bool:
+        """Whether the capture lacks the beginning of the stream."""
+        return self.midstream or bool(self.holes and self.holes[0].first == 0)
+
+    @property
+    def incomplete_end(self) -> bool:
+        """Whether the capture does not show how the stream ended."""
+        return self.flow.fin is None and self.flow.reset is None and self.flow.peer.reset is None

@@ -1,0 +1,243 @@
+"""How the multifd packets of one migration are framed: page count, dialect, byte order.
+
+What is not forced by the user is found from the bytes, once per migration (wire-format page 5.5,
+10.2 and 10.4).
+"""
+
+from __future__ import annotations
+
+from dissectors.dialects import DIALECTS, RAM_ERAS
+from dissectors.multifd import (
+    COMPRESSION_MASK,
+    DEVICE_STATE,
+    MAGIC_VERSION,
+    PACKET_BYTES,
+    RAM,
+    MultifdFlag,
+    ram_header_size,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dissectors.dialects import Dialect, RamEra
+
+__all__ = ["Framing", "Settings"]
+
+DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
+BIT4 = int(MultifdFlag.UADK)
+IDSTR = DEVICE_STATE["idstr"].offset
+INSTANCE = DEVICE_STATE["instance_id"].offset
+SIZE = DEVICE_STATE["next_packet_size"].offset
+VFIO_HEADER = 12
+PAGES_MAX = 1024
+"""More pages than any known sender puts in a packet (a vendor fork: 1023)."""
+PAYLOAD_MAX = 1 << 26
+"""A header found by search may claim at most this much payload."""
+
+
+class Settings:
+    """What the user forces; ``None`` is found from the bytes."""
+
+    __slots__ = ("byte_order", "decode_as", "dialect", "era", "page_size", "sync")
+
+    def __init__(
+        self,
+        *,
+        dialect: str = "auto",
+        era: str | None = None,
+        page_size: int | None = None,
+        byte_order: str | None = None,
+        sync: str | None = None,
+        decode_as: frozenset[int] = frozenset(),
+    ) -> None:
+        self.dialect = None if dialect == "auto" else DIALECTS[dialect]
+        self.era = RAM_ERAS[era] if era else None
+        self.page_size = page_size
+        self.byte_order = byte_order
+        self.sync = sync
+        self.decode_as = decode_as
+
+
+class Framing:
+    """What was found, or forced, about one migration's packets.
+
+    ``page_count`` is N, the entries of offset[] (0 while unknown); ``device_flag`` the flag bit
+    seen on device-state packets (0 while none was); ``byte_order`` that of the VFIO headers
+    (``None`` until a header decides it).
+    """
+
+    __slots__ = (
+        "_bit4",
+        "byte_order",
+        "channel_header",
+        "device_flag",
+        "page_count",
+        "settings",
+        "sync_alloc",
+        "uadk",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.page_count = PACKET_BYTES // settings.page_size if settings.page_size else 0
+        self.byte_order = settings.byte_order
+        self.device_flag = 0
+        self.channel_header = False
+        self.sync_alloc: int | None = None  # pages_alloc of pure SYNC packets
+        self.uadk = False
+        forced = settings.dialect
+        self._bit4: bool | None = None if forced is None else forced.device_flag == BIT4
+
+    @property
+    def page_size(self) -> int:
+        """Target page size in bytes; 0 while unknown."""
+        return PACKET_BYTES // self.page_count if self.page_count else 0
+
+    # -- what kind of packet ------------------------------------------------------------------
+
+    def is_device_state(self, flags: int) -> bool | None:
+        """Whether a packet with these flags is a device-state packet.
+
+        ``None``: only its bytes can tell (:meth:`looks_like_device_state`).
+        """
+        if flags & DEVICE_FLAG:
+            return True
+        if flags & COMPRESSION_MASK == BIT4:
+            return self._bit4
+        return False
+
+    def decide_bit4(self, header: bytes) -> bool:
+        """Bit 4 is UADK's or device state's: decided by the first packet that has it."""
+        self._bit4 = looks_like_device_state(header)
+        return self._bit4
+
+    def saw_device_state(self, flags: int) -> None:
+        """Remember which flag bit marks device state here."""
+        if not self.device_flag:
+            self.device_flag = DEVICE_FLAG if flags & DEVICE_FLAG else BIT4
+
+    # -- byte order ---------------------------------------------------------------------------
+
+    def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
+        """version, idx and flags of a VFIO header.
+
+        While neither order is proven, both readings are the same: zero.
+        """
+        if self.byte_order is None:
+            self.byte_order = _order_of(raw)
+        order = "little" if self.byte_order == "le" else "big"
+        return (
+            int.from_bytes(raw[0:4], order),
+            int.from_bytes(raw[4:8], order),
+            int.from_bytes(raw[8:12], order),
+        )
+
+    def contradicts(self, raw: bytes) -> bool:
+        """Whether a VFIO header makes sense only in the other byte order."""
+        found = _order_of(raw)
+        return found is not None and self.byte_order is not None and found != self.byte_order
+
+    # -- what it all says ---------------------------------------------------------------------
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The dialect of the device state; ``None`` when there was none to tell by."""
+        if self.settings.dialect is not None:
+            return self.settings.dialect
+        if not self.device_flag:
+            return None
+        if self.device_flag == BIT4:
+            return DIALECTS["rfc0" if self.channel_header else "v1"]
+        return DIALECTS["v3" if self.byte_order == "le" else "upstream"]
+
+    def era(self, zero_pages: bool, stale: bool) -> RamEra | None:
+        """The era of the RAM packets (wire-format page 10.1).
+
+        ``zero_pages``: zero pages were listed; ``stale``: SYNC packets carried pages, or empty
+        packets came without SYNC.
+        """
+        if self.settings.era is not None:
+            return self.settings.era
+        if self.sync_alloc == 0 or self.device_flag == DEVICE_FLAG:
+            return RAM_ERAS["9.2"]
+        if zero_pages:
+            return RAM_ERAS["9.0"]
+        if stale or self.sync_alloc:
+            return RAM_ERAS["7.2"]
+        return None
+
+    # -- headers found by search --------------------------------------------------------------
+
+    def header_needed(self) -> int:
+        """How many bytes :meth:`packet_length` has to see."""
+        return max(SIZE + 4 + VFIO_HEADER, ram_header_size(self.page_count or 128))
+
+    def packet_length(self, header: bytes) -> int | None:
+        """Length of the packet that ``header`` begins, payload included, if it is one at all.
+
+        Strict: used where a header was found by search and guest memory may hold anything.
+        """
+        if header[:8] != MAGIC_VERSION:
+            return None
+        flags = int.from_bytes(header[8:12], "big")
+        if flags > 0xFF:
+            return None
+        device = self.is_device_state(flags)
+        if device is None:
+            device = looks_like_device_state(header)
+        if device:
+            size = int.from_bytes(header[SIZE : SIZE + 4], "big")
+            return SIZE + 4 + size if looks_like_device_state(header) else None
+        return self._ram_length(header, flags)
+
+    def _ram_length(self, header: bytes, flags: int) -> int | None:
+        alloc, normal, size, high, _, zero = (
+            int.from_bytes(header[at : at + 4], "big") for at in range(12, 36, 4)
+        )
+        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else 128)
+        if alloc not in (0, count) or normal + zero > max(alloc, 0) or high > 0xFFFF:
+            return None
+        if header[36:64].count(0) != 28:
+            return None
+        name = header[64:320]
+        if (normal or zero) and not _printable(name):
+            return None
+        if not flags & 1 and not normal and not zero and not size:
+            return None
+        if not normal:
+            return ram_header_size(count)
+        if not flags & COMPRESSION_MASK and size != normal * (PACKET_BYTES // count):
+            return None
+        return ram_header_size(count) + size if size <= PAYLOAD_MAX else None
+
+
+def looks_like_device_state(header: bytes) -> bool:
+    """Whether 276 or more bytes of a packet read as a device-state packet.
+
+    A RAM packet has a page count where the idstr begins: its first byte is zero.
+    """
+    if not _printable(header[IDSTR : IDSTR + 256]) or len(header) < SIZE + 4:
+        return False
+    size = int.from_bytes(header[SIZE : SIZE + 4], "big")
+    if not VFIO_HEADER <= size <= PAYLOAD_MAX:
+        return False
+    version = header[SIZE + 4 : SIZE + 8]
+    return version.count(0) == len(version)
+
+
+def _printable(name: bytes) -> bool:
+    text, _, rest = name.partition(b"\0")
+    return (
+        bool(text) and rest.count(0) == len(rest) and text.isascii() and text.decode().isprintable()
+    )
+
+
+def _order_of(raw: bytes) -> str | None:
+    """The byte order that a VFIO header proves, if it does."""
+    version, idx, flags = raw[0:4], raw[4:8], raw[8:12]
+    votes = [
+        "be" if value[0] == 0 else "le"
+        for value in (version, idx, flags)
+        if (value[0] == 0) != (value[3] == 0)
+    ]
+    return votes[0] if votes and votes.count(votes[0]) == len(votes) else None

@@ -1,0 +1,331 @@
+"""Which streams are channels, and which channels belong to one migration.
+
+Wire-format page, sections 1.1 to 1.4.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.channel import Channel
+from analyzer.migration.framing import Framing
+from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.migration import Migration
+from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
+from analyzer.migration.resync import find_packet
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import End, Gap, Push, Skip, Some, Take
+from dissectors.multifd import MAGIC_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.migration import Collector, Watcher
+    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.requests import Sink, Walker
+
+__all__ = ["Grouper"]
+
+QEVM = b"QEVM"
+MAGIC = MAGIC_VERSION[:4]
+TLS_HANDSHAKE = b"\x16\x03"
+RFC0_HEADER = bytes(7) + b"\x04"
+LOOK_AROUND = 1 << 17
+"""How much of a stream without beginning is looked at to tell main from multifd."""
+SEARCH_MAX = 1 << 25
+"""How far to look for a first multifd packet in such a stream."""
+RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
+"""The EOS record of a RAM section and its footer: what every round of a main channel ends with."""
+STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
+RP_LENGTHS = {1: 4, 2: 4, 4: 12, 6: 4, 7: 0}
+
+
+class Grouper:
+    """Recognises the channels of a capture by content and sorts them into migrations.
+
+    ``attach`` is what the stream engine calls at a direction's first payload.  ``others`` are the
+    streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        watchers: tuple[Watcher, ...] = (),
+        collector: Collector | None = None,
+        device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
+    ) -> None:
+        self.migrations: list[Migration] = []
+        self.tls: list[Channel] = []
+        self.unknown: list[Channel] = []
+        self._settings = settings
+        self._watchers = watchers
+        self._collector = collector
+        self._device_data = device_data
+        self._attempts: dict[tuple[bytes, ...], Migration] = {}
+        self._channels: dict[int, Channel] = {}  # by id of the flow
+        self._loose: list[Channel] = []  # return paths whose main is not known yet
+
+    def attach(self, flow: Flow) -> Reader:
+        """The reader of a direction that begins to carry payload."""
+        return Reader(lambda reader: self._identify(reader, flow), 0)
+
+    # -- what a stream is ---------------------------------------------------------------------
+
+    def _identify(self, reader: Reader, flow: Flow) -> Walker:
+        peer = self._channels.get(id(flow.peer))
+        if peer is not None and peer.kind == "main":
+            yield from self._return_path(reader, flow, peer)
+            return
+        head = yield Take(8)
+        if type(head) is bytes:
+            yield from self._by_content(reader, flow, head)
+        elif type(head) is End and not flow.midstream:
+            self._stranger(flow, head.data)
+        elif type(head) is Gap:
+            yield from self._midstream(reader, flow)
+
+    def _by_content(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
+        yield Push(head)
+        if head.startswith(QEVM):
+            yield from self._main(reader, flow)
+        elif head.startswith(MAGIC) or self._forced(flow):
+            yield from self._multifd(reader, flow, head)
+        elif head.startswith(TLS_HANDSHAKE) and head[2] <= 4:
+            if flow.peer is not flow and id(flow.peer) not in self._channels:
+                self.tls.append(self._channel("tls", flow))
+        elif head == RFC0_HEADER:
+            yield from self._rfc0(reader, flow)
+        elif flow.midstream or flow.holes:
+            yield from self._midstream(reader, flow)
+        else:
+            yield from self._other(reader, flow, head)
+
+    def _forced(self, flow: Flow) -> bool:
+        return int.from_bytes(flow.key[-2:], "big") in self._settings.decode_as
+
+    def _multifd(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
+        channel = self._channel("multifd", flow)
+        if not flow.midstream:
+            yield from walk_multifd(reader, channel, self._join)
+            return
+        # Without the handshake, the first bytes seen may be a packet's, not the initial packet.
+        data = yield Take(64)
+        if type(data) is bytes:
+            yield Push(data)
+            if _is_init(data):
+                channel.midstream = False
+                yield from walk_multifd(reader, channel, self._join)
+            else:
+                yield from walk_multifd(reader, channel, self._join, init=False)
+
+    def _rfc0(self, reader: Reader, flow: Flow) -> Walker:
+        header = yield Take(12)
+        if type(header) is not bytes:
+            return
+        kind = int.from_bytes(header[8:], "big")
+        if kind == 0:
+            yield from self._main(reader, flow, header=(4, kind))
+        elif kind in (2, 3):
+            channel = self._channel("multifd", flow)
+            channel.channel_header = (4, kind)
+            yield from walk_multifd(reader, channel, self._join)
+        else:
+            channel = self._channel("unknown", flow)
+            channel.channel_header = (4, kind)
+            self._place_stranger(channel)
+
+    def _midstream(self, reader: Reader, flow: Flow) -> Walker:
+        """A stream whose beginning is missing: what does the rest look like?"""
+        held = b""
+        while len(held) < LOOK_AROUND and MAGIC_VERSION not in held:
+            if RAM_END in held or STATE_END in held:
+                yield Push(held)
+                yield from self._main(reader, flow, began=False)
+                return
+            piece = yield Some()
+            if type(piece) is bytes:
+                held += piece
+            elif type(piece) is Gap:
+                held = b""
+            else:
+                if self._is_return_path(held):
+                    yield Push(held)
+                    yield from self._return_path(reader, flow, None)
+                return
+            if self._is_return_path(held):
+                yield Push(held)
+                yield from self._return_path(reader, flow, None)
+                return
+        yield Push(held)
+        found = yield from find_packet(reader, Framing(self._settings), SEARCH_MAX)
+        if found.header:
+            channel = self._channel("multifd", flow)
+            channel.skipped += found.skipped
+            channel.missing += found.gap
+            yield from walk_midstream(reader, channel, self._join, found)
+
+    @staticmethod
+    def _is_return_path(data: bytes) -> bool:
+        if len(data) < 4:
+            return False
+        kind, size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
+        return RP_LENGTHS.get(kind) == size and len(data) >= 4 + size
+
+    def _other(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
+        """No magic: the postcopy preempt channel has none; else a stranger."""
+        attempt = self._attempts.get(_key(flow))
+        if attempt is not None and attempt.main_facts is not None:
+            facts = attempt.main_facts
+            if facts.postcopy_advise is not None and attempt.preempt is None:
+                yield from self._preempt(reader, flow, attempt)
+                return
+        self._stranger(flow, head)
+        yield Skip(0)
+
+    # -- channels -----------------------------------------------------------------------------
+
+    def _channel(self, kind: str, flow: Flow) -> Channel:
+        channel = Channel(kind, flow)
+        self._channels[id(flow)] = channel
+        return channel
+
+    def _main(
+        self,
+        reader: Reader,
+        flow: Flow,
+        began: bool = True,
+        header: tuple[int, int] | None = None,
+    ) -> Walker:
+        from analyzer.migration.main_walker import walk_main, walk_main_midstream
+
+        channel = self._channel("main", flow)
+        channel.channel_header = header
+        migration = self._join_main(channel)
+        facts = migration.main_facts = MainChannel()
+        if migration.framing.page_size:
+            facts.ram.page_size = migration.framing.page_size
+        sink = self._device_data(migration) if self._device_data is not None else None
+        if began:
+            yield from walk_main(reader, facts, device_data=sink)
+        else:
+            yield from walk_main_midstream(reader, facts, device_data=sink)
+
+    def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
+        from analyzer.migration.return_path_walker import ReturnPath, walk_return_path
+
+        channel = self._channel("return-path", flow)
+        facts = ReturnPath()
+        migration = self._owner(main) if main is not None else None
+        if migration is None:
+            self._loose.append(channel)
+            channel.return_facts = facts
+        else:
+            migration.return_path = channel
+            migration.return_facts = facts
+            migration.channels.append(channel)
+        yield from walk_return_path(reader, facts)
+
+    def _preempt(self, reader: Reader, flow: Flow, attempt: Migration) -> Walker:
+        from analyzer.migration.preempt_walker import PreemptChannel, walk_preempt
+
+        channel = self._channel("postcopy", flow)
+        attempt.preempt = channel
+        attempt.channels.append(channel)
+        yield from walk_preempt(reader, PreemptChannel())
+
+    def _stranger(self, flow: Flow, head: bytes) -> None:
+        channel = self._channel("unknown", flow)
+        channel.head = head
+        self._place_stranger(channel)
+
+    def _place_stranger(self, channel: Channel) -> None:
+        attempt = self._attempts.get(_key(channel.flow))
+        if attempt is not None and not _over(attempt, channel):
+            attempt.strangers.append(channel)
+        elif len(self.unknown) < 1000:
+            self.unknown.append(channel)
+
+    # -- migrations ---------------------------------------------------------------------------
+
+    def _join(self, channel: Channel) -> Migration:
+        """The migration of a multifd channel whose id is known (or will never be)."""
+        attempt = self._attempts.get(_key(channel.flow))
+        if attempt is None or _over(attempt, channel) or _taken(attempt, channel):
+            attempt = self._begin(channel)
+        attempt.channels.append(channel)
+        if channel.channel_header is not None:
+            attempt.framing.channel_header = True
+        return attempt
+
+    def _join_main(self, channel: Channel) -> Migration:
+        attempt = self._attempts.get(_key(channel.flow))
+        if attempt is None or attempt.main is not None or _over(attempt, channel):
+            attempt = self._begin(channel)
+        attempt.main = channel
+        attempt.channels.insert(0, channel)
+        for loose in list(self._loose):
+            if loose.flow.peer is channel.flow:
+                self._loose.remove(loose)
+                attempt.return_path = loose
+                attempt.return_facts = loose.return_facts
+                attempt.channels.append(loose)
+        return attempt
+
+    def _begin(self, channel: Channel) -> Migration:
+        key = _key(channel.flow)
+        migration = Migration(len(self.migrations), key, self._settings)
+        migration.watchers = self._watchers
+        migration.collector = self._collector
+        self.migrations.append(migration)
+        self._attempts[key] = migration
+        return migration
+
+    def _owner(self, channel: Channel) -> Migration | None:
+        for migration in reversed(self.migrations):
+            if migration.main is channel:
+                return migration
+        return None
+
+
+def _key(flow: Flow) -> tuple[bytes, ...]:
+    """Source address, destination address, destination port."""
+    key = flow.key
+    width = (len(key) - 4) // 2
+    return key[:width], key[width : 2 * width], key[-2:]
+
+
+def _closed_before(channel: Channel, frame: int) -> bool:
+    flow = channel.flow
+    ends = (flow.fin, flow.reset, flow.peer.reset)
+    return any(end is not None and end.frame < frame for end in ends)
+
+
+def _over(attempt: Migration, channel: Channel) -> bool:
+    """Whether an attempt had ended before this channel's connection began."""
+    began = channel.flow.connection.began.frame
+    if attempt.main is not None:
+        return _closed_before(attempt.main, began)
+    return any(_closed_before(other, began) for other in attempt.channels)
+
+
+def _taken(attempt: Migration, channel: Channel) -> bool:
+    """Whether the id is in use there, and this channel is of a newer attempt.
+
+    A second channel of the same id whose predecessor is still open is a fault, not an attempt.
+    """
+    if channel.id < 0:
+        return False
+    for other in attempt.multifd:
+        if other.id == channel.id:
+            return _closed_before(other, channel.flow.connection.began.frame)
+    return False
+
+
+def _is_init(data: bytes) -> bool:
+    """Whether 64 bytes with the magic are an initial packet rather than a packet header.
+
+    The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
+    has its block's name from byte 64 on, a page count at 12 and a packet number at 24.
+    """
+    return data[25:64].count(0) == 39 and data[8:12] != b"\0\0\0\1"

@@ -1,0 +1,289 @@
+"""One migration: its channels, what they carried, and what was found out about the sender."""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.migration.device import Device
+from analyzer.migration.framing import Framing
+from analyzer.migration.mark import Mark
+from analyzer.migration.pages import PageTracker
+from analyzer.migration.rows import SYNC, SYNC_PACKET
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.return_path_walker import ReturnPath
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.tcp.requests import Sink
+    from dissectors.dialects import RamEra
+
+    class Watcher(Protocol):
+        """Who sees every packet as it completes; nothing keeps the packets."""
+
+        def ram(
+            self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+        ) -> None:
+            """A RAM or SYNC packet; ``pages`` are the page numbers it uses, if readable."""
+
+        def clash(
+            self, migration: Migration, channel: Channel, packet: RamPacket, page: int
+        ) -> None:
+            """``packet`` carries a page that another channel carried in the same round."""
+
+        def payload(
+            self,
+            migration: Migration,
+            channel: Channel,
+            packet: RamPacket,
+            found: int,
+            receiver: int,
+        ) -> None:
+            """The payload was ``found`` bytes long; a receiver reads ``receiver`` bytes."""
+
+        def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+            """A device-state packet that arrived whole."""
+
+    class Collector(Protocol):
+        """Who wants the payload of device-state buffers."""
+
+        def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
+            """Where the data of this buffer go; ``None`` to let them pass."""
+
+
+__all__ = ["Migration"]
+
+PAGE_NUMBERS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
+
+
+class Migration:
+    """Channels that belong together, and the state they share.
+
+    ``number`` counts migrations from 0; ``main`` and ``return_path`` are channels, ``main_facts``
+    and ``return_facts`` what their walkers found.  ``strangers`` are connections to the same
+    destination whose bytes are no channel's.
+    """
+
+    __slots__ = (
+        "channels",
+        "collector",
+        "devices",
+        "framing",
+        "highest_num",
+        "key",
+        "main",
+        "main_facts",
+        "number",
+        "pages",
+        "preempt",
+        "return_facts",
+        "return_path",
+        "stale",
+        "strangers",
+        "watchers",
+        "zero_seen",
+    )
+
+    def __init__(self, number: int, key: tuple[bytes, ...], settings: Settings) -> None:
+        self.number = number
+        self.key = key
+        self.framing = Framing(settings)
+        self.channels: list[Channel] = []
+        self.main: Channel | None = None
+        self.main_facts: MainChannel | None = None
+        self.return_path: Channel | None = None
+        self.return_facts: ReturnPath | None = None
+        self.preempt: Channel | None = None
+        self.strangers: list[Channel] = []
+        self.devices: dict[tuple[bytes, int], Device] = {}
+        self.pages = PageTracker()
+        self.watchers: tuple[Watcher, ...] = ()
+        self.collector: Collector | None = None
+        self.zero_seen = False
+        self.stale = False  # signs of a sender up to 8.1
+        self.highest_num = -1
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
+        """A RAM or SYNC packet has arrived."""
+        channel.packets += 1
+        channel.normal_pages += packet.normal_pages
+        channel.zero_pages += packet.zero_pages
+        channel.packet_nums.append(packet.packet_num)
+        channel.ram_bytes += packet.length
+        if packet.packet_num > self.highest_num:
+            self.highest_num = packet.packet_num
+        if packet.flags & SYNC:
+            channel.syncs.append(Mark(packet.offset, packet.first))
+            channel.since_sync = 0
+        if packet.kind == SYNC_PACKET:
+            channel.sync_packets += 1
+            if self.framing.sync_alloc is None:
+                self.framing.sync_alloc = packet.pages_alloc
+            pages: list[int] = []
+        else:
+            channel.ram_packets += 1
+            pages = self._ram_pages(channel, packet)
+        for watcher in self.watchers:
+            watcher.ram(self, channel, packet, pages)
+        if pages:
+            self._count_pages(channel, packet, pages)
+
+    def _ram_pages(self, channel: Channel, packet: RamPacket) -> list[int]:
+        """Numbers of the pages that a packet uses; none when they cannot be read."""
+        used = packet.normal_pages + packet.zero_pages
+        if packet.flags & SYNC or not used:
+            self.stale = True
+        elif packet.zero_pages:
+            self.zero_seen = True
+        if packet.normal_pages and (method := packet.compression):
+            channel.used_compression = method
+        elif packet.normal_pages and channel.used_compression is None:
+            channel.used_compression = 0
+        if not used:
+            return []
+        channel.since_sync += 1
+        offsets = packet.offsets
+        size = self.framing.page_size
+        if offsets is None or not size or used * 8 > len(offsets):
+            return []
+        return [offset // size for offset in PAGE_NUMBERS[used](offsets)]
+
+    def _count_pages(self, channel: Channel, packet: RamPacket, pages: list[int]) -> None:
+        assert packet.ramblock is not None
+        block = self.pages.block(packet.ramblock.split(b"\0", 1)[0])
+        block.normal += packet.normal_pages
+        block.zero += packet.zero_pages
+        highest = max(pages) * self.framing.page_size
+        block.highest = max(block.highest, highest)
+        clash = self.pages.saw(block, pages, len(channel.syncs), channel.id)
+        if clash is not None:
+            for watcher in self.watchers:
+                watcher.clash(self, channel, packet, clash)
+
+    def payload_found(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
+        """How long a payload of doubtful size turned out to be."""
+        for watcher in self.watchers:
+            watcher.payload(self, channel, packet, found, receiver)
+
+    def device_packet(self, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet has arrived whole."""
+        channel.packets += 1
+        channel.device_packets += 1
+        channel.device_bytes += packet.length
+        self.device(packet).add(packet)
+        for watcher in self.watchers:
+            watcher.device(self, channel, packet)
+
+    def device_packet_cut(self, channel: Channel, packet: DevicePacket, have: int) -> None:
+        """The stream ended inside a device-state packet, ``have`` bytes in."""
+        device = self.device(packet)
+        device.cut.append((packet.idx, channel.id, have, packet.length))
+
+    def device(self, packet: DevicePacket) -> Device:
+        """The device that a packet belongs to."""
+        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        device = self.devices.get(key)
+        if device is None:
+            device = self.devices[key] = Device(*key)
+        return device
+
+    def buffer_sink(self, channel: Channel, packet: DevicePacket) -> Sink | None:
+        """Where the data of a buffer are wanted."""
+        if self.collector is None or packet.idx is None:
+            return None
+        return self.collector.buffer(self, packet)
+
+    # -- what it all says ---------------------------------------------------------------------
+
+    @property
+    def multifd(self) -> list[Channel]:
+        """The multifd channels, by id."""
+        return sorted((c for c in self.channels if c.kind == "multifd"), key=lambda c: c.id)
+
+    @property
+    def uuid(self) -> bytes | None:
+        """The guest's uuid from the initial packets; ``None`` without one."""
+        for channel in self.multifd:
+            if channel.init is not None:
+                return channel.init.uuid
+        return self.main_facts.uuid if self.main_facts is not None else None
+
+    @property
+    def reference(self) -> Channel:
+        """The channel whose endpoints stand for the migration: main, else the lowest id."""
+        if self.main is not None:
+            return self.main
+        channels = self.multifd
+        return channels[0] if channels else self.channels[0]
+
+    @property
+    def source(self) -> str:
+        """``ip:port`` of the source."""
+        return self.reference.client
+
+    @property
+    def destination(self) -> str:
+        """``ip:port`` of the destination."""
+        return self.reference.server
+
+    @property
+    def era(self) -> RamEra | None:
+        """The era of the RAM packets; ``None`` when nothing tells."""
+        return self.framing.era(self.zero_seen, self.stale)
+
+    def before_era(self, name: str) -> bool:
+        """Whether the sender is known to be older than the given era, or may be."""
+        from dissectors.dialects import RAM_ERAS
+
+        era = self.era
+        return era is None or era.order < RAM_ERAS[name].order
+
+    @property
+    def sync_rounds(self) -> int:
+        """SYNC rounds: the most SYNCs that any channel carried."""
+        return max((len(channel.syncs) for channel in self.multifd), default=0)
+
+    @property
+    def compression(self) -> int | None:
+        """The compression method of the data packets; ``None`` before the first one."""
+        for channel in self.channels:
+            if channel.used_compression is not None:
+                return channel.used_compression
+        return None
+
+    @property
+    def holes(self) -> bool:
+        """Whether the capture lacks bytes of any channel."""
+        return any(channel.flow.missing for channel in self.channels)
+
+    @property
+    def began_late(self) -> bool:
+        """Whether the capture lacks the beginning of any channel."""
+        return any(channel.incomplete_start for channel in self.channels)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the capture does not show how every channel ended."""
+        return any(channel.incomplete_end for channel in self.channels)
+
+    @property
+    def started(self) -> int:
+        """Time of its first frame, ns since the epoch."""
+        return min(channel.flow.connection.began.time for channel in self.channels)
+
+    @property
+    def title(self) -> str:
+        """How reports call it, 1-based."""
+        name = text_of(self.main_facts.machine.encode()) if self._machine else ""
+        return f"migration {self.number + 1}" + (f" ({name})" if name else "")
+
+    @property
+    def _machine(self) -> bool:
+        return self.main_facts is not None and self.main_facts.machine is not None

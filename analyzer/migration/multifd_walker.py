@@ -1,0 +1,389 @@
+"""Walks a multifd channel in the order in which QEMU's receive thread reads it.
+
+Wire-format page, sections 2 to 5.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from dissectors.multifd import (
+    COMPRESSION_MASK,
+    DEVICE_STATE,
+    HEADER,
+    INIT,
+    MAGIC_VERSION,
+    PAGE_COUNTS,
+    RAM,
+    VERSION,
+    ram_header_size,
+)
+from dissectors.vfio import BUFFER
+
+from analyzer.migration.channel import Init
+from analyzer.migration.framing import PAGES_MAX
+from analyzer.migration.resync import find_packet
+from analyzer.migration.rows import DevicePacket, RamPacket
+from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.resync import Found
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Place, Reply, Request, Walker
+
+__all__ = ["walk_multifd"]
+
+MAGIC = MAGIC_VERSION[:4]
+COUNTS_SIZE = RAM["ramblock"].offset
+COUNTS = struct.Struct(">" + "".join(f.code for f in RAM if f.offset < COUNTS_SIZE)).unpack
+FLAGS = HEADER["flags"].offset
+TAKE_INIT = Take(INIT.size)
+TAKE_HEADER = Take(HEADER.size)
+TAKE_COUNTS = Take(COUNTS_SIZE - HEADER.size)
+TAKE_DEVICE = Take(DEVICE_STATE.size - HEADER.size)
+TAKE_BUFFER = Take(BUFFER.size)
+CONFIG_KEPT = 1 << 17
+"""A config-state buffer up to this size is kept whole."""
+SEARCH_MIDSTREAM = 1 << 26
+"""How far to look for a first packet in a stream whose beginning is missing."""
+
+
+def walk_multifd(
+    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], init: bool = True
+) -> Walker:
+    """Walk a channel from its initial packet on (``init``), or from a packet header on.
+
+    ``join`` gives the migration that the channel belongs to; rows go there.
+    """
+    if init:
+        data = yield TAKE_INIT
+        if type(data) is not bytes:
+            yield from _broken_init(reader, channel, join, data)
+            return
+        channel.init = Init(INIT.unpack(data), reader.first)
+        channel.id = channel.init.id
+        channel.decoded += INIT.size
+    yield from MultifdWalker(reader, channel, join(channel)).packets()
+
+
+def walk_midstream(
+    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], first: Found
+) -> Walker:
+    """Walk a channel whose first packet was found by search."""
+    walker = MultifdWalker(reader, channel, join(channel))
+    walker.found(first)
+    yield from walker.packets()
+
+
+def _broken_init(
+    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], reply: Reply
+) -> Walker:
+    if type(reply) is End:
+        channel.decoded += reply.have
+        detail = f"the stream ends after {reply.have} of {INIT.size} bytes"
+        channel.anomalies.note("init-short", 0, reader.last, detail)
+        channel.cut_in = "initial packet"
+        join(channel)
+        return
+    walker = MultifdWalker(reader, channel, join(channel))
+    yield from walker.resume()
+    yield from walker.packets()
+
+
+class MultifdWalker:
+    """The packets of one channel, one method per kind."""
+
+    __slots__ = ("channel", "framing", "lost", "migration", "more", "reader", "start")
+
+    def __init__(self, reader: Reader, channel: Channel, migration: Migration) -> None:
+        self.reader = reader
+        self.channel = channel
+        self.migration = migration
+        self.framing = migration.framing
+        self.start = reader.offset  # of the packet that is being read
+        self.lost = reader.missing  # at its start
+        self.more = True
+
+    def packets(self) -> Walker:
+        """All packets up to the end of the stream."""
+        while self.more:
+            self.start = self.reader.offset
+            self.lost = self.reader.missing
+            header = yield TAKE_HEADER
+            if type(header) is bytes:
+                if header.startswith(MAGIC_VERSION) or self._only_version(header):
+                    yield from self._packet(header, self.reader.first)
+                else:
+                    yield from self._lost(header)
+            elif type(header) is Gap:
+                yield from self.resume()
+            else:
+                self._end(header, "header")
+
+    def _only_version(self, header: bytes) -> bool:
+        """A header that is right but for its version: reported, and read like any other."""
+        if not header.startswith(MAGIC) or header[8:11] != b"\0\0\0":
+            return False
+        version = int.from_bytes(header[4:8], "big")
+        self._report("packet-version", f"version is {version}, expected {VERSION}")
+        return True
+
+    def _packet(self, header: bytes, first: Place) -> Walker:
+        flags = int.from_bytes(header[FLAGS:], "big")
+        device = self.framing.is_device_state(flags)
+        if device is None:
+            rest = yield TAKE_DEVICE
+            if type(rest) is not bytes:
+                yield from self._short(rest, "header", HEADER.size)
+                return
+            device = self.framing.decide_bit4(header + rest)
+            yield Push(rest)
+        if device:
+            yield from self._device_state(header, first)
+        else:
+            yield from self._ram(header, first)
+
+    # -- RAM and SYNC -------------------------------------------------------------------------
+
+    def _ram(self, header: bytes, first: Place) -> Walker:
+        rest = yield TAKE_COUNTS
+        if type(rest) is not bytes:
+            yield from self._short(rest, "counts", HEADER.size)
+            return
+        counts = COUNTS(header + rest)
+        packet = RamPacket(self.channel.id, self.start, first, counts, counts[8])
+        framing = self.framing
+        count = framing.page_count
+        if not count:
+            count = yield from self._page_count(packet)
+        packet.header_size = ram_header_size(count)
+        size = packet.header_size - COUNTS_SIZE
+        names = yield Take(size)
+        if type(names) is bytes:
+            packet.ramblock = names[:256]
+            packet.offsets = names[256:]
+        elif type(names) is Gap:
+            missing = yield Skip(size)
+            if type(missing) is not int:
+                self._end(missing, "offsets", COUNTS_SIZE)
+                return
+            packet.missing = missing
+        else:
+            self._end(names, "offsets", COUNTS_SIZE)
+            return
+        yield from self._ram_payload(packet, count)
+
+    def _ram_payload(self, packet: RamPacket, count: int) -> Walker:
+        normal, size = packet.normal_pages, packet.next_packet_size
+        if normal:
+            plain = not packet.flags & COMPRESSION_MASK
+            page = self.framing.page_size or (1 << 19) // count
+            if normal > count or (plain and size != normal * page) or size > 1 << 20:
+                yield from self._doubtful(packet, normal * page)
+                return
+            missing = yield Skip(size)
+            if type(missing) is not int:
+                self._end(missing, "payload", packet.header_size)
+                return
+            packet.payload = size
+            packet.missing += missing
+        packet.last = self.reader.last
+        self._done(packet.length, packet.missing)
+        self.migration.ram_packet(self.channel, packet)
+
+    def _doubtful(self, packet: RamPacket, receiver_size: int) -> Walker:
+        """A packet whose sizes contradict each other: where the next one stands tells its length."""
+        found = yield from find_packet(self.reader, self.framing)
+        payload = found.skipped + found.gap
+        packet.payload = payload
+        packet.last = found.place
+        self._done(packet.length, found.gap)
+        self.migration.ram_packet(self.channel, packet)
+        self.migration.payload_found(self.channel, packet, payload, receiver_size)
+        self.found(found)
+
+    def _page_count(self, packet: RamPacket) -> Generator[Request, Reply, int]:
+        """N: from pages_alloc, or for a SYNC packet that says 0 from where the next one stands."""
+        framing = self.framing
+        if 0 < packet.pages_alloc <= PAGES_MAX:
+            framing.page_count = packet.pages_alloc
+            return packet.pages_alloc
+        data = b""
+        count = 0
+        for candidate in PAGE_COUNTS:
+            end = ram_header_size(candidate) - COUNTS_SIZE
+            more = yield Take(end + len(MAGIC_VERSION) - len(data))
+            if type(more) is bytes:
+                data += more
+                if data.endswith(MAGIC_VERSION):
+                    count = candidate
+                    break
+            else:
+                if type(more) is End:
+                    data += more.data
+                    count = candidate if len(data) == end else 0
+                break
+        yield Push(data)
+        if count:
+            framing.page_count = framing.page_count or count
+        return count or framing.page_count or 128
+
+    # -- device state -------------------------------------------------------------------------
+
+    def _device_state(self, header: bytes, first: Place) -> Walker:
+        rest = yield TAKE_DEVICE
+        if type(rest) is not bytes:
+            yield from self._short(rest, "device-state header", HEADER.size)
+            return
+        packet = DevicePacket(
+            self.channel.id, self.start, first, DEVICE_STATE.unpack(header + rest)
+        )
+        self.framing.saw_device_state(packet.flags)
+        left = packet.next_packet_size
+        raw: Reply = b""
+        if left >= BUFFER.size:
+            raw = yield TAKE_BUFFER
+        if type(raw) is bytes:
+            left -= len(raw)
+            if raw:
+                self._vfio_header(packet, raw)
+        elif type(raw) is End:
+            self.migration.device_packet_cut(self.channel, packet, DEVICE_STATE.size + raw.have)
+            self._end(raw, "VFIO header", DEVICE_STATE.size)
+            return
+        reply = yield from self._device_data(packet, left)
+        if type(reply) is not int:
+            read = packet.length - left
+            have = reply.have if type(reply) is End else 0
+            self.migration.device_packet_cut(self.channel, packet, read + have)
+            self._end(reply, "payload", read)
+            return
+        packet.missing = reply
+        packet.last = self.reader.last
+        self._done(packet.length, reply)
+        self.migration.device_packet(self.channel, packet)
+
+    def _vfio_header(self, packet: DevicePacket, raw: bytes) -> None:
+        packet.raw = raw
+        packet.vfio_version, packet.idx, packet.state_flags = self.framing.read_vfio(raw)
+
+    def _device_data(self, packet: DevicePacket, left: int) -> Generator[Request, Reply, Reply]:
+        """The data behind the VFIO header: the config state is kept, the rest passes by."""
+        sink = self.migration.buffer_sink(self.channel, packet)
+        if packet.is_config and left <= CONFIG_KEPT:
+            data = yield Take(left)
+            if type(data) is bytes:
+                packet.config = data
+                if sink is not None:
+                    sink(data, len(data))
+                return 0
+            if type(data) is End:
+                return data
+        reply = yield Deliver(left, sink) if sink is not None else Skip(left)
+        return reply
+
+    # -- ends, holes, nonsense ----------------------------------------------------------------
+
+    def _done(self, length: int, missing: int) -> None:
+        self.channel.decoded += length - missing
+        self.channel.missing += missing
+
+    def _short(self, reply: Reply, part: str, before: int) -> Walker:
+        """A header that did not come whole: a hole, or the end of the stream."""
+        if type(reply) is Gap:
+            yield from self.resume()
+        else:
+            self._end(reply, part, before)
+
+    def _end(self, reply: Reply, part: str, before: int = 0) -> None:
+        self.more = False
+        have = before + (reply.have if type(reply) is End else 0)
+        channel = self.channel
+        if not have:
+            channel.ended_at_boundary = True
+            return
+        self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
+        channel.cut_in = part
+        self._report("packet-truncated", f"the stream ends in the {part}, {have} bytes in")
+
+    def _lost(self, header: bytes) -> Walker:
+        """Twelve bytes that are no packet header where one must stand."""
+        yield Push(header)
+        yield from self.resume(header)
+
+    def resume(self, header: bytes = b"") -> Walker:
+        """Find the next packet; account for what is passed over.
+
+        ``header`` is what stood where a header should; without it a hole is the reason.
+        """
+        channel, reader, start = self.channel, self.reader, self.start
+        place, began = reader.first, reader.offset
+        limit = SEARCH_MIDSTREAM if channel.midstream and not channel.packets else None
+        found = yield from find_packet(reader, self.framing, limit)
+        skipped = began - start + found.skipped
+        channel.skipped += skipped
+        channel.missing += found.gap
+        if header:
+            self._report_lost(header, start, place, skipped + found.gap, bool(found.header))
+        self.found(found)
+
+    def found(self, found: Found) -> None:
+        """Go on from a packet found by search; it is read from its saved header."""
+        if not found.header:
+            self.more = False
+            return
+        self.channel.resyncs.append((found.offset, found.skipped))
+        self._from_header(found)
+
+    def _from_header(self, found: Found) -> None:
+        """The row of a packet whose payload has gone by already."""
+        header = found.header
+        flags = int.from_bytes(header[FLAGS : FLAGS + 4], "big")
+        framing = self.framing
+        self.start = found.offset
+        device = framing.is_device_state(flags)
+        if device is None:
+            device = framing.decide_bit4(header)
+        self._done(found.length, found.missing)
+        if device:
+            framing.saw_device_state(flags)
+            state = DevicePacket(
+                self.channel.id, found.offset, found.place, DEVICE_STATE.unpack(header)
+            )
+            self._vfio_header(state, header[DEVICE_STATE.size : DEVICE_STATE.size + BUFFER.size])
+            state.missing = found.missing
+            state.last = self.reader.last
+            self.migration.device_packet(self.channel, state)
+            return
+        counts = COUNTS(header[:COUNTS_SIZE])
+        packet = RamPacket(self.channel.id, found.offset, found.place, counts, counts[8])
+        if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
+            framing.page_count = packet.pages_alloc
+        packet.header_size = ram_header_size(framing.page_count or 128)
+        names = header[COUNTS_SIZE : packet.header_size]
+        if len(names) == packet.header_size - COUNTS_SIZE:
+            packet.ramblock, packet.offsets = names[:256], names[256:]
+        packet.payload = found.length - packet.header_size
+        packet.missing = found.missing
+        packet.last = self.reader.last
+        self.migration.ram_packet(self.channel, packet)
+
+    def _report_lost(
+        self, header: bytes, start: int, place: Place, length: int, found: bool
+    ) -> None:
+        whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC)
+        slug = "packet-magic" if found or whole else "trailing-bytes"
+        seen = header[:4].hex()
+        goes_on = f"the next packet stands {length} bytes on" if found else "no packet follows"
+        text = f"magic {seen} where a packet must start, {goes_on}"
+        if not found and not whole:
+            text = f"{length} bytes that are no packet end the stream"
+        self.channel.anomalies.note(slug, start, place, text)
+
+    def _report(self, slug: str, detail: str) -> None:
+        self.channel.anomalies.note(slug, self.start, self.reader.last, detail)

@@ -1,0 +1,150 @@
+"""Finds the way back into a multifd stream: the next header that is consistent with what follows.
+
+Guest memory may hold anything, even migration traffic; so a header counts only when another one
+stands where it says the next packet begins (or the stream ends exactly there).  One pass, in
+memory that does not depend on the distance.
+"""
+
+from __future__ import annotations
+
+from dissectors.multifd import MAGIC_VERSION
+
+from analyzer.tcp.requests import End, Gap, Push, Some
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from analyzer.migration.framing import Framing
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Place, Reply, Request
+
+__all__ = ["Found", "find_packet"]
+
+CANDIDATES = 64
+
+
+class Found:
+    """The outcome of a search.
+
+    ``header`` are the bytes from the confirmed packet's start (its whole header), ``offset`` its
+    stream offset and ``length`` its length; ``missing`` of its bytes are holes.  The reader stands
+    behind the packet.  When nothing was found ``header`` is empty and the stream has ended.
+    ``skipped`` bytes were passed over in front of it, and ``gap`` bytes of holes.
+    """
+
+    __slots__ = ("gap", "header", "length", "missing", "offset", "place", "skipped")
+
+    def __init__(
+        self,
+        header: bytes,
+        offset: int,
+        length: int,
+        place: Place,
+        skipped: int,
+        gap: int,
+        missing: int,
+    ) -> None:
+        self.header = header
+        self.offset = offset
+        self.length = length
+        self.place = place
+        self.skipped = skipped
+        self.gap = gap
+        self.missing = missing
+
+
+class _Candidate:
+    __slots__ = ("header", "missing", "offset", "place", "skipped")
+
+    def __init__(
+        self, header: bytes, offset: int, place: Place, skipped: int, missing: int
+    ) -> None:
+        self.header = header
+        self.offset = offset
+        self.place = place
+        self.skipped = skipped
+        self.missing = missing
+
+
+class _Search:
+    """State of one search over the pieces of a stream."""
+
+    def __init__(self, framing: Framing, offset: int) -> None:
+        self.framing = framing
+        self.held = bytearray()
+        self.base = offset  # stream offset of held[0]
+        self.began = offset
+        self.missing = 0
+        self.expected: dict[int, _Candidate] = {}  # by where the next header must stand
+
+    def gap(self, first: int, last: int) -> None:
+        self.missing += last - first + 1
+        self.held.clear()
+        self.base = last + 1
+
+    def look(self, piece: bytes, place: Place, ended: bool) -> _Candidate | None:
+        """Take in a piece; gives the candidate that a header in it confirms."""
+        held = self.held
+        held += piece
+        needed = self.framing.header_needed()
+        at = held.find(MAGIC_VERSION)
+        while at >= 0 and (len(held) - at >= needed or ended):
+            header = bytes(held[at : at + needed])
+            length = self.framing.packet_length(header)
+            if length is not None:
+                offset = self.base + at
+                if (candidate := self.expected.get(offset)) is not None:
+                    del held[:at]
+                    self.base = offset
+                    return candidate
+                skipped = offset - self.began - self.missing
+                if len(self.expected) >= CANDIDATES:
+                    del self.expected[next(iter(self.expected))]
+                entry = _Candidate(header, offset, place, skipped, self.missing)
+                self.expected.setdefault(offset + length, entry)
+            at = held.find(MAGIC_VERSION, at + 1)
+        keep = len(held) - at if at >= 0 else min(len(held), len(MAGIC_VERSION) - 1)
+        self.base += len(held) - keep
+        del held[: len(held) - keep]
+        return None
+
+
+def find_packet(
+    reader: Reader, framing: Framing, limit: int | None = None
+) -> Generator[Request, Reply, Found]:
+    """Search from the reader's position for the next packet, at most ``limit`` bytes on."""
+    search = _Search(framing, reader.offset)
+    candidate: _Candidate | None = None
+    while True:
+        reply = yield Some()
+        if type(reply) is bytes:
+            candidate = search.look(reply, reader.last, False)
+            if candidate is not None:
+                yield Push(bytes(search.held))
+                break
+            if limit is not None and reader.offset - search.began > limit:
+                break
+        elif type(reply) is Gap:
+            search.gap(reply.first, reply.last)
+        elif type(reply) is End:
+            candidate = search.look(b"", reader.last, True)
+            if candidate is not None:
+                yield Push(bytes(search.held))
+            else:
+                candidate = search.expected.get(reader.offset)
+            break
+    if candidate is None:
+        skipped = reader.offset - search.began - search.missing
+        return Found(b"", reader.offset, 0, reader.last, skipped, search.missing, 0)
+    length = reader.offset - candidate.offset
+    missing = search.missing - candidate.missing
+    return Found(
+        candidate.header,
+        candidate.offset,
+        length,
+        candidate.place,
+        candidate.skipped,
+        candidate.missing,
+        missing,
+    )

@@ -1,0 +1,174 @@
+"""The rows that channel walkers make: one per multifd packet.
+
+A row says what the header says, and where in the capture its bytes lie; payload stays in the file.
+"""
+
+from __future__ import annotations
+
+from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.tcp.requests import Place
+
+__all__ = ["DEVICE_STATE", "KINDS", "RAM_PACKET", "SYNC_PACKET", "DevicePacket", "RamPacket"]
+
+RAM_PACKET, SYNC_PACKET, DEVICE_STATE = 0, 1, 2
+KINDS = ("ram", "sync", "device-state")
+"""Kinds of packets, by number: a sync packet has the SYNC flag and no pages."""
+
+SYNC = int(MultifdFlag.SYNC)
+
+
+class RamPacket:
+    """A RAM or SYNC packet (wire-format page 3.3).
+
+    ``offset`` and ``length`` are the packet's place and size in the stream, payload included;
+    ``first`` and ``last`` where its first and last byte were seen; ``missing`` counts its bytes
+    that the capture lacks.  ``header_size`` is 320 + 8 N; ``payload`` the bytes that followed.
+    ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
+    """
+
+    __slots__ = (
+        "channel",
+        "first",
+        "flags",
+        "header_size",
+        "kind",
+        "last",
+        "missing",
+        "next_packet_size",
+        "normal_pages",
+        "offset",
+        "offsets",
+        "packet_num",
+        "pages_alloc",
+        "payload",
+        "ramblock",
+        "reserved",
+        "version",
+        "zero_pages",
+    )
+
+    def __init__(
+        self,
+        channel: int,
+        offset: int,
+        first: Place,
+        counts: tuple[int, int, int, int, int, int, int, int, int, bytes],
+        unused32: int,
+    ) -> None:
+        (
+            _,
+            self.version,
+            self.flags,
+            self.pages_alloc,
+            self.normal_pages,
+            self.next_packet_size,
+            self.packet_num,
+            self.zero_pages,
+            _,
+            tail,
+        ) = counts
+        self.channel = channel
+        self.offset = offset
+        self.first = first
+        self.last = first
+        self.reserved = unused32 != 0 or tail.count(0) != len(tail)
+        self.ramblock: bytes | None = None
+        self.offsets: bytes | None = None
+        self.header_size = 0
+        self.payload = 0
+        self.missing = 0
+        empty = not self.normal_pages and not self.zero_pages
+        self.kind = SYNC_PACKET if self.flags & SYNC and empty else RAM_PACKET
+
+    @property
+    def length(self) -> int:
+        """Bytes on the wire, payload included."""
+        return self.header_size + self.payload
+
+    @property
+    def compression(self) -> int:
+        """The compression field of the flags."""
+        return self.flags & COMPRESSION_MASK
+
+    @property
+    def block(self) -> str:
+        """Name of the RAM block as text."""
+        return text_of(self.ramblock) if self.ramblock is not None else "?"
+
+
+class DevicePacket:
+    """A device-state packet and the VFIO header of its payload (wire-format page 4 and 5.1).
+
+    ``version``, ``idx`` and ``state_flags`` are ``None`` when the payload is shorter than a header
+    or a hole lies over it; they are read in the byte order that the migration was found to use.
+    ``raw`` are the twelve header bytes.  ``config`` holds the data of a config-state buffer of
+    usual size.
+    """
+
+    __slots__ = (
+        "channel",
+        "config",
+        "first",
+        "flags",
+        "idstr",
+        "idx",
+        "instance_id",
+        "last",
+        "missing",
+        "next_packet_size",
+        "offset",
+        "raw",
+        "state_flags",
+        "version",
+        "vfio_version",
+    )
+
+    kind = DEVICE_STATE
+    header_size = 276
+
+    def __init__(
+        self,
+        channel: int,
+        offset: int,
+        first: Place,
+        values: tuple[int, int, int, bytes, int, int],
+    ) -> None:
+        _, self.version, self.flags, self.idstr, self.instance_id, self.next_packet_size = values
+        self.channel = channel
+        self.offset = offset
+        self.first = first
+        self.last = first
+        self.missing = 0
+        self.raw: bytes | None = None
+        self.vfio_version: int | None = None
+        self.idx: int | None = None
+        self.state_flags: int | None = None
+        self.config: bytes | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes on the wire, payload included."""
+        return self.header_size + self.next_packet_size
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of device data behind the VFIO header."""
+        return max(0, self.next_packet_size - 12)
+
+    @property
+    def payload(self) -> int:
+        """Bytes behind the packet's header."""
+        return self.next_packet_size
+
+    @property
+    def device(self) -> str:
+        """``idstr#instance`` as text."""
+        return f"{text_of(self.idstr)}#{self.instance_id}"
+
+    @property
+    def is_config(self) -> bool:
+        """Whether the CONFIG_STATE flag is set."""
+        return self.state_flags is not None and bool(self.state_flags & 1)
