@@ -1,0 +1,43 @@
+"""The anomalies of one stream, repeats counted instead of kept."""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly import Anomaly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from analyzer.tcp.requests import Place
+
+    Snapshot: TypeAlias = tuple[int, dict[str, int]]
+
+__all__ = ["AnomalyList"]
+
+KEPT_PER_SLUG = 50
+
+
+class AnomalyList(list[Anomaly]):
+    """The first anomalies of every slug; ``counts`` says how many there were of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def note(
+        self, slug: str, offset: int, place: Place, detail: str, device: str | None = None
+    ) -> None:
+        """Count an anomaly, and keep it if it is one of the first of its kind."""
+        count = self.counts.get(slug, 0)
+        self.counts[slug] = count + 1
+        if count < KEPT_PER_SLUG:
+            self.append(Anomaly(slug, offset, place, detail, device))
+
+    def snapshot(self) -> Snapshot:
+        """What is noted so far, for :meth:`restore`."""
+        return len(self), dict(self.counts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Forget what was noted since."""
+        kept, self.counts = snapshot
+        del self[kept:]

@@ -1,0 +1,164 @@
+"""The list of RAM blocks that begins the ``ram`` section, and the mapped-ram regions inside it.
+
+Wire-format page, sections 6.6 and 7.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.ram_facts import BLOCKS_MAX, MappedRam
+from analyzer.tcp.requests import Deliver, End, Gap, Peek, Skip, Take
+from dissectors.main_stream import IGNORE_SHARED, MAPPED_RAM, MAPPED_RAM_HEADER
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.ram_facts import RamBlock, RamFacts
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Reply, Request
+
+__all__ = ["walk_block_list"]
+
+SMALLEST_PAGE = 1024
+MAPPED_VERSION = 1
+PAGES_ALIGNMENT = 1 << 20
+WORD_BITS = 64
+
+
+def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
+    """The blocks whose lengths sum up to ``total`` bytes."""
+    ram.mem_size = total
+    left = total
+    ram.current = None
+    while left > 0:
+        at = reader.offset
+        size = yield Take(1)
+        if not isinstance(size, bytes):
+            return Broken(size, "block list", at)
+        row = yield Take(size[0] + 8)
+        if not isinstance(row, bytes):
+            return Broken(row, "block list", at)
+        used = int.from_bytes(row[-8:], "big")
+        name = row[:-8]
+        if not name or used > left or len(ram.blocks) >= BLOCKS_MAX:
+            ram.anomalies.note(
+                "ram-block-list-sum",
+                at,
+                reader.last,
+                f"block {text_of(name)!r} of {used:#x} bytes, of {total:#x} announced "
+                f"{left:#x} are left",
+            )
+            return Broken(None, "block list", at)
+        left -= used
+        block = ram.block(name)
+        assert block is not None
+        block.index = len(ram.blocks) - 1
+        block.used_length = used
+        block.listed = True
+        broken = yield from _extras(reader, ram, block, capabilities, last=left == 0)
+        if broken is not None:
+            return broken.inside(f"block {text_of(name)!r}")
+    return None
+
+
+def _extras(
+    reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
+) -> Steps:
+    """What may follow a block's length: page size, guest address, mapped-ram header."""
+    ahead = yield from _ahead(16)
+    shared = IGNORE_SHARED in capabilities
+    first = int.from_bytes(ahead[:8], "big")
+    # With addresses announced a lone word is the address; a row behind it says so.
+    lone = shared and _row_follows(ahead[8:], last)
+    if len(ahead) >= 8 and _is_page_size(first) and not lone:
+        block.page_size = first
+        yield Take(8)
+    if shared:
+        address = yield Take(8)
+        if not isinstance(address, bytes):
+            return Broken(address, "guest physical address", reader.offset)
+        block.gpa = int.from_bytes(address, "big")
+    if MAPPED_RAM in capabilities:
+        return (yield from _mapped(reader, ram, block))
+    if ahead[:4] == b"\0\0\0\1" and _is_page_size(int.from_bytes(ahead[4:12], "big")):
+        ram.anomalies.note(
+            "capabilities-differ",
+            reader.offset,
+            reader.last,
+            "a mapped-ram header, but the configuration does not announce mapped-ram",
+        )
+        return (yield from _mapped(reader, ram, block))
+    return None
+
+
+def _ahead(size: int) -> Generator[Request, Reply, bytes]:
+    """Up to ``size`` bytes that come next."""
+    reply = yield Peek(size)
+    if isinstance(reply, Gap):
+        reply = yield Peek(reply.before)
+    if isinstance(reply, End):
+        return reply.data
+    assert isinstance(reply, bytes)
+    return reply
+
+
+def _is_page_size(value: int) -> bool:
+    return value >= SMALLEST_PAGE and not value & (value - 1)
+
+
+def _row_follows(data: bytes, last: bool) -> bool:
+    """Whether the list, or the section behind it, can go on with ``data``."""
+    if not data:
+        return False
+    if last:
+        return int.from_bytes(data[:8], "big") < SMALLEST_PAGE
+    name = data[1 : 1 + data[0]]
+    return data[0] > 0 and name.isascii() and name.decode("ascii").isprintable()
+
+
+def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
+    """A mapped-ram header, the bitmap behind it, and the region of the pages (stepped over)."""
+    at = reader.offset
+    head = yield Take(MAPPED_RAM_HEADER.size)
+    if not isinstance(head, bytes):
+        return Broken(head, "mapped-ram header", at)
+    version, page_size, bitmap_offset, pages_offset = MAPPED_RAM_HEADER.unpack(head)
+    mapped = MappedRam(version, page_size, bitmap_offset, pages_offset)
+    block.mapped = mapped
+    good_size = _is_page_size(page_size) and ram.page_size in (0, page_size)
+    if version != MAPPED_VERSION or not good_size or pages_offset % PAGES_ALIGNMENT:
+        ram.anomalies.note(
+            "mapped-ram-header",
+            at,
+            reader.last,
+            f"version {version}, page size {page_size}, pages at {pages_offset:#x}",
+        )
+    if not _is_page_size(page_size):
+        return Broken(None, "mapped-ram header", at)
+    ram.page_size = ram.page_size or page_size
+    pages = -(-block.used_length // page_size)
+    bitmap_size = -(-pages // WORD_BITS) * WORD_BITS // 8
+    region_end = pages_offset + block.used_length
+    if bitmap_offset < reader.offset or pages_offset < bitmap_offset + bitmap_size:
+        return Broken(None, "mapped-ram header", at)
+
+    def count(piece: bytes | memoryview | None, _size: int) -> None:
+        if piece is not None:
+            mapped.set_pages += int.from_bytes(piece, "little").bit_count()
+
+    for request in (
+        Skip(bitmap_offset - reader.offset),
+        Deliver(bitmap_size, count),
+        Skip(region_end - bitmap_offset - bitmap_size),
+    ):
+        reply = yield request
+        if isinstance(reply, End):
+            return Broken(reply, "mapped-ram pages", at)
+    block.normal_pages += mapped.set_pages
+    block.zero_pages += max(pages - mapped.set_pages, 0)
+    ram.normal_pages += mapped.set_pages
+    ram.zero_pages += max(pages - mapped.set_pages, 0)
+    return None

@@ -1,0 +1,327 @@
+"""The facts that a main channel tells, filled in while it is walked.
+
+Wire-format page, section 6.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.ram_facts import RamFacts
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.ram_facts import Iteration, RamBlock
+    from analyzer.tcp.requests import Place
+
+    DeviceKey: TypeAlias = tuple[bytes, int]
+
+__all__ = ["MainChannel", "Record", "Resync", "Section", "VfioSection"]
+
+RECORDS_KEPT = 100_000
+BODIES_KEPT = 8 << 20
+DESCRIPTION_KEPT = 64 << 20
+RESYNCS_KEPT = 1000
+SECTIONS_MAX = 1 << 16
+PINGS_KEPT = 1000
+
+
+class Record:
+    """One row of the main channel: a header, configuration, section part, command, EOF or
+    description.
+
+    ``kind`` is QEMU's name of the type byte (``HEADER`` for the QEVM words); ``name`` the idstr,
+    command or machine, escaped.  ``offset`` and ``length`` are stream bytes, ``missing`` how many
+    of them the capture does not have; ``first`` and ``last`` are where it was seen.  ``depth`` is 1
+    inside a PACKAGED command.  ``broken`` says where the record breaks off, if it does.
+    ``body_offset`` and ``body_length`` delimit a section's body; ``by_search`` says that its end
+    was found by searching the footer.  ``body`` holds a FULL section's bytes while the total of
+    them allows.  The page counts are those of a ``ram`` part; ``value`` is a PING's.
+    """
+
+    __slots__ = (
+        "body",
+        "body_length",
+        "body_offset",
+        "broken",
+        "by_search",
+        "coded_pages",
+        "data_bytes",
+        "depth",
+        "first",
+        "flushes",
+        "instance_id",
+        "kind",
+        "last",
+        "length",
+        "missing",
+        "name",
+        "normal_pages",
+        "offset",
+        "section_id",
+        "value",
+        "zero_pages",
+    )
+
+    def __init__(self, kind: str, offset: int, first: Place, depth: int = 0) -> None:
+        self.kind = kind
+        self.name = ""
+        self.offset = offset
+        self.length = 0
+        self.missing = 0
+        self.first = first
+        self.last = first
+        self.depth = depth
+        self.section_id: int | None = None
+        self.instance_id: int | None = None
+        self.broken = ""
+        self.body_offset = 0
+        self.body_length = 0
+        self.by_search = False
+        self.body: bytes | None = None
+        self.normal_pages = 0
+        self.zero_pages = 0
+        self.coded_pages = 0
+        self.flushes = 0
+        self.data_bytes = 0
+        self.value: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Record({self.kind}, {self.name!r}, {self.offset}+{self.length})"
+
+
+class Section:
+    """A section as its START or first FULL announced it.
+
+    ``guessed`` says that a hole swallowed that, and that its content told what it is.
+    """
+
+    __slots__ = (
+        "ended",
+        "full",
+        "guessed",
+        "idstr",
+        "instance_id",
+        "parts",
+        "section_id",
+        "started",
+        "version",
+    )
+
+    def __init__(self, section_id: int, idstr: bytes, instance_id: int, version: int) -> None:
+        self.section_id = section_id
+        self.idstr = idstr
+        self.instance_id = instance_id
+        self.version = version
+        self.guessed = False
+        self.started: Mark | None = None
+        self.ended: Mark | None = None
+        self.full: Mark | None = None
+        self.parts = 0
+
+    @property
+    def key(self) -> DeviceKey:
+        """What identifies the device."""
+        return self.idstr, self.instance_id
+
+    @property
+    def text(self) -> str:
+        """The idstr, escaped, with the instance unless it is 0."""
+        name = text_of(self.idstr)
+        return f"{name}/{self.instance_id}" if self.instance_id else name
+
+
+class VfioSection:
+    """What main tells of one VFIO device.
+
+    ``announced`` is ``multifd`` or ``main``, the way its state travels, once the FULL section told.
+    ``main_bytes`` counts the device's bytes in DEV_DATA_STATE, ``missing_bytes`` those that the
+    capture lacks, ``data_blocks`` the tags; ``late_bytes`` came after SWITCHOVER_START.
+    ``config_bytes`` is the config state on main, from the word behind its tag to its END_OF_STATE.
+    """
+
+    __slots__ = (
+        "announced",
+        "completes",
+        "config_bytes",
+        "data_blocks",
+        "data_ended",
+        "ends",
+        "first_data",
+        "idstr",
+        "init_data_sent",
+        "instance_id",
+        "last_data",
+        "late_bytes",
+        "load_ready",
+        "main_bytes",
+        "missing_bytes",
+        "section_id",
+    )
+
+    def __init__(self, section: Section) -> None:
+        self.idstr = section.idstr
+        self.instance_id = section.instance_id
+        self.section_id = section.section_id
+        self.announced: str | None = None
+        self.main_bytes = 0
+        self.missing_bytes = 0
+        self.late_bytes = 0
+        self.data_blocks = 0
+        self.first_data: Mark | None = None
+        self.last_data: Mark | None = None
+        self.init_data_sent: list[Mark] = []
+        self.load_ready: list[Mark] = []
+        self.completes: list[Mark] = []
+        self.ends = 0
+        self.data_ended: Mark | None = None
+        self.config_bytes = 0
+
+
+class Resync:
+    """A stretch that could not be decoded: from ``start`` to where records go on again."""
+
+    __slots__ = ("end", "missing", "skipped", "start")
+
+    def __init__(self, start: Mark, end: Mark, skipped: int, missing: int) -> None:
+        self.start = start
+        self.end = end
+        self.skipped = skipped
+        self.missing = missing
+
+
+class MainChannel:
+    """A main channel.
+
+    ``decoded + skipped + missing`` bytes are what has been walked: understood, stepped over
+    without being understood, and absent from the capture.  ``began_late`` says that the stream's
+    beginning is missing.  ``truncated`` and ``truncated_path`` tell where the stream broke off
+    inside a record.
+    """
+
+    __slots__ = (
+        "anomalies",
+        "began_late",
+        "bodies_kept",
+        "capabilities",
+        "colo",
+        "configuration",
+        "decoded",
+        "description",
+        "description_complete",
+        "description_length",
+        "description_parts",
+        "devices",
+        "discards",
+        "ended",
+        "eof",
+        "first_full",
+        "first_section_end",
+        "header_version",
+        "machine",
+        "missing",
+        "opened_return_path",
+        "packaged",
+        "page_bits",
+        "pings",
+        "postcopy_advise",
+        "postcopy_listen",
+        "postcopy_run",
+        "ram",
+        "records",
+        "records_dropped",
+        "resync_count",
+        "resyncs",
+        "sections",
+        "skipped",
+        "switchover_count",
+        "switchover_start",
+        "truncated",
+        "truncated_path",
+        "uuid",
+    )
+
+    def __init__(self) -> None:
+        self.anomalies = AnomalyList()
+        self.header_version: int | None = None
+        self.configuration: Mark | None = None
+        self.machine: str | None = None
+        self.page_bits: int | None = None
+        self.capabilities: list[str] = []
+        self.uuid: bytes | None = None
+        self.ram = RamFacts(self.anomalies)
+        self.sections: dict[int, Section] = {}
+        self.devices: dict[DeviceKey, VfioSection] = {}
+        self.records: list[Record] = []
+        self.records_dropped = 0
+        self.switchover_start: Mark | None = None
+        self.switchover_count = 0
+        self.postcopy_advise: Mark | None = None
+        self.postcopy_listen: Mark | None = None
+        self.postcopy_run: Mark | None = None
+        self.colo: Mark | None = None
+        self.packaged: Mark | None = None
+        self.discards = 0
+        self.opened_return_path: Mark | None = None
+        self.pings: list[tuple[int, Mark]] = []
+        self.first_section_end: Mark | None = None
+        self.first_full: Mark | None = None
+        self.eof: Mark | None = None
+        self.description: Mark | None = None
+        self.description_length = 0
+        self.description_complete = False
+        self.description_parts: list[bytes] = []
+        self.bodies_kept = 0
+        self.decoded = 0
+        self.skipped = 0
+        self.missing = 0
+        self.began_late = False
+        self.resyncs: list[Resync] = []
+        self.resync_count = 0
+        self.truncated: Mark | None = None
+        self.truncated_path = ""
+        self.ended = False
+
+    @property
+    def ram_blocks(self) -> dict[bytes, RamBlock]:
+        """RAM blocks by name, in the order of the block list."""
+        return self.ram.blocks
+
+    @property
+    def flushes(self) -> list[Mark]:
+        """The RAM section's MULTIFD_FLUSH records (each mark is the record's end)."""
+        return self.ram.flushes
+
+    @property
+    def section_ends(self) -> list[Mark]:
+        """The RAM section's EOS records (each mark is the record's end)."""
+        return self.ram.section_ends
+
+    @property
+    def iterations(self) -> list[Iteration]:
+        """The scans over guest memory; with multifd the first one is the setup round."""
+        return self.ram.iterations
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a hole or a late start may have swallowed what later records rest on."""
+        return self.began_late or self.resync_count > 0
+
+    @property
+    def unfinished_sections(self) -> list[Section]:
+        """Sections that were started and have not ended."""
+        return [s for s in self.sections.values() if s.started is not None and s.ended is None]
+
+    def description_bytes(self) -> bytes:
+        """The JSON text of the VMDESCRIPTION as far as it is there (at most 64 MiB)."""
+        return b"".join(self.description_parts)
+
+    def keep_record(self, record: Record) -> None:
+        """Add a row, or count it when there are too many."""
+        if len(self.records) < RECORDS_KEPT:
+            self.records.append(record)
+        else:
+            self.records_dropped += 1

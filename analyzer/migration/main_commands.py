@@ -1,0 +1,112 @@
+"""COMMAND records.
+
+Wire-format page, section 6.5.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.main_channel import PINGS_KEPT
+from analyzer.migration.mark import Mark
+from analyzer.tcp.requests import Take
+from dissectors.main_stream import (
+    DISCARD_RANGE,
+    POSTCOPY_ADVISE,
+    Command,
+    command_length_fits,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.main_channel import MainChannel, Record
+
+__all__ = ["walk_command"]
+
+HEAD = Take(4)
+NAMES = {int(command): command.name for command in Command}
+PAGE_SIZES = frozenset(1 << bits for bits in range(10, 17))
+
+
+def walk_command(main: MainChannel, record: Record) -> Steps:
+    """A command and its payload; what follows a PACKAGED is the caller's."""
+    at = record.offset
+    head = yield HEAD
+    if not isinstance(head, bytes):
+        return Broken(head, "command", at)
+    command = int.from_bytes(head[:2], "big")
+    length = int.from_bytes(head[2:], "big")
+    record.name = NAMES.get(command, f"command {command}")
+    payload = yield Take(length)
+    if not isinstance(payload, bytes):
+        return Broken(payload, f"{record.name} payload", at)
+    if command not in NAMES:
+        main.anomalies.note(
+            "command-unknown", at, record.first, f"command {command}, {length} bytes"
+        )
+    elif not command_length_fits(command, length):
+        main.anomalies.note(
+            "command-length", at, record.first, f"{record.name} with {length} bytes"
+        )
+    else:
+        _note_order(main, record, command)
+        _keep_facts(main, record, command, payload)
+    return None
+
+
+def _note_order(main: MainChannel, record: Record, command: int) -> None:
+    """What a command needs before it."""
+    wrong = ""
+    slug = "postcopy-order"
+    if command in (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD):
+        if main.postcopy_advise is None:
+            wrong = "without POSTCOPY_ADVISE"
+        elif main.postcopy_run is not None:
+            wrong = "after POSTCOPY_RUN"
+        elif command == Command.POSTCOPY_RUN and main.postcopy_listen is None:
+            wrong = "without POSTCOPY_LISTEN"
+    elif command == Command.PING:
+        slug = "ping-without-rp"
+        wrong = "" if main.opened_return_path else "without OPEN_RETURN_PATH"
+    elif command == Command.SWITCHOVER_START:
+        slug = "switchover-order"
+        if main.switchover_start is not None:
+            wrong = "sent again"
+        elif main.first_section_end is not None:
+            wrong = "after a SECTION_END"
+        elif main.first_full is not None:
+            wrong = "after a SECTION_FULL"
+    if wrong and not main.interrupted:
+        main.anomalies.note(slug, record.offset, record.first, f"{record.name} {wrong}")
+
+
+def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
+    mark = Mark(record.offset, record.first)
+    if command == Command.OPEN_RETURN_PATH:
+        main.opened_return_path = main.opened_return_path or mark
+    elif command == Command.PING:
+        record.value = int.from_bytes(payload, "big")
+        if len(main.pings) < PINGS_KEPT:
+            main.pings.append((record.value, mark))
+    elif command == Command.POSTCOPY_ADVISE:
+        main.postcopy_advise = main.postcopy_advise or mark
+        if payload:
+            size = POSTCOPY_ADVISE.unpack(payload)[1]
+            if size in PAGE_SIZES:
+                main.ram.page_size = size
+    elif command == Command.POSTCOPY_LISTEN:
+        main.postcopy_listen = main.postcopy_listen or mark
+        main.ram.postcopy = True
+    elif command == Command.POSTCOPY_RUN:
+        main.postcopy_run = main.postcopy_run or mark
+    elif command == Command.POSTCOPY_RAM_DISCARD:
+        record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
+        main.discards += max(record.value, 0)
+    elif command == Command.PACKAGED:
+        record.value = int.from_bytes(payload, "big")
+        main.packaged = main.packaged or mark
+    elif command == Command.ENABLE_COLO:
+        main.colo = main.colo or mark
+    elif command == Command.SWITCHOVER_START:
+        main.switchover_start = main.switchover_start or mark
+        main.switchover_count += 1

@@ -1,0 +1,333 @@
+"""RAM records: on the main channel inside a section, on the preempt channel without one.
+
+Wire-format page, section 6.6.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.main_block_list import walk_block_list
+from analyzer.migration.mark import Mark
+from analyzer.tcp.requests import End, Peek, Push, Skip, Take
+from dissectors import xbzrle
+from dissectors.main_stream import FOOTER_BYTE, MAPPED_RAM, RAM_PAGE_KINDS, RamFlag
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.ram_facts import RamBlock, RamFacts
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Reply, Request
+
+__all__ = ["RamWalk", "plausible_word"]
+
+BYTE = Take(1)
+WORD = Take(8)
+ZERO_AND_WORD = Take(9)
+CONTINUE = int(RamFlag.CONTINUE)
+PAGE = int(RamFlag.PAGE)
+ZERO = int(RamFlag.ZERO)
+XBZRLE = int(RamFlag.XBZRLE)
+COMPRESS_PAGE = int(RamFlag.COMPRESS_PAGE)
+EOS = int(RamFlag.EOS)
+FLUSH = int(RamFlag.MULTIFD_FLUSH)
+MEM_SIZE = int(RamFlag.MEM_SIZE)
+HOOK = int(RamFlag.HOOK)
+KINDS = int(RAM_PAGE_KINDS)
+PAGE_AGAIN = PAGE | CONTINUE
+ZERO_AGAIN = ZERO | CONTINUE
+AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
+COMMON_PAGE_SIZE = 4096
+PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
+SMALLEST_PAGE = 1024
+ADDRESS_LIMIT = 1 << 52
+
+
+def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
+    """Whether a BE64 can begin a RAM record of a target with pages of ``page_size`` bytes."""
+    flags = word & (page_size - 1)
+    if flags in (EOS, FLUSH):
+        return word == flags
+    return flags & ~CONTINUE in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE) and word < ADDRESS_LIMIT
+
+
+class RamWalk:
+    """Walks RAM records up to their EOS.
+
+    ``framed`` is false on the preempt channel, where records stand outside sections; ``strict`` is
+    false behind a hole, where names and the block list may have been lost.
+    """
+
+    __slots__ = ("capabilities", "framed", "mask", "ram", "reader", "section_id", "skip", "strict")
+
+    def __init__(
+        self,
+        reader: Reader,
+        ram: RamFacts,
+        *,
+        section_id: int = 0,
+        capabilities: list[str] | None = None,
+        framed: bool = True,
+        strict: bool = True,
+    ) -> None:
+        self.reader = reader
+        self.ram = ram
+        self.section_id = section_id
+        self.capabilities = capabilities or []
+        self.framed = framed
+        self.strict = strict
+        self.skip = Skip(0)
+        self.mask = 0
+        self._use_page_size(ram.page_size or COMMON_PAGE_SIZE)
+
+    def walk(self) -> Steps:
+        """The records up to EOS, or to the end of the stream; unframed, that is no fault."""
+        ram = self.ram
+        ram.settled = self.reader.offset
+        if not ram.iterations:
+            ram.next_iteration(Mark(self.reader.offset, self.reader.last), "")
+        head: Reply | Broken = yield WORD
+        while isinstance(head, bytes):
+            word = int.from_bytes(head, "big")
+            flags = word & self.mask
+            block = ram.current
+            if block is not None and flags in AGAIN:
+                address = word ^ flags
+                if address <= ram.last_address or address >= block.used_length:
+                    self._odd_address(block, address)
+                ram.last_address = address
+                if flags == PAGE_AGAIN:
+                    missing = yield self.skip
+                    if isinstance(missing, End):
+                        return Broken(missing, "page content", self.reader.offset)
+                    block.normal_pages += 1
+                    ram.normal_pages += 1
+                    head = yield WORD
+                else:
+                    both = yield ZERO_AND_WORD
+                    if isinstance(both, bytes) and not both[0]:
+                        block.zero_pages += 1
+                        ram.zero_pages += 1
+                        head = both[1:]
+                    else:
+                        head = yield from self._zero(both, block)
+            elif word == EOS:
+                self._ended()
+                return None
+            else:
+                head = yield from self._other(word)
+        return self._cut(head)
+
+    def _cut(self, head: Reply | Broken) -> Broken | None:
+        """What ended the records other than EOS."""
+        have = head.have if isinstance(head, End) else 0
+        self.ram.settle(self.reader.offset - have)
+        if head is None or isinstance(head, Broken):
+            return head
+        if isinstance(head, End) and not have and not self.framed:
+            return None
+        return Broken(head, "RAM record", self.reader.offset - have)
+
+    def _ended(self) -> None:
+        mark = Mark(self.reader.offset, self.reader.last)
+        self.ram.settle(mark.offset)
+        self.ram.section_ended(mark)
+
+    def _use_page_size(self, size: int) -> None:
+        self.skip = Skip(size)
+        self.mask = size - 1
+
+    def _note(self, slug: str, detail: str) -> None:
+        self.ram.anomalies.note(slug, self.reader.offset, self.reader.last, detail)
+
+    def _odd_address(self, block: RamBlock, address: int) -> None:
+        """An address that is no higher than the one before, or outside its block."""
+        ram = self.ram
+        if block.listed and address >= block.used_length:
+            self._note(
+                "ram-offset-beyond",
+                f"offset {address:#x} in {text_of(block.name)!r}, whose length is "
+                f"{block.used_length:#x}",
+            )
+        if address <= ram.last_address:
+            self._wrapped()
+
+    def _wrapped(self) -> None:
+        ram = self.ram
+        if not ram.postcopy and not ram.flush_count:
+            ram.next_iteration(Mark(self.reader.offset - WORD.size, self.reader.last), "wrap")
+
+    # -- the readable way ---------------------------------------------------------------------
+
+    def _other(self, word: int) -> Generator[Request, Reply, Reply | Broken]:
+        """A record that is not one more page of the same block; gives the next record's word.
+
+        ``None`` instead of a word: the section ended without EOS.
+        """
+        if word & (SMALLEST_PAGE - 1) & KINDS:
+            broken = yield from self._page(word)
+        elif word & (SMALLEST_PAGE - 1) == MEM_SIZE:
+            broken = yield from walk_block_list(
+                self.reader, self.ram, word ^ MEM_SIZE, self.capabilities
+            )
+        elif word == FLUSH:
+            broken = None
+            self.ram.flushed(Mark(self.reader.offset, self.reader.last))
+            self._refuse_if_mapped("a MULTIFD_FLUSH")
+        elif self.framed and word >> 24 == FOOTER_BYTE << 32 | self.section_id:
+            self._note("ram-no-eos", "the section's footer stands where a record should")
+            yield Push(word.to_bytes(8, "big"))
+            return None
+        elif word == HOOK:
+            broken = None
+        else:
+            broken = self._bad_flags(word, self.reader.offset - WORD.size)
+        if broken is not None:
+            return broken
+        return (yield WORD)
+
+    def _bad_flags(self, word: int, at: int) -> Broken:
+        self.ram.anomalies.note(
+            "ram-flags-unknown", at, self.reader.last, f"word {word:#018x} at offset {at}"
+        )
+        return Broken(None, "RAM record flags", at)
+
+    def _refuse_if_mapped(self, what: str) -> None:
+        if MAPPED_RAM in self.capabilities:
+            self._note("mapped-ram-in-stream", f"{what} record though mapped-ram is on")
+
+    def _page(self, word: int) -> Steps:
+        """A page, or several, of a block that may be named."""
+        ram = self.ram
+        at = self.reader.offset - WORD.size
+        if word & self.mask & ~(SMALLEST_PAGE - 1) and not ram.page_size:
+            ram.page_size = SMALLEST_PAGE
+            self._use_page_size(SMALLEST_PAGE)
+        flags = word & self.mask
+        kind = flags & ~CONTINUE
+        if kind not in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE):
+            return self._bad_flags(word, at)
+        if not flags & CONTINUE:
+            broken = yield from self._name(at)
+            if broken is not None:
+                return broken
+        block = ram.current
+        if block is None:
+            if self.strict:
+                self._note("ram-continue-first", "CONTINUE before any block was named")
+            block = ram.current = ram.unnamed
+        address = word ^ flags
+        self._odd_address(block, address)
+        ram.last_address = address
+        self._refuse_if_mapped(RamFlag(kind).name or "a page")
+        if kind == PAGE:
+            return (yield from self._content(block, address, at))
+        if kind == ZERO:
+            one = yield BYTE
+            return (
+                self._zero_value(one, block)
+                if isinstance(one, bytes)
+                else Broken(one, "fill byte", at)
+            )
+        if kind == XBZRLE:
+            return (yield from self._xbzrle(block, at))
+        return (yield from self._compressed(block, at))
+
+    def _name(self, at: int) -> Steps:
+        size = yield BYTE
+        if not isinstance(size, bytes):
+            return Broken(size, "block name", at)
+        name = yield Take(size[0])
+        if not isinstance(name, bytes):
+            return Broken(name, "block name", at)
+        ram = self.ram
+        block = ram.block(name)
+        if block is None:
+            return Broken(None, "block name", at)
+        if self.strict and not block.listed:
+            slug = "ram-section-without-start" if ram.mem_size is None else "ram-unknown-block"
+            self._note(slug, f"block {text_of(name)!r}")
+        before = ram.current
+        if block is not before:
+            if before is not None and block.index < before.index:
+                self._wrapped()
+            ram.last_address = -1
+            ram.current = block
+        return None
+
+    def _content(self, block: RamBlock, address: int, at: int) -> Steps:
+        """Page content, stepped over; before the first one the page size has to be found."""
+        ram = self.ram
+        if not ram.page_size:
+            for size in PAGE_SIZES:
+                after = None if address % size else (yield Peek(size + WORD.size))
+                if isinstance(after, bytes) and plausible_word(
+                    int.from_bytes(after[size:], "big"), size
+                ):
+                    ram.page_size = size
+                    self._use_page_size(size)
+                    break
+        missing = yield self.skip
+        if isinstance(missing, End):
+            return Broken(missing, "page content", at)
+        block.normal_pages += 1
+        ram.normal_pages += 1
+        return None
+
+    def _zero(self, both: Reply, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
+        """The rest of a zero page that is not followed by eight plain bytes, or not zero."""
+        at = self.reader.offset
+        if isinstance(both, bytes):
+            return self._zero_value(both, block) or both[1:]
+        if isinstance(both, End) and both.have:
+            return self._zero_value(both.data, block) or End(both.have - 1, both.data[1:])
+        one = both if isinstance(both, End) else (yield BYTE)
+        if not isinstance(one, bytes):
+            return Broken(one, "fill byte", at - WORD.size)
+        return self._zero_value(one, block) or (yield WORD)
+
+    def _zero_value(self, data: bytes, block: RamBlock) -> Broken | None:
+        if data[0]:
+            self._note("ram-zero-value", f"a zero page with value {data[0]}")
+        block.zero_pages += 1
+        self.ram.zero_pages += 1
+        return None
+
+    def _xbzrle(self, block: RamBlock, at: int) -> Steps:
+        head = yield Take(3)
+        if not isinstance(head, bytes):
+            return Broken(head, "XBZRLE header", at)
+        size = int.from_bytes(head[1:], "big")
+        page_size = self.mask + 1
+        if head[0] != xbzrle.ENCODED or size > page_size:
+            self._note("ram-xbzrle", f"encoding {head[0]}, length {size}")
+            return Broken(None, "XBZRLE header", at)
+        data = yield Take(size)
+        if not isinstance(data, bytes):
+            return Broken(data, "XBZRLE content", at)
+        wrong = xbzrle.fault(data, page_size)
+        if wrong:
+            self._note("ram-xbzrle", wrong)
+        block.xbzrle_pages += 1
+        self.ram.xbzrle_pages += 1
+        self.ram.coded_bytes += size
+        return None
+
+    def _compressed(self, block: RamBlock, at: int) -> Steps:
+        head = yield Take(4)
+        if not isinstance(head, bytes):
+            return Broken(head, "compressed length", at)
+        size = int.from_bytes(head, "big")
+        if size > 2 * (self.mask + 1):
+            self._note("ram-flags-unknown", f"a compressed page of {size} bytes")
+            return Broken(None, "compressed length", at)
+        missing = yield Skip(size)
+        if isinstance(missing, End):
+            return Broken(missing, "compressed content", at)
+        block.compressed_pages += 1
+        self.ram.compressed_pages += 1
+        self.ram.coded_bytes += size
+        return None

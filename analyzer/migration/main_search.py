@@ -1,0 +1,201 @@
+"""Finding a place of the main channel from which records can be read.
+
+Sections say no length: the end of one that nothing describes, and the way back into the stream
+behind a hole, are found by a footer with a plausible record behind it.  Wire-format page, 6.9.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.main_ram import plausible_word
+from dissectors.main_stream import (
+    COMMAND,
+    FOOTER,
+    FOOTER_BYTE,
+    RAM_SECTION,
+    SECTION_ID,
+    SECTION_VERSIONS,
+    RecordType,
+    command_length_fits,
+    is_vfio,
+)
+from dissectors.vfio import VfioTag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analyzer.migration.main_channel import Section
+
+__all__ = [
+    "OVERLAP",
+    "find_any_footer",
+    "find_next_record",
+    "find_own_footer",
+    "kind_by_content",
+    "plausible_start",
+]
+
+YES, NO, MORE = 1, 0, -1
+
+NAME_AT = SECTION_ID.size + 1
+OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
+"""A footer and the longest header of a section: what a decision needs to see."""
+
+ID_LIMIT = 1 << 16
+VERSION_LIMIT = 1 << 16
+TAGS = frozenset(int(tag) for tag in VfioTag)
+ANY_FOOTER = bytes((FOOTER_BYTE, 0, 0))
+START, PART, END, FULL = (
+    int(RecordType.SECTION_START),
+    int(RecordType.SECTION_PART),
+    int(RecordType.SECTION_END),
+    int(RecordType.SECTION_FULL),
+)
+STRONG = (START, FULL, int(RecordType.EOF))
+STRONG_STARTS = (b"\x01", b"\x04", b"\x08")
+
+
+def kind_by_content(word: bytes) -> bytes:
+    """The idstr that a section's first eight bytes suggest: ``ram``, ``vfio`` or empty."""
+    value = int.from_bytes(word, "big")
+    if value in TAGS:
+        return b"vfio"
+    return RAM_SECTION if len(word) == 8 and plausible_word(value) else b""
+
+
+def _named(data: bytes, at: int, final: bool) -> int:
+    """The header of a START or FULL section."""
+    left = len(data) - at
+    more = YES if final else MORE
+    if left < NAME_AT:
+        return more
+    if int.from_bytes(data[at + 1 : at + 5], "big") >= ID_LIMIT or not data[at + 5]:
+        return NO
+    end = at + NAME_AT + data[at + 5]
+    name = data[at + NAME_AT : end]
+    if not name.isascii() or not name.decode("ascii").isprintable():
+        return NO
+    if len(data) < end + SECTION_VERSIONS.size:
+        return more
+    return YES if SECTION_VERSIONS.unpack(data, end)[1] < VERSION_LIMIT else NO
+
+
+def _part(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> int:
+    """The header of a PART or END section, and the first word of its body."""
+    if len(data) - at < SECTION_ID.size + 8:
+        return YES if final else MORE
+    section_id = int.from_bytes(data[at + 1 : at + 5], "big")
+    content = kind_by_content(data[at + 5 : at + 13])
+    section = known.get(section_id)
+    if section is None:
+        return YES if content and section_id < ID_LIMIT else NO
+    if section.idstr == RAM_SECTION or is_vfio(section.idstr):
+        return YES if is_vfio(section.idstr) == is_vfio(content) and content else NO
+    return YES
+
+
+def record_fits(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> int:
+    """Whether a record can begin at ``at``: ``YES``, ``NO`` or, too few bytes to tell, ``MORE``.
+
+    ``final`` says that nothing comes behind ``data``.
+    """
+    left = len(data) - at
+    if left <= 0:
+        return YES if final else MORE
+    kind = data[at]
+    if kind in (START, FULL):
+        return _named(data, at, final)
+    if kind in (PART, END):
+        return _part(data, at, known, final)
+    if kind == RecordType.COMMAND:
+        if left < COMMAND.size:
+            return YES if final else MORE
+        _type, command, length = COMMAND.unpack(data, at)
+        return YES if command_length_fits(command, length) else NO
+    if kind != RecordType.EOF:
+        return NO
+    if left > 1 and data[at + 1] != RecordType.VMDESCRIPTION:
+        return NO
+    if left > 6:
+        return YES if data[at + 6] == ord("{") else NO
+    return YES if final else MORE
+
+
+def _goes_on(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> bool:
+    """Whether the section that begins at ``at`` is seen to end with its own footer too."""
+    if len(data) - at <= NAME_AT or data[at] not in (START, FULL):
+        return True
+    body = at + NAME_AT + data[at + 5] + SECTION_VERSIONS.size
+    name = data[at + NAME_AT : at + NAME_AT + data[at + 5]]
+    if name == RAM_SECTION or is_vfio(name):
+        return bool(kind_by_content(data[body : body + 8])) or data[at] == START
+    return _hit(data, bytes((FOOTER_BYTE,)) + data[at + 1 : at + 5], body, known, final) >= 0
+
+
+def _hit(data: bytes, footer: bytes, start: int, known: Mapping[int, Section], final: bool) -> int:
+    at = data.find(footer, start)
+    while at >= 0 and record_fits(data, at + FOOTER.size, known, final) != YES:
+        at = data.find(footer, at + 1)
+    return at
+
+
+def find_own_footer(
+    data: bytes, section_id: int, known: Mapping[int, Section], final: bool
+) -> tuple[int, bool]:
+    """Where a section's own footer stands in ``data`` (-1: nowhere).
+
+    Also whether the section behind it confirms that.
+    """
+    footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
+    first = at = _hit(data, footer, 0, known, final)
+    while at >= 0:
+        if _goes_on(data, at + FOOTER.size, known, final):
+            return at, True
+        at = _hit(data, footer, at + 1, known, final)
+    return first, False
+
+
+def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> int:
+    """Where a footer of any section stands that a record can follow, or -1.
+
+    A short record proves little: before it, only the footer of a known section counts, if any is
+    known.
+    """
+    at = data.find(ANY_FOOTER)
+    while at >= 0:
+        behind = at + FOOTER.size
+        if record_fits(data, behind, known, final) == YES:
+            strong = behind + 6 < len(data) and data[behind] in STRONG
+            if strong or not known or int.from_bytes(data[at + 1 : behind], "big") in known:
+                return at
+        at = data.find(ANY_FOOTER, at + 1)
+    return -1
+
+
+def plausible_start(data: bytes, final: bool) -> bool:
+    """Whether a stream without header may begin with a whole record, as a recovery does."""
+    return data[:1] in STRONG_STARTS and record_fits(data, 0, {}, final) == YES
+
+
+def find_next_record(
+    data: bytes, section_id: int, known: Mapping[int, Section], final: bool
+) -> tuple[int, int]:
+    """Where the next record begins when a section's own footer is damaged or absent (-1: nowhere).
+
+    Also where the section's body ends then.
+    """
+    own = section_id.to_bytes(4, "big")
+    best = -1
+    for begin in (b"\x04\0\0", b"\0\x06"):
+        at = data.find(begin)
+        while at >= 0 and (best < 0 or at < best):
+            if record_fits(data, at, known, final) == YES and len(data) - at > NAME_AT:
+                best = at
+                break
+            at = data.find(begin, at + 1)
+    if best < 0:
+        return -1, -1
+    body_end = best - FOOTER.size
+    if body_end >= 0 and (data[body_end] == FOOTER_BYTE or data[body_end + 1 : best] == own):
+        return best, body_end
+    return best, best

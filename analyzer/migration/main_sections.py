@@ -1,0 +1,225 @@
+"""Sections of the main channel: header, body, footer.
+
+Wire-format page, sections 6.3 and 6.6 to 6.8.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.main_channel import SECTIONS_MAX, Section, VfioSection
+from analyzer.migration.main_iterables import ITERABLES
+from analyzer.migration.main_ram import RamWalk
+from analyzer.migration.main_search import kind_by_content
+from analyzer.migration.main_vfio import CONFIG_FOLLOWS, walk_vfio
+from analyzer.migration.mark import Mark
+from analyzer.migration.section_body import walk_unknown_body
+from analyzer.tcp.requests import Peek, Push, Take
+from dissectors.main_stream import (
+    FOOTER,
+    FOOTER_BYTE,
+    RAM_SECTION,
+    SECTION_VERSIONS,
+    RecordType,
+    is_vfio,
+)
+from dissectors.vfio import VfioTag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import TypeAlias
+
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.main_channel import DeviceKey, MainChannel, Record
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Reply, Request, Sink
+
+    DeviceData: TypeAlias = Callable[[DeviceKey], Sink]
+
+__all__ = ["SectionWalk"]
+
+START, PART, END, FULL = (
+    int(RecordType.SECTION_START),
+    int(RecordType.SECTION_PART),
+    int(RecordType.SECTION_END),
+    int(RecordType.SECTION_FULL),
+)
+ID = Take(4)
+FOOTER_TAKE = Take(FOOTER.size)
+END_OF_STATE = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
+
+
+class SectionWalk:
+    """Walks one section record at a time; ``device_data`` gives the sinks of VFIO data."""
+
+    __slots__ = ("device_data", "main", "reader", "sinks")
+
+    def __init__(self, reader: Reader, main: MainChannel, device_data: DeviceData | None) -> None:
+        self.reader = reader
+        self.main = main
+        self.device_data = device_data
+        self.sinks: dict[DeviceKey, Sink] = {}
+
+    def walk(self, kind: int, record: Record, limit: int | None) -> Steps:
+        """The section whose type byte ``kind`` was just read; ``limit`` ends a PACKAGED."""
+        section = yield from self._header(kind, record)
+        if isinstance(section, Broken):
+            return section.inside(record.kind)
+        record.name = section.text
+        record.section_id = section.section_id
+        record.instance_id = section.instance_id
+        record.body_offset = self.reader.offset
+        section.parts += 1
+        broken = yield from self._body(kind, section, record, limit)
+        record.body_length = self.reader.offset - record.body_offset
+        if broken is None:
+            self._ended(kind, section, record)
+            broken = yield from self._footer(section)
+        return None if broken is None else broken.inside(f"{record.kind} {section.text!r}")
+
+    # -- header -------------------------------------------------------------------------------
+
+    def _header(self, kind: int, record: Record) -> Generator[Request, Reply, Section | Broken]:
+        at = record.offset
+        head = yield ID
+        if not isinstance(head, bytes):
+            return Broken(head, "section id", at)
+        section_id = int.from_bytes(head, "big")
+        section = self.main.sections.get(section_id)
+        if kind in (PART, END):
+            if section is None:
+                section = yield from self._guess(section_id, record)
+            elif kind == PART and section.ended is not None and not section.guessed:
+                self._note("part-after-end", record, f"section {section_id} {section.text!r}")
+            return section
+        size = yield Take(1)
+        if not isinstance(size, bytes):
+            return Broken(size, "idstr", at)
+        rest = yield Take(size[0] + SECTION_VERSIONS.size)
+        if not isinstance(rest, bytes):
+            return Broken(rest, "idstr", at)
+        idstr = rest[: size[0]]
+        instance_id, version = SECTION_VERSIONS.unpack(rest, size[0])
+        return self._register(kind, record, Section(section_id, idstr, instance_id, version))
+
+    def _register(self, kind: int, record: Record, section: Section) -> Section | Broken:
+        """A START's or FULL's section, the one that has the id already if it is the same."""
+        sections = self.main.sections
+        mark = Mark(record.offset, record.first)
+        former = sections.get(section.section_id)
+        if former is not None and not former.guessed:
+            if former.key != section.key or (kind == START and former.started):
+                self._note(
+                    "section-id-reused",
+                    record,
+                    f"id {section.section_id} of {section.text!r} belongs to {former.text!r}",
+                )
+            if former.key == section.key:
+                section = former
+        elif len(sections) >= SECTIONS_MAX:
+            return Broken(None, "section header", record.offset)
+        sections[section.section_id] = section
+        if kind == START:
+            section.started = section.started or mark
+        else:
+            section.full = section.full or mark
+            if self.main.first_full is None and any(s.started for s in sections.values()):
+                self.main.first_full = mark
+        return section
+
+    def _guess(self, section_id: int, record: Record) -> Generator[Request, Reply, Section]:
+        """A section whose START was not seen: its content tells what it may be."""
+        ahead = yield Peek(8)
+        if not self.main.interrupted:
+            self._note("section-unknown-id", record, f"section {section_id} was never started")
+        idstr = kind_by_content(ahead) if isinstance(ahead, bytes) else b""
+        section = Section(section_id, idstr, 0, 0)
+        section.guessed = True
+        if len(self.main.sections) < SECTIONS_MAX:
+            self.main.sections[section_id] = section
+        return section
+
+    # -- body ---------------------------------------------------------------------------------
+
+    def _body(self, kind: int, section: Section, record: Record, limit: int | None) -> Steps:
+        reader, main = self.reader, self.main
+        if is_vfio(section.idstr):
+            return (yield from self._vfio(kind, section, record, limit))
+        if section.idstr == RAM_SECTION and kind != FULL:
+            return (yield from self._ram(kind, section, record))
+        iterable = ITERABLES.get(section.idstr)
+        if iterable is not None and kind != FULL:
+            return (yield from iterable(reader, kind))
+        return (yield from walk_unknown_body(reader, main, section, record, limit))
+
+    def _ram(self, kind: int, section: Section, record: Record) -> Steps:
+        ram = self.main.ram
+        normal, zero, flushes = ram.normal_pages, ram.zero_pages, ram.flush_count
+        coded = ram.sent_pages - normal
+        walk = RamWalk(
+            self.reader,
+            ram,
+            section_id=section.section_id,
+            capabilities=self.main.capabilities,
+            strict=not self.main.interrupted,
+        )
+        broken = yield from walk.walk()
+        record.normal_pages = ram.normal_pages - normal
+        record.zero_pages = ram.zero_pages - zero
+        record.coded_pages = ram.sent_pages - ram.normal_pages - coded
+        record.flushes = ram.flush_count - flushes
+        if kind == END:
+            ram.finish(Mark(self.reader.offset, self.reader.last))
+        return broken
+
+    def _vfio(self, kind: int, section: Section, record: Record, limit: int | None) -> Steps:
+        main = self.main
+        device = main.devices.get(section.key)
+        if device is None:
+            device = main.devices[section.key] = VfioSection(section)
+        sink = self.sinks.get(section.key)
+        if sink is None and self.device_data is not None:
+            sink = self.sinks[section.key] = self.device_data(section.key)
+        broken = yield from walk_vfio(self.reader, main, device, record, kind, sink)
+        if broken is None or broken.path != CONFIG_FOLLOWS:
+            return broken
+        begin = self.reader.offset
+        broken = yield from walk_unknown_body(self.reader, main, section, record, limit)
+        device.config_bytes = self.reader.offset - begin
+        if record.body is not None and not record.body.endswith(END_OF_STATE):
+            main.anomalies.note(
+                "vfio-config-end", begin, self.reader.last, record.body[-8:].hex(), section.text
+            )
+        return broken
+
+    def _ended(self, kind: int, section: Section, record: Record) -> None:
+        if kind == END:
+            mark = Mark(record.offset, record.first)
+            section.ended = mark
+            self.main.first_section_end = self.main.first_section_end or mark
+
+    # -- footer -------------------------------------------------------------------------------
+
+    def _footer(self, section: Section) -> Steps:
+        reader = self.reader
+        at = reader.offset
+        footer = yield FOOTER_TAKE
+        if not isinstance(footer, bytes):
+            return Broken(footer, "footer", at)
+        mark, section_id = FOOTER.unpack(footer)
+        note = self.main.anomalies.note
+        if mark != FOOTER_BYTE:
+            note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
+            if section_id != section.section_id:
+                yield Push(footer)
+        elif section_id != section.section_id:
+            note(
+                "footer-mismatch",
+                at,
+                reader.last,
+                f"section {section.text!r}: read {section_id:#x}, expected {section.section_id:#x}",
+            )
+        return None
+
+    def _note(self, slug: str, record: Record, detail: str) -> None:
+        self.main.anomalies.note(slug, record.offset, record.first, detail)

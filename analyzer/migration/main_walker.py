@@ -1,0 +1,325 @@
+"""Walks a main channel, record by record, in the order in which QEMU's destination reads it.
+
+Wire-format page, section 6.  :func:`walk_main` is for a stream that begins with QEVM,
+:func:`walk_main_midstream` for one whose beginning is missing and for a postcopy recovery.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.main_channel import DESCRIPTION_KEPT, RESYNCS_KEPT, Record, Resync
+from analyzer.migration.main_commands import walk_command
+from analyzer.migration.main_configuration import walk_configuration
+from analyzer.migration.main_search import OVERLAP, find_any_footer, plausible_start
+from analyzer.migration.main_sections import SectionWalk
+from analyzer.migration.mark import Mark
+from analyzer.migration.section_body import WINDOW, window
+from analyzer.tcp.requests import Deliver, End, Gap, Skip, Take
+from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, VERSION, RecordType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from analyzer.migration.anomaly_list import Snapshot
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_sections import DeviceData
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Walker
+
+    RecordSink: TypeAlias = Callable[[Record], None]
+
+__all__ = ["walk_main", "walk_main_midstream"]
+
+BYTE = Take(1)
+REST = Skip(1 << 62)
+FIRST_LOOK = 4096
+NAMES = {int(kind): kind.name for kind in RecordType}
+SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
+PACKAGED = "PACKAGED"
+
+
+def walk_main(
+    reader: Reader,
+    main: MainChannel,
+    *,
+    device_data: DeviceData | None = None,
+    record_sink: RecordSink | None = None,
+) -> Walker:
+    """The whole stream, from its QEVM header on.
+
+    ``device_data(key)`` gives the sink that gets a VFIO device's DEV_DATA_STATE bytes, without it
+    they are stepped over; ``record_sink`` gets every row when it is complete.
+    """
+    walk = _Walk(reader, main, device_data, record_sink)
+    yield from walk.header()
+    yield from walk.records(None, 0)
+    yield from walk.rest()
+
+
+def walk_main_midstream(
+    reader: Reader,
+    main: MainChannel,
+    *,
+    device_data: DeviceData | None = None,
+    record_sink: RecordSink | None = None,
+) -> Walker:
+    """A stream whose beginning is missing: from the first footer on that a record follows."""
+    main.began_late = True
+    walk = _Walk(reader, main, device_data, record_sink)
+    data, _cut, final = yield from window(reader, OVERLAP, None)
+    if not plausible_start(data, final):
+        yield from walk.resynchronise()
+    yield from walk.records(None, 0)
+    yield from walk.rest()
+
+
+class _Walk:
+    """The walk of one main channel; ``settled`` is the offset up to which bytes are accounted."""
+
+    __slots__ = (
+        "main",
+        "missing",
+        "reader",
+        "record_sink",
+        "section",
+        "settled",
+        "settled_missing",
+        "trial",
+    )
+
+    def __init__(
+        self,
+        reader: Reader,
+        main: MainChannel,
+        device_data: DeviceData | None,
+        record_sink: RecordSink | None,
+    ) -> None:
+        self.reader = reader
+        self.main = main
+        self.section = SectionWalk(reader, main, device_data)
+        self.record_sink = record_sink
+        self.settled = reader.offset
+        self.settled_missing = reader.missing
+        self.trial: Snapshot | None = None
+
+    # -- accounts -----------------------------------------------------------------------------
+
+    def settle(self, good: int) -> None:
+        """Account for everything up to here: bytes before ``good`` were understood."""
+        reader, main = self.reader, self.main
+        missing = reader.missing - self.settled_missing
+        seen = reader.offset - self.settled - missing
+        skipped = min(max(reader.offset - max(good, self.settled), 0), seen)
+        main.decoded += seen - skipped
+        main.skipped += skipped
+        main.missing += missing
+        self.settled = reader.offset
+        self.settled_missing = reader.missing
+
+    def close(self, record: Record, broken: Broken | None) -> None:
+        """A record is over, whole or broken."""
+        reader = self.reader
+        record.length = reader.offset - record.offset
+        record.missing = reader.missing - self.settled_missing
+        record.last = reader.last
+        if broken is not None:
+            record.broken = broken.path
+        cut = broken is not None and broken.reply is None
+        self.settle(broken.good if broken is not None and cut else reader.offset)
+        self.main.keep_record(record)
+        if self.record_sink is not None:
+            self.record_sink(record)
+
+    # -- the stream ---------------------------------------------------------------------------
+
+    def header(self) -> Steps:
+        """QEVM and its version; what does not begin so is searched for records."""
+        reader, main = self.reader, self.main
+        record = Record("HEADER", reader.offset, reader.last)
+        head = yield Take(FILE_HEADER.size)
+        record.first = reader.first
+        broken = None
+        if not isinstance(head, bytes):
+            broken = Broken(head, "file header", record.offset)
+        else:
+            magic, main.header_version = FILE_HEADER.unpack(head)
+            record.name = f"version {main.header_version}"
+            if magic != MAGIC:
+                main.anomalies.note("main-magic", record.offset, reader.last, f"{magic:#010x}")
+                broken = Broken(None, "file header", record.offset)
+            elif main.header_version != VERSION:
+                main.anomalies.note(
+                    "main-version", record.offset, reader.last, f"version {main.header_version}"
+                )
+        yield from self.finish(record, broken)
+        return None
+
+    def records(self, limit: int | None, depth: int) -> Steps:
+        """Records up to the end of the stream or, in a PACKAGED, up to offset ``limit``."""
+        reader, main = self.reader, self.main
+        while not main.ended and (limit is None or reader.offset < limit):
+            at = reader.offset
+            head = yield BYTE
+            if not isinstance(head, bytes):
+                if isinstance(head, End):
+                    main.ended = True
+                else:
+                    yield from self.resynchronise()
+                continue
+            kind = head[0]
+            over = main.description is not None or kind != RecordType.VMDESCRIPTION
+            if main.eof is not None and over:
+                if main.colo is None:
+                    main.anomalies.note("main-trailing", at, reader.last, f"byte {kind:#04x}")
+                self.settle(at)
+                return None
+            record = Record(NAMES.get(kind, f"{kind:#04x}"), at, reader.first, depth)
+            if main.configuration is None and kind != RecordType.CONFIGURATION:
+                self.no_configuration(at)
+            broken = yield from self.record(kind, record, limit)
+            yield from self.finish(record, broken)
+            if broken is None and record.name == PACKAGED:
+                yield from self.packaged(record)
+        return None
+
+    def no_configuration(self, at: int) -> None:
+        """Note that the first record behind the header is not the configuration."""
+        main = self.main
+        if len(main.records) == 1 and not main.interrupted:
+            main.anomalies.note(
+                "main-no-configuration", at, self.reader.last, "another record comes first"
+            )
+
+    def record(self, kind: int, record: Record, limit: int | None) -> Steps:
+        """The record whose type byte was just read."""
+        reader, main = self.reader, self.main
+        if kind in SECTIONS:
+            return (yield from self.section.walk(kind, record, limit))
+        if kind == RecordType.COMMAND:
+            return (yield from walk_command(main, record))
+        mark = Mark(record.offset, record.first)
+        if kind == RecordType.EOF:
+            if record.depth == 0:
+                main.eof = mark
+            return None
+        if kind == RecordType.VMDESCRIPTION and (main.eof is not None or main.interrupted):
+            main.description = mark
+            return (yield from self.description())
+        if kind == RecordType.CONFIGURATION and main.configuration is None:
+            main.configuration = mark
+            return (yield from walk_configuration(reader, main, record))
+        main.anomalies.note("section-unknown-type", record.offset, record.first, f"{kind:#04x}")
+        return Broken(None, "record type", record.offset)
+
+    def description(self) -> Steps:
+        """VMDESCRIPTION: the JSON text that ends the stream."""
+        reader, main = self.reader, self.main
+        at = reader.offset
+        head = yield Take(4)
+        if not isinstance(head, bytes):
+            return Broken(head, "VMDESCRIPTION length", at)
+        size = main.description_length = int.from_bytes(head, "big")
+        room = DESCRIPTION_KEPT
+        complete = True
+
+        def collect(piece: bytes | memoryview | None, count: int) -> None:
+            nonlocal room, complete
+            if piece is None or count > room:
+                complete = False
+                room = 0
+            elif room:
+                main.description_parts.append(bytes(piece))
+                room -= count
+
+        reply = yield Deliver(size, collect)
+        if isinstance(reply, End):
+            main.anomalies.note(
+                "vmdesc-length", at, reader.last, f"{size} bytes announced, {reply.have} there"
+            )
+            return Broken(reply, "VMDESCRIPTION text", at)
+        main.description_complete = complete
+        return None
+
+    def packaged(self, command: Record) -> Steps:
+        """The records inside a PACKAGED command."""
+        reader, main = self.reader, self.main
+        if command.depth:
+            self.note_packaged(command, "inside another")
+            return None
+        limit = reader.offset + (command.value or 0)
+        resyncs = main.resync_count
+        yield from self.records(limit, 1)
+        if reader.offset != limit and main.resync_count == resyncs:
+            self.note_packaged(command, f"of {command.value} bytes ends inside a record")
+        return None
+
+    def note_packaged(self, command: Record, what: str) -> None:
+        """Note a PACKAGED that does not hold what it should."""
+        self.main.anomalies.note(
+            "postcopy-order", command.offset, command.first, f"a PACKAGED {what}"
+        )
+
+    # -- the unexpected -----------------------------------------------------------------------
+
+    def finish(self, record: Record, broken: Broken | None) -> Steps:
+        """Close a record and, if it is broken, go to where records can be read again."""
+        main = self.main
+        if broken is None:
+            self.close(record, None)
+            self.trial = None
+        elif isinstance(broken.reply, End):
+            yield REST
+            self.close(record, broken)
+            main.ended = True
+            main.truncated = Mark(self.reader.offset, self.reader.last)
+            main.truncated_path = broken.path
+            main.anomalies.note("main-truncated", broken.good, self.reader.last, broken.path)
+        else:
+            self.close(record, broken)
+            if self.trial is not None and broken.reply is None:
+                main.anomalies.restore(self.trial)  # the place was no record's after all
+            yield from self.resynchronise()
+        return None
+
+    def resynchronise(self) -> Steps:
+        """Skip to behind the next footer of a section that a record follows."""
+        reader, main = self.reader, self.main
+        self.settle(reader.offset)
+        start = Mark(reader.offset, reader.last)
+        missing = reader.missing
+        size = FIRST_LOOK
+        while True:
+            data, cut, final = yield from window(reader, size, None)
+            at = find_any_footer(data, main.sections, final)
+            if at >= 0:
+                yield Skip(at + FOOTER.size)
+                break
+            if isinstance(cut, End):
+                yield REST
+                break
+            if isinstance(cut, Gap):
+                yield Skip(cut.before + cut.last - cut.first + 1)
+            elif len(data) < WINDOW:
+                size *= 2
+            else:
+                yield Skip(len(data) - OVERLAP)
+        missing = reader.missing - missing
+        skipped = reader.offset - start.offset - missing
+        self.settle(start.offset)
+        main.resync_count += 1
+        if len(main.resyncs) < RESYNCS_KEPT:
+            end = Mark(reader.offset, reader.last)
+            main.resyncs.append(Resync(start, end, skipped, missing))
+        self.trial = main.anomalies.snapshot()
+        return None
+
+    def rest(self) -> Steps:
+        """Whatever is left, unread."""
+        good = self.reader.offset
+        yield REST
+        self.settle(good)
+        self.main.ended = True
+        return None

@@ -1,0 +1,62 @@
+"""The postcopy preempt channel: RAM records without section framing.
+
+Wire-format page, section 6.6.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.main_ram import RamWalk
+from analyzer.migration.mark import Mark
+from analyzer.migration.ram_facts import RamFacts
+from analyzer.tcp.requests import End, Skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Walker
+
+__all__ = ["PreemptChannel", "walk_preempt"]
+
+REST = Skip(1 << 62)
+
+
+class PreemptChannel:
+    """What the preempt channel carried.
+
+    ``ram.page_size`` may be set beforehand from the main channel.  ``eos`` marks the record that
+    older senders end the channel with.  Bytes are accounted as on the main channel; behind a hole
+    everything is skipped, for no footer shows the way back.
+    """
+
+    __slots__ = ("anomalies", "decoded", "eos", "missing", "ram", "skipped", "truncated_path")
+
+    def __init__(self) -> None:
+        self.anomalies = AnomalyList()
+        self.ram = RamFacts(self.anomalies)
+        self.ram.postcopy = True
+        self.eos: Mark | None = None
+        self.truncated_path = ""
+        self.decoded = 0
+        self.skipped = 0
+        self.missing = 0
+
+
+def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
+    """The whole channel, from its first byte on."""
+    begin, missing = reader.offset, reader.missing
+    walk = RamWalk(reader, preempt.ram, framed=False, strict=False)
+    broken = yield from walk.walk()
+    good = reader.offset
+    if broken is None:
+        if preempt.ram.section_ends:
+            preempt.eos = preempt.ram.section_ends[-1]
+    elif isinstance(broken.reply, End):
+        preempt.truncated_path = broken.path
+    else:
+        good = broken.good
+    inside = reader.missing - missing
+    yield REST
+    preempt.missing = reader.missing - missing
+    preempt.skipped = reader.offset - good - (preempt.missing - inside)
+    preempt.decoded = reader.offset - begin - preempt.missing - preempt.skipped

@@ -1,0 +1,210 @@
+"""What RAM records tell: blocks, pages, rounds.
+
+Wire-format page, sections 6.6 and 7.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly_list import AnomalyList
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.mark import Mark
+
+__all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
+
+BLOCKS_MAX = 1 << 16
+MARKS_MAX = 1 << 20
+EOS_SIZE = 8
+
+
+class MappedRam:
+    """A block's mapped-ram header; ``set_pages`` counts the ones in its bitmap."""
+
+    __slots__ = ("bitmap_offset", "page_size", "pages_offset", "set_pages", "version")
+
+    def __init__(self, version: int, page_size: int, bitmap_offset: int, pages_offset: int) -> None:
+        self.version = version
+        self.page_size = page_size
+        self.bitmap_offset = bitmap_offset
+        self.pages_offset = pages_offset
+        self.set_pages = 0
+
+
+class RamBlock:
+    """A RAM block: its row in the block list, and what this stream carried of it.
+
+    ``listed`` is false for a block that was named but not (yet) listed; then ``used_length`` is 0.
+    ``index`` is its place in the list, in which the sender scans.
+    """
+
+    __slots__ = (
+        "compressed_pages",
+        "gpa",
+        "index",
+        "listed",
+        "mapped",
+        "name",
+        "normal_pages",
+        "page_size",
+        "used_length",
+        "xbzrle_pages",
+        "zero_pages",
+    )
+
+    def __init__(self, name: bytes, index: int, used_length: int = 0, listed: bool = False) -> None:
+        self.name = name
+        self.index = index
+        self.used_length = used_length
+        self.listed = listed
+        self.page_size: int | None = None
+        self.gpa: int | None = None
+        self.mapped: MappedRam | None = None
+        self.normal_pages = 0
+        self.zero_pages = 0
+        self.xbzrle_pages = 0
+        self.compressed_pages = 0
+
+
+class Iteration:
+    """One scan over guest memory: from ``start`` to ``end`` (``None`` while it lasts).
+
+    ``reason`` says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began
+    again) or ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this
+    stream's RAM records.
+    """
+
+    __slots__ = ("_bytes", "_normal", "_ram", "_zero", "end", "reason", "start")
+
+    def __init__(self, ram: RamFacts, start: Mark) -> None:
+        self._ram: RamFacts | None = ram
+        self.start = start
+        self.end: Mark | None = None
+        self.reason = ""
+        self._normal = -ram.sent_pages
+        self._zero = -ram.zero_pages
+        self._bytes = -ram.bytes
+
+    def close(self, end: Mark, reason: str) -> None:
+        """The scan is over."""
+        self._normal, self._zero, self._bytes = self.pages, self.zero_pages, self.bytes
+        self._ram = None
+        self.end = end
+        self.reason = reason
+
+    @property
+    def pages(self) -> int:
+        """Pages sent with content."""
+        return self._normal + (self._ram.sent_pages if self._ram else 0)
+
+    @property
+    def zero_pages(self) -> int:
+        """Zero pages."""
+        return self._zero + (self._ram.zero_pages if self._ram else 0)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of RAM records."""
+        return self._bytes + (self._ram.bytes if self._ram else 0)
+
+
+class RamFacts:
+    """RAM as one stream (main or postcopy preempt) carries it.
+
+    ``page_size`` is the target's, 0 while unknown; whoever knows it may set it.  ``mem_size`` is
+    the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
+    ``coded_bytes`` the content of pages that were sent encoded.
+    """
+
+    __slots__ = (
+        "anomalies",
+        "blocks",
+        "bytes",
+        "coded_bytes",
+        "compressed_pages",
+        "current",
+        "flush_count",
+        "flushes",
+        "iterations",
+        "last_address",
+        "mem_size",
+        "normal_pages",
+        "page_size",
+        "postcopy",
+        "section_end_count",
+        "section_ends",
+        "settled",
+        "unnamed",
+        "xbzrle_pages",
+        "zero_pages",
+    )
+
+    def __init__(self, anomalies: AnomalyList) -> None:
+        self.anomalies = anomalies
+        self.blocks: dict[bytes, RamBlock] = {}
+        self.current: RamBlock | None = None
+        self.unnamed = RamBlock(b"", -1)  # pages whose block's name a hole swallowed
+        self.mem_size: int | None = None
+        self.page_size = 0
+        self.normal_pages = 0
+        self.zero_pages = 0
+        self.xbzrle_pages = 0
+        self.compressed_pages = 0
+        self.bytes = 0
+        self.coded_bytes = 0
+        self.settled = 0  # stream offset up to which ``bytes`` counts
+        self.flushes: list[Mark] = []
+        self.flush_count = 0
+        self.section_ends: list[Mark] = []
+        self.section_end_count = 0
+        self.iterations: list[Iteration] = []
+        self.last_address = -1
+        self.postcopy = False
+
+    @property
+    def sent_pages(self) -> int:
+        """Pages sent with content, encoded or not."""
+        return self.normal_pages + self.xbzrle_pages + self.compressed_pages
+
+    def block(self, name: bytes) -> RamBlock | None:
+        """The block of this name, added if it was never listed; ``None`` if there are too many."""
+        block = self.blocks.get(name)
+        if block is None and len(self.blocks) < BLOCKS_MAX:
+            block = RamBlock(name, len(self.blocks))
+            self.blocks[name] = block
+        return block
+
+    def settle(self, offset: int) -> None:
+        """Count the RAM records up to ``offset``."""
+        self.bytes += offset - self.settled
+        self.settled = offset
+
+    def next_iteration(self, mark: Mark, reason: str) -> None:
+        """Close the iteration that runs, and begin the next."""
+        self.settle(mark.offset)
+        if self.iterations and self.iterations[-1].end is None:
+            self.iterations[-1].close(mark, reason)
+        if len(self.iterations) < MARKS_MAX:
+            self.iterations.append(Iteration(self, mark))
+
+    def finish(self, mark: Mark) -> None:
+        """The END section is over: close the last iteration, or drop it if nothing was in it."""
+        self.settle(mark.offset)
+        if self.iterations and self.iterations[-1].end is None:
+            if self.iterations[-1].bytes <= EOS_SIZE:
+                self.iterations.pop()
+            else:
+                self.iterations[-1].close(mark, "end")
+
+    def flushed(self, mark: Mark) -> None:
+        """A MULTIFD_FLUSH record that ends at ``mark``."""
+        self.flush_count += 1
+        if len(self.flushes) < MARKS_MAX:
+            self.flushes.append(mark)
+        self.next_iteration(mark, "flush")
+
+    def section_ended(self, mark: Mark) -> None:
+        """An EOS record that ends at ``mark``."""
+        self.section_end_count += 1
+        if len(self.section_ends) < MARKS_MAX:
+            self.section_ends.append(mark)

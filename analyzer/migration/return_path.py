@@ -1,0 +1,88 @@
+"""The facts that a return path tells.
+
+Wire-format page, section 1.7.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly_list import AnomalyList
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.mark import Mark
+
+__all__ = ["Message", "ReturnPath"]
+
+MESSAGES_KEPT = 100_000
+
+
+class Message:
+    """One message: ``kind`` is the type number, ``name`` QEMU's name of it.
+
+    ``value`` is that of SHUT, PONG and RESUME_ACK; ``block``, ``start`` and ``size`` (bytes) are a
+    page request's, or ``block`` and ``size`` a bitmap's.  ``length`` counts the stream bytes.
+    """
+
+    __slots__ = ("block", "kind", "length", "mark", "name", "size", "start", "value")
+
+    def __init__(self, kind: int, name: str, mark: Mark) -> None:
+        self.kind = kind
+        self.name = name
+        self.mark = mark
+        self.length = 0
+        self.value: int | None = None
+        self.block: bytes | None = None
+        self.start: int | None = None
+        self.size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Message({self.name}, value={self.value}, {self.mark})"
+
+
+class ReturnPath:
+    """A return path.
+
+    ``counts`` is by type number; page requests are only counted (``page_requests``) once
+    ``messages`` is full.  Accounts as in :class:`analyzer.migration.main_channel.MainChannel`.
+    """
+
+    __slots__ = (
+        "acks",
+        "anomalies",
+        "counts",
+        "decoded",
+        "messages",
+        "missing",
+        "page_requests",
+        "pongs",
+        "requested_bytes",
+        "resync_count",
+        "shut",
+        "shut_mark",
+        "skipped",
+        "truncated",
+        "truncated_path",
+    )
+
+    def __init__(self) -> None:
+        self.anomalies = AnomalyList()
+        self.messages: list[Message] = []
+        self.counts: dict[int, int] = {}
+        self.shut: int | None = None
+        self.shut_mark: Mark | None = None
+        self.acks: list[Mark] = []
+        self.pongs: list[tuple[int, Mark]] = []
+        self.page_requests = 0
+        self.requested_bytes = 0
+        self.resync_count = 0
+        self.truncated: Mark | None = None
+        self.truncated_path = ""
+        self.decoded = 0
+        self.skipped = 0
+        self.missing = 0
+
+    def keep(self, message: Message) -> None:
+        """Add a message, or only count it when there are too many."""
+        self.counts[message.kind] = self.counts.get(message.kind, 0) + 1
+        if len(self.messages) < MESSAGES_KEPT:
+            self.messages.append(message)

@@ -1,0 +1,217 @@
+"""Walks a return path, the reverse direction of the main channel.
+
+Wire-format page, section 1.7.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.mark import Mark
+from analyzer.migration.return_path import MESSAGES_KEPT, Message, ReturnPath
+from analyzer.migration.section_body import window
+from analyzer.tcp.requests import End, Gap, Skip, Take
+from dissectors.multifd import text_of
+from dissectors.return_path import (
+    BITMAP_END,
+    HEADER,
+    PAYLOAD_MAX,
+    REQ_PAGES,
+    ReturnPathType,
+    length_fits,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.broken import Steps
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Walker
+
+__all__ = ["ReturnPath", "walk_return_path"]
+
+HEAD = Take(HEADER.size)
+WORD = Take(8)
+REST = Skip(1 << 62)
+WINDOW = 4096
+CHAIN = 3
+NAMES = {int(kind): kind.name for kind in ReturnPathType}
+VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
+REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
+
+
+def walk_return_path(reader: Reader, rp: ReturnPath, *, midstream: bool = False) -> Walker:
+    """All messages up to the end of the stream; ``midstream`` if its beginning is missing."""
+    walk = _Walk(reader, rp)
+    if midstream:
+        yield from walk.resynchronise()
+    while True:
+        head = yield HEAD
+        if isinstance(head, bytes):
+            broken = yield from walk.message(head)
+        elif isinstance(head, End) and not head.have:
+            break
+        else:
+            broken = Broken(head, "message header", reader.offset)
+        if broken is None:
+            walk.settle(reader.offset)
+        elif isinstance(broken.reply, End):
+            rp.truncated = Mark(reader.offset, reader.last)
+            rp.truncated_path = broken.path
+            walk.settle(reader.offset)
+            break
+        else:
+            walk.settle(reader.offset if broken.reply is not None else broken.good)
+            yield from walk.resynchronise()
+    good = reader.offset
+    yield REST
+    walk.settle(good)
+
+
+class _Walk:
+    """The walk of one return path; ``settled`` is the offset up to which bytes are accounted."""
+
+    __slots__ = ("block", "missing", "reader", "rp", "settled")
+
+    def __init__(self, reader: Reader, rp: ReturnPath) -> None:
+        self.reader = reader
+        self.rp = rp
+        self.block: bytes | None = None
+        self.settled = reader.offset
+        self.missing = reader.missing
+
+    def settle(self, good: int) -> None:
+        """Account for everything up to here: bytes before ``good`` were understood."""
+        reader, rp = self.reader, self.rp
+        missing = reader.missing - self.missing
+        seen = reader.offset - self.settled - missing
+        skipped = min(max(reader.offset - max(good, self.settled), 0), seen)
+        rp.decoded += seen - skipped
+        rp.skipped += skipped
+        rp.missing += missing
+        self.settled = reader.offset
+        self.missing = reader.missing
+
+    def message(self, head: bytes) -> Steps:
+        """The message whose header was just read."""
+        reader, rp = self.reader, self.rp
+        at = reader.offset - HEADER.size
+        mark = Mark(at, reader.first)
+        kind, length = HEADER.unpack(head)
+        name = NAMES.get(kind)
+        if name is None or length > PAYLOAD_MAX:
+            slug = "rp-unknown-type" if name is None else "rp-length"
+            rp.anomalies.note(slug, at, mark.place, f"type {kind:#06x}, length {length:#06x}")
+            return Broken(None, "message header", at)
+        payload = yield Take(length)
+        if not isinstance(payload, bytes):
+            return Broken(payload, f"{name} payload", at)
+        message = Message(kind, name, mark)
+        if not length_fits(kind, length):
+            rp.anomalies.note("rp-length", at, mark.place, f"{name} with {length} bytes")
+        elif kind == ReturnPathType.RECV_BITMAP:
+            message.block = payload[1:]
+            broken = yield from self.bitmap(message)
+            if broken is not None:
+                return broken
+        else:
+            self.keep_facts(message, payload)
+        message.length = reader.offset - at
+        rp.keep(message)
+        return None
+
+    def keep_facts(self, message: Message, payload: bytes) -> None:
+        """What a well-formed message says."""
+        rp = self.rp
+        kind = message.kind
+        if kind in VALUES:
+            message.value = int.from_bytes(payload, "big")
+            if kind == ReturnPathType.PONG and len(rp.pongs) < MESSAGES_KEPT:
+                rp.pongs.append((message.value, message.mark))
+            elif kind == ReturnPathType.SHUT:
+                rp.shut, rp.shut_mark = message.value, message.mark
+        elif kind in REQUESTS:
+            message.start, message.size = REQ_PAGES.unpack(payload)
+            if kind == ReturnPathType.REQ_PAGES_ID:
+                self.block = payload[REQ_PAGES.size + 1 :]
+                if len(self.block) != payload[REQ_PAGES.size]:
+                    rp.anomalies.note(
+                        "rp-length",
+                        message.mark.offset,
+                        message.mark.place,
+                        f"a name of {payload[REQ_PAGES.size]} bytes in {len(self.block)}",
+                    )
+            message.block = self.block
+            rp.page_requests += 1
+            rp.requested_bytes += message.size or 0
+        elif kind == ReturnPathType.SWITCHOVER_ACK and len(rp.acks) < MESSAGES_KEPT:
+            rp.acks.append(message.mark)
+
+    def bitmap(self, message: Message) -> Steps:
+        """What follows a RECV_BITMAP outside its length: size, bitmap, end mark."""
+        reader = self.reader
+        at = message.mark.offset
+        word = yield WORD
+        if not isinstance(word, bytes):
+            return Broken(word, "bitmap size", at)
+        message.size = int.from_bytes(word, "big")
+        missing = yield Skip(message.size)
+        if isinstance(missing, End):
+            return Broken(missing, "bitmap", at)
+        word = yield WORD
+        if not isinstance(word, bytes):
+            return Broken(word, "bitmap end mark", at)
+        end = int.from_bytes(word, "big")
+        if end != BITMAP_END or message.size % 8:
+            self.rp.anomalies.note(
+                "rp-bitmap-mark",
+                at,
+                reader.last,
+                f"block {text_of(message.block or b'')!r}, {message.size} bytes, end {end:#x}",
+            )
+        return None
+
+    def resynchronise(self) -> Steps:
+        """Skip to where some messages follow each other."""
+        reader = self.reader
+        while True:
+            data, cut, final = yield from window(reader, WINDOW, None)
+            at = _find_messages(data, final)
+            if at >= 0:
+                yield Skip(at)
+                break
+            if isinstance(cut, End):
+                yield REST
+                break
+            if isinstance(cut, Gap):
+                yield Skip(cut.before + cut.last - cut.first + 1)
+            else:
+                yield Skip(len(data) - CHAIN * (HEADER.size + PAYLOAD_MAX))
+        self.settle(self.settled)
+        self.rp.resync_count += 1
+        return None
+
+
+def _find_messages(data: bytes, final: bool) -> int:
+    """Where messages begin that follow each other to the end, or several of them; or -1."""
+    for start in sorted(_starts(data)):
+        at = start
+        found = 0
+        while at + HEADER.size <= len(data) and found < CHAIN:
+            kind, length = HEADER.unpack(data, at)
+            if not length_fits(kind, length):
+                break
+            found += 1
+            at += HEADER.size + length
+        if found == CHAIN or (found and at == len(data) and final):
+            return start
+    return -1
+
+
+def _starts(data: bytes) -> Iterator[int]:
+    for kind in NAMES:
+        pattern = kind.to_bytes(2, "big")
+        at = data.find(pattern)
+        while at >= 0:
+            yield at
+            at = data.find(pattern, at + 1)

@@ -1,0 +1,83 @@
+"""A section body that nothing describes: its end is where its footer is found.
+
+Wire-format page, section 6.9.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.main_channel import BODIES_KEPT
+from analyzer.migration.main_search import OVERLAP, find_next_record, find_own_footer
+from analyzer.tcp.requests import End, Gap, Peek, Skip, Take
+from dissectors.main_stream import RecordType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.main_channel import MainChannel, Record, Section
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Reply, Request
+
+__all__ = ["WINDOW", "walk_unknown_body", "window"]
+
+FIRST_LOOK = 512
+CONFIRMATION = 64 << 10
+"""A footer is taken without the next section's having been seen in so many bytes."""
+
+WINDOW = 1 << 20
+"""The most bytes that are looked at together."""
+
+
+def window(
+    reader: Reader, size: int, limit: int | None
+) -> Generator[Request, Reply, tuple[bytes, Gap | End | None, bool]]:
+    """Up to ``size`` bytes that come next, none of them behind stream offset ``limit``.
+
+    Also gives the hole or the end of the stream that made them fewer, and whether nothing can
+    follow them.
+    """
+    room = size if limit is None else max(min(size, limit - reader.offset), 0)
+    reply = yield Peek(room)
+    if isinstance(reply, bytes):
+        return reply, None, room < size
+    if isinstance(reply, Gap):
+        data = yield Peek(reply.before)
+        assert isinstance(data, bytes)
+        return data, reply, False
+    assert isinstance(reply, End)
+    return reply.data, reply, True
+
+
+def walk_unknown_body(
+    reader: Reader, main: MainChannel, section: Section, record: Record, limit: int | None
+) -> Steps:
+    """Step over a body up to its footer; keep a FULL section's bytes while there is room."""
+    begin = reader.offset
+    size = FIRST_LOOK
+    record.by_search = True
+    while True:
+        data, cut, final = yield from window(reader, size, limit)
+        everything = cut is not None or final or len(data) >= WINDOW
+        at, sure = find_own_footer(data, section.section_id, main.sections, final)
+        if at < 0 and everything:
+            at = find_next_record(data, section.section_id, main.sections, final)[1]
+            sure = True
+        if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
+            break
+        if cut is not None or final:
+            return Broken(cut, "section body", reader.offset)
+        if everything:
+            yield Skip(len(data) - OVERLAP)
+        else:
+            size *= 2
+    full = record.kind == RecordType.SECTION_FULL.name
+    if full and begin == reader.offset and main.bodies_kept + at <= BODIES_KEPT:
+        body = yield Take(at)
+        assert isinstance(body, bytes)
+        record.body = body
+        main.bodies_kept += at
+    else:
+        yield Skip(at)
+    return None

@@ -1,0 +1,185 @@
+"""The main channel: records, commands, RAM flags and headers.
+
+Wire-format page, sections 6 and 7.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+from dissectors.fields import Field, Layout
+
+MAGIC = 0x5145564D
+MAGIC_BYTES = b"QEVM"
+VERSION = 3
+FOOTER_BYTE = 0x7E
+SUBSECTION_BYTE = 0x05
+
+
+class RecordType(IntEnum):
+    """The byte that every record begins with."""
+
+    EOF = 0x00
+    SECTION_START = 0x01
+    SECTION_PART = 0x02
+    SECTION_END = 0x03
+    SECTION_FULL = 0x04
+    SUBSECTION = SUBSECTION_BYTE
+    VMDESCRIPTION = 0x06
+    CONFIGURATION = 0x07
+    COMMAND = 0x08
+    SECTION_FOOTER = FOOTER_BYTE
+
+
+class Command(IntEnum):
+    """The number of a COMMAND record."""
+
+    OPEN_RETURN_PATH = 1
+    PING = 2
+    POSTCOPY_ADVISE = 3
+    POSTCOPY_LISTEN = 4
+    POSTCOPY_RUN = 5
+    POSTCOPY_RAM_DISCARD = 6
+    PACKAGED = 7
+    ENABLE_COLO = 8
+    POSTCOPY_RESUME = 9
+    RECV_BITMAP = 10
+    SWITCHOVER_START = 11
+
+
+COMMAND_LENGTHS = {
+    Command.OPEN_RETURN_PATH: (0,),
+    Command.PING: (4,),
+    Command.POSTCOPY_ADVISE: (0, 16),
+    Command.POSTCOPY_LISTEN: (0,),
+    Command.POSTCOPY_RUN: (0,),
+    Command.PACKAGED: (4,),
+    Command.ENABLE_COLO: (0,),
+    Command.POSTCOPY_RESUME: (0,),
+    Command.SWITCHOVER_START: (0,),
+}
+"""The lengths a command may have; the others carry a name and vary."""
+
+
+def command_length_fits(command: int, length: int) -> bool:
+    """Whether a COMMAND record may say ``length``; false for an unknown command."""
+    if command == Command.POSTCOPY_RAM_DISCARD:
+        return length >= 4
+    if command == Command.RECV_BITMAP:
+        return 2 <= length <= 256
+    return length in COMMAND_LENGTHS.get(command, ())  # type: ignore[call-overload]
+
+
+class RamFlag(IntFlag):
+    """The low bits of the word that begins every RAM record."""
+
+    FULL = 0x01
+    ZERO = 0x02
+    MEM_SIZE = 0x04
+    PAGE = 0x08
+    EOS = 0x10
+    CONTINUE = 0x20
+    XBZRLE = 0x40
+    HOOK = 0x80
+    COMPRESS_PAGE = 0x100
+    MULTIFD_FLUSH = 0x200
+
+
+RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
+RAM_SECTION = b"ram"
+
+FILE_HEADER = Layout(
+    "QEMUFile header",
+    "main",
+    "6.1",
+    (
+        Field("magic", "I", "0x5145564d, QEVM", "hex"),
+        Field("version", "I", "3"),
+    ),
+)
+
+COMMAND = Layout(
+    "COMMAND",
+    "main.command",
+    "6.5",
+    (
+        Field("type", "B", "8", "enum", enum=RecordType),
+        Field("command", "H", "which command", "enum", enum=Command),
+        Field("length", "H", "bytes of payload"),
+    ),
+)
+
+SECTION_ID = Layout(
+    "SECTION_PART",
+    "main.section",
+    "6.3",
+    (
+        Field("type", "B", "1 START, 2 PART, 3 END, 4 FULL", "enum", enum=RecordType),
+        Field("section_id", "I", "number of the section"),
+    ),
+)
+"""All of a PART's and an END's header; a START and a FULL go on with name and versions."""
+
+SECTION_VERSIONS = Layout(
+    "SECTION_START",
+    "main.section",
+    "6.3",
+    (
+        Field("instance_id", "I", "instance of the device"),
+        Field("version_id", "I", "version of the section's layout"),
+    ),
+)
+"""Behind the idstr of a START or FULL section."""
+
+FOOTER = Layout(
+    "SECTION_FOOTER",
+    "main.footer",
+    "6.3",
+    (
+        Field("type", "B", "0x7e", "enum", enum=RecordType),
+        Field("section_id", "I", "number of the section that ends here"),
+    ),
+)
+
+MAPPED_RAM_HEADER = Layout(
+    "MappedRamHeader",
+    "main.mapped_ram",
+    "7",
+    (
+        Field("version", "I", "1", since="9.0"),
+        Field("page_size", "Q", "target page size in bytes", since="9.0"),
+        Field("bitmap_offset", "Q", "file offset of the block's bitmap", "hex", since="9.0"),
+        Field("pages_offset", "Q", "file offset of the block's pages", "hex", since="9.0"),
+    ),
+)
+
+POSTCOPY_ADVISE = Layout(
+    "POSTCOPY_ADVISE",
+    "main.postcopy_advise",
+    "6.5",
+    (
+        Field("host_page_sizes", "Q", "page sizes of all RAM blocks, ORed", "hex", since="2.5"),
+        Field("target_page_size", "Q", "target page size in bytes", since="2.5"),
+    ),
+)
+
+DISCARD_RANGE = Layout(
+    "POSTCOPY_RAM_DISCARD",
+    "main.discard",
+    "6.5",
+    (
+        Field("start", "Q", "first byte in the block", "hex", since="2.5"),
+        Field("length", "Q", "bytes", "hex", since="2.5"),
+    ),
+)
+
+CONFIGURATION_PAGE_BITS = b"configuration/target-page-bits"
+CONFIGURATION_CAPABILITIES = b"configuration/capabilities"
+CONFIGURATION_UUID = b"configuration/uuid"
+IGNORE_SHARED = "x-ignore-shared"
+MAPPED_RAM = "mapped-ram"
+
+
+def is_vfio(idstr: bytes) -> bool:
+    """Whether a section of this name is a VFIO device's."""
+    return idstr.endswith(b"/vfio") or idstr == b"vfio"

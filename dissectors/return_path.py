@@ -1,0 +1,64 @@
+"""The return path: what the destination tells the source.
+
+Wire-format page, section 1.7.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from dissectors.fields import Field, Layout
+
+
+class ReturnPathType(IntEnum):
+    """The type of a return-path message."""
+
+    SHUT = 1
+    PONG = 2
+    REQ_PAGES_ID = 3
+    REQ_PAGES = 4
+    RECV_BITMAP = 5
+    RESUME_ACK = 6
+    SWITCHOVER_ACK = 7
+
+
+HEADER = Layout(
+    "return path message",
+    "rp",
+    "1.7",
+    (
+        Field("type", "H", "which message", "enum", enum=ReturnPathType),
+        Field("length", "H", "bytes of payload, at most 512"),
+    ),
+)
+
+VALUE = Layout("value", "rp", "1.7", (Field("value", "I", "result, or the PING's value", "hex"),))
+"""Payload of SHUT, PONG and RESUME_ACK."""
+
+REQ_PAGES = Layout(
+    "REQ_PAGES",
+    "rp.req_pages",
+    "1.7",
+    (
+        Field("start", "Q", "offset in the block", "hex"),
+        Field("length", "I", "bytes"),
+    ),
+)
+"""Payload of REQ_PAGES; in a REQ_PAGES_ID one byte of length and the block's name follow."""
+
+PAYLOAD_MAX = 512
+BITMAP_END = 0x0123456789ABCDEF
+"""Behind the bitmap that follows a RECV_BITMAP."""
+
+
+def length_fits(kind: int, length: int) -> bool:
+    """Whether a message of this type may have this length; false for an unknown type."""
+    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
+        return length == VALUE.size
+    if kind == ReturnPathType.REQ_PAGES:
+        return length == REQ_PAGES.size
+    if kind == ReturnPathType.REQ_PAGES_ID:
+        return REQ_PAGES.size + 1 <= length <= REQ_PAGES.size + 256
+    if kind == ReturnPathType.RECV_BITMAP:
+        return 1 <= length <= 256
+    return kind == ReturnPathType.SWITCHOVER_ACK and length == 0

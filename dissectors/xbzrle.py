@@ -1,0 +1,43 @@
+"""XBZRLE page content: run lengths against the page's former content.
+
+Wire-format page, section 6.6.
+"""
+
+from __future__ import annotations
+
+ENCODED = 1
+"""The byte in front of every XBZRLE record's length."""
+
+
+def _run(data: bytes, at: int) -> tuple[int, int]:
+    """A run length of one or two LEB128 bytes, and where it ends (-1: malformed)."""
+    first = data[at]
+    if not first & 0x80:
+        return first, at + 1
+    if at + 1 >= len(data) or data[at + 1] & 0x80:
+        return 0, -1
+    return first & 0x7F | data[at + 1] << 7, at + 2
+
+
+def fault(data: bytes, page_size: int) -> str:
+    """What is wrong with an encoded page, or an empty string."""
+    at = covered = 0
+    while at < len(data):
+        begin = at
+        same, at = _run(data, at)
+        if at < 0 or (begin and not same):
+            return f"bad zero run at byte {begin}"
+        covered += same
+        if at >= len(data):
+            return "a zero run ends the page"
+        begin = at
+        changed, at = _run(data, at)
+        if at < 0 or not changed:
+            return f"bad run at byte {begin}"
+        at += changed
+        covered += changed
+        if at > len(data):
+            return f"the run at byte {begin} is longer than the record"
+        if covered > page_size:
+            return f"runs cover {covered} bytes, more than a page"
+    return ""
