@@ -1,0 +1,65 @@
+"""A rule's test case: a capture with the very fault, and a clean one.
+
+Every family's test file has a table ``CASES`` from rule id to case; ``test_catalogue.py`` demands
+an entry for every rule in the register.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.checks.craft import Tiny, fired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.framing import Settings
+
+__all__ = ["Case", "edited", "verify"]
+
+
+class Case:
+    """``faulty`` and ``clean`` make captures; on the first the rule fires with ``severity``
+    (default: the rule's own), on the second it does not.  ``alone`` says that no other rule may
+    be graver than info on the faulty one: the fault is told once.
+    """
+
+    def __init__(
+        self,
+        faulty: Callable[[], bytes],
+        clean: Callable[[], bytes] | None = None,
+        *,
+        severity: str | None = None,
+        settings: Settings | None = None,
+        selection: Selection | None = None,
+        alone: bool = False,
+    ) -> None:
+        self.faulty = faulty
+        self.clean = clean or Tiny().pcap
+        self.severity = severity
+        self.settings = settings
+        self.selection = selection
+        self.alone = alone
+
+
+def edited(edit: Callable[[Tiny], object], **options: bool) -> Callable[[], bytes]:
+    """A capture of the clean migration that ``edit`` changed; the options are Tiny's."""
+
+    def build() -> bytes:
+        tiny = Tiny(**options)
+        edit(tiny)
+        return tiny.pcap()
+
+    return build
+
+
+def verify(rule: str, case: Case) -> None:
+    """The rule fires on the faulty capture, as severe as it should, and not on the clean one."""
+    from analyzer.checks.rule import RULES
+
+    found = fired(case.faulty(), case.settings, case.selection)
+    assert found.get(rule) == (case.severity or RULES[rule].severity), found
+    if case.alone:
+        assert {r for r, severity in found.items() if severity != "info"} <= {rule}, found
+    assert rule not in fired(case.clean(), case.settings, case.selection)
