@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 from analyzer.synth.framing import LINKTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Protocol
+    from collections.abc import Callable, Iterable
+    from typing import Protocol, TypeAlias
 
     from analyzer.synth.framing import Frame
     from analyzer.synth.pattern import Bytes
     from analyzer.synth.scenario import Capture
+
+    Wrap: TypeAlias = Callable[[Frame], tuple[Bytes, ...]]
 
     class Writable(Protocol):
         """What is written to."""
@@ -30,62 +32,61 @@ PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
     """Write a whole capture; gives the number of its bytes."""
-    records = pcap(frames, capture) if capture.format == "pcap" else pcapng(frames, capture)
-    pieces: list[Bytes] = []
+    head, wrap = pcap(capture) if capture.format == "pcap" else pcapng(capture)
+    pieces: list[Bytes] = [head]
     waiting = total = 0
-    for record in records:
-        pieces += record
-        waiting += sum(map(len, record))
+    for frame in frames:
+        if frame.size > capture.snaplen:
+            frame.cut(capture.snaplen)
+        pieces += wrap(frame)
+        waiting += frame.size
         if waiting >= CHUNK:
-            out.write(b"".join(pieces))
-            total += waiting
+            total += put(pieces, out)
             waiting = 0
-            pieces.clear()
-    out.write(b"".join(pieces))
-    return total + waiting
+    return total + put(pieces, out)
 
 
-def cut(frame: Frame, snaplen: int) -> tuple[int, tuple[Bytes, ...]]:
-    """The captured length and bytes of a frame."""
-    size = sum(map(len, frame.parts))
-    if size <= snaplen:
-        return size, frame.parts
-    return snaplen, (b"".join(frame.parts)[:snaplen],)
+def put(pieces: list[Bytes], out: Writable) -> int:
+    """Write the pieces and forget them; gives the number of bytes."""
+    data = b"".join(pieces)
+    pieces.clear()
+    out.write(data)
+    return len(data)
 
 
-def pcap(frames: Iterable[Frame], capture: Capture) -> Iterator[tuple[Bytes, ...]]:
-    """The file header and the records of a pcap file."""
+def pcap(capture: Capture) -> tuple[bytes, Wrap]:
+    """The file header, and what makes a record of a frame."""
     order = "<" if capture.byte_order == "little" else ">"
-    nano = capture.resolution == "ns"
-    magic = 0xA1B23C4D if nano else 0xA1B2C3D4
-    fields = magic, 2, 4, 0, 0, capture.snaplen, LINKTYPES[capture.link]
-    yield (struct.pack(order + "IHHiIII", *fields),)
+    unit = 1 if capture.resolution == "ns" else 1000
+    magic = 0xA1B23C4D if unit == 1 else 0xA1B2C3D4
     pack = struct.Struct(order + "IIII").pack
-    snaplen = capture.snaplen
-    for frame in frames:
+
+    def wrap(frame: Frame) -> tuple[Bytes, ...]:
         seconds, rest = divmod(frame.time, 1_000_000_000)
-        size, parts = cut(frame, snaplen)
-        yield (pack(seconds, rest if nano else rest // 1000, size, frame.wire), *parts)
+        return pack(seconds, rest // unit, frame.size, frame.wire), *frame.parts
+
+    fields = magic, 2, 4, 0, 0, capture.snaplen, LINKTYPES[capture.link]
+    return struct.pack(order + "IHHiIII", *fields), wrap
 
 
-def pcapng(frames: Iterable[Frame], capture: Capture) -> Iterator[tuple[Bytes, ...]]:
-    """One section with one interface, and an enhanced packet block a frame."""
+def pcapng(capture: Capture) -> tuple[bytes, Wrap]:
+    """A section with one interface, and what makes an enhanced packet block of a frame."""
     order = "<" if capture.byte_order == "little" else ">"
-    nano = capture.resolution == "ns"
-    yield (block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1)),)
-    options = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if nano else b""
+    unit = 1 if capture.resolution == "ns" else 1000
+    options = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if unit == 1 else b""
+    section = struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1)
     interface = struct.pack(order + "HHI", LINKTYPES[capture.link], 0, capture.snaplen)
-    yield (block(order, 1, interface + options),)
-    head = struct.Struct(order + "IIIIIII").pack
+    pack = struct.Struct(order + "IIIIIII").pack
     tail = struct.Struct(order + "I").pack
-    snaplen = capture.snaplen
-    for frame in frames:
-        stamp = frame.time if nano else frame.time // 1000
-        size, parts = cut(frame, snaplen)
-        padding = PADDING[size & 3]
-        total = 32 + size + len(padding)
-        start = head(6, total, 0, stamp >> 32, stamp & 0xFFFFFFFF, size, frame.wire)
-        yield (start, *parts, padding, tail(total))
+
+    def wrap(frame: Frame) -> tuple[Bytes, ...]:
+        stamp = frame.time // unit
+        padding = PADDING[frame.size & 3]
+        total = 32 + frame.size + len(padding)
+        head = pack(6, total, 0, stamp >> 32, stamp & 0xFFFFFFFF, frame.size, frame.wire)
+        return head, *frame.parts, padding, tail(total)
+
+    return block(order, 0x0A0D0D0A, section) + block(order, 1, interface + options), wrap
 
 
 def block(order: str, kind: int, body: bytes) -> bytes:

@@ -18,7 +18,9 @@ __all__ = ["LINKTYPES", "Frame", "Framer", "checksum"]
 LINKTYPES: Final = {"ethernet": 1, "sll": 113, "sll2": 276, "raw": 101, "null": 0, "loop": 108}
 MACS: Final = {"client": bytes.fromhex("f6b215c378a6"), "server": bytes.fromhex("964ad1ef85ec")}
 TCP_HEADER: Final = struct.Struct(">HHIIBBHHH")
-TIMESTAMP: Final = struct.Struct(">BBBBII")
+TCP_STAMPED: Final = struct.Struct(">HHIIBBHHHIII")
+IPV4_HEADER: Final = struct.Struct(">BBHHHBBH")
+IPV6_HEADER: Final = struct.Struct(">IHBB")
 FIXED_LENGTH: Final = 0xFFFF
 
 
@@ -33,16 +35,25 @@ def words(data: Bytes) -> int:
 
 
 class Frame:
-    """One record of the capture: ``parts`` joined are the captured bytes, ``wire`` the length on
-    the wire, ``time`` ns since the epoch.
+    """One record of the capture.
+
+    ``parts`` joined are its ``size`` bytes, ``wire`` is its length on the wire, ``time`` ns since
+    the epoch.
     """
 
-    __slots__ = ("parts", "time", "wire")
+    __slots__ = ("parts", "size", "time", "wire")
 
-    def __init__(self, time: int, parts: tuple[Bytes, ...], wire: int) -> None:
+    def __init__(self, time: int, parts: tuple[Bytes, ...], size: int) -> None:
         self.time = time
         self.parts = parts
-        self.wire = wire
+        self.size = size
+        self.wire = size
+
+    def cut(self, snaplen: int) -> None:
+        """Keep the first ``snaplen`` bytes."""
+        if self.size > snaplen:
+            self.parts = (b"".join(self.parts)[:snaplen],)
+            self.size = snaplen
 
 
 class Framer:
@@ -79,7 +90,9 @@ class _Fixed:
         self._network = network
         self._ports = end.port, end.peer.port
         self._ident = end.next & 0xFFFF
-        self._pseudo = words(self._source) + words(self._destination) + 6
+        self._addresses = words(self._source) + words(self._destination)
+        self._fixed_sum = self._addresses + 6 + sum(self._ports)
+        self._zero_length = network.ip_length == "zero"
         self._extensions = extension_headers(network)
         self.link = link_header(capture, network, end.name, self._v6)
 
@@ -87,27 +100,58 @@ class _Fixed:
         """The IP header (with extension headers) of a packet with ``size`` bytes of TCP."""
         if self._v6:
             size += len(self._extensions)
-            length = 0 if size > FIXED_LENGTH or self._network.ip_length == "zero" else size
+            length = 0 if size > FIXED_LENGTH or self._zero_length else size
             following = 60 if self._extensions else 6
-            head = struct.pack(">IHBB", 0x60000000, length, following, 64)
+            head = IPV6_HEADER.pack(0x60000000, length, following, 64)
             return head + self._source + self._destination + self._extensions
-        length = size + 20
-        if length > FIXED_LENGTH or self._network.ip_length == "zero":
-            length = 0
-        self._ident = self._ident + 1 & 0xFFFF
-        head = struct.pack(">BBHHHBBH", 0x45, 0, length, self._ident, 0x4000, 64, 6, 0)
-        head += self._source + self._destination
-        return head[:10] + checksum(words(head)).to_bytes(2, "big") + head[12:]
+        length = 0 if size + 20 > FIXED_LENGTH or self._zero_length else size + 20
+        ident = self._ident = self._ident + 1 & 0xFFFF
+        total = 0x4500 + length + ident + 0x4000 + 0x4006 + self._addresses
+        return (
+            IPV4_HEADER.pack(0x45, 0, length, ident, 0x4000, 64, 6, 0xFFFF - total % 0xFFFF)
+            + self._source
+            + self._destination
+        )
 
     def tcp(self, segment: Segment) -> bytes:
         """The TCP header, checksummed."""
-        options = self._options(segment)
-        offset = (20 + len(options)) << 2
+        flags = segment.flags
+        stamp = segment.time // 1_000_000 & 0xFFFFFFFF
+        if flags & SYN or not self._network.timestamps:
+            return self._with_options(segment, stamp)
+        check = 0
+        if self._network.checksums:
+            payload = segment.payload
+            size = len(payload)
+            # a 32-bit field counts as its two halves do: 2^16 is 1, modulo 0xffff
+            total = self._fixed_sum + size + 32 + segment.seq + segment.ack + 0x8000 + flags
+            total += segment.window + 0x0101 + 0x080A + 2 * stamp
+            if size:
+                total += int.from_bytes(payload, "big") << (8 * (size & 1))
+            check = 0xFFFF - total % 0xFFFF
+        return TCP_STAMPED.pack(
+            *self._ports,
+            segment.seq,
+            segment.ack,
+            0x80,
+            flags,
+            segment.window,
+            check,
+            0,
+            0x0101080A,
+            stamp,
+            stamp,
+        )
+
+    def _with_options(self, segment: Segment, stamp: int) -> bytes:
+        """The header of a SYN, or one without time stamps."""
+        options = self._syn_options(segment, stamp) if segment.flags & SYN else b""
+        size = TCP_HEADER.size + len(options)
         head = TCP_HEADER.pack(
             *self._ports,
             segment.seq,
             segment.ack,
-            offset,
+            size << 2,
             segment.flags,
             segment.window,
             0,
@@ -115,23 +159,16 @@ class _Fixed:
         )
         if not self._network.checksums:
             return head + options
-        size = len(head) + len(options) + len(segment.payload)
-        total = self._pseudo + size + words(head) + words(options) + words(segment.payload)
+        total = self._addresses + 6 + size + len(segment.payload)
+        total += words(head) + words(options) + words(segment.payload)
         return head[:16] + checksum(total).to_bytes(2, "big") + head[18:] + options
 
-    def _options(self, segment: Segment) -> bytes:
-        value = segment.time // 1_000_000 & 0xFFFFFFFF
-        echo = value if segment.flags & ACK else 0
-        if segment.flags & SYN:
-            mss = min(self._network.mtu - (60 if self._v6 else 40), 65495)
-            start = struct.pack(">BBH", 2, 4, mss)
-            scale = b"\x01\x03\x03\x07"
-            if self._network.timestamps:
-                return start + b"\x04\x02\x08\x0a" + struct.pack(">II", value, echo) + scale
-            return start + b"\x01\x01\x04\x02" + scale
-        if self._network.timestamps:
-            return TIMESTAMP.pack(1, 1, 8, 10, value, echo)
-        return b""
+    def _syn_options(self, segment: Segment, stamp: int) -> bytes:
+        mss = min(self._network.mtu - (60 if self._v6 else 40), 65495)
+        echo = stamp if segment.flags & ACK else 0
+        stamps = struct.pack(">BBII", 8, 10, stamp, echo)
+        middle = b"\x04\x02" + stamps if self._network.timestamps else b"\x01\x01\x04\x02"
+        return struct.pack(">BBH", 2, 4, mss) + middle + b"\x01\x03\x03\x07"
 
 
 def extension_headers(network: Network) -> bytes:

@@ -29,10 +29,21 @@ class End:
     """One side of a connection: who it is, and what it has sent and seen.
 
     ``name`` is ``client`` or ``server``; ``next`` the sequence number of its next byte, ``seen``
-    the one it expects; ``queue`` what it still has to send.
+    the one it expects; ``sent`` counts its data segments; ``queue`` is what it still has to send.
     """
 
-    __slots__ = ("connection", "name", "next", "peer", "port", "queue", "queued", "seen", "unacked")
+    __slots__ = (
+        "connection",
+        "name",
+        "next",
+        "peer",
+        "port",
+        "queue",
+        "queued",
+        "seen",
+        "sent",
+        "unacked",
+    )
 
     def __init__(self, connection: Connection, name: str, port: int, isn: int) -> None:
         self.connection = connection
@@ -42,6 +53,7 @@ class End:
         self.seen = 0
         self.queue: deque[Bytes] = deque()
         self.queued = 0
+        self.sent = 0
         self.unacked = 0
         self.peer: End
 
@@ -116,7 +128,6 @@ class Wire:
         self.now = start
         self.connections: dict[str, Connection] = {}
         self._port = self.network.client_port
-        self._numbers: dict[End, int] = {}
         self._queued = 0
         overhead = 40 if ":" in self.network.source else 20
         overhead += 20 + (12 if self.network.timestamps else 0) + 8 * self.network.extension_headers
@@ -168,15 +179,16 @@ class Wire:
     def segment(self, end: End, flags: int, payload: Bytes = b"") -> Segment:
         """The next segment of one end; takes its time on the wire."""
         number = -1
-        if payload:
-            number = self._numbers.get(end, 0)
-            self._numbers[end] = number + 1
-        made = Segment(self.now, end, flags, end.next, end.seen, payload, number)
-        if flags & SYN and not flags & ACK:
-            made.ack = 0
-        size = len(payload) + (1 if flags & (SYN | FIN) else 0)
+        size = len(payload)
+        if size:
+            number = end.sent
+            end.sent += 1
+        seen = end.seen if flags & ACK else 0
+        made = Segment(self.now, end, flags, end.next, seen, payload, number)
+        if flags & (SYN | FIN):
+            size += 1
         end.next = (end.next + size) & 0xFFFFFFFF
-        self.now += 1000 + int((len(payload) + FRAME_OVERHEAD) * self._ns_per_byte)
+        self.now += 1000 + int((size + FRAME_OVERHEAD) * self._ns_per_byte)
         return made
 
     # -- data ---------------------------------------------------------------------------------
