@@ -69,11 +69,20 @@ def _extras(
 ) -> Steps:
     """What may follow a block's length: page size, guest address, mapped-ram header."""
     ahead = yield from _ahead(16)
+    mapped = MAPPED_RAM in capabilities
     shared = IGNORE_SHARED in capabilities
     first = int.from_bytes(ahead[:8], "big")
+    if not mapped and not shared and _is_mapped_header(ahead):
+        mapped = True
+        ram.anomalies.note(
+            "capabilities-differ",
+            reader.offset,
+            reader.last,
+            "a mapped-ram header, but the configuration does not announce mapped-ram",
+        )
     # With addresses announced a lone word is the address; a row behind it says so.
     lone = shared and _row_follows(ahead[8:], last)
-    if len(ahead) >= 8 and _is_page_size(first) and not lone:
+    if not mapped and len(ahead) >= 8 and _is_page_size(first) and not lone:
         block.page_size = first
         yield Take(8)
     if shared:
@@ -81,15 +90,7 @@ def _extras(
         if not isinstance(address, bytes):
             return Broken(address, "guest physical address", reader.offset)
         block.gpa = int.from_bytes(address, "big")
-    if MAPPED_RAM in capabilities:
-        return (yield from _mapped(reader, ram, block))
-    if ahead[:4] == b"\0\0\0\1" and _is_page_size(int.from_bytes(ahead[4:12], "big")):
-        ram.anomalies.note(
-            "capabilities-differ",
-            reader.offset,
-            reader.last,
-            "a mapped-ram header, but the configuration does not announce mapped-ram",
-        )
+    if mapped:
         return (yield from _mapped(reader, ram, block))
     return None
 
@@ -107,6 +108,12 @@ def _ahead(size: int) -> Generator[Request, Reply, bytes]:
 
 def _is_page_size(value: int) -> bool:
     return value >= SMALLEST_PAGE and not value & (value - 1)
+
+
+def _is_mapped_header(data: bytes) -> bool:
+    return data[:4] == MAPPED_VERSION.to_bytes(4, "big") and _is_page_size(
+        int.from_bytes(data[4:12], "big")
+    )
 
 
 def _row_follows(data: bytes, last: bool) -> bool:

@@ -46,6 +46,7 @@ START, PART, END, FULL = (
 )
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
+CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
 END_OF_STATE = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
 
 
@@ -186,10 +187,11 @@ class SectionWalk:
         begin = self.reader.offset
         broken = yield from walk_unknown_body(self.reader, main, section, record, limit)
         device.config_bytes = self.reader.offset - begin
-        if record.body is not None and not record.body.endswith(END_OF_STATE):
-            main.anomalies.note(
-                "vfio-config-end", begin, self.reader.last, record.body[-8:].hex(), section.text
-            )
+        if record.body is not None:
+            record.body = CONFIG_STATE + record.body
+            if not record.body.endswith(END_OF_STATE):
+                end = record.body[-8:].hex()
+                main.anomalies.note("vfio-config-end", begin, self.reader.last, end, section.text)
         return broken
 
     def _ended(self, kind: int, section: Section, record: Record) -> None:

@@ -1,0 +1,176 @@
+"""The VMDESCRIPTION that ends a main channel: checks, and fields of every device by it.
+
+Wire-format page, section 6.9.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.anomaly import Anomaly
+from dissectors.main_stream import RecordType, is_vfio
+from dissectors.multifd import text_of
+from dissectors.vmstate import decode_section, json_list, json_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.main_channel import MainChannel, Record
+    from dissectors.tree import Node
+    from dissectors.vmstate import Json
+
+__all__ = ["Description", "DeviceFields", "decode", "load", "verify"]
+
+FULL = RecordType.SECTION_FULL.name
+SUBSECTION_HEADER = 1 + 1 + 4
+DEPTH_MAX = 64
+SIZE_LIMIT = 1 << 62
+
+
+class Description:
+    """A parsed description: ``devices`` by (idstr as text, instance id).
+
+    ``page_size`` is the target's in bytes, 0 if it does not say.
+    """
+
+    __slots__ = ("devices", "page_size")
+
+    def __init__(self, text: Json) -> None:
+        self.devices: dict[tuple[str, int], Json] = {}
+        size = text.get("page_size") if isinstance(text, dict) else None
+        self.page_size = size if isinstance(size, int) and not isinstance(size, bool) else 0
+        for device in json_list(text, "devices"):
+            instance = device.get("instance_id") if isinstance(device, dict) else None
+            if isinstance(instance, int):
+                self.devices[json_text(device, "name"), instance % (1 << 32)] = device
+
+
+class DeviceFields:
+    """A FULL section's decoded body: ``nodes`` count their offsets from the body's begin."""
+
+    __slots__ = ("anomalies", "complete", "nodes", "record")
+
+    def __init__(
+        self, record: Record, nodes: list[Node], anomalies: list[Anomaly], complete: bool
+    ) -> None:
+        self.record = record
+        self.nodes = nodes
+        self.anomalies = anomalies
+        self.complete = complete
+
+
+def load(main: MainChannel) -> Description | None:
+    """The description of a walked stream; ``None`` if it is absent, incomplete or no JSON."""
+    import json
+
+    if not main.description_complete:
+        return None
+    try:
+        text = json.loads(main.description_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return Description(text) if isinstance(text, dict) else None
+
+
+def _full_records(main: MainChannel) -> list[Record]:
+    return [r for r in main.records if r.kind == FULL and not r.broken]
+
+
+def _key(main: MainChannel, record: Record) -> tuple[str, int]:
+    section = main.sections.get(record.section_id or 0)
+    return (text_of(section.idstr) if section else "", record.instance_id or 0)
+
+
+def verify(main: MainChannel) -> list[Anomaly]:
+    """Hold the description against the sections, by names and sizes only (no body is decoded)."""
+    mark = main.description
+    if mark is None or not main.description_complete:
+        return []
+    description = load(main)
+    if description is None:
+        return [Anomaly("vmdesc-json", mark.offset, mark.place, "not a JSON object")]
+    found = []
+    seen = set()
+    for record in _full_records(main):
+        key = _key(main, record)
+        seen.add(key)
+        device = description.devices.get(key)
+        if device is None:
+            found.append(_anomaly("vmdesc-json", record, f"section {record.name!r} is not in it"))
+            continue
+        size = _size(device, 0)
+        if size != record.body_length:
+            found.append(
+                _anomaly(
+                    "vmdesc-section-size",
+                    record,
+                    f"{record.body_length} bytes up to the footer, {size} described",
+                )
+            )
+    if not main.interrupted and not main.records_dropped:
+        found += [
+            Anomaly("vmdesc-json", mark.offset, mark.place, f"no section {name!r} {instance}")
+            for name, instance in description.devices
+            if (name, instance) not in seen
+        ]
+    return found
+
+
+def _anomaly(slug: str, record: Record, detail: str) -> Anomaly:
+    return Anomaly(slug, record.offset, record.first, detail, record.name)
+
+
+def _size(holder: Json, depth: int) -> int:
+    """Bytes of a described structure with its subsections."""
+    total = 0
+    for field in json_list(holder, "fields"):
+        if isinstance(field, dict):
+            size, count = field.get("size"), field.get("array_len", 1)
+            if isinstance(size, int) and isinstance(count, int):
+                total += size * count
+    if depth < DEPTH_MAX:
+        for subsection in json_list(holder, "subsections"):
+            name = json_text(subsection, "vmsd_name")
+            total += SUBSECTION_HEADER + len(name.encode("utf-8", "surrogatepass"))
+            total += _size(subsection, depth + 1)
+    return min(max(total, 0), SIZE_LIMIT)
+
+
+def decode(main: MainChannel, description: Description | None = None) -> list[DeviceFields]:
+    """Every device's fields, from the bodies that were kept; empty without a description.
+
+    A VFIO device's section is decoded by its tags instead, see :mod:`dissectors.main_tree`.
+    """
+    description = description or load(main)
+    if description is None:
+        return []
+    decoded = []
+    for record in _full_records(main):
+        device = description.devices.get(_key(main, record))
+        section = main.sections.get(record.section_id or 0)
+        if device is None or record.body is None or (section and is_vfio(section.idstr)):
+            continue
+        decoded.append(_decode_record(record, device))
+    return decoded
+
+
+def _decode_record(record: Record, device: Json) -> DeviceFields:
+    body = record.body or b""
+    result = decode_section(device, body)
+    anomalies = [
+        Anomaly(
+            problem.slug,
+            record.body_offset + problem.offset,
+            record.first,
+            problem.detail,
+            record.name,
+        )
+        for problem in result.problems
+    ]
+    complete = not anomalies and result.end == len(body)
+    if not anomalies and not complete:
+        anomalies.append(
+            _anomaly(
+                "vmdesc-section-size",
+                record,
+                f"fields end at byte {result.end} of {len(body)}",
+            )
+        )
+    return DeviceFields(record, result.nodes, anomalies, complete)

@@ -1,0 +1,270 @@
+"""The config state of a VFIO PCI device: the data of its CONFIG_STATE buffer, and what follows
+DEV_CONFIG_STATE on the main channel.
+
+Wire-format page, section 5.3.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from dissectors.fields import Field, Layout
+from dissectors.main_stream import SUBSECTION_BYTE
+from dissectors.multifd import text_of
+from dissectors.tree import Node, bytes_text, field_node, layout_tree
+from dissectors.vfio import VfioTag
+from dissectors.vmstate import Problem
+
+__all__ = ["ConfigState", "config_tree", "parse_config"]
+
+CONFIG_VERSION = 2
+CONVENTIONAL, EXPRESS = 256, 4096
+"""Bytes of config space of a PCI and of a PCIe device."""
+
+IRQ_STATE = 16
+MSIX_ENTRY = 16
+MSIX_CAPABILITY = 0x11
+CAPABILITIES_BIT = 0x10
+CAPABILITIES_AT = 0x34
+CAPABILITIES_BEGIN = 0x40
+CAPABILITIES_MAX = 48
+
+TAG = Field("tag", "Q", "what follows", "enum", enum=VfioTag)
+VERSION = Field("version_id", "I", "2")
+
+CONFIG_SPACE = Layout(
+    "PCI config space",
+    "vfio.config",
+    "5.3",
+    (
+        Field("vendor_id", "H", "vendor", "hex"),
+        Field("device_id", "H", "device", "hex"),
+        Field("command", "H", "command register", "hex"),
+        Field("status", "H", "status register", "hex"),
+        Field("revision_id", "B", "revision", "hex"),
+        Field("prog_if", "B", "programming interface", "hex"),
+        Field("subclass", "B", "subclass", "hex"),
+        Field("class_code", "B", "class", "hex"),
+        Field("cache_line_size", "B", "cache line size"),
+        Field("latency_timer", "B", "latency timer"),
+        Field("header_type", "B", "header type", "hex"),
+        Field("bist", "B", "built-in self test", "hex"),
+        Field("bar0", "I", "base address 0", "hex"),
+        Field("bar1", "I", "base address 1", "hex"),
+        Field("bar2", "I", "base address 2", "hex"),
+        Field("bar3", "I", "base address 3", "hex"),
+        Field("bar4", "I", "base address 4", "hex"),
+        Field("bar5", "I", "base address 5", "hex"),
+        Field("cardbus_cis", "I", "CardBus CIS pointer", "hex"),
+        Field("subsystem_vendor_id", "H", "vendor of the subsystem", "hex"),
+        Field("subsystem_id", "H", "subsystem", "hex"),
+    ),
+    order="<",
+)
+"""The beginning of a type 0 header; little endian, unlike the stream around it."""
+
+
+class PciCapability(IntEnum):
+    """Ids of the capabilities that a config space lists."""
+
+    PM = 0x01
+    AGP = 0x02
+    VPD = 0x03
+    SLOTID = 0x04
+    MSI = 0x05
+    CHSWP = 0x06
+    PCIX = 0x07
+    HT = 0x08
+    VNDR = 0x09
+    DBG = 0x0A
+    CCRC = 0x0B
+    SHPC = 0x0C
+    SSVID = 0x0D
+    AGP3 = 0x0E
+    SECDEV = 0x0F
+    EXP = 0x10
+    MSIX = 0x11
+    SATA = 0x12
+    AF = 0x13
+    EA = 0x14
+
+
+class ConfigState:
+    """A config state taken apart.
+
+    ``space_at`` and ``space_size`` delimit the config space (bytes; size 0 if the data are too
+    short), ``msix_entries`` is 0 without MSI-X, ``capabilities`` are (id, offset in the space),
+    ``rest_at`` is where subsections may begin, ``end_at`` where they end.
+    """
+
+    __slots__ = (
+        "capabilities",
+        "device_id",
+        "end_at",
+        "msix_entries",
+        "problems",
+        "rest_at",
+        "space_at",
+        "space_size",
+        "vendor_id",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.space_at = TAG.size + VERSION.size
+        self.space_size = 0
+        self.vendor_id = 0
+        self.device_id = 0
+        self.capabilities: list[tuple[int, int]] = []
+        self.msix_entries = 0
+        self.rest_at = 0
+        self.end_at = 0
+        self.problems: list[Problem] = []
+
+
+def _capabilities(space: bytes) -> list[tuple[int, int]]:
+    """The capability list of a config space as (id, offset); a loop in it is cut."""
+    found: list[tuple[int, int]] = []
+    if not space[CONFIG_SPACE["status"].offset] & CAPABILITIES_BIT:
+        return found
+    at = space[CAPABILITIES_AT] & ~3
+    while CAPABILITIES_BEGIN <= at < CONVENTIONAL and len(found) < CAPABILITIES_MAX:
+        found.append((space[at], at))
+        at = space[at + 1] & ~3
+    return found
+
+
+def _msix_entries(space: bytes, capabilities: list[tuple[int, int]]) -> int:
+    for kind, at in capabilities:
+        if kind == MSIX_CAPABILITY:
+            return (int.from_bytes(space[at + 2 : at + 4], "little") & 0x7FF) + 1
+    return 0
+
+
+def _msix_size(entries: int) -> int:
+    return MSIX_ENTRY * entries + (entries + 7) // 8
+
+
+def parse_config(data: bytes) -> ConfigState:
+    """Take apart ``data``, which begins with DEV_CONFIG_STATE and ends with END_OF_STATE."""
+    state = ConfigState()
+    state.end_at = len(data) - TAG.size
+    first = int.from_bytes(data[: TAG.size], "big")
+    if first != VfioTag.DEV_CONFIG_STATE or len(data) < TAG.size:
+        state.problems.append(Problem("vfio-config-header", 0, f"begins with {first:#018x}"))
+        return state
+    last = int.from_bytes(data[-TAG.size :], "big")
+    if last != VfioTag.END_OF_STATE or state.end_at < TAG.size:
+        state.problems.append(
+            Problem("vfio-config-end", max(state.end_at, 0), f"ends with {last:#018x}")
+        )
+        state.end_at = len(data)
+    state.version = int.from_bytes(data[TAG.size : state.space_at], "big")
+    if state.version != CONFIG_VERSION:
+        state.problems.append(
+            Problem("vfio-config-version", TAG.size, f"version {state.version}, not 2")
+        )
+    for exactly in (True, False):
+        for size in (EXPRESS, CONVENTIONAL):
+            if _fill(state, data, size, exactly=exactly):
+                return state
+    state.problems.append(
+        Problem("vfio-config-size", state.space_at, f"{len(data)} bytes hold no config space")
+    )
+    return state
+
+
+def _fill(state: ConfigState, data: bytes, size: int, *, exactly: bool) -> bool:
+    """Try a size of config space; ``exactly`` leaves nothing over but subsections."""
+    begin = state.space_at
+    rest = begin + size + IRQ_STATE
+    if rest > state.end_at:
+        return False
+    space = data[begin : begin + size]
+    capabilities = _capabilities(space)
+    entries = _msix_entries(space, capabilities)
+    rest += _msix_size(entries)
+    subsection = data[rest : rest + 1] == bytes((SUBSECTION_BYTE,))
+    if rest != state.end_at and not (rest < state.end_at and subsection):
+        if exactly:
+            return False
+        state.problems.append(
+            Problem(
+                "vfio-config-size",
+                begin,
+                f"{len(data)} bytes, {rest + TAG.size} expected with {entries} MSI-X entries",
+            )
+        )
+    state.space_size = size
+    state.capabilities = capabilities
+    state.msix_entries = entries
+    state.rest_at = min(rest, state.end_at)
+    header = CONFIG_SPACE.values(space)
+    state.vendor_id = int(header["vendor_id"])
+    state.device_id = int(header["device_id"])
+    return True
+
+
+def config_tree(data: bytes, offset: int = 0) -> list[Node]:
+    """The fields of the config state that begins at ``offset`` and fills the rest of ``data``.
+
+    Offsets of nodes count from the beginning of ``data``.
+    """
+    state = parse_config(data[offset:])
+    if len(data) - offset < state.space_at:
+        return [Node("config state", bytes_text(data[offset:]), offset, len(data) - offset)]
+    nodes = [field_node(TAG, data, offset), field_node(VERSION, data, offset + TAG.size)]
+    end = offset + state.end_at
+    at = offset + state.space_at
+    if state.space_size:
+        nodes.append(_space_node(state, data, at))
+        at += state.space_size
+        irq = [
+            Node(f"irq_state[{i}]", str(int.from_bytes(data[p : p + 4], "big")), p, 4)
+            for i, p in enumerate(range(at, at + IRQ_STATE, 4))
+        ]
+        nodes.append(Node("irq_state", "", at, IRQ_STATE, irq, "INTA to INTD"))
+        at += IRQ_STATE
+        if state.msix_entries:
+            nodes.append(_msix_node(state, at, end))
+        at = offset + state.rest_at
+    if at < end:
+        nodes.append(_rest_node(data, at, end))
+    if end < len(data):
+        nodes.append(field_node(TAG, data, end))
+    return nodes
+
+
+def _space_node(state: ConfigState, data: bytes, at: int) -> Node:
+    children = layout_tree(CONFIG_SPACE, data, at)
+    for kind, where in state.capabilities:
+        known = kind in PciCapability.__members__.values()
+        name = PciCapability(kind).name if known else f"{kind:#04x}"
+        detail = f"{state.msix_entries} entries" if kind == MSIX_CAPABILITY else ""
+        children.append(Node(f"capability {name}", detail, at + where, 2, meaning=f"at {where:#x}"))
+    return Node(
+        "config",
+        f"{state.vendor_id:04x}:{state.device_id:04x}",
+        at,
+        state.space_size,
+        children,
+        "config space, little endian",
+    )
+
+
+def _msix_node(state: ConfigState, at: int, end: int) -> Node:
+    table = min(MSIX_ENTRY * state.msix_entries, end - at)
+    pending = min(_msix_size(state.msix_entries) - table, end - at - table)
+    children = [
+        Node("table", f"{state.msix_entries} entries", at, table, meaning="MSI-X table"),
+        Node("pending", "", at + table, pending, meaning="pending bits"),
+    ]
+    return Node("msix", f"{state.msix_entries} entries", at, table + pending, children)
+
+
+def _rest_node(data: bytes, at: int, end: int) -> Node:
+    if data[at] != SUBSECTION_BYTE or at + 2 > end:
+        return Node("unknown", bytes_text(data[at:end]), at, end - at)
+    name = text_of(data[at + 2 : min(at + 2 + data[at + 1], end)])
+    return Node("subsection", name, at, end - at)

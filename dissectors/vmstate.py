@@ -1,0 +1,200 @@
+"""The fields of a device's section, read the way the stream's own VMDESCRIPTION lists them.
+
+Wire-format page, section 6.9.  The description is untrusted: everything in it is checked where it
+is used, and what it says of sizes never makes more nodes than there are bytes.
+"""
+
+from __future__ import annotations
+
+from dissectors.main_stream import SUBSECTION_BYTE
+from dissectors.multifd import text_of
+from dissectors.tree import Node, bytes_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+    Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+__all__ = ["Decoded", "Problem", "decode_section", "json_list", "json_text"]
+
+DEPTH_MAX = 64
+NODES_MAX = 1_000_000
+UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
+SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
+TIMER_OFF = -1
+COMPARISONS = (" equal", " le")
+"""Suffixes of types whose value the destination compares; ``le`` is less or equal."""
+
+
+class Problem:
+    """Where description and bytes disagree; ``slug`` names the rule."""
+
+    __slots__ = ("detail", "offset", "slug")
+
+    def __init__(self, slug: str, offset: int, detail: str) -> None:
+        self.slug = slug
+        self.offset = offset
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"Problem({self.slug!r}, {self.offset}, {self.detail!r})"
+
+
+class Decoded:
+    """A section's body: its fields, the offset behind the last one, and what did not fit."""
+
+    __slots__ = ("end", "nodes", "problems")
+
+    def __init__(self, nodes: list[Node], end: int, problems: list[Problem]) -> None:
+        self.nodes = nodes
+        self.end = end
+        self.problems = problems
+
+
+def json_list(holder: Json, key: str) -> list[Json]:
+    """The list under ``key``, empty if there is none."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def json_text(holder: Json, key: str) -> str:
+    """The text under ``key``, empty if there is none."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _number(holder: Json, key: str, default: int) -> int:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return default
+
+
+def decode_section(device: Json, data: bytes, offset: int = 0) -> Decoded:
+    """The body at ``offset`` of ``data`` as the entry ``device`` of the description lists it."""
+    reader = _Reader(data, offset)
+    nodes = reader.structure(device, 0)
+    return Decoded(nodes, reader.at, reader.problems)
+
+
+class _Reader:
+    """Reads fields in order; ``at`` is where the next one begins."""
+
+    __slots__ = ("at", "count", "data", "problems", "stopped")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+        self.problems: list[Problem] = []
+        self.count = 0
+        self.stopped = False
+
+    def stop(self, slug: str, detail: str) -> None:
+        """Nothing behind this point can be read."""
+        self.problems.append(Problem(slug, self.at, detail))
+        self.stopped = True
+
+    def structure(self, holder: Json, depth: int) -> list[Node]:
+        """The fields and subsections of a vmstate structure."""
+        nodes: list[Node] = []
+        if depth > DEPTH_MAX:
+            self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
+            return nodes
+        for field in json_list(holder, "fields"):
+            for index in self.elements(field):
+                if self.stopped:
+                    return nodes
+                nodes.append(self.field(field, index, depth))
+        for subsection in json_list(holder, "subsections"):
+            if self.stopped:
+                return nodes
+            self.subsection(subsection, depth, nodes)
+        return nodes
+
+    def elements(self, field: Json) -> Iterator[int | None]:
+        """Indices of an array's elements; one ``None`` for a plain field."""
+        if not isinstance(field, dict):
+            return
+        if "array_len" not in field:
+            yield _number(field, "index", 0) if "index" in field else None
+            return
+        for index in range(_number(field, "array_len", 0)):
+            if not _number(field, "size", 0) and index:
+                return
+            yield index
+
+    def field(self, field: Json, index: int | None, depth: int) -> Node:
+        """One field, or one element of an array."""
+        name = json_text(field, "name")
+        if index is not None:
+            name = f"{name}[{index}]"
+        kind = json_text(field, "type")
+        size = _number(field, "size", 0)
+        begin = self.at
+        self.count += 1
+        if begin + size > len(self.data) or self.count > NODES_MAX:
+            self.stop(
+                "vmdesc-section-size",
+                f"field {name!r} of {size} bytes ends behind the section's end",
+            )
+            return Node(name, "behind the section's end", begin, len(self.data) - begin)
+        inner = field.get("struct") if isinstance(field, dict) else None
+        if inner is None and json_list(field, "fields"):  # a field copied through a temporary
+            inner = field
+        if inner is None:
+            raw = self.data[begin : begin + size]
+            self.at = begin + size
+            return Node(name, _value_text(kind, raw), begin, size, meaning=kind)
+        children = self.structure(inner, depth + 1)
+        if self.at != begin + size and not self.stopped:
+            self.problems.append(
+                Problem(
+                    "vmdesc-section-size",
+                    begin,
+                    f"structure {name!r} of {size} bytes has fields of {self.at - begin}",
+                )
+            )
+            self.at = begin + size
+        return Node(name, json_text(inner, "vmsd_name"), begin, size, children, kind)
+
+    def subsection(self, subsection: Json, depth: int, nodes: list[Node]) -> None:
+        """``05``, name, version, and the fields that belong to them."""
+        begin = self.at
+        data = self.data
+        name = json_text(subsection, "vmsd_name")
+        if data[begin : begin + 1] != bytes((SUBSECTION_BYTE,)) or begin + 2 > len(data):
+            self.stop("subsection-bad", f"no subsection {name!r} at byte {begin}")
+            return
+        end = begin + 2 + data[begin + 1]
+        found = text_of(data[begin + 2 : end])
+        if found != name or end + 4 > len(data):
+            self.stop("subsection-bad", f"subsection {found!r}, described is {name!r}")
+            return
+        version = int.from_bytes(data[end : end + 4], "big")
+        self.at = end + 4
+        children = self.structure(subsection, depth + 1)
+        nodes.append(
+            Node(name, f"version {version}", begin, self.at - begin, children, "subsection")
+        )
+
+
+def _value_text(kind: str, raw: bytes) -> str:
+    """A field's value by the name of its type; what is not known is shown as bytes."""
+    base = kind
+    for suffix in COMPARISONS:
+        base = base.removesuffix(suffix)
+    if UNSIGNED.get(base) == len(raw):
+        value = int.from_bytes(raw, "big")
+        return f"{value} ({value:#x})" if value > 9 else str(value)
+    if SIGNED.get(base) == len(raw):
+        value = int.from_bytes(raw, "big", signed=True)
+        return "off" if base == "timer" and value == TIMER_OFF else str(value)
+    if base == "bool" and len(raw) == 1:
+        return {0: "false", 1: "true"}.get(raw[0], f"{raw[0]:#x}")
+    if base == "capability" and raw:
+        return text_of(raw[1:])
+    if base == "nullptr" and raw == b"0":
+        return "NULL"
+    return bytes_text(raw)
