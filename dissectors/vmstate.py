@@ -24,6 +24,9 @@ NODES_MAX = 1_000_000
 UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
 TIMER_OFF = -1
+TEXT_MIN = 3
+"""A buffer of so many printable characters is shown as text."""
+
 COMPARISONS = (" equal", " le")
 """Suffixes of types whose value the destination compares; ``le`` is less or equal."""
 
@@ -197,4 +200,8 @@ def _value_text(kind: str, raw: bytes) -> str:
         return text_of(raw[1:])
     if base == "nullptr" and raw == b"0":
         return "NULL"
+    text = raw.rstrip(b"\0")
+    if base == "buffer" and len(text) >= TEXT_MIN and text.isascii():
+        shown = text.decode("ascii")
+        return f'"{shown}"' if shown.isprintable() else bytes_text(raw)
     return bytes_text(raw)

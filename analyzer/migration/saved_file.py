@@ -1,0 +1,133 @@
+"""Saved migrations: the main stream that a ``file:`` migration wrote.
+
+Wire-format page, section 7.  Plain files and mapped-ram files, also compressed with gzip or zstd.
+"""
+
+from __future__ import annotations
+
+from analyzer.capture.source import open_source
+from analyzer.errors import CaptureError
+from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_walker import walk_main
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Place
+from dissectors.main_stream import MAGIC_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from analyzer.capture.source import Source
+    from analyzer.migration.main_channel import Record
+    from analyzer.migration.main_sections import DeviceData
+
+__all__ = ["SavedFile", "fetch", "is_saved_file", "read"]
+
+CHUNK = 1 << 20
+
+
+class SavedFile:
+    """A saved migration: ``main`` is its stream, whose offsets are positions in the file.
+
+    ``size`` is the uncompressed length in bytes; ``damage`` the error that ended reading early.
+    """
+
+    __slots__ = ("damage", "main", "path", "size")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = 0
+        self.main = MainChannel()
+        self.damage: CaptureError | None = None
+
+
+def is_saved_file(head: bytes) -> bool:
+    """Whether a file's first (uncompressed) bytes are a saved migration's."""
+    return head.startswith(MAGIC_BYTES)
+
+
+def read(
+    path: str | os.PathLike[str] | bytes,
+    *,
+    device_data: DeviceData | None = None,
+    record_sink: Callable[[Record], None] | None = None,
+) -> SavedFile:
+    """Walk the file at ``path`` (or the bytes of one) once, from front to back.
+
+    In a plain file the pages of a mapped-ram migration are not read.  Raises
+    :class:`CaptureError` for what is no saved migration.
+    """
+    source = open_source(path)
+    try:
+        pieces = _pieces(source)
+        saved = SavedFile(source.path)
+        head = next(pieces, b"")
+        if not is_saved_file(head):
+            raise CaptureError(
+                "is not a saved migration",
+                path=source.path,
+                offset=0,
+                advice="the file of a file: migration begins with QEVM",
+            )
+        reader = Reader(
+            lambda r: walk_main(r, saved.main, device_data=device_data, record_sink=record_sink)
+        )
+        reader.feed(head, Place(0, 0, 0))
+        try:
+            _feed(reader, source, pieces)
+        except CaptureError as error:
+            saved.damage = error
+        reader.end()
+        saved.size = reader.offset
+        return saved
+    finally:
+        source.close()
+
+
+def _pieces(source: Source) -> Iterator[bytes]:
+    """What the source reads, in pieces."""
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    while count := source.readinto(view):
+        yield bytes(view[:count])
+
+
+def _feed(reader: Reader, source: Source, pieces: Iterator[bytes]) -> None:
+    """Everything behind the first piece; a plain file is read only where bytes are wanted."""
+    if not source.size:
+        for piece in pieces:
+            reader.feed(piece, Place(0, 0, reader.offset))
+        return
+    position = min(CHUNK, source.size)
+    while position < source.size:
+        passed = min(reader.skippable, source.size - position)
+        reader.passed(passed)
+        position += passed
+        data = source.read_at(position, CHUNK)
+        if not data:
+            break
+        reader.feed(data, Place(0, 0, position))
+        position += len(data)
+
+
+def fetch(path: str | os.PathLike[str] | bytes, offset: int, size: int) -> bytes:
+    """``size`` bytes at ``offset`` (uncompressed), fewer at the file's end.
+
+    Raises :class:`CaptureError`.
+    """
+    source = open_source(path)
+    try:
+        if source.size:
+            return source.read_at(offset, size) or b""
+        parts = []
+        position = 0
+        for piece in _pieces(source):
+            if position + len(piece) > offset:
+                parts.append(piece[max(offset - position, 0) : offset + size - position])
+            position += len(piece)
+            if position >= offset + size:
+                break
+        return b"".join(parts)
+    finally:
+        source.close()

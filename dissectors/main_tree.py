@@ -1,0 +1,332 @@
+"""A record of the main channel as a tree of fields, for detail views.
+
+Wire-format page, sections 6 and 7.  The bytes are those of one record, from its type byte to its
+last (a section's footer included); whatever does not fit is shown as bytes, never refused.
+"""
+
+from __future__ import annotations
+
+from dissectors import main_stream as wire
+from dissectors.fields import Field, Layout
+from dissectors.main_stream import Command, RamFlag, RecordType
+from dissectors.multifd import text_of
+from dissectors.tree import Node, bytes_text, field_node, layout_tree
+from dissectors.vfio import VfioTag
+from dissectors.vfio_config import config_tree
+from dissectors.vmstate import decode_section
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dissectors.vmstate import Json
+
+__all__ = ["record_tree"]
+
+CHILDREN_MAX = 2000
+TEXT_SHOWN = 120
+TYPE = Field("type", "B", "what record this is", "enum", enum=RecordType)
+LENGTH = Field("length", "I", "bytes that follow")
+ID = Field("section_id", "I", "number of the section")
+TAG = Field("tag", "Q", "what follows", "enum", enum=VfioTag)
+SIZE = Field("size", "Q", "bytes that follow")
+USED = Field("used_length", "Q", "bytes of the block", "hex")
+PAGE_SIZE = Field("page_size", "Q", "page size of the block, if it is not the common one")
+ADDRESS = Field("gpa", "Q", "guest physical address", "hex")
+SHORT = Field("length", "H", "bytes that follow")
+BYTE = Field("value", "B", "what fills the page")
+ENCODING = Field("encoding", "B", "1")
+VERSION = Field("version_id", "I", "version of the layout")
+PAGE_BITS = Field("bits", "I", "the target's page size is 2 to this power")
+UUID = Field("uuid", "16s", "uuid of the guest", "uuid")
+COUNT = Field("count", "I", "how many follow")
+PING = Field("value", "I", "answered by a PONG of the same value", "hex")
+PACKAGED_SIZE = Field("size", "I", "bytes of records that follow")
+WORD = 8
+
+
+def record_tree(
+    data: bytes,
+    *,
+    idstr: bytes = b"",
+    device: Json = None,
+    page_size: int = 4096,
+    capabilities: Sequence[str] = (),
+) -> list[Node]:
+    """The fields of the record ``data``.
+
+    ``idstr`` is the section's, which a PART and an END do not carry; ``device`` its entry in the
+    VMDESCRIPTION, if there is one; ``page_size`` the target's in bytes; ``capabilities`` are those
+    of the CONFIGURATION.
+    """
+    if data.startswith(wire.MAGIC_BYTES):
+        return layout_tree(wire.FILE_HEADER, data)
+    cursor = _Cursor(data, page_size, capabilities)
+    kind = data[0] if data else -1
+    if RecordType.SECTION_START <= kind <= RecordType.SECTION_FULL:
+        cursor.section(kind, idstr, device)
+    elif kind == RecordType.COMMAND:
+        cursor.command()
+    elif kind == RecordType.CONFIGURATION:
+        cursor.configuration()
+    elif kind == RecordType.VMDESCRIPTION:
+        cursor.field(TYPE)
+        cursor.field(LENGTH)
+        cursor.text("description", len(data) - cursor.at, "JSON")
+    elif data:
+        cursor.field(TYPE)
+    cursor.raw("undecoded", len(data) - cursor.at)
+    return cursor.nodes
+
+
+class _Cursor:
+    """Reads ``data`` from front to back; ``nodes`` is the list that new nodes go to.
+
+    Methods do nothing once a field does not fit any more (``short``).
+    """
+
+    __slots__ = ("at", "capabilities", "data", "nodes", "page_size", "short")
+
+    def __init__(self, data: bytes, page_size: int, capabilities: Sequence[str]) -> None:
+        self.data = data
+        self.page_size = page_size
+        self.capabilities = capabilities
+        self.at = 0
+        self.nodes: list[Node] = []
+        self.short = False
+
+    # -- pieces -------------------------------------------------------------------------------
+
+    def field(self, field: Field) -> int:
+        """One integer field's value (0 for bytes, or if it is not there)."""
+        if self.short or self.at + field.size > len(self.data):
+            self.short = True
+            return 0
+        self.nodes.append(field_node(field, self.data, self.at))
+        raw = self.data[self.at : self.at + field.size]
+        self.at += field.size
+        return 0 if field.code.endswith("s") else int.from_bytes(raw, "big")
+
+    def layout(self, layout: Layout) -> None:
+        """All fields of a structure."""
+        for field in layout:
+            self.field(field)
+
+    def raw(self, name: str, size: int, meaning: str = "") -> None:
+        """Bytes that are shown as bytes."""
+        size = min(size, len(self.data) - self.at)
+        if size > 0:
+            value = bytes_text(self.data[self.at : self.at + min(size, 64)])
+            if size > 64:
+                value = f"{size} bytes"
+            self.nodes.append(Node(name, value, self.at, size, meaning=meaning))
+            self.at += size
+
+    def text(self, name: str, size: int, meaning: str = "") -> None:
+        """Bytes that are shown as text, the beginning only if it is long."""
+        if self.short or self.at + size > len(self.data):
+            self.short = True
+            return
+        value = text_of(self.data[self.at : self.at + min(size, TEXT_SHOWN)])
+        self.nodes.append(
+            Node(name, value + "…" * (size > TEXT_SHOWN), self.at, size, meaning=meaning)
+        )
+        self.at += size
+
+    def counted(self, name: str, meaning: str = "") -> bytes:
+        """A length byte and as many bytes of text."""
+        if self.short or self.at >= len(self.data):
+            self.short = True
+            return b""
+        size = self.data[self.at]
+        self.at += 1
+        begin = self.at
+        self.text(name, size, meaning)
+        return self.data[begin : self.at]
+
+    def group(self, name: str, value: str = "") -> _Group:
+        """Collects the nodes made inside a ``with`` block as children of one."""
+        return _Group(self, name, value)
+
+    # -- records ------------------------------------------------------------------------------
+
+    def configuration(self) -> None:
+        """CONFIGURATION."""
+        self.field(TYPE)
+        self.text("machine", self.field(LENGTH), "machine type")
+        while self.at < len(self.data) and not self.short:
+            with self.group("subsection") as group:
+                self.field(TYPE)
+                name = self.counted("name")
+                group.node.value = text_of(name)
+                self.field(VERSION)
+                if name == wire.CONFIGURATION_PAGE_BITS:
+                    self.field(PAGE_BITS)
+                elif name == wire.CONFIGURATION_UUID:
+                    self.field(UUID)
+                elif name == wire.CONFIGURATION_CAPABILITIES:
+                    for _ in range(self.field(COUNT)):
+                        self.counted("capability")
+                        if self.short:
+                            break
+                else:
+                    self.raw("undecoded", len(self.data) - self.at)
+
+    def command(self) -> None:
+        """COMMAND and its payload."""
+        self.layout(wire.COMMAND)
+        if self.short:
+            return
+        command = int.from_bytes(self.data[1:3], "big")
+        if command == Command.PING:
+            self.field(PING)
+        elif command == Command.PACKAGED:
+            self.field(PACKAGED_SIZE)
+        elif command == Command.POSTCOPY_ADVISE and self.at < len(self.data):
+            self.layout(wire.POSTCOPY_ADVISE)
+        elif command == Command.RECV_BITMAP:
+            self.counted("ramblock", "name of the RAM block")
+        elif command == Command.POSTCOPY_RAM_DISCARD:
+            self.raw("version", 1, "0")
+            self.counted("ramblock", "name of the RAM block")
+            self.raw("terminator", 1, "0")
+            while self.at + wire.DISCARD_RANGE.size <= len(self.data):
+                with self.group("range"):
+                    self.layout(wire.DISCARD_RANGE)
+
+    def section(self, kind: int, idstr: bytes, device: Json) -> None:
+        """A section: header, body, footer."""
+        self.field(TYPE)
+        self.field(ID)
+        if kind in (RecordType.SECTION_START, RecordType.SECTION_FULL):
+            idstr = self.counted("idstr", "name of the device")
+            self.layout(wire.SECTION_VERSIONS)
+        footer = len(self.data) - wire.FOOTER.size
+        whole = footer >= self.at and self.data[footer] == wire.FOOTER_BYTE
+        end = footer if whole else len(self.data)
+        full = kind == RecordType.SECTION_FULL
+        if not self.short and end > self.at:
+            with self.group("body", f"{end - self.at} bytes"):
+                self.body(full, idstr, device, end)
+        if whole:
+            self.layout(wire.FOOTER)
+
+    def body(self, full: bool, idstr: bytes, device: Json, end: int) -> None:
+        """A section's body, up to ``end``."""
+        if wire.is_vfio(idstr):
+            self.vfio(end)
+        elif idstr == wire.RAM_SECTION and not full:
+            self.ram(end)
+        elif full and device is not None:
+            decoded = decode_section(device, self.data[:end], self.at)
+            self.nodes += decoded.nodes
+            self.at = decoded.end
+        self.raw("undecoded" if full else "content", end - self.at)
+
+    # -- VFIO ---------------------------------------------------------------------------------
+
+    def vfio(self, end: int) -> None:
+        """Tags of a VFIO section."""
+        while self.at + WORD <= end and not self.short:
+            tag = int.from_bytes(self.data[self.at : self.at + WORD], "big")
+            if tag == VfioTag.DEV_CONFIG_STATE:
+                self.nodes += config_tree(self.data[:end], self.at)
+                self.at = end
+                return
+            self.field(TAG)
+            if tag == VfioTag.DEV_DATA_STATE:
+                size = self.field(SIZE)
+                self.raw("data", min(size, end - self.at), "device state")
+
+    # -- RAM ----------------------------------------------------------------------------------
+
+    def ram(self, end: int) -> None:
+        """RAM records; of very many only the first ones."""
+        while self.at + WORD <= end and not self.short:
+            if len(self.nodes) >= CHILDREN_MAX:
+                self.raw("more records", end - self.at)
+                return
+            word = int.from_bytes(self.data[self.at : self.at + WORD], "big")
+            flags = word & (self.page_size - 1)
+            known = RamFlag(flags & 0x3FF)
+            names = " | ".join(str(flag.name) for flag in RamFlag if flag & known)
+            with self.group(names or "unknown") as group:
+                address = word ^ flags
+                group.node.value = f"{address:#x}" if address else ""
+                self.nodes.append(
+                    Node("word", f"{word:#018x}", self.at, WORD, meaning="address and flags")
+                )
+                self.at += WORD
+                if not self.ram_record(flags, address, end):
+                    return
+
+    def ram_record(self, flags: int, address: int, end: int) -> bool:
+        """What follows the word; whether another record can follow."""
+        if flags == RamFlag.MEM_SIZE:
+            self.block_list(address, end)
+        elif flags & wire.RAM_PAGE_KINDS:
+            if not flags & RamFlag.CONTINUE:
+                self.counted("ramblock", "name of the RAM block")
+            if flags & RamFlag.ZERO:
+                self.field(BYTE)
+            elif flags & RamFlag.PAGE:
+                self.raw("content", self.page_size)
+            elif flags & RamFlag.XBZRLE:
+                self.field(ENCODING)
+                self.raw("content", self.field(SHORT), "XBZRLE")
+            else:
+                self.raw("content", self.field(LENGTH), "zlib")
+        return flags != RamFlag.EOS and not self.short
+
+    def block_list(self, total: int, end: int) -> None:
+        """The RAM blocks, and mapped-ram regions as far as they are there."""
+        while total > 0 and self.at < end and not self.short:
+            with self.group("block") as group:
+                group.node.value = text_of(self.counted("name"))
+                used = self.field(USED)
+                total -= used
+                mapped = wire.MAPPED_RAM in self.capabilities
+                if not mapped and self.page_size_follows(end):
+                    self.field(PAGE_SIZE)
+                if wire.IGNORE_SHARED in self.capabilities:
+                    self.field(ADDRESS)
+                if mapped:
+                    self.mapped(used, end)
+
+    def page_size_follows(self, end: int) -> bool:
+        """Whether a block's own page size stands here: a power of two, as no name begins."""
+        value = int.from_bytes(self.data[self.at : self.at + WORD], "big")
+        fits = self.at + WORD <= end and value >= 1024
+        return fits and not value & (value - 1)
+
+    def mapped(self, used: int, end: int) -> None:
+        """A mapped-ram header, bitmap and pages; positions in the data follow the header's."""
+        begin = self.at
+        with self.group("mapped-ram header"):
+            self.layout(wire.MAPPED_RAM_HEADER)
+        if self.short:
+            return
+        values = wire.MAPPED_RAM_HEADER.values(self.data, begin)
+        bitmap, pages = int(values["bitmap_offset"]), int(values["pages_offset"])
+        self.raw("bitmap", min(pages - bitmap, end - self.at), "one bit a page, and padding")
+        self.raw("pages", min(used, end - self.at))
+
+
+class _Group:
+    """Makes the nodes of a ``with`` block the children of one node."""
+
+    __slots__ = ("cursor", "node", "outer")
+
+    def __init__(self, cursor: _Cursor, name: str, value: str) -> None:
+        self.cursor = cursor
+        self.node = Node(name, value, cursor.at, 0)
+        self.outer = cursor.nodes
+
+    def __enter__(self) -> _Group:
+        self.outer.append(self.node)
+        self.cursor.nodes = self.node.children
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.cursor.nodes = self.outer
+        self.node.size = self.cursor.at - self.node.offset
