@@ -25,7 +25,6 @@ __all__ = ["Checker", "Selection"]
 
 LISTED = 50
 """Findings of one rule at one channel and device that are listed one by one."""
-UNFINISHED = ("cancelled", "failed", "incomplete")
 
 
 class Selection:
@@ -257,7 +256,7 @@ class Checker:
 
 def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
     """What else than the sender could explain it."""
-    if rule.forgiven and (outcome := outcome_of(migration)).name in UNFINISHED:
+    if rule.forgiven and (outcome := outcome_of(migration)).forgives:
         return f"the migration is {outcome.name}"
     channels = [spot.channel] if spot.channel is not None else migration.channels
     for channel in channels:

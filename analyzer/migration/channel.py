@@ -31,7 +31,8 @@ class Init:
 class Channel:
     """A stream of a migration: ``main``, ``multifd``, ``return-path``, ``postcopy`` or ``tls``.
 
-    ``id`` is the number from the initial packet (-1 while unknown).  ``skipped`` bytes were passed
+    ``id`` is the number from the initial packet; where the capture does not have that, it is
+    negative and unique: -1 - ``tcp.stream``.  ``skipped`` bytes were passed
     over to find the next packet; ``missing`` ones (of packets) the capture lacks; ``decoded`` is
     what packets account for, so that decoded + skipped + missing is the length of the stream.
     """
@@ -70,7 +71,7 @@ class Channel:
     def __init__(self, kind: str, flow: Flow) -> None:
         self.kind = kind
         self.flow = flow
-        self.id = -1
+        self.id = -1 - flow.connection.number
         self.init: Init | None = None
         self.channel_header: tuple[int, int] | None = None
         self.midstream = flow.midstream
@@ -106,7 +107,9 @@ class Channel:
     @property
     def name(self) -> str:
         """How reports call it: ``main``, ``multifd 0``."""
-        return f"{self.kind} {self.id}" if self.kind == "multifd" and self.id >= 0 else self.kind
+        if self.kind != "multifd":
+            return self.kind
+        return f"multifd {self.id}" if self.id >= 0 else f"multifd ? (stream {self.stream})"
 
     @property
     def client(self) -> str:

@@ -29,6 +29,7 @@ IDSTR = DEVICE_STATE["idstr"].offset
 INSTANCE = DEVICE_STATE["instance_id"].offset
 SIZE = DEVICE_STATE["next_packet_size"].offset
 VFIO_HEADER = 12
+COUNTS_SIZE = RAM["unused32"].offset
 PAGES_MAX = 1024
 """More pages than any known sender puts in a packet (a vendor fork: 1023)."""
 PAYLOAD_MAX = 1 << 26
@@ -180,7 +181,7 @@ class Framing:
         if header[:8] != MAGIC_VERSION:
             return None
         flags = int.from_bytes(header[8:12], "big")
-        if flags > 0xFF:
+        if flags > 0xFF or len(header) < COUNTS_SIZE:
             return None
         device = self.is_device_state(flags)
         if device is None:
@@ -197,10 +198,10 @@ class Framing:
         count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else 128)
         if alloc not in (0, count) or normal + zero > max(alloc, 0) or high > 0xFFFF:
             return None
-        if header[36:64].count(0) != 28:
+        if any(header[36:64]):
             return None
         name = header[64:320]
-        if (normal or zero) and not _printable(name):
+        if (normal or zero) and name and not _printable(name):
             return None
         if not flags & 1 and not normal and not zero and not size:
             return None
@@ -216,7 +217,7 @@ def looks_like_device_state(header: bytes) -> bool:
 
     A RAM packet has a page count where the idstr begins: its first byte is zero.
     """
-    if not _printable(header[IDSTR : IDSTR + 256]) or len(header) < SIZE + 4:
+    if len(header) < SIZE + 4 or not _printable(header[IDSTR : IDSTR + 256]):
         return False
     size = int.from_bytes(header[SIZE : SIZE + 4], "big")
     if not VFIO_HEADER <= size <= PAYLOAD_MAX:

@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 __all__ = ["walk_multifd"]
 
 MAGIC = MAGIC_VERSION[:4]
-COUNTS_SIZE = RAM["ramblock"].offset
+COUNTS_SIZE = RAM["unused32"].offset
 COUNTS = struct.Struct(">" + "".join(f.code for f in RAM if f.offset < COUNTS_SIZE)).unpack
+RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
+NAME_SIZE = RAM["ramblock"].size
+INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
 TAKE_INIT = Take(INIT.size)
 TAKE_HEADER = Take(HEADER.size)
@@ -62,6 +65,13 @@ def walk_multifd(
     """
     if init:
         data = yield TAKE_INIT
+        if type(data) is Gap and data.before >= INIT_KNOWN:  # cut in the reserved bytes
+            known = yield Take(data.before)
+            missing = yield Skip(INIT.size - data.before)
+            if type(known) is bytes and type(missing) is int:
+                channel.missing += missing
+                channel.decoded -= missing
+                data = known.ljust(INIT.size, b"\0")
         if type(data) is not bytes:
             yield from _broken_init(reader, channel, join, data)
             return
@@ -155,8 +165,7 @@ class MultifdWalker:
         if type(rest) is not bytes:
             yield from self._short(rest, "counts", HEADER.size)
             return
-        counts = COUNTS(header + rest)
-        packet = RamPacket(self.channel.id, self.start, first, counts, counts[8])
+        packet = RamPacket(self.channel.id, self.start, first, COUNTS(header + rest))
         framing = self.framing
         count = framing.page_count
         if not count:
@@ -165,8 +174,7 @@ class MultifdWalker:
         size = packet.header_size - COUNTS_SIZE
         names = yield Take(size)
         if type(names) is bytes:
-            packet.ramblock = names[:256]
-            packet.offsets = names[256:]
+            _name(packet, names)
         elif type(names) is Gap:
             missing = yield Skip(size)
             if type(missing) is not int:
@@ -227,6 +235,9 @@ class MultifdWalker:
                 if type(more) is End:
                     data += more.data
                     count = candidate if len(data) == end else 0
+                elif type(more) is Gap:  # a cut SYNC packet: the next one follows in the next frame
+                    length = more.last + 1 - self.start
+                    count = next((n for n in PAGE_COUNTS if ram_header_size(n) == length), 0)
                 break
         yield Push(data)
         if count:
@@ -361,13 +372,13 @@ class MultifdWalker:
             self.migration.device_packet(self.channel, state)
             return
         counts = COUNTS(header[:COUNTS_SIZE])
-        packet = RamPacket(self.channel.id, found.offset, found.place, counts, counts[8])
+        packet = RamPacket(self.channel.id, found.offset, found.place, counts)
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
         packet.header_size = ram_header_size(framing.page_count or 128)
         names = header[COUNTS_SIZE : packet.header_size]
         if len(names) == packet.header_size - COUNTS_SIZE:
-            packet.ramblock, packet.offsets = names[:256], names[256:]
+            _name(packet, names)
         packet.payload = found.length - packet.header_size
         packet.missing = found.missing
         packet.last = self.reader.last
@@ -387,3 +398,10 @@ class MultifdWalker:
 
     def _report(self, slug: str, detail: str) -> None:
         self.channel.anomalies.note(slug, self.start, self.reader.last, detail)
+
+
+def _name(packet: RamPacket, rest: bytes) -> None:
+    """Take in what stands behind the counts: reserved words, block name, offsets."""
+    packet.reserved = rest.count(0, 0, RESERVED_SIZE) != RESERVED_SIZE
+    packet.ramblock = rest[RESERVED_SIZE : RESERVED_SIZE + NAME_SIZE]
+    packet.offsets = rest[RESERVED_SIZE + NAME_SIZE :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Flow
 
@@ -13,49 +14,73 @@ __all__ = ["Outcome", "outcome_of"]
 
 class Outcome:
     """``name`` is ``completed``, ``cancelled``, ``failed``, ``incomplete`` or ``unknown``;
-    ``evidence`` says in a few words what shows it, ``frame`` where."""
+    ``evidence`` says in a few words what shows it, ``frame`` where.
 
-    __slots__ = ("evidence", "frame", "name")
+    ``forgives`` says that it explains streams and devices that stop anywhere.
+    """
 
-    def __init__(self, name: str, evidence: str, frame: int | None = None) -> None:
+    __slots__ = ("evidence", "forgives", "frame", "name")
+
+    def __init__(
+        self, name: str, evidence: str, frame: int | None = None, *, forgives: bool | None = None
+    ) -> None:
         self.name = name
         self.evidence = evidence
         self.frame = frame
+        unfinished = name in ("cancelled", "failed", "incomplete")
+        self.forgives = unfinished if forgives is None else forgives
 
 
 def outcome_of(migration: Migration) -> Outcome:
     """The first row of the table that fits."""
-    facts, returned = migration.main_facts, migration.return_facts
+    returned = migration.return_facts
     if returned is not None and returned.shut is not None:
-        mark = returned.shut_mark
-        frame = mark.frame if mark is not None else None
+        frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut == 0:
             return Outcome("completed", "the destination reported success", frame)
         return Outcome("failed", f"the destination reported error {returned.shut}", frame)
     if (early := _server_closed_first(migration)) is not None:
         return early
-    if migration.main is None:
+    if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
-    assert facts is not None
-    main = migration.main
-    cut = next((c for c in migration.multifd if c.cut_in is not None and _closed(c.flow)), None)
-    if facts.eof is None:
-        if main.flow.fin is not None or main.flow.reset is not None:
-            if main.holes or main.midstream:
-                return Outcome("unknown", "the end of main is not decoded")
-            end = main.flow.fin or main.flow.reset
-            assert end is not None
-            text = "the source closed main before its EOF byte"
-            return Outcome("cancelled", text, end.frame)
+    if migration.main_facts.eof is None:
+        return _before_eof(migration.main)
+    return _after_eof(migration, migration.main, migration.main_facts)
+
+
+def _before_eof(main: Channel) -> Outcome:
+    end = main.flow.fin or main.flow.reset
+    if end is None:
         return Outcome("incomplete", "the capture ends before the migration does")
-    if cut is not None:
-        end = cut.flow.fin or cut.flow.reset
-        where = f"{cut.name} was closed inside a packet"
-        return Outcome("cancelled", where, end.frame if end is not None else None)
+    if main.holes or main.midstream:
+        return Outcome("unknown", "the end of main is not in the capture")
+    return Outcome("cancelled", "the source closed main before its EOF byte", end.frame)
+
+
+def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
+    """Main was sent whole; did the other channels get theirs out?"""
+    cut = [channel for channel in migration.multifd if channel.cut_in is not None]
+    shut = [channel for channel in cut if channel.flow.fin is not None]
+    if shut and facts.opened_return_path is None:
+        # Without a return path the source calls itself completed without waiting for anybody.
+        channel, end = shut[0], shut[0].flow.fin
+        text = (
+            f"the source finished main, did not wait (no return path) and closed {channel.name} "
+            "inside a packet: the destination waits for ever"
+        )
+        return Outcome("failed", text, end.frame if end is not None else None, forgives=False)
+    if cut and _closed(main.flow):
+        where = f"{cut[0].name} stops inside a packet behind a complete main"
+        return Outcome("cancelled", where, cut[0].flow.last.frame)
     if any(not _closed(channel.flow) for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
-    if incomplete := _incomplete_device(migration):
-        return Outcome("cancelled", f"device {incomplete} is incomplete")
+    if migration.holes:
+        assert facts.eof is not None
+        return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
+    if (name := _incomplete_device(migration)) is not None:
+        text = f"device {name} is incomplete: the destination waits for it for ever"
+        return Outcome("failed", text, forgives=False)
+    assert facts.eof is not None
     return Outcome("completed", "main and every channel ended where they should", facts.eof.frame)
 
 

@@ -78,7 +78,8 @@ class _Search:
         self.missing = 0
         self.expected: dict[int, _Candidate] = {}  # by where the next header must stand
 
-    def gap(self, first: int, last: int) -> None:
+    def gap(self, first: int, last: int, place: Place) -> None:
+        self.look(b"", place, True)  # a header that the hole cuts short may still be told
         self.missing += last - first + 1
         self.held.clear()
         self.base = last + 1
@@ -126,7 +127,7 @@ def find_packet(
             if limit is not None and reader.offset - search.began > limit:
                 break
         elif type(reply) is Gap:
-            search.gap(reply.first, reply.last)
+            search.gap(reply.first, reply.last, reader.last)
         elif type(reply) is End:
             candidate = search.look(b"", reader.last, True)
             if candidate is not None:

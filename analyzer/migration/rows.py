@@ -26,7 +26,7 @@ class RamPacket:
     ``offset`` and ``length`` are the packet's place and size in the stream, payload included;
     ``first`` and ``last`` where its first and last byte were seen; ``missing`` counts its bytes
     that the capture lacks.  ``header_size`` is 320 + 8 N; ``payload`` the bytes that followed.
-    ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
+    ``reserved`` says that bytes 36 to 63 are not all zero.  ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
     """
 
     __slots__ = (
@@ -55,8 +55,7 @@ class RamPacket:
         channel: int,
         offset: int,
         first: Place,
-        counts: tuple[int, int, int, int, int, int, int, int, int, bytes],
-        unused32: int,
+        counts: tuple[int, int, int, int, int, int, int, int],
     ) -> None:
         (
             _,
@@ -67,14 +66,12 @@ class RamPacket:
             self.next_packet_size,
             self.packet_num,
             self.zero_pages,
-            _,
-            tail,
         ) = counts
         self.channel = channel
         self.offset = offset
         self.first = first
         self.last = first
-        self.reserved = unused32 != 0 or tail.count(0) != len(tail)
+        self.reserved = False
         self.ramblock: bytes | None = None
         self.offsets: bytes | None = None
         self.header_size = 0

@@ -1,0 +1,81 @@
+"""A whole analysis: one pass over a capture, the devices put together, every rule asked."""
+
+from __future__ import annotations
+
+from analyzer.checks.checker import Checker
+from analyzer.migration.assembly import Assembler
+from analyzer.migration.scan import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from analyzer.checks.checker import Selection
+    from analyzer.checks.finding import Finding
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.migration import Migration, Watcher
+
+__all__ = ["Analysis", "analyze"]
+
+
+class Analysis:
+    """What came out: ``scan`` with its migrations, ``findings``, and ``assembler`` if digests
+    were asked for."""
+
+    __slots__ = ("assembler", "findings", "scan")
+
+    def __init__(
+        self, scan: Scan, findings: list[Finding], assembler: Assembler | None = None
+    ) -> None:
+        self.scan = scan
+        self.findings = findings
+        self.assembler = assembler
+
+    @property
+    def path(self) -> str:
+        """Name of the capture."""
+        return self.scan.source.path
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """The migrations, in order of appearance."""
+        return self.scan.migrations
+
+    def count(self, severity: str) -> int:
+        """How many findings of a severity there are, repeats included."""
+        return sum(1 + f.repeats for f in self.findings if f.severity == severity)
+
+
+def analyze(
+    path: str | os.PathLike[str] | bytes,
+    settings: Settings | None = None,
+    selection: Selection | None = None,
+    *,
+    digest: bool = False,
+    assembler: Assembler | None = None,
+    watchers: tuple[Watcher, ...] = (),
+    progress: Callable[[float, int], None] | None = None,
+) -> Analysis:
+    """Analyse a capture: a path, ``-`` for standard input, or its bytes.
+
+    ``digest`` puts every device's state together and takes its sha256.  ``progress`` is called
+    with the fraction read and the frames so far.  Raises :class:`analyzer.errors.CaptureError`
+    for what is no capture.
+    """
+    checker = Checker(selection)
+    if digest and assembler is None:
+        assembler = Assembler()
+    scan = Scan(
+        path,
+        settings,
+        watchers=(checker, *watchers),
+        collector=assembler,
+        device_data=assembler.device_data if assembler is not None else None,
+    )
+    for fraction in scan.steps():
+        if progress is not None:
+            progress(fraction, scan.file.frames)
+    if assembler is not None:
+        assembler.finish()
+    return Analysis(scan, checker.findings(scan), assembler)

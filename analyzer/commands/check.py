@@ -1,0 +1,109 @@
+"""``mfshark check``: verify captures, report, exit with a status."""
+
+from __future__ import annotations
+
+from analyzer.checks.checker import Selection, unknown_rules
+from analyzer.checks.rule import SEVERITIES
+from analyzer.commands.common import (
+    BROKEN,
+    CLEAN,
+    FOUND,
+    complain,
+    failure,
+    no_migration,
+    open_analysis,
+    output,
+    style_of,
+)
+from analyzer.errors import CaptureError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import IO, Any
+
+    from analyzer.analysis import Analysis
+
+__all__ = ["check"]
+
+
+def check(options: Namespace) -> int:
+    """Run it.  Exit status: 0 nothing at or above ``--fail-on``, 1 findings, 2 an input could not
+    be analysed or held no migration.  Raises :class:`UsageError`."""
+    selection = _selection(options)
+    analyses: list[Analysis] = []
+    broken: list[dict[str, Any]] = []
+    status = CLEAN
+    with output(options) as stream:
+        for number, path in enumerate(options.captures):
+            try:
+                analysis = open_analysis(
+                    path, options, selection=selection, digest=options.digest == "sha256"
+                )
+            except CaptureError as error:
+                complain(failure(error))
+                broken.append({"path": path, "error": str(error)})
+                status = BROKEN
+                continue
+            status = max(status, _status(analysis, options))
+            if options.format == "text":
+                _print_text(analysis, options, stream, number)
+                analysis.scan.source.close()
+            else:
+                analyses.append(analysis)
+        if options.format == "json":
+            import json
+
+            from analyzer.report.model import report
+
+            json.dump(report(analyses, broken), stream, indent=1)
+            stream.write("\n")
+    return status
+
+
+def _print_text(analysis: Analysis, options: Namespace, stream: IO[str], number: int) -> None:
+    from analyzer.report.text import text_report
+    from analyzer.report.verdict import verdict
+
+    style = style_of(options, stream)
+    if options.quiet:
+        print(verdict(analysis, style), file=stream)
+        return
+    if number:
+        print(file=stream)
+    for line in text_report(analysis, style, verbose=options.verbose):
+        print(line, file=stream)
+
+
+def _status(analysis: Analysis, options: Namespace) -> int:
+    if analysis.scan.file.damage is not None:
+        complain(failure(analysis.scan.file.damage))
+        return BROKEN
+    if not analysis.migrations and not options.allow_empty:
+        complain(no_migration(analysis))
+        return BROKEN
+    threshold = SEVERITIES.index(options.fail_on)
+    return FOUND if any(f.rank >= threshold for f in analysis.findings) else CLEAN
+
+
+def _selection(options: Namespace) -> Selection:
+    select, ignore = _split(options.select), _split(options.ignore)
+    severity: dict[str, str] = {}
+    for text in options.severity or ():
+        name, _, level = text.partition("=")
+        if level not in SEVERITIES:
+            raise UsageError(f"--severity takes RULE={'|'.join(SEVERITIES)}, not {text!r}")
+        severity[name] = level
+    if unknown := unknown_rules([*select, *ignore, *severity]):
+        raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
+    return Selection(
+        select,
+        ignore,
+        severity,
+        max_queued_bytes=options.max_queued_bytes,
+        max_queued_buffers=options.max_queued_buffers,
+    )
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(name for value in values or () for name in value.split(",") if name)

@@ -1,0 +1,153 @@
+"""What commands share: options turned into settings, output, progress, exit statuses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from analyzer.analysis import analyze
+from analyzer.errors import CaptureError, UsageError
+from analyzer.migration.framing import Settings
+from analyzer.report.escape import terminal
+from analyzer.report.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
+    from analyzer.analysis import Analysis
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.assembly import Assembler
+    from analyzer.migration.migration import Watcher
+
+__all__ = [
+    "BROKEN",
+    "CLEAN",
+    "FOUND",
+    "complain",
+    "open_analysis",
+    "output",
+    "settings_of",
+    "style_of",
+]
+
+CLEAN, FOUND, BROKEN = 0, 1, 2
+PAGE_SIZES = {"1k": 1024, "4k": 4096, "8k": 8192, "16k": 16384, "64k": 65536}
+
+
+def settings_of(options: Namespace) -> Settings:
+    """What the command line forces about the wire format.  Raises :class:`UsageError`."""
+    ports = set()
+    for text in options.decode_as or ():
+        port, _, protocol = text.partition("=")
+        if protocol != "multifd" or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise UsageError(f"--decode-as takes PORT=multifd, not {text!r}")
+        ports.add(int(port))
+    return Settings(
+        dialect=options.dialect,
+        era=options.ram_era,
+        page_size=PAGE_SIZES.get(options.page_size or ""),
+        byte_order=options.byte_order,
+        sync=options.sync,
+        decode_as=frozenset(ports),
+    )
+
+
+def style_of(options: Namespace, stream: IO[str]) -> Style:
+    """Colours as ``--color`` says; by itself on terminals, unless NO_COLOR is set."""
+    if options.color == "auto":
+        return Style(stream.isatty() and not os.environ.get("NO_COLOR"))
+    return Style(options.color == "always")
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    print(f"mfshark: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def output(options: Namespace) -> Iterator[IO[str]]:
+    """Where results go: standard output, or the file that ``-o`` names."""
+    if not options.output or options.output == "-":
+        yield sys.stdout
+        return
+    try:
+        with open(options.output, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
+            yield stream
+    except OSError as error:
+        raise UsageError(f"{options.output} cannot be written: {error.strerror}") from error
+
+
+class Progress:
+    """A line on standard error that says how far the reading is."""
+
+    def __init__(self, path: str, wanted: bool) -> None:
+        self._path = terminal(path)
+        self._shown = 0
+        self._wanted = wanted and sys.stderr.isatty()
+        self._began = 0.0
+
+    def __call__(self, fraction: float, frames: int) -> None:
+        """Say that ``fraction`` of the file is read."""
+        if not self._wanted:
+            return
+        import time
+
+        now = time.monotonic()
+        if not self._began:
+            self._began = now
+        if now - self._began < 0.5 or frames < self._shown:
+            return
+        self._shown = frames + 20_000
+        left = ""
+        if 0.02 < fraction < 1:
+            left = f", {(now - self._began) * (1 - fraction) / fraction:.0f} s left"
+        line = f"{self._path}: {fraction:4.0%}, {frames} frames{left}"
+        print(f"\r{line[:100]}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def open_analysis(
+    path: str,
+    options: Namespace,
+    *,
+    selection: Selection | None = None,
+    digest: bool = False,
+    assembler: Assembler | None = None,
+    watchers: tuple[Watcher, ...] = (),
+) -> Analysis:
+    """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
+    progress = Progress(path, not (options.quiet or options.no_progress))
+    tick: Callable[[float, int], None] = progress
+    try:
+        return analyze(
+            path,
+            settings_of(options),
+            selection,
+            digest=digest,
+            assembler=assembler,
+            watchers=watchers,
+            progress=tick,
+        )
+    finally:
+        progress.done()
+
+
+def no_migration(analysis: Analysis) -> str:
+    """What to say of a capture without one; also that it may lie behind damage."""
+    text = f"{terminal(analysis.path)}: no migration found in {analysis.scan.file.frames} frames"
+    if analysis.scan.grouper.tls:
+        text += "; there are TLS connections, which need a key log to be read"
+    return text
+
+
+def failure(error: CaptureError) -> str:
+    """An error as a line that is safe on terminals."""
+    return terminal(str(error))

@@ -1,0 +1,60 @@
+"""``mfshark rule``: list the rules, or explain one."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from analyzer.checks.families import load
+from analyzer.checks.rule import BY_SLUG, RULES
+from analyzer.commands.common import CLEAN, style_of
+from analyzer.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from analyzer.checks.rule import Rule
+
+__all__ = ["rule"]
+
+HOLES = {
+    "L": "a capture that began late",
+    "E": "a capture that ends early",
+    "G": "a hole in the stream",
+    "X": "a hole in another stream of the migration",
+}
+
+
+def rule(options: Namespace) -> int:
+    """Run it.  Raises :class:`UsageError` for an id that is none."""
+    load()
+    style = style_of(options, sys.stdout)
+    if options.rule is None:
+        for entry in sorted(RULES.values(), key=lambda r: (len(r.id), r.id)):
+            first = inspect.cleandoc(entry.explanation).splitlines()[0]
+            severity = style.severity(entry.severity, f"{entry.severity:<7}")
+            print(f"{entry.id}  {severity}  {entry.slug:<32} {first}")
+        return CLEAN
+    found = RULES.get(options.rule.upper()) or BY_SLUG.get(options.rule)
+    if found is None:
+        import difflib
+
+        near = difflib.get_close_matches(options.rule, [*RULES, *BY_SLUG], 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"no rule is called {options.rule!r}{hint}")
+    head = f"{found.id} {found.slug}"
+    print(style.bold(head) + "  " + style.severity(found.severity, found.severity))
+    print()
+    print(inspect.cleandoc(found.explanation))
+    if excuses := _excuses(found):
+        print()
+        print(f"Only noted, as info, when this explains it: {', '.join(excuses)}.")
+    return CLEAN
+
+
+def _excuses(entry: Rule) -> list[str]:
+    excuses = [HOLES[letter] for letter in "LEGX" if letter in entry.holes]
+    if entry.forgiven:
+        excuses.append("a migration that was cancelled or failed")
+    return excuses

@@ -1,0 +1,262 @@
+"""Puts device state back together: what main carried, then the buffers by index.
+
+Wire-format page 5.2: a device's whole state is its DEV_DATA_STATE bytes on main in order, then the
+data of its multifd buffers by index; the config-state buffer stands apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO, TypeAlias
+
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket
+    from analyzer.tcp.requests import Sink
+
+    Key: TypeAlias = tuple[bytes, int]
+
+__all__ = ["Assembler", "Assembly"]
+
+PIECE = 1 << 16
+IN_MEMORY = 32 << 20
+"""Buffers that wait for their turn are held in memory up to this many bytes, then on disk."""
+
+
+class _Held:
+    """One buffer on its way: its bytes, in memory or on disk."""
+
+    __slots__ = ("broken", "file", "idx", "is_config", "left", "size")
+
+    def __init__(self, packet: DevicePacket) -> None:
+        assert packet.idx is not None
+        self.idx = packet.idx
+        self.is_config = packet.is_config
+        self.size = packet.data_size
+        self.left = packet.data_size
+        self.broken = False
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - freed when used
+
+    def pieces(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        while data := self.file.read(PIECE):
+            yield data
+
+
+class Assembly:
+    """The state of one device as it comes together.
+
+    ``main_bytes`` and ``data_bytes`` count what was put together so far.  The digests are sha256
+    in hex, ``None`` where bytes are missing: ``data_digest`` of the data buffers by index,
+    ``config_digest`` of the config state, ``state_digest`` of main's data and the data buffers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        main_ended: Callable[[], bool],
+        sink: Callable[[str, int | None, bytes], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.main_bytes = 0
+        self.data_bytes = 0
+        self.broken = False
+        self.main_broken = False
+        self._main_ended = main_ended
+        self._sink = sink
+        self._main = hashlib.sha256()
+        self._state = hashlib.sha256()
+        self._data = hashlib.sha256()
+        self._config: str | None = None
+        self._data_next = 0
+        self._state_next = 0
+        self._held: dict[int, _Held] = {}
+        self._config_idx: int | None = None
+        self.buffers = 0
+
+    # -- main ---------------------------------------------------------------------------------
+
+    def main_piece(self, piece: bytes | memoryview | None, size: int) -> None:
+        """Sink for the device's DEV_DATA_STATE bytes on main."""
+        self.main_bytes += size
+        if piece is None:
+            self.main_broken = True
+            return
+        self._main.update(piece)
+        self._state.update(piece)
+        if self._sink is not None:
+            self._sink("state", None, bytes(piece))
+
+    # -- buffers ------------------------------------------------------------------------------
+
+    def take(self, held: _Held) -> None:
+        """A buffer has arrived whole."""
+        self.buffers += 1
+        if held.is_config:
+            self._config_idx = held.idx
+            self._take_config(held)
+            return
+        if held.idx < self._data_next or held.idx in self._held:
+            self.broken = True  # a second copy of an index: no telling which one counts
+            return
+        self._held[held.idx] = held
+        self.drain(last=False)
+
+    def _take_config(self, held: _Held) -> None:
+        digest = hashlib.sha256()
+        for data in held.pieces():
+            digest.update(data)
+            if self._sink is not None:
+                self._sink("config", held.idx, data)
+        self._config = None if held.broken else digest.hexdigest()
+        held.file.close()
+
+    def drain(self, *, last: bool) -> None:
+        """Use what is due; with ``last``, main is over whatever it said."""
+        while (held := self._held.get(self._data_next)) is not None:
+            self.broken |= held.broken
+            for data in held.pieces():
+                self._data.update(data)
+                if self._sink is not None:
+                    self._sink("buffer", held.idx, data)
+            self._data_next += 1
+            self.data_bytes += held.size
+        if not last and not self._main_ended():
+            return
+        while self._state_next < self._data_next:
+            held = self._held.pop(self._state_next)
+            for data in held.pieces():
+                self._state.update(data)
+                if self._sink is not None:
+                    self._sink("state", held.idx, data)
+            held.file.close()
+            self._state_next += 1
+
+    def finish(self) -> None:
+        """The capture is over; buffers behind a missing index are handed out as they are."""
+        self.drain(last=True)
+        for idx in sorted(self._held):
+            held = self._held.pop(idx)
+            self.broken = True
+            if self._sink is not None:
+                for data in held.pieces():
+                    self._sink("buffer", idx, data)
+            held.file.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every data buffer up to the config state was put together, without a hole."""
+        return not self.broken and self._config_idx == self._data_next
+
+    @property
+    def data_digest(self) -> str | None:
+        """sha256 of the data buffers joined by index, or ``None``."""
+        return self._data.hexdigest() if self.complete else None
+
+    @property
+    def config_digest(self) -> str | None:
+        """sha256 of the config state, or ``None``."""
+        return self._config
+
+    @property
+    def state_digest(self) -> str | None:
+        """sha256 of the device's whole state, or ``None`` where the capture lacks some of it."""
+        over_main = self.buffers == 0 and self.main_bytes > 0 and self._main_ended()
+        if self.main_broken or not (self.complete or over_main):
+            return None
+        return self._state.hexdigest()
+
+
+class Assembler:
+    """Assembles every device of a scan: give it as the scan's ``collector`` and ``device_data``.
+
+    ``wanted(name)`` chooses devices by ``idstr#instance``; ``sink_of(migration, name)`` gives
+    ``sink(what, idx, data)`` for a device's bytes: ``state`` (in order, main's first), ``buffer``
+    (each data buffer in index order) and ``config``.
+    """
+
+    def __init__(
+        self,
+        wanted: Callable[[str], bool] | None = None,
+        sink_of: Callable[[Migration, str], Callable[[str, int | None, bytes], None]] | None = None,
+    ) -> None:
+        self.assemblies: dict[tuple[int, Key], Assembly] = {}
+        self._wanted = wanted
+        self._sink_of = sink_of
+        self._open: set[int] = set()
+        self._held_bytes = 0
+
+    def of(self, migration: Migration, key: Key) -> Assembly | None:
+        """The assembly of one device, if it was wanted and carried anything."""
+        return self.assemblies.get((migration.number, key))
+
+    def finish(self) -> None:
+        """The scan is done."""
+        for assembly in self.assemblies.values():
+            assembly.finish()
+
+    def _assembly(self, migration: Migration, key: Key) -> Assembly | None:
+        name = f"{text_of(key[0])}#{key[1]}"
+        found = self.assemblies.get((migration.number, key))
+        if found is None and (self._wanted is None or self._wanted(name)):
+            sink = self._sink_of(migration, name) if self._sink_of is not None else None
+            found = Assembly(name, lambda: _main_ended(migration, key), sink)
+            self.assemblies[migration.number, key] = found
+        return found
+
+    def device_data(self, migration: Migration) -> Callable[[Key], Sink]:
+        """Where main's walker takes a device's DEV_DATA_STATE bytes."""
+
+        def sink(key: Key) -> Sink:
+            assembly = self._assembly(migration, key)
+            return assembly.main_piece if assembly is not None else _nowhere
+
+        return sink
+
+    def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
+        """Where a multifd buffer's data go."""
+        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        assembly = self._assembly(migration, key)
+        if assembly is None:
+            return None
+        held = _Held(packet)
+
+        def sink(piece: bytes | memoryview | None, size: int) -> None:
+            if piece is None:
+                held.broken = True
+                held.file.seek(size, 1)
+            else:
+                held.file.write(piece)
+            held.left -= size
+            self._account(held, size)
+            if not held.left:
+                assembly.take(held)
+
+        if not held.left:
+            assembly.take(held)
+        return sink
+
+    def _account(self, held: _Held, size: int) -> None:
+        self._held_bytes += size
+        if self._held_bytes > IN_MEMORY:
+            held.file.rollover()  # type: ignore[attr-defined]
+            self._held_bytes = 0
+
+
+def _main_ended(migration: Migration, key: Key) -> bool:
+    """Whether main can bring no more data of this device."""
+    facts = migration.main_facts
+    if facts is None:
+        return False
+    section = facts.devices.get(key)
+    return section is not None and section.data_ended is not None
+
+
+def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:
+    """Bytes that nobody wants."""

@@ -1,0 +1,170 @@
+"""The devices of a capture: what ``mfshark devices`` prints."""
+
+from __future__ import annotations
+
+from analyzer.report.escape import terminal
+from analyzer.report.model import completeness, migration_report
+from analyzer.report.style import Style, size_text, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from analyzer.analysis import Analysis
+    from analyzer.migration.device import Device
+    from analyzer.migration.main_channel import VfioSection
+    from analyzer.migration.migration import Migration
+
+__all__ = ["devices_json", "devices_text"]
+
+SCHEMA = "mfshark/devices/1"
+BUFFERS_SHOWN = 12
+
+
+def devices_json(analysis: Analysis) -> dict[str, Any]:
+    """All devices, in the shape of the report, with every buffer."""
+    migrations = []
+    for migration in analysis.migrations:
+        devices = migration_report(migration, analysis.assembler)["devices"]
+        by_key = {(d.name): d for d in migration.devices.values()}
+        for entry in devices:
+            device = by_key.get(f"{entry['idstr']}#{entry['instance_id']}")
+            entry["arrivals"] = _arrivals(device, migration) if device is not None else []
+        migrations.append(
+            {
+                "source": migration.source,
+                "destination": migration.destination,
+                "devices": devices,
+            }
+        )
+    return {"schema": SCHEMA, "path": analysis.path, "migrations": migrations}
+
+
+def _arrivals(device: Device, migration: Migration) -> list[dict[str, Any]]:
+    begin = migration.started
+    return [
+        {
+            "index": buffer.idx,
+            "channel": buffer.channel if buffer.channel >= 0 else None,
+            "bytes": buffer.size,
+            "missing_bytes": buffer.missing,
+            "config": buffer.is_config,
+            "first_frame": buffer.frame,
+            "last_frame": buffer.end_frame,
+            "start": (buffer.time - begin) / 1e9,
+            "end": (buffer.end_time - begin) / 1e9,
+        }
+        for buffer in device.arrived()
+    ]
+
+
+def devices_text(analysis: Analysis, style: Style, verbose: bool) -> Iterator[str]:
+    """A block of lines for each device."""
+    first = True
+    for migration in analysis.migrations:
+        facts = migration.main_facts
+        sections = facts.devices if facts is not None else {}
+        for key in sorted({*migration.devices, *sections}):
+            if not first:
+                yield ""
+            first = False
+            yield from _device(analysis, migration, key, style, verbose)
+    if first:
+        yield "no device state: neither on multifd channels nor in VFIO sections on main"
+
+
+def _device(
+    analysis: Analysis, migration: Migration, key: tuple[bytes, int], style: Style, verbose: bool
+) -> Iterator[str]:
+    device = migration.devices.get(key)
+    facts = migration.main_facts
+    section = facts.devices.get(key) if facts is not None else None
+    name = key[0].decode("utf-8", "backslashreplace") + f"#{key[1]}"
+    many = f"  (migration {migration.number + 1})" if len(analysis.migrations) > 1 else ""
+    yield style.bold(terminal(name)) + many
+    if device is not None:
+        yield from _summary(device, migration, style)
+    elif section is not None:
+        yield f"  no buffer on multifd channels; {_announced(section)}"
+    if section is not None and section.main_bytes:
+        yield f"  on main    {size_text(section.main_bytes)} in {section.data_blocks} blocks"
+    assembly = analysis.assembler.of(migration, key) if analysis.assembler is not None else None
+    if assembly is not None:
+        yield f"  state      sha256 {assembly.state_digest or 'not known: bytes are missing'}"
+        if device is not None:
+            yield f"  buffers    sha256 {assembly.data_digest or 'not known: bytes are missing'}"
+            yield f"  config     sha256 {assembly.config_digest or 'not known'}"
+    if device is not None:
+        yield from _buffers(device, migration, style, verbose)
+
+
+def _announced(section: VfioSection) -> str:
+    ways = {
+        "multifd": "main announced its state there",
+        "main": "its state went through main",
+        None: "main does not tell where its state went",
+    }
+    return ways[section.announced]
+
+
+def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str]:
+    whole = completeness(device, migration)
+    word = {
+        True: style.outcome("completed").replace("completed", "complete"),
+        False: style.severity("error", "INCOMPLETE"),
+        None: style.severity("warning", "cannot tell"),
+    }[whole]
+    indices = [buffer.idx for buffer in device.buffers]
+    span = f"index {min(indices)} to {max(indices)}" if indices else "no index seen"
+    config = device.config
+    config_text = f"config at {config.idx}" if config is not None else "no config buffer"
+    count = len(device.buffers)
+    yield f"  {word}   {count} buffers, {size_text(device.bytes)}, {span}, {config_text}"
+    missing = device.missing_ranges()
+    if missing:
+        text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in missing[:20])
+        yield f"  missing    {text}" + (", ..." if len(missing) > 20 else "")
+    for idx, channel, have, length in device.cut:
+        label = f"index {idx}" if idx is not None else "a buffer"
+        yield f"  cut off    {label} on channel {channel}: {have} of {length} bytes arrived"
+    if twice := device.duplicates():
+        yield f"  duplicate  {', '.join(map(str, twice[:20]))}"
+    queue = device.queue()
+    yield (
+        f"  order      {device.out_of_order()} after a higher index, largest distance "
+        f"{queue.distance}, queue peak {queue.peak_buffers} buffers / "
+        f"{size_text(queue.peak_bytes)}"
+    )
+    if queue.waited_for is not None:
+        yield f"  waited     {queue.longest_wait / 1e6:.1f} ms for index {queue.waited_for}"
+    counts = "  ".join(
+        f"{'channel ' + str(k) if k >= 0 else 'stream ' + str(-1 - k)}: {v}"
+        for k, v in device.by_channel().items()
+    )
+    yield f"  carried by {counts}"
+
+
+def _buffers(
+    device: Device, migration: Migration, style: Style, verbose: bool
+) -> Iterator[str]:
+    begin = migration.started
+    arrived = device.arrived()
+    shown = arrived if verbose or len(arrived) <= BUFFERS_SHOWN else arrived[:BUFFERS_SHOWN]
+    rows = [
+        (
+            str(position),
+            f"{buffer.idx}{' config' if buffer.is_config else ''}",
+            str(buffer.channel) if buffer.channel >= 0 else f"s{-1 - buffer.channel}",
+            str(buffer.size),
+            f"{buffer.frame}-{buffer.end_frame}",
+            f"{(buffer.time - begin) / 1e9:.6f}",
+            f"{(buffer.end_time - begin) / 1e9:.6f}",
+            str(buffer.missing or ""),
+        )
+        for position, buffer in enumerate(shown)
+    ]
+    head = ("arrival", "index", "channel", "bytes", "frames", "first byte s", "last byte s", "lost")
+    yield from table(head, rows, style)
+    if len(shown) < len(arrived):
+        yield f"  ... {len(arrived) - len(shown)} more; --verbose shows all"

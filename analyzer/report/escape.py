@@ -1,0 +1,36 @@
+"""Strings from a capture are untrusted: what each kind of output must not be shown."""
+
+from __future__ import annotations
+
+__all__ = ["csv_cell", "file_name", "terminal"]
+
+BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_#")
+NAME_MAX = 100
+
+
+def terminal(text: str) -> str:
+    r"""Text for a terminal: control, bidirectional and unprintable characters become ``\xNN``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() and c not in BIDI else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def csv_cell(text: str) -> str:
+    """Text for a spreadsheet: what would be taken for a formula is quoted."""
+    text = terminal(text)
+    return "'" + text if text.startswith(FORMULA) else text
+
+
+def file_name(text: str) -> str:
+    """Text as one component of a path: nothing but letters, digits and ``.-_#``, never hidden."""
+    name = "".join(c if c in SAFE else "_" for c in text)[:NAME_MAX]
+    return name if name.strip(".") and not name.startswith(".") else "_" + name

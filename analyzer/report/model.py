@@ -1,0 +1,276 @@
+"""The report as plain data: what the JSON report says, and every other report shows.
+
+The shape is that of ``analyzer/report/schema/report-1.json``.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.outcome import outcome_of
+from analyzer.version import VERSION
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from analyzer.analysis import Analysis
+    from analyzer.checks.finding import Finding
+    from analyzer.migration.assembly import Assembler
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
+    from analyzer.migration.migration import Migration
+
+    Json = dict[str, Any]
+
+__all__ = ["SCHEMA", "capture_report", "iso_time", "report", "uuid_text"]
+
+SCHEMA = "mfshark/report/1"
+MISSING_LISTED = 10_000
+
+
+def report(analyses: list[Analysis], broken: list[Json] | None = None) -> Json:
+    """The whole report of one run over one or more captures."""
+    summary = {
+        severity: sum(analysis.count(severity) for analysis in analyses)
+        for severity in ("error", "warning", "info")
+    }
+    captures = [capture_report(analysis) for analysis in analyses]
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "mfshark", "version": VERSION},
+        "captures": captures + (broken or []),
+        "summary": summary,
+    }
+
+
+def capture_report(analysis: Analysis) -> Json:
+    """One capture's part of the report."""
+    scan = analysis.scan
+    notes = list(scan.file.notes)
+    damage = scan.file.damage
+    return {
+        "path": analysis.path,
+        "format": scan.file.format,
+        "frames": scan.file.frames,
+        "bytes": scan.file.bytes,
+        "truncated_frames": scan.engine.truncated,
+        "first_time": iso_time(scan.engine.first_time),
+        "last_time": iso_time(scan.engine.last_time),
+        "ignored_frames": dict(sorted(scan.engine.ignored.items())),
+        "notes": notes,
+        "damage": str(damage) if damage is not None else None,
+        "migrations": [migration_report(m, analysis.assembler) for m in analysis.migrations],
+        "tls": _tls(analysis),
+        "findings": [finding_report(finding) for finding in analysis.findings],
+    }
+
+
+def _tls(analysis: Analysis) -> list[Json]:
+    return [
+        {
+            "tcp_stream": channel.stream,
+            "client": channel.client,
+            "server": channel.server,
+            "bytes": channel.length,
+            "first_frame": channel.flow.first.frame,
+            "last_frame": channel.flow.last.frame,
+        }
+        for channel in analysis.scan.grouper.tls
+    ]
+
+
+def migration_report(migration: Migration, assembler: Assembler | None = None) -> Json:
+    """One migration: channels, RAM, devices."""
+    outcome = outcome_of(migration)
+    dialect, era = migration.framing.dialect, migration.era
+    facts = migration.main_facts
+    return {
+        "uuid": uuid_text(migration.uuid),
+        "dialect": _dialect(migration) if dialect is None else dialect.name,
+        "ram_era": era.name if era is not None else None,
+        "page_size": migration.framing.page_size or None,
+        "machine": facts.machine if facts is not None else None,
+        "source": migration.source,
+        "destination": migration.destination,
+        "outcome": outcome.name,
+        "outcome_evidence": outcome.evidence,
+        "channels": [channel_report(channel, migration) for channel in migration.channels],
+        "ram": {
+            "blocks": [
+                {
+                    "name": text_of(block.name),
+                    "normal_pages": block.normal,
+                    "zero_pages": block.zero,
+                }
+                for block in migration.pages.blocks.values()
+            ],
+            "sync_rounds": migration.sync_rounds,
+            "resent_pages": migration.pages.resent,
+        },
+        "devices": _devices(migration, assembler),
+    }
+
+
+def _dialect(migration: Migration) -> str:
+    """Without device state only main can tell: what it says is upstream's, or nothing is known."""
+    facts = migration.main_facts
+    if facts is not None and facts.switchover_start is not None:
+        return "upstream"
+    era = migration.era
+    return f"ram-{era.name}" if era is not None else "unknown"
+
+
+def channel_report(channel: Channel, migration: Migration) -> Json:
+    """One channel."""
+    skipped, missing = channel.skipped, channel.flow.missing
+    facts = migration.main_facts
+    if channel is migration.main and facts is not None:
+        skipped = facts.skipped
+    return {
+        "kind": channel.kind,
+        "id": channel.id if channel.kind == "multifd" and channel.id >= 0 else None,
+        "tcp_stream": channel.stream,
+        "client": channel.client,
+        "server": channel.server,
+        "compression": channel.compression,
+        "bytes": channel.length,
+        "packets": channel.packets,
+        "ram_packets": channel.ram_packets,
+        "sync_packets": channel.sync_packets,
+        "device_state_packets": channel.device_packets,
+        "normal_pages": channel.normal_pages,
+        "zero_pages": channel.zero_pages,
+        "holes": channel.flow.hole_count,
+        "missing_bytes": missing,
+        "skipped_bytes": skipped,
+        "first_frame": channel.flow.first.frame,
+        "last_frame": channel.flow.last.frame,
+    }
+
+
+def _devices(migration: Migration, assembler: Assembler | None) -> list[Json]:
+    facts = migration.main_facts
+    reports = [device_report(device, migration, assembler) for device in migration.devices.values()]
+    sections = facts.devices if facts is not None else {}
+    for key, section in sections.items():
+        if key in migration.devices or not (section.main_bytes or section.config_bytes):
+            continue
+        assembly = assembler.of(migration, key) if assembler is not None else None
+        ended = section.data_ended is not None
+        reports.append(
+            {
+                "idstr": text_of(key[0]),
+                "instance_id": key[1],
+                "buffers": 0,
+                "bytes": 0,
+                "first_index": None,
+                "last_index": None,
+                "missing": [],
+                "duplicates": [],
+                "config_index": None,
+                "complete": True if ended and section.config_bytes else None,
+                "out_of_order": 0,
+                "channels": {},
+                "digest": None,
+                "config_digest": None,
+                "main_bytes": section.main_bytes,
+                "state_digest": assembly.state_digest if assembly is not None else None,
+            }
+        )
+    return sorted(reports, key=lambda d: (d["idstr"], d["instance_id"]))
+
+
+def device_report(device: Device, migration: Migration, assembler: Assembler | None) -> Json:
+    """One device: its buffers by index."""
+    key = device.idstr, device.instance_id
+    assembly = assembler.of(migration, key) if assembler is not None else None
+    facts = migration.main_facts
+    section = facts.devices.get(key) if facts is not None else None
+    config = device.config
+    queue = device.queue()
+    indices = [buffer.idx for buffer in device.buffers]
+    return {
+        "idstr": text_of(device.idstr),
+        "instance_id": device.instance_id,
+        "buffers": len(device.buffers),
+        "bytes": device.bytes,
+        "first_index": min(indices, default=None),
+        "last_index": max(indices, default=None),
+        "missing": [list(pair) for pair in device.missing_ranges()[:MISSING_LISTED]],
+        "duplicates": device.duplicates()[:MISSING_LISTED],
+        "config_index": config.idx if config is not None else None,
+        "complete": completeness(device, migration),
+        "out_of_order": device.out_of_order(),
+        "channels": {_channel_key(k): v for k, v in device.by_channel().items()},
+        "digest": assembly.data_digest if assembly is not None else None,
+        "config_digest": assembly.config_digest if assembly is not None else None,
+        "main_bytes": section.main_bytes if section is not None else 0,
+        "state_digest": assembly.state_digest if assembly is not None else None,
+        "largest_distance": queue.distance,
+        "queue_peak_buffers": queue.peak_buffers,
+        "queue_peak_bytes": queue.peak_bytes,
+        "longest_wait": queue.longest_wait / 1e9,
+        "cut": [
+            {"index": idx, "channel": channel, "arrived": have, "announced": length}
+            for idx, channel, have, length in device.cut
+        ],
+    }
+
+
+def _channel_key(channel: int) -> str:
+    return str(channel) if channel >= 0 else f"stream {-1 - channel}"
+
+
+def completeness(device: Device, migration: Migration) -> bool | None:
+    """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
+    that could hold what is not there."""
+    whole = device.config is not None and not device.missing_ranges() and not device.unindexed
+    if whole:
+        return None if any(buffer.missing for buffer in device.buffers) else True
+    holes = any(c.flow.missing or c.incomplete_start for c in migration.multifd)
+    if holes or (migration.ends_early and not device.cut):
+        return None
+    return False
+
+
+def finding_report(finding: Finding) -> Json:
+    """One finding."""
+    spot = finding.spot
+    channel = spot.channel
+    known = channel is not None and channel.kind == "multifd" and channel.id >= 0
+    return {
+        "rule": finding.rule.id,
+        "name": finding.rule.slug,
+        "severity": finding.severity,
+        "message": finding.message,
+        "migration": finding.migration.number if finding.migration is not None else None,
+        "frame": spot.frame,
+        "channel": channel.id if known and channel is not None else None,
+        "tcp_stream": channel.stream if channel is not None else None,
+        "offset": spot.offset,
+        "device": spot.device,
+        "index": spot.index,
+        "repeats": finding.repeats,
+    }
+
+
+def uuid_text(uuid: bytes | None) -> str | None:
+    """8-4-4-4-12, or ``None``."""
+    if uuid is None:
+        return None
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def iso_time(ns: int) -> str | None:
+    """ISO 8601 in UTC with nanoseconds; ``None`` where no clock can say that."""
+    import time
+
+    seconds, rest = divmod(ns, 1_000_000_000)
+    try:
+        moment = time.gmtime(seconds)
+    except (OverflowError, ValueError, OSError):
+        return None
+    if moment.tm_year > 9999:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{rest:09d}Z"

@@ -1,0 +1,240 @@
+"""The text report: a verdict, then migrations, channels, devices and findings as tables.
+
+At most a screen for a clean capture.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.outcome import outcome_of
+from analyzer.report.escape import terminal
+from analyzer.report.model import completeness, uuid_text
+from analyzer.report.style import Style, size_text, table
+from analyzer.report.verdict import verdict
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.analysis import Analysis
+    from analyzer.checks.finding import Finding
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
+    from analyzer.migration.migration import Migration
+
+__all__ = ["text_report"]
+
+CHANNELS_SHOWN = 10
+DEVICES_SHOWN = 16
+FINDINGS_SHOWN = 20
+
+
+def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
+    """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
+    yield verdict(analysis, style)
+    for migration in analysis.migrations:
+        yield ""
+        yield from _migration(migration, style, verbose)
+    notes = _notes(analysis)
+    if notes:
+        yield ""
+        for note in notes:
+            yield style.dim("note: ") + terminal(note)
+    yield from _findings(analysis, style, verbose)
+
+
+def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
+    outcome = outcome_of(migration)
+    yield style.bold(f"Migration {migration.number + 1}") + (
+        f"  {migration.source} -> {migration.destination}  "
+        f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
+    )
+    yield "  " + terminal(", ".join(_facts(migration)))
+    yield ""
+    yield from _channels(migration, style, verbose)
+    if migration.devices:
+        yield ""
+        yield from _devices(migration, style, verbose)
+
+
+def _facts(migration: Migration) -> Iterator[str]:
+    facts, era, dialect = migration.main_facts, migration.era, migration.framing.dialect
+    if facts is not None and facts.machine:
+        yield f"machine {facts.machine}"
+    if dialect is not None:
+        yield f"dialect {dialect.name} ({dialect.meaning})"
+    if era is not None:
+        yield f"RAM packets as of {era.meaning}"
+    if migration.framing.page_size:
+        yield f"{migration.framing.page_size >> 10} KiB pages"
+    uuid = migration.uuid
+    if uuid is not None and any(uuid):
+        yield f"uuid {uuid_text(uuid)}"
+    if migration.sync_rounds:
+        yield f"{migration.sync_rounds} SYNC rounds"
+    if migration.pages.resent:
+        more = "at least " if migration.pages.untracked else ""
+        yield f"{more}{migration.pages.resent} pages sent again"
+
+
+CHANNEL_HEAD = (
+    "channel", "stream", "client", "bytes", "packets", "ram", "sync", "device",
+    "normal", "zero", "holes", "missing", "skipped",
+)  # fmt: skip
+
+
+def _channels(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
+    channels = [c for c in migration.channels if c.kind != "multifd"] + migration.multifd
+    shown = channels
+    if len(channels) > CHANNELS_SHOWN + 2 and not verbose:
+        shown = channels[: CHANNELS_SHOWN - 2]
+    rows = [_channel_row(channel, migration) for channel in shown]
+    if len(shown) < len(channels):
+        rest = channels[len(shown) :]
+        rows.append(_rest_row(rest))
+    yield from table(CHANNEL_HEAD, rows, style, left=3)
+
+
+def _channel_row(channel: Channel, migration: Migration) -> tuple[str, ...]:
+    skipped = channel.skipped
+    if channel is migration.main and migration.main_facts is not None:
+        skipped = migration.main_facts.skipped
+    counts: tuple[int, ...] = ()
+    if channel.kind == "multifd":
+        counts = (
+            channel.packets,
+            channel.ram_packets,
+            channel.sync_packets,
+            channel.device_packets,
+            channel.normal_pages,
+            channel.zero_pages,
+        )
+    name = channel.name
+    if channel.compression != "none":
+        name += f" {channel.compression}"
+    return (
+        name,
+        str(channel.stream),
+        channel.client,
+        size_text(channel.length),
+        *([str(count) for count in counts] or [""] * 6),
+        str(channel.flow.hole_count or ""),
+        size_text(channel.flow.missing) if channel.flow.missing else "",
+        size_text(skipped) if skipped else "",
+    )
+
+
+def _rest_row(rest: list[Channel]) -> tuple[str, ...]:
+    def total(name: str) -> str:
+        return str(sum(getattr(channel, name) for channel in rest))
+
+    return (
+        f"{len(rest)} more", "", "", size_text(sum(channel.length for channel in rest)),
+        total("packets"), total("ram_packets"), total("sync_packets"), total("device_packets"),
+        total("normal_pages"), total("zero_pages"),
+        str(sum(c.flow.hole_count for c in rest) or ""),
+        size_text(missing) if (missing := sum(c.flow.missing for c in rest)) else "",
+        size_text(skipped) if (skipped := sum(c.skipped for c in rest)) else "",
+    )  # fmt: skip
+
+
+DEVICE_HEAD = (
+    "device", "state", "buffers", "bytes", "on main", "missing", "late", "queue peak",
+    "longest wait", "channels",
+)  # fmt: skip
+
+
+def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
+    devices = list(migration.devices.values())
+    shown = devices if verbose else devices[:DEVICES_SHOWN]
+    rows = [_device_row(device, migration) for device in shown]
+    if len(shown) < len(devices):
+        rows.append((f"{len(devices) - len(shown)} more", *[""] * (len(DEVICE_HEAD) - 1)))
+    yield from table(DEVICE_HEAD, rows, style, left=2)
+
+
+def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
+    facts = migration.main_facts
+    section = facts.devices.get((device.idstr, device.instance_id)) if facts is not None else None
+    queue = device.queue()
+    whole = completeness(device, migration)
+    peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
+    wait = f"{queue.longest_wait / 1e6:.1f} ms" if queue.longest_wait else "0"
+    return (
+        terminal(text_of(device.idstr) + (f"#{device.instance_id}" if device.instance_id else "")),
+        {True: "complete", False: "INCOMPLETE", None: "cannot tell"}[whole],
+        str(len(device.buffers)),
+        size_text(device.bytes),
+        size_text(section.main_bytes) if section is not None else "",
+        _ranges(device.missing_ranges()) or ("" if device.config is not None else "config"),
+        str(device.out_of_order()),
+        peak,
+        wait,
+        " ".join(f"{_label(k)}:{v}" for k, v in list(device.by_channel().items())[:8]),
+    )
+
+
+def _label(channel: int) -> str:
+    return str(channel) if channel >= 0 else f"s{-1 - channel}"
+
+
+def _ranges(ranges: list[tuple[int, int]]) -> str:
+    text = ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges[:4])
+    return text + (",..." if len(ranges) > 4 else "")
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    scan = analysis.scan
+    notes = list(scan.file.notes)
+    if scan.file.damage is not None:
+        notes.append(str(scan.file.damage))
+    if scan.engine.truncated:
+        notes.append(f"{scan.engine.truncated} frames were cut by the capture's snaplen")
+    for reason in ("IP fragment", "cut before TCP", "malformed IP", "malformed TCP"):
+        if count := scan.engine.ignored.get(reason):
+            notes.append(f"{count} frames ignored: {reason}")
+    if tls := scan.grouper.tls:
+        servers = sorted({channel.server for channel in tls})
+        notes.append(
+            f"{len(tls)} TLS connections to {', '.join(servers[:3])}: encrypted, not decoded"
+        )
+    return notes
+
+
+def _findings(analysis: Analysis, style: Style, verbose: bool) -> Iterator[str]:
+    findings = [f for f in analysis.findings if verbose or f.severity != "info"]
+    infos = [] if verbose else [f for f in analysis.findings if f.severity == "info"]
+    if findings:
+        yield ""
+        yield style.bold("Findings")
+        for finding in findings[: None if verbose else FINDINGS_SHOWN]:
+            yield from _finding(finding, style)
+        if len(findings) > FINDINGS_SHOWN and not verbose:
+            yield f"  ... {len(findings) - FINDINGS_SHOWN} more; --verbose shows all"
+    if infos:
+        by_rule: dict[str, int] = {}
+        for finding in infos:
+            label = f"{finding.rule.id} {finding.rule.slug}"
+            by_rule[label] = by_rule.get(label, 0) + 1 + finding.repeats
+        yield ""
+        listed = ", ".join(
+            label + (f" x{count}" if count > 1 else "") for label, count in by_rule.items()
+        )
+        yield style.dim(f"info: {listed} (--verbose shows them)")
+
+
+def _finding(finding: Finding, style: Style) -> Iterator[str]:
+    spot = finding.spot
+    where = []
+    if finding.migration is not None:
+        where.append(f"migration {finding.migration.number + 1}")
+    if spot.channel is not None:
+        where.append(spot.channel.name)
+    if spot.device is not None:
+        where.append(spot.device)
+    if spot.frame:
+        where.append(f"frame {spot.frame}")
+    head = style.severity(finding.severity, f"{finding.severity:<7} {finding.rule.id}")
+    yield f"  {head} {finding.rule.slug}: {terminal(finding.message)}"
+    if where:
+        yield style.dim(f"          {terminal(', '.join(where))}")

@@ -1,0 +1,81 @@
+"""The first line of every report: what happened, in one sentence."""
+
+from __future__ import annotations
+
+from analyzer.migration.outcome import outcome_of
+from analyzer.report.escape import terminal
+from analyzer.report.model import completeness
+from analyzer.report.style import size_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.analysis import Analysis
+    from analyzer.migration.migration import Migration
+    from analyzer.report.style import Style
+
+__all__ = ["verdict", "verdict_text"]
+
+
+def verdict(analysis: Analysis, style: Style) -> str:
+    """The verdict in colour, led by a word: OK, INFO, WARNING, ERROR or NOTHING."""
+    word, text = verdict_text(analysis)
+    severity = {"ERROR": "error", "WARNING": "warning", "NOTHING": "warning"}.get(word, "")
+    return f"{style.severity(severity, style.bold(word))}  {terminal(analysis.path)}: {text}"
+
+
+def verdict_text(analysis: Analysis) -> tuple[str, str]:
+    """The leading word and the sentence; the sentence is safe on terminals."""
+    migrations = analysis.migrations
+    if not migrations:
+        return "NOTHING", _nothing(analysis)
+    errors, warnings = analysis.count("error"), analysis.count("warning")
+    word = "ERROR" if errors else "WARNING" if warnings else "OK"
+    sentences = [_sentence(migration, len(migrations) > 1) for migration in migrations]
+    if errors or warnings:
+        counts = [f"{n} {name}{'s' if n != 1 else ''}" for n, name in
+                  ((errors, "error"), (warnings, "warning")) if n]  # fmt: skip
+        worst = analysis.findings[0]
+        sentences.append(
+            f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}: "
+            f"{terminal(worst.message)}"
+        )
+    return word, "; ".join(sentences)
+
+
+def _nothing(analysis: Analysis) -> str:
+    scan = analysis.scan
+    text = f"no migration in {scan.file.frames} frames"
+    if tls := scan.grouper.tls:
+        servers = ", ".join(sorted({channel.server for channel in tls})[:3])
+        text += f"; {len(tls)} TLS connections to {servers} may be one, encrypted"
+    return text
+
+
+def _sentence(migration: Migration, numbered: bool) -> str:
+    outcome = outcome_of(migration)
+    name = f"migration {migration.number + 1}" if numbered else "migration"
+    parts = [f"{name} {outcome.name}"]
+    if outcome.name != "completed":
+        parts[0] += f" ({terminal(outcome.evidence)})"
+    if count := len(migration.multifd):
+        parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")
+    if migration.devices:
+        parts.append(_devices(migration))
+    return ", ".join(parts)
+
+
+def _devices(migration: Migration) -> str:
+    devices = list(migration.devices.values())
+    states = [completeness(device, migration) for device in devices]
+    buffers = sum(len(device.buffers) for device in devices)
+    size = size_text(sum(device.bytes for device in devices))
+    plural = "s" if len(devices) != 1 else ""
+    if all(states):
+        return f"{len(devices)} device{plural} complete ({buffers} buffers, {size})"
+    if False in states:
+        broken = [d for d, state in zip(devices, states, strict=True) if state is False]
+        return (
+            f"device state INCOMPLETE: {terminal(broken[0].name)} "
+            f"({len(broken)} of {len(devices)} device{plural})"
+        )
+    return f"{len(devices)} device{plural}, completeness cannot be told"
