@@ -6,7 +6,8 @@ size in fixed memory.  ``docs/synth.md`` explains every key.
 
 from __future__ import annotations
 
-from analyzer.synth.builder import build, synth
+from analyzer.synth.builder import FAULTS, build, synth
+from analyzer.synth.faults import FaultKind
 from analyzer.synth.scenario import ScenarioError, load, override
 
-__all__ = ["ScenarioError", "build", "load", "override", "synth"]
+__all__ = ["FAULTS", "FaultKind", "ScenarioError", "build", "load", "override", "synth"]

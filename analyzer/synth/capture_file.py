@@ -31,7 +31,11 @@ PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
-    """Write a whole capture; gives the number of its bytes."""
+    """Write a whole capture; gives the number of its bytes.
+
+    With ``capture.keep`` the file is cut behind so many bytes, wherever that is.
+    """
+    out = Kept(out, capture.keep) if capture.keep else out
     head, wrap = pcap(capture) if capture.format == "pcap" else pcapng(capture)
     pieces: list[Bytes] = [head]
     waiting = total = 0
@@ -44,6 +48,20 @@ def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
             total += put(pieces, out)
             waiting = 0
     return total + put(pieces, out)
+
+
+class Kept:
+    """Passes the first ``left`` bytes on, and no more."""
+
+    def __init__(self, out: Writable, left: int) -> None:
+        self._out = out
+        self._left = left
+
+    def write(self, data: bytes, /) -> object:
+        """Take the bytes."""
+        self._out.write(data[: self._left])
+        self._left -= min(self._left, len(data))
+        return None
 
 
 def put(pieces: list[Bytes], out: Writable) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from analyzer.synth.wire import ACK, SYN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analyzer.synth.pattern import Bytes
     from analyzer.synth.scenario import Capture, Network
     from analyzer.synth.wire import End, Segment
@@ -63,11 +65,20 @@ class Framer:
         self._capture = capture
         self._fixed: dict[End, _Fixed] = {}
 
-    def frame(self, segment: Segment) -> Frame:
-        """The frame around a segment."""
+    def frames(self, segment: Segment) -> Iterator[Frame]:
+        """The frame around a segment, cut or in fragments where the segment says so."""
         fixed = self._fixed.get(segment.end)
         if fixed is None:
             fixed = self._fixed[segment.end] = _Fixed(segment.end, self._capture)
+        if segment.fragment:
+            yield from fixed.fragments(segment)
+            return
+        frame = self._whole(segment, fixed)
+        if segment.snaplen:
+            frame.cut(segment.snaplen)
+        yield frame
+
+    def _whole(self, segment: Segment, fixed: _Fixed) -> Frame:
         payload = segment.payload
         tcp = fixed.tcp(segment)
         head = fixed.link + fixed.ip(len(tcp) + len(payload)) + tcp
@@ -112,6 +123,26 @@ class _Fixed:
             + self._source
             + self._destination
         )
+
+    def fragments(self, segment: Segment) -> Iterator[Frame]:
+        """The frames of a segment's packet in fragments of ``segment.fragment`` bytes."""
+        body = self.tcp(segment) + bytes(segment.payload)
+        self._ident = self._ident + 1 & 0xFFFF
+        for at in range(0, len(body), segment.fragment):
+            piece = body[at : at + segment.fragment]
+            more = at + len(piece) < len(body)
+            head = self.link + self._fragment_header(len(piece), at, more)
+            yield Frame(segment.time, (head, piece), len(head) + len(piece))
+
+    def _fragment_header(self, size: int, at: int, more: bool) -> bytes:
+        if self._v6:
+            head = IPV6_HEADER.pack(0x60000000, size + 8, 44, 64)
+            fragment = struct.pack(">BBHI", 6, 0, at | more, self._ident)
+            return head + self._source + self._destination + fragment
+        place = at // 8 | (0x2000 if more else 0)
+        total = 0x4500 + size + 20 + self._ident + place + 0x4006 + self._addresses
+        fields = 0x45, 0, size + 20, self._ident, place, 64, 6, 0xFFFF - total % 0xFFFF
+        return IPV4_HEADER.pack(*fields) + self._source + self._destination
 
     def tcp(self, segment: Segment) -> bytes:
         """The TCP header, checksummed."""

@@ -81,6 +81,7 @@ class Capture:
     byte_order: str = "little"
     link: str = "ethernet"
     snaplen: int = 262144
+    keep: int = 0
 
     def check(self) -> None:
         """Raise :class:`ScenarioError` for values that mean nothing."""
@@ -89,6 +90,7 @@ class Capture:
         one_of("capture.byte_order", self.byte_order, ("little", "big"))
         one_of("capture.link", self.link, ("ethernet", "sll", "sll2", "raw", "null", "loop"))
         at_least("capture.snaplen", self.snaplen, 1, 1 << 30)
+        at_least("capture.keep", self.keep, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,7 @@ class Migration:
     sync: str = ""
     close: str = ""
     start: float = 0.0
+    after: bool = False
     network: Network = field(default_factory=Network)
     ram: Ram = field(default_factory=Ram)
     device: tuple[Device, ...] = (Device(buffer_size=65536),)

@@ -79,10 +79,22 @@ class Connection:
 class Segment:
     """One TCP segment on its way to a frame; ``seq`` and ``ack`` are absolute, mod 2^32.
 
-    ``number`` counts the data segments of its stream from 0 (-1: it carries no data).
+    ``number`` counts the data segments of its stream from 0 (-1: it carries no data).  The frame
+    is cut behind ``snaplen`` bytes, or the packet fragmented every ``fragment`` bytes, unless 0.
     """
 
-    __slots__ = ("ack", "end", "flags", "number", "payload", "seq", "time", "window")
+    __slots__ = (
+        "ack",
+        "end",
+        "flags",
+        "fragment",
+        "number",
+        "payload",
+        "seq",
+        "snaplen",
+        "time",
+        "window",
+    )
 
     def __init__(
         self,
@@ -103,6 +115,8 @@ class Segment:
         self.payload = payload
         self.number = number
         self.window = window
+        self.snaplen = 0
+        self.fragment = 0
 
     def copy(self) -> Segment:
         """Another segment with the same contents."""
@@ -129,10 +143,15 @@ class Wire:
         self.connections: dict[str, Connection] = {}
         self._port = self.network.client_port
         self._queued = 0
-        overhead = 40 if ":" in self.network.source else 20
-        overhead += 20 + (12 if self.network.timestamps else 0) + 8 * self.network.extension_headers
-        self._mss = self.network.mtu - overhead
+        self._mss = self.network.mtu - self.overhead
         self._ns_per_byte = 1e9 / self.network.rate
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of IP and TCP headers in every packet."""
+        network = self.network
+        fixed = (40 if ":" in network.source else 20) + 20 + 8 * network.extension_headers
+        return fixed + (12 if network.timestamps else 0)
 
     def segments(self, units: Iterable[Unit]) -> Iterator[Segment]:
         """The segments of all units, in the order of the capture."""

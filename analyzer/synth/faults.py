@@ -1,0 +1,189 @@
+"""The registry of faults: what a scenario's ``[[fault]]`` tables may name.
+
+A fault of stage ``units`` changes the script (what the sender writes), one of stage ``segments``
+what the capture shows of it.  Each has the ids of the rules that it is to show, and an example
+scenario in which it does.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from analyzer.synth.scenario import ScenarioError, one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+    from analyzer.synth.scenario import FaultSpec, Migration
+    from analyzer.synth.script import Script
+    from analyzer.synth.units import Unit
+    from analyzer.synth.wire import Segment
+
+    Units = Iterator[Unit]
+    Segments = Iterator[Segment]
+    UnitFault = Callable[[Units, "Context", "Values"], Units]
+    SegmentFault = Callable[[Segments, "Context", "Values"], Segments]
+
+__all__ = [
+    "Context",
+    "Fault",
+    "FaultKind",
+    "Values",
+    "kinds",
+    "resolve",
+    "segment_fault",
+    "unit_fault",
+]
+
+
+class Context:
+    """What a fault may ask: the ``migration``, its ``script`` and a random generator."""
+
+    __slots__ = ("migration", "rng", "script")
+
+    def __init__(self, migration: Migration, script: Script, rng: Random) -> None:
+        self.migration = migration
+        self.script = script
+        self.rng = rng
+
+
+class Values:
+    """The keys of one fault as attributes, and how often it found something to apply to."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+        self.hits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+class FaultKind:
+    """A fault that a scenario can ask for by ``kind``.
+
+    ``keys`` are its further keys with their defaults, ``example`` a scenario that shows it.
+    """
+
+    __slots__ = ("apply", "example", "keys", "kind", "meaning", "rules", "stage")
+
+    def __init__(
+        self,
+        kind: str,
+        rules: str,
+        meaning: str,
+        stage: str,
+        apply: Any,
+        keys: dict[str, Any],
+        example: dict[str, Any],
+    ) -> None:
+        self.kind = kind
+        self.rules = tuple(rules.split())
+        self.meaning = meaning
+        self.stage = stage
+        self.apply = apply
+        self.keys = keys
+        self.example = {**example, "fault": [*example.get("fault", []), {"kind": kind}]}
+
+    def __repr__(self) -> str:
+        return f"FaultKind({self.kind!r})"
+
+
+REGISTRY: dict[str, FaultKind] = {}
+
+
+def register(stage: str, apply: Any, rules: str, example: Any, keys: dict[str, Any]) -> None:
+    """Add a fault function to the registry; its name is the kind, its docstring the meaning."""
+    kind = apply.__name__.replace("_", "-")
+    assert kind not in REGISTRY, kind
+    meaning = " ".join(apply.__doc__.partition("\n\n")[0].split()).rstrip(".")
+    REGISTRY[kind] = FaultKind(kind, rules, meaning, stage, apply, keys, example or {})
+
+
+def unit_fault(
+    rules: str, example: dict[str, Any] | None = None, **keys: Any
+) -> Callable[[UnitFault], UnitFault]:
+    """Register a fault of the script."""
+
+    def decorate(apply: UnitFault) -> UnitFault:
+        register("units", apply, rules, example, keys)
+        return apply
+
+    return decorate
+
+
+def segment_fault(
+    rules: str, example: dict[str, Any] | None = None, **keys: Any
+) -> Callable[[SegmentFault], SegmentFault]:
+    """Register a fault of TCP or of the capture."""
+
+    def decorate(apply: SegmentFault) -> SegmentFault:
+        register("segments", apply, rules, example, keys)
+        return apply
+
+    return decorate
+
+
+def kinds() -> tuple[FaultKind, ...]:
+    """All kinds, by name."""
+    return tuple(REGISTRY[name] for name in sorted(REGISTRY))
+
+
+class Fault:
+    """A fault of one scenario: the kind, and the values of its keys."""
+
+    __slots__ = ("_key", "kind", "values")
+
+    def __init__(self, kind: FaultKind, values: Values, key: str) -> None:
+        self.kind = kind
+        self.values = values
+        self._key = key
+
+    def applied(self, items: Iterator[Any], context: Context) -> Iterator[Any]:
+        """The units or segments with the fault in them.
+
+        Raises :class:`ScenarioError` at the end when there was nothing that it applies to.
+        """
+        yield from self.kind.apply(items, context, self.values)
+        if not self.values.hits:
+            raise ScenarioError(self._key, f"{self.kind.kind} found nothing to apply to")
+
+
+def resolve(spec: FaultSpec, key: str) -> Fault:
+    """Look a fault up and check its keys; raises :class:`ScenarioError`."""
+    kind = REGISTRY.get(spec.kind)
+    if kind is None:
+        nearest = get_close_matches(spec.kind, REGISTRY, 1, 0.0)[0]
+        raise ScenarioError(f"{key}.kind", f"{spec.kind!r} is no fault", nearest)
+    values = dict(kind.keys)
+    for name, value in spec.values.items():
+        if name not in kind.keys:
+            close = get_close_matches(name, kind.keys, 1, 0.0)
+            raise ScenarioError(
+                f"{key}.{name}", f"{kind.kind} has no such key", close[0] if close else None
+            )
+        values[name] = checked(value, kind.keys[name], f"{key}.{name}")
+    made = Values(values)
+    check_names(made, key)
+    return Fault(kind, made, key)
+
+
+def checked(value: Any, default: Any, key: str) -> Any:
+    """``value`` if it is of the default's type, or stands for such a value."""
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if type(default) is str and type(value) is int:
+        return str(value)  # the number of a channel
+    if type(value) is not type(default):
+        raise ScenarioError(key, f"{value!r} is not {type(default).__name__}")
+    return value
+
+
+def check_names(values: Values, key: str) -> None:
+    """Raise :class:`ScenarioError` for a ``channel`` or ``side`` that there cannot be."""
+    channel = getattr(values, "channel", 0)
+    if isinstance(channel, str) and not channel.isdecimal():
+        one_of(f"{key}.channel", channel, ("main", "return-path", "all"))
+    side = getattr(values, "side", "client")
+    one_of(f"{key}.side", side, ("client", "server"))

@@ -1,0 +1,88 @@
+"""A reader of little-endian Ethernet/IPv4 pcap files that shares nothing with the project's own."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from analyzer.synth import build
+from dissectors.scapy_layers import dissect_channel
+
+FIN, SYN, RST = 1, 2, 4
+
+
+class Seg(NamedTuple):
+    time: int
+    source: int
+    target: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    payload: bytes
+
+
+def records(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Time in microseconds, captured bytes and wire length of each frame."""
+    at = 24
+    while at < len(data):
+        seconds, micro, size, wire = struct.unpack_from("<IIII", data, at)
+        yield seconds * 1_000_000 + micro, data[at + 16 : at + 16 + size], wire
+        at += 16 + size
+
+
+def segments(data: bytes) -> list[Seg]:
+    found = []
+    for time, frame, _ in records(data):
+        if frame[12:14] != b"\x08\x00" or frame[23] != 6 or frame[20] & 0x3F:
+            continue
+        source, target, seq, ack, offset, flags, window = struct.unpack_from(">HHIIBBH", frame, 34)
+        payload = frame[34 + (offset >> 4) * 4 :]
+        found.append(Seg(time, source, target, seq, ack, flags, window, payload))
+    return found
+
+
+def streams(data: bytes) -> dict[tuple[int, int], bytes]:
+    """The bytes of every stream by its ports; the first copy wins, a hole is nothing."""
+    starts: dict[tuple[int, int], int] = {}
+    parts: dict[tuple[int, int], dict[int, bytes]] = {}
+    for seg in segments(data):
+        key = seg.source, seg.target
+        if seg.flags & SYN:
+            starts[key] = seg.seq + 1
+        elif seg.payload:
+            base = starts.setdefault(key, seg.seq)
+            parts.setdefault(key, {}).setdefault((seg.seq - base) & 0xFFFFFFFF, seg.payload)
+    return {key: joined(found) for key, found in parts.items()}
+
+
+def joined(parts: dict[int, bytes]) -> bytes:
+    out = bytearray()
+    for offset in sorted(parts):
+        out += parts[offset][max(0, len(out) - offset) :]
+    return bytes(out)
+
+
+class Seen:
+    """What a scenario's capture holds, channel by channel."""
+
+    def __init__(self, scenario: dict[str, Any]) -> None:
+        self.data = build(scenario)
+        self.segments = segments(self.data)
+        self.main = b""
+        self.reply = b""
+        self.channels: dict[int, list[Any]] = {}
+        self.ports: dict[int, int] = {}
+        for (source, target), stream in streams(self.data).items():
+            if stream.startswith(b"QEVM"):
+                self.main = stream
+            elif stream.startswith(b"\x11\x22\x33\x44"):
+                packets = dissect_channel(stream)
+                self.channels[packets[0].id] = packets
+                self.ports[packets[0].id] = source
+            elif source < target:
+                self.reply = stream
+
+    def packets(self) -> list[Any]:
+        return [packet for packets in self.channels.values() for packet in packets[1:]]
