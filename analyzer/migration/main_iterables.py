@@ -6,7 +6,7 @@ Wire-format page, section 6.7.
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
-from analyzer.tcp.requests import End, Skip, Take
+from analyzer.tcp.requests import End, Peek, Skip, Take
 from dissectors.main_stream import RecordType
 
 TYPE_CHECKING = False
@@ -21,8 +21,9 @@ __all__ = ["ITERABLES"]
 HTAB_ENTRY = 16
 STORAGE_FLAGS = 0x0F
 STORAGE_EOS, STORAGE_MORE, STORAGE_ERROR, STORAGE_DONE = 1, 2, 4, 8
+STORAGE_END = STORAGE_EOS.to_bytes(8, "big")
 BITMAP_EOS, BITMAP_ZEROES, BITMAP_NAME, BITMAP_DEVICE = 0x01, 0x02, 0x04, 0x08
-BITMAP_START, BITMAP_COMPLETE, BITMAP_BITS = 0x10, 0x20, 0x40
+BITMAP_START, BITMAP_BITS = 0x10, 0x40
 BITMAP_MORE_FLAGS = 0x80
 
 
@@ -62,7 +63,12 @@ def walk_storage_attributes(reader: Reader, _kind: int) -> Steps:
                 return Broken(missing, "storage attributes", at)
         elif flags in (STORAGE_EOS, STORAGE_ERROR):
             return None
-        elif flags != STORAGE_DONE:
+        elif flags == STORAGE_DONE:  # an EOS may follow, or not
+            following = yield Peek(8)
+            if following == STORAGE_END:
+                yield Take(8)
+            return None
+        else:
             return Broken(None, "storage attributes flags", at)
 
 
@@ -70,7 +76,6 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
     """``dirty-bitmap``: chunks of the block layer's bitmaps."""
     while True:
         at = reader.offset
-        size = 1
         flags = yield Take(1)
         if not isinstance(flags, bytes):
             return Broken(flags, "dirty bitmap flags", at)

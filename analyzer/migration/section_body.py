@@ -54,9 +54,9 @@ def walk_unknown_body(
     reader: Reader, main: MainChannel, section: Section, record: Record, limit: int | None
 ) -> Steps:
     """Step over a body up to its footer; keep a FULL section's bytes while there is room."""
-    begin = reader.offset
     size = FIRST_LOOK
     record.by_search = True
+    kept: list[bytes] | None = [] if record.kind == RecordType.SECTION_FULL.name else None
     while True:
         data, cut, final = yield from window(reader, size, limit)
         everything = cut is not None or final or len(data) >= WINDOW
@@ -69,15 +69,24 @@ def walk_unknown_body(
         if cut is not None or final:
             return Broken(cut, "section body", reader.offset)
         if everything:
-            yield Skip(len(data) - OVERLAP)
+            kept = yield from _advance(main, kept, len(data) - OVERLAP)
         else:
             size *= 2
-    full = record.kind == RecordType.SECTION_FULL.name
-    if full and begin == reader.offset and main.bodies_kept + at <= BODIES_KEPT:
-        body = yield Take(at)
-        assert isinstance(body, bytes)
-        record.body = body
-        main.bodies_kept += at
-    else:
-        yield Skip(at)
+    kept = yield from _advance(main, kept, at)
+    if kept is not None:
+        record.body = b"".join(kept)
     return None
+
+
+def _advance(
+    main: MainChannel, kept: list[bytes] | None, size: int
+) -> Generator[Request, Reply, list[bytes] | None]:
+    """Step over ``size`` bytes, and add them to ``kept`` unless too many are kept already."""
+    if kept is None or main.bodies_kept + size > BODIES_KEPT:
+        yield Skip(size)
+        return None
+    data = yield Take(size)
+    assert isinstance(data, bytes)
+    kept.append(data)
+    main.bodies_kept += size
+    return kept
