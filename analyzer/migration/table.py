@@ -1,0 +1,418 @@
+"""The packet table: one row per multifd packet, as columns of plain numbers.
+
+A row costs some 140 bytes and no object; payload stays in the file and is read again by
+:mod:`analyzer.migration.replay`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+
+from analyzer.migration.rows import KINDS as PACKET_KINDS
+from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Protocol
+
+    import numpy as np
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.tcp.flow import Flow
+
+    class Judged(Protocol):
+        """A finding, as far as the table cares; ``rank`` is 0 info, 1 warning, 2 error."""
+
+        @property
+        def rank(self) -> int:
+            """How grave it is."""
+
+        @property
+        def spot(self) -> Any:
+            """Where: ``channel``, ``offset`` in its stream, ``frame``; ``None`` each if unknown."""
+
+
+__all__ = [
+    "COLUMNS",
+    "INIT_PACKET",
+    "KINDS",
+    "NO_NUMBER",
+    "SEVERITIES",
+    "PacketTable",
+    "Row",
+    "StreamRef",
+]
+
+KINDS = (*PACKET_KINDS, "init")
+"""Names of the kinds of packets, by number."""
+INIT_PACKET = len(PACKET_KINDS)
+SEVERITIES = ("none", "info", "warning", "error")
+NO_NUMBER = (1 << 64) - 1
+"""``packet_num`` of packets that have none."""
+
+COLUMNS = (
+    ("kind", "B", "number of the kind, see KINDS"),
+    ("migration", "I", "number of the migration, from 0"),
+    ("channel", "q", "id of the channel; negative while the capture does not tell it"),
+    ("flow", "I", "index into PacketTable.flows: the stream that carries it"),
+    ("stream", "I", "Wireshark's tcp.stream"),
+    ("frame", "Q", "frame of the first byte"),
+    ("end_frame", "Q", "frame of the last byte"),
+    ("time", "q", "when the first byte was seen, ns since the epoch"),
+    ("end_time", "q", "when the last byte was seen, ns since the epoch"),
+    ("offset", "q", "stream offset of the first byte"),
+    ("length", "q", "bytes on the wire, payload included"),
+    ("pos", "q", "file position from which re-reading has to start, see Place.pos"),
+    ("flags", "I", "flags of the header"),
+    ("packet_num", "Q", "packet_num; NO_NUMBER without one"),
+    ("pages_alloc", "I", "pages_alloc of a RAM packet"),
+    ("normal_pages", "I", "pages whose content is in the payload"),
+    ("zero_pages", "I", "zero pages listed"),
+    ("next_packet_size", "I", "payload announced by the header, bytes"),
+    ("name", "I", "index into PacketTable.names: ramblock, idstr, or uuid of an initial packet"),
+    ("device", "I", "index into PacketTable.devices; 0 for packets of no device"),
+    ("instance_id", "I", "instance id of a device-state packet"),
+    ("vfio_version", "I", "version in the VFIO header, where idx is not -1"),
+    ("idx", "q", "index of a device-state buffer; -1 without one"),
+    ("state_flags", "I", "flags in the VFIO header, where idx is not -1"),
+    ("missing", "q", "bytes that the capture lacks"),
+    ("severity", "B", "gravest finding: number in SEVERITIES; filled in by mark()"),
+)
+"""Every column: name, :mod:`array` typecode, meaning.  The packet's number needs none: it is the
+row's index + 1.
+"""
+
+_RANGES = {
+    code: (-(1 << 8 * array(code).itemsize - 1), (1 << 8 * array(code).itemsize - 1) - 1)
+    if code.islower()
+    else (0, (1 << 8 * array(code).itemsize) - 1)
+    for code in {column[1] for column in COLUMNS}
+}
+
+
+class StreamRef:
+    """What finds a stream's segments in the file again: the addresses and ports of its direction
+    as on the wire, the sequence number of stream offset 0, and Wireshark's number.
+    """
+
+    __slots__ = ("key", "number", "origin")
+
+    def __init__(self, key: bytes, origin: int, number: int) -> None:
+        self.key = key
+        self.origin = origin
+        self.number = number
+
+
+class Row:
+    """One packet's columns as attributes; what a packet of its kind does not have is ``None``.
+
+    ``number`` counts from 1, ``kind`` is the name of the kind, ``ramblock`` and ``idstr`` are
+    text, not escaped for any output; ``uuid`` is 16 bytes.
+    """
+
+    __slots__ = (
+        "channel", "device", "end_frame", "end_time", "flags", "flow", "frame", "idstr", "idx",
+        "instance_id", "kind", "length", "migration", "missing", "next_packet_size",
+        "normal_pages", "number", "offset", "packet_num", "pages_alloc", "pos", "ramblock",
+        "severity", "state_flags", "stream", "time", "uuid", "vfio_version", "zero_pages",
+    )  # fmt: skip
+
+    number: int
+    kind: str
+    migration: int
+    channel: int
+    flow: int
+    stream: int
+    frame: int
+    end_frame: int
+    time: int
+    end_time: int
+    offset: int
+    length: int
+    pos: int
+    flags: int | None
+    packet_num: int | None
+    pages_alloc: int | None
+    normal_pages: int | None
+    zero_pages: int | None
+    next_packet_size: int | None
+    ramblock: str | None
+    idstr: str | None
+    uuid: bytes | None
+    device: str | None
+    instance_id: int | None
+    vfio_version: int | None
+    idx: int | None
+    state_flags: int | None
+    missing: int
+    severity: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Attributes by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+RAM_ONLY = ("packet_num", "pages_alloc", "normal_pages", "zero_pages")
+VFIO_ONLY = ("vfio_version", "idx", "state_flags")
+
+
+class PacketTable:
+    """Columns of packets; a Watcher (:class:`analyzer.migration.migration.Watcher`) of one scan.
+
+    ``names`` are the distinct names (bytes, without padding; ``names[0]`` is empty: no name),
+    ``devices`` the distinct devices as (index of the name, instance id), ``flows`` what finds the
+    streams again.  ``start`` is the time of the capture's first frame (ns; 0 until set), from
+    which relative times count.  ``base`` rows were dropped from the front by :meth:`drop`.
+
+    Reading while another thread appends is safe with ``len()``, :meth:`row` and :meth:`view`:
+    ``len()`` counts whole rows only, and a view of a growing table is a copy.  Once :meth:`finish`
+    was called nothing is appended any more and views share the columns' memory.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = [b""]
+        self.devices: list[tuple[int, int]] = [(0, 0)]
+        self.flows: list[StreamRef] = []
+        self.start = 0
+        self.base = 0
+        self.finished = False
+        self._count = 0
+        self._columns = {name: array(code) for name, code, _ in COLUMNS}
+        self._appends = tuple(column.append for column in self._columns.values())
+        self._name_index: dict[bytes, int] = {b"": 0}
+        self._device_index: dict[tuple[int, int], int] = {}
+        self._flow_index: dict[int, int] = {}  # by id of the flow, which the scan keeps
+        self._joined: dict[int, int] = {}  # channels of a migration that were looked at
+
+    def __len__(self) -> int:
+        return self._count
+
+    # -- appending ----------------------------------------------------------------------------
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+    ) -> None:
+        """A RAM or SYNC packet; see Watcher."""
+        del pages
+        if len(migration.channels) != self._joined.get(migration.number):
+            self._join(migration)
+        block = packet.ramblock
+        first, last = packet.first, packet.last
+        self._append(
+            packet.kind, migration.number, packet.channel, self._flow(channel.flow),
+            channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
+            packet.offset, packet.length, first.pos, packet.flags, packet.packet_num,
+            packet.pages_alloc, packet.normal_pages, packet.zero_pages, packet.next_packet_size,
+            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, 0,
+        )  # fmt: skip
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet; see Watcher."""
+        if len(migration.channels) != self._joined.get(migration.number):
+            self._join(migration)
+        first, last = packet.first, packet.last
+        name, instance = self._name(packet.idstr), packet.instance_id
+        device = self._device_index.get((name, instance))
+        if device is None:
+            device = self._device_index[name, instance] = len(self.devices)
+            self.devices.append((name, instance))
+        idx = packet.idx
+        self._append(
+            packet.kind, migration.number, packet.channel, self._flow(channel.flow),
+            channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
+            packet.offset, packet.length, first.pos, packet.flags, NO_NUMBER,
+            0, 0, 0, packet.next_packet_size, name, device, instance,
+            packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
+            packet.missing, 0,
+        )  # fmt: skip
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """Nothing to keep; see Watcher."""
+
+    def payload(
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        found: int,
+        receiver: int,
+    ) -> None:
+        """Nothing to keep; see Watcher."""
+
+    def _join(self, migration: Migration) -> None:
+        """Rows for the initial packets of the channels that are new."""
+        channels = migration.channels
+        # main stands in front whenever it came, so all are looked at
+        for channel in channels:
+            init = channel.init
+            if init is None or id(channel.flow) in self._flow_index:
+                continue
+            place = init.place
+            name = self._name_index.get(init.uuid)
+            if name is None:
+                name = self._add_name(init.uuid)
+            self._append(
+                INIT_PACKET, migration.number, channel.id, self._flow(channel.flow),
+                channel.flow.connection.number, place.frame, place.frame, place.time, place.time,
+                0 if channel.channel_header is None else CHANNEL_HEADER.size, INIT.size, place.pos,
+                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, 0, 0,
+            )  # fmt: skip
+        self._joined[migration.number] = len(channels)
+
+    def _append(self, *values: int) -> None:
+        try:
+            for append, value in zip(self._appends, values, strict=True):
+                append(value)
+        except OverflowError:  # a clock or an offset beyond all reason
+            for (_, code, _), column, value in zip(
+                COLUMNS, self._columns.values(), values, strict=True
+            ):
+                del column[self._count :]
+                low, high = _RANGES[code]
+                column.append(max(low, min(high, value)))
+        self._count += 1
+
+    def _flow(self, flow: Flow) -> int:
+        index = self._flow_index.get(id(flow))
+        if index is None:
+            index = self._flow_index[id(flow)] = len(self.flows)
+            origin = flow.base + 1 & 0xFFFFFFFF
+            self.flows.append(StreamRef(flow.key, origin, flow.connection.number))
+        return index
+
+    def _name(self, padded: bytes) -> int:
+        name = padded.split(b"\0", 1)[0]
+        index = self._name_index.get(name)
+        return self._add_name(name) if index is None else index
+
+    def _add_name(self, name: bytes) -> int:
+        index = self._name_index[name] = len(self.names)
+        self.names.append(name)
+        return index
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def finish(self, migrations: Iterable[Migration], start: int = 0) -> None:
+        """The scan is done: add the initial packets of channels without any other packet.
+
+        ``start`` is the time of the capture's first frame.
+        """
+        for migration in migrations:
+            self._join(migration)
+        self.start = start or self.start
+        self.finished = True
+
+    def mark(self, findings: Iterable[Judged]) -> None:
+        """Fill in ``severity``: the gravest finding whose stream offset lies in the packet, or,
+        for findings without an offset, whose frame is the packet's first one.
+        """
+        offsets: dict[int, dict[int, int]] = {}
+        frames: dict[int, dict[int, int]] = {}
+        for finding in findings:
+            spot = finding.spot
+            if spot.channel is None:
+                continue
+            at, places = (spot.frame, frames) if spot.offset is None else (spot.offset, offsets)
+            if at is not None:
+                worst = places.setdefault(spot.channel.stream, {})
+                worst[at] = max(worst.get(at, 0), finding.rank + 1)
+        severity = self._columns["severity"]
+        for stream, worst in frames.items():
+            for row in self._rows_of(stream):
+                severity[row] = max(severity[row], worst.get(self._columns["frame"][row], 0))
+        for stream, worst in offsets.items():
+            self._mark_offsets(stream, worst, severity)
+
+    def _mark_offsets(self, stream: int, worst: dict[int, int], severity: array[int]) -> None:
+        places = sorted(worst)
+        first, length = self._columns["offset"], self._columns["length"]
+        for row in self._rows_of(stream):
+            at, end = bisect_left(places, first[row]), first[row] + length[row]
+            while at < len(places) and places[at] < end:
+                severity[row] = max(severity[row], worst[places[at]])
+                at += 1
+
+    def _rows_of(self, stream: int) -> list[int]:
+        return [row for row, number in enumerate(self._columns["stream"]) if number == stream]
+
+    def drop(self) -> None:
+        """Forget all rows (names, devices and flows stay); numbers go on counting.
+
+        For those who have used the rows and stream on.
+        """
+        self.base += self._count
+        self._count = 0
+        for column in self._columns.values():
+            del column[:]
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def view(
+        self, name: str, first: int = 0, last: int | None = None
+    ) -> np.ndarray[Any, np.dtype[Any]]:
+        """Rows ``first`` to ``last`` (exclusive) of a column as a numpy array, not to be written.
+
+        A copy while the table grows, so that appending is never in the way; later a view.
+        """
+        import numpy
+
+        count = self._count
+        last = count if last is None else min(last, count)
+        column = self._columns[name]
+        dtype = numpy.dtype(column.typecode)
+        if first >= last:
+            return numpy.empty(0, dtype)
+        if self.finished:
+            values = numpy.frombuffer(column, dtype)[first:last]
+        else:
+            values = numpy.frombuffer(column[first:last], dtype)
+        values.flags.writeable = False
+        return values
+
+    def column(self, name: str) -> Sequence[int]:
+        """A column, to be indexed by row only (no slice of it is whole while the table grows)."""
+        return self._columns[name]
+
+    def name(self, row: int) -> bytes:
+        """The ramblock's, the device's name, or the uuid (by kind); empty without one."""
+        return self.names[self._columns["name"][row]]
+
+    def device_text(self, device: int) -> str:
+        """``idstr#instance`` of an entry of ``devices``; not escaped."""
+        name, instance = self.devices[device]
+        return f"{text_of(self.names[name])}#{instance}"
+
+    def row(self, index: int) -> Row:
+        """A row as an object; raises :class:`IndexError`."""
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        row = Row()
+        for column, values in self._columns.items():
+            if column != "name":
+                setattr(row, column, values[index])
+        kind, name = self._columns["kind"][index], self.name(index)
+        row.number = self.base + index + 1
+        row.kind = KINDS[kind]
+        row.severity = SEVERITIES[self._columns["severity"][index]]
+        row.ramblock = row.idstr = row.device = row.uuid = None
+        if kind == INIT_PACKET:
+            row.uuid = name
+            row.flags = row.next_packet_size = None
+        device = self._columns["device"][index]
+        if device:
+            row.idstr, row.device = text_of(name), self.device_text(device)
+        else:
+            row.instance_id = None
+        if row.idx == -1:
+            for missing in VFIO_ONLY:
+                setattr(row, missing, None)
+        if device or kind == INIT_PACKET:
+            for missing in RAM_ONLY:
+                setattr(row, missing, None)
+        elif name:
+            row.ramblock = text_of(name)
+        return row
