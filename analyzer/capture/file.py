@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from array import array
+from bisect import bisect_left
 
 from analyzer.capture.frames import Batch, Interface
-from analyzer.capture.pcapng import BLOCK_MAX, Blocks
+from analyzer.capture.pcapng import BLOCK_MAX, SECTION, Blocks
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.capture.source import Source
 
@@ -18,6 +20,8 @@ __all__ = ["CaptureFile"]
 
 CHUNK = 1 << 20
 SLACK = 64
+WORDS = 12
+"""Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
 PCAP_MAGICS = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -33,7 +37,9 @@ class CaptureFile:
     ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts what was handed out; ``notes`` are
     things a reader of the report should know (a file cut in the middle of a frame, dropped
     frames); ``damage`` is the error that ended reading early, if any; ``secrets`` holds the TLS
-    key logs found inside.  Raises :class:`CaptureError` for a file that is no capture at all.
+    key logs found inside; ``declarations`` the file positions of the section headers and interface
+    blocks passed, which reading from the middle needs (pcapng).  Raises :class:`CaptureError` for
+    a file that is no capture at all.
     """
 
     def __init__(self, source: Source) -> None:
@@ -44,6 +50,9 @@ class CaptureFile:
         self.damage: CaptureError | None = None
         self.secrets: list[bytes] = []
         self.interfaces: list[Interface] = []
+        self.declarations = array("q")
+        self._from = 0  # where to begin instead of at the first frame
+        self._known: Sequence[int] = ()
         self._buffer = bytearray(CHUNK + SLACK)
         self._end = 0  # bytes of the buffer in use
         self._pos = 0  # next unread byte of the buffer
@@ -96,6 +105,16 @@ class CaptureFile:
             advice="what came before is reported",
         )
 
+    def begin_at(self, position: int, declarations: Sequence[int] = ()) -> None:
+        """Let :meth:`batches` begin with the frame at ``position`` (the ``pos`` of a Place), and
+        count frames from there.
+
+        ``declarations`` are those of an earlier reader of the same file.  Where the file cannot be
+        sought, or a pcapng file comes without them, the frames in front come too.
+        """
+        self._from = position
+        self._known = declarations
+
     def batches(self) -> Iterator[Batch]:
         """All frames, in order; ends early with ``damage`` set when the file is damaged."""
         yield from self._pcap() if self.format == "pcap" else self._pcapng()
@@ -105,6 +124,12 @@ class CaptureFile:
                 f"the file ends inside a record: {self._end - self._pos} bytes left at byte "
                 f"{self._base + self._pos}, after frame {self.frames}"
             )
+
+    def _jump(self, position: int) -> bool:
+        if not self.source.seek(position):
+            return False
+        self._base, self._pos, self._end = position, 0, 0
+        return True
 
     # -- pcap ---------------------------------------------------------------------------------
 
@@ -118,6 +143,8 @@ class CaptureFile:
         record = struct.Struct(order + "IIII").unpack_from
         length = struct.Struct(order + "I").unpack_from
         self._pos = 24
+        if self._from:
+            self._jump(self._from)
         while True:
             starts: list[int] = []
             append = starts.append
@@ -143,6 +170,11 @@ class CaptureFile:
 
     def _pcapng(self) -> Iterator[Batch]:
         blocks = Blocks(self)
+        if self._from and self._known and self._jump(self._from - WORDS):
+            try:
+                self._declare(blocks)
+            except CaptureError as error:  # the file is not the one it was
+                return self._stop(error.reason)
         while True:
             starts, special = blocks.scan(self._buffer, self._pos, self._end)
             self._pos = blocks.pos
@@ -155,20 +187,26 @@ class CaptureFile:
                 if not self._fill():
                     return
                 continue
+            place = self._base + self._pos
             try:
-                block = blocks.special(self._block(blocks))
+                block = blocks.special(self._block(blocks), place)
             except CaptureError as error:
                 return self._stop(error.reason)
             if block is not None:  # a simple packet block, laid out like the others
                 self.frames += 1
-                yield Batch(
-                    block,
-                    self._base + blocks.pos,
-                    [16],
-                    self.frames,
-                    blocks.interface,
-                    blocks.record,
-                )
+                base = place + WORDS
+                yield Batch(block, base, [16], self.frames, blocks.interface, blocks.record)
+
+    def _declare(self, blocks: Blocks) -> None:
+        """Take in what the section around the place to begin has declared up to there."""
+        places: list[int] = []
+        for place in reversed(self._known[: bisect_left(self._known, self._from)]):
+            places.append(place)
+            if blocks.head(self.source.read_at(place, 12) or bytes(12), 0)[0] == SECTION:
+                break
+        for place in reversed(places):
+            _, size = blocks.head(self.source.read_at(place, 12) or bytes(12), 0)
+            blocks.special(self.source.read_at(place, min(size, BLOCK_MAX)) or b"", place)
 
     def _block(self, blocks: Blocks) -> bytes:
         """The whole block at the reading position; raises :class:`CaptureError` on nonsense."""

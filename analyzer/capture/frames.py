@@ -31,19 +31,22 @@ class Interface:
 class Batch:
     """Frames of one interface that lie in one buffer.
 
-    Frame ``first + i`` begins at ``buffer[starts[i]]``; ``buffer[0]`` is byte ``base`` of the
+    Frame ``first + i`` is ``buffer[starts[i]:stops[i]]``; ``buffer[0]`` is byte ``base`` of the
     uncompressed file.  In front of every frame stand four 32-bit words: two of time stamp,
-    captured length, original length; ``record(buffer, start - 16)`` unpacks them.  The buffer is
-    filled anew for the next batch, and can be read for 64 bytes past the last frame.
+    captured length, original length; ``record(buffer, start - 16)`` unpacks them.  Their file
+    position, ``base + start - 16``, is where reading can begin again: the record's header in a
+    pcap file, 12 bytes into the block in a pcapng file, whatever the type of the block.  The
+    buffer is filled anew for the next batch, and can be read for 64 bytes past the last frame.
     """
 
-    __slots__ = ("base", "buffer", "first", "interface", "record", "starts")
+    __slots__ = ("base", "buffer", "first", "interface", "record", "starts", "stops")
 
     def __init__(
         self,
         buffer: bytearray,
         base: int,
         starts: list[int],
+        stops: list[int],
         first: int,
         interface: Interface,
         record: Callable[..., tuple[Any, ...]],
@@ -51,6 +54,7 @@ class Batch:
         self.buffer = buffer
         self.base = base
         self.starts = starts
+        self.stops = stops
         self.first = first
         self.interface = interface
         self.record = record

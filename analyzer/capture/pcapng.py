@@ -56,7 +56,7 @@ class Blocks:
         self._head3 = struct.Struct(order + "III").unpack_from
         self._word = struct.Struct(order + "I").unpack_from
 
-    def head(self, buffer: bytearray, pos: int) -> tuple[int, int]:
+    def head(self, buffer: bytearray | bytes, pos: int) -> tuple[int, int]:
         """Type and total length of the block at ``pos``."""
         kind, size, _ = self._head3(buffer, pos)
         if kind == SECTION:  # its own byte order counts, not the section's before it
@@ -103,8 +103,9 @@ class Blocks:
         self.interface = self._interfaces[number]
         return True
 
-    def special(self, block: bytes) -> bytearray | None:
-        """Take in a block that is not an enhanced packet of the current interface.
+    def special(self, block: bytes, place: int) -> bytearray | None:
+        """Take in a block (from file position ``place``) that is not an enhanced packet of the
+        current interface.
 
         Gives a buffer with one frame at 16 for a simple packet block or an obsolete packet block.
         Raises :class:`CaptureError` for a block that contradicts itself.
@@ -114,8 +115,10 @@ class Blocks:
         kind = self._word(block, 0)[0]
         if kind == SECTION:
             self._section(block)
+            self._file.declarations.append(place)
         elif kind == INTERFACE and len(block) >= 20:
             self._interface(block)
+            self._file.declarations.append(place)
         elif kind == STATISTICS and len(block) >= 24:
             self._statistics(block)
         elif kind == SECRETS and len(block) >= 20:

@@ -110,6 +110,14 @@ class Source:
                     return b"".join(parts)
         return None
 
+    def seek(self, position: int) -> bool:
+        """Go on reading at ``position``; false, and nothing done, where that cannot be sought."""
+        if self._file is None:
+            return False
+        self._file.seek(position)
+        self._offset = position
+        return True
+
     def close(self) -> None:
         """Let go of the file."""
         for handle in (self._raw, self._file, self._outer):
