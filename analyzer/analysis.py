@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from analyzer.checks.checker import Checker
-from analyzer.migration.assembly import Assembler
 from analyzer.migration.scan import Scan
 
 TYPE_CHECKING = False
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.checks.checker import Selection
     from analyzer.checks.finding import Finding
+    from analyzer.migration.assembly import Assembler
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration, Watcher
 
@@ -65,6 +65,8 @@ def analyze(
     """
     checker = Checker(selection)
     if digest and assembler is None:
+        from analyzer.migration.assembly import Assembler
+
         assembler = Assembler()
     scan = Scan(
         path,

@@ -147,19 +147,21 @@ class CaptureFile:
             self._jump(self._from)
         while True:
             starts: list[int] = []
-            append = starts.append
+            stops: list[int] = []
+            begin, finish = starts.append, stops.append
             buffer, pos, end = self._buffer, self._pos, self._end
             while (body := pos + 16) <= end:
                 size = length(buffer, pos + 8)[0]
                 if size > BLOCK_MAX or body + size > end:
                     break
-                append(body)
+                begin(body)
                 pos = body + size
+                finish(pos)
             self._pos = pos
             if starts:
                 first = self.frames + 1
                 self.frames += len(starts)
-                yield Batch(buffer, self._base, starts, first, interface, record)
+                yield Batch(buffer, self._base, starts, stops, first, interface, record)
             if pos + 16 <= self._end and length(self._buffer, pos + 8)[0] > BLOCK_MAX:
                 size = length(self._buffer, pos + 8)[0]
                 return self._stop(f"a frame claims {size} captured bytes")
@@ -176,13 +178,14 @@ class CaptureFile:
             except CaptureError as error:  # the file is not the one it was
                 return self._stop(error.reason)
         while True:
-            starts, special = blocks.scan(self._buffer, self._pos, self._end)
+            starts, stops, special = blocks.scan(self._buffer, self._pos, self._end)
             self._pos = blocks.pos
             if starts:
                 first = self.frames + 1
                 self.frames += len(starts)
-                interface = blocks.interface
-                yield Batch(self._buffer, self._base, starts, first, interface, blocks.record)
+                yield Batch(
+                    self._buffer, self._base, starts, stops, first, blocks.interface, blocks.record
+                )
             if not special:
                 if not self._fill():
                     return
@@ -195,7 +198,10 @@ class CaptureFile:
             if block is not None:  # a simple packet block, laid out like the others
                 self.frames += 1
                 base = place + WORDS
-                yield Batch(block, base, [16], self.frames, blocks.interface, blocks.record)
+                stop = len(block) - SLACK
+                yield Batch(
+                    block, base, [16], [stop], self.frames, blocks.interface, blocks.record
+                )
 
     def _declare(self, blocks: Blocks) -> None:
         """Take in what the section around the place to begin has declared up to there."""

@@ -64,14 +64,15 @@ class Blocks:
             (size,) = struct.unpack_from(order + "I", buffer, pos + 4)
         return int(kind), int(size)
 
-    def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], bool]:
-        """Frame starts of the run of whole enhanced packet blocks of one interface at ``pos``.
+    def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], list[int], bool]:
+        """Where frames begin and end, for the run of whole enhanced packet blocks of one interface at ``pos``.
 
-        The second value says that the block behind the run needs :meth:`special` (or is of
+        The third value says that the block behind the run needs :meth:`special` (or is of
         another interface, which becomes the current one on the next call).
         """
         starts: list[int] = []
-        append = starts.append
+        stops: list[int] = []
+        begin, finish = starts.append, stops.append
         head, word = self._head3, self._word
         number = self._number
         while pos + 28 <= end:
@@ -81,20 +82,22 @@ class Blocks:
                     number = owner
                     continue
                 self.pos = pos
-                return starts, not (kind == ENHANCED and starts)
-            if size < 32 or size & 3 or size > BLOCK_MAX or word(buffer, pos + 20)[0] > size - 32:
+                return starts, stops, not (kind == ENHANCED and starts)
+            held = word(buffer, pos + 20)[0]
+            if size < 32 or size & 3 or size > BLOCK_MAX or held > size - 32:
                 self.pos = pos
-                return starts, True
+                return starts, stops, True
             if pos + size > end:
                 break
-            append(pos + 28)
+            begin(pos + 28)
+            finish(pos + 28 + held)
             pos += size
         self.pos = pos
         # A short block (an end of section, say) may lie in the last 28 bytes of the file.
         if end - pos < 12:
-            return starts, False
+            return starts, stops, False
         kind, size = self.head(buffer, pos)
-        return starts, kind != ENHANCED and size <= end - pos
+        return starts, stops, kind != ENHANCED and size <= end - pos
 
     def _select(self, number: int) -> bool:
         if number >= len(self._interfaces):

@@ -8,6 +8,7 @@ takes the readable way through :meth:`Engine._frame`.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 
 from analyzer.capture.link import ETHERNET, FIN, RST, SYN, Segment, decode
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-# Ethernet, IPv4 without options, TCP, in one go: ethertype with version and header length,
-# total length, fragment bits with TTL and protocol, both addresses and ports, sequence number,
-# data offset, flags, window.
-FAST = struct.Struct(">12xIH2xI2x12sI4xBBH").unpack_from
-IPV4_PLAIN, IPV4_PLAIN_MASK = 0x08004500, 0xFFFFFF00
+# IPv4 without options and TCP behind an Ethernet header, in one go: total length; fragment bits
+# with TTL and protocol; both addresses and ports; sequence number; data offset with the flags.
+FAST = struct.Struct(">16xH2xI2x12sI4xH").unpack_from
 TCP_WHOLE, TCP_WHOLE_MASK = 0x00000006, 0xBFFF00FF
+ENDS = 0x007  # FIN, SYN, RST
+FLAGS, BARE_ACK = 0x1FF, 0x010
+WINDOW = 48
 
 WAITING_BYTES = 8 << 20
 WAITING_ALL = 16 << 20
@@ -73,37 +75,40 @@ class Engine:
 
     def feed(self, batch: Batch) -> None:
         """All frames of a batch."""
-        buffer, record, starts = batch.buffer, batch.record, batch.starts
-        frame = self._frame
+        buffer, frame = batch.buffer, self._frame
         self._batch = batch.base
         if batch.interface.link_type == ETHERNET:
-            fast, find = FAST, self._flows.get
-            for number, start in enumerate(starts, batch.first):
-                kind, total, proto, key, seq, offset, flags, window = fast(buffer, start)
+            fast, flows = FAST, self._flows
+            for start, stop in zip(batch.starts, batch.stops, strict=True):
+                total, proto, key, seq, bits = fast(buffer, start)
+                # A known key proves the headers' layout: elsewhere these bytes are other fields.
+                try:
+                    flow = flows[key]
+                except KeyError:
+                    frame(batch, start, stop)
+                    continue
+                length = total - 20 - (bits >> 10 & 60)
                 if (
-                    kind & IPV4_PLAIN_MASK == IPV4_PLAIN
+                    seq == flow.next
+                    and 0 < length < flow.fast
+                    and not bits & ENDS
                     and proto & TCP_WHOLE_MASK == TCP_WHOLE
-                    and (flow := find(key)) is not None
+                    and start + 14 + total <= stop
                 ):
-                    length = total - 20 - (offset >> 2 & 60)
-                    if length > 0:
-                        if (
-                            seq == flow.next
-                            and length < flow.fast
-                            and not flags & 7
-                            and record(buffer, start - 16)[2] >= total + 14
-                            and flow.quiet
-                        ):
-                            flow.next = seq + length & MASK
-                            flow.fast -= length
-                            flow.frame = number
-                            continue
-                    elif not length and flags == 16 and flow.quiet and window:
-                        continue
-                frame(batch, number, start)
+                    flow.next = seq + length & MASK
+                    flow.fast -= length
+                    flow.mark = start
+                elif (
+                    length
+                    or bits & FLAGS != BARE_ACK
+                    or not flow.quiet
+                    or proto & TCP_WHOLE_MASK != TCP_WHOLE
+                    or not (buffer[start + WINDOW] or buffer[start + WINDOW + 1])
+                ):
+                    frame(batch, start, stop)
         else:
-            for number, start in enumerate(starts, batch.first):
-                frame(batch, number, start)
+            for start, stop in zip(batch.starts, batch.stops, strict=True):
+                frame(batch, start, stop)
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:
@@ -115,18 +120,22 @@ class Engine:
             self.first_time = clock(*record(batch.buffer, starts[0] - 16)[:2])
         self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
         for flow in self._carrying:
-            if flow.frame >= first:
-                start = starts[flow.frame - first]
-                time = clock(*record(batch.buffer, start - 16)[:2])
-                if flow.frame > flow.last.frame:
-                    flow.last = Place(flow.frame, time, batch.base + start - 16)
-                flow.checkpoint_positions.append(batch.base)
-                flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
+            if not flow.mark and not flow.moved:
+                continue
+            if flow.mark:
+                time = clock(*record(batch.buffer, flow.mark - 16)[:2])
+                number = first + bisect_left(starts, flow.mark)
+                if number > flow.last.frame:
+                    flow.last = Place(number, time, batch.base + flow.mark - 16)
+            flow.mark, flow.moved = 0, False
+            flow.checkpoint_positions.append(batch.base)
+            flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
 
     # -- the readable way ---------------------------------------------------------------------
 
-    def _frame(self, batch: Batch, number: int, start: int) -> None:
+    def _frame(self, batch: Batch, start: int, stop: int) -> None:
         first, second, captured, original = batch.record(batch.buffer, start - 16)
+        number = batch.first + bisect_left(batch.starts, start)
         if captured < original:
             self.truncated += 1
         segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
@@ -246,7 +255,7 @@ class Engine:
         if not flow.carries:
             flow.first = place
         flow.last = place
-        flow.frame = place.frame
+        flow.moved = True
         flow.next = flow.next + length & MASK
         flow.offset += length
         reader.feed(data, place)

@@ -91,14 +91,15 @@ class Flow:
         "fin",
         "fin_offset",
         "first",
-        "frame",
         "hole_count",
         "holes",
         "keep_alives",
         "key",
         "last",
+        "mark",
         "midstream",
         "missing",
+        "moved",
         "next",
         "offset",
         "peer",
@@ -129,9 +130,10 @@ class Flow:
         self.fast_given = 0
         self.quiet = True
         self.reader: Reader | None = None
-        self.frame = 0  # last frame with payload in order
         self.first: Place = NEVER  # first and last payload byte
         self.last: Place = NEVER
+        self.mark = 0  # where in the batch the last frame of the fast path begins
+        self.moved = False  # whether bytes were delivered in this batch the readable way
         self.midstream = False
         self.syn: Place | None = None
         self.fin: Place | None = None
@@ -171,7 +173,13 @@ class Flow:
 
     def allow(self) -> None:
         """Open the fast path as far as the walker allows."""
-        if self.reader is not None and not self.waiting and not self.fin and not self.reset:
+        if (
+            self.reader is not None
+            and self.quiet
+            and not self.waiting
+            and not self.fin
+            and not self.reset
+        ):
             self.fast = self.fast_given = self.reader.skippable
 
     @property

@@ -16,6 +16,8 @@ __all__ = ["Reader"]
 
 NOWHERE = Place(0, 0, 0)
 FOREVER = 1 << 62
+TRAIL = 1 << 19
+"""How many bytes back the places of taken bytes are remembered: no walker puts back more."""
 
 
 class _Piece:
@@ -55,6 +57,7 @@ class Reader:
         "_pieces",
         "_request",
         "_sink",
+        "_trail",
         "_walker",
         "done",
         "first",
@@ -71,6 +74,7 @@ class Reader:
         self.done = False
         self._ended = False
         self._pieces: deque[_Piece] = deque()
+        self._trail: deque[tuple[int, Place]] = deque()  # offset and place of pieces taken
         self._ahead = 0  # contiguous bytes at the head of _pieces
         self._holes = 0  # how many of _pieces are holes
         self._missing = 0
@@ -148,11 +152,39 @@ class Reader:
             self._sink = None
             self._left = 1
 
+    def place_of(self, offset: int) -> Place:
+        """Where the byte at a stream offset was seen, one of those taken lately."""
+        place = self.last
+        for first, place in reversed(self._trail):  # noqa: B007 - the oldest known, if none fits
+            if first <= offset:
+                break
+        return place
+
     def _push(self, data: bytes) -> None:
-        if data:
-            self._pieces.appendleft(_Piece(data, len(data), self.last))
-            self._ahead += len(data)
-            self.offset -= len(data)
+        """Put bytes back, each with the place where it was seen."""
+        end = len(data)
+        self._ahead += end
+        self.offset -= end
+        trail = self._trail
+        while end:
+            begin, place = 0, self.last
+            if trail:
+                first, place = trail[-1]
+                begin = max(0, first - self.offset) if len(trail) > 1 else 0
+                if first >= self.offset:
+                    trail.pop()
+            if begin < end:
+                self._pieces.appendleft(_Piece(data[begin:end], end - begin, place))
+                end = begin
+
+    def _note(self, place: Place) -> None:
+        """Remember where the bytes at the reading position, about to be taken, were seen."""
+        trail = self._trail
+        if trail and trail[-1][1] is place:
+            return
+        trail.append((self.offset, place))
+        while trail[0][0] < self.offset - TRAIL:
+            trail.popleft()
 
     def _consume(self, piece: _Piece, count: int) -> None:
         """Advance over ``count`` bytes of the head piece."""
@@ -232,6 +264,7 @@ class Reader:
             assert data is not None
             count = min(size, piece.size - piece.used)
             parts.append(data[piece.used : piece.used + count])
+            self._note(piece.place)
             self._consume(piece, count)
             size -= count
         if len(parts) == 1:
@@ -272,6 +305,7 @@ class Reader:
                 self._resume(Gap(first, first + count - 1, 0))
             else:
                 data = bytes(piece.data[piece.used :])
+                self._note(piece.place)
                 self._consume(piece, len(data))
                 self._resume(data)
             return True
