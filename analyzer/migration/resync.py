@@ -70,21 +70,22 @@ class _Candidate:
 class _Search:
     """State of one search over the pieces of a stream."""
 
-    def __init__(self, framing: Framing, offset: int) -> None:
+    def __init__(self, framing: Framing, reader: Reader) -> None:
         self.framing = framing
+        self.place_of = reader.place_of
         self.held = bytearray()
-        self.base = offset  # stream offset of held[0]
-        self.began = offset
+        self.base = reader.offset  # stream offset of held[0]
+        self.began = reader.offset
         self.missing = 0
         self.expected: dict[int, _Candidate] = {}  # by where the next header must stand
 
-    def gap(self, first: int, last: int, place: Place) -> None:
-        self.look(b"", place, True)  # a header that the hole cuts short may still be told
+    def gap(self, first: int, last: int) -> None:
+        self.look(b"", True)  # a header that the hole cuts short may still be told
         self.missing += last - first + 1
         self.held.clear()
         self.base = last + 1
 
-    def look(self, piece: bytes, place: Place, ended: bool) -> _Candidate | None:
+    def look(self, piece: bytes, ended: bool) -> _Candidate | None:
         """Take in a piece; gives the candidate that a header in it confirms."""
         held = self.held
         held += piece
@@ -102,6 +103,7 @@ class _Search:
                 skipped = offset - self.began - self.missing
                 if len(self.expected) >= CANDIDATES:
                     del self.expected[next(iter(self.expected))]
+                place = self.place_of(offset)
                 entry = _Candidate(header, offset, place, skipped, self.missing)
                 self.expected.setdefault(offset + length, entry)
             at = held.find(MAGIC_VERSION, at + 1)
@@ -115,21 +117,21 @@ def find_packet(
     reader: Reader, framing: Framing, limit: int | None = None
 ) -> Generator[Request, Reply, Found]:
     """Search from the reader's position for the next packet, at most ``limit`` bytes on."""
-    search = _Search(framing, reader.offset)
+    search = _Search(framing, reader)
     candidate: _Candidate | None = None
     while True:
         reply = yield Some()
         if type(reply) is bytes:
-            candidate = search.look(reply, reader.last, False)
+            candidate = search.look(reply, False)
             if candidate is not None:
                 yield Push(bytes(search.held))
                 break
             if limit is not None and reader.offset - search.began > limit:
                 break
         elif type(reply) is Gap:
-            search.gap(reply.first, reply.last, reader.last)
+            search.gap(reply.first, reply.last)
         elif type(reply) is End:
-            candidate = search.look(b"", reader.last, True)
+            candidate = search.look(b"", True)
             if candidate is not None:
                 yield Push(bytes(search.held))
             else:

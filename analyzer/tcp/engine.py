@@ -285,6 +285,8 @@ class Engine:
         assert reader is not None
         unseen = len(data) == length and offset + length <= reader.offset + reader.skippable
         kept = None if unseen else bytes(data)
+        if not waiting:
+            flow.waiting_from = place.pos
         waiting.insert(at, Waiting(offset, length, kept, place))
         if kept is not None:
             flow.waiting_bytes += len(kept)
@@ -313,8 +315,9 @@ class Engine:
                 continue
             flow.duplicate_bytes += entry.length - fresh
             when = entry.place
-            if place is not None and place.frame > when.frame:
-                when = Place(place.frame, place.time, min(place.pos, when.pos))
+            seen = place if place is not None and place.frame > when.frame else when
+            # What comes behind this entry may have been seen, and waited, before it.
+            when = Place(seen.frame, seen.time, min(when.pos, flow.waiting_from))
             data = entry.data
             if data is None:
                 self._deliver_unseen(flow, fresh, when)

@@ -113,6 +113,7 @@ class Flow:
         "unverified",
         "waiting",
         "waiting_bytes",
+        "waiting_from",
         "zero_since",
         "zero_window",
         "zero_window_longest",
@@ -146,6 +147,7 @@ class Flow:
         self.missing = 0
         self.waiting: list[Waiting] = []
         self.waiting_bytes = 0
+        self.waiting_from = 0  # no segment that waits stands in front of this file position
         self.doubts = 0  # frames since the receiver acknowledged what is missing here
         self.reordered = 0
         self.retransmissions = 0

@@ -16,8 +16,9 @@ __all__ = ["Reader"]
 
 NOWHERE = Place(0, 0, 0)
 FOREVER = 1 << 62
-TRAIL = 1 << 19
+TRAIL = 1 << 18
 """How many bytes back the places of taken bytes are remembered: no walker puts back more."""
+TRAIL_PIECES = 1024
 
 
 class _Piece:
@@ -74,7 +75,8 @@ class Reader:
         self.done = False
         self._ended = False
         self._pieces: deque[_Piece] = deque()
-        self._trail: deque[tuple[int, Place]] = deque()  # offset and place of pieces taken
+        # Offset and place of the pieces taken lately.
+        self._trail: deque[tuple[int, Place]] = deque(maxlen=TRAIL_PIECES)
         self._ahead = 0  # contiguous bytes at the head of _pieces
         self._holes = 0  # how many of _pieces are holes
         self._missing = 0

@@ -116,7 +116,9 @@ class End:
 
 class Place:
     """Where in the capture a byte was seen: frame number (Wireshark's), time in ns since the
-    epoch, and ``pos``, the file position from which re-reading has to start to find it.
+    epoch, and ``pos``, the file position from which re-reading finds it and all bytes of the
+    stream behind it, also those that arrived before it (see :class:`analyzer.capture.frames.Batch`
+    for what stands there).
     """
 
     __slots__ = ("frame", "pos", "time")
