@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from analyzer.synth import faults_tcp
+from analyzer.synth import faults_channel, faults_device, faults_ram, faults_tcp
 from analyzer.synth.capture_file import write
 from analyzer.synth.faults import Context, kinds, resolve
 from analyzer.synth.framing import Framer
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "build", "synth"]
 
 NS = 1_000_000_000
-FAMILIES = (faults_tcp,)
+FAMILIES = (faults_channel, faults_ram, faults_device, faults_tcp)
 FAULTS = kinds()
 """Every kind of fault, with its rules, meaning, keys and an example scenario."""
 

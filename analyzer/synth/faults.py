@@ -90,6 +90,11 @@ class FaultKind:
         return f"FaultKind({self.kind!r})"
 
 
+CHOICES = {
+    "side": ("client", "server"),
+    "where": ("header", "after-header", "fixed", "offsets", "payload"),
+    "payload": ("pages", "field"),
+}
 REGISTRY: dict[str, FaultKind] = {}
 
 
@@ -181,9 +186,9 @@ def checked(value: Any, default: Any, key: str) -> Any:
 
 
 def check_names(values: Values, key: str) -> None:
-    """Raise :class:`ScenarioError` for a ``channel`` or ``side`` that there cannot be."""
+    """Raise :class:`ScenarioError` for a name that there cannot be."""
     channel = getattr(values, "channel", 0)
     if isinstance(channel, str) and not channel.isdecimal():
         one_of(f"{key}.channel", channel, ("main", "return-path", "all"))
-    side = getattr(values, "side", "client")
-    one_of(f"{key}.side", side, ("client", "server"))
+    for name, choices in CHOICES.items():
+        one_of(f"{key}.{name}", getattr(values, name, choices[0]), choices)

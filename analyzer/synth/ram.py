@@ -102,8 +102,8 @@ class RamSender:
             packet.next_packet_size = size if order < 82 else 0
         return Unit(channel, "sync", packet, round=round_)
 
-    def data(self, channel: str, pages: Pages, round_: int = 0) -> Unit:
-        """A packet with pages."""
+    def data(self, channel: str, pages: Pages, round_: int = 0, number: int | None = None) -> Unit:
+        """A packet with pages; takes the next number unless one is given."""
         content = [self._content(pages)] if pages.normal else []
         if self._migration.compression != "none" and content:
             made = self._compressors.setdefault(channel, compressor(self._migration.compression))
@@ -116,7 +116,7 @@ class RamSender:
             normal_pages=len(pages.normal),
             zero_pages=len(pages.zero),
             next_packet_size=size,
-            packet_num=self._next_number(),
+            packet_num=self._next_number() if number is None else number,
             ramblock=pages.block,
         )
         if self._migration.order < 92:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dissectors.vfio import VfioTag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from analyzer.synth.scenario import Device
 
@@ -24,10 +24,10 @@ TIMER_ID = 2
 GLOBALSTATE_ID = 0x40
 
 OPEN_RETURN_PATH, PING, SWITCHOVER_START = 1, 2, 11
-POSTCOPY_ADVISE, POSTCOPY_LISTEN, POSTCOPY_RUN = 3, 4, 5
+POSTCOPY_ADVISE, POSTCOPY_LISTEN, POSTCOPY_RUN, PACKAGED = 3, 4, 5, 7
 RP_SHUT, RP_PONG, RP_SWITCHOVER_ACK = 1, 2, 7
 
-RAM_ZERO, RAM_MEM_SIZE, RAM_EOS, RAM_CONTINUE = 0x02, 0x04, 0x10, 0x20
+RAM_ZERO, RAM_MEM_SIZE, RAM_PAGE, RAM_EOS, RAM_CONTINUE = 0x02, 0x04, 0x08, 0x10, 0x20
 EOS = struct.pack(">Q", RAM_EOS)
 FLUSH = struct.pack(">Q", 0x200)
 END_OF_STATE = struct.pack(">Q", VfioTag.END_OF_STATE)
@@ -168,6 +168,19 @@ def vmdescription(
     described: dict[str, Any] = {"configuration": config} if configured else {}
     text = json.dumps(described | {"page_size": page_size, "devices": entries}).encode()
     return struct.pack(">BI", 6, len(text)) + text
+
+
+def redescribed(record: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A VMDESCRIPTION record with its JSON changed."""
+    described = json.loads(record[5:])
+    change(described)
+    text = json.dumps(described).encode()
+    return struct.pack(">BI", 6, len(text)) + text
+
+
+def packaged(*parts: bytes) -> bytes:
+    """The PACKAGED command with an embedded stream."""
+    return command(PACKAGED, struct.pack(">I", sum(map(len, parts)))) + b"".join(parts)
 
 
 def entry(name: str, version: int, rows: list[dict[str, Any]]) -> dict[str, Any]:

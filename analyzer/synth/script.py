@@ -146,6 +146,12 @@ class Script:
         yield from (self.ram.sync(channel, self._round) for channel in self.shared)
         self._round += 1
 
+    @property
+    def last_round(self) -> int:
+        """The number of the last sync round, the one of setup being 0."""
+        extra = {"legacy": 1, "round": 0, "final": 1}[self.migration.sync_mode]
+        return self.migration.ram.iterations + extra
+
     def ram_body(self, flush: bool) -> Iterator[Bytes]:
         """End of a RAM section's body: FLUSH where the mode has it, EOS."""
         if flush and self.shared and self.migration.sync_mode != "legacy":
