@@ -37,6 +37,7 @@ class Scan:
         collector: Collector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
     ) -> None:
+        self.path = path
         self.settings = settings or Settings()
         self.source = open_source(path)
         self.file = CaptureFile(self.source)

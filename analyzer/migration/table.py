@@ -246,20 +246,23 @@ class PacketTable:
     def _join(self, migration: Migration) -> None:
         """Rows for the initial packets of the channels that are new."""
         channels = migration.channels
-        # main stands in front whenever it came, so all are looked at
-        for channel in channels:
-            init = channel.init
-            if init is None or id(channel.flow) in self._flow_index:
+        for channel in channels:  # main stands in front whenever it came, so all are looked at
+            init, flow = channel.init, channel.flow
+            if init is None or id(flow) in self._flow_index:
                 continue
-            place = init.place
             name = self._name_index.get(init.uuid)
             if name is None:
                 name = self._add_name(init.uuid)
+            place = init.place
+            offset = 0 if channel.channel_header is None else CHANNEL_HEADER.size
+            last = offset + INIT.size - 1
+            holes = ((max(h.first, offset), min(h.last, last)) for h in flow.holes)
+            missing = sum(max(0, end - first + 1) for first, end in holes)
             self._append(
-                INIT_PACKET, migration.number, channel.id, self._flow(channel.flow),
-                channel.flow.connection.number, place.frame, place.frame, place.time, place.time,
-                0 if channel.channel_header is None else CHANNEL_HEADER.size, INIT.size, place.pos,
-                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, 0, 0,
+                INIT_PACKET, migration.number, channel.id, self._flow(flow),
+                flow.connection.number, place.frame, place.frame, place.time, place.time,
+                offset, INIT.size, place.pos,
+                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, missing, 0,
             )  # fmt: skip
         self._joined[migration.number] = len(channels)
 

@@ -1,0 +1,275 @@
+"""Reads bytes of a stream again, from the place in the file where they were first seen.
+
+The index of a capture keeps no payload; whoever wants to look at a packet's bytes gets them here.
+Only what was found by a scan is read again, so nothing is decided anew: the stream's addresses,
+the sequence number of its first byte and the file position come from the scan.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.link import ETHERNET, RST, SYN, decode
+from analyzer.capture.source import open_source
+from analyzer.errors import CaptureError
+from analyzer.migration.scan import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+    from analyzer.capture.frames import Batch
+    from analyzer.capture.link import Segment
+    from analyzer.capture.source import Source
+    from analyzer.migration.table import PacketTable, StreamRef
+
+    Capture: TypeAlias = "str | os.PathLike[str] | bytes | Scan"
+    Piece: TypeAlias = tuple[bytes | None, int]
+
+__all__ = ["LIMIT", "Excerpt", "Replay", "read_packet"]
+
+LIMIT = 2 << 20
+"""Enough for every packet that QEMU sends."""
+WAITING_BYTES = 8 << 20
+WAITING_PIECES = 1 << 15
+MASK, HALF = 0xFFFFFFFF, 0x80000000
+PLAIN = b"\x08\x00\x45"
+"""IPv4 without options behind an Ethernet header: addresses and ports stand at 26."""
+
+
+class Excerpt:
+    """Bytes that were read again.
+
+    ``data`` has zeros where the capture lacks bytes; ``holes`` lists those places as (first, end)
+    in ``data``.
+    """
+
+    __slots__ = ("data", "holes")
+
+    def __init__(self, data: bytes, holes: list[tuple[int, int]]) -> None:
+        self.data = data
+        self.holes = holes
+
+
+class Replay:
+    """Reads a capture again: a path, its bytes, or the scan that has read it (which knows where a
+    pcapng file's interfaces are declared, so that reading begins in the middle).
+
+    A plain file is read from the wanted place on; a compressed one from its start, unless the
+    place lies ahead of the last one, so reading in the order of the file is cheap.  Not for two
+    threads at once.  Raises :class:`CaptureError` for standard input and what is no regular file.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        path = capture.path if isinstance(capture, Scan) else capture
+        if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
+            raise CaptureError(
+                "cannot be read a second time",
+                path=os.fspath(path),
+                advice="save the capture to a file first",
+            )
+        self._path = path
+        self._declarations = capture.file.declarations if isinstance(capture, Scan) else ()
+        self._source: Source | None = None
+        self._batches: Iterator[Batch] | None = None
+        self._batch: Batch | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._batches = self._batch = None
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def packet(self, table: PacketTable, row: int, limit: int = LIMIT) -> Excerpt:
+        """The first ``limit`` bytes of a packet, header and payload."""
+        at = {name: table.column(name)[row] for name in ("flow", "offset", "length", "pos")}
+        length, missing = at["length"], table.column("missing")[row]
+        if not missing:
+            length = min(length, limit)
+        pieces = self.stream_bytes(
+            table.flows[at["flow"]], at["offset"], length, at["pos"], missing
+        )
+        data = bytearray()
+        holes: list[tuple[int, int]] = []
+        for piece, size in pieces:
+            kept = min(size, limit - len(data))
+            if piece is None:
+                holes.append((len(data), len(data) + kept))
+            data += bytes(kept) if piece is None else piece[:kept]
+            if len(data) >= limit:
+                break
+        return Excerpt(bytes(data), holes)
+
+    def stream_bytes(
+        self, stream: StreamRef, offset: int, length: int, pos: int, missing: int = 0
+    ) -> Iterator[Piece]:
+        """``length`` bytes of a stream from ``offset`` on, in order and in pieces of any size.
+
+        A piece is (bytes, size), or (``None``, size) for a hole.  ``pos`` is that of the Place of
+        the first byte.  ``missing`` of the bytes are known not to be in the capture: the search
+        for them ends when all others are there.  At most some MiB are held at a time; what comes
+        later than that counts as missing.
+        """
+        pieces = _Pieces(offset, offset + length)
+        for segment, buffer in self._segments(stream, pos):
+            seq = segment.seq + 1 if segment.flags & SYN else segment.seq
+            ahead = (seq - stream.origin - pieces.due + HALF & MASK) - HALF
+            with memoryview(buffer) as view:
+                start = segment.start
+                pieces.add(
+                    pieces.due + ahead, view[start : start + segment.captured], segment.length
+                )
+            yield from pieces.take()
+            if pieces.complete(length - missing):
+                break
+        yield from pieces.rest()
+
+    # -- frames -------------------------------------------------------------------------------
+
+    def _segments(self, stream: StreamRef, pos: int) -> Iterator[tuple[Segment, bytearray]]:
+        """The segments of a stream that carry payload, from a place in the file on."""
+        key = stream.key
+        short = len(key) == 12
+        for batch in self._frames(pos):
+            buffer, record = batch.buffer, batch.record
+            link = batch.interface.link_type
+            plain = short and link == ETHERNET
+            for start in batch.starts[bisect_left(batch.starts, pos + 16 - batch.base) :]:
+                if (
+                    plain
+                    and buffer[start + 26 : start + 38] != key
+                    and buffer[start + 12 : start + 15] == PLAIN
+                ):
+                    continue
+                captured, original = record(buffer, start - 16)[2:]
+                segment = decode(buffer, start, captured, original, link)
+                if isinstance(segment, str) or segment.key != key:
+                    continue
+                if segment.flags & SYN and segment.seq + 1 & MASK != stream.origin:
+                    return  # the next connection on the same ports
+                if segment.length:
+                    yield segment, buffer
+                if segment.flags & RST:
+                    return
+
+    def _frames(self, pos: int) -> Iterator[Batch]:
+        """Batches of frames, the first one with the frame at ``pos`` in it."""
+        batch = self._batch
+        if batch is None or not _first(batch) <= pos <= _last(batch):
+            ahead = batch is not None and pos > _last(batch)
+            if not ahead or self._source is None or self._source.seek(0):
+                self._open(pos)
+        else:
+            yield batch
+        assert self._batches is not None
+        for batch in self._batches:
+            self._batch = batch
+            if _last(batch) >= pos:
+                yield batch
+        self._batch = self._batches = None  # the file may have grown when it is read next
+
+    def _open(self, pos: int) -> None:
+        if self._source is None or not self._source.seek(0):
+            self.close()
+            self._source = open_source(self._path)
+        file = CaptureFile(self._source)
+        file.begin_at(pos, self._declarations)
+        self._batch = None
+        self._batches = file.batches()
+
+
+def _first(batch: Batch) -> int:
+    return batch.base + batch.starts[0] - 16
+
+
+def _last(batch: Batch) -> int:
+    return batch.base + batch.starts[-1] - 16
+
+
+class _Pieces:
+    """Puts the pieces of stream bytes ``due`` to ``end`` in order; the first copy counts."""
+
+    def __init__(self, due: int, end: int) -> None:
+        self.due = due
+        self.end = end
+        self._found = 0
+        self._held = 0  # bytes
+        self._starts: list[int] = []
+        self._parts: list[Piece] = []
+        self._passed = False  # the last byte, or one behind it, was seen
+
+    def add(self, first: int, data: memoryview, length: int) -> None:
+        """A segment of ``length`` bytes at ``first``; what ``data`` lacks of it was cut off."""
+        self._passed = self._passed or first + length >= self.end
+        self._add(first, data, len(data))
+        self._add(first + len(data), None, length - len(data))
+
+    def _add(self, first: int, data: memoryview | None, length: int) -> None:
+        begin, stop = max(first, self.due), min(first + length, self.end)
+        at = bisect_right(self._starts, begin)
+        if at:
+            begin = max(begin, self._starts[at - 1] + self._parts[at - 1][1])
+        while begin < stop:
+            until = min(stop, self._starts[at]) if at < len(self._starts) else stop
+            if begin < until:
+                part = None if data is None else bytes(data[begin - first : until - first])
+                self._starts.insert(at, begin)
+                self._parts.insert(at, (part, until - begin))
+                if part is not None:
+                    self._found += len(part)
+                    self._held += len(part)
+            begin = self._starts[at] + self._parts[at][1]
+            at += 1
+
+    def complete(self, expected: int) -> bool:
+        """Whether nothing more will come, if ``expected`` bytes are in the capture."""
+        return self.due >= self.end or (self._found >= expected and self._passed)
+
+    def take(self) -> Iterator[Piece]:
+        """What is in order; and what is not, as far as too much waits."""
+        starts, parts = self._starts, self._parts
+        while starts:
+            if starts[0] > self.due:
+                if self._held <= WAITING_BYTES and len(parts) <= WAITING_PIECES:
+                    return
+                yield self._hole(starts[0])
+            part, size = parts[0]
+            del starts[0], parts[0]
+            if part is not None:
+                self._held -= size
+            self.due += size
+            yield part, size
+
+    def rest(self) -> Iterator[Piece]:
+        """Everything that is left, with its holes."""
+        while self._starts:
+            if self._starts[0] > self.due:
+                yield self._hole(self._starts[0])
+            yield from self.take()
+        if self.due < self.end:
+            yield self._hole(self.end)
+
+    def _hole(self, end: int) -> Piece:
+        size = end - self.due
+        self.due = end
+        return None, size
+
+
+def read_packet(
+    capture: Capture | Replay, table: PacketTable, row: int, limit: int = LIMIT
+) -> bytes:
+    """The first ``limit`` bytes of a packet, zeros where the capture lacks them.
+
+    Keep a :class:`Replay` to read many packets.  Raises :class:`CaptureError`.
+    """
+    if isinstance(capture, Replay):
+        return capture.packet(table, row, limit).data
+    replay = Replay(capture)
+    try:
+        return replay.packet(table, row, limit).data
+    finally:
+        replay.close()
