@@ -6,10 +6,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from scapy.packet import Raw
+
 from analyzer.synth import build
-from dissectors.scapy_layers import dissect_channel
+from dissectors.scapy_layers import MultiFDInit, dissect_channel
 
 FIN, SYN, RST = 1, 2, 4
+CHANNEL_HEADER = bytes(7) + b"\4"
 
 
 class Seg(NamedTuple):
@@ -74,15 +77,48 @@ class Seen:
         self.reply = b""
         self.channels: dict[int, list[Any]] = {}
         self.ports: dict[int, int] = {}
+        self.headers: list[int] = []
         for (source, target), stream in streams(self.data).items():
+            if stream[:8] == CHANNEL_HEADER:
+                self.headers.append(int.from_bytes(stream[8:12], "big"))
+                stream = stream[12:]
             if stream.startswith(b"QEVM"):
                 self.main = stream
             elif stream.startswith(b"\x11\x22\x33\x44"):
                 packets = dissect_channel(stream)
-                self.channels[packets[0].id] = packets
-                self.ports[packets[0].id] = source
+                first = packets[0]
+                channel = first.id if isinstance(first, MultiFDInit) else -1
+                self.channels[channel] = packets
+                self.ports[channel] = source
             elif source < target:
                 self.reply = stream
 
     def packets(self) -> list[Any]:
         return [packet for packets in self.channels.values() for packet in packets[1:]]
+
+    def ram(self) -> list[Any]:
+        """RAM and SYNC packets of all channels, by packet number."""
+        found = [packet for packet in self.packets() if "packet_num" in packet.fields]
+        return sorted(found, key=lambda packet: packet.packet_num)
+
+    def state(self) -> list[Any]:
+        """Device-state packets, channel by channel."""
+        return [packet for packet in self.packets() if "idstr" in packet.fields]
+
+    def rest(self, channel: int = 0) -> bytes:
+        """What a channel's stream ends with that is no whole packet."""
+        last = self.channels[channel][-1]
+        return last.load if isinstance(last, Raw) else b""
+
+    def indices(self, idstr: bytes = b"0000:00:02.0/vfio") -> list[int]:
+        """The buffer indices of a device, sorted."""
+        mine = [p for p in self.state() if p.idstr.rstrip(b"\0") == idstr and len(p.payload) >= 12]
+        return sorted(packet.payload.idx for packet in mine)
+
+    def configs(self) -> list[Any]:
+        """The device-state packets with the config state."""
+        return [p for p in self.state() if len(p.payload) >= 12 and int(p.payload.flags) & 1]
+
+    def syncs(self, channel: int) -> int:
+        """How many SYNCs a channel has."""
+        return sum("packet_num" in p.fields and bool(p.flags.SYNC) for p in self.channels[channel])
