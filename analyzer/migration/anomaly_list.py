@@ -33,6 +33,11 @@ class AnomalyList(list[Anomaly]):
         if count < KEPT_PER_SLUG:
             self.append(Anomaly(slug, offset, place, detail, device))
 
+    @property
+    def total(self) -> int:
+        """How many there were, kept or not."""
+        return sum(self.counts.values())
+
     def snapshot(self) -> Snapshot:
         """What is noted so far, for :meth:`restore`."""
         return len(self), dict(self.counts)

@@ -203,6 +203,7 @@ class MainChannel:
     """
 
     __slots__ = (
+        "advised_page_size",
         "anomalies",
         "began_late",
         "bodies_kept",
@@ -260,6 +261,7 @@ class MainChannel:
         self.switchover_start: Mark | None = None
         self.switchover_count = 0
         self.postcopy_advise: Mark | None = None
+        self.advised_page_size = 0  # of POSTCOPY_ADVISE
         self.postcopy_listen: Mark | None = None
         self.postcopy_run: Mark | None = None
         self.colo: Mark | None = None

@@ -91,7 +91,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
     elif command == Command.POSTCOPY_ADVISE:
         main.postcopy_advise = main.postcopy_advise or mark
         if payload:
-            size = POSTCOPY_ADVISE.unpack(payload)[1]
+            size = main.advised_page_size = POSTCOPY_ADVISE.unpack(payload)[1]
             if size in PAGE_SIZES:
                 main.ram.page_size = size
     elif command == Command.POSTCOPY_LISTEN:

@@ -43,6 +43,7 @@ AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
 COMMON_PAGE_SIZE = 4096
 PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
 SMALLEST_PAGE = 1024
+FLAGS = SMALLEST_PAGE - 1
 ADDRESS_LIMIT = 1 << 52
 
 
@@ -167,9 +168,9 @@ class RamWalk:
 
         ``None`` instead of a word: the section ended without EOS.
         """
-        if word & (SMALLEST_PAGE - 1) & KINDS:
+        if word & FLAGS & KINDS:
             broken = yield from self._page(word)
-        elif word & (SMALLEST_PAGE - 1) == MEM_SIZE:
+        elif word & FLAGS == MEM_SIZE:
             broken = yield from walk_block_list(
                 self.reader, self.ram, word ^ MEM_SIZE, self.capabilities
             )
@@ -203,9 +204,11 @@ class RamWalk:
         """A page, or several, of a block that may be named."""
         ram = self.ram
         at = self.reader.offset - WORD.size
-        if word & self.mask & ~(SMALLEST_PAGE - 1) and not ram.page_size:
-            ram.page_size = SMALLEST_PAGE
-            self._use_page_size(SMALLEST_PAGE)
+        if word & self.mask & ~FLAGS and not ram.page_size:
+            self.mask = FLAGS  # an address that fits no common page: they are smaller
+            if word & SMALLEST_PAGE:
+                ram.page_size = SMALLEST_PAGE
+                self._use_page_size(SMALLEST_PAGE)
         flags = word & self.mask
         kind = flags & ~CONTINUE
         if kind not in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE):
@@ -301,7 +304,7 @@ class RamWalk:
         if not isinstance(head, bytes):
             return Broken(head, "XBZRLE header", at)
         size = int.from_bytes(head[1:], "big")
-        page_size = self.mask + 1
+        page_size = self.ram.page_size or COMMON_PAGE_SIZE
         if head[0] != xbzrle.ENCODED or size > page_size:
             self._note("ram-xbzrle", f"encoding {head[0]}, length {size}")
             return Broken(None, "XBZRLE header", at)
@@ -321,7 +324,7 @@ class RamWalk:
         if not isinstance(head, bytes):
             return Broken(head, "compressed length", at)
         size = int.from_bytes(head, "big")
-        if size > 2 * (self.mask + 1):
+        if size > 2 * (self.ram.page_size or COMMON_PAGE_SIZE):
             self._note("ram-flags-unknown", f"a compressed page of {size} bytes")
             return Broken(None, "compressed length", at)
         missing = yield Skip(size)

@@ -44,6 +44,7 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_END),
     int(RecordType.SECTION_FULL),
 )
+SECTION_TYPES = (START, PART, END, FULL)
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
@@ -117,6 +118,8 @@ class SectionWalk:
                 )
             if former.key == section.key:
                 section = former
+        elif former is not None:
+            self._name_device(former, section)
         elif len(sections) >= SECTIONS_MAX:
             return Broken(None, "section header", record.offset)
         sections[section.section_id] = section
@@ -128,13 +131,24 @@ class SectionWalk:
                 self.main.first_full = mark
         return section
 
+    def _name_device(self, guessed: Section, section: Section) -> None:
+        """The name of a section that was only guessed so far is known now."""
+        section.ended = guessed.ended
+        section.parts = guessed.parts
+        device = self.main.devices.pop(guessed.key, None)
+        if device is not None and is_vfio(section.idstr):
+            device.idstr = section.idstr
+            device.instance_id = section.instance_id
+            self.main.devices[section.key] = device
+
     def _guess(self, section_id: int, record: Record) -> Generator[Request, Reply, Section]:
         """A section whose START was not seen: its content tells what it may be."""
         ahead = yield Peek(8)
         if not self.main.interrupted:
             self._note("section-unknown-id", record, f"section {section_id} was never started")
         idstr = kind_by_content(ahead) if isinstance(ahead, bytes) else b""
-        section = Section(section_id, idstr, 0, 0)
+        instance_id = 0 if idstr == RAM_SECTION else section_id  # tells nameless devices apart
+        section = Section(section_id, idstr, instance_id, 0)
         section.guessed = True
         if len(self.main.sections) < SECTIONS_MAX:
             self.main.sections[section_id] = section
@@ -212,7 +226,7 @@ class SectionWalk:
         note = self.main.anomalies.note
         if mark != FOOTER_BYTE:
             note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
-            if section_id != section.section_id:
+            if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
         elif section_id != section.section_id:
             note(

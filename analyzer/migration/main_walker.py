@@ -250,9 +250,9 @@ class _Walk:
             self.note_packaged(command, "inside another")
             return None
         limit = reader.offset + (command.value or 0)
-        resyncs = main.resync_count
+        before = (reader.missing, main.anomalies.total)
         yield from self.records(limit, 1)
-        if reader.offset != limit and main.resync_count == resyncs:
+        if reader.offset != limit and (reader.missing, main.anomalies.total) == before:
             self.note_packaged(command, f"of {command.value} bytes ends inside a record")
         return None
 
