@@ -1,0 +1,1 @@
+"""Floor 0: files and their frames."""

@@ -63,6 +63,8 @@ class CaptureFile:
             self.format = "pcap"
         elif head == PCAPNG_MAGIC and self._end >= 28:
             self.format = "pcapng"
+        elif self.damage is not None:
+            raise self.damage
         else:
             raise CaptureError(
                 "is empty" if not self._end else "is not a pcap or pcapng file",
@@ -187,7 +189,8 @@ class CaptureFile:
                     self._buffer, self._base, starts, stops, first, blocks.interface, blocks.record
                 )
             if not special:
-                if not self._fill():
+                # Behind a run there may be one of another interface, still in the buffer.
+                if not starts and not self._fill():
                     return
                 continue
             place = self._base + self._pos
@@ -199,9 +202,7 @@ class CaptureFile:
                 self.frames += 1
                 base = place + WORDS
                 stop = len(block) - SLACK
-                yield Batch(
-                    block, base, [16], [stop], self.frames, blocks.interface, blocks.record
-                )
+                yield Batch(block, base, [16], [stop], self.frames, blocks.interface, blocks.record)
 
     def _declare(self, blocks: Blocks) -> None:
         """Take in what the section around the place to begin has declared up to there."""

@@ -65,7 +65,8 @@ class Blocks:
         return int(kind), int(size)
 
     def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], list[int], bool]:
-        """Where frames begin and end, for the run of whole enhanced packet blocks of one interface at ``pos``.
+        """Where frames begin and end in the run of enhanced packet blocks at ``pos``: whole ones
+        of one interface.
 
         The third value says that the block behind the run needs :meth:`special` (or is of
         another interface, which becomes the current one on the next call).

@@ -11,13 +11,13 @@ from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO, Protocol
+    from typing import Protocol
 
     class Raw(Protocol):
         """What a source reads from."""
 
-        def read(self, size: int, /) -> bytes:
-            """At most ``size`` bytes; none at the end."""
+        def read1(self, size: int, /) -> bytes:
+            """At most ``size`` bytes, in one go; none at the end."""
             ...
 
 
@@ -40,10 +40,10 @@ class Source:
     def __init__(
         self,
         path: str,
-        raw: Raw,
+        raw: Raw | None = None,
         *,
-        seekable: BinaryIO | None = None,
-        outer: BinaryIO | None = None,
+        seekable: io.FileIO | None = None,
+        outer: io.IOBase | None = None,
     ) -> None:
         self.path = path
         self._raw = raw
@@ -51,6 +51,7 @@ class Source:
         self._outer = outer if outer is not None else seekable
         self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
         self._offset = 0
+        self._error: CaptureError | None = None
         self.size = os.fstat(seekable.fileno()).st_size if seekable is not None else 0
         self.raw_size = _size_of(self._outer)
 
@@ -67,25 +68,45 @@ class Source:
     def readinto(self, view: memoryview) -> int:
         """Fill ``view`` from its start; gives the bytes read, 0 at the end.
 
-        Raises :class:`CaptureError` when the file or its compression is broken.
+        Raises :class:`CaptureError` when the file or its compression is broken; what came before
+        the break was given by the calls before.
         """
+        if self._error is not None:
+            raise self._error
+        count = 0
         try:
             if self._file is not None:
-                count = self._file.readinto(view)  # type: ignore[attr-defined]
+                count = self._file.readinto(view)
             else:
-                data = self._raw.read(len(view))
-                count = len(data)
-                view[:count] = data
-                if count:
-                    self._window.append((self._offset, data))
+                count = self._decompressed(view)
         except (OSError, EOFError, ValueError) as error:
             raise self._broken(str(error)) from error
-        except Exception as error:
-            if type(error).__name__ not in ("error", "ZstdError"):  # zlib's and zstandard's own
-                raise
-            raise self._broken(f"damaged compression: {error}") from error
         self._offset += count
-        return int(count)
+        return count
+
+    def _decompressed(self, view: memoryview) -> int:
+        """Small reads, so that a broken stream gives all that it holds."""
+        parts: list[bytes] = []
+        count = 0
+        try:
+            assert self._raw is not None
+            while count < len(view) and (data := self._raw.read1(len(view) - count)):
+                parts.append(data)
+                count += len(data)
+        except Exception as error:
+            # zlib's and zstandard's own errors derive from nothing but Exception.
+            if not isinstance(error, OSError | EOFError | ValueError) and type(
+                error
+            ).__name__ not in ("error", "ZstdError"):
+                raise
+            self._error = self._broken(f"damaged compression: {error}")
+            if not count:
+                raise self._error from error
+        if count:
+            joined = b"".join(parts)
+            view[:count] = joined
+            self._window.append((self._offset, joined))
+        return count
 
     def _broken(self, reason: str) -> CaptureError:
         return CaptureError(
@@ -125,7 +146,7 @@ class Source:
                 getattr(handle, "close", lambda: None)()
 
 
-def _size_of(handle: BinaryIO | None) -> int:
+def _size_of(handle: io.IOBase | None) -> int:
     if handle is None:
         return 0
     try:
@@ -140,26 +161,26 @@ def open_source(path: str | os.PathLike[str] | bytes) -> Source:
     gzip and zstd are recognised by content.  Raises :class:`CaptureError`.
     """
     if isinstance(path, bytes):
-        return _unpacked("<memory>", io.BytesIO(path), path[:4], None)
+        return _unpacked("<memory>", io.BytesIO(path), path[:4])
     name = os.fspath(path)
     if name == "-":
-        stream = sys.stdin.buffer
-        head = stream.peek(4)[:4] if isinstance(stream, io.BufferedReader) else b""
-        return _unpacked("<stdin>", stream, head, None)
+        stdin = sys.stdin.buffer
+        assert isinstance(stdin, io.BufferedReader)
+        return _unpacked("<stdin>", stdin, stdin.peek(4)[:4])
     try:
         handle = open(name, "rb", buffering=0)  # noqa: PTH123, SIM115 - start-up; closed by Source
         if not os.path.isfile(name):  # noqa: PTH113 - pathlib costs start-up time
             stream = io.BufferedReader(handle)
-            return _unpacked(name, stream, stream.peek(4)[:4], None)
+            return _unpacked(name, stream, stream.peek(4)[:4])
         head = os.pread(handle.fileno(), 4, 0)
     except OSError as error:
         raise CaptureError(
             f"cannot be opened: {error.strerror}", path=name, advice="check the path"
         ) from error
-    return _unpacked(name, handle, head, handle)
+    return _unpacked(name, handle, head)
 
 
-def _unpacked(path: str, handle: BinaryIO, head: bytes, plain: BinaryIO | None) -> Source:
+def _unpacked(path: str, handle: io.FileIO | io.BufferedIOBase, head: bytes) -> Source:
     if head.startswith(GZIP_MAGIC):
         import gzip
 
@@ -168,7 +189,10 @@ def _unpacked(path: str, handle: BinaryIO, head: bytes, plain: BinaryIO | None) 
         import zstandard
 
         reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            handle, read_across_frames=True
+            handle,  # type: ignore[arg-type]
+            read_across_frames=True,
         )
         return Source(path, reader, outer=handle)
-    return Source(path, handle, seekable=plain, outer=handle)
+    if isinstance(handle, io.FileIO):
+        return Source(path, seekable=handle, outer=handle)
+    return Source(path, handle, outer=handle)

@@ -1,0 +1,1 @@
+"""Floor 2: streams to channels, packets, devices and migrations."""

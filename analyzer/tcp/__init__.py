@@ -1,0 +1,1 @@
+"""Floor 1: frames to streams."""
