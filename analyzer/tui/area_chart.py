@@ -1,0 +1,82 @@
+"""Throughput over time: kinds stacked on each other, eight steps to a character."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from rich.style import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["EIGHTHS", "sparkline", "stacked_chart"]
+
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def stacked_chart(
+    series: Sequence[tuple[Sequence[float], Style]],
+    height: int,
+    top: float,
+    cursor: int = -1,
+    mark: Style | None = None,
+) -> list[list[Segment]]:
+    """``height`` lines, the highest first; ``series`` from the bottom up, each with its style.
+
+    ``top`` is the value of the upper edge; ``mark`` is put over column ``cursor``.
+    """
+    width = len(series[0][0]) if series else 0
+    lines: list[list[Segment]] = [[] for _ in range(height)]
+    for column in range(width):
+        steps = _steps([values[column] for values, _ in series], height * 8, top)
+        over = mark if column == cursor else None
+        for line in range(height):
+            bottom = (height - 1 - line) * 8
+            segment = _cell(steps, series, bottom)
+            if over is not None:
+                segment = Segment(segment.text, (segment.style or Style()) + over)
+            lines[line].append(segment)
+    return lines
+
+
+def _steps(values: Sequence[float], limit: int, top: float) -> list[int]:
+    """Upper edge of each value of a stack, in eighths; what is there shows at least one."""
+    edges = []
+    total = 0.0
+    before = 0
+    for value in values:
+        total += value
+        edge = round(total * limit / top) if top else 0
+        if value > 0:
+            edge = max(edge, before + 1)
+        before = min(limit, max(edge, before))
+        edges.append(before)
+    return edges
+
+
+def _cell(
+    edges: Sequence[int], series: Sequence[tuple[Sequence[float], Style]], bottom: int
+) -> Segment:
+    """The character whose lower edge is at ``bottom`` eighths."""
+    lowest = 0
+    for number, edge in enumerate(edges):
+        if edge > bottom and edge > lowest:
+            fill = min(8, edge - bottom)
+            style = series[number][1]
+            if fill < 8:
+                above = next((n for n in range(number + 1, len(edges)) if edges[n] > edge), None)
+                if above is not None:
+                    style = style + Style(bgcolor=series[above][1].color)
+            return Segment(EIGHTHS[fill], style)
+        lowest = max(lowest, edge)
+    return Segment(" ")
+
+
+def sparkline(values: Sequence[float], top: float, style: Style) -> list[Segment]:
+    """One line of bars."""
+    text = "".join(
+        EIGHTHS[max(1, min(8, round(value * 8 / top)))] if value > 0 and top else " "
+        for value in values
+    )
+    return [Segment(text, style)]

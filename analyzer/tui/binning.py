@@ -1,0 +1,120 @@
+"""What was carried when: bytes by kind and by channel in equal bins of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
+from analyzer.tui.pieces import pieces
+from analyzer.tui.state import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    import numpy.typing as npt
+
+    from analyzer.migration.table import PacketTable
+    from analyzer.tui.time_axis import TimeWindow
+
+    Floats: TypeAlias = npt.NDArray[np.float64]
+    Ints: TypeAlias = npt.NDArray[np.int64]
+
+__all__ = ["Bins", "spread"]
+
+
+def spread(
+    start: Ints, end: Ints, weight: Floats | Ints, window: tuple[int, int], bins: int
+) -> Floats:
+    """Weights that last from ``start`` to ``end`` (ns), spread evenly over the bins they touch.
+
+    The sum over an unlimited window is the sum of the weights.
+    """
+    first, span = window[0], window[1] - window[0]
+    low = (start - first) * bins // span
+    high = np.maximum((end - first) * bins // span, low)
+    share = weight / (high - low + 1)
+    inside = (high >= 0) & (low < bins)
+    low, high = np.clip(low[inside], 0, bins), np.clip(high[inside] + 1, 0, bins)
+    share = share[inside]
+    change = np.bincount(low, share, bins + 1) - np.bincount(high, share, bins + 1)
+    result = np.cumsum(change)[:bins]
+    result[np.abs(result) < 1e-6] = 0.0
+    return result
+
+
+class Bins:
+    """The packets of one migration in a window of time.
+
+    By bin: ``ram`` and ``device`` bytes on the wire, ``zero`` pages.  By lane and bin, lanes in
+    the order of ``streams``: ``lane_ram``, ``lane_zero`` (bytes of packets with zero pages only),
+    ``lane_device``, ``lane_sync`` (packets), ``lane_missing`` (packets with missing bytes).
+    """
+
+    def __init__(self, window: TimeWindow, bins: int, streams: Sequence[int]) -> None:
+        self.window = window
+        self.bins = bins
+        self.streams = tuple(streams)
+        self.ram = np.zeros(bins)
+        self.zero = np.zeros(bins)
+        self.device = np.zeros(bins)
+        shape = (len(self.streams), bins)
+        self.lane_ram = np.zeros(shape)
+        self.lane_zero = np.zeros(shape)
+        self.lane_device = np.zeros(shape)
+        self.lane_sync = np.zeros(shape)
+        self.lane_missing = np.zeros(shape)
+
+    @property
+    def bin_ns(self) -> float:
+        """Length of a bin, ns."""
+        return self.window.span / self.bins
+
+    def fill(
+        self,
+        table: PacketTable,
+        migration: int,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Bins:
+        """Take in all packets of a migration; stops early when ``cancelled``."""
+        for first, last in pieces(0, len(table)):
+            if cancelled():
+                break
+            self._piece(table, migration, first, last)
+        return self
+
+    def _piece(self, table: PacketTable, migration: int, first: int, last: int) -> None:
+        start, end = table.view("time", first, last), table.view("end_time", first, last)
+        wanted = (end >= self.window.start) & (start < self.window.end)
+        if migration != ALL:
+            wanted &= table.view("migration", first, last) == migration
+        if not wanted.any():
+            return
+        kind = table.view("kind", first, last)[wanted]
+        stream = table.view("stream", first, last)[wanted]
+        length = table.view("length", first, last)[wanted].astype(np.float64)
+        zero = table.view("zero_pages", first, last)[wanted]
+        normal = table.view("normal_pages", first, last)[wanted]
+        missing = table.view("missing", first, last)[wanted]
+        start, end = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
+        ram, device = kind == RAM_PACKET, kind == DEVICE_STATE
+
+        def put(into: Floats, mask: npt.NDArray[np.bool_], weight: Floats) -> None:
+            if mask.any():
+                window = self.window.start, self.window.end
+                into += spread(start[mask], end[mask], weight[mask], window, self.bins)
+
+        put(self.ram, ram, length)
+        put(self.zero, ram, zero.astype(np.float64))
+        put(self.device, device, length)
+        one = np.ones(len(kind))
+        for lane, number in enumerate(self.streams):
+            here = stream == number
+            if here.any():
+                put(self.lane_ram[lane], here & ram & (normal > 0), length)
+                put(self.lane_zero[lane], here & ram & (normal == 0), length)
+                put(self.lane_device[lane], here & device, length)
+                put(self.lane_sync[lane], here & (kind == SYNC_PACKET), one)
+                put(self.lane_missing[lane], here & (missing > 0), one)

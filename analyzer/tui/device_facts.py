@@ -1,0 +1,234 @@
+"""What the Devices screen says about a device, worked out once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.report.escape import terminal
+from analyzer.report.model import completeness
+from analyzer.report.style import size_text
+from analyzer.tui.columns import Column
+from analyzer.tui.packet_rows import channel_text
+from analyzer.tui.quantities import duration
+from analyzer.tui.reassembly import DUPLICATE, GLYPHS, IN_ORDER, LATE, WORDS, Reassembly
+from dissectors.multifd import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from rich.style import Style
+
+    from analyzer.migration.device import Buffer, Device, Queue
+    from analyzer.migration.main_channel import VfioSection
+    from analyzer.migration.migration import Migration
+    from analyzer.tui.columns import Cell
+    from analyzer.tui.document import Document
+    from analyzer.tui.palette import Palette
+
+    DeviceId: TypeAlias = tuple[int, bytes, int]
+
+__all__ = ["BufferRows", "DeviceFacts", "DeviceRows", "device_facts"]
+
+
+class DeviceFacts:
+    """One device of one migration.
+
+    ``device`` is ``None`` when nothing of it came over multifd, ``section`` when main says
+    nothing of it.  ``arrived`` are the buffers in order of arrival, ``states`` what became of each
+    of them, ``waits`` for how long (ns) the receiver had to wait for it.
+    """
+
+    __slots__ = (
+        "arrived", "by_index", "channels", "complete", "device", "duplicates", "key", "late",
+        "missing", "name", "queue", "reassembly", "section", "states", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        migration: Migration,
+        key: tuple[bytes, int],
+        device: Device | None,
+        section: VfioSection | None,
+    ) -> None:
+        self.key: DeviceId = (migration.number, *key)
+        self.name = terminal(f"{text_of(key[0])}#{key[1]}")
+        self.device = device
+        self.section = section
+        self.arrived: list[Buffer] = device.arrived() if device is not None else []
+        self.by_index = sorted(range(len(self.arrived)), key=lambda at: self.arrived[at].idx)
+        self.reassembly = Reassembly(
+            [buffer.idx for buffer in self.arrived], [buffer.is_config for buffer in self.arrived]
+        )
+        self.missing = self.reassembly.total - len(self.reassembly.indexes)
+        self.complete = completeness(device, migration) if device is not None else None
+        self.queue: Queue | None = device.queue() if device is not None else None
+        self.channels = device.by_channel() if device is not None else {}
+        self.states, self.waits = _judge(self.arrived)
+        self.late = self.states.count(LATE)
+        self.duplicates = self.states.count(DUPLICATE)
+
+
+def _judge(arrived: list[Buffer]) -> tuple[list[int], list[int]]:
+    """What became of each buffer, and how long later ones had to wait for it."""
+    states, waits = [], []
+    seen: set[int] = set()
+    expected, highest = 0, -1
+    since: int | None = None
+    for buffer in arrived:
+        idx = buffer.idx
+        state = DUPLICATE if idx in seen else LATE if idx < highest else IN_ORDER
+        seen.add(idx)
+        highest = max(highest, idx)
+        wait = 0
+        if idx == expected:
+            wait = buffer.end_time - since if since is not None else 0
+            while expected in seen:
+                expected += 1
+            since = buffer.end_time if highest >= expected else None
+        elif since is None and idx > expected:
+            since = buffer.end_time
+        states.append(state)
+        waits.append(wait)
+    return states, waits
+
+
+def device_facts(document: Document, number: int) -> list[DeviceFacts]:
+    """All devices of a migration (or of all), those that only main knows included."""
+    found = []
+    for migration in document.migrations(number):
+        devices = dict(migration.devices)
+        main = migration.main_facts
+        sections = dict(main.devices) if main is not None else {}
+        for key in sorted({*devices, *sections}):
+            facts = DeviceFacts(migration, key, devices.get(key), sections.get(key))
+            found.append(facts)
+    return found
+
+
+class DeviceRows:
+    """One row a device."""
+
+    def __init__(self, facts: list[DeviceFacts], several: bool) -> None:
+        self.facts = facts
+        self._several = several
+        migration = (Column("Mig", 3, right=True),) if several else ()
+        self.columns: Sequence[Column] = (
+            *migration,
+            Column("Device", 18, grow=3),
+            Column("Buffers", 8, right=True),
+            Column("Bytes", 9, right=True),
+            Column("Complete?", 14, grow=1),
+            Column("Missing", 8, right=True, optional=2),
+            Column("Late", 5, right=True),
+            Column("Dup", 4, right=True, optional=3),
+            Column("Longest wait", 12, right=True),
+            Column("Queue peak", 11, right=True, optional=4),
+            Column("On main", 9, right=True, optional=5),
+            Column("Buffers by channel", 20, optional=6, grow=2),
+        )
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One device."""
+        facts = self.facts[position]
+        device, queue = facts.device, facts.queue
+        word, style = _complete(facts, palette)
+        total = sum(buffer.size for buffer in facts.arrived)
+        main = facts.section.main_bytes if facts.section is not None else 0
+        wait = queue.longest_wait if queue is not None else 0
+        warn = palette.warning
+        cells: list[Cell] = [
+            *([str(facts.key[0] + 1)] if self._several else []),
+            (facts.name, palette.device),
+            str(len(facts.arrived)) if device is not None else "-",
+            size_text(total) if device is not None else "-",
+            (word, style),
+            (str(facts.missing or ""), palette.error),
+            (str(facts.late or ""), warn),
+            (str(facts.duplicates or ""), warn),
+            (duration(wait) if wait else "", warn),
+            size_text(queue.peak_bytes) if queue is not None and queue.peak_bytes else "",
+            size_text(main) if main else "",
+            "  ".join(f"{channel_text(k)}:{v}" for k, v in facts.channels.items()),
+        ]
+        return cells, palette.plain
+
+
+def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
+    if facts.device is None:
+        announced = facts.section.announced if facts.section is not None else None
+        if announced == "multifd":
+            return "✗ never came", palette.error
+        return "on main", palette.muted
+    if facts.complete:
+        return "✓ complete", palette.device
+    if facts.complete is None:
+        return "? cannot tell", palette.warning
+    return "✗ incomplete", palette.error
+
+
+class BufferRows:
+    """The buffers of a device, by arrival or by index."""
+
+    columns: Sequence[Column] = (
+        Column("", 1),
+        Column("Index", 9, right=True),
+        Column("Arrival", 8, right=True),
+        Column("Ch", 3, right=True),
+        Column("Frames", 15, right=True),
+        Column("First byte", 11, right=True, optional=1),
+        Column("Last byte", 11, right=True),
+        Column("Took", 9, right=True, optional=2),
+        Column("Bytes", 9, right=True),
+        Column("Waited", 9, right=True, optional=3),
+        Column("Lost", 8, right=True, optional=4),
+        Column("State", 10, grow=1, optional=5),
+    )
+
+    def __init__(self, facts: DeviceFacts, start: int, by_index: bool) -> None:
+        self.facts = facts
+        self.start = start
+        self.order = facts.by_index if by_index else range(len(facts.arrived))
+        self._positions: dict[int, int] = {}
+        for position in range(len(self.order) - 1, -1, -1):
+            self._positions[facts.arrived[self.order[position]].idx] = position
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def buffer(self, position: int) -> Buffer:
+        """The buffer at a position of the list."""
+        return self.facts.arrived[self.order[position]]
+
+    def position(self, index: int) -> int | None:
+        """Where the (first) buffer of an index is."""
+        return self._positions.get(index)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One buffer."""
+        at = self.order[position]
+        buffer, state, wait = self.facts.arrived[at], self.facts.states[at], self.facts.waits[at]
+        style = (palette.device, palette.config, palette.warning, palette.sync)[state]
+        if buffer.is_config and state == IN_ORDER:
+            style = palette.config
+        word = WORDS[state] + (" config" if buffer.is_config else "")
+        glyph = "C" if buffer.is_config and state == IN_ORDER else GLYPHS[state]
+        frames = f"{buffer.frame}-{buffer.end_frame}"
+        cells: list[Cell] = [
+            (glyph, style),
+            str(buffer.idx),
+            str(at),
+            channel_text(buffer.channel),
+            frames if buffer.frame != buffer.end_frame else str(buffer.frame),
+            f"{(buffer.time - self.start) / 1e9:.6f}",
+            f"{(buffer.end_time - self.start) / 1e9:.6f}",
+            duration(buffer.end_time - buffer.time),
+            size_text(buffer.size),
+            (duration(wait) if wait else "", palette.warning),
+            (size_text(buffer.missing) if buffer.missing else "", palette.error),
+            (word, style),
+        ]
+        return cells, palette.plain

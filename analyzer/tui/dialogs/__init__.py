@@ -1,0 +1,1 @@
+"""Windows over the screens that ask for something."""

@@ -1,0 +1,133 @@
+"""A window that asks for a line of text, in one of several modes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual.app import ComposeResult
+
+__all__ = ["Answer", "AskDialog"]
+
+
+class Answer:
+    """What was entered, and in which mode."""
+
+    __slots__ = ("mode", "text")
+
+    def __init__(self, mode: str, text: str) -> None:
+        self.mode = mode
+        self.text = text
+
+
+class AskDialog(ModalScreen["Answer | None"]):
+    """Gives an :class:`Answer`, or ``None`` when the user gave up.
+
+    ``check(mode, text)`` gives a complaint, or an empty string when all is well; ``suggest(mode)``
+    a text for a mode.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "give_up", "Cancel"),
+        Binding("tab,ctrl+t", "mode", "Other mode", priority=True),
+    ]
+    DEFAULT_CSS = """
+    AskDialog { align: center middle; }
+    AskDialog > Vertical {
+        width: 64; max-width: 96%; height: auto; padding: 0 1;
+        border: round $accent; background: $surface;
+    }
+    AskDialog Static { height: auto; }
+    AskDialog Input { border: none; height: 1; padding: 0; background: $boost; }
+    AskDialog #complaint { color: $text-error; }
+    AskDialog #hint { color: $text-muted; }
+    """
+
+    def __init__(
+        self,
+        title: str,
+        hint: str,
+        *,
+        value: str = "",
+        modes: Sequence[str] = ("",),
+        check: Callable[[str, str], str] = lambda _mode, _text: "",
+        suggest: Callable[[str], str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._hint = hint
+        self._value = value
+        self._modes = modes
+        self._at = 0
+        self._check = check
+        self._suggest = suggest
+
+    def compose(self) -> ComposeResult:
+        """The window."""
+        with Vertical() as window:
+            window.border_title = self._title
+            yield Static(self._mode_line(), id="modes")
+            yield Input(value=self._first_value(), id="answer", select_on_focus=True)
+            yield Static("", id="complaint", markup=False)
+            yield Static(Text(self._hint), id="hint")
+
+    def _first_value(self) -> str:
+        if self._value or self._suggest is None:
+            return self._value
+        return self._suggest(self._modes[0])
+
+    def on_mount(self) -> None:
+        """A single mode needs no line."""
+        self.query_one("#modes").display = len(self._modes) > 1
+        self.query_one(Input).focus()
+
+    def _mode_line(self) -> Text:
+        text = Text()
+        for at, mode in enumerate(self._modes):
+            text.append(f" {mode} ", "reverse bold" if at == self._at else "dim")
+            text.append(" ")
+        return text.append("  Tab changes", "dim")
+
+    @property
+    def mode(self) -> str:
+        """The current mode."""
+        return self._modes[self._at]
+
+    def action_mode(self) -> None:
+        """The next mode."""
+        answer = self.query_one(Input)
+        suggested = self._suggest(self.mode) if self._suggest is not None else None
+        untouched = answer.value == suggested
+        self._at = (self._at + 1) % len(self._modes)
+        self.query_one("#modes", Static).update(self._mode_line())
+        if untouched and self._suggest is not None:
+            answer.value = self._suggest(self.mode)
+        self._complain()
+
+    def _complain(self) -> str:
+        text = self.query_one(Input).value
+        complaint = self._check(self.mode, text) if text else ""
+        self.query_one("#complaint", Static).update(complaint)
+        return complaint
+
+    def on_input_changed(self) -> None:
+        """Say what is wrong while it is typed."""
+        self._complain()
+
+    def on_input_submitted(self) -> None:
+        """Enter."""
+        text = self.query_one(Input).value.strip()
+        if text and not self._complain():
+            self.dismiss(Answer(self.mode, text))
+
+    def action_give_up(self) -> None:
+        """Escape."""
+        self.dismiss(None)

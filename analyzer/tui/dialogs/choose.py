@@ -1,0 +1,102 @@
+"""A window with a few things to choose from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual import events
+    from textual.app import ComposeResult
+
+__all__ = ["Choice", "ChooseDialog"]
+
+
+class Choice:
+    """Something to choose: what is given back, what is shown, and its key (if it has one)."""
+
+    __slots__ = ("key", "label", "value")
+
+    def __init__(self, value: str, label: str, key: str = "") -> None:
+        self.value = value
+        self.label = label
+        self.key = key
+
+
+class ChooseDialog(ModalScreen["str | None"]):
+    """Gives the value of the choice, or ``None``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "give_up", "Cancel"),
+        Binding("j", "move(1)", "Down", show=False),
+        Binding("k", "move(-1)", "Up", show=False),
+    ]
+    DEFAULT_CSS = """
+    ChooseDialog { align: center middle; }
+    ChooseDialog > Vertical {
+        width: auto; min-width: 40; max-width: 96%; height: auto; max-height: 90%;
+        border: round $accent; background: $surface;
+    }
+    ChooseDialog OptionList {
+        width: auto; min-width: 38; height: auto; max-height: 20;
+        border: none; padding: 0; background: $surface;
+    }
+    """
+
+    def __init__(self, title: str, choices: Sequence[Choice], current: str | None = None) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._current = current
+
+    def compose(self) -> ComposeResult:
+        """The window."""
+        with Vertical() as window:
+            window.border_title = self._title
+            options = []
+            for choice in self._choices:
+                label = Text(no_wrap=True)
+                if choice.key:
+                    label.append(f" {choice.key}  ", "bold")
+                label.append(choice.label)
+                options.append(Option(label))
+            yield OptionList(*options)
+
+    def on_mount(self) -> None:
+        """Begin at the current choice."""
+        options = self.query_one(OptionList)
+        values = [choice.value for choice in self._choices]
+        options.highlighted = values.index(self._current) if self._current in values else 0
+        options.focus()
+
+    def action_move(self, by: int) -> None:
+        """As vim."""
+        options = self.query_one(OptionList)
+        if by > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def on_key(self, event: events.Key) -> None:
+        """A choice's own key."""
+        for choice in self._choices:
+            if choice.key and event.character == choice.key:
+                event.stop()
+                self.dismiss(choice.value)
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Enter or a click."""
+        message.stop()
+        self.dismiss(self._choices[message.option_index].value)
+
+    def action_give_up(self) -> None:
+        """Escape."""
+        self.dismiss(None)

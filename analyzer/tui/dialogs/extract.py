@@ -1,0 +1,39 @@
+"""Asks where a device's state is to be written, and writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.report.escape import file_name
+from analyzer.tui.dialogs.ask import AskDialog
+
+if TYPE_CHECKING:
+    from analyzer.tui.device_facts import DeviceFacts
+    from analyzer.tui.document import Document
+
+__all__ = ["MODES", "ExtractDialog"]
+
+MODES = ("state", "state and every buffer")
+
+
+class ExtractDialog(AskDialog):
+    """Gives the directory and the mode."""
+
+    def __init__(self, document: Document, facts: DeviceFacts) -> None:
+        del document
+        super().__init__(
+            f"Extract {facts.name}",
+            "A directory. It gets the reassembled state, the config state and a manifest with "
+            "digests; nothing that exists is overwritten.",
+            value=file_name(facts.name),
+            modes=MODES,
+            check=_complaint,
+        )
+
+
+def _complaint(_mode: str, text: str) -> str:
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        return "this is a file"
+    return ""

@@ -1,0 +1,185 @@
+"""A capture as the application sees it: grows while it is read, then stands still."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.checks.checker import Checker
+from analyzer.errors import CaptureError
+from analyzer.migration.scan import Scan
+from analyzer.migration.table import PacketTable
+from analyzer.tui.pieces import pieces
+from analyzer.tui.state import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.checks.finding import Finding
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.migration import Migration
+
+__all__ = ["Document"]
+
+
+class Document:
+    """One capture.
+
+    ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
+    ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
+    finding (by its position in ``findings``); or ``error`` says why there is nothing more.
+    """
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        self.path = path
+        self.settings = settings
+        self.table = PacketTable()
+        self.scan: Scan | None = None
+        self.findings: list[Finding] = []
+        self.by_row: dict[int, list[Finding]] = {}
+        self.row_of: dict[int, int] = {}
+        self.fraction = 0.0
+        self.done = False
+        self.error = ""
+        self.began = time.monotonic()
+        self.elapsed = 0.0
+
+    # -- loading, in a thread of its own ------------------------------------------------------
+
+    def load(self, rest: Callable[[], bool]) -> bool:
+        """Read the capture; ``rest`` is called after every step and says whether to stop."""
+        checker = Checker()
+        try:
+            self.scan = scan = Scan(self.path, self.settings, watchers=(checker, self.table))
+            for fraction in scan.steps():
+                self.fraction = fraction
+                if rest():
+                    return False
+            self.table.finish(scan.migrations, scan.engine.first_time)
+            self.findings = checker.findings(scan)
+            self._place_findings()
+            self.table.mark(self.findings)
+            if scan.file.damage is not None:
+                self.error = str(scan.file.damage)
+        except CaptureError as error:
+            self.error = str(error)
+        self.elapsed = time.monotonic() - self.began
+        self.fraction = 1.0
+        self.done = True
+        return True
+
+    def _place_findings(self) -> None:
+        """Find the packet that each finding is about."""
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for at, finding in enumerate(self.findings):
+            spot = finding.spot
+            if spot.channel is not None and spot.offset is not None:
+                wanted.setdefault(spot.channel.stream, []).append((spot.offset, at))
+        for first, last in pieces(0, len(self.table)):
+            streams = self.table.view("stream", first, last)
+            for number, places in wanted.items():
+                rows = np.flatnonzero(streams == number)
+                if not len(rows):
+                    continue
+                begins = self.table.view("offset", first, last)[rows]
+                lengths = self.table.view("length", first, last)[rows]
+                for offset, at in places:
+                    near = int(np.searchsorted(begins, offset, side="right")) - 1
+                    if near >= 0 and offset < int(begins[near]) + int(lengths[near]):
+                        self.row_of[at] = first + int(rows[near])
+        for at, row in self.row_of.items():
+            self.by_row.setdefault(row, []).append(self.findings[at])
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the index is complete, as far as can be told."""
+        if self.done or self.fraction < 0.01:
+            return None
+        return (time.monotonic() - self.began) * (1 - self.fraction) / self.fraction
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def migrations(self, number: int = ALL) -> list[Migration]:
+        """The migrations found so far, or the one of that number."""
+        found = list(self.scan.migrations) if self.scan is not None else []
+        return found if number == ALL else [m for m in found if m.number == number]
+
+    def channels(self, number: int = ALL) -> list[Channel]:
+        """Main, multifd by id, and the others, of one migration or of all."""
+        channels: list[Channel] = []
+        for migration in self.migrations(number):
+            order = {"main": 0, "multifd": 1}
+            found = list(migration.channels)
+            found.sort(key=lambda channel: (order.get(channel.kind, 2), channel.id))
+            channels += found
+        return channels
+
+    @property
+    def start(self) -> int:
+        """Time of the first frame, ns since the epoch."""
+        return self.scan.engine.first_time if self.scan is not None else 0
+
+    @property
+    def end(self) -> int:
+        """Time of the last frame so far."""
+        return self.scan.engine.last_time if self.scan is not None else 0
+
+    def switchover(self, number: int) -> int | None:
+        """When the switchover of a migration began, ns since the epoch."""
+        for migration in self.migrations(number):
+            facts = migration.main_facts
+            mark = facts.switchover_start if facts is not None else None
+            if mark is not None:
+                return mark.time
+        return None
+
+    def severity(self, row: int) -> int:
+        """0 without findings, else 1 info, 2 warning, 3 error."""
+        found = self.by_row.get(row)
+        return max(finding.rank for finding in found) + 1 if found else 0
+
+    # -- looking things up --------------------------------------------------------------------
+
+    def row_at_time(self, moment: int, stream: int | None = None) -> int | None:
+        """The packet, of one channel or any, that ends at a time (ns) or next after it."""
+        return self._nearest("end_time", moment, stream)
+
+    def row_at_frame(self, frame: int, stream: int | None = None) -> int | None:
+        """The packet, of one channel or any, that ends in a frame or next after it."""
+        return self._nearest("end_frame", frame, stream)
+
+    def _nearest(self, name: str, value: int, stream: int | None) -> int | None:
+        count = len(self.table)
+        if not count:
+            return None
+        at = min(bisect_left(self.table.column(name), value, 0, count), count - 1)
+        if stream is None:
+            return at
+        found = self.find_row(stream=stream, first=at)
+        return found if found is not None else self.find_row(stream=stream, last=at)
+
+    def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
+        """The first row from ``first`` on whose columns have the given values."""
+        for begin, end in pieces(first, len(self.table) if last is None else last):
+            match = np.ones(end - begin, dtype=bool)
+            for name, value in wanted.items():
+                match &= self.table.view(name, begin, end) == value
+            rows = np.flatnonzero(match)
+            if len(rows):
+                return begin + int(rows[0])
+        return None
+
+    def row_of_buffer(self, device: Device, buffer: Buffer, migration: int) -> int | None:
+        """The packet that carried a buffer of a device."""
+        return self.find_row(
+            migration=migration,
+            idx=buffer.idx,
+            instance_id=device.instance_id,
+            offset=buffer.offset,
+            frame=buffer.frame,
+        )

@@ -1,0 +1,96 @@
+"""The detail tree and the bytes pane side by side (or one over the other), linked both ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import Container
+
+from analyzer.tui.hex_pane import HexPane
+from analyzer.tui.packet_tree import find_node
+from analyzer.tui.tree_list import TreeList
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.migration.replay import Excerpt
+    from analyzer.tui.palette import Palette
+    from dissectors.tree import Node
+
+__all__ = ["FieldPanes"]
+
+
+class FieldPanes(Container):
+    """Fields of something decoded, and its bytes: the field under the cursor is marked in both,
+    and pointing at a byte selects its field.
+    """
+
+    SCOPED_CSS = False
+    DEFAULT_CSS = """
+    FieldPanes { layout: vertical; }
+    FieldPanes TreeList { height: 1fr; border-top: solid $panel-lighten-2; }
+    FieldPanes HexPane { height: 1fr; border-top: solid $panel-lighten-2; }
+    FieldPanes TreeList:focus, FieldPanes HexPane:focus { border-top: solid $accent; }
+    .-wide FieldPanes { layout: horizontal; }
+    .-wide FieldPanes TreeList { width: 1fr; height: 1fr; }
+    .-wide FieldPanes HexPane { width: 79; height: 1fr; margin-left: 1; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Both panes."""
+        yield TreeList()
+        yield HexPane()
+
+    def on_mount(self) -> None:
+        """Titles."""
+        self.query_one(TreeList).border_title = "Fields"
+        self.query_one(HexPane).border_title = "Bytes"
+
+    @property
+    def fields(self) -> TreeList:
+        """The fields."""
+        return self.query_one(TreeList)
+
+    @property
+    def bytes(self) -> HexPane:
+        """The bytes."""
+        return self.query_one(HexPane)
+
+    def show(
+        self, nodes: list[Node], excerpt: Excerpt, palette: Palette, title: str, note: str = ""
+    ) -> None:
+        """Show fields and bytes; the field that was selected before is selected again."""
+        tree, pane = self.fields, self.bytes
+        tree.palette = pane.palette = palette
+        missing = tuple((first, end - 1) for first, end in excerpt.holes)
+        pane.show_bytes(excerpt.data, note, missing)
+        tree.show_nodes(nodes)
+        tree.border_title = title
+        pane.border_title = f"Bytes ({len(excerpt.data)})"
+        if tree.has_focus or pane.has_focus:
+            self._mark(tree.node)
+
+    def clear(self, text: str, palette: Palette) -> None:
+        """Nothing to show, and why."""
+        self.fields.empty = text
+        self.fields.palette = self.bytes.palette = palette
+        self.fields.show_nodes([])
+        self.bytes.show_bytes(b"")
+
+    def _mark(self, node: Node | None) -> None:
+        if node is not None:
+            self.bytes.mark_field(node.offset, node.size)
+
+    def on_tree_list_field(self, message: TreeList.Field) -> None:
+        """A field: mark its bytes."""
+        message.stop()
+        self._mark(message.node)
+
+    def on_hex_pane_pointed(self, message: HexPane.Pointed) -> None:
+        """A byte: select its field."""
+        message.stop()
+        path = find_node(self.fields.nodes, message.offset)
+        if path:
+            self.fields.reveal(path)
+            self.bytes.field = (path[-1].offset, path[-1].size)
+            self.bytes.refresh()

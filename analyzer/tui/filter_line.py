@@ -1,0 +1,236 @@
+"""The display filter's input: checked while it is typed, completed, with a history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.app import ComposeResult
+
+__all__ = ["FilterInput", "FilterLine"]
+
+COMPLETIONS_SHOWN = 8
+
+
+class FilterInput(Input):
+    """The input; the line around it decides what keys mean."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Apply", show=True),
+        Binding("escape", "leave", "Back", show=True),
+        Binding("tab", "complete(1)", "Complete", show=True),
+        Binding("shift+tab", "complete(-1)", "Complete back", show=False),
+        Binding("up", "history(-1)", "History", show=True),
+        Binding("down", "history(1)", "History forward", show=False),
+        Binding("ctrl+s", "save", "Save filter", show=True),
+        Binding("ctrl+u", "clear", "Clear", show=True),
+    ]
+
+    class Leave(Message):
+        """Escape."""
+
+    class Complete(Message):
+        """Tab."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    class History(Complete):
+        """Up or down."""
+
+    class Save(Message):
+        """Keep this filter."""
+
+    def action_leave(self) -> None:
+        """Back to the list."""
+        self.post_message(self.Leave())
+
+    def action_complete(self, by: int) -> None:
+        """The next completion."""
+        self.post_message(self.Complete(by))
+
+    def action_history(self, by: int) -> None:
+        """An older or newer filter."""
+        self.post_message(self.History(by))
+
+    def action_save(self) -> None:
+        """Keep it."""
+        self.post_message(self.Save())
+
+    def action_clear(self) -> None:
+        """Empty the line."""
+        self.value = ""
+
+
+class FilterLine(Horizontal):
+    """``/`` and the filter, what is wrong with it, and how many packets match.
+
+    ``complain(text)`` gives (column, message) or ``None``; ``complete(text, cursor)`` gives the
+    texts that the part in front of the cursor could become, as (begin of the part, candidates).
+    """
+
+    DEFAULT_CSS = """
+    FilterLine { height: 1; background: $surface; }
+    FilterLine #sign { width: 9; color: $text-muted; }
+    FilterLine FilterInput {
+        width: 1fr; height: 1; border: none; padding: 0; background: $boost;
+    }
+    FilterLine FilterInput.-good { background: $success 25%; }
+    FilterLine FilterInput.-bad { background: $error 30%; }
+    FilterLine #count { width: auto; padding: 0 1; color: $text-muted; }
+    """
+
+    class Applied(Message):
+        """Enter on a filter without faults."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Told(Message):
+        """Something to say about what is typed; empty when all is well."""
+
+        def __init__(self, text: Text) -> None:
+            super().__init__()
+            self.text = text
+
+    class Left(Message):
+        """The user went back to the list."""
+
+    class SaveAsked(Message):
+        """The user wants to keep the filter."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(
+        self,
+        complain: Callable[[str], tuple[int, str] | None],
+        complete: Callable[[str, int], tuple[int, list[str]]],
+        history: list[str],
+        *,
+        id: str | None = None,  # noqa: A002 - Textual's name
+    ) -> None:
+        super().__init__(id=id)
+        self._complain = complain
+        self._complete = complete
+        self._history = history
+        self._at = 0  # how far back in the history; 0 is the line being typed
+        self._typed = ""
+        self._cycle: tuple[int, list[str], int] | None = None
+        self._set_by_us = ""
+        self.applied = ""
+
+    def compose(self) -> ComposeResult:
+        """The line."""
+        yield Static(" Filter /", id="sign")
+        yield FilterInput(placeholder="none", select_on_focus=False, id="filter")
+        yield Static("", id="count", markup=False)
+
+    @property
+    def input(self) -> FilterInput:
+        """The input."""
+        return self.query_one(FilterInput)
+
+    def show_applied(self, text: str) -> None:
+        """The filter in force."""
+        self.applied = text
+        self._set(text)
+
+    def show_count(self, text: str) -> None:
+        """How many packets match."""
+        self.query_one("#count", Static).update(text)
+
+    def _set(self, text: str) -> None:
+        self._set_by_us = text
+        self.input.value = text
+        self.input.cursor_position = len(text)
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Check what is typed."""
+        message.stop()
+        text = message.value
+        fault = self._complain(text) if text.strip() else None
+        self.input.set_class(bool(text.strip()) and fault is None, "-good")
+        self.input.set_class(fault is not None, "-bad")
+        if text != self._set_by_us:
+            self._cycle = None
+            self._at = 0
+        if not self.input.has_focus:
+            return
+        if fault is not None:
+            self._tell_fault(*fault)
+        else:
+            self._tell_completions()
+
+    def _tell_fault(self, column: int, message: str) -> None:
+        self.post_message(self.Told(Text(f"column {column}: {message}", "bold")))
+
+    def _tell_completions(self) -> None:
+        _, found = self._complete(self.input.value, self.input.cursor_position)
+        text = Text("  ".join(found[:COMPLETIONS_SHOWN]), "dim")
+        if len(found) > COMPLETIONS_SHOWN:
+            text.append(f"  and {len(found) - COMPLETIONS_SHOWN} more", "dim")
+        self.post_message(self.Told(text))
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Apply it."""
+        message.stop()
+        text = message.value.strip()
+        fault = self._complain(text) if text else None
+        if fault is not None:
+            self.input.cursor_position = max(0, fault[0] - 1)
+            self._tell_fault(*fault)
+            self.app.bell()
+            return
+        self.post_message(self.Applied(text))
+        self.post_message(self.Left())
+
+    def on_filter_input_leave(self, message: FilterInput.Leave) -> None:
+        """Back, with the filter in force."""
+        message.stop()
+        self._set(self.applied)
+        self.post_message(self.Told(Text()))
+        self.post_message(self.Left())
+
+    def on_filter_input_complete(self, message: FilterInput.Complete) -> None:
+        """Put the next candidate in."""
+        message.stop()
+        if self._cycle is None:
+            begin, found = self._complete(self.input.value, self.input.cursor_position)
+            if not found:
+                self.app.bell()
+                return
+            self._cycle = begin, found, -1 if message.by > 0 else 0
+        begin, found, at = self._cycle
+        at = (at + message.by) % len(found)
+        self._cycle = (begin, found, at)
+        text = self.input.value[:begin] + found[at]
+        self._set(text)
+
+    def on_filter_input_history(self, message: FilterInput.History) -> None:
+        """An older or newer filter."""
+        message.stop()
+        if self._at == 0:
+            self._typed = self.input.value
+        self._at = max(0, min(len(self._history), self._at - message.by))
+        self._set(self._typed if self._at == 0 else self._history[-self._at])
+
+    def on_filter_input_save(self, message: FilterInput.Save) -> None:
+        """Keep it, if it is a filter."""
+        message.stop()
+        text = self.input.value.strip()
+        if text and self._complain(text) is None:
+            self.post_message(self.SaveAsked(text))
+        else:
+            self.app.bell()

@@ -1,0 +1,70 @@
+"""Bytes as lines of hexadecimal and ASCII, with two stretches marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from rich.style import Style
+
+    from analyzer.tui.palette import Palette
+
+__all__ = ["bytes_per_line", "hex_line", "line_of"]
+
+PRINTABLE = "".join(chr(code) if 32 <= code < 127 else "·" for code in range(256))
+
+
+def bytes_per_line(width: int) -> int:
+    """16 bytes a line where they fit, else 8 (or 4)."""
+    for number in (32, 16, 8):
+        if width >= _width(number):
+            return number
+    return 4
+
+
+def _width(number: int) -> int:
+    return 8 + 2 + 3 * number + number // 8 + 1 + number
+
+
+def line_of(offset: int, per_line: int) -> int:
+    """The line that shows the byte at ``offset``."""
+    return offset // per_line
+
+
+def hex_line(
+    data: bytes,
+    offset: int,
+    per_line: int,
+    field: tuple[int, int],
+    cursor: int,
+    palette: Palette,
+    missing: tuple[tuple[int, int], ...] = (),
+) -> list[Segment]:
+    """The line that begins at ``offset``.
+
+    ``field`` is (offset, size) of the stretch to mark, ``cursor`` the byte to mark strongly (-1:
+    none), ``missing`` the stretches (first, last) that the capture does not have.
+    """
+    piece = data[offset : offset + per_line]
+    left = [Segment(f"{offset:08x}  ", palette.axis)]
+    right: list[Segment] = []
+    begin, end = field[0], field[0] + field[1]
+    for at, value in enumerate(piece, offset):
+        inside = begin <= at < end
+        gone = any(first <= at <= last for first, last in missing)
+        style: Style = palette.error if gone else palette.plain if value else palette.zero
+        if at == cursor:
+            style = palette.byte
+        elif inside:
+            style = style + palette.field
+        joined = style if inside and at + 1 < end and at != cursor else palette.plain
+        left.append(Segment("--" if gone else f"{value:02x}", style))
+        last_of_group = (at - offset) % 8 == 7
+        left.append(Segment("  " if last_of_group else " ", joined))
+        right.append(Segment("?" if gone else PRINTABLE[value], style))
+    lacking = per_line - len(piece)
+    groups = per_line // 8 - len(piece) // 8
+    left.append(Segment(" " * (3 * lacking + groups + 1)))
+    return left + right

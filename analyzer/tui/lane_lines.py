@@ -1,0 +1,84 @@
+"""Lanes: what each channel carried when, a character a bin of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+from analyzer.tui.palette import DEFAULT
+
+if TYPE_CHECKING:
+    from rich.style import Style
+
+    from analyzer.tui.binning import Bins
+    from analyzer.tui.palette import Palette
+
+__all__ = ["LANE_LEGEND", "jain", "lane_line"]
+
+IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE = range(7)
+LANE_GLYPHS = "·░▒▚█│╳"  # noqa: RUF001
+LANE_LEGEND = (
+    (RAM, "RAM"),
+    (ZERO, "zero pages"),
+    (DEVICE, "device state"),
+    (BOTH, "both"),
+    (SYNC, "SYNC"),
+    (HOLE, "bytes missing"),
+    (IDLE, "idle"),
+)
+
+
+def lane_styles(palette: Palette) -> tuple[Style, ...]:
+    """The style of every kind of content."""
+    return (
+        palette.axis,
+        palette.zero,
+        palette.ram,
+        palette.config,
+        palette.device,
+        palette.sync,
+        palette.error,
+    )
+
+
+def contents(bins: Bins, lane: int) -> list[int]:
+    """What a lane's bins hold."""
+    found = []
+    rows = (bins.lane_ram, bins.lane_zero, bins.lane_device, bins.lane_sync, bins.lane_missing)
+    for ram, zero, device, sync, hole in zip(*(row[lane].tolist() for row in rows), strict=True):
+        if hole:
+            found.append(HOLE)
+        elif device:
+            found.append(BOTH if ram or zero else DEVICE)
+        elif sync and not ram:
+            found.append(SYNC)
+        elif ram:
+            found.append(RAM)
+        else:
+            found.append(ZERO if zero else IDLE)
+    return found
+
+
+def lane_line(bins: Bins, lane: int, cursor: int = -1, palette: Palette = DEFAULT) -> list[Segment]:
+    """One lane; ``cursor`` is the bin to mark (-1: none)."""
+    looks = lane_styles(palette)
+    return [
+        Segment(LANE_GLYPHS[kind], looks[kind] + palette.field if at == cursor else looks[kind])
+        for at, kind in enumerate(contents(bins, lane))
+    ]
+
+
+def legend_segments(palette: Palette) -> list[Segment]:
+    """What the characters mean."""
+    looks = lane_styles(palette)
+    return [Segment(f"{LANE_GLYPHS[kind]} {word}  ", looks[kind]) for kind, word in LANE_LEGEND]
+
+
+def jain(shares: list[float]) -> float | None:
+    """Jain's fairness index: 1 when all are equal, 1/n when one has all; ``None`` without any."""
+    squares = sum(share * share for share in shares)
+    if not squares:
+        return None
+    total = sum(shares)
+    return total * total / (len(shares) * squares)

@@ -1,0 +1,154 @@
+"""The one-line widgets around every screen: tabs, status, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.segment import Segment
+from rich.text import Text
+from textual.binding import Binding
+from textual.strip import Strip
+from textual.widget import Widget
+
+from analyzer.tui.messages import Jump
+from analyzer.tui.palette import DEFAULT
+from analyzer.tui.state import SCREENS
+
+if TYPE_CHECKING:
+    from textual import events
+
+__all__ = ["KeyLine", "StatusLine", "TabLine"]
+
+TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
+SHOWN_AS = {
+    "question_mark": "?",
+    "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "colon": ":",
+    "enter": "⏎",
+    "tab": "⇥",
+    "escape": "esc",
+    "plus": "+",
+    "minus": "-",
+    "apostrophe": "'",
+    "space": "␣",
+}
+
+
+class TabLine(Widget):
+    """The screens with their keys, the current one marked; the capture's name at the right."""
+
+    DEFAULT_CSS = "TabLine { height: 1; background: $panel; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.current = SCREENS[0]
+        self.name_shown = ""
+        self._edges: list[int] = []
+
+    def show_tab(self, screen: str, name: str) -> None:
+        """Mark a screen; ``name`` is the capture's."""
+        self.current = screen
+        self.name_shown = name
+        self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        text = Text(no_wrap=True, end="")
+        self._edges = []
+        for number, (screen, title) in enumerate(zip(SCREENS, TITLES, strict=True), 1):
+            style = "bold reverse" if screen == self.current else ""
+            text.append(f" {number}", style or "bold")
+            text.append(f" {title} ", style)
+            self._edges.append(text.cell_len)
+        room = self.size.width - text.cell_len - 1
+        if room > 12:
+            name = Text(self.name_shown, "dim", no_wrap=True)
+            name.truncate(room - 2, overflow="ellipsis")
+            name.align("right", room)
+            text.append_text(name)
+        return text
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the screen under the mouse."""
+        for screen, edge in zip(SCREENS, self._edges, strict=False):
+            if event.x < edge:
+                self.post_message(Jump(screen))
+                return
+
+
+class StatusLine(Widget):
+    """What is shown, and what is being done."""
+
+    DEFAULT_CSS = "StatusLine { height: 1; background: $surface; color: $text; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._left: Text = Text()
+        self._right: Text = Text()
+
+    def show_status(self, left: Text, right: Text) -> None:
+        """Both halves of the line."""
+        if left != self._left or right != self._right:
+            self._left, self._right = left, right
+            self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        right = self._right.copy()
+        left = self._left.copy()
+        room = self.size.width - right.cell_len - 2
+        left.no_wrap = True
+        left.truncate(max(0, room), overflow="ellipsis", pad=True)
+        return Text.assemble(" ", left, right, " ", no_wrap=True, end="")
+
+
+class KeyLine(Widget):
+    """The keys that matter now: those that the focused part and its screen show."""
+
+    DEFAULT_CSS = "KeyLine { height: 1; background: $panel; color: $text; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._edges: list[tuple[int, str]] = []
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def _changed(self, _screen: Any) -> None:
+        self.refresh()
+
+    def render_line(self, _y: int) -> Strip:
+        """The line."""
+        width = self.size.width
+        segments: list[Segment] = []
+        ground = self.rich_style
+        at = 0
+        self._edges = []
+        for binding in self._bindings_shown():
+            key = binding.key_display or SHOWN_AS.get(binding.key, binding.key)
+            key = key.replace("ctrl+", "^")
+            if at + len(key) + len(binding.description) + 3 > width:
+                break
+            segments.append(Segment(f" {key}", ground + DEFAULT.header + DEFAULT.mark))
+            segments.append(Segment(f" {binding.description} ", ground))
+            at += len(key) + len(binding.description) + 3
+            self._edges.append((at, binding.key))
+        return Strip(segments).adjust_cell_length(width, ground)
+
+    def _bindings_shown(self) -> list[Binding]:
+        found: dict[str, Binding] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if binding.show and active.enabled and binding.action not in found:
+                found[binding.action] = binding
+        return list(found.values())
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key under the mouse."""
+        for edge, key in self._edges:
+            if event.x < edge:
+                self.app.simulate_key(key)
+                return

@@ -1,0 +1,190 @@
+"""The packet list: columns of the packet table as lines of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
+from analyzer.migration.table import INIT_PACKET
+from analyzer.report.escape import terminal
+from analyzer.report.style import size_text
+from analyzer.tui.columns import Column
+from analyzer.tui.palette import MARK_GLYPH, SEVERITY_GLYPHS
+from analyzer.tui.quantities import clock_time, seconds
+from dissectors.multifd import MultifdFlag, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+
+    from analyzer.tui.columns import Cell
+    from analyzer.tui.document import Document
+    from analyzer.tui.matching import Matching
+    from analyzer.tui.palette import Palette
+    from analyzer.tui.state import ViewState
+
+__all__ = ["PacketRows", "channel_text", "flags_text", "name_text", "packet_columns"]
+
+TIME_TITLES = {
+    "start": "Time",
+    "absolute": "Time (UTC)",
+    "previous": "Since previous",
+    "switchover": "Switchover",
+}
+SHORT_FLAGS = {flag.value: str(flag.name) for flag in MultifdFlag}
+SHORT_FLAGS[MultifdFlag.DEVICE_STATE.value] = "DEVICE"
+
+
+def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
+    """The columns; ``several``: with the migration's number."""
+    migration = (Column("Mig", 3, right=True),) if several else ()
+    return (
+        Column("", 2),
+        Column("No.", 7, right=True),
+        Column("Frame", 8, right=True, optional=2),
+        *migration,
+        Column(TIME_TITLES[time_format], 15 if time_format == "absolute" else 12, right=True),
+        Column("Ch", 3, right=True),
+        Column("Kind", 6),
+        Column("Device / RAM block", 18, grow=3),
+        Column("Index", 8, right=True),
+        Column("Flags", 11, optional=4, grow=1),
+        Column("Pages", 9, right=True, optional=1),
+        Column("Size", 9, right=True),
+        Column("Notes", 20, optional=3, grow=4),
+    )
+
+
+def flags_text(flags: int) -> str:
+    """Names of the set flags."""
+    names = [name for bit, name in SHORT_FLAGS.items() if flags & bit]
+    rest = flags & ~sum(SHORT_FLAGS)
+    return "|".join([*names, f"{rest:#x}"] if rest else names)
+
+
+def channel_text(channel: int) -> str:
+    """The number of a channel; of one whose number is not known, its stream's."""
+    return str(channel) if channel >= 0 else f"s{-1 - channel}"
+
+
+def name_text(name: bytes) -> str:
+    """A name of the capture, made harmless."""
+    return terminal(text_of(name))
+
+
+class PacketRows:
+    """The packets that are shown: all rows, or those of ``matching``."""
+
+    def __init__(
+        self,
+        document: Document,
+        state: ViewState,
+        matching: Matching | None = None,
+        several: bool = False,
+    ) -> None:
+        self.document = document
+        self.state = state
+        self.matching = matching
+        self._several = several
+        self.columns: Sequence[Column] = packet_columns(state.time_format, several)
+        self._switchovers: dict[int, int | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.document.table) if self.matching is None else len(self.matching)
+
+    def number(self, position: int) -> int:
+        """The row of the table at a position of the list."""
+        return position if self.matching is None else self.matching.row(position)
+
+    def position(self, row: int) -> int:
+        """The position of a row, or of the next one that is shown."""
+        return row if self.matching is None else self.matching.position(row)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One packet."""
+        at = self.number(position)
+        table = self.document.table
+        value = {name: table.column(name)[at] for name in WANTED}
+        kind = value["kind"]
+        word, style = _kind(kind, value, palette)
+        severity = self.document.severity(at)
+        mark = (MARK_GLYPH if at in self.state.marks else " ") + SEVERITY_GLYPHS[severity]
+        gutter = palette.mark if at in self.state.marks else palette.severity(severity)
+        cells: list[Cell] = [
+            (mark, gutter),
+            str(at + 1),
+            str(value["end_frame"]),
+            *([str(value["migration"] + 1)] if self._several else []),
+            self.time(at, position),
+            channel_text(value["channel"]),
+            word,
+            name_text(table.name(at)) if kind != INIT_PACKET else f"uuid {table.name(at).hex()}",
+            _index(kind, value),
+            flags_text(value["flags"]),
+            _pages(kind, value),
+            size_text(value["length"]),
+            self.notes(at, value["missing"], palette),
+        ]
+        return cells, style
+
+    def time(self, row: int, position: int) -> str:
+        """The time of a row in the chosen format."""
+        times = self.document.table.column("end_time")
+        time = times[row]
+        how = self.state.time_format
+        if how == "absolute":
+            return clock_time(time)
+        if how == "previous":
+            return seconds(time - times[self.number(position - 1)]) if position else seconds(0)
+        if how == "switchover":
+            number = self.document.table.column("migration")[row]
+            if number not in self._switchovers:
+                self._switchovers[number] = self.document.switchover(number)
+            since = self._switchovers[number]
+            return seconds(time - since) if since is not None else "-"
+        return seconds(time - self.document.start)
+
+    def notes(self, row: int, missing: int, palette: Palette) -> Cell:
+        """The gravest finding about a packet, and what the capture lacks of it."""
+        parts = []
+        severity = 0
+        for finding in self.document.by_row.get(row, ()):
+            severity = max(severity, finding.rank + 1)
+            if finding.rule.slug not in parts:
+                parts.append(finding.rule.slug)
+        if missing:
+            parts.append(f"{size_text(missing)} missing")
+            severity = max(severity, 2)
+        return ", ".join(parts), palette.severity(severity)
+
+
+WANTED = (
+    "kind", "end_frame", "migration", "channel", "packet_num", "idx", "flags", "normal_pages",
+    "zero_pages", "length", "missing", "state_flags",
+)  # fmt: skip
+
+
+def _kind(kind: int, value: dict[str, int], palette: Palette) -> tuple[str, Style]:
+    if kind == DEVICE_STATE:
+        if value["idx"] >= 0 and value["state_flags"] & 1:
+            return "CONFIG", palette.config
+        return "DEVICE", palette.device
+    if kind == SYNC_PACKET:
+        return "SYNC", palette.sync
+    if kind == RAM_PACKET:
+        return ("RAM", palette.ram) if value["normal_pages"] else ("zero", palette.zero)
+    return "init", palette.muted
+
+
+def _index(kind: int, value: dict[str, int]) -> str:
+    if kind == DEVICE_STATE:
+        return str(value["idx"]) if value["idx"] >= 0 else "?"
+    return f"#{value['packet_num']}" if kind in (RAM_PACKET, SYNC_PACKET) else ""
+
+
+def _pages(kind: int, value: dict[str, int]) -> str:
+    if kind != RAM_PACKET:
+        return ""
+    normal, zero = value["normal_pages"], value["zero_pages"]
+    return f"{normal}+{zero}z" if zero else str(normal)

@@ -1,0 +1,151 @@
+"""Colours and glyphs by meaning.  Every colour comes with a glyph or a word that says the same."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual.color import Color, ColorParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DEFAULT", "SEVERITY_GLYPHS", "Palette", "palette_of"]
+
+SEVERITY_GLYPHS = (" ", "i", "!", "✗")
+"""By severity number: none, info, warning, error."""
+MARK_GLYPH = "◆"
+
+ROLES = {
+    "ram": ("primary", "ansi_blue"),
+    "zero": ("text-disabled", "ansi_bright_black"),
+    "sync": ("secondary", "ansi_magenta"),
+    "device": ("success", "ansi_green"),
+    "config": ("accent", "ansi_cyan"),
+    "main": ("warning", "ansi_yellow"),
+    "error": ("error", "ansi_red"),
+    "warning": ("warning", "ansi_yellow"),
+    "info": ("primary", "ansi_blue"),
+}
+"""Meaning: (variable of the theme, colour where the theme has only the terminal's sixteen)."""
+
+KINDS = {
+    "ram": "#7aa2f7",
+    "zero": "#7d8590",
+    "sync": "#bb9af7",
+    "device": "#9ece6a",
+    "config": "#2ac3de",
+    "main": "#e0af68",
+    "error": "#f7768e",
+    "warning": "#ffb454",
+    "info": "#7dcfff",
+}
+LIGHT_KINDS = {
+    "ram": "#2e5bd8",
+    "zero": "#6e7781",
+    "sync": "#7c3aed",
+    "device": "#2b7a0b",
+    "config": "#007c92",
+    "main": "#8a5a00",
+    "error": "#c4162a",
+    "warning": "#a85b00",
+    "info": "#0969da",
+}
+
+
+class Palette:
+    """Styles for one theme.
+
+    Attributes by kind of data (``ram``, ``zero``, ``sync``, ``device``, ``config``, ``main``), by
+    severity (``error``, ``warning``, ``info``) and by role on the screen (``plain``, ``muted``,
+    ``cursor``, ``header``, ``field``, ``byte``, ``axis``).
+    """
+
+    __slots__ = (
+        "axis",
+        "byte",
+        "config",
+        "cursor",
+        "cursor_blurred",
+        "device",
+        "error",
+        "field",
+        "header",
+        "info",
+        "main",
+        "mark",
+        "muted",
+        "plain",
+        "ram",
+        "sync",
+        "warning",
+        "zero",
+    )
+
+    ram: Style
+    zero: Style
+    sync: Style
+    device: Style
+    config: Style
+    main: Style
+    error: Style
+    warning: Style
+    info: Style
+
+    def __init__(self, variables: Mapping[str, str], dark: bool, ansi: bool) -> None:
+        kinds = KINDS if dark else LIGHT_KINDS
+        for role, (_, fallback) in ROLES.items():
+            color = Color.parse(fallback if ansi else kinds[role])
+            setattr(self, role, Style(color=color.rich_color))
+        plain = _color(variables, "foreground", "ansi_default")
+        self.plain = Style()
+        self.muted = Style(dim=True)
+        self.header = Style(bold=True, dim=not ansi)
+        self.axis = Style(dim=True)
+        self.mark = Style(color=Color.parse("ansi_yellow" if ansi else "#ffd75f").rich_color)
+        if ansi:
+            self.cursor = Style(reverse=True, bold=True)
+            self.cursor_blurred = Style(reverse=True, dim=True)
+            self.field = Style(reverse=True)
+            self.byte = Style(reverse=True, bold=True)
+        else:
+            base = _color(variables, "background", "#101014")
+            strong = _color(variables, "primary", "#4c78ff")
+            self.cursor = Style(bgcolor=base.blend(strong, 0.45).rich_color, bold=True)
+            self.cursor_blurred = Style(bgcolor=base.blend(plain, 0.16).rich_color)
+            self.field = Style(bgcolor=base.blend(strong, 0.40).rich_color)
+            self.byte = Style(
+                bgcolor=_color(variables, "accent", "#ffa62b").rich_color,
+                color=Color.parse("#000000").rich_color,
+                bold=True,
+            )
+
+    def severity(self, number: int) -> Style:
+        """Style of severity 0 (none) to 3 (error)."""
+        return (self.plain, self.info, self.warning, self.error)[max(0, min(3, number))]
+
+
+def _color(variables: Mapping[str, str], name: str, fallback: str) -> Color:
+    try:
+        return Color.parse(variables.get(name, fallback))
+    except ColorParseError:
+        return Color.parse(fallback)
+
+
+@lru_cache(maxsize=16)
+def _cached(items: tuple[tuple[str, str], ...], dark: bool, ansi: bool) -> Palette:
+    return Palette(dict(items), dark, ansi)
+
+
+WANTED = ("background", "foreground", "primary", "accent")
+
+
+def palette_of(variables: Mapping[str, str], dark: bool, ansi: bool) -> Palette:
+    """The palette of a theme, from its CSS variables."""
+    items = tuple((name, variables[name]) for name in WANTED if name in variables)
+    return _cached(items, dark, ansi)
+
+
+DEFAULT = Palette({}, dark=True, ansi=False)
+"""For rendering outside an application."""

@@ -1,0 +1,155 @@
+"""Panes that draw a device: the reassembly map and the order of arrival."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from analyzer.tui.arrival_plot import braille_plot
+from analyzer.tui.palette import DEFAULT
+from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line
+
+if TYPE_CHECKING:
+    from textual import events
+
+__all__ = ["ArrivalPane", "MapPane"]
+
+
+class Drawn(Widget):
+    """A pane that draws its lines itself."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.palette = DEFAULT
+
+    def segments(self, y: int, width: int) -> list[Segment]:
+        """Line ``y``."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        width = self.content_size.width
+        ground = self.rich_style
+        strip = Strip(self.segments(y, width)).adjust_cell_length(width, ground)
+        return strip.apply_style(ground)
+
+
+class MapPane(Drawn, can_focus=True):
+    """Every index of a device's state as a cell; the cursor is on one of them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1, 0)", "Left", show=False),
+        Binding("right,l", "move(1, 0)", "Right", show=False),
+        Binding("up,k", "move(0, -1)", "Up", show=False),
+        Binding("down,j", "move(0, 1)", "Down", show=False),
+        Binding("home,g", "edge(0)", "First index", show=False),
+        Binding("end,G", "edge(1)", "Last index", show=False),
+        Binding("enter", "open", "Packet", show=True),
+    ]
+
+    class Pointed(Message):
+        """The cursor was moved to ``index``; ``opened`` on Enter."""
+
+        def __init__(self, index: int, opened: bool = False) -> None:
+            super().__init__()
+            self.index = index
+            self.opened = opened
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.name_shown = ""
+        self.reassembly = Reassembly([], [])
+        self.cursor = -1
+
+    def show_map(self, name: str, reassembly: Reassembly, cursor: int) -> None:
+        """Show a device, the cursor on an index (-1: none)."""
+        self.name_shown = name
+        self.reassembly = reassembly
+        self.cursor = cursor
+        self._entitle()
+        self.refresh()
+
+    def _entitle(self) -> None:
+        per_cell = self._layout_now.per_cell
+        scale = f", a cell is {per_cell} of them" if per_cell > 1 else ""
+        self.border_title = Content(f"Indexes of {self.name_shown}{scale}")
+
+    def on_resize(self) -> None:
+        """How many indexes a cell stands for depends on the size."""
+        self._entitle()
+
+    def point(self, index: int) -> None:
+        """Put the cursor on an index; tells nobody."""
+        self.cursor = index
+        self.refresh()
+
+    @property
+    def _layout_now(self) -> MapLayout:
+        size = self.content_size
+        return MapLayout(self.reassembly.total, size.width, size.height - 1)
+
+    def _go(self, index: int, opened: bool = False) -> None:
+        if self.reassembly.total:
+            self.cursor = max(0, min(index, self.reassembly.total - 1))
+            self.refresh()
+            self.post_message(self.Pointed(self.cursor, opened))
+
+    def action_move(self, cells: int, lines: int) -> None:
+        """Some cells or lines on."""
+        layout = self._layout_now
+        cell = layout.cell_of(max(0, self.cursor)) + cells + lines * layout.per_line
+        self._go(max(0, min(cell, layout.cells - 1)) * layout.per_cell)
+
+    def action_edge(self, end: int) -> None:
+        """First or last index."""
+        self._go(self.reassembly.total - 1 if end else 0)
+
+    def action_open(self) -> None:
+        """Go to the packet of the index."""
+        self._go(max(0, self.cursor), opened=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """Point at the cell under the mouse."""
+        layout = self._layout_now
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y > 0:
+            column = min(layout.per_line - 1, offset.x // layout.cell)
+            self._go(((offset.y - 1) * layout.per_line + column) * layout.per_cell)
+
+    def segments(self, y: int, _width: int) -> list[Segment]:
+        """The legend, and the map below it."""
+        layout = self._layout_now
+        if not self.reassembly.total:
+            text = "no device-state buffer came over multifd" if y == 0 else ""
+            return [Segment(text, self.palette.muted)]
+        if y == 0:
+            return legend(self.reassembly, self.palette)
+        return map_line(self.reassembly, layout, y - 1, self.cursor, self.palette)
+
+
+class ArrivalPane(Drawn):
+    """Order of arrival (to the right) against index (upwards): a straight line is in order."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._order: list[int] = []
+        self._lines: tuple[tuple[int, int], list[str]] = ((0, 0), [])
+
+    def show_order(self, order: list[int]) -> None:
+        """Indexes in order of arrival."""
+        self._order = order
+        self._lines = ((0, 0), [])
+        self.refresh()
+
+    def segments(self, y: int, width: int) -> list[Segment]:
+        """The plot."""
+        size = (width, self.content_size.height)
+        if self._lines[0] != size:
+            self._lines = size, braille_plot(self._order, *size)
+        return [Segment(self._lines[1][y], self.palette.device)] if self._order else []

@@ -1,0 +1,50 @@
+"""Numbers as people read them: sizes, rates, durations, points of time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from analyzer.report.style import size_text
+
+__all__ = ["clock_time", "count", "duration", "rate", "seconds", "size_text"]
+
+
+def rate(bytes_per_second: float) -> str:
+    """``1.0 MiB/s``."""
+    return f"{size_text(round(bytes_per_second))}/s"
+
+
+def count(value: int) -> str:
+    """Digits in groups of three."""
+    return f"{value:,}"
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds in the unit that fits: ``12.3 ms``."""
+    value = abs(ns)
+    sign = "-" if ns < 0 else ""
+    if value < 1e3:
+        return f"{sign}{value:.0f} ns"
+    if value < 1e6:
+        return f"{sign}{value / 1e3:.1f} µs"
+    if value < 1e9:
+        return f"{sign}{value / 1e6:.1f} ms"
+    if value < 100e9:
+        return f"{sign}{value / 1e9:.2f} s"
+    minutes, rest = divmod(value / 1e9, 60)
+    return f"{sign}{minutes:.0f} min {rest:.0f} s"
+
+
+def seconds(ns: int, digits: int = 6) -> str:
+    """Nanoseconds as seconds with a fixed number of decimals."""
+    return f"{ns / 1e9:.{digits}f}"
+
+
+def clock_time(ns: int) -> str:
+    """Time of day, UTC, with microseconds; ``ns`` since the epoch."""
+    whole, rest = divmod(ns, 1_000_000_000)
+    try:
+        day = datetime.fromtimestamp(whole, UTC)
+    except (OverflowError, OSError, ValueError):
+        return str(ns)
+    return f"{day:%H:%M:%S}.{rest // 1000:06d}"

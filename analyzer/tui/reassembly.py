@@ -1,0 +1,146 @@
+"""The reassembly map: what became of every index of a device's state.
+
+Pure functions from the buffers' columns to lines of segments.  Nothing is allocated by index: a
+hostile idx of four billion costs as little as three.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    import numpy.typing as npt
+    from rich.style import Style
+
+    from analyzer.tui.palette import Palette
+
+    Ints: TypeAlias = npt.NDArray[np.int64]
+
+__all__ = ["GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line"]
+
+IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING = range(5)
+"""What became of an index; of several in one cell the highest number is shown."""
+GLYPHS = "■C▲2✗"
+WORDS = ("in order", "config", "late", "duplicate", "missing")
+NUMBERED = 6
+"""Cells an index takes when there is room for its number."""
+
+
+class Reassembly:
+    """The buffers of one device, by index.
+
+    ``indexes`` are the distinct ones that arrived, ascending; ``states`` what became of each;
+    ``total`` is how many there should be (the last one needed, plus one).
+    """
+
+    __slots__ = ("indexes", "states", "total")
+
+    def __init__(self, arrived: Sequence[int], config: Sequence[bool]) -> None:
+        """``arrived`` are indexes in order of arrival, ``config`` the flag of each."""
+        order = np.asarray(arrived, dtype=np.int64)
+        flags = np.asarray(config, dtype=bool)
+        self.indexes, first, counts = np.unique(order, return_index=True, return_counts=True)
+        highest = np.maximum.accumulate(order) if len(order) else order
+        late = order < highest
+        states = np.full(len(self.indexes), IN_ORDER, dtype=np.int64)
+        states[flags[first]] = CONFIG
+        states[late[first]] = LATE
+        states[counts > 1] = DUPLICATE
+        self.states: Ints = states
+        configs = order[flags]
+        top = int(configs.max()) if len(configs) else int(order.max()) if len(order) else -1
+        self.total = max(top, int(order.max()) if len(order) else -1) + 1
+
+    def counts(self) -> dict[int, int]:
+        """How many indexes are in which state."""
+        present = np.bincount(self.states, minlength=5)
+        found = {state: int(present[state]) for state in range(5)}
+        found[MISSING] = self.total - len(self.indexes)
+        return found
+
+
+class MapLayout:
+    """How many indexes a cell holds, how wide it is, and how many cells a line has."""
+
+    __slots__ = ("cell", "cells", "lines", "per_cell", "per_line")
+
+    def __init__(self, total: int, width: int, height: int) -> None:
+        width, height = max(1, width), max(1, height)
+        wide = max(1, width // NUMBERED)
+        if 0 < total <= wide * height and total <= 999:
+            self.cell, self.per_line, self.per_cell = NUMBERED, wide, 1
+        elif total <= width // 2 * height:
+            self.cell, self.per_line, self.per_cell = 2, max(1, width // 2), 1
+        else:
+            self.cell, self.per_line = 1, width
+            self.per_cell = max(1, -(-total // (width * height)))
+        self.cells = -(-total // self.per_cell) if total else 0
+        self.lines = -(-self.cells // self.per_line)
+
+    def cell_of(self, index: int) -> int:
+        """The cell that shows an index."""
+        return index // self.per_cell
+
+
+def cell_states(state: Reassembly, layout: MapLayout, first: int, last: int) -> list[int]:
+    """The state shown by cells ``first`` to ``last`` (exclusive): the worst of its indexes."""
+    last = min(last, layout.cells)
+    if first >= last:
+        return []
+    low, high = np.searchsorted(
+        state.indexes, [first * layout.per_cell, last * layout.per_cell]
+    ).tolist()
+    cells = state.indexes[low:high] // layout.per_cell - first
+    worst = np.full(last - first, -1, dtype=np.int64)
+    np.maximum.at(worst, cells, state.states[low:high])
+    present = np.bincount(cells, minlength=last - first)
+    room = np.full(last - first, layout.per_cell, dtype=np.int64)
+    if last == layout.cells:
+        room[-1] = state.total - (layout.cells - 1) * layout.per_cell
+    worst[present < room] = MISSING
+    shown: list[int] = worst.tolist()
+    return shown
+
+
+def styles(palette: Palette) -> tuple[Style, ...]:
+    """The style of every state."""
+    return (palette.device, palette.config, palette.warning, palette.sync, palette.error)
+
+
+def map_line(
+    state: Reassembly, layout: MapLayout, line: int, cursor: int, palette: Palette
+) -> list[Segment]:
+    """One line of the map; ``cursor`` is the index to mark (-1: none)."""
+    first = line * layout.per_line
+    looks = styles(palette)
+    marked = layout.cell_of(cursor) if cursor >= 0 else -1
+    segments = []
+    for at, kind in enumerate(cell_states(state, layout, first, first + layout.per_line), first):
+        style = looks[kind]
+        if layout.cell == NUMBERED:
+            text = f"{at:>4}{GLYPHS[kind]}"
+            segments.append(Segment(text, style + palette.byte if at == marked else style))
+            segments.append(Segment(" "))
+            continue
+        if at == marked:
+            style = style + palette.byte
+        segments.append(Segment(GLYPHS[kind], style))
+        if layout.cell == 2:
+            segments.append(Segment(" "))
+    return segments
+
+
+def legend(state: Reassembly, palette: Palette) -> list[Segment]:
+    """What the glyphs mean, with counts."""
+    segments = []
+    looks = styles(palette)
+    for kind, number in state.counts().items():
+        if number or kind in (IN_ORDER, MISSING):
+            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", looks[kind]))
+    return segments

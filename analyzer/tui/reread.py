@@ -1,0 +1,82 @@
+"""Bytes of the capture, read again when someone looks at them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from analyzer.errors import CaptureError
+from analyzer.migration.replay import Excerpt, Replay
+from analyzer.migration.table import StreamRef
+
+if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
+    from analyzer.tcp.requests import Place
+    from analyzer.tui.document import Document
+
+__all__ = ["NOTHING", "SHOWN_MAX", "Reread"]
+
+SHOWN_MAX = 1 << 21
+"""So many bytes of a packet are read to be looked at."""
+NOTHING = Excerpt(b"", [])
+
+
+class Reread:
+    """Reads packets and stretches of streams of one document; for threads.
+
+    What cannot be read gives no bytes; ``error`` says why.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._lock = threading.Lock()
+        self._replay: Replay | None = None
+        self.error = ""
+
+    def _open(self) -> Replay | None:
+        scan = self._document.scan
+        if self._replay is None and scan is not None:
+            try:
+                self._replay = Replay(scan)
+            except CaptureError as error:
+                self.error = str(error)
+        return self._replay
+
+    def packet(self, row: int, limit: int = SHOWN_MAX) -> Excerpt:
+        """The first bytes of a packet."""
+        with self._lock:
+            replay = self._open()
+            if replay is None:
+                return NOTHING
+            try:
+                return replay.packet(self._document.table, row, limit)
+            except (CaptureError, OSError) as error:
+                self.error = str(error)
+                return NOTHING
+
+    def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
+        """Bytes of a channel's stream, the first of which was seen at ``place``."""
+        flow = channel.flow
+        stream = StreamRef(flow.key, flow.base + 1 & 0xFFFFFFFF, flow.connection.number)
+        data = bytearray()
+        holes: list[tuple[int, int]] = []
+        with self._lock:
+            replay = self._open()
+            if replay is None:
+                return NOTHING
+            try:
+                length = min(length, SHOWN_MAX)
+                for piece, size in replay.stream_bytes(stream, offset, length, place.pos):
+                    if piece is None:
+                        holes.append((len(data), len(data) + size))
+                    data += bytes(size) if piece is None else piece
+            except (CaptureError, OSError) as error:
+                self.error = str(error)
+        return Excerpt(bytes(data), holes)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._replay is not None:
+                self._replay.close()
+                self._replay = None

@@ -1,0 +1,258 @@
+"""A list that draws only the rows on the screen, however many there are.
+
+It never asks for a row that is not visible and keeps a bounded number of drawn lines, so five
+million rows cost what fifty do.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from analyzer.tui.columns import fit, row_segments
+from analyzer.tui.palette import DEFAULT, Palette
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+    from textual import events
+
+    from analyzer.tui.columns import Cell, Column
+
+__all__ = ["RowList", "Rows"]
+
+LINES_KEPT = 512
+
+
+class Rows(Protocol):
+    """What a :class:`RowList` shows: it is asked for one row at a time."""
+
+    columns: Sequence[Column]
+
+    def __len__(self) -> int:
+        """How many rows there are now."""
+        ...
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """The cells of one row, one for each column, and the style they share."""
+        ...
+
+
+class NoRows:
+    """An empty list."""
+
+    columns: Sequence[Column] = ()
+
+    def __len__(self) -> int:
+        return 0
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """Never called."""
+        raise IndexError(position, palette)
+
+
+class RowList(ScrollView, can_focus=True):
+    """A list with a cursor.
+
+    ``rows`` is what it shows; after a change call :meth:`renew`.  ``empty`` is what stands there
+    when there are no rows.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup,ctrl+b,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+d,space", "page(1)", "Page down", show=False),
+        Binding("home,g", "first", "First", show=False),
+        Binding("end,G", "last", "Last", show=False),
+        Binding("enter", "choose", "Open", show=False),
+    ]
+    DEFAULT_CSS = """
+    RowList { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    """
+
+    class Moved(Message):
+        """The cursor went to ``position`` because the user moved it."""
+
+        def __init__(self, sender: RowList, position: int) -> None:
+            super().__init__()
+            self.sender = sender
+            self.position = position
+
+        @property
+        def control(self) -> RowList:
+            """The list."""
+            return self.sender
+
+    class Chosen(Moved):
+        """Enter, or a second click, on ``position``."""
+
+    def __init__(
+        self,
+        rows: Rows | None = None,
+        *,
+        header: bool = True,
+        empty: str = "",
+        id: str | None = None,  # noqa: A002 - Textual's name
+    ) -> None:
+        super().__init__(id=id)
+        self.rows: Rows = rows if rows is not None else NoRows()
+        self.header = header
+        self.empty = empty
+        self.cursor = 0
+        self.palette = DEFAULT
+        self._generation = 0
+        self._lines: OrderedDict[tuple[int, int, int, int], Strip] = OrderedDict()
+
+    # -- what it shows ------------------------------------------------------------------------
+
+    def show_rows(self, rows: Rows) -> None:
+        """Show other rows; the cursor stays at its position if there is such a row."""
+        self.rows = rows
+        self.renew()
+
+    def renew(self) -> None:
+        """The rows changed: draw them anew."""
+        self._generation += 1
+        self._lines.clear()
+        self._measure()
+        self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
+        self.refresh()
+
+    def grown(self) -> None:
+        """Rows were added at the end, the others are as they were."""
+        self._measure()
+        height = self.scrollable_content_region.height
+        if len(self.rows) <= round(self.scroll_y) + height + 1:
+            self.refresh()
+
+    def _measure(self) -> None:
+        size = Size(1, len(self.rows) + self.header)
+        if size != self.virtual_size:
+            self.virtual_size = size
+
+    def on_mount(self) -> None:
+        """Measure what was given before there was a screen."""
+        self._measure()
+
+    # -- the cursor ---------------------------------------------------------------------------
+
+    def go(self, position: int, *, centre: bool = False) -> None:
+        """Put the cursor on a row and bring it into sight; tells nobody."""
+        position = max(0, min(position, len(self.rows) - 1))
+        if position != self.cursor:
+            old, self.cursor = self.cursor, position
+            self._refresh_row(old)
+            self._refresh_row(position)
+        self._reveal(centre)
+
+    def _reveal(self, centre: bool) -> None:
+        page = self._page
+        top = round(self.scroll_target_y)
+        if top <= self.cursor < top + page:
+            return
+        if centre:
+            top = self.cursor - page // 2
+        elif self.cursor < top:
+            top = self.cursor
+        else:
+            top = self.cursor - page + 1
+        self.scroll_to(y=max(0, top), animate=False, force=True, immediate=True)
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.scrollable_content_region.height - self.header)
+
+    def _refresh_row(self, position: int) -> None:
+        line = position - round(self.scroll_y) + self.header
+        if 0 <= line < self.size.height:
+            self.refresh(Region(0, line, self.size.width, 1))
+
+    def _moved(self, position: int) -> None:
+        before = self.cursor
+        self.go(position)
+        if self.cursor != before:
+            self.post_message(self.Moved(self, self.cursor))
+
+    def action_move(self, by: int) -> None:
+        """One row up or down."""
+        self._moved(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """One screenful up or down."""
+        self._moved(self.cursor + by * max(1, self._page - 1))
+
+    def action_first(self) -> None:
+        """To the first row."""
+        self._moved(0)
+
+    def action_last(self) -> None:
+        """To the last row."""
+        self._moved(len(self.rows) - 1)
+
+    def action_choose(self) -> None:
+        """Open the row under the cursor."""
+        if len(self.rows):
+            self.post_message(self.Chosen(self, self.cursor))
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to the row under the mouse; a click on the cursor opens it."""
+        position = round(self.scroll_y) + event.y - self.header
+        if event.y < self.header or not 0 <= position < len(self.rows):
+            return
+        if event.chain == 2:
+            self.action_choose()
+        elif position != self.cursor:
+            self._moved(position)
+
+    def on_focus(self) -> None:
+        """The cursor is drawn otherwise."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The cursor is drawn otherwise."""
+        self.refresh()
+
+    # -- drawing ------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        width = self.scrollable_content_region.width
+        layout = fit(self.rows.columns, width - 1)
+        if self.header and y == 0:
+            titles = [column.title for column in self.rows.columns]
+            segments = row_segments(titles, self.rows.columns, layout, self.palette.header)
+            return self._finished(segments, width, self.palette.header)
+        position = round(self.scroll_y) + y - self.header
+        if not 0 <= position < len(self.rows):
+            text = f" {self.empty}" if y == self.header and not len(self.rows) else ""
+            return self._finished([Segment(text, self.palette.muted)], width, None)
+        focus = 0 if position != self.cursor else 2 if self.has_focus else 1
+        key = (position, width, focus, self._generation)
+        strip = self._lines.get(key)
+        if strip is None:
+            strip = self._lines[key] = self._draw(position, layout, width, focus)
+            if len(self._lines) > LINES_KEPT:
+                self._lines.popitem(last=False)
+        return strip
+
+    def _draw(self, position: int, layout: list[tuple[int, int]], width: int, focus: int) -> Strip:
+        cells, style = self.rows.row(position, self.palette)
+        over = (None, self.palette.cursor_blurred, self.palette.cursor)[focus]
+        if over is not None:
+            style = style + over
+        segments = row_segments(cells, self.rows.columns, layout, style)
+        return self._finished(segments, width, over)
+
+    def _finished(self, segments: list[Segment], width: int, style: Style | None) -> Strip:
+        ground = self.rich_style
+        whole = ground + style if style is not None else ground
+        return Strip(segments).adjust_cell_length(width, whole).apply_style(ground)

@@ -1,0 +1,71 @@
+"""What the user is looking at: one object that outlives a reload of the capture."""
+
+from __future__ import annotations
+
+__all__ = ["ALL", "SCREENS", "TIME_FORMATS", "ViewState"]
+
+SCREENS = ("packets", "devices", "channels", "timeline", "findings", "streams", "main")
+TIME_FORMATS = ("start", "absolute", "previous", "switchover")
+ALL = -1
+"""All migrations of the capture."""
+
+
+class ViewState:
+    """Screen, filter, selection and marks.
+
+    ``row`` is the number of the selected packet in the table, ``migration`` the one shown (or
+    :data:`ALL`).  ``device`` is (migration, idstr, instance id), ``index`` the selected buffer's,
+    ``stream`` the selected channel's (Wireshark's number).  ``time`` is the time cursor and
+    ``window`` the zoomed stretch, ns since the epoch; ``record`` the row of the main channel.
+    """
+
+    __slots__ = (
+        "device",
+        "filter",
+        "follow",
+        "index",
+        "marks",
+        "migration",
+        "record",
+        "row",
+        "screen",
+        "stream",
+        "time",
+        "time_format",
+        "window",
+    )
+
+    def __init__(self) -> None:
+        self.screen = SCREENS[0]
+        self.filter = ""
+        self.row = 0
+        self.migration = ALL
+        self.device: tuple[int, bytes, int] | None = None
+        self.index: int | None = None
+        self.stream: int | None = None
+        self.time = 0
+        self.window: tuple[int, int] | None = None
+        self.record = 0
+        self.marks: set[int] = set()
+        self.time_format = TIME_FORMATS[0]
+        self.follow = False
+
+    def toggle_mark(self, row: int) -> bool:
+        """Set or clear a mark; gives whether it is set now."""
+        self.marks ^= {row}
+        return row in self.marks
+
+    def next_time_format(self) -> str:
+        """The next of the time formats."""
+        at = TIME_FORMATS.index(self.time_format)
+        self.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
+        return self.time_format
+
+    def neighbour_mark(self, row: int, by: int) -> int | None:
+        """The next (1) or previous (-1) marked row, around the end."""
+        marks = sorted(self.marks)
+        if not marks:
+            return None
+        if by > 0:
+            return next((mark for mark in marks if mark > row), marks[0])
+        return next((mark for mark in reversed(marks) if mark < row), marks[-1])

@@ -1,0 +1,108 @@
+"""The stretch of time that the timeline and the lanes show, and its axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+from analyzer.tui.quantities import duration
+
+if TYPE_CHECKING:
+    from analyzer.tui.palette import Palette
+
+__all__ = ["TimeWindow", "axis_line"]
+
+ZOOM = 2
+SHORTEST = 1_000
+"""The shortest window, ns."""
+STEPS = (1, 2, 5)
+TICK_WIDTH = 14
+
+
+class TimeWindow:
+    """From ``start`` to ``end``, ns since the epoch, within ``first`` to ``last``.
+
+    A new one for every change; ``whole`` says that all of it is shown.
+    """
+
+    __slots__ = ("end", "first", "last", "start")
+
+    def __init__(
+        self, first: int, last: int, start: int | None = None, end: int | None = None
+    ) -> None:
+        self.first = first
+        self.last = max(last, first + 1)
+        span = max(SHORTEST, (self.last if end is None else end) - (start or first))
+        whole = self.last - self.first
+        if start is None or span >= whole:
+            self.start, self.end = self.first, self.last
+            return
+        self.start = max(self.first, min(start, self.last - span))
+        self.end = self.start + span
+
+    @property
+    def span(self) -> int:
+        """Its length, ns."""
+        return self.end - self.start
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is shown."""
+        return self.start == self.first and self.end == self.last
+
+    def zoomed(self, closer: bool, around: int) -> TimeWindow:
+        """Half or twice as long; ``around`` (ns) stays where it is on the screen."""
+        span = self.span // ZOOM if closer else self.span * ZOOM
+        around = max(self.start, min(around, self.end))
+        share = (around - self.start) / self.span
+        start = around - round(span * share)
+        return TimeWindow(self.first, self.last, start, start + span)
+
+    def moved(self, by: float) -> TimeWindow:
+        """Moved by a share of its length."""
+        start = max(self.first, self.start + round(self.span * by))
+        return TimeWindow(self.first, self.last, start, start + self.span)
+
+    def reset(self) -> TimeWindow:
+        """Everything."""
+        return TimeWindow(self.first, self.last)
+
+    def column(self, time: int, width: int) -> int:
+        """The column, of ``width``, in which a time lies; may be outside."""
+        return (time - self.start) * width // self.span
+
+    def time(self, column: int, width: int) -> int:
+        """The time in the middle of a column."""
+        return self.start + (2 * column + 1) * self.span // (2 * width)
+
+    def seen(self, time: int) -> TimeWindow:
+        """The same, or moved so that a time is inside."""
+        if self.start <= time < self.end or self.whole:
+            return self
+        start = time - self.span // 2
+        return TimeWindow(self.first, self.last, max(self.first, start), start + self.span)
+
+
+def _step(span: int, count: int) -> int:
+    """A round number of ns, so that at most ``count`` of them fit."""
+    step = 1
+    while True:
+        for factor in STEPS:
+            if span <= step * factor * count:
+                return step * factor
+        step *= 10
+
+
+def axis_line(window: TimeWindow, width: int, palette: Palette) -> list[Segment]:
+    """Ticks with the time since the first frame."""
+    step = _step(window.span, max(1, width // TICK_WIDTH))
+    text = [" "] * width
+    at = -(-(window.start - window.first) // step) * step
+    while at <= window.end - window.first:
+        column = window.column(window.first + at, width)
+        label = f"╵{duration(at) if at else '0'}"
+        if column + len(label) <= width:
+            text[column : column + len(label)] = label
+        at += step
+    return [Segment("".join(text), palette.axis)]

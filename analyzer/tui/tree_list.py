@@ -1,0 +1,193 @@
+"""The detail tree: fields that open and close, in a list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from analyzer.report.escape import terminal
+from analyzer.tui.columns import Column
+from analyzer.tui.row_list import RowList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+
+    from analyzer.tui.columns import Cell
+    from analyzer.tui.palette import Palette
+    from dissectors.tree import Node
+
+__all__ = ["TreeList", "TreeRows"]
+
+
+class TreeRows:
+    """Nodes, those of open groups one after the other.
+
+    ``opened`` are the paths (names from the outermost group) that are open.
+    """
+
+    columns: Sequence[Column] = (
+        Column("Field", 26, grow=2),
+        Column("Value", 20, grow=3),
+        Column("Offset", 9, right=True, optional=2),
+        Column("Size", 7, right=True, optional=3),
+        Column("Meaning", 22, grow=4, optional=1),
+    )
+
+    def __init__(self, nodes: list[Node], opened: set[tuple[str, ...]]) -> None:
+        self.nodes = nodes
+        self.opened = opened
+        self.lines: list[tuple[Node, tuple[str, ...]]] = []
+        self._add(nodes, ())
+
+    def _add(self, nodes: list[Node], path: tuple[str, ...]) -> None:
+        for node in nodes:
+            own = (*path, node.name)
+            self.lines.append((node, own))
+            if node.children and own in self.opened:
+                self._add(node.children, own)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One field."""
+        node, path = self.lines[position]
+        sign = " " if not node.children else "▾" if path in self.opened else "▸"
+        name = f"{'  ' * (len(path) - 1)}{sign} {terminal(node.name)}"
+        group = bool(node.children)
+        cells: list[Cell] = [
+            (name, palette.header if group else palette.plain),
+            (terminal(node.value), palette.muted if group else palette.info),
+            (f"{node.offset}", palette.axis),
+            (f"{node.size}", palette.axis),
+            (terminal(node.meaning), palette.muted),
+        ]
+        return cells, palette.plain
+
+
+class TreeList(RowList):
+    """The detail pane; :class:`Field` says which field the cursor is on."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "fold(False)", "Close", show=False),
+        Binding("right,l", "fold(True)", "Open", show=False),
+        Binding("space", "fold_group", "Open/close", show=False),
+        Binding("E", "all(True)", "Open all", show=False),
+        Binding("C", "all(False)", "Close all", show=False),
+        Binding("a", "as_filter", "Filter by field", show=True),
+    ]
+
+    class Field(Message):
+        """The cursor is on a field."""
+
+        def __init__(self, node: Node) -> None:
+            super().__init__()
+            self.node = node
+
+    class AsFilter(Field):
+        """Show what has the same value in this field."""
+
+    def __init__(self, *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
+        super().__init__(header=False, empty=empty, id=id)
+        self.nodes: list[Node] = []
+        self.opened: set[tuple[str, ...]] = set()
+
+    def show_nodes(self, nodes: list[Node], open_first: bool = True) -> None:
+        """Show other fields; what was open stays open, and the cursor where it was."""
+        self.nodes = nodes
+        if open_first and not any(
+            path[:1] == (node.name,) for node in nodes for path in self.opened
+        ):
+            self.opened |= {(node.name,) for node in nodes[:1]}
+        self.show_rows(TreeRows(nodes, self.opened))
+
+    @property
+    def node(self) -> Node | None:
+        """The field under the cursor."""
+        rows = self.rows
+        if isinstance(rows, TreeRows) and self.cursor < len(rows.lines):
+            return rows.lines[self.cursor][0]
+        return None
+
+    def reveal(self, path: list[Node]) -> None:
+        """Open the groups on the way to a field and put the cursor on it."""
+        names = tuple(node.name for node in path)
+        self.opened |= {names[:depth] for depth in range(1, len(names))}
+        rows = TreeRows(self.nodes, self.opened)
+        self.show_rows(rows)
+        for position, (node, _) in enumerate(rows.lines):
+            if path and node is path[-1]:
+                self.go(position, centre=True)
+
+    def _current(self) -> tuple[Node, tuple[str, ...]] | None:
+        rows = self.rows
+        if isinstance(rows, TreeRows) and self.cursor < len(rows.lines):
+            return rows.lines[self.cursor]
+        return None
+
+    def action_fold(self, opening: bool) -> None:
+        """Open the group, or close it (or the one around the field)."""
+        line = self._current()
+        if line is None:
+            return
+        node, path = line
+        if opening:
+            if node.children and path not in self.opened:
+                self.opened.add(path)
+                self.show_rows(TreeRows(self.nodes, self.opened))
+            else:
+                self.action_move(1)
+            return
+        if path not in self.opened or not node.children:
+            path = path[:-1]
+        if not path:
+            return
+        self.opened.discard(path)
+        rows = TreeRows(self.nodes, self.opened)
+        self.show_rows(rows)
+        self._moved(next(at for at, (_, own) in enumerate(rows.lines) if own == path))
+
+    def action_fold_group(self) -> None:
+        """Open or close the group."""
+        line = self._current()
+        if line is not None and line[0].children:
+            self.opened ^= {line[1]}
+            self.show_rows(TreeRows(self.nodes, self.opened))
+
+    def action_choose(self) -> None:
+        """Enter opens and closes."""
+        self.action_fold_group()
+
+    def action_all(self, opening: bool) -> None:
+        """Open or close all groups."""
+        self.opened = set(_paths(self.nodes, ())) if opening else set()
+        self.show_rows(TreeRows(self.nodes, self.opened))
+
+    def action_as_filter(self) -> None:
+        """Filter by the field under the cursor."""
+        if self.node is not None and not self.node.children:
+            self.post_message(self.AsFilter(self.node))
+
+    def _moved(self, position: int) -> None:
+        super()._moved(position)
+        if self.node is not None:
+            self.post_message(self.Field(self.node))
+
+    def on_focus(self) -> None:
+        """Show which bytes the current field is."""
+        super().on_focus()
+        if self.node is not None:
+            self.post_message(self.Field(self.node))
+
+
+def _paths(nodes: list[Node], path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    found = []
+    for node in nodes:
+        if node.children:
+            own = (*path, node.name)
+            found += [own, *_paths(node.children, own)]
+    return found

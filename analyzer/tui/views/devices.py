@@ -1,0 +1,186 @@
+"""Devices: what came for each of them, index by index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.worker import get_current_worker
+
+from analyzer.tui.device_facts import BufferRows, DeviceRows, device_facts
+from analyzer.tui.dialogs.extract import ExtractDialog
+from analyzer.tui.messages import Selected
+from analyzer.tui.panes import ArrivalPane, MapPane
+from analyzer.tui.reassembly import Reassembly
+from analyzer.tui.row_list import RowList
+from analyzer.tui.views.view import View
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.tui.device_facts import DeviceFacts
+
+__all__ = ["DevicesView"]
+
+LIST_LINES = 8
+
+
+class DevicesView(View):
+    """The devices, the reassembly map of the selected one, and its buffers."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "sort", "By index/arrival", show=True),
+        Binding("x", "extract", "Extract", show=True),
+        Binding("f", "filter", "Its packets", show=True),
+    ]
+    DEFAULT_CSS = """
+    DevicesView #devices { height: auto; max-height: 9; }
+    DevicesView #drawing { height: 2fr; min-height: 5; }
+    DevicesView MapPane { width: 2fr; border-top: solid $panel-lighten-2; }
+    DevicesView MapPane:focus { border-top: solid $accent; }
+    DevicesView ArrivalPane { width: 1fr; border-top: solid $panel-lighten-2; margin-left: 1; }
+    DevicesView #buffers { height: 3fr; border-top: solid $panel-lighten-2; }
+    DevicesView #buffers:focus { border-top: solid $accent; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.facts: list[DeviceFacts] = []
+        self.by_index = False
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield RowList(id="devices", empty="no device state: neither on multifd nor on main")
+        with Horizontal(id="drawing"):
+            yield MapPane(id="map")
+            yield ArrivalPane(id="arrival")
+        yield RowList(id="buffers", empty="no buffer")
+
+    def on_mount(self) -> None:
+        """Titles."""
+        self.query_one("#arrival").border_title = "Arrival ▸ index ▴"
+        self.query_one("#buffers").border_title = "Buffers"
+
+    def home(self) -> None:
+        """The list of devices."""
+        self.query_one("#devices").focus()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def show_document(self) -> None:
+        """Work the devices out anew, in a thread: there may be 100,000 buffers."""
+        for pane in self.query(RowList):
+            pane.palette = self.palette
+        self.query_one(MapPane).palette = self.palette
+        self.query_one(ArrivalPane).palette = self.palette
+        self.run_worker(self._work_out, thread=True, exclusive=True, group="devices")
+
+    def show_growth(self) -> None:
+        """As long as they are few."""
+        devices = [d for m in self.document.migrations() for d in list(m.devices.values())]
+        if sum(len(device.buffers) for device in devices) < 2000:
+            self.show_document()
+
+    def _work_out(self) -> None:
+        facts = device_facts(self.document, self.state.migration)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._show_facts, facts)
+
+    def _show_facts(self, facts: list[DeviceFacts]) -> None:
+        self.facts = facts
+        devices = self.query_one("#devices", RowList)
+        devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 2
+        several = len(self.document.migrations()) > 1
+        devices.show_rows(DeviceRows(facts, several))
+        self.show_selection()
+
+    @property
+    def current(self) -> DeviceFacts | None:
+        """The selected device."""
+        for facts in self.facts:
+            if facts.key == self.state.device:
+                return facts
+        return self.facts[0] if self.facts else None
+
+    def show_selection(self) -> None:
+        """The selected device and index."""
+        facts = self.current
+        if facts is None:
+            self.query_one(MapPane).show_map("no device", Reassembly([], []), -1)
+            self.query_one(ArrivalPane).show_order([])
+            return
+        self.query_one("#devices", RowList).go(self.facts.index(facts))
+        index = self.state.index if self.state.index is not None else -1
+        pane = self.query_one(MapPane)
+        pane.show_map(facts.name, facts.reassembly, index)
+        self.query_one(ArrivalPane).show_order([buffer.idx for buffer in facts.arrived])
+        buffers = self.query_one("#buffers", RowList)
+        rows = buffers.rows
+        if not isinstance(rows, BufferRows) or rows.facts is not facts:
+            buffers.show_rows(BufferRows(facts, self.document.start, self.by_index))
+        self._reveal_buffer(index)
+
+    def _reveal_buffer(self, index: int) -> None:
+        buffers = self.query_one("#buffers", RowList)
+        rows = buffers.rows
+        if isinstance(rows, BufferRows):
+            order = "index" if self.by_index else "arrival"
+            missing = index >= 0 and rows.position(index) is None
+            buffers.border_title = f"Buffers by {order}" + (
+                f": index {index} never arrived" if missing else ""
+            )
+            position = rows.position(index)
+            if position is not None and rows.buffer(buffers.cursor).idx != index:
+                buffers.go(position, centre=True)
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another device, or another buffer."""
+        message.stop()
+        if message.sender.id == "devices":
+            self.post_message(Selected(device=self.facts[message.position].key))
+        elif self.current is not None:
+            self._select(message.position)
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: from a device to its map, from a buffer to its packet."""
+        message.stop()
+        if message.sender.id == "devices":
+            self.query_one(MapPane).focus()
+        else:
+            self._select(message.position, screen="packets")
+
+    def _select(self, position: int, screen: str | None = None) -> None:
+        rows = self.query_one("#buffers", RowList).rows
+        if isinstance(rows, BufferRows):
+            index = rows.buffer(position).idx
+            self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
+
+    def on_map_pane_pointed(self, message: MapPane.Pointed) -> None:
+        """Another index."""
+        message.stop()
+        facts = self.current
+        if facts is not None:
+            screen = "packets" if message.opened else None
+            self.post_message(Selected(device=facts.key, index=message.index, screen=screen))
+
+    def action_sort(self) -> None:
+        """Buffers by index, or by arrival."""
+        self.by_index = not self.by_index
+        if self.current is not None:
+            rows = BufferRows(self.current, self.document.start, self.by_index)
+            buffers = self.query_one("#buffers", RowList)
+            buffers.show_rows(rows)
+            self.show_selection()
+
+    def action_filter(self) -> None:
+        """Only the packets of this device."""
+        if self.current is not None:
+            self.mfshark.filter_device(self.current)
+
+    def action_extract(self) -> None:
+        """Write the device's state to files."""
+        if self.current is not None:
+            self.app.push_screen(ExtractDialog(self.document, self.current))

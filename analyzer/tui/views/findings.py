@@ -1,0 +1,198 @@
+"""Findings: what the rules say, grouped by rule."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from analyzer.report.escape import terminal
+from analyzer.tui.finding_rows import FindingRows, groups_of
+from analyzer.tui.messages import Selected
+from analyzer.tui.row_list import RowList
+from analyzer.tui.state import ALL
+from analyzer.tui.views.view import View
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.checks.finding import Finding
+
+__all__ = ["FindingsView"]
+
+OPEN_AT_FIRST = 10
+"""A rule with at most so many findings is open at first, unless it is mere information."""
+
+
+class FindingsView(View):
+    """The findings, and below them what the rule under the cursor is about."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "fold(False)", "Close", show=False),
+        Binding("right,l", "fold(True)", "Open", show=False),
+        Binding("space", "fold_group", "Open/close", show=True, priority=True),
+    ]
+    DEFAULT_CSS = """
+    FindingsView #findings { height: 3fr; }
+    FindingsView #rule {
+        height: 2fr; border-top: solid $panel-lighten-2; padding: 0 1;
+        scrollbar-size-vertical: 1;
+    }
+    FindingsView #rule:focus { border-top: solid $accent; }
+    FindingsView #rule Static { width: 1fr; height: auto; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.opened: set[tuple[str, int]] = set()
+        self._known: set[tuple[str, int]] = set()
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield RowList(id="findings", empty="no findings")
+        with VerticalScroll(id="rule"):
+            yield Static(id="explanation", markup=False)
+
+    def home(self) -> None:
+        """The list."""
+        self.query_one("#findings").focus()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def show_document(self) -> None:
+        """Group the findings anew; what was open stays open."""
+        findings = self.query_one("#findings", RowList)
+        findings.palette = self.palette
+        document = self.document
+        if not document.done:
+            findings.empty = "the rules are judged when the whole capture has been read"
+        else:
+            findings.empty = document.error or "no findings: nothing the rules object to"
+        number = self.state.migration
+        groups = groups_of(document.findings, None if number == ALL else number)
+        for group in groups:
+            if group.key not in self._known:
+                self._known.add(group.key)
+                if group.rank and group.count <= OPEN_AT_FIRST:
+                    self.opened.add(group.key)
+        self._groups = groups
+        findings.show_rows(FindingRows(groups, self.opened))
+        self._explain()
+
+    @property
+    def _rows(self) -> FindingRows | None:
+        rows = self.query_one("#findings", RowList).rows
+        return rows if isinstance(rows, FindingRows) and len(rows) else None
+
+    def _explain(self) -> None:
+        pane = self.query_one("#explanation", Static)
+        rows = self._rows
+        if rows is None:
+            pane.update("")
+            return
+        group, entry = rows.lines[self.query_one("#findings", RowList).cursor]
+        text = Text()
+        if entry is not None:
+            text.append(terminal(entry[1].message) + "\n", "bold")
+            text.append(self._where(entry[1]) + "\n\n", "dim")
+        self.query_one("#rule").border_title = f"{group.rule.id} {group.rule.slug}"
+        paragraphs = textwrap.dedent("    " + group.rule.explanation.strip()).split("\n\n")
+        for paragraph in paragraphs:
+            head, colon, rest = paragraph.partition(": ")
+            line = " ".join(paragraph.split())
+            if colon and head in ("Receiver", "Usual cause"):
+                text.append(f"{head}: ", "bold")
+                line = " ".join(rest.split())
+            text.append(line.replace("``", "") + "\n\n")
+        text.rstrip()
+        pane.update(text)
+        self.query_one("#rule", VerticalScroll).scroll_home(animate=False)
+
+    def _where(self, finding: Finding) -> str:
+        spot = finding.spot
+        parts = []
+        if finding.migration is not None and len(self.document.migrations()) > 1:
+            parts.append(f"migration {finding.migration.number + 1}")
+        if spot.channel is not None:
+            parts.append(f"{spot.channel.name} (stream {spot.channel.stream})")
+        if spot.offset is not None:
+            parts.append(f"stream offset {spot.offset}")
+        if spot.frame is not None:
+            parts.append(f"frame {spot.frame}")
+        if spot.device is not None:
+            parts.append(terminal(spot.device))
+        if spot.index is not None:
+            parts.append(f"index {spot.index}")
+        return ", ".join(parts)
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Explain the rule under the cursor."""
+        message.stop()
+        self._explain()
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: open a group, or go to the place of a finding."""
+        message.stop()
+        rows = self._rows
+        if rows is None:
+            return
+        entry = rows.lines[message.position][1]
+        if entry is None:
+            self.action_fold_group()
+        else:
+            self._visit(*entry)
+
+    def _visit(self, at: int, finding: Finding) -> None:
+        spot, document = finding.spot, self.document
+        number = finding.migration.number if finding.migration is not None else 0
+        device = None
+        for migration in document.migrations(number):
+            for key, found in migration.devices.items():
+                if found.name == spot.device:
+                    device = (number, *key)
+        row = document.row_of.get(at)
+        if row is not None:
+            self.post_message(Selected(row=row, screen="packets"))
+        elif device is not None:
+            self.post_message(Selected(device=device, index=spot.index, screen="devices"))
+        elif spot.channel is not None and spot.channel.kind in ("main", "return-path"):
+            self.mfshark.show_main(spot.offset)
+        elif spot.frame is not None:
+            stream = spot.channel.stream if spot.channel is not None else None
+            row = document.row_at_frame(spot.frame, stream)
+            self.post_message(Selected(row=row, screen="packets"))
+        else:
+            self.notify("this finding has no place in the capture", markup=False)
+
+    def action_fold_group(self) -> None:
+        """Open or close the group under the cursor."""
+        rows = self._rows
+        if rows is None:
+            return
+        cursor = self.query_one("#findings", RowList).cursor
+        self._fold(rows.lines[cursor][0].key, rows.lines[cursor][0].key not in self.opened)
+
+    def action_fold(self, opening: bool) -> None:
+        """Open or close it."""
+        rows = self._rows
+        if rows is not None:
+            self._fold(rows.lines[self.query_one("#findings", RowList).cursor][0].key, opening)
+
+    def _fold(self, key: tuple[str, int], opening: bool) -> None:
+        if opening:
+            self.opened.add(key)
+        else:
+            self.opened.discard(key)
+        findings = self.query_one("#findings", RowList)
+        rows = FindingRows(self._groups, self.opened)
+        findings.show_rows(rows)
+        if not opening:
+            at = next(at for at, (group, _) in enumerate(rows.lines) if group.key == key)
+            findings.go(at)
+        self._explain()

@@ -1,0 +1,233 @@
+"""Packets: the list, the fields of the selected packet, its bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.worker import get_current_worker
+
+from analyzer.tui.field_panes import FieldPanes
+from analyzer.tui.filter_line import FilterInput, FilterLine
+from analyzer.tui.messages import FilterChosen, Selected
+from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.packet_tree import packet_tree
+from analyzer.tui.quantities import count
+from analyzer.tui.reread import NOTHING
+from analyzer.tui.row_list import RowList
+from analyzer.tui.tree_list import TreeList
+from analyzer.tui.views.view import View
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.migration.replay import Excerpt
+    from analyzer.tui.document import Document
+
+__all__ = ["PacketsView"]
+
+PAUSE = 0.04
+"""Seconds that the cursor has to rest before bytes are read from the file."""
+
+
+class PacketsView(View):
+    """Wireshark's three panes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "edit_filter", "Filter", show=True, priority=False),
+        Binding("f", "filter_channel", "Channel", show=True),
+        Binding("d", "filter_device", "Device", show=True),
+        Binding("X", "clear_filter", "Unfilter", show=False),
+        Binding("D", "to_device", "To its device", show=False),
+    ]
+    DEFAULT_CSS = """
+    PacketsView #packets { height: 4fr; }
+    PacketsView FieldPanes { height: 5fr; }
+    PacketsView.-wide #packets { height: 1fr; }
+    PacketsView.-wide FieldPanes { height: 1fr; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        filters = self.mfshark.filters
+        yield FilterLine(filters.complain, filters.complete, filters.history)
+        yield RowList(id="packets", empty="no packets yet")
+        yield FieldPanes()
+
+    def home(self) -> None:
+        """The list."""
+        self.packets.focus()
+
+    @property
+    def packets(self) -> RowList:
+        """The list."""
+        return self.query_one("#packets", RowList)
+
+    @property
+    def rows(self) -> PacketRows | None:
+        """What the list shows."""
+        rows = self.packets.rows
+        return rows if isinstance(rows, PacketRows) else None
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def show_document(self) -> None:
+        """The packets anew: after loading, and when filter, time format or migration changed."""
+        document, packets = self.document, self.packets
+        packets.palette = self.palette
+        matching = self.mfshark.filters.matching
+        several = len(document.migrations()) > 1
+        packets.empty = self._empty()
+        packets.show_rows(PacketRows(document, self.state, matching, several))
+        self.query_one(FilterLine).show_applied(self.state.filter)
+        self._show_count()
+        self.show_selection()
+
+    def _empty(self) -> str:
+        document = self.document
+        if document.error:
+            return document.error
+        if len(document.table):
+            return "no packet matches the filter" + ("" if document.done else " yet")
+        if not document.done:
+            return "no packets yet"
+        if document.scan is not None and document.scan.grouper.tls:
+            return "no packets: the migration is encrypted (TLS); see Streams"
+        return "no multifd packets in this capture; see Streams"
+
+    def show_growth(self) -> None:
+        """More packets."""
+        if self.rows is None or not self.packets.cursor:
+            self.show_document()
+        else:
+            self.packets.grown()
+            self._show_count()
+
+    def _show_count(self) -> None:
+        rows = self.rows
+        total = len(self.document.table)
+        shown = len(rows) if rows is not None else 0
+        text = f"{count(shown)} of {count(total)}" if shown != total else f"{count(total)} packets"
+        self.query_one(FilterLine).show_count(text)
+
+    def show_selection(self) -> None:
+        """The selected packet."""
+        rows = self.rows
+        if rows is None or not len(rows):
+            self.query_one(FieldPanes).clear("", self.palette)
+            return
+        position = min(rows.position(self.state.row), len(rows) - 1)
+        if position != self.packets.cursor or self.packets.scroll_y > position:
+            self.packets.go(position, centre=True)
+        self._read(rows.number(position))
+
+    # -- fields and bytes ---------------------------------------------------------------------
+
+    def _read(self, row: int) -> None:
+        document = self.document
+
+        async def read() -> None:
+            import asyncio
+
+            await asyncio.sleep(PAUSE)
+            self.run_worker(
+                lambda: self._read_in_thread(document, row),
+                thread=True,
+                exclusive=True,
+                group="bytes",
+            )
+
+        self.run_worker(read(), exclusive=True, group="bytes-pause")
+
+    def _read_in_thread(self, document: Document, row: int) -> None:
+        worker = get_current_worker()
+        excerpt = self.mfshark.reread.packet(row)
+        if not worker.is_cancelled and document is self.document:
+            self.app.call_from_thread(self._show_fields, row, excerpt)
+
+    def _show_fields(self, number: int, excerpt: Excerpt) -> None:
+        if number >= len(self.document.table):
+            return
+        row = self.document.table.row(number)
+        framing = next((m.framing for m in self.document.migrations(row.migration)), None)
+        nodes = packet_tree(row, excerpt.data, framing)
+        note = ""
+        if excerpt is NOTHING:
+            note = self.mfshark.reread.error
+        elif len(excerpt.data) < row.length:
+            note = f"{count(row.length - len(excerpt.data))} more bytes are not shown"
+        title = f"Packet {row.number}"
+        self.query_one(FieldPanes).show(nodes, excerpt, self.palette, title, note)
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another packet."""
+        message.stop()
+        if message.sender is self.packets and self.rows is not None:
+            self.post_message(Selected(row=self.rows.number(message.position)))
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: to the fields."""
+        message.stop()
+        self.query_one(TreeList).focus()
+
+    def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
+        """Packets with the same value in this field."""
+        message.stop()
+        text = self.mfshark.filters.of_field(message.node)
+        if text is None:
+            self.notify("no filter for this field", severity="warning")
+        else:
+            self.post_message(FilterChosen(text))
+
+    def action_edit_filter(self) -> None:
+        """To the filter line."""
+        self.query_one(FilterInput).focus()
+
+    def on_filter_line_applied(self, message: FilterLine.Applied) -> None:
+        """Enter in the filter line."""
+        message.stop()
+        self.post_message(FilterChosen(message.text))
+
+    def on_filter_line_left(self, message: FilterLine.Left) -> None:
+        """Back to the list."""
+        message.stop()
+        self.packets.focus()
+
+    def on_filter_line_told(self, message: FilterLine.Told) -> None:
+        """Faults and completions stand in the status line."""
+        message.stop()
+        self.mfshark.tell(message.text)
+
+    def on_filter_line_save_asked(self, message: FilterLine.SaveAsked) -> None:
+        """Keep a filter."""
+        message.stop()
+        self.mfshark.filters.save(message.text)
+        self.mfshark.tell(Text("filter saved; b lists saved filters"))
+
+    def action_clear_filter(self) -> None:
+        """All packets."""
+        self.post_message(FilterChosen(""))
+
+    def action_filter_channel(self) -> None:
+        """Packets of the same channel."""
+        self._toggle_filter(self.mfshark.filters.of_channel(self.document, self.state.row))
+
+    def action_filter_device(self) -> None:
+        """Packets of the same device."""
+        self._toggle_filter(self.mfshark.filters.of_device(self.document, self.state.row))
+
+    def _toggle_filter(self, text: str | None) -> None:
+        if text is None:
+            self.notify("this packet is of no device", severity="warning")
+        else:
+            self.post_message(FilterChosen("" if text == self.state.filter else text))
+
+    def action_to_device(self) -> None:
+        """The device of the packet."""
+        if self.state.device is not None:
+            self.post_message(
+                Selected(device=self.state.device, index=self.state.index, screen="devices")
+            )

@@ -1,0 +1,65 @@
+"""What all screens have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.containers import Vertical
+
+from analyzer.tui.palette import palette_of
+
+if TYPE_CHECKING:
+    from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.document import Document
+    from analyzer.tui.palette import Palette
+    from analyzer.tui.state import ViewState
+
+__all__ = ["View"]
+
+WIDE = 120
+"""From this width on panes stand side by side."""
+
+
+class View(Vertical):
+    """A screen: shows parts of the document, and where the selection is.
+
+    :meth:`show_document` is called for a new or complete document, :meth:`show_growth` while it
+    grows, :meth:`show_selection` when something was selected anywhere.
+    """
+
+    @property
+    def mfshark(self) -> MfsharkApp:
+        """The application."""
+        return cast("MfsharkApp", self.app)
+
+    @property
+    def document(self) -> Document:
+        """What is shown."""
+        return self.mfshark.document
+
+    @property
+    def state(self) -> ViewState:
+        """What is selected."""
+        return self.mfshark.state
+
+    @property
+    def palette(self) -> Palette:
+        """Colours of the theme."""
+        theme = self.app.current_theme
+        return palette_of(self.app.theme_variables, theme.dark, "ansi" in theme.name)
+
+    def on_resize(self) -> None:
+        """Know whether there is room for panes side by side."""
+        self.set_class(self.app.size.width >= WIDE, "-wide")
+
+    def show_document(self) -> None:
+        """Show the document anew."""
+
+    def show_growth(self) -> None:
+        """There is more of the document."""
+
+    def show_selection(self) -> None:
+        """Bring what is selected into sight."""
+
+    def home(self) -> None:
+        """Put the focus where work on this screen begins."""
