@@ -51,7 +51,9 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_END),
     int(RecordType.SECTION_FULL),
 )
-STRONG = (START, FULL, int(RecordType.EOF))
+JSON_AT = 6
+"""Where the text begins behind an EOF: the description's type and length lie between."""
+
 STRONG_STARTS = (b"\x01", b"\x04", b"\x08")
 
 
@@ -114,11 +116,18 @@ def record_fits(data: bytes, at: int, known: Mapping[int, Section], final: bool)
         return YES if command_length_fits(command, length) else NO
     if kind != RecordType.EOF:
         return NO
-    if left > 1 and data[at + 1] != RecordType.VMDESCRIPTION:
-        return NO
-    if left > 6:
-        return YES if data[at + 6] == ord("{") else NO
+    if left > 1:
+        return YES if data[at + 1] == RecordType.VMDESCRIPTION else NO
     return YES if final else MORE
+
+
+def _strong(data: bytes, at: int) -> bool:
+    """Whether the record that fits at ``at`` says so by more than a few bytes."""
+    if len(data) - at <= JSON_AT:
+        return False
+    if data[at] == RecordType.EOF:
+        return data[at + JSON_AT] == ord("{")
+    return data[at] in (START, FULL)
 
 
 def _goes_on(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> bool:
@@ -165,7 +174,7 @@ def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> i
     while at >= 0:
         behind = at + FOOTER.size
         if record_fits(data, behind, known, final) == YES:
-            strong = behind + 6 < len(data) and data[behind] in STRONG
+            strong = _strong(data, behind)
             if strong or not known or int.from_bytes(data[at + 1 : behind], "big") in known:
                 return at
         at = data.find(ANY_FOOTER, at + 1)
@@ -189,7 +198,7 @@ def find_next_record(
     for begin in (b"\x04\0\0", b"\0\x06"):
         at = data.find(begin)
         while at >= 0 and (best < 0 or at < best):
-            if record_fits(data, at, known, final) == YES and len(data) - at > NAME_AT:
+            if record_fits(data, at, known, final) == YES and _strong(data, at):
                 best = at
                 break
             at = data.find(begin, at + 1)

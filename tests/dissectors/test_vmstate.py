@@ -1,0 +1,137 @@
+"""Device fields read by a description."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dissectors.vmstate import decode_section
+
+
+def field(name: str, kind: str, size: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "size": size, **more}
+
+
+def device(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": "d", "instance_id": 0, "fields": list(fields), **more}
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "text"),
+    [
+        ("uint8", "05", "5"),
+        ("uint32", "000000ff", "255 (0xff)"),
+        ("uint64", "00" * 8, "0"),
+        ("int16", "ffff", "-1"),
+        ("int32 le", "00000003", "3"),
+        ("uint32 equal", "00000009", "9"),
+        ("int64", "8000000000000000", "-9223372036854775808"),
+        ("bool", "00", "false"),
+        ("bool", "01", "true"),
+        ("bool", "02", "0x2"),
+        ("timer", "ffffffffffffffff", "off"),
+        ("timer", "0000000000000010", "16"),
+        ("buffer", "72756e6e696e6700", '"running"'),
+        ("buffer", "1b5b33316d", "1b5b33316d"),
+        ("buffer", "4142", "4142"),
+        ("buffer", "", ""),
+        ("unknown", "0102", "0102"),
+        ("nullptr", "30", "NULL"),
+        ("capability", "0361626300", "abc"),
+        ("bitmap", "0000000000000001", "0000000000000001"),
+        ("uint32", "0102", "0102"),
+        ("pci config", "00" * 256, "00" * 32 + "… (256 bytes)"),
+    ],
+)
+def test_values(kind: str, raw: str, text: str) -> None:
+    data = bytes.fromhex(raw)
+    decoded = decode_section(device(field("f", kind, len(data))), data)
+    assert not decoded.problems
+    (node,) = decoded.nodes
+    assert (node.name, node.value, node.offset, node.size) == ("f", text, 0, len(data))
+
+
+def test_arrays_and_structures() -> None:
+    inner = {"vmsd_name": "inner", "version": 1, "fields": [field("x", "uint16", 2)]}
+    text = device(
+        field("a", "uint8", 1, array_len=2),
+        field("s", "struct", 2, struct=inner, array_len=2),
+        field("i", "uint8", 1, index=4),
+        field("t", "tmp", 2, vmsd_name="tmp", fields=[field("y", "uint16", 2)]),
+    )
+    decoded = decode_section(text, bytes(range(1, 10)), 0)
+    assert not decoded.problems
+    assert decoded.end == 9
+    assert [(n.name, n.value, n.offset) for n in decoded.nodes] == [
+        ("a[0]", "1", 0),
+        ("a[1]", "2", 1),
+        ("s[0]", "inner", 2),
+        ("s[1]", "inner", 4),
+        ("i[4]", "7", 6),
+        ("t", "tmp", 7),
+    ]
+    assert decoded.nodes[3].children[0].value == "1286 (0x506)"
+
+
+def test_subsections() -> None:
+    sub = {"vmsd_name": "d/sub", "version": 2, "fields": [field("z", "uint8", 1)]}
+    body = b"\1" + b"\5\5d/sub\0\0\0\2" + b"\x09"
+    decoded = decode_section(device(field("a", "uint8", 1), subsections=[sub]), b"__" + body, 2)
+    assert not decoded.problems
+    assert decoded.end == len(body) + 2
+    node = decoded.nodes[1]
+    assert (node.name, node.value, node.offset) == ("d/sub", "version 2", 3)
+    assert node.children[0].value == "9"
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "slug"),
+    [
+        (device(field("a", "uint32", 4)), b"\0\0\0", "vmdesc-section-size"),
+        (device(field("a", "uint8", 1, array_len=9)), b"12345", "vmdesc-section-size"),
+        (device(subsections=[{"vmsd_name": "x"}]), b"", "subsection-bad"),
+        (device(subsections=[{"vmsd_name": "x"}]), b"\4\1x\0\0\0\1", "subsection-bad"),
+        (device(subsections=[{"vmsd_name": "x"}]), b"\5\1y\0\0\0\1", "subsection-bad"),
+        (device(subsections=[{"vmsd_name": "x"}]), b"\5\1x\0", "subsection-bad"),
+        (
+            device(field("s", "struct", 3, struct={"fields": [field("b", "uint8", 1)]})),
+            b"123",
+            "vmdesc-section-size",
+        ),
+    ],
+)
+def test_disagreements(text: dict[str, Any], data: bytes, slug: str) -> None:
+    decoded = decode_section(text, data)
+    assert [problem.slug for problem in decoded.problems] == [slug]
+
+
+def test_a_description_makes_no_more_nodes_than_there_are_bytes() -> None:
+    many = device(field("a", "uint8", 0, array_len=10**15), field("b", "uint8", 1, array_len=10**9))
+    decoded = decode_section(many, b"123")
+    assert len(decoded.nodes) < 6
+
+
+def test_nesting_is_bounded() -> None:
+    text: dict[str, Any] = device(field("x", "uint8", 0))
+    for _ in range(200):
+        text = device(field("s", "struct", 0, struct=text))
+    assert [p.slug for p in decode_section(text, b"").problems] == ["vmdesc-json"]
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-5, 50) | st.sampled_from(["uint8", "struct"])
+KEYS = st.sampled_from(
+    ["name", "type", "size", "fields", "subsections", "struct", "array_len", "index", "vmsd_name"]
+)
+TEXTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner), max_leaves=30
+)
+
+
+@given(text=TEXTS, data=st.binary(max_size=40), offset=st.integers(0, 50))
+@settings(max_examples=300, deadline=None)
+def test_any_json(text: Any, data: bytes, offset: int) -> None:
+    decode_section(json.loads(json.dumps(text)), data, offset)

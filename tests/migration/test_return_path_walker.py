@@ -1,0 +1,136 @@
+"""Return paths: every message, every fault, every hole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyzer.migration.return_path import MESSAGES_KEPT, ReturnPath
+from analyzer.migration.return_path_walker import walk_return_path
+from dissectors.return_path import BITMAP_END, HEADER, ReturnPathType
+from tests.migration.main_streams import feed, slugs, text, u32, u64
+
+if TYPE_CHECKING:
+    from tests.migration.main_streams import Piece
+
+
+def message(kind: int, payload: bytes = b"") -> bytes:
+    return HEADER.pack({"type": kind, "length": len(payload)}) + payload
+
+
+def bitmap(content: bytes, end: int = BITMAP_END) -> bytes:
+    head = message(ReturnPathType.RECV_BITMAP, text(b"pc.ram"))
+    return head + u64(len(content)) + content + u64(end)
+
+
+PONG = message(ReturnPathType.PONG, u32(1))
+ACK = message(ReturnPathType.SWITCHOVER_ACK)
+SHUT = message(ReturnPathType.SHUT, u32(0))
+WHOLE = (
+    PONG
+    + ACK
+    + bitmap(b"\xff\0" * 8)
+    + message(ReturnPathType.RESUME_ACK, u32(1))
+    + message(ReturnPathType.REQ_PAGES_ID, u64(0x3000) + u32(4096) + text(b"pc.ram"))
+    + message(ReturnPathType.REQ_PAGES, u64(0x8000) + u32(8192))
+    + SHUT
+)
+
+
+def walk(*pieces: Piece, midstream: bool = False) -> ReturnPath:
+    rp = ReturnPath()
+    feed(lambda reader: walk_return_path(reader, rp, midstream=midstream), pieces)
+    there = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    assert rp.decoded + rp.skipped == there
+    assert rp.missing == sum(piece for piece in pieces if isinstance(piece, int))
+    return rp
+
+
+def test_every_message() -> None:
+    rp = walk(WHOLE)
+    assert not rp.anomalies
+    assert rp.skipped == 0
+    assert [m.name for m in rp.messages] == [
+        "PONG", "SWITCHOVER_ACK", "RECV_BITMAP", "RESUME_ACK", "REQ_PAGES_ID", "REQ_PAGES", "SHUT"
+    ]  # fmt: skip
+    assert [value for value, _mark in rp.pongs] == [1]
+    assert len(rp.acks) == 1
+    assert rp.shut == 0
+    assert rp.shut_mark is not None
+    assert rp.shut_mark.offset == len(WHOLE) - len(SHUT)
+    requests = [(m.block, m.start, m.size) for m in rp.messages[4:6]]
+    assert requests == [(b"pc.ram", 0x3000, 4096), (b"pc.ram", 0x8000, 8192)]
+    assert (rp.page_requests, rp.requested_bytes) == (2, 12288)
+    assert (rp.messages[2].block, rp.messages[2].size) == (b"pc.ram", 16)
+    assert sum(m.length for m in rp.messages) == len(WHOLE)
+
+
+@pytest.mark.parametrize("at", range(1, len(WHOLE)))
+def test_pieces_and_cuts(at: int) -> None:
+    assert [m.name for m in walk(WHOLE[:at], WHOLE[at:]).messages] == [
+        m.name for m in walk(WHOLE).messages
+    ]
+    cut = walk(WHOLE[:at])
+    assert not cut.anomalies
+    boundary = at in {m.mark.offset for m in walk(WHOLE).messages}
+    assert (cut.truncated is None) is boundary
+    assert bool(cut.truncated_path) is not boundary
+
+
+@pytest.mark.parametrize(
+    ("stream", "slug"),
+    [
+        (message(9, u32(1)), "rp-unknown-type"),
+        (message(0), "rp-unknown-type"),
+        (message(ReturnPathType.PONG, b"\0"), "rp-length"),
+        (message(ReturnPathType.SHUT, bytes(8)), "rp-length"),
+        (HEADER.pack({"type": 2, "length": 600}), "rp-length"),
+        (message(ReturnPathType.REQ_PAGES_ID, u64(0) + u32(1) + b"\x09ram"), "rp-length"),
+        (bitmap(b"\0" * 8, 7), "rp-bitmap-mark"),
+        (bitmap(b"\0" * 7), "rp-bitmap-mark"),
+    ],
+)
+def test_faults(stream: bytes, slug: str) -> None:
+    rp = walk(PONG + stream + PONG + ACK + SHUT)
+    assert slugs(rp.anomalies) == {slug}
+    assert rp.shut == 0
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_holes_are_no_faults(data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(WHOLE) - 1))
+    size = data.draw(st.integers(1, len(WHOLE) - first))
+    rp = walk(WHOLE[:first], size, WHOLE[first + size :])
+    assert not rp.anomalies
+
+
+@given(st.lists(st.binary(max_size=40) | st.integers(1, 50), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_garbage(pieces: list[bytes | int]) -> None:
+    walk(*pieces)
+    walk(*pieces, midstream=True)
+    walk(WHOLE, *pieces, WHOLE)
+
+
+def test_midstream() -> None:
+    for at in range(1, 14):
+        rp = walk((PONG * 3 + SHUT)[at:], midstream=True)
+        assert not rp.anomalies
+        assert rp.shut == 0
+
+
+def test_messages_are_capped() -> None:
+    rp = walk(ACK * (MESSAGES_KEPT + 3) + SHUT)
+    assert len(rp.messages) == MESSAGES_KEPT
+    assert rp.counts == {7: MESSAGES_KEPT + 3, 1: 1}
+    assert rp.shut == 0
+
+
+def test_a_long_search_finds_its_way() -> None:
+    rp = walk(PONG + message(0) + bytes(20_000) + b"\0\1" * 3000 + PONG * 3 + SHUT)
+    assert rp.shut == 0
+    assert rp.resync_count >= 1
