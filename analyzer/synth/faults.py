@@ -102,7 +102,7 @@ def register(stage: str, apply: Any, rules: str, example: Any, keys: dict[str, A
     """Add a fault function to the registry; its name is the kind, its docstring the meaning."""
     kind = apply.__name__.replace("_", "-")
     assert kind not in REGISTRY, kind
-    meaning = " ".join(apply.__doc__.partition("\n\n")[0].split()).rstrip(".")
+    meaning = " ".join(apply.__doc__.split()).rstrip(".").replace("``", "`")
     REGISTRY[kind] = FaultKind(kind, rules, meaning, stage, apply, keys, example or {})
 
 

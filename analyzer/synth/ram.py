@@ -39,8 +39,8 @@ def full_scan(migration: Migration) -> Iterator[Pages]:
     """
     ram = migration.ram
     size = ram.page_size
-    total = sum(ram.blocks.values()) // size
-    wanted = ram.normal_pages
+    total = ram.pages
+    wanted = total if ram.normal_pages < 0 else ram.normal_pages
     before = 0
     for block, length in ram.blocks.items():
         for start in range(0, length, PACKET_BYTES):

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 MIB: Final = 1 << 20
+UNITS: Final = {"KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}
 T = TypeVar("T")
 
 
@@ -166,12 +167,17 @@ class Ram:
         for name, size in self.blocks.items():
             if not 0 < len(name.encode()) < 256:
                 raise ScenarioError(f"ram.blocks.{name}", "a name has 1 to 255 bytes")
-            if not isinstance(size, int) or size <= 0 or size % self.page_size:
-                raise ScenarioError(f"ram.blocks.{name}", f"{size!r} is no multiple of page_size")
-        pages = sum(self.blocks.values()) // self.page_size
-        at_least("ram.normal_pages", self.normal_pages, 0, pages)
+            if size <= 0 or size % self.page_size:
+                raise ScenarioError(f"ram.blocks.{name}", f"{size} is no multiple of page_size")
+        pages = self.pages
+        at_least("ram.normal_pages", self.normal_pages, -1, pages)
         at_least("ram.dirty_pages", self.dirty_pages, 0, pages)
         at_least("ram.iterations", self.iterations, 1)
+
+    @property
+    def pages(self) -> int:
+        """All pages of all blocks."""
+        return sum(self.blocks.values()) // self.page_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +351,8 @@ def typed(hint: Any, value: Any, key: str) -> Any:
     """``value`` as a field of type ``hint`` takes it."""
     if hint is float and type(value) is int:
         return float(value)
+    if hint is int and isinstance(value, str):
+        value = size_of(value)
     if hint in (int, float, str, bool):
         if type(value) is not hint:
             raise ScenarioError(key, f"{value!r} is not {hint.__name__}")
@@ -352,12 +360,19 @@ def typed(hint: Any, value: Any, key: str) -> Any:
     if hint == dict[str, int]:
         if not isinstance(value, dict):
             raise ScenarioError(key, "is a table of name = bytes")
-        return dict(value)
+        return {name: typed(int, size, f"{key}.{name}") for name, size in value.items()}
     if hint == tuple[int, ...]:
         if not isinstance(value, list) or not all(type(item) is int for item in value):
             raise ScenarioError(key, "is a list of numbers")
         return tuple(value)
     return value
+
+
+def size_of(text: str) -> int | str:
+    """``64 KiB`` and the like as a number; other text as it is."""
+    number, _, unit = text.partition(" ")
+    factor = UNITS.get(unit)
+    return int(number) * factor if factor and number.isdecimal() else text
 
 
 def tables(values: Any, key: str) -> list[dict[str, Any]]:

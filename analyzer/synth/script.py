@@ -74,7 +74,8 @@ class Script:
         text = self.migration.uuid
         if text == "none":
             return UUID(int=0)
-        return UUID(text) if text else UUID(int=self.pattern.seed * 0x9E3779B97F4A7C15F39CC060 >> 7)
+        made = (self.pattern.seed + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128)
+        return UUID(text) if text else UUID(int=made, version=4)
 
     def units(self) -> Iterator[Unit]:
         """The whole script."""

@@ -38,7 +38,7 @@ def records(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 def segments(data: bytes) -> list[Seg]:
     found = []
     for time, frame, _ in records(data):
-        if frame[12:14] != b"\x08\x00" or frame[23] != 6 or frame[20] & 0x3F:
+        if frame[12:14] != b"\x08\x00" or len(frame) < 54 or frame[23] != 6 or frame[20] & 0x3F:
             continue
         source, target, seq, ack, offset, flags, window = struct.unpack_from(">HHIIBBH", frame, 34)
         payload = frame[34 + (offset >> 4) * 4 :]
@@ -70,15 +70,15 @@ def joined(parts: dict[int, bytes]) -> bytes:
 class Seen:
     """What a scenario's capture holds, channel by channel."""
 
-    def __init__(self, scenario: dict[str, Any]) -> None:
+    def __init__(self, scenario: dict[str, Any], *, read: bool = True) -> None:
         self.data = build(scenario)
-        self.segments = segments(self.data)
+        self.segments = segments(self.data) if read else []
         self.main = b""
         self.reply = b""
         self.channels: dict[int, list[Any]] = {}
         self.ports: dict[int, int] = {}
         self.headers: list[int] = []
-        for (source, target), stream in streams(self.data).items():
+        for (source, target), stream in streams(self.data).items() if read else ():
             if stream[:8] == CHANNEL_HEADER:
                 self.headers.append(int.from_bytes(stream[8:12], "big"))
                 stream = stream[12:]

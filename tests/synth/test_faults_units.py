@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.synth import FAULTS, records
+from analyzer.synth import FAULTS, build, records
 from dissectors.vfio import VfioTag
 from tests.synth.capture_reader import FIN, RST, SYN, Seen
 
@@ -252,7 +252,7 @@ def test_every_fault_is_in_the_table() -> None:
 def test_fault_is_on_the_wire(fault: Any) -> None:
     clean = {key: value for key, value in fault.example.items() if key != "fault"}
     seen = Seen(fault.example)
-    assert seen.data != Seen(clean).data
+    assert seen.data != build(clean)
     assert SHOWN[fault.kind](seen)
 
 

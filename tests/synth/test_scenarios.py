@@ -1,0 +1,67 @@
+"""The scenarios that are shipped build, and the page about them tells of every key and fault."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from analyzer.synth import FAULTS, FaultKind, load, override, synth
+from analyzer.synth.scenario import Capture, Device, Migration, Network, Noise, Ram
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/synth.md").read_text("utf-8")
+SHIPPED = sorted((ROOT / "captures/scenarios").glob("*.toml"))
+
+
+class Count:
+    """Counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: bytes, /) -> None:
+        self.size += len(data)
+
+
+def test_some_are_shipped() -> None:
+    names = {path.stem for path in SHIPPED}
+    assert {"clean", "two-devices", "lost-buffer", "v1-dialect", "benchmark"} <= names
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_scenario_builds(path: Path) -> None:
+    scenario = load(path)
+    if path.stem == "benchmark":
+        small = ["ram.blocks.ram=2 MiB", "device.0.size=1 MiB", "device.1.size=4096"]
+        scenario = override(scenario, small)
+    assert synth(scenario, Count()) > 100_000
+
+
+def test_memory_does_not_grow_with_the_capture() -> None:
+    scenario = override(load(ROOT / "captures/scenarios/benchmark.toml"), ["network.mtu=65535"])
+    out = Count()
+    tracemalloc.start()
+    try:
+        synth(scenario, out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert out.size > 250 << 20
+    assert peak < 40 << 20
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
+def test_page_tells_of_every_fault(fault: FaultKind) -> None:
+    row = f"| `{fault.kind}` | {', '.join(fault.rules) or '-'} | {fault.meaning} |"
+    assert row in PAGE
+    line = next(line for line in PAGE.splitlines() if line.startswith(row))
+    assert all(f"`{name}` = " in line for name in fault.keys)
+
+
+@pytest.mark.parametrize("cls", [Capture, Device, Migration, Network, Noise, Ram])
+def test_page_tells_of_every_key(cls: type[Migration]) -> None:
+    for item in fields(cls):
+        assert f"`{item.name}`" in PAGE or f"`[{item.name}]`" in PAGE or f"[[{item.name}]]" in PAGE
