@@ -104,11 +104,13 @@ def peak(results: Results, name: str) -> str:
 def synthetic(directory: Path, size: int, frame: int) -> Iterator[Path]:
     """A capture of about ``size`` bytes in frames of at most ``frame`` bytes; removed behind.
 
-    Half of it is RAM, half device state.
+    Half of it is RAM, half device state.  The receiver acknowledges about every 64 KiB, as one
+    that coalesces segments (GRO) does.
     """
     path = directory / f"benchmark-{frame}.pcap"
     scenario = load(SCENARIO)
     changes = [f"network.mtu={frame - ETHERNET}", f"ram.blocks.ram={size // 2 // PAGE * PAGE}"]
+    changes.append(f"network.ack_every={max(2, 65536 // frame)}")
     for number, _ in enumerate(scenario["device"]):
         changes.append(f"device.{number}.size={size // 2 // len(scenario['device'])}")
     try:
