@@ -40,6 +40,9 @@ WAITING_SEGMENTS = 1 << 15
 PATIENCE = 64
 """Frames to wait for a segment that the receiver has already acknowledged."""
 HOLES_KEPT = 1000
+PAUSE = 10_000_000
+"""A time without any frame, in ns, from which it counts as a pause."""
+PAUSES_KEPT = 10_000
 DIFFERENCES_KEPT = 100
 CONNECTIONS_KEPT = 1 << 16
 UNSEEN = bytes(1 << 18)
@@ -52,7 +55,7 @@ class Engine:
     ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
     ``None`` to ignore the bytes.  ``connections`` are in the order of Wireshark's numbers;
     ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames that snaplen
-    cut.
+    cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame that ended it.
     """
 
     def __init__(self, source: Source, attach: Callable[[Flow], Reader | None]) -> None:
@@ -64,6 +67,7 @@ class Engine:
         self.first_time = 0
         self.last_time = 0
         self.now = Place(0, 0, 0)
+        self.pauses: list[tuple[int, int, int]] = []
         self._source = source
         self._attach = attach
         self._flows: dict[bytes, Flow] = {}
@@ -116,9 +120,13 @@ class Engine:
         starts, first = batch.starts, batch.first
         clock, record = batch.interface.clock, batch.record
         self.frames = first + len(starts) - 1
+        begin = clock(*record(batch.buffer, starts[0] - 16)[:2])
         if first == 1:
-            self.first_time = clock(*record(batch.buffer, starts[0] - 16)[:2])
+            self.first_time = begin
+        before = self.last_time or begin
         self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
+        if self.last_time - before > PAUSE:
+            self._note_pauses(batch, before, begin)
         for flow in self._carrying:
             if not flow.mark and not flow.moved:
                 continue
@@ -130,6 +138,23 @@ class Engine:
             flow.mark, flow.moved = 0, False
             flow.checkpoint_positions.append(batch.base)
             flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
+
+    def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
+        """Find the pauses in front of and in a batch, halving it where it took long."""
+        starts, record, clock = batch.starts, batch.record, batch.interface.clock
+        if begin - before > PAUSE:
+            self.pauses.append((before, begin, batch.first))
+        spans = [(0, len(starts) - 1, begin, self.last_time)]
+        while spans and len(self.pauses) < PAUSES_KEPT:
+            low, high, begin, end = spans.pop()
+            if end - begin <= PAUSE:
+                continue
+            if high - low <= 1:
+                self.pauses.append((begin, end, batch.first + high))
+                continue
+            middle = low + high >> 1
+            time = clock(*record(batch.buffer, starts[middle] - 16)[:2])
+            spans += (middle, high, time, end), (low, middle, begin, time)
 
     # -- the readable way ---------------------------------------------------------------------
 
@@ -229,7 +254,7 @@ class Engine:
             flow.reader = self._attach(flow) or _nobody()
             self._carrying.append(flow)
         if flow.peer.reset is not None:
-            flow.data_after_end += segment.length
+            flow.data_after_reset += segment.length
         start, length, captured = segment.start, segment.length, segment.captured
         offset = flow.offset + distance
         if distance < 0:
@@ -287,6 +312,7 @@ class Engine:
         kept = None if unseen else bytes(data)
         if not waiting:
             flow.waiting_from = place.pos
+        flow.peer.quiet = False  # its ACKs tell whether what is missing was received
         waiting.insert(at, Waiting(offset, length, kept, place))
         if kept is not None:
             flow.waiting_bytes += len(kept)
@@ -367,6 +393,8 @@ class Engine:
         acknowledged: bool = False,
     ) -> None:
         flow.missing += last - first + 1
+        if cut:
+            flow.cut += last - first + 1
         if flow.holes and flow.holes[-1].last + 1 == first and flow.holes[-1].cut == cut:
             flow.holes[-1].last = last
             flow.holes[-1].after = after.frame

@@ -82,7 +82,9 @@ class Flow:
         "checkpoint_offsets",
         "checkpoint_positions",
         "connection",
+        "cut",
         "data_after_end",
+        "data_after_reset",
         "differences",
         "doubts",
         "duplicate_bytes",
@@ -145,6 +147,7 @@ class Flow:
         self.holes: list[Hole] = []
         self.hole_count = 0
         self.missing = 0
+        self.cut = 0  # of the missing bytes, those that snaplen took
         self.waiting: list[Waiting] = []
         self.waiting_bytes = 0
         self.waiting_from = 0  # no segment that waits stands in front of this file position
@@ -155,7 +158,8 @@ class Flow:
         self.unverified = 0  # retransmitted bytes whose first copy was out of reach
         self.differences: list[Difference] = []
         self.keep_alives = 0
-        self.data_after_end = 0  # bytes behind a FIN or a reset, ignored or not
+        self.data_after_end = 0  # bytes behind this side's FIN or reset, ignored
+        self.data_after_reset = 0  # bytes that came although the other side had reset
         self.zero_since = 0
         self.zero_window = 0  # ns with a closed window, announced by this side
         self.zero_window_longest = 0

@@ -1,0 +1,308 @@
+"""The stream engine: what a receiver would have read, whatever the capture shows of it."""
+
+from __future__ import annotations
+
+import random
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.source import open_source
+from analyzer.tcp.engine import Engine
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Deliver, Skip, Take
+from tests.capture.files import pcap
+
+if TYPE_CHECKING:
+    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.requests import Walker
+
+SYN, ACK, FIN, RST = 2, 16, 1, 4
+CLIENT, SERVER = 40000, 4444
+WRAP = 1 << 32
+
+
+class Wire:
+    """Frames of one connection, as tuples that tests may reorder before :meth:`analyse`."""
+
+    def __init__(self, isn: int = 1000, port: int = CLIENT) -> None:
+        self.isn = isn
+        self.port = port
+        self.frames: list[tuple[int, bytes, int]] = []
+
+    def add(self, seq: int, data: bytes = b"", flags: int = ACK, *, back: bool = False,
+            ack: int = 0, window: int = 500, snap: int | None = None) -> Wire:  # fmt: skip
+        sport, dport = (SERVER, self.port) if back else (self.port, SERVER)
+        addresses = bytes([10, 0, 0, 2, 10, 0, 0, 1] if back else [10, 0, 0, 1, 10, 0, 0, 2])
+        tcp = struct.pack(
+            ">HHIIBBHHH", sport, dport, seq % WRAP, ack % WRAP, 0x50, flags, window, 0, 0
+        )
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 40 + len(data), 0, 0x4000, 64, 6, 0) + addresses
+        frame = bytes(12) + b"\x08\x00" + ip + tcp + data
+        kept = frame if snap is None else frame[:snap]
+        self.frames.append((len(self.frames) * 1_000_000, kept, len(frame)))
+        return self
+
+    def send(self, offset: int, data: bytes, **options: Any) -> Wire:
+        """Payload at a stream offset."""
+        return self.add(self.isn + 1 + offset, data, **options)
+
+    def ack(self, offset: int, **options: Any) -> Wire:
+        """The server acknowledges."""
+        return self.add(5001, back=True, ack=self.isn + 1 + offset, **options)
+
+    def open(self) -> Wire:
+        self.add(self.isn, flags=SYN)
+        return self.add(5000, flags=SYN | ACK, back=True, ack=self.isn + 1)
+
+
+class Result:
+    """What the engine made of it."""
+
+    def __init__(self, data: bytes, walk: Any = None) -> None:
+        self.streams: dict[tuple[int, str], bytearray] = {}
+        self.flows: dict[tuple[int, str], Flow] = {}
+        self.walk = walk
+        file = CaptureFile(open_source(data))
+        self.engine = Engine(file.source, self.attach)
+        for batch in file.batches():
+            self.engine.feed(batch)
+        self.engine.end()
+
+    def attach(self, flow: Flow) -> Reader:
+        key = flow.connection.number, flow.source
+        out = self.streams.setdefault(key, bytearray())
+        self.flows[key] = flow
+
+        def sink(piece: bytes | memoryview | None, size: int) -> None:
+            out.extend(b"?" * size if piece is None else piece)
+
+        def everything(_reader: Reader) -> Walker:
+            yield Deliver(1 << 50, sink)
+
+        return Reader(self.walk or everything)
+
+    @property
+    def client(self) -> bytes:
+        return bytes(self.streams[0, f"10.0.0.1:{CLIENT}"])
+
+    @property
+    def flow(self) -> Flow:
+        return self.flows[0, f"10.0.0.1:{CLIENT}"]
+
+
+def analysed(wire: Wire) -> Result:
+    return Result(pcap(wire.frames))
+
+
+def test_in_order_over_the_sequence_wrap() -> None:
+    wire = Wire(isn=WRAP - 8).open()
+    for at in range(0, 40, 5):
+        wire.send(at, bytes([at]) * 5)
+    result = analysed(wire)
+    assert result.client == b"".join(bytes([at]) * 5 for at in range(0, 40, 5))
+    assert not result.flow.holes
+
+
+def test_reordered_and_repeated() -> None:
+    wire = Wire().open().send(5, b"fghij").send(0, b"abcde").send(0, b"abcde").send(10, b"k")
+    result = analysed(wire)
+    assert result.client == b"abcdefghijk"
+    assert result.flow.reordered == 1
+    assert result.flow.retransmissions == 1
+    assert result.flow.duplicate_bytes == 5
+    assert not result.flow.differences
+
+
+def test_partial_overlap() -> None:
+    result = analysed(
+        Wire().open().send(0, b"abcd").send(2, b"cdef").send(8, b"ij").send(4, b"efghi")
+    )
+    assert result.client == b"abcdefghij"
+
+
+def test_a_second_copy_that_differs_is_noted() -> None:
+    wire = Wire().open().send(0, b"abcdef").send(6, b"ghi").send(0, b"abXdef").send(9, b"j")
+    result = analysed(wire)
+    assert result.client == b"abcdefghij"
+    (difference,) = result.flow.differences
+    assert difference.offset == 2
+    assert difference.place.frame == 5
+
+
+def test_a_waiting_segment_that_comes_again_with_other_bytes_is_noted() -> None:
+    wire = Wire().open().send(3, b"def").send(3, b"dXf").send(0, b"abc")
+    result = analysed(wire)
+    assert result.client == b"abcdef"
+    assert [d.offset for d in result.flow.differences] == [4]
+
+
+def test_a_keep_alive_is_no_retransmission() -> None:
+    result = analysed(Wire().open().send(0, b"abc").send(2, b"\0").ack(3).send(3, b"d"))
+    assert result.client == b"abcd"
+    assert result.flow.keep_alives == 1
+    assert not result.flow.differences
+
+
+def test_a_lost_frame_is_a_hole_with_the_frames_around_it() -> None:
+    result = analysed(Wire().open().send(0, b"ab").send(5, b"fg").send(7, b"h", flags=ACK | FIN))
+    assert result.client == b"ab???fgh"
+    (hole,) = result.flow.holes
+    assert (hole.first, hole.last, hole.before, hole.after, hole.cut) == (2, 4, 3, 4, False)
+    assert result.flow.missing == 3
+
+
+def test_a_hole_that_was_acknowledged_is_given_up_without_waiting_for_the_end() -> None:
+    wire = Wire().open().send(0, b"ab").send(5, b"f")
+    for at in range(200):
+        wire.send(6 + at, b"x").ack(6 + at)
+    wire.send(2, b"cde")  # too late
+    result = analysed(wire)
+    assert result.client[:6] == b"ab???f"
+    assert result.flow.holes[0].acknowledged
+
+
+def test_a_cut_frame_is_a_hole_of_known_length() -> None:
+    result = analysed(Wire().open().send(0, b"abcdef", snap=54 + 2).send(6, b"gh"))
+    assert result.client == b"ab????gh"
+    assert result.flow.holes[0].cut
+    assert result.engine.truncated == 1
+
+
+def test_without_handshake_the_stream_begins_where_it_is_seen() -> None:
+    result = analysed(Wire().send(100, b"abc").send(103, b"d"))
+    assert result.client == b"abcd"
+    assert result.flow.midstream
+
+
+def test_ports_used_again_are_another_stream() -> None:
+    wire = Wire().open().send(0, b"one").send(3, b"", flags=ACK | FIN)
+    later = Wire(isn=900_000).open().send(0, b"two")
+    wire.frames += later.frames
+    result = analysed(wire)
+    key = f"10.0.0.1:{CLIENT}"
+    assert (bytes(result.streams[0, key]), bytes(result.streams[1, key])) == (b"one", b"two")
+    assert result.engine.connections[1].reused
+
+
+def test_bytes_behind_a_fin_are_ignored_and_counted() -> None:
+    wire = Wire().open().send(0, b"abc", flags=ACK | FIN).send(3, b"late").send(0, b"abc")
+    result = analysed(wire)
+    assert result.client == b"abc"
+    assert result.flow.data_after_end == 4
+
+
+def test_a_fin_that_overtakes_data_ends_the_stream_when_the_data_are_there() -> None:
+    result = analysed(Wire().open().send(4, b"", flags=ACK | FIN).send(0, b"abcd"))
+    assert result.client == b"abcd"
+    assert not result.flow.holes
+
+
+def test_a_zero_window_is_timed() -> None:
+    wire = Wire().open().send(0, b"a").ack(1, window=0).ack(1, window=0).ack(1, window=9)
+    result = analysed(wire)
+    assert result.flow.peer.zero_window == 2_000_000
+
+
+def test_wireshark_numbers_are_given_in_order_of_appearance() -> None:
+    first, second = Wire().open(), Wire(port=50000).open()
+    frames = [f for pair in zip(first.frames, second.frames, strict=True) for f in pair]
+    result = Result(pcap(frames))
+    assert [c.number for c in result.engine.connections] == [0, 1]
+
+
+def long_wire(seed: int) -> tuple[Wire, bytes]:
+    """A long stream of large frames, with faults that do not change what the receiver read."""
+    dice = random.Random(seed)
+    data = dice.randbytes(300_000)
+    wire = Wire(isn=dice.choice([WRAP - 70_000, 5])).open()
+    at = 0
+    pieces = []
+    while at < len(data):
+        size = dice.choice([1448, 1448, 1448, 100, 9000])
+        pieces.append((at, data[at : at + size]))
+        at += size
+    for index in range(len(pieces) - 1):
+        if dice.random() < 0.05:
+            pieces[index], pieces[index + 1] = pieces[index + 1], pieces[index]
+    for offset, piece in pieces:
+        wire.send(offset, piece)
+        if dice.random() < 0.05:
+            wire.send(offset, piece)
+        if dice.random() < 0.3:
+            wire.ack(offset)
+    return wire, data
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fast_path_gives_what_the_readable_way_gives(seed: int) -> None:
+    """Takes and Skips through a stream with faults: every taken byte is the stream's."""
+    wire, data = long_wire(seed)
+    dice = random.Random(seed)
+    script = []
+    at = 0
+    while at < len(data) - 40_000:
+        skip = dice.choice([0, 10, 30_000])
+        script.append((at, skip))
+        at += 16 + skip
+    taken: list[bool] = []
+
+    def walk(reader: Reader) -> Walker:
+        for offset, skip in script:
+            got = yield Take(16)
+            taken.append(got == data[offset : offset + 16] and reader.offset == offset + 16)
+            missing = yield Skip(skip)
+            taken.append(missing == 0)
+
+    result = Result(pcap(wire.frames), walk)
+    assert len(taken) == 2 * len(script)
+    assert all(taken)
+    assert result.flow.offset == len(data)
+    assert not result.flow.holes
+    assert not result.flow.differences
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_frames_give_an_account_of_every_byte(data: st.DataObject) -> None:
+    """decoded + missing = length, and no exception, whatever the frames say."""
+    wire = Wire(isn=WRAP - 50)
+    if data.draw(st.booleans()):
+        wire.open()
+    for _ in range(data.draw(st.integers(1, 25))):
+        offset = data.draw(st.integers(-5, 120) | st.sampled_from([1 << 30, 1 << 31, -(1 << 31)]))
+        payload = data.draw(st.binary(max_size=30))
+        flags = data.draw(st.sampled_from([ACK] * 6 + [FIN | ACK, RST, SYN, SYN | ACK, 0, 255]))
+        snap = data.draw(st.none() | st.integers(0, 90))
+        back = data.draw(st.booleans())
+        wire.send(offset, payload, flags=flags, snap=snap, back=back, ack=offset)
+    counts: dict[int, list[int]] = {}
+
+    def count(reader: Reader) -> Walker:
+        seen = counts.setdefault(id(reader), [0, 0])
+
+        def sink(piece: bytes | memoryview | None, size: int) -> None:
+            seen[piece is None] += size
+
+        yield Deliver(1 << 50, sink)
+
+    result = Result(pcap(wire.frames), count)
+    for flow in result.flows.values():
+        present, missing = counts[id(flow.reader)]
+        assert (present + missing, missing) == (flow.offset, flow.missing)
+
+
+def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    frames = []
+    for port in range(1, 1000):
+        frames += Wire(port=port).open().frames
+    keeper = Wire(port=60000).open().send(0, b"kept")
+    result = Result(pcap(frames + keeper.frames))
+    assert result.engine.streams == 1000
+    assert len(result.engine.connections) <= 200
+    assert bytes(result.streams[999, "10.0.0.1:60000"]) == b"kept"

@@ -1,0 +1,169 @@
+"""The reader against a plain model: whatever pieces a stream comes in, the replies are the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Deliver, End, Gap, Peek, Place, Push, Skip, Some, Take
+
+if TYPE_CHECKING:
+    from analyzer.tcp.requests import Reply, Walker
+
+DATA = bytes(range(200))
+
+
+def place(number: int) -> Place:
+    return Place(number, number * 10, number * 100)
+
+
+class Log:
+    """A walker that follows a script and notes every reply."""
+
+    def __init__(self, script: list[tuple[str, int]]) -> None:
+        self.script = script
+        self.replies: list[object] = []
+        self.delivered: list[bytes] = []
+
+    def sink(self, piece: bytes | memoryview | None, size: int) -> None:
+        self.delivered.append(b"?" * size if piece is None else bytes(piece))
+
+    def walk(self, reader: Reader) -> Walker:
+        for kind, size in self.script:
+            reply: Reply
+            if kind == "take":
+                reply = yield Take(size)
+            elif kind == "peek":
+                reply = yield Peek(size)
+            elif kind == "skip":
+                reply = yield Skip(size)
+            else:
+                reply = yield Deliver(size, self.sink)
+            self.replies.append((self.shown(reply), reader.offset, reader.missing))
+            if isinstance(reply, Gap):
+                yield Skip(size)
+            elif isinstance(reply, End):
+                return
+
+    @staticmethod
+    def shown(reply: Reply) -> object:
+        if isinstance(reply, Gap):
+            return "gap", reply.first, reply.last, reply.before
+        if isinstance(reply, End):
+            return "end", reply.have, reply.data
+        return reply
+
+
+SCRIPT = st.lists(
+    st.tuples(st.sampled_from(["take", "peek", "skip", "deliver"]), st.integers(0, 40)), max_size=12
+)
+HOLE = st.tuples(st.integers(0, 150), st.integers(1, 40)) | st.none()
+
+
+def run(script: list[tuple[str, int]], hole: tuple[int, int] | None, cuts: list[int]) -> Log:
+    log = Log(script)
+    reader = Reader(log.walk)
+    first, size = hole or (len(DATA), 0)
+    number = 1
+    for start, stop in ((0, first), (first + size, len(DATA))):
+        if start >= len(DATA):
+            break
+        if start and size:
+            reader.gap(size, place(number))
+        edges = sorted({start, stop, *(c for c in cuts if start < c < stop)})
+        for a, b in zip(edges, edges[1:], strict=False):
+            reader.feed(memoryview(DATA)[a:b], place(number))
+            number += 1
+    reader.end()
+    return log
+
+
+@given(SCRIPT, HOLE, st.lists(st.integers(0, 200), max_size=8))
+def test_replies_do_not_depend_on_the_pieces(
+    script: list[tuple[str, int]], hole: tuple[int, int] | None, cuts: list[int]
+) -> None:
+    whole = run(script, hole, [])
+    pieces = run(script, hole, cuts)
+    single = run(script, hole, list(range(200)))
+    assert whole.replies == pieces.replies == single.replies
+    assert b"".join(whole.delivered) == b"".join(pieces.delivered) == b"".join(single.delivered)
+
+
+@given(SCRIPT)
+def test_takes_give_the_bytes_in_order(script: list[tuple[str, int]]) -> None:
+    log = run(script, None, [7, 50, 51])
+    at = 0
+    for (kind, size), (reply, offset, missing) in zip(script, log.replies, strict=False):  # type: ignore[misc]
+        if isinstance(reply, tuple):
+            assert reply[0] == "end"
+            break
+        if kind in ("take", "peek"):
+            assert reply == DATA[at : at + size]
+        if kind != "peek":
+            at += size
+        assert offset == at
+        assert missing == 0
+
+
+def test_places_are_those_of_the_first_and_last_byte() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def walk(reader: Reader) -> Walker:
+        for request in (Take(3), Take(2), Skip(6), Take(1)):
+            yield request
+            seen.append((reader.first.frame, reader.last.frame))
+
+    reader = Reader(walk)
+    for number in range(1, 7):
+        reader.feed(b"ab", place(number))
+    assert seen == [(1, 2), (2, 3), (3, 6), (6, 6)]
+    assert reader.done
+
+
+def test_pushed_back_bytes_come_again() -> None:
+    seen: list[object] = []
+
+    def walk(reader: Reader) -> Walker:
+        seen.append((yield Take(4)))
+        yield Push(b"cd")
+        seen.append(reader.offset)
+        seen.append((yield Take(3)))
+        piece = yield Some()
+        seen.append(piece)
+
+    reader = Reader(walk)
+    reader.feed(b"abcdef", place(1))
+    assert seen == [b"abcd", 2, b"cde", b"f"]
+
+
+def test_bytes_of_a_skip_may_pass_unseen() -> None:
+    seen: list[object] = []
+
+    def walk(reader: Reader) -> Walker:
+        seen.append((yield Skip(100)))
+        seen.append((yield Take(2)))
+
+    reader = Reader(walk)
+    reader.feed(b"x" * 10, place(1))
+    assert reader.skippable == 89
+    reader.passed(80)
+    reader.feed(b"y" * 10 + b"ab", place(2))
+    assert seen == [0, b"ab"]
+    assert reader.offset == 102
+
+
+def test_a_buffer_may_be_reused_after_feeding() -> None:
+    seen: list[object] = []
+
+    def walk(reader: Reader) -> Walker:
+        seen.append((yield Take(4)))
+
+    reader = Reader(walk)
+    buffer = bytearray(b"ab")
+    reader.feed(memoryview(buffer), place(1))
+    buffer[:] = b"XX"
+    reader.feed(b"cd", place(2))
+    assert seen == [b"abcd"]
