@@ -24,6 +24,7 @@ from analyzer.synth.picking import (
     is_packet,
     nth,
     setting,
+    unsent,
     without_channel,
 )
 from analyzer.synth.script import multifd
@@ -107,7 +108,7 @@ def main_missing(units: Units, _context: Context, values: Values) -> Units:
     return drop(units, everyone(values, lambda unit: unit.channel == MAIN))
 
 
-@unit_fault("MF111 MF304")
+@unit_fault("MF111")
 def multifd_missing(units: Units, _context: Context, values: Values) -> Units:
     """No multifd connection is in the capture."""
     return drop(units, everyone(values, lambda unit: unit.channel != MAIN))
@@ -170,7 +171,8 @@ def channel_ended_early(units: Units, context: Context, values: Values) -> Units
     other = next(channel for channel in context.script.shared if channel != name)
     yield from up_to(units, nth(values, is_packet(values)))
     yield Unit(name, "fin")
-    yield from rerouted(units, values, other)
+    kept = unsent(units, lambda unit: unit.kind == "sync" and unit.channel == name)
+    yield from rerouted(kept, values, other)
 
 
 @unit_fault("MF117", channel=0, at=4)
@@ -226,7 +228,7 @@ def cancelled(units: Units, context: Context, values: Values) -> Units:
     yield from close_all(context)
 
 
-@unit_fault("MF203 MF118 MF506", {"return_path": False}, device=0, index=1, keep=5000)
+@unit_fault("MF203 MF509", {"return_path": False}, device=0, index=1, keep=5000)
 def devstate_cut_off(units: Units, context: Context, values: Values) -> Units:
     """The source ends all of main, then closes the channels though device state is not all sent."""
 
@@ -273,7 +275,7 @@ def rp_shut_error(units: Units, context: Context, values: Values) -> Units:
             yield unit
 
 
-@unit_fault("MF705 MF906")
+@unit_fault("MF906")
 def destination_hangs(units: Units, _context: Context, values: Values) -> Units:
     """The destination waits for ever: it sends no SHUT, and nobody closes a connection."""
     return drop(units, everyone(values, is_kind("shut", "fin")))

@@ -108,15 +108,11 @@ def devstate_empty(units: Units, _context: Context, values: Values) -> Units:
     return added(units, values, change)
 
 
-@unit_fault("MF403 MF405", **ONE)
-def devstate_idstr_unterminated(units: Units, _context: Context, values: Values) -> Units:
-    """An idstr fills all 256 bytes."""
-
-    def change(unit: Unit) -> None:
-        assert unit.packet is not None
-        unit.packet.idstr = bytes(unit.packet.idstr).rstrip(b"\0").ljust(256, b"x")
-
-    return added(units, values, change)
+@unit_fault("MF403 MF405", device=0)
+def devstate_idstr_unterminated(units: Units, context: Context, values: Values) -> Units:
+    """The same state again with an idstr that fills all 256 bytes."""
+    idstr = context.migration.device[values.device].idstr
+    return for_another(units, values, idstr.ljust(256, "x"))
 
 
 @unit_fault("MF404", **ONE)
@@ -132,22 +128,22 @@ def devstate_idstr_trailing(units: Units, _context: Context, values: Values) -> 
 @unit_fault("MF405", device=0, idstr="0000:00:1f.7/vfio")
 def devstate_unknown_device(units: Units, _context: Context, values: Values) -> Units:
     """The same state again for a device that main never started."""
-    return for_another(units, values)
+    return for_another(units, values, values.idstr)
 
 
 @unit_fault("MF406", device=0, idstr="timer")
 def devstate_no_handler(units: Units, _context: Context, values: Values) -> Units:
     """The same state again for a device that is no VFIO device."""
-    return for_another(units, values)
+    return for_another(units, values, values.idstr)
 
 
-def for_another(units: Units, values: Values) -> Units:
+def for_another(units: Units, values: Values, idstr: str) -> Units:
     """Every packet of ``device`` is followed by a copy for another idstr."""
 
     def copy(unit: Unit) -> Iterator[Unit]:
         other = unit.copy()
         assert other.packet is not None
-        other.packet.idstr = values.idstr
+        other.packet.idstr = idstr
         yield other
 
     return after(units, everyone(values, of_device(values)), copy)

@@ -14,7 +14,6 @@ from analyzer.synth.faults_channel import ended
 from analyzer.synth.picking import (
     after,
     before,
-    drop,
     edit,
     everyone,
     held,
@@ -24,6 +23,7 @@ from analyzer.synth.picking import (
     is_sync,
     nth,
     setting,
+    unsent,
 )
 from analyzer.synth.ram import Pages
 from analyzer.synth.script import multifd
@@ -157,13 +157,18 @@ def flags_sync_compression(units: Units, _context: Context, values: Values) -> U
 def sync_with_pages(units: Units, context: Context, values: Values) -> Units:
     """A SYNC packet carries a page, as those of old senders may."""
     pick = everyone(values, is_sync(values))
+    last: dict[str, Pages] = {}
     for unit in units:
-        if not pick(unit):
+        assert unit.packet is not None or unit.kind not in ("ram", "sync")
+        if unit.kind == "ram" and unit.packet is not None and unit.packet.normal_pages:
+            block = bytes(unit.packet.ramblock).rstrip(b"\0").decode()
+            last[unit.channel] = Pages(block, unit.packet.offset[:1], [])
+        if not pick(unit) or unit.packet is None:
             yield unit
             continue
-        assert unit.packet is not None
         number = unit.packet.packet_num
-        made = context.script.ram.data(unit.channel, first_pages(context), unit.round, number)
+        again = last.get(unit.channel, first_pages(context))
+        made = context.script.ram.data(unit.channel, again, unit.round, number)
         assert made.packet is not None
         made.packet.flags = int(made.packet.flags) | MultifdFlag.SYNC
         yield made
@@ -484,7 +489,7 @@ def unexpected_non_device_packet(units: Units, context: Context, values: Values)
 @unit_fault("MF301", **SYNC)
 def sync_count_differs(units: Units, _context: Context, values: Values) -> Units:
     """One channel lacks a SYNC."""
-    return drop(units, everyone(values, is_sync(values)))
+    return unsent(units, everyone(values, is_sync(values)))
 
 
 @unit_fault("MF302", extra=False)
@@ -500,14 +505,24 @@ def sync_vs_flush(units: Units, context: Context, values: Values) -> Units:
         yield unit
 
 
-@unit_fault("MF303", at=0)
+@unit_fault("MF303")
 def sync_mode_mixed(units: Units, context: Context, values: Values) -> Units:
-    """A sync round before the EOS of a PART section without FLUSH, as old senders do."""
+    """A sync round before the EOS of every RAM section, as old senders do, and FLUSHes as well."""
 
-    def legacy(unit: Unit) -> bool:
-        return unit.kind == "ram-part" and records.FLUSH not in unit.parts
+    def bare(unit: Unit) -> bool:
+        return unit.kind in ("ram-part", "ram-end") and records.FLUSH not in unit.parts
 
-    return before(units, nth(values, legacy), lambda _unit: context.script.sync_round())
+    return before(units, everyone(values, bare), lambda _unit: context.script.sync_round())
+
+
+@unit_fault("MF304", {"channels": 0, "device": []})
+def flush_without_multifd(units: Units, _context: Context, values: Values) -> Units:
+    """FLUSH records on main in a migration without multifd."""
+
+    def change(unit: Unit) -> None:
+        unit.parts = (*unit.parts[:-2], records.FLUSH, *unit.parts[-2:])
+
+    return edit(units, everyone(values, is_kind("ram-part", "ram-end")), change)
 
 
 @unit_fault("MF305", channel=0, round=1, size=64)
@@ -522,9 +537,19 @@ def sync_packet_has_payload(units: Units, _context: Context, values: Values) -> 
 
 
 @unit_fault("MF306", channel=0, round=0)
-def sync_first(units: Units, _context: Context, values: Values) -> Units:
-    """The first packet of a channel is not SYNC."""
-    return overtaken(units, everyone(values, is_sync(values)))
+def sync_first(units: Units, context: Context, values: Values) -> Units:
+    """A RAM packet in front of a channel's first SYNC."""
+
+    def more(unit: Unit) -> Iterator[Unit]:
+        assert unit.packet is not None
+        number = unit.packet.packet_num
+        made = context.script.ram.data(unit.channel, first_pages(context))
+        assert made.packet is not None
+        unit.packet.packet_num = made.packet.packet_num
+        made.packet.packet_num = number
+        yield made
+
+    return before(units, everyone(values, is_sync(values)), more)
 
 
 @unit_fault("MF307", channel=0)

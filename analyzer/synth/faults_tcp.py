@@ -65,9 +65,16 @@ def precedes(first: int, second: int) -> bool:
     return 0 < (second - first) & 0xFFFFFFFF < 1 << 31
 
 
-@segment_fault("MF901 MF911", **STREAM)
+@segment_fault("MF901", **STREAM)
 def tcp_hole(segments: Segments, _context: Context, values: Values) -> Segments:
     """Data segments are missing from the capture."""
+    pick = chosen(values)
+    return (segment for segment in segments if not pick(segment))
+
+
+@segment_fault("MF911 MF901", channel="0", at=3, count=40)
+def resync(segments: Segments, _context: Context, values: Values) -> Segments:
+    """A hole that swallows packet headers."""
     pick = chosen(values)
     return (segment for segment in segments if not pick(segment))
 
@@ -101,7 +108,7 @@ def released(waiting: list[Segment], time: int) -> Segments:
         yield segment
 
 
-@segment_fault("MF910", **STREAM, later=12)
+@segment_fault("", **STREAM, later=12)
 def tcp_loss(segments: Segments, _context: Context, values: Values) -> Segments:
     """Segments lost in front of the capture point, seen when they are sent again."""
     return delayed(segments, values)
@@ -239,7 +246,7 @@ def tcp_no_handshake(segments: Segments, _context: Context, values: Values) -> S
             yield segment
 
 
-@segment_fault("MF904 MF911", channel="0", at=20)
+@segment_fault("MF904", channel="0", at=20)
 def tcp_midstream(segments: Segments, _context: Context, values: Values) -> Segments:
     """The capture begins behind a data segment: nothing of any connection before it."""
     of = of_stream(values.channel)
@@ -326,7 +333,7 @@ def ip_fragments(segments: Segments, _context: Context, values: Values) -> Segme
         yield segment
 
 
-@segment_fault("MF901 MF910", hole=0.0, duplicate=0.01, reorder=0.02)
+@segment_fault("MF910", hole=0.0, duplicate=0.01, reorder=0.02)
 def tcp_netem(segments: Segments, context: Context, values: Values) -> Segments:
     """A share of all data segments is missing, doubled or overtaken, at random."""
     values.hits = 1

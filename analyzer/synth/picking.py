@@ -38,6 +38,7 @@ __all__ = [
     "is_sync",
     "nth",
     "setting",
+    "unsent",
     "without_channel",
 ]
 
@@ -160,6 +161,19 @@ def edit(units: Units, pick: Match, change: Change) -> Units:
 def drop(units: Units, pick: Match) -> Units:
     """Leave out what is picked."""
     return (unit for unit in units if not pick(unit))
+
+
+def unsent(units: Units, pick: Match) -> Units:
+    """RAM and SYNC packets that are never filled, so that their numbers go to later ones."""
+    lost = 0
+    for unit in units:
+        if pick(unit):
+            lost += 1
+            continue
+        if unit.kind in ("ram", "sync"):
+            assert unit.packet is not None
+            unit.packet.packet_num -= lost
+        yield unit
 
 
 def after(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) -> Units:

@@ -99,6 +99,12 @@ def zero_page(block: str, offset: int, again: bool) -> bytes:
     return struct.pack(">Q", offset | flags) + (b"" if again else counted(block)) + b"\0"
 
 
+def page(block: str, offset: int, again: bool) -> bytes:
+    """The head of a PAGE record; the page's content follows."""
+    flags = RAM_PAGE | (RAM_CONTINUE if again else 0)
+    return struct.pack(">Q", offset | flags) + (b"" if again else counted(block))
+
+
 def tag(value: VfioTag) -> bytes:
     """A VFIO tag."""
     return struct.pack(">Q", value)

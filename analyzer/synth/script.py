@@ -187,35 +187,52 @@ class Script:
         rounds = self.migration.ram.iterations
         for number in range(rounds):
             pages = dirty_scan(self.migration, number) if number else full_scan(self.migration)
-            zeros = b""
+            on_main: list[Bytes] = []
             for some in pages:
-                made, records_of_zeros = self.ram_units(some)
-                zeros += records_of_zeros
-                yield from made
+                yield from self.ram_units(some, on_main)
+                if not self.shared and sum(map(len, on_main)) > MAIN_CHUNK:
+                    yield self.ram_section("ram-part", records.PART, on_main)
+                    on_main = []
             last = number == rounds - 1
-            legacy = self.migration.sync_mode == "legacy"
-            if legacy or not last:
+            if self.migration.sync_mode == "legacy" or not last:
                 yield from self.sync_round()
-            head = records.section(records.PART, records.RAM_ID)
-            body = (head, zeros, *self.ram_body(not last), records.footer(records.RAM_ID))
-            yield Unit(MAIN, "ram-part", parts=body, wait=MS)
+            yield self.ram_section("ram-part", records.PART, on_main, flush=not last)
             for device in range(len(self.devices)):
                 yield from self.vfio_part(device, first=number == 0, last=last)
 
-    def ram_units(self, pages: Pages) -> tuple[list[Unit], bytes]:
-        """The packets for some pages, and ZERO records for the pages that go over main."""
+    def ram_section(self, unit: str, kind: int, body: list[Bytes], *, flush: bool = False) -> Unit:
+        """A PART or END section of RAM."""
+        head = records.section(kind, records.RAM_ID)
+        parts = (head, *body, *self.ram_body(flush), records.footer(records.RAM_ID))
+        return Unit(MAIN, unit, parts=parts, wait=MS if kind == records.PART else 0)
+
+    def ram_units(self, pages: Pages, on_main: list[Bytes]) -> Iterator[Unit]:
+        """The packet for some pages; records of the pages that go over main go to ``on_main``."""
         mode = self.migration.zero_page_mode
         if mode == "none":
             pages = Pages(pages.block, sorted(pages.normal + pages.zero), [])
-        if mode != "legacy" and self.shared:
-            return [self.ram.data(self.next_channel(), pages, self._round)], b""
-        zeros = b"".join(
-            records.zero_page(pages.block, offset, at > 0) for at, offset in enumerate(pages.zero)
-        )
-        only = Pages(pages.block, pages.normal, [])
-        if not pages.normal or not self.shared:
-            return [], zeros
-        return [self.ram.data(self.next_channel(), only, self._round)], zeros
+        if not self.shared:
+            self.pages_on_main(pages, on_main)
+        elif mode != "legacy":
+            yield self.ram.data(self.next_channel(), pages, self._round)
+        else:
+            on_main += [
+                records.zero_page(pages.block, offset, at > 0)
+                for at, offset in enumerate(pages.zero)
+            ]
+            if pages.normal:
+                only = Pages(pages.block, pages.normal, [])
+                yield self.ram.data(self.next_channel(), only, self._round)
+
+    def pages_on_main(self, pages: Pages, on_main: list[Bytes]) -> None:
+        """The PAGE and ZERO records of a migration without multifd."""
+        size = self.migration.ram.page_size
+        content = self.pattern.pages(0, size * len(pages.normal))
+        for at, offset in enumerate(pages.normal):
+            on_main.append(records.page(pages.block, offset, at > 0))
+            on_main.append(content[at * size : at * size + size])
+        for at, offset in enumerate(pages.zero):
+            on_main.append(records.zero_page(pages.block, offset, at > 0 or bool(pages.normal)))
 
     def next_channel(self, channels: list[str] | None = None) -> str:
         """The channel that the next packet goes to, by the scenario's policy."""
@@ -260,10 +277,9 @@ class Script:
             for number, device in self.devices:
                 yield self.begin_end(number, device)
         buffers = self.device_units()
-        yield from self.mixed(self.ram_rest(), buffers)
-        head = records.section(records.END, records.RAM_ID)
-        body = (head, *self.ram_body(True), records.footer(records.RAM_ID))
-        yield Unit(MAIN, "ram-end", parts=body)
+        on_main: list[Bytes] = []
+        yield from self.mixed(self.ram_rest(on_main), buffers)
+        yield self.ram_section("ram-end", records.END, on_main, flush=True)
         yield from buffers
 
     def begin_end(self, number: int, device: Device) -> Unit:
@@ -273,12 +289,10 @@ class Script:
             parts.append(records.tag(VfioTag.DEV_CONFIG_LOAD_READY))
         return self.section_unit("vfio-begin", number, (*parts, records.END_OF_STATE))
 
-    def ram_rest(self) -> Iterator[Unit]:
+    def ram_rest(self, on_main: list[Bytes]) -> Iterator[Unit]:
         """The last pages and the last SYNCs."""
-        if not self.shared:
-            return
         for pages in dirty_scan(self.migration, self.migration.ram.iterations):
-            yield self.ram.data(self.next_channel(), pages, self._round)
+            yield from self.ram_units(pages, on_main)
         yield from self.sync_round()
         if self.migration.sync_mode == "final":
             yield from self.sync_round()

@@ -178,6 +178,7 @@ SHOWN: dict[str, Callable[[Seen], object]] = {
     # -- synchronisation
     "sync-count-differs": lambda s: (s.syncs(0), s.syncs(1)) == (2, 3),
     "sync-vs-flush": lambda s: flushes(s) == flushes(CLEAN) - 1 and s.syncs(0) == 3,
+    "flush-without-multifd": lambda s: flushes(s) > flushes(Seen({"channels": 0, "device": []})),
     "sync-mode-mixed": lambda s: flushes(s) == flushes(CLEAN) and s.syncs(0) == 4,
     "sync-packet-has-payload": lambda s: s.rest().startswith(b"\x5a" * 64),
     "sync-first": lambda s: s.channels[0][1].normal_pages and s.channels[0][2].flags.SYNC,
@@ -189,7 +190,9 @@ SHOWN: dict[str, Callable[[Seen], object]] = {
     "devstate-with-sync": any_state(lambda p: p.flags.SYNC),
     "devstate-compression-bits": any_state(lambda p: p.flags.ZLIB),
     "devstate-empty": any_state(lambda p: p.next_packet_size == 0),
-    "devstate-idstr-unterminated": any_state(lambda p: b"\0" not in p.idstr),
+    "devstate-idstr-unterminated": lambda s: (
+        sum(b"\0" not in packet.idstr for packet in s.state()) == 5 and s.indices() == ALL
+    ),
     "devstate-idstr-trailing": any_state(lambda p: p.idstr.startswith(IDSTR + b"\0stale\0")),
     "devstate-unknown-device": lambda s: s.indices(b"0000:00:1f.7/vfio") == s.indices() == ALL,
     "devstate-no-handler": lambda s: sum(p.idstr[:6] == b"timer\0" for p in s.state()) == 5,
