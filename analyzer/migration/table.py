@@ -384,6 +384,17 @@ class PacketTable:
         """The ramblock's, the device's name, or the uuid (by kind); empty without one."""
         return self.names[self._columns["name"][row]]
 
+    def text_count(self, texts: str) -> int:
+        """How many texts the numbers of a column can stand for, see TableField.texts."""
+        known: dict[str, Sequence[Any]] = {
+            "names": self.names,
+            "uuids": self.names,
+            "devices": self.devices,
+            "kinds": KINDS,
+            "severities": SEVERITIES,
+        }
+        return len(known[texts])
+
     def device_text(self, device: int) -> str:
         """``idstr#instance`` of an entry of ``devices``; not escaped."""
         name, instance = self.devices[device]

@@ -9,13 +9,13 @@ from dissectors.registry import FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from analyzer.migration.table import PacketTable
 
     Value: TypeAlias = "int | bool | str | bytes | None"
 
-__all__ = ["TABLE_FIELDS", "TableField"]
+__all__ = ["TABLE_FIELDS", "TableField", "flag_of"]
 
 ALL = frozenset(range(len(KINDS)))
 PAGES = frozenset((RAM_PACKET, SYNC_PACKET))
@@ -66,7 +66,7 @@ class TableField:
             return table.base + row + 1
         value = table.column(self.column)[row]
         if self.mask:
-            return flag_of(value, self.mask, kind)
+            return bool(flag_of(value, self.mask, kind))
         if self.minus:
             return value - (table.start if self.minus == "start" else table.column(self.minus)[row])
         return self.text(table, value) if self.texts else value
@@ -82,15 +82,17 @@ class TableField:
         return (KINDS if self.texts == "kinds" else SEVERITIES)[number]
 
 
-def flag_of(flags: int, mask: int, kind: int) -> bool:
-    """Whether a packet has a flag.  Bit 4 of a device-state packet is DEVICE_STATE, not UADK: it
-    was in the first revisions of the series (wire-format page 3.2).
+def flag_of(flags: Any, mask: int, kind: Any) -> Any:
+    """Whether a packet has a flag; arrays of flags and kinds give an array.
+
+    Bit 4 of a device-state packet is DEVICE_STATE, not UADK: it was in the first revisions of the
+    series (wire-format page 3.2).
     """
     if mask == MultifdFlag.DEVICE_STATE:
         return kind == DEVICE_STATE
-    if mask == MultifdFlag.UADK and kind == DEVICE_STATE:
-        return False
-    return bool(flags & mask)
+    if mask == MultifdFlag.UADK:
+        return (flags & mask != 0) & (kind != DEVICE_STATE)
+    return flags & mask != 0
 
 
 NO_BUFFER = ("idx", -1)

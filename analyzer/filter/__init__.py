@@ -1,0 +1,1 @@
+"""Display filters: a language like Wireshark's over the packet table."""
