@@ -95,15 +95,13 @@ def is_packet(values: Values) -> Match:
     return lambda unit: unit.kind in PACKETS and on(unit)
 
 
-def is_ram(
-    values: Values, *, normal: int = 1, zero: int = 0, free: int = 0, offsets: bool = True
-) -> Match:
+def is_ram(values: Values, *, normal: int = 1, zero: int = 0, free: int = 0) -> Match:
     """RAM packets of ``channel`` with at least so many normal, zero and unused places."""
     on = on_channel(values)
 
     def match(unit: Unit) -> bool:
         packet = unit.packet
-        if unit.kind != "ram" or packet is None or not on(unit) or not offsets:
+        if unit.kind != "ram" or packet is None or not on(unit):
             return False
         used = packet.normal_pages + packet.zero_pages
         enough = packet.normal_pages >= normal and packet.zero_pages >= zero
