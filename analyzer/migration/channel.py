@@ -63,6 +63,7 @@ class Channel:
         "skipped",
         "sync_packets",
         "syncs",
+        "tls_close_notify",
         "uncounted",
         "used_compression",
         "zero_pages",
@@ -95,8 +96,17 @@ class Channel:
         self.ended_at_boundary = False
         self.anomalies = AnomalyList()
         self.head = b""  # what a stranger's stream begins with
+        self.tls_close_notify = False  # whether a TLS stream ends with an alert record
         self.return_facts: ReturnPath | None = None  # of a return path without its main
         self.since_sync = 0  # packets with pages since the last SYNC
+
+    @property
+    def synchronises(self) -> bool:
+        """Whether it takes part in SYNC rounds: a multifd channel, unless it is one of the RFC's
+        that carry device state only (wire-format page 1.6).
+        """
+        only_device_state = self.channel_header is not None and self.channel_header[1] == 3
+        return self.kind == "multifd" and not only_device_state
 
     @property
     def compression(self) -> str:

@@ -11,6 +11,7 @@ from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
 from analyzer.migration.resync import find_packet
+from analyzer.migration.tls_records import walk_tls
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Push, Skip, Some, Take
 from dissectors.multifd import MAGIC_VERSION
@@ -81,7 +82,11 @@ class Grouper:
         if type(head) is bytes:
             yield from self._by_content(reader, flow, head)
         elif type(head) is End and not flow.midstream:
-            self._stranger(flow, head.data)
+            if head.data.startswith(MAGIC):
+                yield Push(head.data)
+                yield from self._multifd(reader, flow)
+            else:
+                self._stranger(flow, head.data)
         elif type(head) is Gap:
             yield from self._midstream(reader, flow)
 
@@ -90,10 +95,11 @@ class Grouper:
         if head.startswith(QEVM):
             yield from self._main(reader, flow)
         elif head.startswith(MAGIC) or self._forced(flow):
-            yield from self._multifd(reader, flow, head)
+            yield from self._multifd(reader, flow)
         elif head.startswith(TLS_HANDSHAKE) and head[2] <= 4:
             if flow.peer is not flow and id(flow.peer) not in self._channels:
                 self.tls.append(self._channel("tls", flow))
+                yield from walk_tls(self.tls[-1])
         elif head == RFC0_HEADER:
             yield from self._rfc0(reader, flow)
         elif flow.midstream or flow.holes:
@@ -104,7 +110,7 @@ class Grouper:
     def _forced(self, flow: Flow) -> bool:
         return int.from_bytes(flow.key[-2:], "big") in self._settings.decode_as
 
-    def _multifd(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
+    def _multifd(self, reader: Reader, flow: Flow) -> Walker:
         channel = self._channel("multifd", flow)
         if not flow.midstream:
             yield from walk_multifd(reader, channel, self._join)
@@ -201,6 +207,7 @@ class Grouper:
 
         channel = self._channel("main", flow)
         channel.channel_header = header
+        channel.midstream = not began
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel()
         if migration.framing.page_size:
@@ -279,6 +286,10 @@ class Grouper:
         migration.collector = self._collector
         self.migrations.append(migration)
         self._attempts[key] = migration
+        for stranger in [other for other in self.unknown if _key(other.flow) == key]:
+            if not _closed_before(stranger, channel.flow.connection.began.frame):
+                self.unknown.remove(stranger)
+                migration.strangers.append(stranger)
         return migration
 
     def _owner(self, channel: Channel) -> Migration | None:

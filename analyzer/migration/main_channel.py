@@ -199,7 +199,8 @@ class MainChannel:
     ``decoded + skipped + missing`` bytes are what has been walked: understood, stepped over
     without being understood, and absent from the capture.  ``began_late`` says that the stream's
     beginning is missing.  ``truncated`` and ``truncated_path`` tell where the stream broke off
-    inside a record.
+    inside a record.  ``first_full`` is the first FULL section behind a START, ``doubtful_ends``
+    counts bodies whose end was guessed because no footer of their own confirmed it.
     """
 
     __slots__ = (
@@ -217,10 +218,12 @@ class MainChannel:
         "description_parts",
         "devices",
         "discards",
+        "doubtful_ends",
         "ended",
         "eof",
         "first_full",
         "first_section_end",
+        "first_start",
         "header_version",
         "machine",
         "missing",
@@ -270,7 +273,9 @@ class MainChannel:
         self.opened_return_path: Mark | None = None
         self.pings: list[tuple[int, Mark]] = []
         self.first_section_end: Mark | None = None
+        self.first_start: Mark | None = None
         self.first_full: Mark | None = None
+        self.doubtful_ends = 0
         self.eof: Mark | None = None
         self.description: Mark | None = None
         self.description_length = 0
@@ -286,6 +291,16 @@ class MainChannel:
         self.truncated: Mark | None = None
         self.truncated_path = ""
         self.ended = False
+
+    @property
+    def machine_version(self) -> tuple[int, int] | None:
+        """The version that a machine type such as ``pc-q35-10.0`` ends with: the sender is at
+        least that, and speaks as that (wire-format page 10.1).
+        """
+        major, _, minor = (self.machine or "").rpartition("-")[2].partition(".")
+        if major.isdecimal() and minor.isdecimal():
+            return int(major), int(minor)
+        return None
 
     @property
     def ram_blocks(self) -> dict[bytes, RamBlock]:

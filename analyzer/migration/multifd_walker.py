@@ -23,7 +23,7 @@ from dissectors.vfio import BUFFER
 from analyzer.migration.channel import Init
 from analyzer.migration.framing import PAGES_MAX
 from analyzer.migration.resync import find_packet
-from analyzer.migration.rows import DevicePacket, RamPacket
+from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ def _broken_init(
 class MultifdWalker:
     """The packets of one channel, one method per kind."""
 
-    __slots__ = ("channel", "framing", "lost", "migration", "more", "reader", "start")
+    __slots__ = ("before", "channel", "framing", "lost", "migration", "more", "reader", "start")
 
     def __init__(self, reader: Reader, channel: Channel, migration: Migration) -> None:
         self.reader = reader
@@ -118,6 +118,7 @@ class MultifdWalker:
         self.start = reader.offset  # of the packet that is being read
         self.lost = reader.missing  # at its start
         self.more = True
+        self.before: RamPacket | None = None  # the last RAM or SYNC packet
 
     def packets(self) -> Walker:
         """All packets up to the end of the stream."""
@@ -201,6 +202,7 @@ class MultifdWalker:
             packet.payload = size
             packet.missing += missing
         packet.last = self.reader.last
+        self.before = packet
         self._done(packet.length, packet.missing)
         self.migration.ram_packet(self.channel, packet)
 
@@ -392,9 +394,22 @@ class MultifdWalker:
         seen = header[:4].hex()
         goes_on = f"the next packet stands {length} bytes on" if found else "no packet follows"
         text = f"magic {seen} where a packet must start, {goes_on}"
-        if not found and not whole:
+        if self._behind_sync(start, length):
+            slug = "sync-packet-has-payload"
+            text = f"{length} bytes follow a SYNC packet without pages, {goes_on}"
+        elif not found and not whole:
             text = f"{length} bytes that are no packet end the stream"
         self.channel.anomalies.note(slug, start, place, text)
+
+    def _behind_sync(self, start: int, length: int) -> bool:
+        """Whether ``length`` bytes at ``start`` look like the payload of a SYNC packet, which has
+        none: right behind one, and as long as it says, or whole pages.
+        """
+        packet = self.before
+        if packet is None or packet.kind != SYNC_PACKET or packet.offset + packet.length != start:
+            return False
+        page = self.framing.page_size
+        return length == packet.next_packet_size or (page > 0 and length % page == 0)
 
     def _report(self, slug: str, detail: str) -> None:
         self.channel.anomalies.note(slug, self.start, self.reader.last, detail)

@@ -50,10 +50,14 @@ def outcome_of(migration: Migration) -> Outcome:
 
 def _before_eof(main: Channel) -> Outcome:
     end = main.flow.fin or main.flow.reset
-    if end is None:
+    gone = main.flow.peer.reset or main.flow.peer.fin
+    if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
     if main.holes or main.midstream:
         return Outcome("unknown", "the end of main is not in the capture")
+    if end is None or (gone is not None and gone.frame < end.frame):
+        assert gone is not None
+        return Outcome("failed", "the destination closed main before its EOF byte", gone.frame)
     return Outcome("cancelled", "the source closed main before its EOF byte", end.frame)
 
 

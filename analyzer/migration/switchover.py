@@ -1,0 +1,73 @@
+"""The switchover as the wire shows it: from the stop of the guest to its start elsewhere.
+
+Wire-format page, section 8.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+    from analyzer.tcp.requests import Place
+
+__all__ = ["Switchover", "switchover_of"]
+
+
+class Switchover:
+    """``begin`` and ``end`` in ns since the epoch, ``first`` and ``last`` the frames they are in.
+
+    ``began_by`` and ``ended_by`` name what was taken for them.  The guest was stopped before
+    ``begin``: the time between is a lower bound of QEMU's downtime.
+    """
+
+    __slots__ = ("began_by", "begin", "end", "ended_by", "first", "last")
+
+    def __init__(
+        self, began: Mark | Place, began_by: str, ended: Mark | Place, ended_by: str
+    ) -> None:
+        self.begin = began.time
+        self.first = began.frame
+        self.began_by = began_by
+        self.end = ended.time
+        self.last = ended.frame
+        self.ended_by = ended_by
+
+    @property
+    def duration(self) -> int:
+        """How long it lasted, in ns."""
+        return self.end - self.begin
+
+
+def switchover_of(migration: Migration) -> Switchover | None:
+    """``None`` where main does not show both ends of it."""
+    facts = migration.main_facts
+    if facts is None:
+        return None
+    began, ended = _began(facts), _ended(migration, facts)
+    if began is None or ended is None or ended[0].time < began[0].time:
+        return None
+    return Switchover(*began, *ended)
+
+
+def _began(facts: MainChannel) -> tuple[Mark, str] | None:
+    if facts.switchover_start is not None:
+        return facts.switchover_start, "SWITCHOVER_START"
+    if facts.packaged is not None:
+        return facts.packaged, "PACKAGED"
+    if facts.first_section_end is not None:
+        return facts.first_section_end, "the first SECTION_END"
+    return None
+
+
+def _ended(migration: Migration, facts: MainChannel) -> tuple[Mark | Place, str] | None:
+    returned = migration.return_facts
+    if facts.postcopy_run is not None:
+        return facts.postcopy_run, "POSTCOPY_RUN"
+    if returned is not None and returned.shut == 0 and returned.shut_mark is not None:
+        return returned.shut_mark, "SHUT on the return path"
+    if facts.eof is None or migration.main is None:
+        return None
+    lasts = [channel.flow.last for channel in [migration.main, *migration.multifd]]
+    return max(lasts, key=lambda place: place.time), "the last byte of the state"
