@@ -1,0 +1,592 @@
+"""MF1xx: channels and initial packets (wire-format page, sections 1 and 2)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    capture_rule,
+    channel_rule,
+    limit_rule,
+    migration_rule,
+    walker_rule,
+)
+from analyzer.checks.wording import counted, names, ranges
+from analyzer.migration.outcome import outcome_of
+from dissectors.main_stream import RAM_PAGE_KINDS, RamFlag
+from dissectors.multifd import MAGIC, VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.channel import Channel, Init
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
+
+RAM_FLAGS = int(RAM_PAGE_KINDS | RamFlag.CONTINUE)
+PLAUSIBLE_ADDRESS = 1 << 52
+HEADER_SIZES = 1 << 16
+"""A size word of the RFC's channel header that is taken for one, right or wrong."""
+
+
+# -- the initial packet ---------------------------------------------------------------------------
+
+
+@migration_rule("MF101", "init-magic", ERROR, holes="L")
+def init_magic(migration: Migration) -> Iterator[Spot]:
+    """A connection of the migration begins with neither 0x11223344, QEVM nor a TLS handshake.
+
+    Every multifd channel introduces itself with an initial packet that begins with 0x11223344, and
+    main begins with QEVM.  The destination learns from these bytes which connection it has
+    accepted.
+
+    Receiver: ``failed to receive packet via multifd channel %d: multifd: received packet magic %x
+    expected %x``; up to 10.0 everything that is not QEVM counts as a multifd channel.  From 10.2
+    on ``unknown channel magic: %u``.
+
+    Usual cause: something else than the source connected to the migration port (a port scan, a
+    health check), or a proxy in between put bytes of its own in front.
+    """
+    for channel in migration.multifd:
+        if channel.init is not None and channel.init.magic != MAGIC:
+            yield _at_init(channel, f"begins with {channel.init.magic:#010x}, not {MAGIC:#x}")
+    for channel in migration.strangers:
+        if channel.channel_header is None and channel.head and not _is_size(migration, channel):
+            if _ram_record(channel.head):
+                continue
+            what = "a connection to the migration port begins with"
+            yield _at_start(channel, f"{what} {channel.head[:8].hex(' ')}, which is no channel")
+
+
+@channel_rule("MF102", "init-version", ERROR)
+def init_version(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The version in the initial packet is not 1.
+
+    No other version was ever used, so the stream is not what a QEMU sends.
+
+    Receiver: ``multifd: received packet version %u expected %u``; the migration fails before any
+    data are loaded.
+
+    Usual cause: damaged bytes, or a sender that is not QEMU.
+    """
+    init = channel.init
+    if init is not None and init.version != VERSION:
+        yield _at_init(channel, f"version {init.version} in the initial packet, not {VERSION}")
+
+
+@walker_rule("MF103", "init-short", ERROR, holes="EG", forgiven=True)
+def init_short() -> None:
+    """The stream ends inside the initial packet.
+
+    A channel whose initial packet did not arrive whole is never counted as there.
+
+    Receiver: a read error on that channel, with which the migration fails, or it waits for the
+    channel without a timeout.
+
+    Usual cause: the source closed the connection while it was being set up: another channel failed
+    to connect, or the migration was cancelled at once.
+    """
+
+
+@migration_rule("MF104", "uuid-mismatch", ERROR)
+def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
+    """The channels of one migration carry different guest uuids.
+
+    Each initial packet holds the uuid of the guest.  All channels of a migration belong to one
+    guest, and the destination compares every one with its own.
+
+    Receiver: ``multifd: received uuid '%s' and expected uuid '%s' for channel %hhd``, where the
+    expected one is its own; the migration fails.
+
+    Usual cause: two migrations run to the same address and port, so that channels of one reach the
+    other's destination; or damaged bytes.
+    """
+    inits = [(channel, channel.init) for channel in migration.multifd if channel.init is not None]
+    uuids = [init.uuid for _, init in inits]
+    if len(set(uuids)) < 2:
+        return
+    usual = max(uuids, key=uuids.count)
+    for channel, init in inits:
+        if init.uuid != usual:
+            text = f"uuid {_uuid(init)} while other channels have {_uuid_text(usual)}"
+            yield _at_init(channel, text)
+
+
+@migration_rule("MF105", "uuid-zero", INFO)
+def uuid_zero(migration: Migration) -> Iterator[Spot]:
+    """The guest has no uuid: it is all zero in every initial packet.
+
+    Without ``-uuid`` QEMU sends zeros; libvirt always sets one.  Which connections belong together
+    then rests on their endpoints and times alone.
+
+    Receiver: nothing; its own uuid is zero too.
+
+    Usual cause: a guest that was started by hand.
+    """
+    inits = [(channel, channel.init) for channel in migration.multifd if channel.init is not None]
+    if inits and not any(any(init.uuid) for _, init in inits):
+        yield Spot("the guest's uuid is all zero", frame=inits[0][1].place.frame)
+
+
+@migration_rule("MF106", "init-duplicate-id", ERROR)
+def init_duplicate_id(migration: Migration) -> Iterator[Spot]:
+    """Two channels of one migration have the same id.
+
+    The destination keeps its channels in an array that the id indexes; an id stands for one
+    connection.
+
+    Receiver: ``multifd: received id '%d' already setup'``; the migration fails.
+
+    Usual cause: two sources migrate to the same address and port at a time.
+    """
+    first: dict[int, Channel] = {}
+    for channel in sorted(migration.multifd, key=_init_frame):
+        if channel.id < 0:
+            continue
+        other = first.setdefault(channel.id, channel)
+        if other is not channel:
+            text = f"id {channel.id} is in use by tcp.stream {other.stream} already"
+            yield _at_init(channel, text)
+
+
+@migration_rule("MF107", "init-id-gap", WARNING, holes="LX", forgiven=True)
+def init_id_gap(migration: Migration) -> Iterator[Spot]:
+    """A multifd channel is missing: the ids are not 0 to n-1.
+
+    The source numbers its channels from 0 without gaps.  A number that no connection has is a
+    channel that was never opened, or one that the capture filter left out.
+
+    Receiver: it waits without a timeout until as many channels are there as it is configured for;
+    nothing is loaded before.
+
+    Usual cause: the capture has only some of the connections; or one of them did not come about
+    (a firewall, a full accept queue).
+    """
+    ids = {channel.id for channel in migration.multifd if channel.id >= 0}
+    missing = set(range(max(ids, default=-1))) - ids
+    nameless = len(migration.multifd) - len(ids) + len(migration.strangers)
+    if len(missing) > nameless and not _all_captured(migration):
+        highest = max(ids)
+        text = f"no channel has id {ranges(missing)}, the highest is {highest}"
+        yield Spot(text, frame=_init_frame(_by_id(migration, highest)))
+
+
+@limit_rule("MF108", "init-id-out-of-count", ERROR, holes="X")
+def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """A channel's id is not below the number of channels.
+
+    With n channels the ids are 0 to n-1.  n is what the user said, or else the number of
+    connections in the capture, if the packet numbers prove that it has all of them.
+
+    Receiver: id > n: ``multifd: received channel id %u is greater than number of channels %u``
+    (7.2: ``received channel version %u expected %u``, with the ids in it).  id == n is accepted up
+    to 10.2 and indexes past the end of an array; 11.1 refuses it: ``multifd: received channel id
+    %u exceeds channel count %u``.
+
+    Usual cause: source and destination are configured for different numbers of channels, or a
+    damaged initial packet.
+    """
+    count = selection.channels
+    if count is None:
+        if not _all_captured(migration):
+            return
+        count = len(migration.multifd) + len(migration.strangers)
+    for channel in migration.multifd:
+        if channel.id >= count:
+            yield _at_init(channel, f"id {channel.id} with {counted(count, 'channel')}")
+
+
+@channel_rule("MF109", "init-reserved-nonzero", INFO)
+def init_reserved_nonzero(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The reserved bytes of the initial packet are not all zero.
+
+    Every release sends zeros in bytes 25 to 63.
+
+    Receiver: it does not look at them.
+
+    Usual cause: a vendor's fork, or a newer QEMU that gave them a meaning.
+    """
+    if channel.init is not None and channel.init.reserved:
+        yield _at_init(channel, "reserved bytes of the initial packet are not zero")
+
+
+# -- which channels there are ---------------------------------------------------------------------
+
+
+@migration_rule("MF110", "main-missing", INFO, holes="LX")
+def main_missing(migration: Migration) -> Iterator[Spot]:
+    """The capture has multifd channels but not the main channel that belongs to them.
+
+    Main carries the RAM block list, the device sections, the points where the channels
+    synchronise and the end of the migration; what needs them is not checked.
+
+    Receiver: a migration without main does not exist; the capture does not have it.
+
+    Usual cause: a capture filter that names ports, or a capture that began late.
+    """
+    if migration.main is None and migration.multifd:
+        yield Spot(f"main is not in the capture, only {names(migration.multifd)}")
+
+
+@migration_rule("MF111", "multifd-missing", WARNING, holes="X")
+def multifd_missing(migration: Migration) -> Iterator[Spot]:
+    """Main synchronises with multifd channels that the capture does not have.
+
+    MULTIFD_FLUSH records are sent only with multifd on, and no page of the guest went over main:
+    the pages, and any device state, went over connections that are not in the capture.
+
+    Receiver: nothing is wrong with the migration; but the capture shows its smaller part.
+
+    Usual cause: a capture filter that lets only one connection pass.
+    """
+    facts = migration.main_facts
+    if facts is None or migration.multifd or migration.strangers:
+        return
+    if facts.flushes and facts.ram_blocks and not _pages_before_postcopy(migration):
+        text = f"{counted(len(facts.flushes), 'MULTIFD_FLUSH record')} but no multifd channel"
+        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+
+
+@migration_rule("MF112", "channel-count-mismatch", ERROR, holes="E")
+def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
+    """The destination closed a multifd channel that it had no use for.
+
+    The source opens as many channels as it is configured for.  A destination with a smaller number
+    closes the extra ones, while it keeps the others; the source notices when it writes to them.
+
+    Receiver: ``Extra incoming migration connection; ignoring``, and the connection is closed, with
+    a reset where data were waiting in it.  The source then fails with ``Unable to write to socket:
+    Connection reset by peer``.
+
+    Usual cause: ``multifd-channels`` is larger on the source than on the destination.
+    """
+    main = migration.main
+    if outcome_of(migration).name == "completed" or main is None:
+        return
+    refused: list[tuple[int, Channel]] = []
+    kept: list[Channel] = []
+    end = main.flow.last.frame  # until when the others went on
+    for channel in [main, *migration.multifd]:
+        server, client = _closed_by_server(channel), _closed_by_client(channel)
+        if server is not None and (client is None or server < client):
+            refused.append((server, channel))
+        elif client is not None:
+            kept.append(channel)
+            end = min(end, client)
+    alone = main in kept and len(kept) > 1  # a destination that fails closes everything
+    for frame, channel in refused:
+        unused = channel is not main and not channel.packets
+        if frame < end and (alone or unused):
+            others = [c for c in (main, *migration.multifd) if c is not channel]
+            text = f"the destination closed this channel and kept {names(others)}"
+            yield Spot(text, channel=channel, frame=frame)
+
+
+@channel_rule("MF113", "channel-reverse-data", WARNING)
+def channel_reverse_data(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The destination sends data on a multifd channel.
+
+    Multifd channels carry data from the source to the destination only; what the destination has
+    to say goes over the return path.
+
+    Receiver: the source never reads from them: the data stay in its socket, and their presence
+    turns its close into a reset.
+
+    Usual cause: a proxy or another program in the connection.
+    """
+    peer = channel.flow.peer
+    keep_alive = peer.midstream and peer.offset == 1
+    if channel.kind == "multifd" and peer.carries and not keep_alive:
+        text = f"the destination sent {counted(peer.offset, 'byte')}"
+        yield Spot(text, frame=peer.first.frame)
+
+
+@migration_rule("MF114", "roles-swapped", ERROR, holes="L")
+def roles_swapped(migration: Migration) -> Iterator[Spot]:
+    """Main was connected after a multifd channel.
+
+    A source connects main first and opens the multifd channels when it stands.  A destination up
+    to 7.2 takes the first connection that it accepts for main, without looking at its bytes.
+
+    Receiver: 7.2 ``failed to receive packet via multifd channel 0: multifd: received packet magic
+    5145564d expected 11223344``.  Later ones look at the first bytes and are not affected, unless
+    TLS, postcopy or mapped-ram keep them from it.
+
+    Usual cause: a proxy that forwards the connections in another order than it accepted them.
+    """
+    main = migration.main
+    if main is None or main.flow.syn is None:
+        return
+    syns = [(c.flow.syn.frame, c) for c in migration.multifd if c.flow.syn is not None]
+    frame, channel = min(syns, default=(0, main), key=lambda syn: syn[0])
+    if syns and frame < main.flow.syn.frame:
+        coped = outcome_of(migration).name == "completed"
+        text = f"main was connected in frame {main.flow.syn.frame}, after {channel.name} in {frame}"
+        yield Spot(
+            text,
+            channel=main,
+            frame=main.flow.syn.frame,
+            severity=WARNING if coped else None,
+        )
+
+
+# -- how channels end -----------------------------------------------------------------------------
+
+
+@migration_rule("MF115", "channel-unterminated", INFO, holes="E")
+def channel_unterminated(migration: Migration) -> Iterator[Spot]:
+    """A multifd channel ends behind a whole packet, but the capture does not show its close.
+
+    The end of a packet is where a channel may end, so nothing tells whether more was to come.
+
+    Receiver: nothing, if the stream was closed there.
+
+    Usual cause: the capture was stopped before the connections were closed.
+    """
+    opened = [c for c in migration.multifd if c.ended_at_boundary and c.incomplete_end]
+    if opened:
+        text = f"the capture does not show the end of {names(opened)}"
+        yield Spot(text, frame=max(c.flow.last.frame for c in opened))
+
+
+@channel_rule("MF116", "channel-ended-early", ERROR, holes="E", forgiven=True)
+def channel_ended_early(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The source closed a multifd channel while the migration went on with the others.
+
+    Every SYNC round takes a SYNC packet from every channel.  This one was closed, and a later
+    round was held without it.
+
+    Receiver: the channel's thread ends quietly, for a close between packets is the normal end.  At
+    the next synchronisation main waits for that channel without a timeout: a hang.
+
+    Usual cause: a thread of the source that ended early, or a middlebox that closed an idle
+    connection.
+    """
+    missed, fin = missed_round(channel, migration), channel.flow.fin
+    if missed is not None and fin is not None:
+        done = len(channel.syncs)
+        text = f"closed after SYNC round {done}; round {done + 1} follows in frame {missed.frame}"
+        yield Spot(text, frame=fin.frame)
+
+
+@migration_rule("MF117", "channel-reset", WARNING, forgiven=True)
+def channel_reset(migration: Migration) -> Iterator[Spot]:
+    """A channel of a migration that did not complete was reset.
+
+    A reset throws away what was still on its way; whoever sent it was gone or gave up.
+
+    Receiver: the reading side gets ``Connection reset by peer``.
+
+    Usual cause: one QEMU was killed, failed or yanked the migration; a reset at the end of a
+    migration that completed is nothing unusual, and not told.
+    """
+    if outcome_of(migration).name == "completed":
+        return
+    resets: list[tuple[int, str, Channel]] = []
+    for channel in migration.channels:
+        if channel.kind == "return-path":
+            continue
+        for place, who in (
+            (channel.flow.reset, "source"),
+            (channel.flow.peer.reset, "destination"),
+        ):
+            if place is not None:
+                resets.append((place.frame, who, channel))
+    if resets:
+        frame, who, channel = min(resets, key=lambda reset: reset[0])
+        text = f"the {who} reset {channel.name}"
+        more = {id(c): c for _, _, c in resets if c is not channel}
+        if more:
+            text += f"; also reset: {names(more.values())}"
+        yield Spot(text, channel=channel, frame=frame)
+
+
+@migration_rule("MF118", "cancelled", INFO, holes="E")
+def cancelled(migration: Migration) -> Iterator[Spot]:
+    """The source gave the migration up before everything was sent.
+
+    It closed main in front of the EOF byte; or main is whole and multifd channels stop inside a
+    packet, which is how a cancel during device state looks.
+
+    Receiver: ``load of migration failed``; the guest goes on at the source.
+
+    Usual cause: ``migrate_cancel``, or an error on the source.
+    """
+    outcome = outcome_of(migration)
+    if outcome.name == "cancelled":
+        yield Spot(outcome.evidence, frame=outcome.frame)
+
+
+@capture_rule("MF119", "tls-no-close-notify", WARNING, holes="E", forgiven=True)
+def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
+    """A TLS multifd channel was closed without close_notify, while others of its migration sent it.
+
+    From 10.0 on a source ends the TLS session of every multifd channel properly before it shuts
+    the socket (of main it does not: main has an EOF byte).  A close without it cannot be told from
+    a connection that somebody cut.
+
+    Receiver: with machine types from 10.0 on an error when it happens inside data; with older ones
+    it is taken for the normal end.
+
+    Usual cause: the source was killed or cancelled; a middlebox closed the connection.
+    """
+    groups: dict[tuple[str, str], list[Channel]] = {}
+    for channel in scan.grouper.tls:
+        host = channel.flow.source.rpartition(":")[0]
+        groups.setdefault((host, channel.flow.destination), []).append(channel)
+    for group in groups.values():
+        channels = sorted(group, key=lambda c: c.flow.connection.began.frame)[1:]  # without main
+        if not any(channel.tls_close_notify for channel in channels):
+            continue  # a sender up to 9.2, as far as one can tell
+        for channel in channels:
+            end = channel.flow.fin
+            if end is not None and not channel.tls_close_notify and not channel.flow.holes:
+                text = f"closed without close_notify, in frame {end.frame}"
+                yield Spot(text, channel=channel, frame=end.frame)
+
+
+# -- dialects and strangers -----------------------------------------------------------------------
+
+
+@migration_rule("MF120", "rfc0-channel-header", INFO)
+def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
+    """The connections begin with the channel header of the RFC (April 2024).
+
+    Only the first posting of the device-state series sent it: eight bytes of header size, always
+    4, and the type of the channel, 0 to 3.  Any other size or type is an error.
+
+    Receiver: ``Received unknown migration channel type %u``, or ``Received header of size %lu
+    bytes which is greater than max header size of %lu bytes``.  A QEMU without the RFC's patches
+    takes the header for garbage.
+
+    Usual cause: a QEMU built from that series with ``x-channel-header`` on.
+    """
+    bearers = [c for c in migration.channels if c.channel_header is not None]
+    if bearers:
+        text = f"channel headers of the RFC on {names(bearers)}"
+        yield Spot(text, frame=min(c.flow.first.frame for c in bearers))
+    for channel in migration.strangers:
+        if channel.channel_header is not None:
+            kind = channel.channel_header[1]
+            if kind > 3:
+                yield _at_start(channel, f"channel type {kind} is none of 0 to 3", ERROR)
+        elif _is_size(migration, channel):
+            size = int.from_bytes(channel.head[:8], "big")
+            yield _at_start(channel, f"channel header of size {size}, not 4", ERROR)
+
+
+@migration_rule("MF121", "preempt-unannounced", WARNING, holes="LX")
+def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
+    """A connection looks like a postcopy preempt channel, but postcopy was not announced.
+
+    The preempt channel has no magic and begins with a RAM record.  It is opened only with the
+    capability postcopy-preempt, which needs postcopy-ram: then main holds POSTCOPY_ADVISE.
+
+    Receiver: it takes the connection for a multifd channel or for main, and fails.
+
+    Usual cause: capabilities that differ between source and destination.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.postcopy_advise is not None:
+        return
+    for channel in migration.strangers:
+        if _ram_record(channel.head) and not _is_size(migration, channel):
+            text = "a connection begins with a RAM record, without POSTCOPY_ADVISE on main"
+            yield _at_start(channel, text)
+
+
+# -- what the rules above ask ----------------------------------------------------------------------
+
+
+def missed_round(channel: Channel, migration: Migration) -> Mark | None:
+    """The first SYNC or FLUSH of a round that was held after the source had closed the channel.
+
+    Other connections may lag in the capture; but a round that begins behind the close did not
+    wait for this channel.
+    """
+    fin = channel.flow.fin
+    if fin is None or not channel.ended_at_boundary or not channel.synchronises:
+        return None
+    done = len(channel.syncs)
+    rounds = [other.syncs for other in migration.multifd if other is not channel]
+    if migration.main_facts is not None:
+        rounds.append(migration.main_facts.flushes)
+    later = [marks[done] for marks in rounds if len(marks) > done]
+    first = min(later, key=lambda mark: mark.frame, default=None)
+    return first if first is not None and first.frame > fin.frame else None
+
+
+def _at_init(channel: Channel, text: str) -> Spot:
+    return Spot(text, channel=channel, frame=_init_frame(channel), offset=0)
+
+
+def _at_start(channel: Channel, text: str, severity: str | None = None) -> Spot:
+    frame = channel.flow.first.frame
+    return Spot(text, channel=channel, frame=frame, offset=0, severity=severity)
+
+
+def _init_frame(channel: Channel) -> int:
+    return channel.init.place.frame if channel.init is not None else channel.flow.first.frame
+
+
+def _by_id(migration: Migration, number: int) -> Channel:
+    return next(channel for channel in migration.multifd if channel.id == number)
+
+
+def _uuid(init: Init) -> str:
+    return _uuid_text(init.uuid)
+
+
+def _uuid_text(uuid: bytes) -> str:
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _ram_record(head: bytes) -> bool:
+    """Whether eight bytes can be the address and flags of a page record with its block's name."""
+    word = int.from_bytes(head, "big")
+    flags = word & 0x3FF
+    known = flags & RAM_FLAGS == flags and flags & RAM_PAGE_KINDS
+    return len(head) == 8 and bool(known) and word < PLAUSIBLE_ADDRESS
+
+
+def _is_size(migration: Migration, channel: Channel) -> bool:
+    """Whether a stranger begins with a channel header of the RFC whose size is wrong."""
+    if not any(c.channel_header is not None for c in migration.channels):
+        return False
+    return len(channel.head) == 8 and int.from_bytes(channel.head, "big") < HEADER_SIZES
+
+
+def _all_captured(migration: Migration) -> bool:
+    """Whether the packet numbers prove that no multifd channel is missing from the capture.
+
+    Since 9.0 all channels together use every number once, and every channel at least one.
+    """
+    if migration.before_era("9.0") or migration.holes or migration.began_late:
+        return False
+    channels = migration.multifd
+    if any(channel.uncounted or channel.skipped for channel in channels):
+        return False
+    packets = sum(len(channel.packet_nums) for channel in channels)
+    return packets > 0 and migration.highest_num + 1 == packets
+
+
+def _pages_before_postcopy(migration: Migration) -> bool:
+    """Whether main carried pages with content although postcopy had not begun."""
+    facts = migration.main_facts
+    return facts is not None and facts.ram.sent_pages > 0 and facts.postcopy_run is None
+
+
+def _closed_by_server(channel: Channel) -> int | None:
+    peer = channel.flow.peer
+    return min((end.frame for end in (peer.fin, peer.reset) if end is not None), default=None)
+
+
+def _closed_by_client(channel: Channel) -> int | None:
+    flow = channel.flow
+    return min((end.frame for end in (flow.fin, flow.reset) if end is not None), default=None)

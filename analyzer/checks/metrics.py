@@ -1,0 +1,224 @@
+"""MF95x: measures with thresholds (wire-format page, sections 8 and 11).
+
+Without a threshold of the user's they are information, told from a threshold of their own on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+
+from analyzer.checks.rule import INFO, WARNING, Spot, limit_rule, metric_rule
+from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.migration.switchover import switchover_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.device import Device
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
+
+    Span = tuple[int, int]
+
+USUAL = {
+    "fairness-ram": 0.5,
+    "fairness-device": 0.5,
+    "device-starved": 0.9,
+    "downtime": 0.3,
+    "switchover-gap": 0.1,
+    "iterations": 30,
+    "resent-pages": float("inf"),
+    "channels-unused": 0,
+}
+"""Thresholds in force where the user sets none: shares from 0 to 1, seconds, and counts."""
+PACKETS_JUDGED = 8
+"""Packets a channel on average below which a share of channels says nothing."""
+
+
+@limit_rule("MF951", "fairness-ram", INFO)
+def fairness_ram(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """RAM was spread unevenly over the multifd channels.
+
+    Measured with Jain's index over the bytes of each channel: 1 is even, 1/n all on one of n.  The
+    source gives a packet to the first idle channel after the last one used, so under load it comes
+    out even; where a channel is done before the next packet is ready, few channels do it all.
+
+    Receiver: not affected; but a channel that carries most sets the pace.
+
+    Usual cause: more channels than the source has work for; one connection that is slower.
+    """
+    channels = [channel for channel in migration.multifd if channel.synchronises]
+    packets = sum(channel.ram_packets for channel in channels)
+    if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
+        return
+    yield from _unfair("fairness-ram", "RAM", [c.ram_bytes for c in channels], selection)
+
+
+@limit_rule("MF952", "fairness-device", INFO)
+def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """Device state was spread unevenly over the multifd channels.
+
+    Jain's index as in MF951, over device-state bytes.  A device whose state fits into few buffers
+    cannot use all channels.
+
+    Receiver: not affected; but a channel that carries most sets the pace of the downtime.
+
+    Usual cause: few large buffers; channels that still had RAM to send.
+    """
+    channels = [c for c in migration.multifd if c.synchronises or c.device_packets]
+    packets = sum(channel.device_packets for channel in channels)
+    if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
+        return
+    shares = [channel.device_bytes for channel in channels]
+    yield from _unfair("fairness-device", "device state", shares, selection)
+
+
+@limit_rule("MF953", "device-starved", INFO)
+def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """A device had to wait while others moved their state.
+
+    Of the time from the first device-state byte to the device's last one, the share in which other
+    devices' packets were on their way and none of its own.
+
+    Receiver: its load thread for that device waits for the next buffer.
+
+    Usual cause: large devices that keep all channels busy; a device that is slow to read.
+    """
+    devices = [device for device in migration.devices.values() if device.buffers]
+    if len(devices) < 2:
+        return
+    limit, level = _limit(selection, "device-starved"), _level(selection, "device-starved")
+    moving = _union(span for device in devices for span in _spans(device))
+    ends = [end for _, end in moving]
+    passed = [0, *accumulate(end - begin for begin, end in moving)]  # busy time up to each end
+    for device in devices:
+        own = _union(_spans(device))
+        at = bisect_left(ends, own[-1][1])
+        anyone = passed[at] + own[-1][1] - moving[at][0]
+        waited = anyone - sum(end - begin for begin, end in own)
+        lasted = own[-1][1] - moving[0][0]
+        if lasted and waited > limit * lasted:
+            text = f"{waited / lasted:.0%} of its time the device waited while others moved"
+            frame = device.first.frame if device.first is not None else None
+            yield Spot(text, device=device.name, frame=frame, severity=level)
+
+
+@limit_rule("MF954", "downtime", INFO)
+def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The guest was down for long.
+
+    From SWITCHOVER_START (before 10.0: the end of the first section) to the destination's SHUT or
+    the last byte of the state.  The source stops the guest before that, so QEMU's own figure is
+    larger.
+
+    Receiver: not affected; the guest notices.
+
+    Usual cause: device state that is large for the link; devices that load slowly; a
+    ``downtime-limit`` that allows it.
+    """
+    switchover = switchover_of(migration)
+    if switchover is None or switchover.duration <= _limit(selection, "downtime") * 1e9:
+        return
+    text = (
+        f"{milliseconds(switchover.duration)} from {switchover.began_by} to {switchover.ended_by}, "
+        "at least"
+    )
+    yield Spot(text, frame=switchover.first, severity=_level(selection, "downtime"))
+
+
+@metric_rule("MF955", "switchover-gap", INFO)
+def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> Iterator[Spot]:
+    """Nothing at all was on the wire for a while during the switchover.
+
+    Neither side sent a frame: both were busy with something else than the transfer.
+
+    Receiver: it loads devices, or waits; or the source reads state from a device.
+
+    Usual cause: a device that takes long to save or to load its state; a synchronous flush of
+    disks.
+    """
+    switchover = switchover_of(migration)
+    if switchover is None:
+        return
+    limit = _limit(selection, "switchover-gap") * 1e9
+    for begin, end, frame in scan.engine.pauses:
+        inside = min(end, switchover.end) - max(begin, switchover.begin)
+        if inside > limit:
+            text = f"no frame for {milliseconds(inside)}"
+            yield Spot(text, frame=frame, severity=_level(selection, "switchover-gap"))
+
+
+@limit_rule("MF956", "iterations", INFO)
+def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The guest's memory was scanned many times, or many pages were sent again.
+
+    Each scan sends what the guest has written since the last one.  Many of them mean that the
+    guest writes nearly as fast as the link carries.
+
+    Receiver: not affected; it loads pages more than once.
+
+    Usual cause: a busy guest, a slow link, a small ``downtime-limit``; without auto-converge or
+    postcopy such a migration may never end.
+    """
+    facts = migration.main_facts
+    scans = len(facts.iterations) if facts is not None else migration.sync_rounds
+    if scans > _limit(selection, "iterations"):
+        level = _level(selection, "iterations")
+        yield Spot(f"{counted(scans, 'scan')} over the guest's memory", severity=level)
+    resent = migration.pages.resent
+    if resent > _limit(selection, "resent-pages"):
+        level = _level(selection, "resent-pages")
+        yield Spot(f"{counted(resent, 'page')} sent again", severity=level)
+
+
+@limit_rule("MF957", "channels-unused", INFO)
+def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """Channels carried no data, only SYNCs.
+
+    They cost memory and a thread on both sides and bring nothing.
+
+    Receiver: not affected.
+
+    Usual cause: more channels than the source can fill.
+    """
+    idle = [c for c in migration.multifd if not c.ram_packets and not c.device_packets]
+    if len(idle) > _limit(selection, "channels-unused") and not migration.holes:
+        text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
+        yield Spot(text, severity=_level(selection, "channels-unused"))
+
+
+# -- thresholds and measures -----------------------------------------------------------------------
+
+
+def _limit(selection: Selection, name: str) -> float:
+    return selection.limits.get(name, USUAL[name])
+
+
+def _level(selection: Selection, name: str) -> str:
+    """A threshold that the user set makes it a warning."""
+    return WARNING if name in selection.limits else INFO
+
+
+def _unfair(name: str, what: str, shares: list[int], selection: Selection) -> Iterator[Spot]:
+    index = sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
+    if index < _limit(selection, name):
+        text = f"Jain's index of {what} over {len(shares)} channels is {index:.2f}"
+        yield Spot(text, severity=_level(selection, name))
+
+
+def _spans(device: Device) -> Iterator[Span]:
+    return ((buffer.time, buffer.end_time) for buffer in device.buffers)
+
+
+def _union(spans: Iterable[Span]) -> list[Span]:
+    """The same times as spans that do not touch, ascending."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    return joined

@@ -1,0 +1,268 @@
+"""MF90x and MF91x: TCP, and what the capture lacks (wire-format page, section 12)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    channel_rule,
+    flow_rule,
+    limit_rule,
+    migration_rule,
+)
+from analyzer.checks.wording import counted, milliseconds, names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.tcp.flow import Flow
+
+WINDOW_CLOSED_TOLD = 0.2
+"""Seconds for which a window has to stay closed to be told."""
+RETRANSMITTED_TOLD = 0.001
+"""Share of bytes sent again from which it is told."""
+SEEN_TWICE = 0.9
+"""Share from which the capture, not the network, doubles the frames."""
+
+
+@flow_rule("MF901", "tcp-hole", WARNING)
+def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
+    """Bytes of a stream are not in the capture.
+
+    What lies in the hole cannot be checked, and behind a hole that swallowed a header the next
+    packet has to be searched for.  Findings that a hole could explain are not called errors.
+
+    Receiver: it knows nothing of the hole if the bytes were acknowledged: the capture lost them,
+    not the network.
+
+    Usual cause: a capture that could not keep up (dropped by the kernel), or frames that took
+    another way than past the capture point.
+    """
+    for hole in flow.holes:
+        if not hole.cut:
+            who = "the receiver" if hole.last < flow.acked else "nobody"
+            text = (
+                f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between frames "
+                f"{hole.before} and {hole.after}; {who} acknowledged them"
+            )
+            yield Spot(text, frame=hole.after, offset=hole.first)
+
+
+@flow_rule("MF902", "tcp-retransmission-differs", ERROR)
+def tcp_retransmission_differs(flow: Flow, channel: Channel) -> Iterator[Spot]:
+    """A retransmission carries other bytes than the first copy.
+
+    TCP sends the same bytes again.  The first copy is the one that is analysed; the receiver may
+    have used the other.
+
+    Receiver: it takes whichever copy arrives first, and knows nothing of the other.
+
+    Usual cause: zero-copy send (the source sends a page from guest memory, which had changed by the
+    time of the retransmission: harmless, the page is sent again in a later round); a middlebox
+    that rewrites data; a capture merged from two different ones.
+    """
+    for difference in flow.differences:
+        text = f"{counted(difference.length, 'byte')} sent again with other content"
+        yield Spot(text, frame=difference.place.frame, offset=difference.offset)
+
+
+@migration_rule("MF903", "tcp-snaplen", WARNING)
+def tcp_snaplen(migration: Migration) -> Iterator[Spot]:
+    """The capture holds only the beginning of its frames.
+
+    Snaplen cut the payload off.  Headers that lie in the part that was cut cannot be checked, and
+    device state cannot be put together.
+
+    Receiver: not affected; it got the whole frames.
+
+    Usual cause: ``tcpdump -s`` or ``dumpcap -s`` with a small value.
+    """
+    cut = [channel for channel in migration.channels if channel.flow.cut]
+    if cut:
+        total = sum(channel.flow.cut for channel in cut)
+        holes = [hole for channel in cut for hole in channel.holes if hole.cut]
+        text = f"snaplen cut off {counted(total, 'byte')} of {names(cut)}"
+        yield Spot(text, frame=min((hole.before for hole in holes), default=None))
+
+
+@channel_rule("MF904", "tcp-midstream", INFO)
+def tcp_midstream(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The capture has no SYN of the connection: the stream may begin in the middle.
+
+    Offsets count from the first byte seen.  Decoding begins at the first packet or record that is
+    consistent with what follows.
+
+    Receiver: not affected.
+
+    Usual cause: the capture was started during the migration.
+    """
+    if not channel.flow.midstream:
+        return
+    text = "no SYN in the capture"
+    text += ", the stream begins in the middle" if channel.midstream else ""
+    facts = migration.main_facts
+    if channel.kind == "multifd" and channel.resyncs:
+        offset, skipped = channel.resyncs[0]
+        text += f"; decoded from offset {offset} on, {counted(skipped, 'byte')} skipped"
+    elif channel is migration.main and facts is not None and facts.resyncs:
+        first = facts.resyncs[0]
+        text += (
+            f"; decoded from offset {first.end.offset} on, {counted(first.skipped, 'byte')} skipped"
+        )
+    yield Spot(text, frame=channel.flow.first.frame, offset=0)
+
+
+@migration_rule("MF905", "tcp-one-direction", INFO)
+def tcp_one_direction(migration: Migration) -> Iterator[Spot]:
+    """Only one direction of a connection is in the capture.
+
+    Without the destination's side there is no return path, and nothing tells whether a byte that
+    is missing was acknowledged.
+
+    Receiver: not affected.
+
+    Usual cause: a capture filter, or a mirror port that copies one direction.
+    """
+    single = [c for c in migration.channels if not c.flow.peer.seen]
+    if single:
+        yield Spot(f"only one direction of {names(single)} is in the capture")
+
+
+@migration_rule("MF906", "tcp-unfinished", INFO)
+def tcp_unfinished(migration: Migration) -> Iterator[Spot]:
+    """A connection's end is not in the capture: no FIN and no reset.
+
+    Whether more was to come, and how the migration ended, may then not be known.
+
+    Receiver: not affected.
+
+    Usual cause: the capture was stopped early; or the connection hangs: it is open, and nobody
+    sends.
+    """
+    open_ones = [c for c in migration.channels if c.kind != "return-path" and _never_closed(c)]
+    if open_ones:
+        last = max(channel.flow.last.frame for channel in open_ones)
+        yield Spot(f"no FIN or reset on {names(open_ones)}", frame=last or None)
+
+
+@flow_rule("MF907", "tcp-data-after-fin", WARNING)
+def tcp_data_after_fin(flow: Flow, channel: Channel) -> Iterator[Spot]:
+    """Data follow the end of a stream.
+
+    After its own FIN or reset a side has nothing more to say; bytes behind it are no part of the
+    stream, and not analysed.  Data that were on their way when the other side reset the connection
+    are only noted.
+
+    Receiver: it ignores them, or answers with a reset.
+
+    Usual cause: two connections with the same ports in one capture, of which the second one's SYN
+    is missing; a middlebox that closes connections in the name of others.
+    """
+    own, other = flow.fin or flow.reset, flow.peer.reset
+    if flow.data_after_end and own is not None:
+        text = f"{counted(flow.data_after_end, 'byte')} behind the end of the stream"
+        yield Spot(text, frame=own.frame)
+    elif flow.data_after_reset and other is not None:
+        text = f"{counted(flow.data_after_reset, 'byte')} after the other side had reset"
+        yield Spot(text, frame=other.frame, severity=INFO)
+
+
+@migration_rule("MF908", "tcp-port-reuse", INFO)
+def tcp_port_reuse(migration: Migration) -> Iterator[Spot]:
+    """An earlier connection in the capture had the same addresses and ports.
+
+    They are told apart by their SYN, and numbered apart, as Wireshark does.
+
+    Receiver: not affected.
+
+    Usual cause: several migrations in one capture, whose client ports came round again.
+    """
+    again = [c for c in migration.channels if c.kind != "return-path" and c.flow.connection.reused]
+    if again:
+        frame = min(channel.flow.connection.began.frame for channel in again)
+        yield Spot(f"the ports of {names(again)} were in use before", frame=frame)
+
+
+@limit_rule("MF909", "tcp-zero-window", INFO)
+def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The receiver closed its window for long: it did not read.
+
+    A full receive buffer stops the sender of that channel.  It is normal for moments; for longer
+    it shows which side is slow.
+
+    Receiver: its thread is busy loading a device or writing pages, or it waits at a SYNC for the
+    other channels.
+
+    Usual cause: a device that takes long to load its state; a synchronisation that waits.
+    """
+    limit = selection.limits.get("tcp-zero-window", WINDOW_CLOSED_TOLD)
+    for channel in migration.channels:
+        peer = channel.flow.peer
+        if channel.kind != "return-path" and peer.zero_window_longest > limit * 1e9:
+            text = (
+                f"the window was closed for {milliseconds(peer.zero_window_longest)} at a stretch, "
+                f"{milliseconds(peer.zero_window)} in all"
+            )
+            place = peer.zero_window_place
+            yield Spot(text, channel=channel, frame=place.frame if place is not None else None)
+
+
+@migration_rule("MF910", "tcp-retransmission-rate", INFO)
+def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
+    """A noticeable share of the bytes was sent twice.
+
+    Retransmissions take time from the downtime.  Where nearly everything is there twice, the
+    capture saw every frame at two places, and the network is in order.
+
+    Receiver: not affected, but for the time.
+
+    Usual cause: loss in the network, or in a queue of the hosts; for a doubled capture, the device
+    ``any`` or both ends of a bridge.
+    """
+    again = sum(channel.flow.duplicate_bytes for channel in migration.channels)
+    total = sum(channel.length for channel in migration.channels)
+    if not total or again < RETRANSMITTED_TOLD * total:
+        return
+    if again > SEEN_TWICE * total:
+        yield Spot("nearly every byte is there twice: the capture saw the frames at two places")
+        return
+    worst = max(migration.channels, key=lambda channel: channel.flow.duplicate_bytes)
+    text = f"{again / total:.1%} of the bytes were sent again, most of them on {worst.name}"
+    yield Spot(text, frame=worst.flow.first.frame)
+
+
+@channel_rule("MF911", "resync", INFO)
+def resync(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """Behind a hole, bytes were passed over until packets or records made sense again.
+
+    The hole swallowed a header.  What lay between it and the next header that is consistent with
+    what follows is counted as skipped, and not checked.
+
+    Receiver: not affected.
+
+    Usual cause: see MF901 and MF903.
+    """
+    facts = migration.main_facts
+    found: list[tuple[int, int, int | None]]
+    if channel.kind == "multifd":
+        found = [(offset, skipped, None) for offset, skipped in channel.resyncs]
+    elif channel is migration.main and facts is not None:
+        found = [(r.end.offset, r.skipped, r.end.frame) for r in facts.resyncs]
+    else:
+        return
+    for offset, skipped, frame in found[1:] if channel.midstream else found:
+        hole = next((h for h in reversed(channel.holes) if h.first < offset), None)
+        if hole is not None:
+            text = f"decoded again from offset {offset} on, {counted(skipped, 'byte')} skipped"
+            yield Spot(text, frame=frame or hole.after, offset=offset)
+
+
+def _never_closed(channel: Channel) -> bool:
+    flow = channel.flow
+    return channel.incomplete_end and flow.peer.fin is None

@@ -1,0 +1,328 @@
+"""MF3xx: synchronisation of the multifd channels with main (wire-format page, section 3.6).
+
+Counts, and positions within one stream, are compared; never times across streams, for those are
+not causal.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.channels import missed_round
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    channel_rule,
+    migration_rule,
+    walker_rule,
+)
+from analyzer.checks.wording import counted, milliseconds, names
+from dissectors.multifd import CHANNEL_HEADER, INIT, MultifdFlag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+
+LAG_TOLD = 500_000_000
+"""A spread of a SYNC round, in ns, from which it is worth telling."""
+BIT4 = int(MultifdFlag.UADK)
+
+
+@migration_rule("MF301", "sync-count-differs", ERROR, holes="GXEL", forgiven=True)
+def sync_count_differs(migration: Migration) -> Iterator[Spot]:
+    """The channels carried different numbers of SYNC packets.
+
+    A round is one SYNC packet on every channel, so at the end all have the same number.
+
+    Receiver: at its own point of synchronisation main waits, without a timeout, for one SYNC of
+    each channel: it hangs at the round that a channel left out.
+
+    Usual cause: a sender that lost a SYNC request; a channel that ended early (MF116).
+    """
+    channels = _countable(migration)
+    if not channels:
+        return
+    counts = [len(channel.syncs) for channel in channels]
+    most, least = max(counts), min(counts)
+    if most == least:
+        return
+    behind = [channel for channel in channels if len(channel.syncs) < most]
+    fullest = next(channel for channel in channels if len(channel.syncs) == most)
+    text = f"{counted(most, 'SYNC')} on {fullest.name}, {least} on "
+    text += names(channel for channel in behind if len(channel.syncs) == least)
+    yield Spot(text, frame=fullest.syncs[least].frame)
+
+
+@migration_rule("MF302", "sync-vs-flush", ERROR, holes="GXEL", forgiven=True)
+def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
+    """The channels carried more or fewer SYNCs than main has points of synchronisation.
+
+    Main synchronises at every MULTIFD_FLUSH record; up to 8.0, and with machine types up to 8.0,
+    at the EOS of every RAM section instead.  Senders 9.1 and 9.2 send one round more at the end.
+
+    Receiver: fewer SYNCs than points: main waits for ever.  More: the thread of each channel stops
+    at the SYNC that main does not wait for, and never reads what follows on it.
+
+    Usual cause: source and destination disagree about ``multifd-flush-after-each-section``; a
+    modified sender whose two sides of the synchronisation do not match.
+    """
+    rounds, facts = _rounds(migration), migration.main_facts
+    if rounds is None or facts is None:
+        return
+    points = _points(migration, facts)
+    if _matches(rounds, migration, facts):
+        return
+    if _mixed(rounds, facts) and rounds != points + 1 and migration.framing.settings.sync is None:
+        return  # MF303 tells
+    kind = "MULTIFD_FLUSH record" if _by_flush(migration, facts) else "RAM section"
+    effect = "fewer" if rounds < points else "more"
+    text = (
+        f"{counted(rounds, 'SYNC round')}, {effect} than main has points: {counted(points, kind)}"
+    )
+    marks = _marks(migration, facts) if rounds < points else _countable(migration)[0].syncs
+    unpaired = min(rounds, points)
+    yield Spot(text, frame=marks[unpaired].frame if unpaired < len(marks) else None)
+
+
+@migration_rule("MF303", "sync-mode-mixed", WARNING, holes="X")
+def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
+    """Main holds MULTIFD_FLUSH records, yet the channels synchronise after each RAM section too.
+
+    There are two ways to say where the channels synchronise: a MULTIFD_FLUSH record, or the EOS of
+    every section.  A sender uses one of them.
+
+    Receiver: with ``multifd-flush-after-each-section`` it synchronises at both, else at the FLUSH
+    records only; whichever does not match what was sent hangs.
+
+    Usual cause: a modified sender, or one whose property was changed on one side only.
+    """
+    rounds, facts = _rounds(migration), migration.main_facts
+    if rounds is None or facts is None or migration.framing.settings.sync is not None:
+        return
+    if _mixed(rounds, facts) and not _matches(rounds, migration, facts):
+        text = (
+            f"{counted(rounds, 'SYNC round')} with {counted(len(facts.flushes), 'FLUSH record')} "
+            f"and {facts.ram.section_end_count} RAM sections"
+        )
+        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+
+
+@migration_rule("MF304", "flush-without-multifd", ERROR, holes="X")
+def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
+    """Main holds MULTIFD_FLUSH records although the pages go over main itself.
+
+    The record belongs to multifd.  Here there are no channels, and main carries the content of
+    pages, so multifd is not in use.
+
+    Receiver: without multifd it ignores the record; with multifd it waits for SYNCs that never
+    come: a hang.
+
+    Usual cause: a modified sender; a capture that was put together from two.
+    """
+    facts = migration.main_facts
+    if facts is None or not facts.flushes or migration.multifd or migration.strangers:
+        return
+    if facts.ram.sent_pages and facts.postcopy_run is None:
+        text = (
+            f"{counted(len(facts.flushes), 'MULTIFD_FLUSH record')}, and "
+            f"{counted(facts.ram.sent_pages, 'page')} on main"
+        )
+        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+
+
+@walker_rule("MF305", "sync-packet-has-payload", ERROR)
+def sync_packet_has_payload() -> None:
+    """Bytes follow a SYNC packet that has no pages.
+
+    A packet without normal pages has no payload, whatever next_packet_size says; the next header
+    must stand behind its offset array.
+
+    Receiver: it takes the bytes for a packet header: ``multifd: received packet magic %x, expected
+    %x``; the migration fails.
+
+    Usual cause: a sender that fills next_packet_size and writes the buffer of the packet before.
+    """
+
+
+@channel_rule("MF306", "sync-first", INFO)
+def sync_first(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """The first packet of a channel is not a SYNC.
+
+    Every sender holds a SYNC round during setup, before any page is sent.
+
+    Receiver: it does not mind by itself; but main waits for that round before the first page.
+
+    Usual cause: a modified sender; a capture in which the first packets are missing.
+    """
+    if not channel.synchronises or channel.init is None or channel.incomplete_start:
+        return
+    first = INIT.size + (CHANNEL_HEADER.size if channel.channel_header is not None else 0)
+    if channel.flow.hole_in(0, first) is not None:
+        return
+    if channel.packets and (not channel.syncs or channel.syncs[0].offset != first):
+        yield Spot("its first packet is no SYNC", offset=first, frame=channel.flow.first.frame)
+
+
+@channel_rule("MF307", "data-after-last-sync", WARNING, holes="GX", forgiven=True)
+def data_after_last_sync(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """RAM packets follow the last SYNC of a channel.
+
+    The last round is there to make sure that all pages are loaded before main goes on.  Pages
+    behind it are loaded at a time that main does not wait for.
+
+    Receiver: it accepts them.  Whether they are loaded before the guest runs is left to chance.
+
+    Usual cause: a sender that synchronises before it has sent the last pages.
+    """
+    if channel.cut_in is not None or missed_round(channel, migration) is not None:
+        return  # told by MF203 and MF116
+    if channel.since_sync and channel.syncs and not channel.skipped:
+        last = channel.syncs[-1]
+        text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
+        yield Spot(text, frame=last.frame, offset=last.offset)
+
+
+@channel_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="X")
+def device_state_after_unpaired_sync(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """Device-state packets follow a SYNC that no FLUSH on main belongs to.
+
+    The first revisions of the device-state series (RFC to v2) were written on a QEMU that sends a
+    last SYNC round without a MULTIFD_FLUSH record.  The channel stops there.
+
+    Receiver: the channel's thread waits at that SYNC for main, which does not come; the device
+    state behind it is never read: a hang.
+
+    Usual cause: device state that is queued after the RAM is finished.  It is why v3 of the series
+    sent the last SYNC after the device state.
+    """
+    facts = migration.main_facts
+    if facts is None or not facts.flushes or migration.framing.device_flag != BIT4:
+        return
+    points = len(facts.flushes)
+    if len(channel.syncs) <= points:
+        return
+    unpaired = channel.syncs[points]
+    behind = [
+        buffer
+        for device in migration.devices.values()
+        for buffer in device.buffers
+        if buffer.channel == channel.id and buffer.offset > unpaired.offset
+    ]
+    if behind:
+        text = (
+            f"{counted(len(behind), 'device-state packet')} behind SYNC {points + 1}, for which "
+            f"main has no FLUSH"
+        )
+        yield Spot(text, frame=unpaired.frame, offset=unpaired.offset)
+
+
+@migration_rule("MF309", "sync-lag", INFO, holes="X")
+def sync_lag(migration: Migration) -> Iterator[Spot]:
+    """The SYNCs of a round, or the record on main that belongs to it, lie far apart in time.
+
+    The sender writes the SYNCs of a round at once and main's record behind them; but each
+    connection has its own queue, so in a capture the record may even come first.
+
+    Receiver: channels that are done with the round wait for the last one.
+
+    Usual cause: one connection holds more unsent data than the others; a slow network.
+    """
+    rounds, facts = _rounds(migration), migration.main_facts
+    if not rounds or migration.began_late or migration.holes:
+        return
+    points = []
+    if facts is not None and not facts.interrupted:
+        points = _marks(migration, facts)
+    worst, text, frame = LAG_TOLD, "", None
+    for number in range(rounds):
+        marks = [channel.syncs[number] for channel in _countable(migration)]
+        first, last = min(m.time for m in marks), max(marks, key=lambda m: m.time)
+        lag = points[number].time - last.time if number < len(points) else 0
+        if max(last.time - first, abs(lag)) > worst:
+            worst = max(last.time - first, abs(lag))
+            side = "behind" if lag >= 0 else "before"
+            text = f"round {number + 1}: SYNCs over {milliseconds(last.time - first)}"
+            text += f", main's record {milliseconds(abs(lag))} {side} the last one"
+            frame = last.frame
+    if text:
+        yield Spot(text, frame=frame)
+
+
+# -- what the rules above ask ----------------------------------------------------------------------
+
+
+def _countable(migration: Migration) -> list[Channel]:
+    """The channels that took part in SYNC rounds; none if one of them lost its framing, for then
+    the SYNCs that were passed over cannot be counted.
+
+    One that never introduced itself (MF103), was cut off (MF203) or closed early (MF116) is told
+    by those rules.
+    """
+    channels = [
+        channel
+        for channel in migration.multifd
+        if channel.synchronises
+        and (channel.init is not None or channel.incomplete_start)
+        and channel.cut_in is None
+        and missed_round(channel, migration) is None
+    ]
+    lost = any(channel.skipped and not channel.holes for channel in channels)
+    return [] if lost else channels
+
+
+def _rounds(migration: Migration) -> int | None:
+    """SYNC rounds, if all channels agree about their number."""
+    counts = {len(channel.syncs) for channel in _countable(migration)}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _by_flush(migration: Migration, facts: MainChannel) -> bool:
+    """Whether main synchronises at FLUSH records rather than at the EOS of every section."""
+    forced = migration.framing.settings.sync
+    return bool(facts.flushes) if forced is None else forced == "round"
+
+
+def _points(migration: Migration, facts: MainChannel) -> int:
+    """Points of synchronisation on main."""
+    by_flush = _by_flush(migration, facts)
+    return facts.ram.flush_count if by_flush else facts.ram.section_end_count
+
+
+def _marks(migration: Migration, facts: MainChannel) -> list[Mark]:
+    """The same as places, as far as they are kept."""
+    return facts.flushes if _by_flush(migration, facts) else facts.ram.section_ends
+
+
+def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
+    """Whether there are as many SYNC rounds as the sender's version makes."""
+    extra = rounds - _points(migration, facts)
+    if not _by_flush(migration, facts) and facts.postcopy_run is not None:
+        return True  # sections go on during postcopy, SYNCs do not
+    return not extra or (extra == 1 and _may_end_with_sync(migration, facts))
+
+
+def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
+    """Whether the sender can be a 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
+
+    Revisions of the device-state series up to v3 were based on those.
+    """
+    if not _by_flush(migration, facts):
+        return False
+    if facts.switchover_start is not None and migration.framing.byte_order != "le":
+        return False
+    era = migration.era
+    if era is not None and era.name not in ("9.0", "9.2"):
+        return False
+    machine = facts.machine_version
+    return machine is None or machine <= (9, 2)
+
+
+def _mixed(rounds: int, facts: MainChannel) -> bool:
+    """Whether the rounds follow the sections although there are FLUSH records."""
+    flushes, sections = facts.ram.flush_count, facts.ram.section_end_count
+    return 0 < flushes < rounds and rounds in (sections, sections + flushes)

@@ -1,0 +1,46 @@
+"""Phrases that many findings share."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.migration.channel import Channel
+
+__all__ = ["counted", "milliseconds", "names", "ranges"]
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 byte``, ``2 bytes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def milliseconds(time: int) -> str:
+    """A duration in ns, for people."""
+    return f"{time / 1e6:.1f} ms" if time < 1e9 else f"{time / 1e9:.2f} s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-3, 7``."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and parts[-1][1] == number - 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def names(channels: Iterable[Channel]) -> str:
+    """``main, multifd 0-3, 7``: channels in few words."""
+    words: list[str] = []
+    ids: list[int] = []
+    for channel in channels:
+        if channel.kind == "multifd" and channel.id >= 0:
+            ids.append(channel.id)
+        else:
+            words.append(channel.name)
+    if ids:
+        words.append(f"multifd {ranges(ids)}")
+    return ", ".join(words)
