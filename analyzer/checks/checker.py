@@ -31,10 +31,22 @@ class Selection:
     """Which rules run and how severe they are.
 
     ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
-    overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``.
+    overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
+    ``destination_transfer_off``: the destination takes no device state over multifd;
+    ``channels``: how many multifd channels it has.  ``limits`` are the thresholds of MF95x and
+    MF909, by slug: shares, seconds, or counts (see :data:`analyzer.checks.metrics.USUAL`).
     """
 
-    __slots__ = ("ignore", "max_queued_buffers", "max_queued_bytes", "select", "severity")
+    __slots__ = (
+        "channels",
+        "destination_transfer_off",
+        "ignore",
+        "limits",
+        "max_queued_buffers",
+        "max_queued_bytes",
+        "select",
+        "severity",
+    )
 
     def __init__(
         self,
@@ -43,12 +55,18 @@ class Selection:
         severity: dict[str, str] | None = None,
         max_queued_bytes: int | None = None,
         max_queued_buffers: int | None = None,
+        destination_transfer_off: bool = False,
+        channels: int | None = None,
+        limits: dict[str, float] | None = None,
     ) -> None:
         self.select = select
         self.ignore = ignore
         self.severity = severity or {}
         self.max_queued_bytes = max_queued_bytes
         self.max_queued_buffers = max_queued_buffers
+        self.destination_transfer_off = destination_transfer_off
+        self.channels = channels
+        self.limits = limits or {}
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is to run."""
@@ -71,8 +89,9 @@ class Checker:
     def __init__(self, selection: Selection | None = None) -> None:
         load()
         self.selection = selection or Selection()
-        self._ram = [r for r in rules_of("ram") if self.selection.takes(r)]
-        self._device = [r for r in rules_of("device-packet") if self.selection.takes(r)]
+        takes = self.selection.takes
+        self._ram = [r for r in rules_of("ram", "packet") if takes(r)]
+        self._device = [r for r in rules_of("device-packet", "packet") if takes(r)]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[tuple[str, int, int, str | None], int] = {}
 
@@ -91,9 +110,7 @@ class Checker:
         for rule in self._device:
             self._packet(rule, packet, channel, migration)
 
-    def clash(
-        self, migration: Migration, channel: Channel, packet: RamPacket, page: int
-    ) -> None:
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """A page that two channels carried in one round."""
         size = migration.framing.page_size
         self._note(
@@ -192,6 +209,10 @@ class Checker:
         for migration in scan.migrations:
             for rule, spot in self._of_migration(migration):
                 yield rule, spot, migration
+            for rule in rules_of("metric"):
+                if self.selection.takes(rule):
+                    for spot in rule.test(migration, self.selection, scan):
+                        yield rule, spot, migration
         for rule in rules_of("capture"):
             if self.selection.takes(rule):
                 for spot in rule.test(scan):
@@ -232,14 +253,19 @@ class Checker:
             sources.append(migration.return_facts.anomalies)
         for anomalies in sources:
             for anomaly in anomalies:
-                rule = BY_SLUG[anomaly.slug]
-                yield rule, Spot(
-                    anomaly.detail,
-                    frame=anomaly.place.frame,
-                    channel=channel,
-                    offset=anomaly.offset,
-                    device=anomaly.device,
-                    index=anomaly.index,
+                rule = BY_SLUG.get(anomaly.slug)
+                if rule is None:
+                    continue  # of a family that is not loaded
+                yield (
+                    rule,
+                    Spot(
+                        anomaly.detail,
+                        frame=anomaly.place.frame,
+                        channel=channel,
+                        offset=anomaly.offset,
+                        device=anomaly.device,
+                        index=anomaly.index,
+                    ),
                 )
 
     # -- excuses ------------------------------------------------------------------------------

@@ -69,8 +69,9 @@ class Rule:
     ``holes`` are the letters of what a gap in the capture can explain: ``L`` the capture began
     late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in another stream
     of the migration.  ``forgiven`` says that a cancelled or failed migration explains it.
-    ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``channel``, ``device``,
-    ``migration``, ``flow``, ``capture``, ``limit`` or ``walker`` (the walker itself reports it).
+    ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``,
+    ``device``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the
+    walker itself reports it).
     """
 
     __slots__ = ("explanation", "forgiven", "holes", "id", "severity", "slug", "subject", "test")
@@ -123,6 +124,8 @@ ram_rule = _registrar("ram")
 """``test(packet: RamPacket, channel, migration)`` gives a message, a Spot, or ``None``."""
 device_packet_rule = _registrar("device-packet")
 """``test(packet: DevicePacket, channel, migration)``, likewise."""
+packet_rule = _registrar("packet")
+"""Likewise, for packets of both kinds."""
 channel_rule = _registrar("channel")
 """``test(channel, migration)`` yields Spots when the capture has been read."""
 device_rule = _registrar("device")
@@ -135,10 +138,12 @@ capture_rule = _registrar("capture")
 """``test(scan)`` yields Spots."""
 limit_rule = _registrar("limit")
 """``test(migration, selection)`` yields Spots; for what the user set a limit to."""
+metric_rule = _registrar("metric")
+"""``test(migration, selection, scan)``, likewise; for what is measured over the whole capture."""
 walker_rule = _registrar("walker")
 """Never called: the channel's walker reports it as an anomaly of the same slug."""
 
 
-def rules_of(subject: str) -> list[Rule]:
-    """All rules about one subject, by id."""
-    return sorted((r for r in RULES.values() if r.subject == subject), key=lambda r: r.id)
+def rules_of(*subjects: str) -> list[Rule]:
+    """All rules about the given subjects, by id."""
+    return sorted((r for r in RULES.values() if r.subject in subjects), key=lambda r: r.id)
