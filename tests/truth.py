@@ -197,7 +197,7 @@ def _outcome(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Itera
     elif source == "cancelled":
         allowed = {"cancelled"}
     elif "refused" in name:
-        allowed = {"cancelled"}  # the wire cannot tell a refusal from a cancel
+        allowed = {"cancelled", "failed"}  # a refusal looks much like a cancel
     else:
         allowed = {"failed", "incomplete", "cancelled"}
     if outcome not in allowed:

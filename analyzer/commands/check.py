@@ -20,7 +20,7 @@ from analyzer.errors import CaptureError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import IO, Any
+    from typing import IO
 
     from analyzer.analysis import Analysis
 
@@ -29,10 +29,10 @@ __all__ = ["check"]
 
 def check(options: Namespace) -> int:
     """Run it.  Exit status: 0 nothing at or above ``--fail-on``, 1 findings, 2 an input could not
-    be analysed or held no migration.  Raises :class:`UsageError`."""
+    be analysed or held no migration.  Raises :class:`UsageError`.
+    """
     selection = _selection(options)
-    analyses: list[Analysis] = []
-    broken: list[dict[str, Any]] = []
+    entries: list[Analysis | tuple[str, CaptureError]] = []
     status = CLEAN
     with output(options) as stream:
         for number, path in enumerate(options.captures):
@@ -42,7 +42,7 @@ def check(options: Namespace) -> int:
                 )
             except CaptureError as error:
                 complain(failure(error))
-                broken.append({"path": path, "error": str(error)})
+                entries.append((path, error))
                 status = BROKEN
                 continue
             status = max(status, _status(analysis, options))
@@ -50,13 +50,13 @@ def check(options: Namespace) -> int:
                 _print_text(analysis, options, stream, number)
                 analysis.scan.source.close()
             else:
-                analyses.append(analysis)
+                entries.append(analysis)
         if options.format == "json":
             import json
 
             from analyzer.report.model import report
 
-            json.dump(report(analyses, broken), stream, indent=1)
+            json.dump(report(entries), stream, indent=1)
             stream.write("\n")
     return status
 

@@ -13,7 +13,7 @@ __all__ = ["completion"]
 
 def completion(options: Namespace) -> int:
     """Print the code to be evaluated by the shell."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["mfshark"], shell=options.shell))
+    print(shellcode(["mfshark"], shell=options.shell))
     return CLEAN

@@ -34,9 +34,7 @@ class _Folder:
         self._names: dict[tuple[int, str], str] = {}
         root.mkdir(parents=True, exist_ok=True)
 
-    def sink_of(
-        self, migration: Migration, name: str
-    ) -> Callable[[str, int | None, bytes], None]:
+    def sink_of(self, migration: Migration, name: str) -> Callable[[str, int | None, bytes], None]:
         """Where a device's bytes go."""
         stem = f"m{migration.number + 1}-{file_name(name)}"
         if stem in self._names.values():  # different names that look alike once made safe
@@ -142,5 +140,7 @@ def _finish(folder: _Folder, assembler: Assembler, options: Namespace, *, damage
         if not options.quiet:
             print(f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}")
     for assembly in incomplete:
-        complain(f"{terminal(assembly.name)} is not complete: what could be put together was written")
+        complain(
+            f"{terminal(assembly.name)} is not complete: what could be put together was written"
+        )
     return BROKEN if damaged or incomplete else CLEAN

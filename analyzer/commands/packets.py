@@ -2,8 +2,119 @@
 
 from __future__ import annotations
 
+from analyzer.analysis import Analysis
+from analyzer.checks.checker import Checker
+from analyzer.commands.common import (
+    BROKEN,
+    CLEAN,
+    Progress,
+    complain,
+    failure,
+    no_migration,
+    output,
+    settings_of,
+    style_of,
+)
+from analyzer.errors import UsageError
+from analyzer.migration.scan import Scan
+from analyzer.migration.table import PacketTable
+from analyzer.report.packets import LATE, Listing, chosen_fields
+from dissectors.registry import field_lines
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
+    from typing import IO
+
+    from analyzer.filter.filter import Filter
 
 __all__ = ["packets"]
+
+
+def packets(options: Namespace) -> int:
+    """Run it.  Exit status 2 when the capture is damaged or holds no migration.
+
+    Packets are printed as they are found, unless the severity of findings is asked for, which is
+    known at the end only.  Raises
+    :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
+    """
+    if options.list_fields:
+        with output(options) as stream:
+            stream.writelines(f"{line}\n" for line in field_lines())
+        return CLEAN
+    if options.capture is None:
+        raise UsageError("packets needs a capture (or -G)")
+    fields = chosen_fields(options.field or ())
+    condition = _filter(options.filter)
+    used = frozenset(fields) | (condition.fields if condition else frozenset())
+    with output(options) as stream:
+        listing = Listing(options.format, fields, style_of(options, stream))
+        printer = _Printer(listing, stream, condition)
+        return _list(options, printer, wait=bool(used & LATE))
+
+
+def _filter(text: str | None) -> Filter | None:
+    if not text:
+        return None
+    from analyzer.filter.filter import Filter
+
+    return Filter(text)
+
+
+class _Printer:
+    """Prints the rows of a table that pass the filter."""
+
+    def __init__(self, listing: Listing, stream: IO[str], condition: Filter | None) -> None:
+        self._listing = listing
+        self._stream = stream
+        self._filter = condition
+        self._write(listing.head())
+
+    def rows(self, table: PacketTable) -> None:
+        """All rows that are there."""
+        rows: Iterable[int] = range(len(table))
+        if self._filter is not None:
+            rows = self._filter.rows(table).tolist()
+        self._write(self._listing.rows(table, rows))
+
+    def end(self) -> None:
+        """No more rows."""
+        self._stream.writelines(f"{line}\n" for line in self._listing.tail())
+
+    def _write(self, lines: Iterable[str]) -> None:
+        self._stream.writelines(line + self._listing.separator for line in lines)
+
+
+def _list(options: Namespace, printer: _Printer, wait: bool) -> int:
+    table = PacketTable()
+    checker = Checker() if wait else None
+    watchers = (table,) if checker is None else (checker, table)
+    scan = Scan(options.capture, settings_of(options), watchers=watchers)
+    progress = Progress(options.capture, not (options.quiet or options.no_progress))
+    try:
+        for fraction in scan.steps():
+            progress(fraction, scan.file.frames)
+            if len(table) and not wait:
+                table.start = scan.engine.first_time
+                printer.rows(table)
+                table.drop()
+    finally:
+        progress.done()
+    table.finish(scan.migrations, scan.engine.first_time)
+    if checker is not None:
+        table.mark(checker.findings(scan))
+    printer.rows(table)
+    printer.end()
+    return _status(scan)
+
+
+def _status(scan: Scan) -> int:
+    status = CLEAN
+    if scan.file.damage is not None:
+        complain(failure(scan.file.damage))
+        status = BROKEN
+    if not scan.migrations:
+        complain(no_migration(Analysis(scan, [])))
+        status = BROKEN
+    return status

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO, TypeAlias
 
+    from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket
     from analyzer.tcp.requests import Sink
@@ -60,7 +61,7 @@ class Assembly:
     def __init__(
         self,
         name: str,
-        main_ended: Callable[[], bool],
+        section: Callable[[], VfioSection | None],
         sink: Callable[[str, int | None, bytes], None] | None = None,
     ) -> None:
         self.name = name
@@ -68,9 +69,8 @@ class Assembly:
         self.data_bytes = 0
         self.broken = False
         self.main_broken = False
-        self._main_ended = main_ended
+        self._section = section
         self._sink = sink
-        self._main = hashlib.sha256()
         self._state = hashlib.sha256()
         self._data = hashlib.sha256()
         self._config: str | None = None
@@ -88,7 +88,6 @@ class Assembly:
         if piece is None:
             self.main_broken = True
             return
-        self._main.update(piece)
         self._state.update(piece)
         if self._sink is not None:
             self._sink("state", None, bytes(piece))
@@ -127,7 +126,7 @@ class Assembly:
                     self._sink("buffer", held.idx, data)
             self._data_next += 1
             self.data_bytes += held.size
-        if not last and not self._main_ended():
+        if not last and not self._main_ended:
             return
         while self._state_next < self._data_next:
             held = self._held.pop(self._state_next)
@@ -150,6 +149,12 @@ class Assembly:
             held.file.close()
 
     @property
+    def _main_ended(self) -> bool:
+        """Whether main can bring no more data of this device."""
+        section = self._section()
+        return section is not None and section.data_ended is not None
+
+    @property
     def complete(self) -> bool:
         """Whether every data buffer up to the config state was put together, without a hole."""
         return not self.broken and self._config_idx == self._data_next
@@ -167,7 +172,8 @@ class Assembly:
     @property
     def state_digest(self) -> str | None:
         """sha256 of the device's whole state, or ``None`` where the capture lacks some of it."""
-        over_main = self.buffers == 0 and self.main_bytes > 0 and self._main_ended()
+        section = self._section()
+        over_main = not self.buffers and section is not None and section.announced == "main"
         if self.main_broken or not (self.complete or over_main):
             return None
         return self._state.hexdigest()
@@ -206,7 +212,7 @@ class Assembler:
         found = self.assemblies.get((migration.number, key))
         if found is None and (self._wanted is None or self._wanted(name)):
             sink = self._sink_of(migration, name) if self._sink_of is not None else None
-            found = Assembly(name, lambda: _main_ended(migration, key), sink)
+            found = Assembly(name, lambda: _section(migration, key), sink)
             self.assemblies[migration.number, key] = found
         return found
 
@@ -249,13 +255,10 @@ class Assembler:
             self._held_bytes = 0
 
 
-def _main_ended(migration: Migration, key: Key) -> bool:
-    """Whether main can bring no more data of this device."""
+def _section(migration: Migration, key: Key) -> VfioSection | None:
+    """What main told of a device so far."""
     facts = migration.main_facts
-    if facts is None:
-        return False
-    section = facts.devices.get(key)
-    return section is not None and section.data_ended is not None
+    return facts.devices.get(key) if facts is not None else None
 
 
 def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:

@@ -145,9 +145,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     yield f"  carried by {counts}"
 
 
-def _buffers(
-    device: Device, migration: Migration, style: Style, verbose: bool
-) -> Iterator[str]:
+def _buffers(device: Device, migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
     begin = migration.started
     arrived = device.arrived()
     shown = arrived if verbose or len(arrived) <= BUFFERS_SHOWN else arrived[:BUFFERS_SHOWN]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Analysis
     from analyzer.checks.finding import Finding
+    from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
@@ -28,18 +29,22 @@ SCHEMA = "mfshark/report/1"
 MISSING_LISTED = 10_000
 
 
-def report(analyses: list[Analysis], broken: list[Json] | None = None) -> Json:
-    """The whole report of one run over one or more captures."""
-    summary = {
-        severity: sum(analysis.count(severity) for analysis in analyses)
-        for severity in ("error", "warning", "info")
-    }
-    captures = [capture_report(analysis) for analysis in analyses]
+def report(entries: list[Analysis | tuple[str, CaptureError]]) -> Json:
+    """The whole report of one run: each capture's analysis, or its path and what stopped it."""
+    analyses = [entry for entry in entries if not isinstance(entry, tuple)]
     return {
         "schema": SCHEMA,
         "tool": {"name": "mfshark", "version": VERSION},
-        "captures": captures + (broken or []),
-        "summary": summary,
+        "captures": [
+            {"path": entry[0], "error": str(entry[1])}
+            if isinstance(entry, tuple)
+            else capture_report(entry)
+            for entry in entries
+        ],
+        "summary": {
+            severity: sum(analysis.count(severity) for analysis in analyses)
+            for severity in ("error", "warning", "info")
+        },
     }
 
 
@@ -223,7 +228,8 @@ def _channel_key(channel: int) -> str:
 
 def completeness(device: Device, migration: Migration) -> bool | None:
     """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
-    that could hold what is not there."""
+    that could hold what is not there.
+    """
     whole = device.config is not None and not device.missing_ranges() and not device.unindexed
     if whole:
         return None if any(buffer.missing for buffer in device.buffers) else True

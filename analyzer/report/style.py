@@ -55,11 +55,11 @@ def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, left: int = 1
 ) -> Iterator[str]:
     """Aligned columns, the first ``left`` of them to the left; empty columns are left out."""
-    used = [
-        index for index in range(len(head)) if any(row[index] not in ("", "0") for row in rows)
-    ]
+    if not rows:
+        return
+    used = [index for index in range(len(head)) if any(row[index] not in ("", "0") for row in rows)]
     used = used or list(range(min(len(head), 1)))
-    widths = [max(len(head[i]), *(len(row[i]) for row in rows)) for i in used]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in used]
 
     def line(cells: Sequence[str]) -> str:
         parts = [

@@ -190,9 +190,11 @@ def _notes(analysis: Analysis) -> list[str]:
         notes.append(str(scan.file.damage))
     if scan.engine.truncated:
         notes.append(f"{scan.engine.truncated} frames were cut by the capture's snaplen")
-    for reason in ("IP fragment", "cut before TCP", "malformed IP", "malformed TCP"):
-        if count := scan.engine.ignored.get(reason):
-            notes.append(f"{count} frames ignored: {reason}")
+    notes.extend(
+        f"{count} frames ignored: {reason}"
+        for reason in ("IP fragment", "cut before TCP", "malformed IP", "malformed TCP")
+        if (count := scan.engine.ignored.get(reason))
+    )
     if tls := scan.grouper.tls:
         servers = sorted({channel.server for channel in tls})
         notes.append(

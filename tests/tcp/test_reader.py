@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -25,7 +26,7 @@ class Log:
 
     def __init__(self, script: list[tuple[str, int]]) -> None:
         self.script = script
-        self.replies: list[object] = []
+        self.replies: list[tuple[object, int, int]] = []
         self.delivered: list[bytes] = []
 
     def sink(self, piece: bytes | memoryview | None, size: int) -> None:
@@ -74,7 +75,7 @@ def run(script: list[tuple[str, int]], hole: tuple[int, int] | None, cuts: list[
         if start and size:
             reader.gap(size, place(number))
         edges = sorted({start, stop, *(c for c in cuts if start < c < stop)})
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             reader.feed(memoryview(DATA)[a:b], place(number))
             number += 1
     reader.end()
@@ -96,7 +97,7 @@ def test_replies_do_not_depend_on_the_pieces(
 def test_takes_give_the_bytes_in_order(script: list[tuple[str, int]]) -> None:
     log = run(script, None, [7, 50, 51])
     at = 0
-    for (kind, size), (reply, offset, missing) in zip(script, log.replies, strict=False):  # type: ignore[misc]
+    for (kind, size), (reply, offset, missing) in zip(script, log.replies, strict=False):
         if isinstance(reply, tuple):
             assert reply[0] == "end"
             break
@@ -142,7 +143,7 @@ def test_pushed_back_bytes_come_again() -> None:
 def test_bytes_of_a_skip_may_pass_unseen() -> None:
     seen: list[object] = []
 
-    def walk(reader: Reader) -> Walker:
+    def walk(_reader: Reader) -> Walker:
         seen.append((yield Skip(100)))
         seen.append((yield Take(2)))
 
@@ -158,7 +159,7 @@ def test_bytes_of_a_skip_may_pass_unseen() -> None:
 def test_a_buffer_may_be_reused_after_feeding() -> None:
     seen: list[object] = []
 
-    def walk(reader: Reader) -> Walker:
+    def walk(_reader: Reader) -> Walker:
         seen.append((yield Take(4)))
 
     reader = Reader(walk)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests import shipped
+from tests.commands.run import mfshark
+
+SCHEMA = json.loads(
+    resources.files("analyzer.report").joinpath("schema/report-1.json").read_text("utf-8")
+)
+CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
+TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+TLS = shipped.capture("10.0.13-tls13-x509-2ch-nokeys")
+
+
+def report(*words: object) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(mfshark("check", "--format", "json", *words).out)
+    return loaded
+
+
+def test_a_clean_capture_is_a_screen_that_begins_with_ok() -> None:
+    ran = mfshark("check", CLEAN)
+    lines = ran.out.splitlines()
+    assert ran.status == 0
+    assert lines[0].startswith("OK")
+    assert "3 devices complete (17 buffers" in lines[0]
+    assert len(lines) <= 24
+    assert ran.err == ""
+
+
+def test_many_channels_still_are_a_screen() -> None:
+    ran = mfshark("check", shipped.capture("10.0.13-multifd-64ch"))
+    assert ran.status == 0
+    assert len(ran.out.splitlines()) <= 24
+    assert "more" in ran.out
+    everything = mfshark("check", "--verbose", shipped.capture("10.0.13-multifd-64ch"))
+    assert "multifd 63" in everything.out
+
+
+def test_the_first_line_names_the_state_that_was_cut_off() -> None:
+    ran = mfshark("check", TRUNCATED)
+    first = ran.out.splitlines()[0]
+    assert ran.status == 1
+    assert first.startswith("ERROR")
+    assert "no return path" in first
+    assert "0000:00:03.0/vfio" in first
+    assert "INCOMPLETE" in first
+
+
+def test_quiet_is_the_verdict_alone() -> None:
+    assert len(mfshark("check", "--quiet", CLEAN).out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("path", shipped.FILES, ids=lambda path: path.name)
+def test_json_validates_against_the_shipped_schema(path: Path) -> None:
+    jsonschema.validate(report("--digest", "sha256", path), SCHEMA)
+
+
+def test_json_is_the_same_every_time() -> None:
+    ran = mfshark("check", "--format", "json", CLEAN)
+    assert ran == mfshark("check", "--format", "json", CLEAN)
+
+
+def test_several_captures_and_a_broken_one(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pcap"
+    broken.write_bytes(b"no capture at all")
+    ran = mfshark("check", "--format", "json", CLEAN, broken, TRUNCATED)
+    loaded = json.loads(ran.out)
+    jsonschema.validate(loaded, SCHEMA)
+    assert ran.status == 2
+    assert "broken.pcap" in ran.err
+    assert [("error" in entry) for entry in loaded["captures"]] == [False, True, False]
+    assert loaded["summary"]["error"] >= 2
+
+
+def test_no_migration_is_never_a_silent_pass() -> None:
+    ran = mfshark("check", TLS)
+    assert ran.status == 2
+    assert "TLS" in ran.out
+    assert mfshark("check", "--allow-empty", TLS).status == 0
+
+
+def test_threshold_selection_and_severities() -> None:
+    assert mfshark("check", "--ignore", "MF203,vfio-idx-gap,MF509", TRUNCATED).status == 0
+    assert mfshark("check", "--select", "MF9", TRUNCATED).status == 0
+    assert mfshark("check", "--select", "MF506", TRUNCATED).status == 1
+    assert mfshark("check", "--fail-on", "info", CLEAN).status == 1
+    assert mfshark("check", "--severity", "MF105=error", CLEAN).status == 1
+    lowered = mfshark("check", "--severity", "MF506=info", "--severity", "MF203=info", TRUNCATED)
+    assert lowered.status == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--select", "MF9999"),
+        ("--severity", "MF506=fatal"),
+        ("--decode-as", "http"),
+        ("--dialect", "v9"),
+        ("--no-such-option",),
+    ],
+)
+def test_a_wrong_command_says_so(words: tuple[str, ...]) -> None:
+    ran = mfshark("check", *words, CLEAN)
+    assert ran.status == 2
+    assert ran.err
+    assert ran.out == ""
+
+
+def test_output_goes_to_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "report.json"
+    ran = mfshark("check", "--format", "json", "-o", target, CLEAN)
+    assert (ran.status, ran.out) == (0, "")
+    jsonschema.validate(json.loads(target.read_text("utf-8")), SCHEMA)
+
+
+def test_colour_only_when_asked() -> None:
+    assert "\x1b[" not in mfshark("check", CLEAN).out
+    assert "\x1b[" in mfshark("check", "--color", "always", CLEAN).out
+
+
+def test_a_missing_file_is_named() -> None:
+    ran = mfshark("check", "/nonexistent/a.pcap")
+    assert ran.status == 2
+    assert "/nonexistent/a.pcap" in ran.err

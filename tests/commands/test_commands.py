@@ -1,0 +1,125 @@
+"""devices, extract, rule, synth, completion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from tests import shipped
+from tests.commands.run import mfshark
+
+CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
+TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+OFF = shipped.capture("10.0.13-vfio-transfer-off-2ch")
+
+
+def saved(name: str) -> dict[str, str]:
+    """sha256 of each device's state as the source's kernel gave it."""
+    return {d["idstr"]: d["kernel_saved"]["sha256"] for d in shipped.truth(name)["devices"]}
+
+
+def test_devices_shows_the_digest_of_the_kernel() -> None:
+    ran = mfshark("devices", CLEAN)
+    assert ran.status == 0
+    for digest in saved("10.0.13-vfio-3dev-4ch").values():
+        assert f"state      sha256 {digest}" in ran.out
+
+
+def test_devices_tells_what_was_cut_off() -> None:
+    ran = mfshark("devices", TRUNCATED)
+    assert "missing    3" in ran.out
+    assert "index 3 on channel 0: 752736 of 950632 bytes arrived" in ran.out
+
+
+def test_devices_on_main_only() -> None:
+    ran = mfshark("devices", OFF)
+    assert "its state went through main" in ran.out
+    assert saved("10.0.13-vfio-transfer-off-2ch")["0000:00:02.0/vfio"] in ran.out
+
+
+def test_devices_as_json_lists_arrivals_in_order() -> None:
+    loaded = json.loads(mfshark("devices", "--format", "json", CLEAN).out)
+    (migration,) = loaded["migrations"]
+    for device in migration["devices"]:
+        ends = [arrival["end"] for arrival in device["arrivals"]]
+        assert ends == sorted(ends)
+        assert len(ends) == device["buffers"]
+
+
+def test_extract_writes_the_state_that_the_kernel_gave(tmp_path: Path) -> None:
+    ran = mfshark("extract", CLEAN, "-o", tmp_path, "--buffers")
+    assert ran.status == 0
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    by_name = {entry["file"]: entry for entry in manifest["files"]}
+    for idstr, digest in saved("10.0.13-vfio-3dev-4ch").items():
+        name = f"m1-{idstr.replace(':', '_').replace('/', '_')}#0.state"
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+        assert by_name[name]["sha256"] == digest
+    assert sum(entry["what"] == "buffer" for entry in manifest["files"]) == 14
+
+
+def test_extract_overwrites_only_when_asked(tmp_path: Path) -> None:
+    words = ("extract", CLEAN, "-o", tmp_path, "--device", "0000:00:02.0/vfio")
+    assert mfshark(*words).status == 0
+    again = mfshark(*words)
+    assert again.status == 2
+    assert "--force" in again.err
+    assert mfshark(*words, "--force").status == 0
+
+
+def test_extract_of_an_unknown_device_names_those_there_are(tmp_path: Path) -> None:
+    ran = mfshark("extract", CLEAN, "-o", tmp_path, "--device", "nope")
+    assert ran.status == 2
+    assert "0000:00:02.0/vfio#0" in ran.err
+
+
+def test_extract_of_an_incomplete_device_is_no_success(tmp_path: Path) -> None:
+    ran = mfshark("extract", TRUNCATED, "-o", tmp_path)
+    assert ran.status == 2
+    assert "0000:00:03.0/vfio#0 is not complete" in ran.err
+
+
+def test_rule_lists_and_explains() -> None:
+    listed = mfshark("rule").out
+    assert "MF506" in listed
+    explained = mfshark("rule", "vfio-idx-gap").out
+    assert explained == mfshark("rule", "mf506").out
+    assert "Receiver:" in explained
+    wrong = mfshark("rule", "vfio-idx-gab")
+    assert wrong.status == 2
+    assert "did you mean vfio-idx-gap" in wrong.err
+
+
+def test_synth_gives_the_same_bytes_and_check_finds_the_fault(tmp_path: Path) -> None:
+    scenario = tmp_path / "lost.toml"
+    scenario.write_text(
+        "channels = 2\n[[device]]\nsize = 50000\nbuffer_size = 10000\n"
+        '[[fault]]\nkind = "vfio-idx-gap"\nindex = 2\n',
+        "utf-8",
+    )
+    for name in ("a.pcap", "b.pcap"):
+        assert mfshark("synth", scenario, "-o", tmp_path / name).status == 0
+    assert (tmp_path / "a.pcap").read_bytes() == (tmp_path / "b.pcap").read_bytes()
+    ran = mfshark("check", tmp_path / "a.pcap")
+    assert ran.status == 1
+    assert "MF506" in ran.out
+
+
+def test_synth_refuses_a_wrong_key(tmp_path: Path) -> None:
+    scenario = tmp_path / "wrong.toml"
+    scenario.write_text("chanels = 2\n", "utf-8")
+    ran = mfshark("synth", scenario, "-o", tmp_path / "x.pcap")
+    assert ran.status == 2
+    assert "channels" in ran.err
+
+
+def test_help_teaches_every_command() -> None:
+    for command in ("check", "packets", "devices", "extract", "stats", "rule", "synth", "tui"):
+        ran = mfshark(command, "--help")
+        assert ran.status == 0
+        assert "usage: mfshark" in ran.out
+
+
+def test_completion_is_shell_code() -> None:
+    assert "mfshark" in mfshark("completion", "bash").out
