@@ -7,8 +7,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+
+from analyzer.checks import rule as register
+from analyzer.checks.families import load
+from tests.checks.case import Case, edited, verify
+from tests.checks.craft import buffer
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "captures/MANIFEST.md"])
@@ -49,3 +55,16 @@ def test_the_tour_works(tmp_path: Path) -> None:
         assert "Traceback" not in run.stderr, run.stderr
     assert (tmp_path / "state").is_dir()
     assert (tmp_path / "lost.pcap").is_file()
+
+
+def test_the_walk_to_a_rule_works() -> None:
+    """The rule in CONTRIBUTING.md fires on its case, and on nothing else."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rule, case = (dedent(block) for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    load()
+    try:
+        exec("from __future__ import annotations\n" + rule, dict(vars(register)))
+        cases = eval("{" + case + "}", {"Case": Case, "edited": edited, "buffer": buffer})
+        verify("MF499", cases["MF499"])
+    finally:
+        del register.BY_SLUG[register.RULES.pop("MF499").slug]
