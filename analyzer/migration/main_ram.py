@@ -5,6 +5,8 @@ Wire-format page, section 6.6.
 
 from __future__ import annotations
 
+import struct
+
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
@@ -39,6 +41,8 @@ HOOK = int(RamFlag.HOOK)
 KINDS = int(RAM_PAGE_KINDS)
 PAGE_AGAIN = PAGE | CONTINUE
 ZERO_AGAIN = ZERO | CONTINUE
+FILL_AND_WORD = struct.Struct(">BQ")
+RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
 COMMON_PAGE_SIZE = 4096
 PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
@@ -62,7 +66,17 @@ class RamWalk:
     false behind a hole, where names and the block list may have been lost.
     """
 
-    __slots__ = ("capabilities", "framed", "mask", "ram", "reader", "section_id", "skip", "strict")
+    __slots__ = (
+        "capabilities",
+        "framed",
+        "mask",
+        "ram",
+        "reader",
+        "run",
+        "section_id",
+        "skip",
+        "strict",
+    )
 
     def __init__(
         self,
@@ -82,6 +96,7 @@ class RamWalk:
         self.strict = strict
         self.skip = Skip(0)
         self.mask = 0
+        self.run = 1  # how many zero pages to expect in a row
         self._use_page_size(ram.page_size or COMMON_PAGE_SIZE)
 
     def walk(self) -> Steps:
@@ -108,13 +123,7 @@ class RamWalk:
                     ram.normal_pages += 1
                     head = yield WORD
                 else:
-                    both = yield ZERO_AND_WORD
-                    if isinstance(both, bytes) and not both[0]:
-                        block.zero_pages += 1
-                        ram.zero_pages += 1
-                        head = both[1:]
-                    else:
-                        head = yield from self._zero(both, block)
+                    head = yield from self._zeros(block)
             elif word == EOS:
                 self._ended()
                 return None
@@ -280,17 +289,46 @@ class RamWalk:
         ram.normal_pages += 1
         return None
 
-    def _zero(self, both: Reply, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
-        """The rest of a zero page that is not followed by eight plain bytes, or not zero."""
-        at = self.reader.offset
+    def _zeros(self, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
+        """The rest of a zero page, and more of them while they follow each other."""
+        if self.run > 1:
+            ahead = yield Peek(ZERO_AND_WORD.size * self.run)
+            if isinstance(ahead, bytes):
+                count = self._count_zeros(ahead, block)
+                if count:
+                    taken = yield Take(ZERO_AND_WORD.size * count)
+                    assert isinstance(taken, bytes)
+                    self.run = min(2 * self.run, RUN_MAX) if count == self.run else 1
+                    return taken[-WORD.size :]
+        self.run = 2
+        both = yield ZERO_AND_WORD
         if isinstance(both, bytes):
             return self._zero_value(both, block) or both[1:]
         if isinstance(both, End) and both.have:
             return self._zero_value(both.data, block) or End(both.have - 1, both.data[1:])
         one = both if isinstance(both, End) else (yield BYTE)
         if not isinstance(one, bytes):
-            return Broken(one, "fill byte", at - WORD.size)
+            return Broken(one, "fill byte", self.reader.offset - WORD.size)
         return self._zero_value(one, block) or (yield WORD)
+
+    def _count_zeros(self, ahead: bytes, block: RamBlock) -> int:
+        """How many zero pages in a row end in ``ahead``, fill byte and next word each time."""
+        ram = self.ram
+        mask, limit = self.mask, block.used_length
+        count = 0
+        before = last = ram.last_address
+        for fill, word in FILL_AND_WORD.iter_unpack(ahead):
+            if fill:
+                break
+            count += 1
+            before = last
+            last = word - ZERO_AGAIN
+            if word & mask != ZERO_AGAIN or not before < last < limit:
+                break
+        ram.last_address = before  # the last word taken is the next record's
+        block.zero_pages += count
+        ram.zero_pages += count
+        return count
 
     def _zero_value(self, data: bytes, block: RamBlock) -> Broken | None:
         if data[0]:

@@ -41,6 +41,7 @@ NAME_AT = SECTION_ID.size + 1
 OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
 """A footer and the longest header of a section: what a decision needs to see."""
 
+HITS_TRIED = 8
 ID_LIMIT = 1 << 16
 VERSION_LIMIT = 1 << 16
 TAGS = frozenset(int(tag) for tag in VfioTag)
@@ -157,7 +158,9 @@ def find_own_footer(
     """
     footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
     first = at = _hit(data, footer, 0, known, final)
-    while at >= 0:
+    for _ in range(HITS_TRIED):
+        if at < 0:
+            break
         if _goes_on(data, at + FOOTER.size, known, final):
             return at, True
         at = _hit(data, footer, at + 1, known, final)

@@ -125,10 +125,11 @@ class SectionWalk:
         sections[section.section_id] = section
         if kind == START:
             section.started = section.started or mark
+            self.main.first_start = self.main.first_start or mark
         else:
             section.full = section.full or mark
-            if self.main.first_full is None and any(s.started for s in sections.values()):
-                self.main.first_full = mark
+            if self.main.first_start is not None:
+                self.main.first_full = self.main.first_full or mark
         return section
 
     def _name_device(self, guessed: Section, section: Section) -> None:

@@ -27,7 +27,8 @@ CONFIRMATION = 64 << 10
 """A footer is taken without the next section's having been seen in so many bytes."""
 
 WINDOW = 1 << 20
-"""The most bytes that are looked at together."""
+LEAST_WINDOW = 4096
+"""The most bytes that are looked at together, and what is left of them after many guesses."""
 
 
 def window(
@@ -54,17 +55,19 @@ def walk_unknown_body(
     reader: Reader, main: MainChannel, section: Section, record: Record, limit: int | None
 ) -> Steps:
     """Step over a body up to its footer; keep a FULL section's bytes while there is room."""
+    # Each guess makes the next look shorter: no stream can make every section cost a long one.
+    most = max(WINDOW >> main.doubtful_ends, LEAST_WINDOW)
     size = FIRST_LOOK
     record.by_search = True
     kept: list[bytes] | None = [] if record.kind == RecordType.SECTION_FULL.name else None
     while True:
         data, cut, final = yield from window(reader, size, limit)
-        everything = cut is not None or final or len(data) >= WINDOW
+        everything = cut is not None or final or len(data) >= most
         at, sure = find_own_footer(data, section.section_id, main.sections, final)
         if at < 0 and everything:
             at = find_next_record(data, section.section_id, main.sections, final)[1]
-            sure = True
         if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
+            main.doubtful_ends += not sure and cut is None and not final
             break
         if cut is not None or final:
             return Broken(cut, "section body", reader.offset)

@@ -163,3 +163,28 @@ def test_mapped_ram() -> None:
 )
 def test_plausible_words(word: int, page_size: int, expected: bool) -> None:
     assert plausible_word(word, page_size) is expected
+
+
+def test_runs_of_zero_pages() -> None:
+    """Read many at a time, whatever interrupts them."""
+    big = {b"pc.ram": 1000 * PAGE, b"rom": 500 * PAGE}
+    many = [build.zero(0, b"pc.ram"), *(build.zero(i * PAGE) for i in range(1, 900))]
+    many[300] = build.zero(300 * PAGE, fill=9)
+    many[400] = build.page(400 * PAGE)
+    many[500] = build.zero(500 * PAGE, b"pc.ram")
+    many[600] = build.zero(5 * PAGE)
+    many[700] = build.zero(2000 * PAGE)
+    many[800:] = [build.zero(0, b"rom"), *(build.zero(i * PAGE) for i in range(1, 100))]
+    stream = ram(*many, blocks=build.mem_size(big))
+    whole = walk(stream)
+    assert whole.anomalies.counts == {"ram-zero-value": 1, "ram-offset-beyond": 1}
+    assert (whole.ram.zero_pages, whole.ram.normal_pages) == (899, 1)
+    assert whole.ram_blocks[b"rom"].zero_pages == 100
+    assert [i.zero_pages + i.pages for i in whole.iterations] == [600, 101, 199]
+    for size in (1, 7, 9, 500):
+        pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
+        assert build.summary(walk(*pieces)) == build.summary(whole)
+    for at in range(len(OPENING) + 200, len(OPENING) + 3000, 13):
+        assert set(walk(stream[:at]).anomalies.counts) <= {"main-truncated", "ram-zero-value"}
+        main = walk(stream[:at], 4, stream[at + 4 :])
+        assert set(main.anomalies.counts) <= {"ram-zero-value", "ram-offset-beyond"}

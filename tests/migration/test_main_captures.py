@@ -1,0 +1,140 @@
+"""Main channels of the shipped captures against what QEMU says about them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analyzer.migration import vmdescription
+from analyzer.migration.scan import Scan
+from dissectors.vfio_config import parse_config
+from tests.shipped import FILES, capture, stem, truth
+
+if TYPE_CHECKING:
+    from analyzer.migration.main_channel import MainChannel
+
+NAMES = [stem(path) for path in FILES]
+BROKEN_OFF = ("killed", "refused", "yank", "cancelled", "differ", "exceeded")
+"""Runs that stopped in the middle of the stream."""
+CUT = ("snaplen", "midstream")
+HIDDEN = ("tls",)
+
+
+@cache
+def mains(name: str) -> list[MainChannel]:
+    scan = Scan(capture(name)).run()
+    return [m.main_facts for m in scan.migrations if m.main_facts is not None]
+
+
+def ram_of(name: str) -> dict[str, Any]:
+    ram: dict[str, Any] = truth(name)["query_migrate_source"]["ram"]
+    return ram
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not any(w in n for w in HIDDEN)])
+def test_walked_without_a_fault(name: str) -> None:
+    channels = mains(name)
+    assert channels
+    for main in channels:
+        assert set(main.anomalies.counts) <= {"main-truncated"}
+        if not any(word in name for word in CUT):
+            assert (main.skipped, main.missing) == (0, 0)
+            assert main.machine is not None
+            assert main.switchover_count <= 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in NAMES if not any(w in n for w in (*HIDDEN, *CUT, *BROKEN_OFF, "postcopy"))],
+)
+def test_completed_ones_to_the_last_byte(name: str) -> None:
+    main = mains(name)[-1]
+    assert not main.anomalies
+    assert main.eof is not None
+    assert main.truncated is None
+    assert main.description_complete
+    assert not main.unfinished_sections
+    assert not vmdescription.verify(main)
+    decoded = vmdescription.decode(main)
+    assert len(decoded) > 15
+    assert all(device.complete for device in decoded)
+
+
+@pytest.mark.parametrize("name", ["7.2-plain-tcp-nomultifd", "10.0.13-xbzrle-nomultifd"])
+def test_pages_on_main(name: str) -> None:
+    (main,) = mains(name)
+    ram = ram_of(name)
+    assert main.ram.normal_pages == ram["normal"]
+    assert main.ram.zero_pages == ram["duplicate"]
+    assert main.ram.page_size == ram["page-size"]
+    xbzrle = truth(name)["query_migrate_source"].get("xbzrle-cache", {})
+    assert main.ram.xbzrle_pages == xbzrle.get("pages", 0)
+    assert main.ram.coded_bytes + 11 * main.ram.xbzrle_pages >= xbzrle.get("bytes", 0)
+    assert len(main.iterations) <= ram["dirty-sync-count"]
+
+
+@pytest.mark.parametrize("name", ["7.2-multifd-2ch", "10.0.13-machine-q35-7.2-2ch"])
+def test_zero_pages_on_main_of_old_machines(name: str) -> None:
+    (main,) = mains(name)
+    assert main.ram.zero_pages == ram_of(name)["duplicate"]
+    assert main.ram.normal_pages == 0
+    assert main.flushes == []
+    assert len(main.section_ends) == 3
+
+
+def test_postcopy() -> None:
+    (main,) = mains("11.1.3-postcopy-multifd-2ch")
+    assert not main.anomalies
+    assert main.packaged is not None
+    assert main.postcopy_run is not None
+    assert main.eof is not None
+    assert main.description is None
+    assert main.ram.page_size == 4096
+    assert [value for value, _mark in main.pings] == [1, 2, 3, 0x42, 4]
+    ram = ram_of("11.1.3-postcopy-multifd-2ch")
+    in_packets = truth("11.1.3-postcopy-multifd-2ch")["trace_src"]["sum_normal_pages_in_packets"]
+    assert main.ram.normal_pages == ram["normal"] - in_packets
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("10.0.13-vfio-transfer-off-2ch", 0),
+        ("11.1.3-vfio-zlib-auto-2ch", 0),
+        ("11.1.3-vfio-mixed-on-off-4ch", 1),
+    ],
+)
+def test_device_state_on_main(name: str, device: int) -> None:
+    (main,) = mains(name)
+    kernel = truth(name)["devices"][device]
+    vfio = main.devices[kernel["idstr"].encode(), 0]
+    assert vfio.announced == "main"
+    assert vfio.main_bytes == kernel["kernel_saved"]["bytes"]
+    bodies = [r.body for r in main.records if r.section_id == vfio.section_id and r.body]
+    config = parse_config(bodies[-1])
+    assert not config.problems
+    assert (config.vendor_id, config.device_id, config.space_size) == (0x4348, 0x3253, 4096)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "vfio" in n and "tls" not in n])
+def test_how_devices_were_announced(name: str) -> None:
+    if "devices" not in truth(name) or any(word in name for word in CUT):
+        return
+    on_main = ("transfer=off", "zlib", "q35-9.2")
+    main = mains(name)[0]
+    for device in truth(name)["devices"]:
+        vfio = main.devices.get((device["idstr"].encode(), 0))
+        if vfio is None or vfio.announced is None:
+            assert any(word in name for word in BROKEN_OFF)
+        else:
+            off = "off" in device["transfer_property"] or any(word in name for word in on_main)
+            assert vfio.announced == ("main" if off else "multifd")
+
+
+def test_a_device_that_waits_for_its_mark() -> None:
+    (main,) = mains("11.1.3-vfio-config-after-iter-2ch")
+    (device,) = main.devices.values()
+    assert len(device.load_ready) == 1
+    assert device.announced == "multifd"
