@@ -34,7 +34,7 @@ class Record:
     description.
 
     ``kind`` is QEMU's name of the type byte (``HEADER`` for the QEVM words); ``name`` the idstr,
-    command or machine, escaped.  ``offset`` and ``length`` are stream bytes, ``missing`` how many
+    command or machine as text.  ``offset`` and ``length`` are stream bytes, ``missing`` how many
     of them the capture does not have; ``first`` and ``last`` are where it was seen.  ``depth`` is 1
     inside a PACKAGED command.  ``broken`` says where the record breaks off, if it does.
     ``body_offset`` and ``body_length`` delimit a section's body; ``by_search`` says that its end
@@ -129,7 +129,7 @@ class Section:
 
     @property
     def text(self) -> str:
-        """The idstr, escaped, with the instance unless it is 0."""
+        """The idstr as text, with the instance unless it is 0."""
         name = text_of(self.idstr)
         return f"{name}/{self.instance_id}" if self.instance_id else name
 
@@ -138,8 +138,8 @@ class VfioSection:
     """What main tells of one VFIO device.
 
     ``announced`` is ``multifd`` or ``main``, the way its state travels, once the FULL section told.
-    ``main_bytes`` counts the device's bytes in DEV_DATA_STATE, ``missing_bytes`` those that the
-    capture lacks, ``data_blocks`` the tags; ``late_bytes`` came after SWITCHOVER_START.
+    ``main_bytes`` counts the device's bytes in DEV_DATA_STATE, ``missing_bytes`` those of them that
+    the capture lacks, ``data_blocks`` the tags; ``late_bytes`` came after SWITCHOVER_START.
     ``config_bytes`` is the config state on main, from the word behind its tag to its END_OF_STATE.
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
 
 BLOCKS_MAX = 1 << 16
-MARKS_MAX = 1 << 20
+MARKS_MAX = 1 << 17
 EOS_SIZE = 8
 
 
