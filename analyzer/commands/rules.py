@@ -9,21 +9,13 @@ from analyzer.checks.families import load
 from analyzer.checks.rule import BY_SLUG, RULES
 from analyzer.commands.common import CLEAN, style_of
 from analyzer.errors import UsageError
+from analyzer.report.reference import excuses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from analyzer.checks.rule import Rule
-
 __all__ = ["rule"]
-
-HOLES = {
-    "L": "a capture that began late",
-    "E": "a capture that ends early",
-    "G": "a hole in the stream",
-    "X": "a hole in another stream of the migration",
-}
 
 
 def rule(options: Namespace) -> int:
@@ -47,14 +39,7 @@ def rule(options: Namespace) -> int:
     print(style.bold(head) + "  " + style.severity(found.severity, found.severity))
     print()
     print(inspect.cleandoc(found.explanation))
-    if excuses := _excuses(found):
+    if explained := excuses(found):
         print()
-        print(f"Only noted, as info, when this explains it: {', '.join(excuses)}.")
+        print(f"Only noted, as info, when this explains it: {', '.join(explained)}.")
     return CLEAN
-
-
-def _excuses(entry: Rule) -> list[str]:
-    excuses = [HOLES[letter] for letter in "LEGX" if letter in entry.holes]
-    if entry.forgiven:
-        excuses.append("a migration that was cancelled or failed")
-    return excuses
