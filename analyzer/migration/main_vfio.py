@@ -59,23 +59,13 @@ def walk_vfio(
             _announce(main, device, kind, record, "multifd", mark)
             return None
         elif tag == VfioTag.DEV_SETUP_STATE:
-            following = yield WORD
-            if not isinstance(following, bytes):
-                return Broken(following, "VFIO tag", at)
-            value = int.from_bytes(following, "big")
-            if value != VfioTag.END_OF_STATE:
-                main.anomalies.note(
-                    "vfio-setup-end", at, reader.last, f"{value:#x} behind it", name
-                )
-                return Broken(None, "VFIO tag", at)
-            return None
+            return (yield from _setup(reader, main, name, at))
         elif tag == VfioTag.DEV_INIT_DATA_SENT:
             _keep(device.init_data_sent, mark)
             return None
+        elif tag == VfioTag.DEV_CONFIG_LOAD_READY and kind != RecordType.SECTION_FULL:
+            _keep(device.completes, mark)  # the series' DATA_STATE_COMPLETE; another tag follows
         elif tag == VfioTag.DEV_CONFIG_LOAD_READY:
-            if kind != RecordType.SECTION_FULL:  # the series' DATA_STATE_COMPLETE
-                _keep(device.completes, mark)
-                continue
             if device.load_ready:
                 main.anomalies.note(
                     "vfio-config-load-ready-dup", at, reader.last, "sent again", name
@@ -89,6 +79,18 @@ def walk_vfio(
         else:
             main.anomalies.note("vfio-tag-unknown", at, reader.last, f"{tag:#018x}", name)
             return Broken(None, "VFIO tag", at)
+
+
+def _setup(reader: Reader, main: MainChannel, name: str, at: int) -> Steps:
+    """What follows DEV_SETUP_STATE: END_OF_STATE, and nothing else."""
+    following = yield WORD
+    if not isinstance(following, bytes):
+        return Broken(following, "VFIO tag", at)
+    value = int.from_bytes(following, "big")
+    if value == VfioTag.END_OF_STATE:
+        return None
+    main.anomalies.note("vfio-setup-end", at, reader.last, f"{value:#x} behind it", name)
+    return Broken(None, "VFIO tag", at)
 
 
 def _announce(

@@ -81,7 +81,6 @@ class _Walk:
 
     __slots__ = (
         "main",
-        "missing",
         "reader",
         "record_sink",
         "section",

@@ -238,3 +238,17 @@ def test_a_section_whose_footer_is_gone_still_gets_its_own_body() -> None:
 def test_details_escape_what_the_stream_says() -> None:
     main = walk(ram(build.zero(0, b"\x1b[31mevil\xff")))
     assert [a.detail for a in main.anomalies] == ["block '\\x1b[31mevil\\\\xff'"]
+
+
+def test_the_extra_end_of_the_first_revisions_is_no_fault() -> None:
+    complete = build.end(VFIO_ID, READY + build.END_OF_STATE)
+    main = walk(
+        vfio(
+            complete,
+            build.end(VFIO_ID, build.END_OF_STATE),
+            build.full(VFIO_ID, VFIO, build.END_OF_STATE),
+        )
+    )
+    assert not main.anomalies
+    device = main.devices[VFIO, 0]
+    assert (len(device.completes), device.load_ready, device.ends) == (1, [], 2)
