@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.checks.checker import Selection
     from analyzer.migration.framing import Settings
 
-__all__ = ["Case", "edited", "verify"]
+__all__ = ["Case", "edited", "example", "verify"]
 
 
 class Case:
@@ -63,3 +63,15 @@ def verify(rule: str, case: Case) -> None:
     if case.alone:
         assert {r for r, severity in found.items() if severity != "info"} <= {rule}, found
     assert rule not in fired(case.clean(), case.settings, case.selection)
+
+
+def example(kind: str) -> Callable[[], bytes]:
+    """The synthetic capture with which the generator shows a fault."""
+
+    def made() -> bytes:
+        from analyzer.synth import build
+        from analyzer.synth.faults import REGISTRY
+
+        return build(REGISTRY[kind].example)
+
+    return made

@@ -290,7 +290,9 @@ class Tiny:
     """A clean migration of QEMU 10 in lists of units: two channels, one device, three SYNC rounds.
 
     ``main``, ``returned`` and each of ``multifd`` are streams; edit them freely.  Units are sent
-    interleaved, each stream spread over the whole time.  ``close`` is what happens in the end:
+    interleaved, each stream spread over the whole time.  ``answers`` are units that the destination
+    sends on a multifd channel, by its place in the list; ``main_first`` says that main connects
+    before the others.  ``close`` is what happens in the end:
     pairs (``main`` or number of a channel, ``fin client``, ``fin server``, ``reset client``,
     ``reset server``); without ``return_path`` nothing goes back.
     """
@@ -304,6 +306,8 @@ class Tiny:
         self.returned: list[bytes] = []
         self.ports = [46000, 46001, 46002, 46003, 46004, 46005]
         self.server_port = 4444
+        self.answers: dict[int, list[bytes]] = {}
+        self.main_first = True
         if device:
             self.main[2:2] = [VFIO_START]
             self.main[-2:-2] = [VFIO_END, VFIO_FULL]
@@ -314,21 +318,24 @@ class Tiny:
         if return_path:
             self.main[1:1] = [OPEN_RETURN_PATH]
             self.returned = [PONG, SHUT]
-        self.close = [
+        self.close: list[tuple[int | str, str]] = [
             (name, how) for name in (0, 1, "main") for how in ("fin client", "fin server")
         ]
 
     def craft(self, into: Craft | None = None) -> Craft:
         """The frames, in a new capture or behind those of another."""
         capture = into or Craft()
-        options = {"server_port": self.server_port}
-        main = capture.connect(self.ports[0], **options) if self.main else None
-        others = [
-            capture.connect(port, **options)
-            for port, _ in zip(self.ports[1:], self.multifd, strict=False)
-        ]
-        streams = [(connection, "client", units) for connection, units in zip(
-            others, self.multifd, strict=True)]  # fmt: skip
+        names = [*range(len(self.multifd)), *(["main"] if self.main else [])]
+        opened = {
+            name: capture.connect(
+                self.ports[0 if name == "main" else name + 1],
+                server_port=self.server_port,
+            )
+            for name in sorted(names, key=lambda n: (n == "main") != self.main_first)
+        }
+        streams = [(opened[at], "client", units) for at, units in enumerate(self.multifd)]
+        streams += [(opened[at], "server", units) for at, units in self.answers.items()]
+        main = opened.get("main")
         if main is not None:
             streams.append((main, "client", self.main))
             streams.append((main, "server", self.returned[:-1]))
@@ -342,10 +349,9 @@ class Tiny:
         if main is not None and self.returned:
             main.send(self.returned[-1], "server")
         for name, how in self.close:
-            connection = main if name == "main" else others[int(name)]  # type: ignore[assignment]
-            if connection is not None:
+            if name in opened:
                 word, side = how.split()
-                (connection.fin if word == "fin" else connection.reset)(side)
+                (opened[name].fin if word == "fin" else opened[name].reset)(side)
         return capture
 
     def pcap(self) -> bytes:

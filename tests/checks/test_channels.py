@@ -1,0 +1,272 @@
+"""MF1xx: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.checks.checker import Selection
+from analyzer.migration.framing import Settings
+from analyzer.synth import records
+from tests.checks.case import Case, edited, example, verify
+from tests.checks.craft import (
+    RAM_ID,
+    Craft,
+    Tiny,
+    channel_header,
+    findings,
+    fired,
+    init,
+    part,
+    ram,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GUEST = bytes(range(1, 17))
+RAM_RECORD = struct.pack(">Q", 0x5000 | 8) + records.counted("pc.ram") + bytes(4096)
+ALERT = b"\x15\x03\x03\x00\x02\x01\x00"
+
+
+def with_init(unit: bytes, channel: int = 1, **options: bool) -> Callable[[], bytes]:
+    """The clean migration with another initial packet on a channel."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[channel][0] = unit
+
+    return edited(edit, **options)
+
+
+def with_uuids(first: bytes, second: bytes) -> Callable[[], bytes]:
+    """The clean migration with these uuids on its channels."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0][0] = init(0, uuid=first)
+        tiny.multifd[1][0] = init(1, uuid=second)
+
+    return edited(edit)
+
+
+def with_stranger(head: bytes) -> Callable[[], bytes]:
+    """The clean migration and one connection more that begins with ``head``."""
+    return edited(lambda tiny: tiny.multifd.append([head]), device=False)
+
+
+def rfc0(*, stranger: bytes = b"") -> Callable[[], bytes]:
+    """A migration with the RFC's channel headers, and perhaps a connection more."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.main[0] = channel_header(0) + tiny.main[0]
+        for units in tiny.multifd:
+            units[0] = channel_header(2) + units[0]
+        if stranger:
+            tiny.multifd.append([stranger])
+
+    return edited(edit, device=False)
+
+
+def tls(*, alerts: tuple[bool, ...]) -> Callable[[], bytes]:
+    """A TLS migration whose channels end with an alert or not; the first is main."""
+
+    def build() -> bytes:
+        capture = Craft()
+        hello = b"\x16\x03\x01\x00\x04" + bytes(4)
+        data = b"\x17\x03\x03\x01\x00" + bytes(256)
+        for number, alert in enumerate(alerts):
+            connection = capture.connect(46000 + number)
+            connection.send(hello + data + (ALERT if alert else b""))
+            connection.fin()
+        return capture.pcap()
+
+    return build
+
+
+def short_init(tiny: Tiny) -> None:
+    tiny.multifd[1] = [init(1)[:40]]
+
+
+def missing_id(tiny: Tiny) -> None:
+    tiny.multifd[1][0] = init(2)
+    tiny.multifd[1].remove(ram([2], [6], num=3))  # went over the channel that is missing
+
+
+def without_multifd(tiny: Tiny) -> None:
+    tiny.multifd = []
+
+
+def cut_main(tiny: Tiny) -> None:
+    del tiny.main[4:]
+    tiny.main[-1] = tiny.main[-1][:-2]
+
+
+def reset_without_main(tiny: Tiny) -> None:
+    tiny.main = []
+    tiny.close = [(0, "fin client"), (0, "fin server"), (1, "reset client")]
+
+
+def open_channel(tiny: Tiny) -> None:
+    tiny.close = [(name, how) for name, how in tiny.close if name != 0]
+
+
+CASES = {
+    "MF101": Case(with_stranger(b"GET / HTTP/1.1\r\n\r\n"), alone=True),
+    "MF102": Case(with_init(init(1, version=2)), alone=True),
+    "MF103": Case(edited(short_init, device=False), alone=True),
+    "MF104": Case(with_uuids(GUEST, GUEST[::-1]), with_uuids(GUEST, GUEST), alone=True),
+    "MF105": Case(Tiny().pcap, with_uuids(GUEST, GUEST), alone=True),
+    "MF106": Case(with_init(init(0)), alone=True),
+    "MF107": Case(edited(missing_id)),
+    "MF108": Case(with_init(init(7)), alone=True),
+    "MF109": Case(with_init(init(1, unused2=bytes(31) + b"\1")), alone=True),
+    "MF110": Case(edited(lambda tiny: tiny.main.clear(), return_path=False), alone=True),
+    "MF111": Case(edited(without_multifd, device=False), alone=True),
+    "MF112": Case(example("channel-count-mismatch"), alone=True),
+    "MF113": Case(edited(lambda tiny: tiny.answers.update({0: [b"hello"]})), alone=True),
+    "MF114": Case(
+        edited(lambda tiny: setattr(tiny, "main_first", False)), severity="warning", alone=True
+    ),
+    "MF115": Case(edited(open_channel), alone=True),
+    "MF116": Case(example("channel-ended-early")),
+    "MF117": Case(
+        edited(reset_without_main), edited(lambda tiny: tiny.main.clear(), return_path=False)
+    ),
+    "MF118": Case(edited(cut_main, return_path=False), alone=True),
+    "MF119": Case(tls(alerts=(False, True, False)), tls(alerts=(False, True, True))),
+    "MF120": Case(rfc0(), alone=True),
+    "MF121": Case(with_stranger(RAM_RECORD), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- what looks like a fault and is none, and other ways to be one ---------------------------------
+
+
+def test_stranger_that_was_there_first() -> None:
+    capture = Craft()
+    capture.connect(47000).send(b"\0\1\2\3 not a channel")
+    assert fired(Tiny().craft(capture).pcap())["MF101"] == "error"
+
+
+def test_stranger_after_the_end() -> None:
+    capture = Tiny().craft()
+    capture.connect(47000).send(b"\0\1\2\3 not a channel")
+    assert "MF101" not in fired(capture.pcap())
+
+
+def test_forced_channel_with_another_magic() -> None:
+    capture = with_init(init(1, magic=0x11223345))()
+    forced = Settings(decode_as=frozenset([4444]))
+    assert fired(capture, forced)["MF101"] == "error"
+
+
+def test_magic_cut_off_in_its_first_bytes() -> None:
+    tiny = Tiny(device=False)
+    tiny.multifd.append([init(2)[:6]])
+    tiny.close.append((2, "fin client"))
+    assert fired(tiny.pcap())["MF103"] == "error"
+
+
+def test_two_attempts_may_use_the_same_ids() -> None:
+    first = Tiny(return_path=False, device=False)
+    cut_main(first)
+    first.close = [("main", "fin client"), *[(n, f"fin {s}") for n in (0, 1) for s in
+                   ("client", "server")], ("main", "fin server")]  # fmt: skip
+    second = Tiny()
+    second.ports = [48000, 48001, 48002]
+    found = fired(second.craft(first.craft()).pcap())
+    assert not {"MF104", "MF106", "MF107", "MF114"} & set(found)
+    assert found["MF118"] == "info"
+
+
+def test_id_gap_is_explained_by_a_channel_that_began_before_the_capture() -> None:
+    tiny = Tiny()
+    missing_id(tiny)
+    capture = tiny.craft()
+    del capture.frames[:3]  # main's SYN, SYN-ACK and the first channel's SYN
+    assert fired(capture.pcap()).get("MF107") != "warning"
+
+
+def test_users_count_of_channels() -> None:
+    found = fired(Tiny().pcap(), selection=Selection(channels=1))
+    assert found["MF108"] == "error"
+    assert "MF108" not in fired(Tiny().pcap(), selection=Selection(channels=2))
+
+
+def test_main_with_pages_is_no_missing_multifd() -> None:
+    tiny = Tiny(device=False)
+    tiny.multifd = []
+    tiny.main[2:2] = [part(RAM_ID, RAM_RECORD + records.EOS)]
+    found = fired(tiny.pcap())
+    assert "MF111" not in found
+    assert found["MF304"] == "error"
+
+
+def test_keep_alive_of_the_destination_is_no_data() -> None:
+    """Its handshake is not in the capture, so the byte is the first one seen."""
+    capture = Tiny().craft()
+    keep_alive = Craft().connect(46001, syn=False).segment("server", -1, b"\0")
+    capture.frames[2:4] = [keep_alive]  # instead of SYN and SYN-ACK of channel 0
+    assert "MF113" not in fired(capture.pcap())
+
+
+def test_destination_that_dies_has_no_channel_too_few() -> None:
+    assert "MF112" not in fired(example("destination-reset")())
+    assert "MF112" not in fired(example("channel-reset")())
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_reset_at_the_end_of_a_completed_migration(side: str) -> None:
+    tiny = Tiny()
+    tiny.close = [(name, f"reset {side}") for name in (0, 1, "main")]
+    assert "MF117" not in fired(tiny.pcap())
+
+
+def test_reset_of_a_failed_migration_is_told() -> None:
+    (finding,) = [f for f in findings(example("source-reset")()) if f.rule.id == "MF117"]
+    assert finding.severity == "info"
+    assert "the source reset" in finding.message
+
+
+def test_tls_sender_that_never_says_goodbye() -> None:
+    assert "MF119" not in fired(tls(alerts=(False, False, False))())
+
+
+def test_tls13_hides_the_alert() -> None:
+    capture = Craft()
+    for number, size in enumerate((300, 19, 300)):
+        connection = capture.connect(46000 + number)
+        connection.send(
+            b"\x16\x03\x01\x00\x00" + struct.pack(">BHH", 23, 0x303, size) + bytes(size)
+        )
+        connection.fin()
+    (finding,) = findings(capture.pcap())
+    assert finding.rule.id == "MF119"
+    assert finding.spot.frame == 15
+
+
+@pytest.mark.parametrize("head", [channel_header(9), channel_header(2, size=12)])
+def test_bad_channel_header(head: bytes) -> None:
+    found = fired(rfc0(stranger=head)())
+    assert found["MF120"] == "error"
+    assert "MF101" not in found
+
+
+def test_channel_header_of_a_preempt_channel() -> None:
+    found = fired(rfc0(stranger=channel_header(1) + RAM_RECORD)())
+    assert found["MF120"] == "info"
+    assert not {"MF101", "MF121"} & set(found)
+
+
+def test_announced_preempt_channel() -> None:
+    tiny = Tiny(device=False)
+    tiny.main[2:2] = [records.command(3, struct.pack(">QQ", 4096, 4096))]
+    tiny.multifd.append([RAM_RECORD])
+    found = fired(tiny.pcap())
+    assert not {"MF101", "MF121"} & set(found)

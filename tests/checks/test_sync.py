@@ -1,0 +1,202 @@
+"""MF3xx: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.migration.framing import Settings
+from analyzer.synth import records
+from tests.checks.case import Case, edited, example, verify
+from tests.checks.craft import (
+    EOS,
+    FLUSH,
+    RAM_END,
+    RAM_ID,
+    SWITCHOVER_START,
+    Craft,
+    Tiny,
+    buffer,
+    channel_header,
+    config,
+    end,
+    findings,
+    fired,
+    init,
+    part,
+    ram,
+    sync,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE_RECORD = struct.pack(">Q", 0x5000 | 8) + records.counted("pc.ram") + bytes(4096)
+WITHOUT_FLUSH = end(RAM_ID, EOS)
+
+
+def without_last_flush(tiny: Tiny) -> None:
+    tiny.main[tiny.main.index(RAM_END)] = WITHOUT_FLUSH
+
+
+def sync_per_section(tiny: Tiny) -> None:
+    """Two more sections without FLUSH, and a round for each."""
+    at = tiny.main.index(SWITCHOVER_START)
+    tiny.main[at:at] = [part(RAM_ID, EOS)] * 2
+    tiny.multifd[0] += [sync(9), sync(11)]
+    tiny.multifd[1] += [sync(10), sync(12)]
+
+
+def flush_without_channels(tiny: Tiny) -> None:
+    tiny.multifd = []
+    tiny.main[2:2] = [part(RAM_ID, PAGE_RECORD + EOS)]
+
+
+def payload_behind_sync(size: int, announced: int) -> Callable[[Tiny], None]:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0][3] = sync(4, next_packet_size=announced) + b"\x5a" * size
+
+    return edit
+
+
+def ram_first(tiny: Tiny) -> None:
+    tiny.multifd[0][1:3] = [ram([0, 1], [4, 5], num=0), sync(2)]
+
+
+def unpaired_in_v1(tiny: Tiny) -> None:
+    """The series' v1 on a QEMU 9.1: the last round has no FLUSH, device state comes behind it."""
+    before_10(tiny)
+    without_last_flush(tiny)
+    v1 = {"host_order": True, "flags": 0x10}
+    tiny.multifd[0][-2:] = [buffer(0, **v1), config(2, **v1)]  # type: ignore[arg-type]
+    tiny.multifd[1][-1:] = [buffer(1, **v1)]  # type: ignore[arg-type]
+
+
+def paired_in_v1(tiny: Tiny) -> None:
+    unpaired_in_v1(tiny)
+    tiny.main[tiny.main.index(WITHOUT_FLUSH)] = RAM_END
+
+
+def before_10(tiny: Tiny) -> None:
+    """A sender up to 9.2, as far as main tells."""
+    tiny.main[0] = records.header() + records.configuration("pc-q35-9.1")
+    tiny.main.remove(SWITCHOVER_START)
+
+
+def slow() -> bytes:
+    return Tiny().craft(Craft(step=200_000_000)).pcap()
+
+
+CASES = {
+    "MF301": Case(edited(lambda tiny: tiny.multifd[1].remove(sync(8)))),
+    "MF302": Case(edited(without_last_flush)),
+    "MF303": Case(edited(sync_per_section), alone=True),
+    "MF304": Case(
+        edited(flush_without_channels, device=False),
+        edited(lambda tiny: tiny.multifd.clear(), device=False),
+        alone=True,
+    ),
+    "MF305": Case(edited(payload_behind_sync(64, 64))),
+    "MF306": Case(edited(ram_first)),
+    "MF307": Case(
+        edited(lambda tiny: tiny.multifd[0].append(ram([9], num=9)), device=False), alone=True
+    ),
+    "MF308": Case(edited(unpaired_in_v1), edited(paired_in_v1), alone=True),
+    "MF309": Case(slow),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- what looks like a fault and is none, and other ways to be one ---------------------------------
+
+
+def test_more_flushes_than_rounds() -> None:
+    tiny = Tiny()
+    at = tiny.main.index(SWITCHOVER_START)
+    tiny.main[at:at] = [part(RAM_ID, FLUSH + EOS)]
+    (finding,) = [f for f in findings(tiny.pcap()) if f.rule.id == "MF302"]
+    assert "fewer" in finding.message
+    assert finding.spot.frame is not None
+
+
+def test_last_round_of_a_9_2_has_no_flush() -> None:
+    def edit(tiny: Tiny) -> None:
+        before_10(tiny)
+        without_last_flush(tiny)
+
+    assert not {"MF302", "MF303"} & set(fired(edited(edit, device=False)()))
+
+
+def legacy(tiny: Tiny) -> None:
+    """A machine type up to 8.0: no FLUSH, a round before each EOS."""
+    tiny.main = [unit.replace(FLUSH + EOS, EOS) for unit in tiny.main]
+
+
+def test_legacy_rounds_count_sections() -> None:
+    assert not {"MF302", "MF303"} & set(fired(edited(legacy)()))
+    tiny = Tiny()
+    legacy(tiny)
+    tiny.main.insert(3, part(RAM_ID, EOS))
+    assert fired(tiny.pcap())["MF302"] == "error"
+
+
+def test_forced_mode_contradicts_the_bytes() -> None:
+    extra = edited(lambda tiny: tiny.main.insert(4, part(RAM_ID, EOS)))
+    assert "MF302" not in fired(extra())
+    assert fired(extra(), Settings(sync="legacy"))["MF302"] == "error"
+
+
+def test_whole_pages_behind_a_sync_that_announces_none() -> None:
+    assert fired(edited(payload_behind_sync(8192, 0))())["MF305"] == "error"
+
+
+def test_garbage_behind_a_sync_is_not_its_payload() -> None:
+    found = fired(edited(payload_behind_sync(100, 0))())
+    assert "MF305" not in found
+    assert found["MF201"] == "error"
+
+
+def test_stale_size_of_an_old_sender_without_payload() -> None:
+    assert "MF305" not in fired(edited(payload_behind_sync(0, 8192))())
+
+
+def test_hole_excuses_the_missing_sync() -> None:
+    tiny = Tiny()
+    tiny.multifd[1].remove(sync(8))
+    capture = tiny.craft()
+    lost = next(i for i, f in enumerate(capture.frames) if len(f.data) > 1400)
+    del capture.frames[lost]
+    assert fired(capture.pcap())["MF301"] == "info"
+
+
+def test_hole_over_the_first_sync() -> None:
+    tiny = Tiny()
+    capture = tiny.craft()
+    first = next(i for i, f in enumerate(capture.frames) if f.data[54:].startswith(sync(0)[:20]))
+    del capture.frames[first]
+    assert "MF306" not in fired(capture.pcap())
+
+
+def test_channel_that_ends_early_is_told_once() -> None:
+    found = fired(example("channel-ended-early")())
+    assert not {"MF301", "MF307"} & set(found)
+
+
+def test_channels_of_the_rfc_for_device_state_take_no_part() -> None:
+    tiny = Tiny()
+    tiny.main[0] = channel_header(0) + tiny.main[0]
+    for units in tiny.multifd:
+        units[0] = channel_header(2) + units[0]
+    tiny.multifd[0][:] = [u for u in tiny.multifd[0] if u not in (buffer(0), config(2))]
+    state = {"host_order": True, "flags": 0x10}
+    only = [channel_header(3) + init(2), buffer(0, **state)]  # type: ignore[arg-type]
+    tiny.multifd.append([*only, buffer(1, **state), config(2, **state)])  # type: ignore[arg-type]
+    tiny.multifd[1].remove(buffer(1))
+    tiny.close += [(2, "fin client")]
+    assert not {"MF301", "MF302", "MF306"} & set(fired(tiny.pcap()))
