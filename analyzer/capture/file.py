@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptureFile"]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 22
+"""Bytes read at once; a small file is read whole."""
 SLACK = 64
 WORDS = 12
 """Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
@@ -53,7 +54,8 @@ class CaptureFile:
         self.declarations = array("q")
         self._from = 0  # where to begin instead of at the first frame
         self._known: Sequence[int] = ()
-        self._buffer = bytearray(CHUNK + SLACK)
+        size = source.size
+        self._buffer = bytearray((min(CHUNK, size + 1) if size else CHUNK >> 2) + SLACK)
         self._end = 0  # bytes of the buffer in use
         self._pos = 0  # next unread byte of the buffer
         self._base = 0  # file position of buffer[0]

@@ -162,6 +162,23 @@ class MultifdWalker:
     # -- RAM and SYNC -------------------------------------------------------------------------
 
     def _ram(self, header: bytes, first: Place) -> Walker:
+        count = self.framing.page_count
+        if count:
+            whole = yield Take(ram_header_size(count) - HEADER.size)
+            if type(whole) is bytes:
+                counts = COUNTS(header + whole[: COUNTS_SIZE - HEADER.size])
+                packet = RamPacket(self.channel.id, self.start, first, counts)
+                packet.header_size = ram_header_size(count)
+                _name(packet, whole[COUNTS_SIZE - HEADER.size :])
+                yield from self._ram_payload(packet, count)
+                return
+            if type(whole) is End:
+                self._end(whole, "offsets", HEADER.size)
+                return
+        yield from self._ram_parts(header, first)
+
+    def _ram_parts(self, header: bytes, first: Place) -> Walker:
+        """Part by part: N is not known yet, or a hole lies in the header."""
         rest = yield TAKE_COUNTS
         if type(rest) is not bytes:
             yield from self._short(rest, "counts", HEADER.size)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["first_copies"]
 
-REGION = 3 << 20
+REGION = 9 << 20
 """More than a batch can span."""
 
 _seq = struct.Struct(">I4xB").unpack_from
