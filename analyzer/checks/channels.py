@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
+    from analyzer.tcp.requests import Place
 
 RAM_FLAGS = int(RAM_PAGE_KINDS | RamFlag.CONTINUE)
 PLAUSIBLE_ADDRESS = 1 << 52
@@ -354,8 +357,8 @@ def channel_unterminated(migration: Migration) -> Iterator[Spot]:
         yield Spot(text, frame=max(c.flow.last.frame for c in opened))
 
 
-@channel_rule("MF116", "channel-ended-early", ERROR, holes="E", forgiven=True)
-def channel_ended_early(channel: Channel, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF116", "channel-ended-early", ERROR, holes="E", forgiven=True)
+def channel_ended_early(migration: Migration) -> Iterator[Spot]:
     """The source closed a multifd channel while the migration went on with the others.
 
     Every SYNC round takes a SYNC packet from every channel.  This one was closed, and a later
@@ -367,11 +370,10 @@ def channel_ended_early(channel: Channel, migration: Migration) -> Iterator[Spot
     Usual cause: a thread of the source that ended early, or a middlebox that closed an idle
     connection.
     """
-    missed, fin = missed_round(channel, migration), channel.flow.fin
-    if missed is not None and fin is not None:
+    for channel, fin, missed in ended_early(migration):
         done = len(channel.syncs)
         text = f"closed after SYNC round {done}; round {done + 1} follows in frame {missed.frame}"
-        yield Spot(text, frame=fin.frame)
+        yield Spot(text, channel=channel, frame=fin.frame)
 
 
 @migration_rule("MF117", "channel-reset", WARNING, forgiven=True)
@@ -503,22 +505,26 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
 # -- what the rules above ask ----------------------------------------------------------------------
 
 
-def missed_round(channel: Channel, migration: Migration) -> Mark | None:
-    """The first SYNC or FLUSH of a round that was held after the source had closed the channel.
+def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
+    """Channels that the source closed before a round that was still to come: the FIN, and the
+    first SYNC or FLUSH of that round.
 
     Other connections may lag in the capture; but a round that begins behind the close did not
     wait for this channel.
     """
-    fin = channel.flow.fin
-    if fin is None or not channel.ended_at_boundary or not channel.synchronises:
-        return None
-    done = len(channel.syncs)
-    rounds = [other.syncs for other in migration.multifd if other is not channel]
+    rounds = [channel.syncs for channel in migration.multifd]
     if migration.main_facts is not None:
         rounds.append(migration.main_facts.flushes)
-    later = [marks[done] for marks in rounds if len(marks) > done]
-    first = min(later, key=lambda mark: mark.frame, default=None)
-    return first if first is not None and first.frame > fin.frame else None
+    firsts = [
+        min((mark for mark in marks if mark is not None), key=lambda mark: mark.frame)
+        for marks in zip_longest(*rounds)
+    ]
+    for channel in migration.multifd:
+        fin, done = channel.flow.fin, len(channel.syncs)
+        if fin is None or not channel.ended_at_boundary or not channel.synchronises:
+            continue
+        if done < len(firsts) and firsts[done].frame > fin.frame:
+            yield channel, fin, firsts[done]
 
 
 def _at_init(channel: Channel, text: str) -> Spot:

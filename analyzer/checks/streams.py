@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -48,8 +50,8 @@ def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
         if not hole.cut:
             who = "the receiver" if hole.last < flow.acked else "nobody"
             text = (
-                f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between frames "
-                f"{hole.before} and {hole.after}; {who} acknowledged them"
+                f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between "
+                f"frames {hole.before} and {hole.after}; {who} acknowledged them"
             )
             yield Spot(text, frame=hole.after, offset=hole.first)
 
@@ -257,8 +259,9 @@ def resync(channel: Channel, migration: Migration) -> Iterator[Spot]:
     else:
         return
     for offset, skipped, frame in found[1:] if channel.midstream else found:
-        hole = next((h for h in reversed(channel.holes) if h.first < offset), None)
-        if hole is not None:
+        at = bisect_left(channel.holes, offset, key=lambda hole: hole.first)
+        if at:
+            hole = channel.holes[at - 1]
             text = f"decoded again from offset {offset} on, {counted(skipped, 'byte')} skipped"
             yield Spot(text, frame=frame or hole.after, offset=offset)
 

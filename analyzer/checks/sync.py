@@ -6,7 +6,9 @@ not causal.
 
 from __future__ import annotations
 
-from analyzer.checks.channels import missed_round
+from collections import Counter
+
+from analyzer.checks.channels import ended_early
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -168,8 +170,8 @@ def sync_first(channel: Channel, migration: Migration) -> Iterator[Spot]:
         yield Spot("its first packet is no SYNC", offset=first, frame=channel.flow.first.frame)
 
 
-@channel_rule("MF307", "data-after-last-sync", WARNING, holes="GX", forgiven=True)
-def data_after_last_sync(channel: Channel, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF307", "data-after-last-sync", WARNING, holes="GX", forgiven=True)
+def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
     """RAM packets follow the last SYNC of a channel.
 
     The last round is there to make sure that all pages are loaded before main goes on.  Pages
@@ -179,16 +181,15 @@ def data_after_last_sync(channel: Channel, migration: Migration) -> Iterator[Spo
 
     Usual cause: a sender that synchronises before it has sent the last pages.
     """
-    if channel.cut_in is not None or missed_round(channel, migration) is not None:
-        return  # told by MF203 and MF116
-    if channel.since_sync and channel.syncs and not channel.skipped:
-        last = channel.syncs[-1]
-        text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
-        yield Spot(text, frame=last.frame, offset=last.offset)
+    for channel in _whole(migration):
+        if channel.since_sync and channel.syncs and not channel.skipped:
+            last = channel.syncs[-1]
+            text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
+            yield Spot(text, channel=channel, frame=last.frame, offset=last.offset)
 
 
-@channel_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="X")
-def device_state_after_unpaired_sync(channel: Channel, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="X")
+def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
     """Device-state packets follow a SYNC that no FLUSH on main belongs to.
 
     The first revisions of the device-state series (RFC to v2) were written on a QEMU that sends a
@@ -204,21 +205,19 @@ def device_state_after_unpaired_sync(channel: Channel, migration: Migration) -> 
     if facts is None or not facts.flushes or migration.framing.device_flag != BIT4:
         return
     points = len(facts.flushes)
-    if len(channel.syncs) <= points:
-        return
-    unpaired = channel.syncs[points]
-    behind = [
-        buffer
+    stops = {c.id: c.syncs[points].offset for c in migration.multifd if len(c.syncs) > points}
+    behind = Counter(
+        buffer.channel
         for device in migration.devices.values()
         for buffer in device.buffers
-        if buffer.channel == channel.id and buffer.offset > unpaired.offset
-    ]
-    if behind:
-        text = (
-            f"{counted(len(behind), 'device-state packet')} behind SYNC {points + 1}, for which "
-            f"main has no FLUSH"
-        )
-        yield Spot(text, frame=unpaired.frame, offset=unpaired.offset)
+        if buffer.offset > stops.get(buffer.channel, buffer.offset)
+    )
+    for channel in migration.multifd:
+        if channel.id in stops and behind[channel.id]:
+            unpaired = channel.syncs[points]
+            packets = counted(behind[channel.id], "device-state packet")
+            text = f"{packets} behind SYNC {points + 1}, for which main has no FLUSH"
+            yield Spot(text, channel=channel, frame=unpaired.frame, offset=unpaired.offset)
 
 
 @migration_rule("MF309", "sync-lag", INFO, holes="X")
@@ -239,8 +238,7 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
     if facts is not None and not facts.interrupted:
         points = _marks(migration, facts)
     worst, text, frame = LAG_TOLD, "", None
-    for number in range(rounds):
-        marks = [channel.syncs[number] for channel in _countable(migration)]
+    for number, marks in enumerate(zip(*(c.syncs for c in _countable(migration)), strict=True)):
         first, last = min(m.time for m in marks), max(marks, key=lambda m: m.time)
         lag = points[number].time - last.time if number < len(points) else 0
         if max(last.time - first, abs(lag)) > worst:
@@ -256,21 +254,28 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
 # -- what the rules above ask ----------------------------------------------------------------------
 
 
-def _countable(migration: Migration) -> list[Channel]:
-    """The channels that took part in SYNC rounds; none if one of them lost its framing, for then
-    the SYNCs that were passed over cannot be counted.
+def _whole(migration: Migration) -> list[Channel]:
+    """The channels that took part in SYNC rounds to the end.
 
     One that never introduced itself (MF103), was cut off (MF203) or closed early (MF116) is told
     by those rules.
     """
-    channels = [
+    early = {id(channel) for channel, _, _ in ended_early(migration)}
+    return [
         channel
         for channel in migration.multifd
         if channel.synchronises
         and (channel.init is not None or channel.incomplete_start)
         and channel.cut_in is None
-        and missed_round(channel, migration) is None
+        and id(channel) not in early
     ]
+
+
+def _countable(migration: Migration) -> list[Channel]:
+    """The same; none if one of them lost its framing, for then the SYNCs that were passed over
+    cannot be counted.
+    """
+    channels = _whole(migration)
     lost = any(channel.skipped and not channel.holes for channel in channels)
     return [] if lost else channels
 

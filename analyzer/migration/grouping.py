@@ -38,6 +38,8 @@ SEARCH_MAX = 1 << 25
 RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
 """The EOS record of a RAM section and its footer: what every round of a main channel ends with."""
 STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
+CHANNELS_MAX = 1024
+"""Channels of one migration; QEMU opens at most 255 multifd channels."""
 RP_LENGTHS = {1: 4, 2: 4, 4: 12, 6: 4, 7: 0}
 
 
@@ -258,7 +260,8 @@ class Grouper:
     def _join(self, channel: Channel) -> Migration:
         """The migration of a multifd channel whose id is known (or will never be)."""
         attempt = self._attempts.get(_key(channel.flow))
-        if attempt is None or _over(attempt, channel) or _taken(attempt, channel):
+        full = attempt is not None and len(attempt.channels) >= CHANNELS_MAX
+        if attempt is None or full or _over(attempt, channel) or _taken(attempt, channel):
             attempt = self._begin(channel)
         attempt.channels.append(channel)
         if channel.channel_header is not None:
