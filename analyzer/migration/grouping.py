@@ -233,7 +233,7 @@ class Grouper:
             migration.return_path = channel
             migration.return_facts = facts
             migration.channels.append(channel)
-        yield from walk_return_path(reader, facts)
+        yield from walk_return_path(reader, facts, midstream=flow.midstream)
 
     def _preempt(self, reader: Reader, flow: Flow, attempt: Migration) -> Walker:
         from analyzer.migration.preempt_walker import PreemptChannel, walk_preempt
@@ -241,7 +241,9 @@ class Grouper:
         channel = self._channel("postcopy", flow)
         attempt.preempt = channel
         attempt.channels.append(channel)
-        yield from walk_preempt(reader, PreemptChannel())
+        facts = PreemptChannel()
+        facts.ram.page_size = attempt.framing.page_size
+        yield from walk_preempt(reader, facts)
 
     def _stranger(self, flow: Flow, head: bytes) -> None:
         channel = self._channel("unknown", flow)

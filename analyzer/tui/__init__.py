@@ -12,6 +12,10 @@ __all__ = ["run"]
 
 def run(path: str | None, settings: Settings) -> int:
     """Open the interface on a capture, or let the user choose one; gives the exit status."""
-    from analyzer.tui.app import MfsharkApp
+    import sys
 
-    return MfsharkApp(path, settings).run() or 0
+    from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.filters import store_path
+
+    sys.setswitchinterval(0.002)  # keys are answered while another thread reads the capture
+    return MfsharkApp(path, settings, store_path()).run() or 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
 from analyzer.analysis import Analysis
+from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.report.verdict import verdict_text
+from analyzer.tui.actions import Actions
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
@@ -23,55 +26,91 @@ from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
 from analyzer.tui.state import ALL, SCREENS, ViewState
+from analyzer.tui.views.channels import ChannelsView
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.findings import FindingsView
+from analyzer.tui.views.main_channel import MainView
 from analyzer.tui.views.packets import PacketsView
+from analyzer.tui.views.streams import StreamsView
+from analyzer.tui.views.timeline import TimelineView
 from analyzer.tui.views.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from textual import events
     from textual.app import ComposeResult
+    from textual.screen import Screen
 
     from analyzer.migration.framing import Settings
-    from analyzer.tui.device_facts import DeviceFacts
 
 __all__ = ["MfsharkApp"]
 
-TICK = 0.15
-"""Seconds between looks at a capture that is being read."""
+TICK = 0.05
+"""Seconds between looks at what is to be done."""
+GROWTH = 0.2
+"""Seconds between two drawings of a capture that grows."""
+FOLLOW_PAUSE = 1.0
+"""Seconds between two readings of a file that grows, or three times as long as one takes."""
 
 
-class MfsharkApp(App[int]):
-    """The terminal interface."""
+class MfsharkApp(Actions, App[int]):
+    """The terminal interface.
+
+    ``path`` is the capture (``None``: the user chooses one), ``store`` the file that filters are
+    kept in between sessions (``None``: nothing is kept).
+    """
 
     TITLE = "mfshark"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"screen('{screen}')", screen.title(), show=False)
+            Binding(str(number), f"screen('{screen}')", f"Screen {screen}", show=False)
             for number, screen in enumerate(SCREENS, 1)
         ),
-        Binding("question_mark", "keys", "Help", show=True),
+        Binding("tab", "app.focus_next", "Next pane", show=False),
+        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False),
+        Binding("question_mark,f1", "keys", "Help", show=True),
         Binding("q", "quit", "Quit", show=True),
-        Binding("right_square_bracket", "finding(1)", "Next finding", show=True),
+        Binding("ctrl+g,colon", "go_to", "Go to", show=True),
+        Binding("ctrl+f", "find", "Find", show=True),
+        Binding("n", "find_again(1)", "Find next", show=False),
+        Binding("N", "find_again(-1)", "Find previous", show=False),
+        Binding("right_square_bracket", "finding(1)", "Finding", show=True),
         Binding("left_square_bracket", "finding(-1)", "Previous finding", show=False),
+        Binding("m", "mark", "Mark", show=True),
+        Binding("apostrophe", "to_mark(1)", "Next mark", show=False),
+        Binding("quotation_mark", "to_mark(-1)", "Previous mark", show=False),
+        Binding("t", "time_format", "Time", show=True),
+        Binding("y", "copy", "Copy", show=True),
+        Binding("e", "export", "Export", show=True),
+        Binding("S", "save_svg", "Save screen as SVG", show=False),
+        Binding("b", "saved_filters", "Saved filters", show=False),
+        Binding("M", "migration", "Migration", show=False),
+        Binding("o", "open", "Open", show=True),
+        Binding("r", "reload", "Reload", show=False),
+        Binding("F", "follow", "Follow the file as it grows", show=False),
+        Binding("z", "zoom", "Maximise the pane", show=False),
+        Binding("T", "change_theme", "Theme", show=False),
+        Binding("ctrl+p", "command_palette", "Commands", show=False, priority=True),
     ]
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
     """
 
-    def __init__(self, path: str | None, settings: Settings) -> None:
+    def __init__(self, path: str | None, settings: Settings, store: Path | None = None) -> None:
         super().__init__()
         self.settings = settings
         self.state = ViewState()
-        self.filters = Filters()
+        self.filters = Filters(store)
         self.document = Document(path or "", settings)
         self.reread = Reread(self.document)
         self.gate = Gate()
         self._loading: Document | None = None  # a reload in the background
         self._told: Text | None = None
         self._path = path
+        self._drawn = 0.0
+        self._read_at = 0.0
 
     def compose(self) -> ComposeResult:
         """Tabs, the screens, status, keys."""
@@ -79,27 +118,55 @@ class MfsharkApp(App[int]):
         with ContentSwitcher(initial=self.state.screen, id="screens"):
             yield PacketsView(id="packets")
             yield DevicesView(id="devices")
+            yield ChannelsView(id="channels")
+            yield TimelineView(id="timeline")
             yield FindingsView(id="findings")
+            yield StreamsView(id="streams")
+            yield MainView(id="main")
         yield StatusLine(id="status")
         yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
         """Begin to read."""
+        if self.console.color_system in ("standard", "windows", None):
+            self.theme = "ansi-dark"
         self.set_interval(TICK, self._tick)
-        self.theme_changed_signal.subscribe(self, lambda _theme: self._show_document())
+        self.theme_changed_signal.subscribe(self, lambda _theme: self.view.show_document())
         if self._path is not None:
             self.open(self._path)
+        else:
+            self.document.done = True
+            self.view.home()
+            self.action_open()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers: whatever has a key."""
+        yield from super().get_system_commands(screen)
+        for binding in self.BINDINGS:
+            if isinstance(binding, Binding) and binding.description:
+                yield SystemCommand(
+                    binding.description,
+                    f"key {binding.key.replace(',', ', ')}",
+                    partial(self.run_action, binding.action),
+                )
 
     # -- reading captures ---------------------------------------------------------------------
 
     def open(self, path: str) -> None:
         """Read another capture from the start; nothing of the view is kept."""
         self.state = ViewState()
-        self.filters.matching = None
+        self._loading = None
         self.document = Document(path, self.settings)
         self._reread_anew()
+        self._apply_filter()
         self._load(self.document)
         self.show_screen(self.state.screen)
+
+    def reload(self) -> None:
+        """Read the capture again; the view stays as it is, and changes when all is read."""
+        if self._loading is None and self.document.done and self.document.path:
+            self._loading = Document(self.document.path, self.settings)
+            self._load(self._loading)
 
     def _reread_anew(self) -> None:
         self.reread.close()
@@ -113,52 +180,76 @@ class MfsharkApp(App[int]):
             if document.load(gate.rest):
                 self.post_message(Loaded(document))
 
-        self.run_worker(load, thread=True, group="load", exit_on_error=True)
-        self._show_status()
+        self.run_worker(load, thread=True, group="load")
+        self.show_status()
 
     def on_loaded(self, message: Loaded) -> None:
         """A capture was read to its end."""
         document = message.document
         if document is self._loading:
+            at_end = self.state.row >= len(self.document.table) - 1
             self.document, self._loading = document, None
             self._reread_anew()
-            self._apply_filter()
-        if document is self.document:
-            self._show_document()
-            self._show_status()
+            if self.state.follow and at_end:
+                self._select_row(max(0, len(document.table) - 1))
+        elif document is not self.document:
+            return
+        self._read_at = time.monotonic()
+        self._apply_filter()
+        self.view.show_document()
+        self.show_status()
 
     def _tick(self) -> None:
-        """While a capture is being read: show what has come."""
-        if not self.document.done and self.document.scan is not None:
-            self.filters.advance(self.document)
+        """While a capture is being read or filtered: show what has come."""
+        document, now = self.document, time.monotonic()
+        behind = self.filters.behind
+        if behind:
+            self.filters.advance()
+        growing = not document.done and document.scan is not None
+        if (growing or behind) and now - self._drawn > GROWTH:
+            self._drawn = now
             self.view.show_growth()
-        if not self.document.done or self._loading is not None:
-            self._show_status()
+            self.show_status()
+        elif behind and not self.filters.behind:
+            self.view.show_document()
+        if self._loading is not None:
+            self.show_status()
+        elif self.state.follow and document.done:
+            self._look_for_more(now)
+
+    def _look_for_more(self, now: float) -> None:
+        """Read the file again when it has grown; most of the time is left to the user."""
+        pause = max(FOLLOW_PAUSE, 3 * self.document.elapsed)
+        if now - self._read_at > pause and self.document.grew():
+            self.reload()
 
     async def on_event(self, event: events.Event) -> None:
         """A key stops loading for the moment that it takes to answer it."""
         if event.__class__.__name__ == "Key":
             self.gate.key()
+            self._told = None
         await super().on_event(event)
+
+    def on_unmount(self) -> None:
+        """Stop reading."""
+        self.gate.stop()
+        self.reread.close()
 
     # -- what is shown ------------------------------------------------------------------------
 
     @property
     def view(self) -> View:
         """The current screen."""
-        return self.query_one(f"#{self.state.screen}", View)
+        return self.screen_stack[0].query_one(f"#{self.state.screen}", View)
 
     def show_screen(self, screen: str) -> None:
         """Show a screen and put the focus where its work begins."""
         self.state.screen = screen
-        self.query_one(ContentSwitcher).current = screen
+        self.screen_stack[0].query_one(ContentSwitcher).current = screen
         name = terminal(Path(self.document.path).name)
-        self.query_one(TabLine).show_tab(screen, name)
+        self.screen_stack[0].query_one(TabLine).show_tab(screen, name)
         self.view.show_document()
         self.view.home()
-
-    def _show_document(self) -> None:
-        self.view.show_document()
 
     def on_selected(self, message: Selected) -> None:
         """Something was chosen: work out what it is on every screen."""
@@ -179,7 +270,7 @@ class MfsharkApp(App[int]):
             self.show_screen(message.screen)
         else:
             self.view.show_selection()
-        self._show_status()
+        self.show_status()
 
     def _select_row(self, row: int) -> None:
         state, table = self.state, self.document.table
@@ -215,10 +306,18 @@ class MfsharkApp(App[int]):
         self.show_screen(screen)
 
     def show_main(self, offset: int | None) -> None:
-        """Show the main channel."""
+        """Show the main channel, and the record at an offset of its stream."""
+        self.show_screen("main")
+        if offset is not None:
+            self.screen_stack[0].query_one(MainView).go_to(offset)
 
-    def filter_device(self, facts: DeviceFacts) -> None:
-        """Show the packets of a device."""
+    def filter_device(self, row_name: str) -> None:
+        """Show the packets of a device (``idstr#instance``)."""
+        self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
+
+    def filter_stream(self, stream: int) -> None:
+        """Show the packets of a stream."""
+        self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
 
     # -- filter -------------------------------------------------------------------------------
 
@@ -226,40 +325,35 @@ class MfsharkApp(App[int]):
         """Another filter."""
         message.stop()
         self.state.filter = message.text
+        self.filters.remember(message.text)
         self._apply_filter()
         if self.state.screen != "packets":
             self.show_screen("packets")
         else:
-            self._show_document()
+            self.view.show_document()
 
     def _apply_filter(self) -> None:
-        self.filters.apply(self.document, self.state.filter, self.state.migration)
+        self.filters.apply(self.document.table, self.state.filter, self.state.migration)
+        if self.filters.fault:
+            self.tell(Text(self.filters.fault, "bold"))
 
-    # -- findings -----------------------------------------------------------------------------
-
-    def action_finding(self, by: int) -> None:
-        """The next or previous packet with a finding."""
-        rows = sorted(self.document.by_row)
-        if not rows:
-            self.tell(Text("no packet has a finding; 5 lists all findings"))
-            return
-        here = self.state.row
-        if by > 0:
-            row = next((row for row in rows if row > here), rows[0])
-        else:
-            row = next((row for row in reversed(rows) if row < here), rows[-1])
-        self.on_selected(Selected(row=row, screen="packets"))
-        finding = max(self.document.by_row[row], key=lambda finding: finding.rank)
-        self.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
+    def show_migration(self, number: int) -> None:
+        """Show one migration, or all."""
+        self.state.migration = number
+        self.state.window = None
+        self._apply_filter()
+        self.view.show_document()
+        self.show_status()
 
     # -- the status line ----------------------------------------------------------------------
 
     def tell(self, text: Text) -> None:
         """Put something in the status line until the next key."""
         self._told = text if text.plain else None
-        self._show_status()
+        self.show_status()
 
-    def _show_status(self) -> None:
+    def show_status(self) -> None:
+        """Draw the status line anew."""
         document = self._loading or self.document
         right = self._totals()
         if self._told is not None:
@@ -272,7 +366,7 @@ class MfsharkApp(App[int]):
             left = Text.assemble((word, style or "bold"), " ", sentence)
         else:
             left = Text(document.error, "bold red")
-        self.query_one(StatusLine).show_status(left, right)
+        self.screen_stack[0].query_one(StatusLine).show_status(left, right)
 
     def _progress(self, document: Document) -> Text:
         done = round(document.fraction * 20)

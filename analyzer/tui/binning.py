@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from analyzer.migration.main_channel import Record
+    from analyzer.migration.migration import Migration
     from analyzer.migration.table import PacketTable
     from analyzer.tui.time_axis import TimeWindow
 
@@ -48,9 +50,10 @@ def spread(
 class Bins:
     """The packets of one migration in a window of time.
 
-    By bin: ``ram`` and ``device`` bytes on the wire, ``zero`` pages.  By lane and bin, lanes in
-    the order of ``streams``: ``lane_ram``, ``lane_zero`` (bytes of packets with zero pages only),
-    ``lane_device``, ``lane_sync`` (packets), ``lane_missing`` (packets with missing bytes).
+    By bin: ``ram``, ``device`` and ``main`` bytes on the wire, ``zero`` pages.  By lane and bin,
+    lanes in the order of ``streams``: ``lane_ram``, ``lane_zero`` (bytes of packets with zero
+    pages only), ``lane_device``, ``lane_main``, ``lane_sync`` (packets), ``lane_missing``
+    (packets or records with missing bytes).
     """
 
     def __init__(self, window: TimeWindow, bins: int, streams: Sequence[int]) -> None:
@@ -60,10 +63,12 @@ class Bins:
         self.ram = np.zeros(bins)
         self.zero = np.zeros(bins)
         self.device = np.zeros(bins)
+        self.main = np.zeros(bins)
         shape = (len(self.streams), bins)
         self.lane_ram = np.zeros(shape)
         self.lane_zero = np.zeros(shape)
         self.lane_device = np.zeros(shape)
+        self.lane_main = np.zeros(shape)
         self.lane_sync = np.zeros(shape)
         self.lane_missing = np.zeros(shape)
 
@@ -76,14 +81,36 @@ class Bins:
         self,
         table: PacketTable,
         migration: int,
+        mains: Sequence[Migration] = (),
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Bins:
-        """Take in all packets of a migration; stops early when ``cancelled``."""
+        """Take in all packets of a migration and the records of the main channels of ``mains``.
+
+        Stops early when ``cancelled``.
+        """
         for first, last in pieces(0, len(table)):
             if cancelled():
                 break
             self._piece(table, migration, first, last)
+        for one in mains:
+            if one.main is not None and one.main_facts is not None:
+                self._records(list(one.main_facts.records), one.main.stream)
         return self
+
+    def _records(self, records: list[Record], stream: int) -> None:
+        """The records of a main channel."""
+        if not records or stream not in self.streams:
+            return
+        lane = self.streams.index(stream)
+        start = np.array([record.first.time for record in records], dtype=np.int64)
+        end = np.array([record.last.time for record in records], dtype=np.int64)
+        length = np.array([record.length for record in records], dtype=np.float64)
+        missing = np.array([record.missing > 0 for record in records], dtype=np.float64)
+        window = self.window.start, self.window.end
+        carried = spread(start, end, length, window, self.bins)
+        self.main += carried
+        self.lane_main[lane] += carried
+        self.lane_missing[lane] += spread(start, end, missing, window, self.bins)
 
     def _piece(self, table: PacketTable, migration: int, first: int, last: int) -> None:
         start, end = table.view("time", first, last), table.view("end_time", first, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -94,6 +95,14 @@ class Document:
                         self.row_of[at] = first + int(rows[near])
         for at, row in self.row_of.items():
             self.by_row.setdefault(row, []).append(self.findings[at])
+
+    def grew(self) -> bool:
+        """Whether the file is longer than when it was read."""
+        try:
+            size = os.stat(self.path).st_size  # noqa: PTH116 - the path may be anything
+        except OSError:
+            return False
+        return self.scan is not None and size > self.scan.source.raw_size
 
     @property
     def remaining(self) -> float | None:

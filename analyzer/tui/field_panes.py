@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.containers import Container
+from textual.content import Content
 
+from analyzer.report.escape import terminal
+from analyzer.tui.copying import hex_dump, tree_text
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_tree import find_node
 from analyzer.tui.tree_list import TreeList
@@ -65,7 +68,7 @@ class FieldPanes(Container):
         missing = tuple((first, end - 1) for first, end in excerpt.holes)
         pane.show_bytes(excerpt.data, note, missing)
         tree.show_nodes(nodes)
-        tree.border_title = title
+        tree.border_title = Content(terminal(title))
         pane.border_title = f"Bytes ({len(excerpt.data)})"
         if tree.has_focus or pane.has_focus:
             self._mark(tree.node)
@@ -76,6 +79,12 @@ class FieldPanes(Container):
         self.fields.palette = self.bytes.palette = palette
         self.fields.show_nodes([])
         self.bytes.show_bytes(b"")
+
+    def copied(self, form: str) -> str | None:
+        """The fields as text, the bytes as a hex dump."""
+        if form == "hex":
+            return hex_dump(self.bytes.data) if self.bytes.data else None
+        return tree_text(self.fields.nodes) if form == "text" and self.fields.nodes else None
 
     def _mark(self, node: Node | None) -> None:
         if node is not None:

@@ -2,47 +2,189 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from analyzer.filter.completion import complete, word_start
+from analyzer.filter.error import FilterError
+from analyzer.filter.filter import Filter
+from analyzer.filter.values import quoted
+from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.tui.matching import Matching
+from analyzer.tui.pieces import pieces
+from analyzer.tui.state import ALL
+from dissectors.registry import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from analyzer.migration.table import PacketTable
 
-    from analyzer.tui.document import Document
-    from dissectors.tree import Node
+__all__ = ["Filters", "store_path"]
 
-__all__ = ["Filters"]
+KEPT = 100
+"""Filters in the history."""
+BUDGET = 0.015
+"""Seconds of filtering at a time, so that keys are answered in between."""
+PREFIXES = {"init": ("multifd.init.",), "device-state": ("vfio.", "multifd.")}
+
+
+def store_path() -> Path:
+    """Where history and saved filters are kept between sessions."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "mfshark" / "filters.json"
 
 
 class Filters:
-    """What filters the packet list; ``matching`` is ``None`` when all packets are shown."""
+    """What filters the packet list; ``matching`` is ``None`` when all packets are shown.
 
-    def __init__(self) -> None:
+    ``store`` is the file that history and saved filters are kept in; ``None`` keeps nothing.
+    """
+
+    def __init__(self, store: Path | None = None) -> None:
         self.history: list[str] = []
         self.saved: list[str] = []
         self.matching: Matching | None = None
+        self.fault = ""
+        self._store = store
+        self._filter: Filter | None = None
+        self._migration = ALL
+        self._table: PacketTable | None = None
+        self._load()
+
+    # -- the filter in force ------------------------------------------------------------------
+
+    def apply(self, table: PacketTable, text: str, migration: int) -> None:
+        """Filter ``table`` from now on; ``text`` must have been found good."""
+        self._table = table
+        self._migration = migration
+        self.fault = ""
+        try:
+            self._filter = Filter(text) if text else None
+        except FilterError as error:
+            self._filter, self.fault = None, str(error)
+        filtered = self._filter is not None or migration != ALL
+        self.matching = Matching() if filtered else None
+        self.advance()
+
+    @property
+    def behind(self) -> bool:
+        """Whether there are rows that were not looked at yet."""
+        matching, table = self.matching, self._table
+        return matching is not None and table is not None and matching.seen < len(table)
+
+    def advance(self) -> None:
+        """Look at more rows, for a few milliseconds."""
+        matching, table = self.matching, self._table
+        if matching is None or table is None:
+            return
+        deadline = time.monotonic() + BUDGET
+        for first, last in pieces(matching.seen, len(table)):
+            try:
+                mask = self._mask(table, first, last)
+            except FilterError as error:  # a pattern that takes too long
+                self.fault = str(error)
+                self._filter = None
+                return
+            matching.add(mask)
+            if time.monotonic() > deadline:
+                return
+
+    def _mask(self, table: PacketTable, first: int, last: int) -> Any:
+        own = table.view("migration", first, last) == self._migration
+        if self._filter is None:
+            return own
+        mask = self._filter.mask(table, first, last)
+        return mask if self._migration == ALL else mask & own
+
+    # -- while one is typed -------------------------------------------------------------------
 
     def complain(self, text: str) -> tuple[int, str] | None:
+        """What is wrong with a filter: column (from 0) and message; ``None`` if nothing is."""
+        try:
+            Filter(text)
+        except FilterError as error:
+            return error.column, str(error).split(": ", 1)[-1]
         return None
 
     def complete(self, text: str, cursor: int) -> tuple[int, list[str]]:
-        return cursor, []
+        """Where the word at the cursor begins, and what it could become."""
+        return word_start(text, cursor), complete(text, cursor, self._table)
 
-    def apply(self, document: Document, text: str, migration: int) -> None:
-        self.matching = None
+    # -- filters from what is selected --------------------------------------------------------
 
-    def advance(self, document: Document, cancelled: Callable[[], bool] = lambda: False) -> None:
-        pass
-
-    def of_field(self, node: Node) -> str | None:
+    def of_field(self, table: PacketTable, row: int, name: str) -> str | None:
+        """Packets that have the same value in a field; ``None`` where filters do not know it."""
+        kind = table.row(row).kind
+        for prefix in PREFIXES.get(kind, ("multifd.",)):
+            full = prefix + name
+            if full in FIELDS and full in TABLE_FIELDS:
+                value = TABLE_FIELDS[full].value(table, row)
+                if value is not None:
+                    return f"{full} == {_literal(value, FIELDS[full].display)}"
         return None
 
-    def of_channel(self, document: Document, row: int) -> str | None:
-        return None
+    def of_channel(self, table: PacketTable, row: int) -> str | None:
+        """Packets of the same stream."""
+        return f"tcp.stream == {table.column('stream')[row]}" if row < len(table) else None
 
-    def of_device(self, document: Document, row: int) -> str | None:
-        return None
+    def of_device(self, table: PacketTable, row: int) -> str | None:
+        """Packets of the same device."""
+        number = table.column("device")[row] if row < len(table) else 0
+        return f"device == {quoted(table.device_text(number))}" if number else None
+
+    # -- history and saved filters ------------------------------------------------------------
+
+    def remember(self, text: str) -> None:
+        """A filter was used."""
+        if text:
+            if text in self.history:
+                self.history.remove(text)
+            self.history.append(text)
+            del self.history[:-KEPT]
+            self._write()
 
     def save(self, text: str) -> None:
-        pass
+        """Keep a filter."""
+        if text not in self.saved:
+            self.saved.append(text)
+            self._write()
+
+    def forget(self, text: str) -> None:
+        """Keep it no longer."""
+        if text in self.saved:
+            self.saved.remove(text)
+            self._write()
+
+    def _load(self) -> None:
+        if self._store is None:
+            return
+        try:
+            kept = json.loads(self._store.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        for name, into in (("history", self.history), ("saved", self.saved)):
+            texts = kept.get(name) if isinstance(kept, dict) else None
+            into += [text for text in texts or [] if isinstance(text, str)][:KEPT]
+
+    def _write(self) -> None:
+        """Keeps silent when it cannot: a filter is no reason to stop."""
+        if self._store is None:
+            return
+        kept = json.dumps({"history": self.history, "saved": self.saved}, indent=1)
+        try:
+            self._store.parent.mkdir(parents=True, exist_ok=True)
+            self._store.write_text(kept + "\n", encoding="utf-8")
+        except OSError:
+            self._store = None
+
+
+def _literal(value: int | bool | str | bytes, display: str) -> str:
+    if isinstance(value, bytes):
+        return ":".join(f"{byte:02x}" for byte in value)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:#x}" if display in ("hex", "flags") else str(value)

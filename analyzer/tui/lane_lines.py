@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LANE_LEGEND", "jain", "lane_line"]
 
-IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE = range(7)
-LANE_GLYPHS = "·░▒▚█│╳"  # noqa: RUF001
+IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE, MAIN = range(8)
+LANE_GLYPHS = "·░▒▚█│╳━"  # noqa: RUF001
 LANE_LEGEND = (
     (RAM, "RAM"),
     (ZERO, "zero pages"),
     (DEVICE, "device state"),
     (BOTH, "both"),
     (SYNC, "SYNC"),
+    (MAIN, "main"),
     (HOLE, "bytes missing"),
     (IDLE, "idle"),
 )
@@ -39,22 +40,31 @@ def lane_styles(palette: Palette) -> tuple[Style, ...]:
         palette.device,
         palette.sync,
         palette.error,
+        palette.main,
     )
 
 
 def contents(bins: Bins, lane: int) -> list[int]:
     """What a lane's bins hold."""
     found = []
-    rows = (bins.lane_ram, bins.lane_zero, bins.lane_device, bins.lane_sync, bins.lane_missing)
-    for ram, zero, device, sync, hole in zip(*(row[lane].tolist() for row in rows), strict=True):
+    rows = (
+        bins.lane_ram,
+        bins.lane_zero,
+        bins.lane_device,
+        bins.lane_sync,
+        bins.lane_missing,
+        bins.lane_main,
+    )
+    columns = zip(*(row[lane].tolist() for row in rows), strict=True)
+    for ram, zero, device, sync, hole, main in columns:
         if hole:
             found.append(HOLE)
         elif device:
             found.append(BOTH if ram or zero else DEVICE)
         elif sync and not ram:
             found.append(SYNC)
-        elif ram:
-            found.append(RAM)
+        elif ram or main:
+            found.append(RAM if ram else MAIN)
         else:
             found.append(ZERO if zero else IDLE)
     return found

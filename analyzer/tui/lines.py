@@ -17,7 +17,7 @@ from analyzer.tui.state import SCREENS
 if TYPE_CHECKING:
     from textual import events
 
-__all__ = ["KeyLine", "StatusLine", "TabLine"]
+__all__ = ["KeyLine", "StatusLine", "TabLine", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 SHOWN_AS = {
@@ -34,6 +34,11 @@ SHOWN_AS = {
     "apostrophe": "'",
     "space": "␣",
 }
+
+
+def shown_key(key: str) -> str:
+    """A key as people write it."""
+    return SHOWN_AS.get(key, key).replace("ctrl+", "^")
 
 
 class TabLine(Widget):
@@ -128,8 +133,7 @@ class KeyLine(Widget):
         at = 0
         self._edges = []
         for binding in self._bindings_shown():
-            key = binding.key_display or SHOWN_AS.get(binding.key, binding.key)
-            key = key.replace("ctrl+", "^")
+            key = binding.key_display or shown_key(binding.key)
             if at + len(key) + len(binding.description) + 3 > width:
                 break
             segments.append(Segment(f" {key}", ground + DEFAULT.header + DEFAULT.mark))

@@ -6,6 +6,7 @@ million rows cost what fifty do.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -220,6 +221,20 @@ class RowList(ScrollView, can_focus=True):
     def on_blur(self) -> None:
         """The cursor is drawn otherwise."""
         self.refresh()
+
+    def copied(self, form: str) -> str | None:
+        """The row under the cursor, as a line of text or as JSON."""
+        if not self.cursor < len(self.rows):
+            return None
+        cells = self.rows.row(self.cursor, self.palette)[0]
+        texts = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
+        if form == "text":
+            return "\t".join(text.strip() for text in texts if text.strip())
+        if form == "json":
+            titles = [column.title for column in self.rows.columns]
+            named = {title: text for title, text in zip(titles, texts, strict=True) if title}
+            return json.dumps(named, ensure_ascii=False)
+        return None
 
     # -- drawing ------------------------------------------------------------------------------
 

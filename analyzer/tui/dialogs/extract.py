@@ -10,7 +10,6 @@ from analyzer.tui.dialogs.ask import AskDialog
 
 if TYPE_CHECKING:
     from analyzer.tui.device_facts import DeviceFacts
-    from analyzer.tui.document import Document
 
 __all__ = ["MODES", "ExtractDialog"]
 
@@ -20,8 +19,7 @@ MODES = ("state", "state and every buffer")
 class ExtractDialog(AskDialog):
     """Gives the directory and the mode."""
 
-    def __init__(self, document: Document, facts: DeviceFacts) -> None:
-        del document
+    def __init__(self, facts: DeviceFacts) -> None:
         super().__init__(
             f"Extract {facts.name}",
             "A directory. It gets the reassembled state, the config state and a manifest with "

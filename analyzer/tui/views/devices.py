@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.worker import get_current_worker
 
+from analyzer.errors import CaptureError
+from analyzer.report.escape import terminal
 from analyzer.tui.device_facts import BufferRows, DeviceRows, device_facts
-from analyzer.tui.dialogs.extract import ExtractDialog
+from analyzer.tui.dialogs.extract import MODES, ExtractDialog
+from analyzer.tui.extraction import extract
 from analyzer.tui.messages import Selected
 from analyzer.tui.panes import ArrivalPane, MapPane
 from analyzer.tui.reassembly import Reassembly
 from analyzer.tui.row_list import RowList
 from analyzer.tui.views.view import View
+from dissectors.multifd import text_of
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from analyzer.tui.device_facts import DeviceFacts
+    from analyzer.tui.dialogs.ask import Answer
 
 __all__ = ["DevicesView"]
 
@@ -178,9 +185,38 @@ class DevicesView(View):
     def action_filter(self) -> None:
         """Only the packets of this device."""
         if self.current is not None:
-            self.mfshark.filter_device(self.current)
+            _, idstr, instance = self.current.key
+            self.mfshark.filter_device(f"{text_of(idstr)}#{instance}")
 
     def action_extract(self) -> None:
         """Write the device's state to files."""
         if self.current is not None:
-            self.app.push_screen(ExtractDialog(self.document, self.current))
+            self.app.push_screen(ExtractDialog(self.current), self._extract)
+
+    def _extract(self, answer: Answer | None) -> None:
+        facts = self.current
+        if answer is None or facts is None:
+            return
+        number, idstr, instance = facts.key
+        document, app = self.document, self.mfshark
+        name, folder = f"{text_of(idstr)}#{instance}", Path(answer.text).expanduser()
+
+        def work() -> None:
+            worker = get_current_worker()
+            try:
+                told = extract(
+                    document,
+                    name,
+                    number,
+                    folder,
+                    buffers=answer.mode == MODES[1],
+                    rest=lambda: worker.is_cancelled,
+                )
+            except (OSError, CaptureError) as error:
+                why = error.strerror if isinstance(error, OSError) else error
+                told = f"not extracted: {why}"
+            if not worker.is_cancelled:
+                app.call_from_thread(app.tell, Text(terminal(told)))
+
+        app.tell(Text(f"extracting {facts.name} …"))
+        self.run_worker(work, thread=True, exclusive=True, group="extract")

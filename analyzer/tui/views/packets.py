@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
+from analyzer.tui.copying import json_text
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.filter_line import FilterInput, FilterLine
 from analyzer.tui.messages import FilterChosen, Selected
@@ -98,7 +99,7 @@ class PacketsView(View):
 
     def show_growth(self) -> None:
         """More packets."""
-        if self.rows is None or not self.packets.cursor:
+        if self.rows is None or not len(self.rows) or not self.packets.virtual_size.height:
             self.show_document()
         else:
             self.packets.grown()
@@ -160,6 +161,21 @@ class PacketsView(View):
         title = f"Packet {row.number}"
         self.query_one(FieldPanes).show(nodes, excerpt, self.palette, title, note)
 
+    def copied(self, form: str) -> str | None:
+        """The selected packet, with its fields."""
+        row, panes = self.state.row, self.query_one(FieldPanes)
+        if row >= len(self.document.table):
+            return None
+        if form == "json":
+            return json_text(self.document.table.row(row), panes.fields.nodes)
+        if form == "text":
+            return f"{self.packets.copied('text')}\n{panes.copied('text') or ''}"
+        return panes.copied(form)
+
+    def show_marks(self) -> None:
+        """Marks stand in the list."""
+        self.packets.renew()
+
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
@@ -176,7 +192,7 @@ class PacketsView(View):
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
         """Packets with the same value in this field."""
         message.stop()
-        text = self.mfshark.filters.of_field(message.node)
+        text = self.mfshark.filters.of_field(self.document.table, self.state.row, message.node.name)
         if text is None:
             self.notify("no filter for this field", severity="warning")
         else:
@@ -213,11 +229,11 @@ class PacketsView(View):
 
     def action_filter_channel(self) -> None:
         """Packets of the same channel."""
-        self._toggle_filter(self.mfshark.filters.of_channel(self.document, self.state.row))
+        self._toggle_filter(self.mfshark.filters.of_channel(self.document.table, self.state.row))
 
     def action_filter_device(self) -> None:
         """Packets of the same device."""
-        self._toggle_filter(self.mfshark.filters.of_device(self.document, self.state.row))
+        self._toggle_filter(self.mfshark.filters.of_device(self.document.table, self.state.row))
 
     def _toggle_filter(self, text: str | None) -> None:
         if text is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from textual.containers import Vertical
 
 from analyzer.tui.palette import palette_of
+from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
@@ -46,7 +47,7 @@ class View(Vertical):
     def palette(self) -> Palette:
         """Colours of the theme."""
         theme = self.app.current_theme
-        return palette_of(self.app.theme_variables, theme.dark, "ansi" in theme.name)
+        return palette_of(self.app.theme_variables, theme.dark, theme.ansi)
 
     def on_resize(self) -> None:
         """Know whether there is room for panes side by side."""
@@ -60,6 +61,15 @@ class View(Vertical):
 
     def show_selection(self) -> None:
         """Bring what is selected into sight."""
+
+    def show_marks(self) -> None:
+        """Marks were set or cleared."""
+
+    def copied(self, form: str) -> str | None:
+        """What is selected as ``text``, ``json`` or ``hex``; ``None`` if there is no such thing."""
+        focused = self.app.focused
+        rows = focused if isinstance(focused, RowList) else self.query(RowList).first()
+        return rows.copied(form)
 
     def home(self) -> None:
         """Put the focus where work on this screen begins."""

@@ -1,0 +1,353 @@
+"""What the keys of the application do, apart from moving about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.text import Text
+from textual.worker import get_current_worker
+
+from analyzer.errors import CaptureError
+from analyzer.report.escape import terminal
+from analyzer.tui import exporting, goto, search
+from analyzer.tui.dialogs.ask import Answer, AskDialog
+from analyzer.tui.dialogs.choose import Choice, ChooseDialog
+from analyzer.tui.dialogs.help import HelpScreen
+from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.messages import FilterChosen, Selected
+from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.quantities import count
+from analyzer.tui.state import ALL, TIME_FORMATS
+
+if TYPE_CHECKING:
+    from analyzer.tui.app import MfsharkApp
+
+__all__ = ["Actions"]
+
+TIME_WORDS = dict(
+    zip(
+        TIME_FORMATS,
+        ("since the start", "of day, UTC", "since the previous packet", "since the switchover"),
+        strict=True,
+    )
+)
+COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
+
+
+class Actions:
+    """Mixed into the application."""
+
+    _sought: Answer | None = None
+
+    @property
+    def _app(self) -> MfsharkApp:
+        return cast("MfsharkApp", self)
+
+    # -- places -------------------------------------------------------------------------------
+
+    def action_go_to(self) -> None:
+        """Go to a packet, frame or time."""
+        dialog = AskDialog(
+            "Go to",
+            f"The packet's number, a frame's number, or {goto.TIME_HINT}.",
+            modes=goto.MODES,
+            check=goto.complaint,
+        )
+        self._app.push_screen(dialog, self._go_to)
+
+    def _go_to(self, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        row = goto.row_of(self._app.document, answer.mode, answer.text)
+        if row is None:
+            self._app.tell(Text("there are no packets"))
+        else:
+            self._app.on_selected(Selected(row=row, screen="packets"))
+
+    def action_find(self) -> None:
+        """Find text or bytes."""
+        dialog = AskDialog(
+            "Find",
+            "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
+            "payload, as 1122 33:44. n and N find the next and previous one.",
+            modes=search.MODES,
+            check=lambda mode, text: (
+                "pairs of hexadecimal digits"
+                if mode == "hex bytes" and search.pattern_of(text) is None
+                else ""
+            ),
+        )
+        self._app.push_screen(dialog, self._find)
+
+    def _find(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self._sought = answer
+            self.action_find_again(1)
+
+    def action_find_again(self, by: int) -> None:
+        """The next or previous place."""
+        app, sought = self._app, self._sought
+        if sought is None:
+            self.action_find()
+        elif sought.mode == "text":
+            row = search.find_text(
+                app.document, app.filters.matching, sought.text, app.state.row, by
+            )
+            self._found(row)
+        else:
+            pattern = search.pattern_of(sought.text)
+            if pattern is not None:
+                app.tell(Text(f"looking for {pattern.hex(' ')}; Escape stops"))
+                app.run_worker(
+                    lambda: self._find_bytes(pattern, by),
+                    thread=True,
+                    exclusive=True,
+                    group="find",
+                )
+
+    def _find_bytes(self, pattern: bytes, by: int) -> None:
+        app = self._app
+        worker = get_current_worker()
+        try:
+            found = search.find_bytes(
+                app.document,
+                app.filters.matching,
+                pattern,
+                app.state.row,
+                by,
+                lambda: worker.is_cancelled,
+            )
+        except CaptureError as error:
+            app.call_from_thread(app.tell, Text(terminal(str(error))))
+            return
+        if not worker.is_cancelled:
+            row = found[0] if found is not None else None
+            app.call_from_thread(self._found, row)
+
+    def _found(self, row: int | None) -> None:
+        if row is None:
+            self._app.tell(Text("not found"))
+            self._app.bell()
+        else:
+            self._app.on_selected(Selected(row=row, screen="packets"))
+            if row == self._app.state.row:
+                self._app.tell(Text(f"found in packet {row + 1}"))
+
+    def action_finding(self, by: int) -> None:
+        """The next or previous packet with a finding."""
+        app = self._app
+        by_row = app.document.by_row
+        rows = sorted(by_row)
+        if not rows:
+            app.tell(Text("no packet has a finding; 5 lists all findings"))
+            return
+        here = app.state.row
+        if by > 0:
+            row = next((row for row in rows if row > here), rows[0])
+        else:
+            row = next((row for row in reversed(rows) if row < here), rows[-1])
+        app.on_selected(Selected(row=row, screen="packets"))
+        finding = max(by_row[row], key=lambda finding: finding.rank)
+        app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
+
+    # -- marks and times ----------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the packet, or clear its mark."""
+        app = self._app
+        if len(app.document.table):
+            app.state.toggle_mark(app.state.row)
+            app.view.show_marks()
+            app.show_status()
+
+    def action_to_mark(self, by: int) -> None:
+        """The next or previous marked packet."""
+        app = self._app
+        row = app.state.neighbour_mark(app.state.row, by)
+        if row is None:
+            app.tell(Text("nothing is marked; m marks a packet"))
+        else:
+            app.on_selected(Selected(row=row, screen="packets"))
+
+    def action_time_format(self) -> None:
+        """The next of the time formats."""
+        app = self._app
+        word = app.state.next_time_format()
+        app.view.show_document()
+        app.tell(Text(f"time {TIME_WORDS[word]}"))
+
+    # -- captures -----------------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        """Choose a capture."""
+        path = Path(self._app.document.path) if self._app.document.path else Path.cwd() / "-"
+        picker = PickerScreen(path.parent, self._app.view.palette)
+        self._app.push_screen(picker, self._open)
+
+    def _open(self, path: str | None) -> None:
+        if path is not None:
+            self._app.open(path)
+
+    def action_reload(self) -> None:
+        """Read the capture again."""
+        self._app.reload()
+
+    def action_follow(self) -> None:
+        """Read it again whenever it has grown."""
+        app = self._app
+        app.state.follow = not app.state.follow
+        app.show_status()
+        app.tell(Text("following the file as it grows" if app.state.follow else "not following"))
+
+    def action_migration(self) -> None:
+        """Choose the migration that is shown."""
+        app = self._app
+        choices = [Choice(str(ALL), "all migrations", "a")]
+        for migration in app.document.migrations():
+            number = migration.number
+            label = f"migration {number + 1}  {migration.source} → {migration.destination}"
+            key = str(number + 1) if number < 9 else ""
+            choices.append(Choice(str(number), terminal(label), key))
+        dialog = ChooseDialog("Migration", choices, str(app.state.migration))
+        app.push_screen(dialog, self._migration)
+
+    def _migration(self, value: str | None) -> None:
+        if value is not None:
+            self._app.show_migration(int(value))
+
+    # -- filters ------------------------------------------------------------------------------
+
+    def action_saved_filters(self) -> None:
+        """Choose among saved and earlier filters."""
+        app = self._app
+        choices = [Choice(text, f"★ {text}") for text in app.filters.saved]
+        seen = set(app.filters.saved)
+        choices += [
+            Choice(text, f"  {text}") for text in reversed(app.filters.history) if text not in seen
+        ]
+        if choices:
+            choices.append(Choice("", "  no filter"))
+            app.push_screen(ChooseDialog("Filters", choices, app.state.filter), self._filter)
+        else:
+            app.tell(Text("no filters yet; / begins one, ^s in it saves it"))
+
+    def _filter(self, text: str | None) -> None:
+        if text is not None:
+            self._app.on_filter_chosen(FilterChosen(text))
+
+    # -- taking things out --------------------------------------------------------------------
+
+    def action_copy(self) -> None:
+        """Copy what is selected."""
+        choices = [Choice(value, label, key) for value, label, key in COPIES]
+        self._app.push_screen(ChooseDialog("Copy", choices), self._copy)
+
+    def _copy(self, form: str | None) -> None:
+        if form is None:
+            return
+        text = self._app.view.copied(form)
+        if text is None:
+            self._app.tell(Text(f"nothing to copy as {form} here"))
+        else:
+            self._app.copy_to_clipboard(text)
+            self._app.tell(Text(f"copied {count(len(text))} characters as {form}"))
+
+    def action_save_svg(self) -> None:
+        """Save the screen as SVG."""
+        app = self._app
+        dialog = AskDialog(
+            "Save the screen as SVG",
+            "A file that does not exist yet.",
+            value=f"mfshark-{app.state.screen}.svg",
+            check=_new_file,
+        )
+        app.push_screen(dialog, self._save_svg)
+
+    def _save_svg(self, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        app = self._app
+
+        def save() -> None:
+            path = Path(answer.text).expanduser()
+            try:
+                with path.open("x", encoding="utf-8") as stream:
+                    stream.write(app.export_screenshot(title="mfshark"))
+            except OSError as error:
+                app.tell(Text(f"not saved: {error.strerror}"))
+            else:
+                app.tell(Text(f"saved {terminal(str(path))}"))
+
+        app.call_after_refresh(save)
+
+    def action_export(self) -> None:
+        """Export the packets that are shown."""
+        stem = Path(self._app.document.path).name.split(".pcap")[0] or "packets"
+        dialog = AskDialog(
+            "Export the packets that are shown",
+            "csv and jsonl: a line a packet; pcapng: a capture with just their frames. "
+            "A file that does not exist yet.",
+            modes=exporting.FORMATS,
+            check=_new_file,
+            suggest=lambda mode: f"{stem}-packets.{mode}",
+        )
+        self._app.push_screen(dialog, self._export)
+
+    def _export(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self._app.run_worker(lambda: self._export_in_thread(answer), thread=True)
+
+    def _export_in_thread(self, answer: Answer) -> None:
+        app = self._app
+        document = app.document
+        rows = PacketRows(document, app.state, app.filters.matching)
+        path = Path(answer.text).expanduser()
+        try:
+            shown = (rows.number(position) for position in range(len(rows)))
+            number = exporting.export(document, shown, path, answer.mode)
+        except (OSError, CaptureError) as error:
+            text = f"not exported: {error.strerror if isinstance(error, OSError) else error}"
+        else:
+            what = "frames" if answer.mode == "pcapng" else "packets"
+            text = f"wrote {count(number)} {what} to {path}"
+        app.call_from_thread(app.tell, Text(terminal(text)))
+
+    # -- the screen ---------------------------------------------------------------------------
+
+    def action_keys(self) -> None:
+        """Show the keys."""
+        app = self._app
+        seen: set[type] = set()
+        groups: list[tuple[str, Any]] = []
+        focused = app.focused
+        if focused is not None:
+            groups.append(("In this pane", _bindings(type(focused), seen)))
+        groups.append((f"On this screen ({app.state.screen})", _bindings(type(app.view), seen)))
+        groups.append(("Everywhere", app.BINDINGS))
+        app.push_screen(HelpScreen([group for group in groups if group[1]]))
+
+    def action_zoom(self) -> None:
+        """Maximise the pane, or undo that."""
+        screen = self._app.screen
+        if screen.maximized is not None:
+            screen.minimize()
+        elif self._app.focused is not None:
+            screen.maximize(self._app.focused, container=False)
+
+
+def _bindings(kind: type, seen: set[type]) -> list[Any]:
+    """The bindings of the project's own classes among a class and its ancestors."""
+    found: list[Any] = []
+    for base in kind.__mro__:
+        if base.__module__.startswith("analyzer.tui") and base not in seen:
+            seen.add(base)
+            found += base.__dict__.get("BINDINGS", [])
+    return found
+
+
+def _new_file(_mode: str, text: str) -> str:
+    path = Path(text).expanduser()
+    if path.exists():
+        return "this exists already"
+    return "" if path.parent.is_dir() else "there is no such directory"

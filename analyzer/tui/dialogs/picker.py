@@ -1,0 +1,190 @@
+"""Chooses a capture from the file system."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from analyzer.report.escape import terminal
+from analyzer.report.style import size_text
+from analyzer.tui.columns import Column
+from analyzer.tui.row_list import RowList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+
+    from analyzer.tui.columns import Cell
+    from analyzer.tui.palette import Palette
+
+__all__ = ["PickerScreen", "is_capture"]
+
+ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
+PACKED = (".gz", ".zst")
+FILES_MAX = 10_000
+
+
+def is_capture(path: Path) -> bool:
+    """Whether a file's name says that it is a capture."""
+    name = path.name.lower()
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    return name.endswith(ENDINGS)
+
+
+class Entry:
+    """A directory or a capture."""
+
+    __slots__ = ("folder", "name", "path", "size", "time")
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.path = path
+        self.name = name or path.name
+        self.size = 0
+        self.time = 0.0
+        try:
+            status = path.stat()
+            self.size, self.time = status.st_size, status.st_mtime
+            self.folder = path.is_dir()
+        except OSError:
+            self.folder = False
+
+
+def entries(folder: Path, part: str) -> list[Entry]:
+    """The directories and captures of a directory whose names contain ``part``."""
+    try:
+        found = [
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and (is_capture(path) or path.is_dir())
+        ]
+    except OSError:
+        found = []
+    found = [path for path in found if part.lower() in path.name.lower()][:FILES_MAX]
+    listed = sorted((Entry(path) for path in found), key=lambda e: (not e.folder, e.name.lower()))
+    return [Entry(folder.parent, "..")] + listed
+
+
+class EntryRows:
+    """One row an entry."""
+
+    columns: Sequence[Column] = (
+        Column("Name", 30, grow=1),
+        Column("Size", 10, right=True),
+        Column("Changed (UTC)", 17, optional=1),
+    )
+
+    def __init__(self, listed: list[Entry]) -> None:
+        self.listed = listed
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One entry."""
+        entry = self.listed[position]
+        name = terminal(entry.name) + ("/" if entry.folder else "")
+        when = datetime.fromtimestamp(entry.time, UTC)
+        cells: list[Cell] = [
+            (name, palette.info if entry.folder else palette.plain),
+            "" if entry.folder else size_text(entry.size),
+            "" if entry.folder else f"{when:%Y-%m-%d %H:%M}",
+        ]
+        return cells, palette.plain
+
+
+class PickerScreen(ModalScreen["str | None"]):
+    """Gives the path of a capture, or ``None``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel", show=True),
+        Binding("backspace,h,left", "up", "Parent directory", show=True),
+        Binding("slash", "narrow", "Name contains", show=True),
+    ]
+    DEFAULT_CSS = """
+    PickerScreen { align: center middle; }
+    PickerScreen > Vertical {
+        width: 96%; max-width: 110; height: 90%;
+        border: round $accent; background: $surface;
+    }
+    PickerScreen Input { height: 1; border: none; padding: 0 1; background: $boost; }
+    PickerScreen #hint { height: 1; padding: 0 1; color: $text-muted; }
+    """
+
+    def __init__(self, folder: Path, palette: Palette) -> None:
+        super().__init__()
+        self._folder = folder
+        self._palette = palette
+
+    def compose(self) -> ComposeResult:
+        """The window."""
+        with Vertical():
+            yield RowList(id="entries")
+            yield Input(placeholder="name contains …", id="part")
+            yield Static("Enter opens, / narrows, Backspace goes up, Esc leaves", id="hint")
+
+    def on_mount(self) -> None:
+        """List the directory."""
+        self.query_one(RowList).palette = self._palette
+        self._show(self._folder)
+        self.query_one(RowList).focus()
+
+    def _show(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        listed = entries(self._folder, self.query_one(Input).value)
+        captures = sum(not entry.folder for entry in listed)
+        window = self.query_one(Vertical)
+        window.border_title = Content(f"Open a capture: {terminal(str(self._folder))}")
+        window.border_subtitle = f"{captures} captures"
+        files = self.query_one(RowList)
+        files.show_rows(EntryRows(listed))
+        first = next((at for at, entry in enumerate(listed) if not entry.folder), 0)
+        files.go(first)
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter."""
+        message.stop()
+        rows = message.sender.rows
+        if isinstance(rows, EntryRows):
+            entry = rows.listed[message.position]
+            if entry.folder:
+                self.query_one(Input).value = ""
+                self._show(entry.path)
+            else:
+                self.dismiss(str(entry.path))
+
+    def on_input_changed(self) -> None:
+        """Narrow the list."""
+        self._show(self._folder)
+
+    def on_input_submitted(self) -> None:
+        """Back to the list; a path that was typed is opened."""
+        typed = Path(self.query_one(Input).value).expanduser()
+        if typed.is_file():
+            self.dismiss(str(typed))
+        else:
+            self.query_one(RowList).focus()
+
+    def action_up(self) -> None:
+        """To the parent directory."""
+        self._show(self._folder.parent)
+
+    def action_narrow(self) -> None:
+        """To the input."""
+        self.query_one(Input).focus()
+
+    def action_leave(self) -> None:
+        """Back to the list, or away."""
+        if self.query_one(Input).has_focus:
+            self.query_one(RowList).focus()
+        else:
+            self.dismiss(None)

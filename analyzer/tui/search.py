@@ -1,0 +1,124 @@
+"""Looking for text or bytes in packets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzer.errors import CaptureError
+from analyzer.migration.replay import Replay
+from analyzer.migration.table import KINDS
+from analyzer.tui.pieces import PIECE
+from dissectors.multifd import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from analyzer.tui.document import Document
+    from analyzer.tui.matching import Matching
+
+__all__ = ["MODES", "find_bytes", "find_text", "pattern_of"]
+
+MODES = ("text", "hex bytes")
+
+
+def pattern_of(text: str) -> bytes | None:
+    """The bytes that hexadecimal digits say (with blanks, colons or 0x); ``None`` if they do not.
+
+    >>> pattern_of("11 22:33")
+    b'\\x11"3'
+    """
+    digits = text.lower().replace("0x", "").replace(":", "").replace(" ", "")
+    try:
+        return bytes.fromhex(digits) or None
+    except ValueError:
+        return None
+
+
+def find_text(
+    document: Document, shown: Matching | None, text: str, start: int, by: int
+) -> int | None:
+    """The next packet behind row ``start`` (in front of it, for ``by`` -1) whose name, kind,
+    number or findings contain ``text``; around the end, and only among the rows that are shown.
+    """
+    wanted = text.casefold()
+    table = document.table
+    names = [
+        number
+        for number, name in enumerate(list(table.names))
+        if wanted in text_of(name).casefold() or wanted in name.hex()
+    ]
+    kinds = [number for number, kind in enumerate(KINDS) if wanted in kind]
+    noted = sorted(
+        row
+        for row, findings in document.by_row.items()
+        if any(wanted in f"{f.rule.id} {f.rule.slug} {f.message}".casefold() for f in findings)
+    )
+    number = int(text) if text.isascii() and text.isdigit() else None
+
+    def matches(first: int, last: int) -> npt.NDArray[np.bool_]:
+        mask: npt.NDArray[Any] = np.isin(table.view("name", first, last), names)
+        mask |= np.isin(table.view("kind", first, last), kinds)
+        for row in noted:
+            if first <= row < last:
+                mask[row - first] = True
+        if number is not None:
+            mask |= table.view("idx", first, last) == number
+            mask |= table.view("packet_num", first, last) == np.uint64(number)
+        return mask
+
+    for first, last in _around(len(table), start, by):
+        rows = np.flatnonzero(matches(first, last)) + first
+        for row in rows.tolist() if by > 0 else reversed(rows.tolist()):
+            if shown is None or row in shown:
+                return int(row)
+    return None
+
+
+def _around(count: int, start: int, by: int) -> Iterator[tuple[int, int]]:
+    """Pieces (first, last) of all rows, from the one next to ``start`` on, around the end."""
+    ahead, behind = (start + 1, count), (0, min(count, start + 1))
+    if by > 0:
+        for begin, end in (ahead, behind):
+            for first in range(begin, end, PIECE):
+                yield first, min(end, first + PIECE)
+    else:
+        for begin, end in ((0, start), (max(0, start), count)):
+            for last in range(end, begin, -PIECE):
+                yield max(begin, last - PIECE), last
+
+
+def find_bytes(
+    document: Document,
+    shown: Matching | None,
+    pattern: bytes,
+    start: int,
+    by: int,
+    cancelled: Callable[[], bool],
+) -> tuple[int, int] | None:
+    """The next packet that contains ``pattern``: (row, offset in it).
+
+    Reads the packets again, so it takes time; for a thread.  Raises :class:`CaptureError`.
+    """
+    if document.scan is None:
+        return None
+    replay = Replay(document.scan)
+    try:
+        for first, last in _around(len(document.table), start, by):
+            for row in range(first, last) if by > 0 else range(last - 1, first - 1, -1):
+                if cancelled():
+                    return None
+                if shown is not None and row not in shown:
+                    continue
+                at = replay.packet(document.table, row).data.find(pattern)
+                if at >= 0:
+                    return row, at
+    except OSError as error:
+        raise CaptureError(f"cannot be read again: {error}", path=document.path) from error
+    finally:
+        replay.close()
+    return None

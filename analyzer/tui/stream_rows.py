@@ -1,0 +1,203 @@
+"""The TCP side: one row a direction of a connection, and what there is to say about one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from analyzer.report.escape import terminal
+from analyzer.report.style import size_text
+from analyzer.tui.columns import Column
+from analyzer.tui.quantities import count, duration, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.scan import Scan
+    from analyzer.tcp.flow import Flow, Hole
+    from analyzer.tui.columns import Cell
+    from analyzer.tui.document import Document
+    from analyzer.tui.palette import Palette
+
+__all__ = ["StreamLine", "StreamRows", "capture_text", "stream_lines", "stream_text"]
+
+HOLES_SHOWN = 200
+LISTED_MAX = 10_000
+
+
+class StreamLine:
+    """A direction; ``channel`` is what it is (``None``: no part of a migration)."""
+
+    __slots__ = ("channel", "flow", "migration")
+
+    def __init__(self, flow: Flow, channel: Channel | None, migration: int | None) -> None:
+        self.flow = flow
+        self.channel = channel
+        self.migration = migration
+
+    @property
+    def number(self) -> int:
+        """Wireshark's ``tcp.stream``."""
+        return self.flow.connection.number
+
+    @property
+    def what(self) -> str:
+        """What it is, or why it is ignored."""
+        channel = self.channel
+        if channel is None:
+            return "no payload" if not self.flow.carries else "not of a migration"
+        if self.migration is not None and channel.kind != "unknown":
+            return channel.name
+        if channel.kind == "tls":
+            return "TLS, not decrypted"
+        head = channel.head[:8].hex(" ")
+        return f"ignored: begins {head}" if head else "ignored: not recognised"
+
+
+def stream_lines(document: Document) -> list[StreamLine]:
+    """The directions that carry something, and both of connections that carry nothing."""
+    scan = document.scan
+    if scan is None:
+        return []
+    known: dict[int, tuple[Channel, int | None]] = {}
+    for channel in (*scan.grouper.tls, *scan.grouper.unknown):
+        known[id(channel.flow)] = channel, None
+    for migration in document.migrations():
+        for channel in (*migration.strangers, *migration.channels):
+            known[id(channel.flow)] = channel, migration.number
+    lines = []
+    for connection in scan.engine.connections[:LISTED_MAX]:
+        flows = [flow for flow in connection.flows if flow.carries] or [connection.forward]
+        for flow in flows:
+            lines.append(StreamLine(flow, *known.get(id(flow), (None, None))))
+    return lines
+
+
+class StreamRows:
+    """One row a direction."""
+
+    columns: Sequence[Column] = (
+        Column("Stream", 6, right=True),
+        Column("What", 20, grow=2),
+        Column("From", 17, grow=1, optional=3),
+        Column("To", 17, grow=1, optional=4),
+        Column("Bytes", 9, right=True),
+        Column("Frames", 8, right=True, optional=5),
+        Column("Holes", 6, right=True),
+        Column("Missing", 9, right=True),
+        Column("Again", 6, right=True),
+        Column("Order", 6, right=True, optional=2),
+        Column("Closed window", 13, right=True, optional=6),
+        Column("End", 5, optional=1),
+    )
+
+    def __init__(self, lines: list[StreamLine]) -> None:
+        self.lines = lines
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One direction."""
+        line = self.lines[position]
+        flow = line.flow
+        ours = line.migration is not None
+        end = "RST" if flow.reset is not None else "FIN" if flow.fin is not None else "open"
+        cells: list[Cell] = [
+            str(line.number),
+            (line.what, palette.plain if ours else palette.muted),
+            flow.source,
+            flow.destination,
+            size_text(flow.offset),
+            count(flow.seen),
+            (str(flow.hole_count or ""), palette.error),
+            (size_text(flow.missing) if flow.missing else "", palette.error),
+            (str(flow.retransmissions or ""), palette.warning),
+            (str(flow.reordered or ""), palette.warning),
+            (duration(flow.zero_window) if flow.zero_window else "", palette.warning),
+            (end, palette.warning if end == "RST" else palette.muted),
+        ]
+        return cells, palette.plain
+
+
+def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
+    """What there is to say about a direction."""
+    flow, text = line.flow, Text()
+    text.append(f"Stream {line.number}: {flow.source} → {flow.destination}\n", "bold")
+    text.append(f"{line.what}; {count(flow.offset)} bytes")
+    if flow.carries:
+        text.append(
+            f" in frames {flow.first.frame} to {flow.last.frame}, from "
+            f"{seconds(flow.first.time - start)} s to {seconds(flow.last.time - start)} s"
+        )
+    text.append("\n")
+    for words in _oddities(flow):
+        text.append(f"{words}\n", palette.warning)
+    if flow.hole_count:
+        text.append(f"{flow.hole_count} holes, {count(flow.missing)} bytes missing:\n", "bold")
+    for hole in flow.holes[:HOLES_SHOWN]:
+        text.append(f"  {_hole(hole)}\n", palette.error)
+    if flow.hole_count > HOLES_SHOWN:
+        text.append(f"  and {flow.hole_count - HOLES_SHOWN} more\n", palette.muted)
+    return text
+
+
+def _oddities(flow: Flow) -> list[str]:
+    found = []
+    if flow.midstream:
+        found.append("the capture began after the connection did")
+    if flow.connection.reused:
+        found.append("the ports were used by an earlier connection")
+    if flow.retransmissions or flow.duplicate_bytes:
+        found.append(
+            f"{flow.retransmissions} segments were sent again, {count(flow.duplicate_bytes)} bytes "
+            "seen twice; the first copy counts"
+        )
+    if flow.differences:
+        found.append(f"{len(flow.differences)} of them differ from the first copy")
+    if flow.unverified:
+        found.append(f"{count(flow.unverified)} bytes of them could not be compared")
+    if flow.reordered:
+        found.append(f"{flow.reordered} segments came out of order")
+    if flow.keep_alives:
+        found.append(f"{flow.keep_alives} keep-alives were ignored")
+    if flow.data_after_end:
+        found.append(f"{count(flow.data_after_end)} bytes behind the end were ignored")
+    if flow.zero_window:
+        found.append(
+            f"its window was closed for {duration(flow.zero_window)}, "
+            f"at most {duration(flow.zero_window_longest)} at a time"
+        )
+    if flow.reset is not None:
+        found.append(f"reset in frame {flow.reset.frame}")
+    return found
+
+
+def _hole(hole: Hole) -> str:
+    why = "cut off by the snaplen" if hole.cut else "the capture lost it"
+    if not hole.cut and not hole.acknowledged:
+        why = "lost, and never acknowledged in what was seen"
+    return (
+        f"offsets {count(hole.first)} to {count(hole.last)} ({size_text(hole.size)}) between "
+        f"frames {hole.before} and {hole.after}: {why}"
+    )
+
+
+def capture_text(scan: Scan) -> Text:
+    """What was ignored in the whole capture, and why."""
+    engine, file, text = scan.engine, scan.file, Text()
+    text.append(f"{file.format}, {count(engine.frames)} frames", "bold")
+    if engine.truncated:
+        text.append(f", {count(engine.truncated)} cut off by the snaplen")
+    text.append("\n")
+    for reason, number in sorted(engine.ignored.items()):
+        text.append(f"ignored {count(number)} frames: {terminal(reason)}\n")
+    for note in file.notes:
+        text.append(f"{terminal(note)}\n")
+    if file.damage is not None:
+        text.append(f"{terminal(str(file.damage))}\n", "bold")
+    return text

@@ -1,0 +1,310 @@
+"""Panes with a time axis: the lanes of the channels, and throughput."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from analyzer.tui.area_chart import sparkline, stacked_chart
+from analyzer.tui.columns import cell_text
+from analyzer.tui.lane_lines import lane_line
+from analyzer.tui.panes import Drawn
+from analyzer.tui.phases import phase_line
+from analyzer.tui.quantities import count, duration, rate
+from analyzer.tui.time_axis import TimeWindow, axis_line
+
+if TYPE_CHECKING:
+    from textual import events
+
+    from analyzer.tui.binning import Bins
+    from analyzer.tui.phases import Phase
+
+__all__ = ["LanesPane", "ThroughputPane", "TimePane"]
+
+LABEL = 11
+"""Cells in front of the time axis."""
+
+
+class TimePane(Drawn, can_focus=True):
+    """A pane whose columns are points of time, with a cursor.
+
+    ``bins`` has as many bins as :attr:`columns`; ``moment`` is the cursor's time.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "step(-1)", "Earlier", show=False),
+        Binding("right,l", "step(1)", "Later", show=False),
+        Binding("shift+left,H", "pan(-0.5)", "Move left", show=False),
+        Binding("shift+right,L", "pan(0.5)", "Move right", show=False),
+        Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=True),
+        Binding("minus", "zoom(False)", "Zoom out", show=True),
+        Binding("0", "whole", "All", show=True),
+        Binding("home,g", "edge(0)", "Begin", show=False),
+        Binding("end,G", "edge(1)", "End", show=False),
+        Binding("enter", "open", "Packet", show=True),
+    ]
+
+    class Windowed(Message):
+        """Another stretch of time is wanted."""
+
+        def __init__(self, window: TimeWindow) -> None:
+            super().__init__()
+            self.window = window
+
+    class Pointed(Message):
+        """The cursor was moved to ``moment``; ``opened`` on Enter."""
+
+        def __init__(self, moment: int, opened: bool = False) -> None:
+            super().__init__()
+            self.moment = moment
+            self.opened = opened
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.bins: Bins | None = None
+        self.phases: list[Phase] = []
+        self.moment = 0
+
+    @property
+    def columns(self) -> int:
+        """How many bins there is room for."""
+        return max(1, self.content_size.width - LABEL)
+
+    @property
+    def cursor(self) -> int:
+        """The cursor's column; -1 outside."""
+        if self.bins is None:
+            return -1
+        column = self.bins.window.column(self.moment, self.bins.bins)
+        if self.moment == self.bins.window.end:
+            column = self.bins.bins - 1
+        return column if 0 <= column < self.bins.bins else -1
+
+    def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
+        """Show another stretch of time."""
+        self.bins = bins
+        self.phases = phases
+        self.moment = moment
+        self.refresh()
+
+    def point(self, moment: int) -> None:
+        """Put the cursor somewhere; tells nobody."""
+        self.moment = moment
+        self.refresh()
+
+    def _window(self) -> TimeWindow | None:
+        return self.bins.window if self.bins is not None else None
+
+    def _go(self, moment: int, opened: bool = False) -> None:
+        window = self._window()
+        if window is None:
+            return
+        self.moment = max(window.first, min(moment, window.last))
+        self.refresh()
+        self.post_message(self.Pointed(self.moment, opened))
+        seen = window.seen(self.moment)
+        if seen is not window:
+            self.post_message(self.Windowed(seen))
+
+    def action_step(self, by: int) -> None:
+        """One column earlier or later."""
+        if self.bins is not None:
+            column = self.cursor
+            at = max(column, 0)
+            self._go(self.bins.window.time(at + by, self.bins.bins))
+
+    def action_pan(self, by: float) -> None:
+        """Half a window earlier or later."""
+        window = self._window()
+        if window is not None:
+            self.post_message(self.Windowed(window.moved(by)))
+
+    def action_zoom(self, closer: bool) -> None:
+        """Half or twice the stretch of time, around the cursor."""
+        window = self._window()
+        if window is not None:
+            middle = (window.start + window.end) // 2
+            around = self.moment if self.cursor >= 0 else middle
+            self.post_message(self.Windowed(window.zoomed(closer, around)))
+
+    def action_whole(self) -> None:
+        """All of the time."""
+        window = self._window()
+        if window is not None:
+            self.post_message(self.Windowed(window.reset()))
+
+    def action_edge(self, end: int) -> None:
+        """To the begin or end of what is shown."""
+        window = self._window()
+        if window is not None:
+            self._go(window.end - 1 if end else window.start)
+
+    def action_open(self) -> None:
+        """To the packet at the cursor."""
+        self._go(self.moment, opened=True)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel zooms."""
+        event.stop()
+        self.action_zoom(True)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel zooms."""
+        event.stop()
+        self.action_zoom(False)
+
+    def on_click(self, event: events.Click) -> None:
+        """Point at a time."""
+        offset = event.get_content_offset(self)
+        if offset is not None and self.bins is not None and offset.x >= LABEL:
+            moment = self.bins.window.time(offset.x - LABEL, self.bins.bins)
+            self._go(moment, opened=event.chain == 2)
+
+    def label(self, text: str) -> Segment:
+        """What stands in front of a line."""
+        return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
+
+    def cursor_line(self) -> list[Segment]:
+        """The axis, the cursor's column marked."""
+        if self.bins is None:
+            return []
+        return [self.label(""), *axis_line(self.bins.window, self.bins.bins, self.palette)]
+
+
+class LanesPane(TimePane):
+    """A lane a channel; up and down choose the channel."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "lane(-1)", "Channel up", show=False),
+        Binding("down,j", "lane(1)", "Channel down", show=False),
+    ]
+
+    class Laned(Message):
+        """Another channel was chosen, by its position."""
+
+        def __init__(self, lane: int) -> None:
+            super().__init__()
+            self.lane = lane
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.names: list[str] = []
+        self.lane = 0
+
+    def show_lanes(self, names: list[str], lane: int) -> None:
+        """The names of the lanes, and the one that is chosen."""
+        self.names = names
+        self.lane = lane
+        self.refresh()
+
+    def action_lane(self, by: int) -> None:
+        """The next channel."""
+        if self.names:
+            self.lane = max(0, min(self.lane + by, len(self.names) - 1))
+            self.refresh()
+            self.post_message(self.Laned(self.lane))
+
+    @property
+    def _top(self) -> int:
+        """The first lane that is shown."""
+        room = max(1, self.content_size.height - 2)
+        return max(0, min(self.lane - room // 2, len(self.names) - room))
+
+    def segments(self, y: int, _width: int) -> list[Segment]:
+        """Phases, lanes, axis."""
+        bins = self.bins
+        if bins is None:
+            return []
+        if y == 0:
+            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+        shown = min(self.content_size.height - 2, len(self.names))
+        if y == shown + 1:
+            return self.cursor_line()
+        lane = self._top + y - 1
+        if y > shown or lane >= len(self.names):
+            return []
+        label = self.label(self.names[lane])
+        if lane == self.lane:
+            style = self.palette.cursor if self.has_focus else self.palette.cursor_blurred
+            label = Segment(label.text, style)
+        return [label, *lane_line(bins, lane, self.cursor, self.palette)]
+
+    def on_focus(self) -> None:
+        """The chosen lane is drawn otherwise."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The chosen lane is drawn otherwise."""
+        self.refresh()
+
+
+class ThroughputPane(TimePane):
+    """Bytes per second by kind, stacked; zero pages below, as they hardly take any."""
+
+    def segments(self, y: int, _width: int) -> list[Segment]:
+        """Phases, chart, zero pages, axis, and the numbers at the cursor."""
+        bins = self.bins
+        height = self.content_size.height - 5
+        if bins is None or height < 1:
+            return []
+        if y == 0:
+            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+        top = float((bins.ram + bins.device + bins.main).max(initial=0.0))
+        if y <= height:
+            return self._chart_line(bins, y - 1, height, top)
+        if y == height + 1:
+            return self.cursor_line()
+        if y == height + 2:
+            most = float(bins.zero.max(initial=0.0))
+            line = sparkline(bins.zero.tolist(), most, self.palette.zero)
+            return [self.label("zero pages"), *line]
+        if y == height + 3:
+            return [self.label(""), *self._numbers(bins)]
+        return [self.label(""), *self._legend(bins)]
+
+    def _chart_line(self, bins: Bins, line: int, height: int, top: float) -> list[Segment]:
+        style = self.palette
+        series = [
+            (bins.ram.tolist(), style.ram),
+            (bins.main.tolist(), style.main),
+            (bins.device.tolist(), style.device),
+        ]
+        key = (id(bins), height, self.cursor, self.size)
+        if getattr(self, "_chart_key", None) != key:
+            self._chart_key = key
+            self._chart = stacked_chart(series, height, top, self.cursor, style.field)
+        scale = {0: top, height // 2: top * (height - height // 2) / height}
+        value = scale.get(line)
+        label = "" if value is None or not top else rate(value * 1e9 / bins.bin_ns)
+        return [
+            Segment(cell_text(label, LABEL - 1, right=True) + "▕", style.muted),
+            *self._chart[line],
+        ]
+
+    def _numbers(self, bins: Bins) -> list[Segment]:
+        at = self.cursor
+        if at < 0:
+            return [Segment("the cursor is outside", self.palette.muted)]
+        per_second = 1e9 / bins.bin_ns
+        since = bins.window.time(at, bins.bins) - bins.window.first
+        palette = self.palette
+        return [
+            Segment(f"at {duration(since)}: ", palette.muted),
+            Segment(f"RAM {rate(bins.ram[at] * per_second)}  ", palette.ram),
+            Segment(f"device {rate(bins.device[at] * per_second)}  ", palette.device),
+            Segment(f"main {rate(bins.main[at] * per_second)}  ", palette.main),
+            Segment(f"{bins.zero[at] * per_second:,.0f} zero pages/s", palette.zero),
+        ]
+
+    def _legend(self, bins: Bins) -> list[Segment]:
+        palette = self.palette
+        return [
+            Segment(f"one column {duration(bins.bin_ns)}   ", palette.muted),
+            Segment("█ device  ", palette.device),
+            Segment("█ main  ", palette.main),
+            Segment("█ RAM  ", palette.ram),
+            Segment(f"{count(round(float(bins.zero.sum())))} zero pages in sight", palette.zero),
+        ]

@@ -1,0 +1,133 @@
+"""Channels: what each of them carried when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from analyzer.tui.channel_rows import ChannelRows, fairness_text
+from analyzer.tui.lane_lines import legend_segments
+from analyzer.tui.messages import Selected
+from analyzer.tui.row_list import RowList
+from analyzer.tui.time_panes import LanesPane
+from analyzer.tui.views.time_view import TimeView
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.migration.channel import Channel
+    from analyzer.tui.binning import Bins
+    from analyzer.tui.phases import Phase
+
+__all__ = ["ChannelsView"]
+
+
+class ChannelsView(TimeView):
+    """Lanes over time, and below them a row a channel."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "filter", "Its packets", show=True),
+    ]
+    DEFAULT_CSS = """
+    ChannelsView LanesPane { height: auto; border-top: solid $panel-lighten-2; }
+    ChannelsView LanesPane:focus { border-top: solid $accent; }
+    ChannelsView #legend { height: 1; }
+    ChannelsView #channels { height: 1fr; border-top: solid $panel-lighten-2; }
+    ChannelsView #channels:focus { border-top: solid $accent; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.shown: list[Channel] = []
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield LanesPane(id="lanes")
+        yield Static(id="legend")
+        yield RowList(id="channels", empty="no channel of a migration")
+
+    def on_mount(self) -> None:
+        """Title."""
+        self.query_one("#lanes").border_title = "Lanes"
+
+    def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
+        several = len(self.document.migrations(self.state.migration)) > 1
+        self.shown = channels
+        names = [
+            f"{self._migration_of(channel)}:{channel.name}" if several else channel.name
+            for channel in channels
+        ]
+        lanes = self.query_one(LanesPane)
+        lanes.styles.height = min(len(channels) + 3, max(6, self.size.height // 2))
+        lanes.show_lanes(names, self._lane)
+        text = Text(no_wrap=True)
+        for segment in legend_segments(self.palette):
+            text.append(segment.text, segment.style or "")
+        self.query_one("#legend", Static).update(text)
+        table = self.query_one("#channels", RowList)
+        table.palette = self.palette
+        table.border_title = fairness_text(channels) or "Channels"
+        table.show_rows(ChannelRows(channels))
+        super()._show(bins, phases, channels)
+
+    def _migration_of(self, channel: Channel) -> int:
+        for migration in self.document.migrations():
+            if channel in migration.channels:
+                return migration.number + 1
+        return 0
+
+    @property
+    def _lane(self) -> int:
+        for lane, channel in enumerate(self.shown):
+            if channel.stream == self.state.stream:
+                return lane
+        return 0
+
+    @property
+    def lane_stream(self) -> int | None:
+        """The stream of the chosen lane; main has no packets."""
+        if not self.shown:
+            return None
+        channel = self.shown[min(self.query_one(LanesPane).lane, len(self.shown) - 1)]
+        return channel.stream if channel.kind == "multifd" else None
+
+    def show_selection(self) -> None:
+        """The time cursor and the channel."""
+        super().show_selection()
+        lane = self._lane
+        lanes = self.query_one(LanesPane)
+        if lane != lanes.lane and self.state.stream is not None:
+            lanes.show_lanes(lanes.names, lane)
+        self.query_one("#channels", RowList).go(lanes.lane)
+
+    def on_lanes_pane_laned(self, message: LanesPane.Laned) -> None:
+        """Another lane."""
+        message.stop()
+        self._choose(message.lane)
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another row."""
+        message.stop()
+        self._choose(message.position)
+
+    def _choose(self, lane: int) -> None:
+        self.state.stream = self.shown[lane].stream
+        self.show_selection()
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: to the channel's packet next to the time cursor, or to main."""
+        message.stop()
+        channel = self.shown[message.position]
+        if channel.kind == "main":
+            self.mfshark.show_main(None)
+            return
+        moment = self.state.time or self.window.start
+        self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
+
+    def action_filter(self) -> None:
+        """Only the packets of this channel."""
+        if self.shown:
+            self.mfshark.filter_stream(self.shown[self.query_one(LanesPane).lane].stream)

@@ -1,0 +1,247 @@
+"""Main: the main channel's records and the return path's messages, decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.worker import get_current_worker
+
+from analyzer.migration.vmdescription import load
+from analyzer.tui.field_panes import FieldPanes
+from analyzer.tui.messages import Selected
+from analyzer.tui.record_rows import RecordRows, main_lines
+from analyzer.tui.reread import SHOWN_MAX
+from analyzer.tui.row_list import RowList
+from analyzer.tui.tree_list import TreeList
+from analyzer.tui.views.view import View
+from dissectors.main_tree import record_tree
+from dissectors.multifd import text_of
+from dissectors.return_path import HEADER, REQ_PAGES, VALUE, ReturnPathType
+from dissectors.tree import Node, bytes_text, layout_tree
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.replay import Excerpt
+    from analyzer.tui.document import Document
+    from analyzer.tui.record_rows import MainLine
+
+__all__ = ["MainView"]
+
+
+class MainView(View):
+    """The list of records; below it the selected one's fields and bytes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "section(1)", "Next of its section", show=False),
+        Binding("N", "section(-1)", "Previous of its section", show=False),
+    ]
+    DEFAULT_CSS = """
+    MainView #records { height: 4fr; }
+    MainView FieldPanes { height: 5fr; }
+    MainView.-wide #records { height: 1fr; }
+    MainView.-wide FieldPanes { height: 1fr; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._descriptions: dict[int, tuple[Document, Any]] = {}
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield RowList(id="records", empty="no main channel in this capture")
+        yield FieldPanes()
+
+    def home(self) -> None:
+        """The list."""
+        self.records.focus()
+
+    @property
+    def records(self) -> RowList:
+        """The list."""
+        return self.query_one("#records", RowList)
+
+    @property
+    def rows(self) -> RecordRows | None:
+        """What the list shows."""
+        rows = self.records.rows
+        return rows if isinstance(rows, RecordRows) and len(rows) else None
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def show_document(self) -> None:
+        """The records anew."""
+        document = self.document
+        lines = main_lines(document, self.state.migration)
+        self.records.palette = self.palette
+        several = len(document.migrations(self.state.migration)) > 1
+        self.records.show_rows(RecordRows(lines, document.start, several))
+        self.show_selection()
+
+    def show_growth(self) -> None:
+        """As long as they are few."""
+        records = sum(len(m.main_facts.records) for m in self.document.migrations() if m.main_facts)
+        if records < 2000:
+            self.show_document()
+
+    def show_selection(self) -> None:
+        """The selected record."""
+        rows = self.rows
+        if rows is None:
+            self.query_one(FieldPanes).clear("", self.palette)
+            return
+        self.records.go(min(self.state.record, len(rows) - 1), centre=True)
+        self._read(rows.lines[self.records.cursor])
+
+    def go_to(self, offset: int) -> None:
+        """Select the record at an offset of the main channel's stream."""
+        rows = self.rows
+        for position, line in enumerate(rows.lines if rows is not None else ()):
+            record = line.record
+            if record is not None and record.offset <= offset < record.offset + record.length:
+                self.state.record = position
+        self.show_selection()
+
+    # -- fields and bytes ---------------------------------------------------------------------
+
+    def _read(self, line: MainLine) -> None:
+        document = self.document
+
+        def work() -> None:
+            worker = get_current_worker()
+            place = line.record.first if line.record is not None else None
+            length = line.record.length if line.record is not None else 0
+            if line.message is not None:
+                place, length = line.message.mark.place, line.message.length
+            if place is None:
+                return
+            excerpt = self.mfshark.reread.stretch(line.channel, line.offset, length, place)
+            if worker.is_cancelled or document is not self.document:
+                return
+            nodes = self._line_nodes(line, excerpt)
+            self.app.call_from_thread(self._show_fields, line, nodes, excerpt)
+
+        self.run_worker(work, thread=True, exclusive=True, group="record")
+
+    def _line_nodes(self, line: MainLine, excerpt: Excerpt) -> list[Node]:
+        facts = line.migration.main_facts
+        if line.message is not None:
+            return message_tree(excerpt.data)
+        if line.record is None or facts is None:
+            return []
+        return self._record_nodes(line.record, line.migration, facts, excerpt.data)
+
+    def _record_nodes(
+        self, record: Record, migration: Migration, facts: MainChannel, data: bytes
+    ) -> list[Node]:
+        section = facts.sections.get(record.section_id) if record.section_id is not None else None
+        idstr = section.idstr if section is not None else b""
+        device = None
+        if record.kind == "SECTION_FULL":
+            description = self._description(migration, facts)
+            if description is not None:
+                device = description.devices.get((text_of(idstr), record.instance_id or 0))
+        page_size = 1 << facts.page_bits if facts.page_bits else migration.framing.page_size
+        return record_tree(
+            data,
+            idstr=idstr,
+            device=device,
+            page_size=page_size or 4096,
+            capabilities=facts.capabilities,
+        )
+
+    def _description(self, migration: Migration, facts: MainChannel) -> Any:
+        known = self._descriptions.get(migration.number)
+        if known is None or known[0] is not self.document:
+            if not facts.description_complete:
+                return None
+            known = self._descriptions[migration.number] = self.document, load(facts)
+        return known[1]
+
+    def _show_fields(self, line: MainLine, nodes: list[Node], excerpt: Excerpt) -> None:
+        length = line.record.length if line.record is not None else len(excerpt.data)
+        note = self.mfshark.reread.error if not excerpt.data else ""
+        if length > SHOWN_MAX:
+            note = f"{length - SHOWN_MAX} more bytes are not shown"
+        title = "Record"
+        if line.record is not None:
+            title = f"{line.record.kind} {line.record.name}"
+        elif line.message is not None:
+            title = f"{line.message.name} (return path)"
+        self.query_one(FieldPanes).show(nodes, excerpt, self.palette, title, note)
+
+    def copied(self, form: str) -> str | None:
+        """The selected record, with its fields."""
+        panes = self.query_one(FieldPanes)
+        if form == "text":
+            return f"{self.records.copied('text')}\n{panes.copied('text') or ''}"
+        return self.records.copied(form) if form == "json" else panes.copied(form)
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another record."""
+        message.stop()
+        if message.sender is self.records and self.rows is not None:
+            line = self.rows.lines[message.position]
+            self.state.record = message.position
+            self.state.stream = line.channel.stream
+            self.state.time = line.time
+            self._read(line)
+            self._link(line)
+
+    def _link(self, line: MainLine) -> None:
+        """A VFIO section selects its device."""
+        facts, record = line.migration.main_facts, line.record
+        if facts is None or record is None or record.section_id is None:
+            return
+        section = facts.sections.get(record.section_id)
+        if section is not None and section.key in facts.devices:
+            self.post_message(Selected(device=(line.migration.number, *section.key)))
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: to the fields."""
+        message.stop()
+        self.query_one(TreeList).focus()
+
+    def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
+        """Display filters are about packets."""
+        message.stop()
+        self.notify("display filters are about multifd packets", severity="warning")
+
+    def action_section(self, by: int) -> None:
+        """The next or previous record of the same name."""
+        rows = self.rows
+        if rows is None:
+            return
+        here = rows.lines[self.records.cursor]
+        name = here.record.name if here.record is not None else None
+        order = range(self.records.cursor + by, len(rows) if by > 0 else -1, by)
+        for position in order:
+            record = rows.lines[position].record
+            if record is not None and record.name == name:
+                self.records.go(position, centre=True)
+                self.on_row_list_moved(RowList.Moved(self.records, position))
+                return
+        self.app.bell()
+
+
+def message_tree(data: bytes) -> list[Node]:
+    """The fields of a return-path message."""
+    nodes = layout_tree(HEADER, data)
+    kind = int.from_bytes(data[:2], "big")
+    at = HEADER.size
+    layout = None
+    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
+        layout = VALUE
+    elif kind in (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID):
+        layout = REQ_PAGES
+    if layout is not None and len(data) >= at + layout.size:
+        nodes += layout_tree(layout, data, at)
+        at += layout.size
+    if at < len(data):
+        nodes.append(Node("payload", bytes_text(data[at:]), at, len(data) - at))
+    return nodes

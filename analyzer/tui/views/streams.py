@@ -1,0 +1,121 @@
+"""Streams: what TCP did to the channels, and what of the capture was ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from analyzer.tui.row_list import RowList
+from analyzer.tui.stream_rows import (
+    StreamRows,
+    capture_text,
+    stream_lines,
+    stream_text,
+)
+from analyzer.tui.views.view import View
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.tui.stream_rows import StreamLine
+
+__all__ = ["StreamsView"]
+
+
+class StreamsView(View):
+    """A row a direction of a connection; below it holes and oddities of the selected one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "filter", "Its packets", show=True),
+    ]
+    DEFAULT_CSS = """
+    StreamsView #streams { height: 3fr; }
+    StreamsView #about {
+        height: 2fr; border-top: solid $panel-lighten-2; padding: 0 1;
+        scrollbar-size-vertical: 1;
+    }
+    StreamsView #about:focus { border-top: solid $accent; }
+    StreamsView #about Static { width: 1fr; height: auto; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield RowList(id="streams", empty="no TCP connection")
+        with VerticalScroll(id="about"):
+            yield Static(id="details", markup=False)
+
+    def home(self) -> None:
+        """The list."""
+        self.query_one("#streams").focus()
+
+    @property
+    def _list(self) -> RowList:
+        return self.query_one("#streams", RowList)
+
+    @property
+    def current(self) -> StreamLine | None:
+        """The direction under the cursor."""
+        rows = self._list.rows
+        if isinstance(rows, StreamRows) and self._list.cursor < len(rows):
+            return rows.lines[self._list.cursor]
+        return None
+
+    def show_document(self) -> None:
+        """All streams anew."""
+        self._list.palette = self.palette
+        self._list.show_rows(StreamRows(stream_lines(self.document)))
+        self.show_selection()
+
+    def show_growth(self) -> None:
+        """More streams, or more of them."""
+        if self.document.scan is not None and len(self.document.scan.engine.connections) < 1000:
+            self.show_document()
+
+    def show_selection(self) -> None:
+        """The stream of what is selected."""
+        rows = self._list.rows
+        if isinstance(rows, StreamRows) and self.state.stream is not None:
+            for position, line in enumerate(rows.lines):
+                if line.number == self.state.stream:
+                    if self.current is None or self.current.number != line.number:
+                        self._list.go(position, centre=True)
+                    break
+        self._tell()
+
+    def _tell(self) -> None:
+        scan = self.document.scan
+        if scan is None:
+            return
+        text = capture_text(scan)
+        line = self.current
+        if line is not None:
+            text = stream_text(line, self.document.start, self.palette).append("\n").append(text)
+        self.query_one("#details", Static).update(text)
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another stream."""
+        message.stop()
+        if self.current is not None:
+            self.state.stream = self.current.number
+        self._tell()
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: to its packets."""
+        message.stop()
+        line = self.current
+        if line is None:
+            return
+        if line.channel is not None and line.channel.kind in ("main", "return-path"):
+            self.mfshark.show_main(None)
+        elif line.channel is not None and line.channel.kind == "multifd":
+            self.action_filter()
+        else:
+            self.notify(f"no packets: {line.what}", markup=False)
+
+    def action_filter(self) -> None:
+        """Only the packets of this stream."""
+        if self.current is not None:
+            self.mfshark.filter_stream(self.current.number)

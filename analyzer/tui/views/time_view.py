@@ -1,0 +1,113 @@
+"""What the screens with a time axis have in common: the window, and bins worked out in a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.worker import get_current_worker
+
+from analyzer.tui.binning import Bins
+from analyzer.tui.messages import Selected
+from analyzer.tui.phases import phases_of
+from analyzer.tui.time_axis import TimeWindow
+from analyzer.tui.time_panes import TimePane
+from analyzer.tui.views.view import View
+
+if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
+    from analyzer.tui.phases import Phase
+
+__all__ = ["TimeView"]
+
+
+class TimeView(View):
+    """A screen around one :class:`TimePane`."""
+
+    @property
+    def pane(self) -> TimePane:
+        """The pane."""
+        return self.query_one(TimePane)
+
+    def home(self) -> None:
+        """The pane."""
+        self.pane.focus()
+
+    @property
+    def window(self) -> TimeWindow:
+        """The stretch of time that is shown."""
+        document, state = self.document, self.state
+        start, end = document.start, document.end
+        migrations = document.migrations(state.migration)
+        flows = [channel.flow for m in migrations for channel in list(m.channels)]
+        flows = [flow for flow in flows if flow.carries]
+        if flows:
+            start = min(flow.first.time for flow in flows)
+            end = max(flow.last.time for flow in flows)
+        return TimeWindow(start, end, *(state.window or (None, None)))
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The channels that get lanes."""
+        channels = self.document.channels(self.state.migration)
+        return [channel for channel in channels if channel.kind in ("main", "multifd")]
+
+    def show_document(self) -> None:
+        """Work the bins out anew."""
+        self.pane.palette = self.palette
+        self._work_out()
+
+    def show_growth(self) -> None:
+        """As long as that is quick."""
+        if len(self.document.table) < 200_000:
+            self._work_out()
+
+    def on_resize(self) -> None:
+        """Another width means other bins."""
+        super().on_resize()
+        if self.display:
+            self.call_after_refresh(self._work_out)
+
+    def _work_out(self) -> None:
+        window, columns = self.window, self.pane.columns
+        channels = self.channels
+        document, number = self.document, self.state.migration
+
+        def work() -> None:
+            worker = get_current_worker()
+            streams = [channel.stream for channel in channels]
+            migrations = document.migrations(number)
+            bins = Bins(window, columns, streams)
+            bins.fill(document.table, number, migrations, lambda: worker.is_cancelled)
+            phases = phases_of(migrations[0]) if len(migrations) == 1 else []
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._show, bins, phases, channels)
+
+        self.run_worker(work, thread=True, exclusive=True, group=f"bins-{self.id}")
+
+    def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
+        del channels
+        self.pane.show_bins(bins, phases, self.state.time or bins.window.start)
+        self.show_selection()
+
+    def show_selection(self) -> None:
+        """The time cursor."""
+        if self.state.time:
+            self.pane.point(self.state.time)
+
+    def on_time_pane_windowed(self, message: TimePane.Windowed) -> None:
+        """Zoomed or moved."""
+        message.stop()
+        window = message.window
+        self.state.window = None if window.whole else (window.start, window.end)
+        self._work_out()
+
+    def on_time_pane_pointed(self, message: TimePane.Pointed) -> None:
+        """Another time."""
+        message.stop()
+        screen = "packets" if message.opened else None
+        self.post_message(Selected(moment=message.moment, stream=self.lane_stream, screen=screen))
+
+    @property
+    def lane_stream(self) -> int | None:
+        """The stream to look for packets in; ``None`` for all."""
+        return None

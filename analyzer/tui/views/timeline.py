@@ -1,0 +1,30 @@
+"""Timeline: how much of what went over the wire when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.tui.time_panes import ThroughputPane
+from analyzer.tui.views.time_view import TimeView
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+__all__ = ["TimelineView"]
+
+
+class TimelineView(TimeView):
+    """Throughput by kind, with the phases."""
+
+    DEFAULT_CSS = """
+    TimelineView ThroughputPane { height: 1fr; border-top: solid $panel-lighten-2; }
+    TimelineView ThroughputPane:focus { border-top: solid $accent; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The pane."""
+        yield ThroughputPane(id="throughput")
+
+    def on_mount(self) -> None:
+        """Title."""
+        self.query_one(ThroughputPane).border_title = "Throughput"
