@@ -45,6 +45,8 @@ class Compression(IntEnum):
     qatzip = 0x20
 
 
+METHODS = frozenset(int(method) for method in Compression)
+
 CHANNEL_HEADER = Layout(
     "MigChannelHeader",
     "multifd.channel",

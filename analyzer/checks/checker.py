@@ -98,7 +98,7 @@ class Checker:
     # -- while the capture streams by ---------------------------------------------------------
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
     ) -> None:
         """A RAM or SYNC packet: the rules run only where something is out of the ordinary."""
         if not is_ordinary(packet, channel, migration, pages):
@@ -112,11 +112,9 @@ class Checker:
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """A page that two channels carried in one round."""
-        size = migration.framing.page_size
         self._note(
             "page-twice-in-round",
-            f"offset {page * size:#x} of {packet.block} was sent in the same round on another "
-            "channel too",
+            f"offset {page:#x} of {packet.block} was sent in the same round on another channel too",
             packet,
             channel,
             migration,

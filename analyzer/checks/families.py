@@ -9,7 +9,12 @@ def load() -> None:
     """Import the modules that declare rules; a second call does nothing."""
     import analyzer.checks.channels
     import analyzer.checks.device_packets
+    import analyzer.checks.metrics
+    import analyzer.checks.packet_headers
+    import analyzer.checks.packet_numbers
     import analyzer.checks.ram_packets
+    import analyzer.checks.ram_pages
     import analyzer.checks.streams
     import analyzer.checks.sync
-    import analyzer.checks.vfio_buffers  # noqa: F401
+    import analyzer.checks.vfio_buffers
+    import analyzer.checks.vfio_order  # noqa: F401

@@ -13,22 +13,25 @@ if TYPE_CHECKING:
 
 __all__ = ["is_ordinary"]
 
-METHODS = frozenset((0x00, 0x02, 0x04, 0x08, 0x10, 0x20))
 BUFFER_MAX = 1 << 20
+NO_NAME = bytes(256)
 
 
 def is_ordinary(
-    packet: RamPacket, channel: Channel, migration: Migration, pages: list[int]
+    packet: RamPacket, channel: Channel, migration: Migration, pages: tuple[int, ...]
 ) -> bool:
     """Whether a RAM or SYNC packet is one that a current, correct sender makes.
 
-    ``pages`` are the page numbers that it uses.
+    ``pages`` are the offsets of the pages that it uses.
     """
     name, offsets = packet.ramblock, packet.offsets
-    if name is None or offsets is None or packet.reserved or packet.version != 1:
+    if name is None or offsets is None or packet.reserved:
         return False
     nums = channel.packet_nums
     if len(nums) > 1 and nums[-2] >= packet.packet_num:
+        return False
+    facts = migration.main_facts
+    if channel.channel_header is not None or (facts is not None and facts.postcopy_run is not None):
         return False
     if packet.flags == 1:
         return (
@@ -36,32 +39,44 @@ def is_ordinary(
             and not packet.normal_pages
             and not packet.zero_pages
             and not packet.next_packet_size
-            and name.count(0) == 256
+            and name == NO_NAME
             and offsets.count(0) == len(offsets)
         )
-    method = packet.flags
+    return _sizes_fit(packet, migration) and _pages_fit(packet, name, offsets, migration, pages)
+
+
+def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
+    """Method, counts and sizes of a packet without SYNC."""
+    method, normal, size = packet.flags, packet.normal_pages, packet.next_packet_size
+    framing = migration.framing
+    if packet.pages_alloc != framing.page_count:
+        return False
+    if method and (method != migration.compression or migration.devices):
+        return False
+    if packet.zero_pages and framing.settings.era is not None:
+        return False
+    if not normal:
+        return not size
+    if method:
+        return 0 < size <= BUFFER_MAX
+    return migration.compression == 0 and size == normal * framing.page_size
+
+
+def _pages_fit(
+    packet: RamPacket, name: bytes, offsets: bytes, migration: Migration, pages: tuple[int, ...]
+) -> bool:
+    """Block name and offsets of a packet with pages."""
     used = packet.normal_pages + packet.zero_pages
-    count = migration.framing.page_count
-    if method not in METHODS or not used or used > count or packet.pages_alloc != count:
+    framing = migration.framing
+    count = framing.page_count
+    if not 0 < used <= count or len(offsets) != 8 * count or len(set(pages)) != used:
         return False
-    if method != migration.compression and packet.normal_pages:
+    if offsets.count(0, 8 * used) != 8 * (count - used):
         return False
-    size = packet.next_packet_size
-    if not packet.normal_pages:
-        if size:
-            return False
-    elif not method:
-        if size != packet.normal_pages * migration.framing.page_size:
-            return False
-    elif not 0 < size <= BUFFER_MAX:
+    end = name.find(0)
+    if end <= 0 or name.count(0, end) != len(name) - end:
         return False
-    text, _, rest = name.partition(b"\0")
-    if not text or len(text) == 256 or rest.count(0) != len(rest):
-        return False
-    unused = offsets[used * 8 :]
-    if unused.count(0) != len(unused) or len(set(pages)) != used:
-        return False
-    return not int.from_bytes(offsets, "big") & _misaligned(count, migration.framing.page_size)
+    return not int.from_bytes(offsets, "big") & _misaligned(count, framing.page_size)
 
 
 _masks: dict[tuple[int, int], int] = {}
@@ -71,6 +86,8 @@ def _misaligned(count: int, page_size: int) -> int:
     """The bits of ``count`` offsets, as one number, that are zero in page-aligned ones."""
     mask = _masks.get((count, page_size))
     if mask is None:
+        if page_size & (page_size - 1):
+            return -1  # no target has such pages
         one = (page_size - 1).to_bytes(8, "big")
         mask = _masks[count, page_size] = int.from_bytes(one * count, "big")
     return mask

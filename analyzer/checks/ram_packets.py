@@ -1,8 +1,15 @@
-"""MF2xx: multifd packet headers and RAM packets (wire-format page, section 3)."""
+"""MF209 to MF227: counts, sizes, block name and offsets of a RAM packet.
+
+Wire-format page, sections 3.3, 3.4 and 3.9.
+"""
 
 from __future__ import annotations
 
+import struct
+
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, ram_rule, walker_rule
+from analyzer.checks.wording import counted
+from analyzer.migration.rows import SYNC_PACKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,19 +17,58 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
 
+COMPRESSED_MAX = 1 << 20
+"""The receiver's buffer for a compressed payload."""
+NAME_SIZE = 256
 
-@walker_rule("MF201", "packet-magic", ERROR, holes="G")
-def packet_magic() -> None:
-    """A packet header does not begin with 0x11223344.
 
-    Every packet on a multifd channel begins with the magic; where it is something else the
-    receiver has lost the framing, or never had it.
-
-    Receiver: ``multifd: received packet magic %x, expected %x``; the migration fails.
-
-    Usual cause: the packet before was longer or shorter than its header said (MF223, MF305), a
-    sender and receiver of different page sizes, or memory corruption in the sender.
+def _used(packet: RamPacket) -> tuple[int, ...]:
+    """The offsets in use, normal pages first; none when they are not in the capture, or when the
+    counts are impossible.
     """
+    count = _pages(packet)
+    if packet.offsets is None or count > len(packet.offsets) // 8:
+        return ()
+    return struct.unpack_from(f">{count}Q", packet.offsets)
+
+
+def _pages(packet: RamPacket) -> int:
+    return packet.normal_pages + packet.zero_pages
+
+
+# -- counts ----------------------------------------------------------------------------------------
+
+
+@ram_rule("MF209", "alloc-exceeds-capacity", ERROR)
+def alloc_exceeds_capacity(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """pages_alloc is larger than the offset array.
+
+    The array has 512 KiB / page size entries, always; a packet cannot have room for more pages.
+
+    Receiver: ``multifd: received packet with %u pages, expected %u``; the migration fails.
+
+    Usual cause: source and destination disagree about the target page size, or a damaged header.
+    """
+    count = migration.framing.page_count
+    if packet.pages_alloc <= count:
+        return None
+    return f"pages_alloc {packet.pages_alloc} exceeds the {count} entries of the offset array"
+
+
+@ram_rule("MF210", "alloc-inconsistent", WARNING)
+def alloc_inconsistent(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """pages_alloc of a data packet differs from the migration's other ones.
+
+    It is the capacity of a packet, which never changes during a migration.
+
+    Receiver: accepts any value that the page counts fit into.
+
+    Usual cause: a damaged header, or a vendor fork that writes the pages used here.
+    """
+    alloc, count = packet.pages_alloc, migration.framing.page_count
+    if not _pages(packet) or alloc >= count or _pages(packet) > alloc:
+        return None
+    return f"pages_alloc is {alloc} in this data packet and {count} in the others"
 
 
 @ram_rule("MF211", "normal-exceeds-alloc", ERROR)
@@ -41,18 +87,267 @@ def normal_exceeds_alloc(packet: RamPacket, channel: Channel, migration: Migrati
     return None
 
 
-@ram_rule("MF208", "sync-with-pages", WARNING)
-def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | Spot | None:
-    """A SYNC packet carries pages.
+@ram_rule("MF212", "zero-exceeds-rest", ERROR)
+def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """zero_pages is larger than what normal_pages leaves of pages_alloc.
 
-    Senders up to 8.1 do this when a flush catches a packet that is being filled; later ones send
-    SYNC alone.
+    Normal and zero pages share the offset array.  The field exists since 9.0; before, the word is
+    reserved (MF222).
 
-    Receiver: 7.2 to 9.1 and 9.2.1 on read the pages; 9.2.0 skips them and loses the framing.
+    Receiver: ``multifd: received packet with %u zero pages, expected maximum %u``; the migration
+    fails.
 
-    Usual cause: a sender up to 8.1, for which this is normal and only noted.
+    Usual cause: a damaged header.
     """
-    if not packet.flags & 1 or not packet.normal_pages + packet.zero_pages:
+    era = migration.era
+    if era is not None and migration.before_era("9.0"):
         return None
-    text = f"SYNC with {packet.normal_pages} normal and {packet.zero_pages} zero pages"
-    return Spot(text, severity=INFO if migration.before_era("9.0") else None)
+    rest = max(0, packet.pages_alloc - packet.normal_pages)
+    if packet.zero_pages <= rest:
+        return None
+    return f"zero_pages {packet.zero_pages} exceeds the {rest} that normal_pages leaves"
+
+
+@ram_rule("MF227", "empty-packet", WARNING)
+def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
+    """A packet has neither pages nor SYNC.
+
+    It says nothing.  Senders up to 8.1 emit it behind a SYNC packet with pages, with the same
+    packet number again; later ones never do.
+
+    Receiver: ignores it.
+
+    Usual cause: a sender up to 8.1, for which this is normal and only noted; otherwise a damaged
+    header.
+    """
+    if packet.kind == SYNC_PACKET or _pages(packet):
+        return None
+    severity = INFO if migration.before_era("9.0") else None
+    return Spot("no pages and no SYNC", severity=severity)
+
+
+# -- block name ------------------------------------------------------------------------------------
+
+
+@ram_rule("MF213", "ramblock-empty", ERROR)
+def ramblock_empty(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """A packet with pages names no RAM block.
+
+    Offsets mean nothing without the block that they count in.
+
+    Receiver: ``multifd: unknown ram block %s``; the migration fails.
+
+    Usual cause: memory corruption in the sender.
+    """
+    if not _pages(packet) or packet.ramblock is None or packet.ramblock[0]:
+        return None
+    return f"{counted(_pages(packet), 'page')} of a block without a name"
+
+
+@ram_rule("MF215", "ramblock-unterminated", WARNING)
+def ramblock_unterminated(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """The block name fills its 256 bytes without a NUL.
+
+    QEMU limits names to 255 bytes, so that the field always ends with a NUL.
+
+    Receiver: overwrites the last byte with NUL, and probably knows no block of that name.
+
+    Usual cause: memory corruption in the sender.
+    """
+    if packet.ramblock is None or b"\0" in packet.ramblock:
+        return None
+    return f"no NUL in the {NAME_SIZE} bytes of ramblock"
+
+
+@ram_rule("MF216", "ramblock-trailing", INFO)
+def ramblock_trailing(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """Bytes behind the NUL of the block name are not zero.
+
+    QEMU pads the name with zeros; other bytes may be memory that was not meant to be sent.
+
+    Receiver: ignores them.
+
+    Usual cause: a sender that reuses the buffer without clearing it.
+    """
+    rest = packet.ramblock.partition(b"\0")[2] if packet.ramblock is not None else b""
+    if rest.count(0) == len(rest):
+        return None
+    return f"{len(rest) - rest.count(0)} bytes behind the name {packet.block} are not zero"
+
+
+# -- offsets ---------------------------------------------------------------------------------------
+
+
+@ram_rule("MF218", "offset-unaligned", ERROR)
+def offset_unaligned(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """An offset is not a multiple of the target page size.
+
+    Pages are sent whole.  With a crooked offset the content lands across two pages of the guest.
+
+    Receiver: silent.  It checks only that the offset lies inside the block; the guest's memory is
+    wrong afterwards.
+
+    Usual cause: memory corruption, or source and destination of different page sizes.
+    """
+    size = migration.framing.page_size
+    crooked = [offset for offset in _used(packet) if size and offset % size]
+    if not crooked:
+        return None
+    return f"offset {crooked[0]:#x} of {packet.block} is no multiple of {size}" + _more(crooked)
+
+
+@ram_rule("MF219", "offset-duplicate", WARNING)
+def offset_duplicate(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """An offset occurs twice in one packet.
+
+    A scan over memory visits a page once, so the sender has queued it twice.
+
+    Receiver: silent; of two contents the later one wins.
+
+    Usual cause: a fault in the sender's dirty bitmap, or memory corruption.
+    """
+    used = _used(packet)
+    normal, zero = used[: packet.normal_pages], used[packet.normal_pages :]
+    twice = _repeated(normal) or _repeated(zero)
+    if not twice:
+        return None
+    return f"offset {twice[0]:#x} of {packet.block} occurs twice" + _more(twice)
+
+
+@ram_rule("MF220", "page-normal-and-zero", ERROR)
+def page_normal_and_zero(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """One page is both among the normal and among the zero pages of a packet.
+
+    Either it has content or it is zero; one of the two is false.
+
+    Receiver: silent.  Zero pages are applied before the payload, so the content stays.
+
+    Usual cause: the zero-page test of the sender went wrong, or memory corruption.
+    """
+    used = _used(packet)
+    both = sorted(set(used[: packet.normal_pages]) & set(used[packet.normal_pages :]))
+    if not both:
+        return None
+    return f"offset {both[0]:#x} of {packet.block} is normal and zero at once" + _more(both)
+
+
+@ram_rule("MF221", "stale-offsets", INFO)
+def stale_offsets(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
+    """Entries of the offset array that are not in use are not zero.
+
+    Senders up to 9.1 leave there what earlier packets had; since 9.2 the array is cleared, so for
+    a later sender this is a warning.
+
+    Receiver: ignores them.
+
+    Usual cause: a sender up to 9.1.
+    """
+    if packet.offsets is None:
+        return None
+    unused = packet.offsets[8 * _pages(packet) :]
+    if unused.count(0) == len(unused):
+        return None
+    severity = None if migration.before_era("9.2") else WARNING
+    text = f"unused offsets behind the {_pages(packet)} in use are not zero"
+    return Spot(text, severity=severity)
+
+
+def _repeated(offsets: tuple[int, ...]) -> list[int]:
+    if len(set(offsets)) == len(offsets):
+        return []
+    seen: set[int] = set()
+    return sorted({offset for offset in offsets if offset in seen or seen.add(offset)})  # type: ignore[func-returns-value]
+
+
+def _more(found: list[int]) -> str:
+    return f", and {len(found) - 1} more" if len(found) > 1 else ""
+
+
+# -- reserved words and sizes ----------------------------------------------------------------------
+
+
+@ram_rule("MF222", "reserved-nonzero", INFO)
+def reserved_nonzero(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """Reserved words of the header are not zero.
+
+    Released senders send zeros there.  A known vendor fork counts skipped pages in the first one.
+
+    Receiver: ignores them.
+
+    Usual cause: a vendor fork, or a newer QEMU than this tool knows.
+    """
+    if packet.reserved:
+        return "bytes 36 to 63 are not all zero"
+    era = migration.era
+    if packet.zero_pages and era is not None and migration.before_era("9.0"):
+        return f"the word at 32, reserved before 9.0, is {packet.zero_pages}"
+    return None
+
+
+@walker_rule("MF223", "size-mismatch-nocomp", ERROR)
+def size_mismatch_nocomp() -> None:
+    """Without compression, next_packet_size is not normal_pages times the page size.
+
+    Two fields tell the length of the payload and they disagree; the message says which of the two
+    the next packet header agrees with.
+
+    Receiver: silent.  It reads normal_pages times the page size whatever next_packet_size says; if
+    that is wrong, the next header is looked for in the wrong place (MF201).
+
+    Usual cause: a damaged header, or source and destination of different page sizes.
+    """
+
+
+@ram_rule("MF224", "size-zero-with-pages", ERROR)
+def size_zero_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """A packet has normal pages but next_packet_size 0.
+
+    Pages with content need a payload.
+
+    Receiver: without compression reads the pages anyway; with compression the decoder fails.
+
+    Usual cause: a damaged header.
+    """
+    # The walker reports the uncompressed ones: it knows where the next packet stands.
+    if not packet.compression or not packet.normal_pages or packet.next_packet_size:
+        return None
+    return f"{counted(packet.normal_pages, 'compressed page')}, but next_packet_size is 0"
+
+
+@ram_rule("MF225", "size-without-pages", WARNING)
+def size_without_pages(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
+    """A packet without normal pages has a next_packet_size.
+
+    No payload follows such a packet.  Senders up to 8.1 repeat the last size there, which is only
+    noted; for later senders the field must be 0, with compression it is an error.
+
+    Receiver: without compression ignores it.  With compression 10.0.13 and 11.1 fail with
+    ``expected empty packet``; 10.2.2 and others abort in an assertion.
+
+    Usual cause: a sender up to 8.1 whose compressed stream a new receiver reads.
+    """
+    if packet.normal_pages or not packet.next_packet_size:
+        return None
+    severity = None
+    if migration.before_era("8.2"):
+        severity = INFO
+    elif packet.compression or migration.compression:
+        severity = ERROR
+    text = f"no normal pages, but next_packet_size is {packet.next_packet_size}"
+    return Spot(text, severity=severity)
+
+
+@ram_rule("MF226", "size-exceeds-buffer", ERROR)
+def size_exceeds_buffer(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """A compressed payload is larger than 1 MiB.
+
+    The receiver's buffer for it holds 1 MiB, twice the pages of a packet.
+
+    Receiver: ``next_packet_size %u exceeds allocated %u``; versions without that check (10.2.2 and
+    older than 10.0.13) write behind the end of the buffer.
+
+    Usual cause: a damaged header, or an attack.
+    """
+    if not packet.compression or packet.next_packet_size <= COMPRESSED_MAX:
+        return None
+    return f"{packet.next_packet_size} bytes of compressed payload exceed {COMPRESSED_MAX}"

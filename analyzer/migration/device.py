@@ -52,17 +52,28 @@ class Queue:
 
     ``peak_buffers`` and ``peak_bytes`` are lower bounds of what ``x-migration-max-queued-buffers``
     and its size twin would have to allow; ``longest_wait`` (ns) is how long the next index kept
-    the receiver waiting while later ones were there, ``waited_for`` that index; ``distance`` is
-    the largest (idx - next expected).
+    the receiver waiting while later ones were there, ``waited_for`` that index, ``meanwhile`` how
+    many were there when it came; ``waits`` are all such times, (begin, end) in ns, ascending;
+    ``distance`` is the largest (idx - next expected).
     """
 
-    __slots__ = ("distance", "longest_wait", "peak_buffers", "peak_bytes", "waited_for")
+    __slots__ = (
+        "distance",
+        "longest_wait",
+        "meanwhile",
+        "peak_buffers",
+        "peak_bytes",
+        "waited_for",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.peak_buffers = 0
         self.peak_bytes = 0
         self.longest_wait = 0
         self.waited_for: int | None = None
+        self.meanwhile = 0
+        self.waits: list[tuple[int, int]] = []
         self.distance = 0
 
 
@@ -182,9 +193,12 @@ class Device:
                 queue.peak_buffers = max(queue.peak_buffers, len(held))
                 queue.peak_bytes = max(queue.peak_bytes, held_bytes)
                 continue
+            if since is not None and buffer.end_time > since:
+                queue.waits.append((since, buffer.end_time))
             if since is not None and buffer.end_time - since > queue.longest_wait:
                 queue.longest_wait = buffer.end_time - since
                 queue.waited_for = buffer.idx
+                queue.meanwhile = len(held)
             expected += 1
             while expected in held:
                 held_bytes -= held.pop(expected)

@@ -16,6 +16,7 @@ from dissectors.multifd import (
     MultifdFlag,
     ram_header_size,
 )
+from dissectors.vfio import BUFFER, BUFFER_HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ BIT4 = int(MultifdFlag.UADK)
 IDSTR = DEVICE_STATE["idstr"].offset
 INSTANCE = DEVICE_STATE["instance_id"].offset
 SIZE = DEVICE_STATE["next_packet_size"].offset
-VFIO_HEADER = 12
+VFIO_HEADER = BUFFER.size
 COUNTS_SIZE = RAM["unused32"].offset
 PAGES_MAX = 1024
 """More pages than any known sender puts in a packet (a vendor fork: 1023)."""
@@ -122,21 +123,26 @@ class Framing:
     def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
         """version, idx and flags of a VFIO header.
 
-        While neither order is proven, both readings are the same: zero.
+        While neither order is proven, both readings are the same: zero.  A header that proves the
+        other order than the migration's is read in that one, unless the user forces it.
         """
+        proven = self.order_of(raw)
         if self.byte_order is None:
-            self.byte_order = _order_of(raw)
-        order = "little" if self.byte_order == "le" else "big"
-        return (
-            int.from_bytes(raw[0:4], order),
-            int.from_bytes(raw[4:8], order),
-            int.from_bytes(raw[8:12], order),
-        )
+            self.byte_order = proven
+        known = self.byte_order if self.settings.byte_order or proven is None else proven
+        version, idx, flags = (BUFFER_HOST if known == "le" else BUFFER).unpack(raw)
+        return version, idx, flags
 
-    def contradicts(self, raw: bytes) -> bool:
-        """Whether a VFIO header makes sense only in the other byte order."""
-        found = _order_of(raw)
-        return found is not None and self.byte_order is not None and found != self.byte_order
+    @staticmethod
+    def order_of(raw: bytes) -> str | None:
+        """The byte order, ``be`` or ``le``, that a VFIO header proves, if it does."""
+        version, idx, flags = raw[0:4], raw[4:8], raw[8:12]
+        votes = [
+            "be" if value[0] == 0 else "le"
+            for value in (version, idx, flags)
+            if (value[0] == 0) != (value[3] == 0)
+        ]
+        return votes[0] if votes and votes.count(votes[0]) == len(votes) else None
 
     # -- what it all says ---------------------------------------------------------------------
 
@@ -231,14 +237,3 @@ def _printable(name: bytes) -> bool:
     return (
         bool(text) and rest.count(0) == len(rest) and text.isascii() and text.decode().isprintable()
     )
-
-
-def _order_of(raw: bytes) -> str | None:
-    """The byte order that a VFIO header proves, if it does."""
-    version, idx, flags = raw[0:4], raw[4:8], raw[8:12]
-    votes = [
-        "be" if value[0] == 0 else "le"
-        for value in (version, idx, flags)
-        if (value[0] == 0) != (value[3] == 0)
-    ]
-    return votes[0] if votes and votes.count(votes[0]) == len(votes) else None

@@ -9,7 +9,7 @@ from analyzer.migration.framing import Framing
 from analyzer.migration.mark import Mark
 from analyzer.migration.pages import PageTracker
 from analyzer.migration.rows import SYNC, SYNC_PACKET
-from dissectors.multifd import text_of
+from dissectors.multifd import METHODS, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
         """Who sees every packet as it completes; nothing keeps the packets."""
 
         def ram(
-            self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+            self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
         ) -> None:
-            """A RAM or SYNC packet; ``pages`` are the page numbers it uses, if readable."""
+            """A RAM or SYNC packet; ``pages`` are the offsets of the pages it uses, if readable."""
 
         def clash(
             self, migration: Migration, channel: Channel, packet: RamPacket, page: int
         ) -> None:
-            """``packet`` carries a page that another channel carried in the same round."""
+            """``packet`` carries the page at offset ``page`` that another channel carried in the
+            same round."""
 
         def payload(
             self,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
-PAGE_NUMBERS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
+OFFSETS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
 
 
 class Migration:
@@ -72,6 +73,7 @@ class Migration:
     __slots__ = (
         "channels",
         "collector",
+        "compression",
         "devices",
         "framing",
         "highest_num",
@@ -104,6 +106,7 @@ class Migration:
         self.pages = PageTracker()
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None
+        self.compression: int | None = None  # the method of the first data packet
         self.zero_seen = False
         self.stale = False  # signs of a sender up to 8.1
         self.highest_num = -1
@@ -126,7 +129,7 @@ class Migration:
             channel.sync_packets += 1
             if self.framing.sync_alloc is None:
                 self.framing.sync_alloc = packet.pages_alloc
-            pages: list[int] = []
+            pages: tuple[int, ...] = ()
         else:
             channel.ram_packets += 1
             pages = self._ram_pages(channel, packet)
@@ -135,34 +138,41 @@ class Migration:
         if pages:
             self._count_pages(channel, packet, pages)
 
-    def _ram_pages(self, channel: Channel, packet: RamPacket) -> list[int]:
-        """Numbers of the pages that a packet uses; none when they cannot be read."""
+    def _ram_pages(self, channel: Channel, packet: RamPacket) -> tuple[int, ...]:
+        """Offsets of the pages that a packet uses; none when they cannot be read."""
         used = packet.normal_pages + packet.zero_pages
         if packet.flags & SYNC or not used:
             self.stale = True
         elif packet.zero_pages:
             self.zero_seen = True
-        if packet.normal_pages and (method := packet.compression):
-            channel.used_compression = method
-        elif packet.normal_pages and channel.used_compression is None:
-            channel.used_compression = 0
         if not used:
-            return []
-        channel.since_sync += 1
+            return ()
+        method = packet.compression
+        known = method in METHODS and (method or packet.normal_pages)
+        if channel.used_compression is None and known:
+            channel.used_compression = method
+            if self.compression is None:
+                self.compression = method
+        if not packet.flags & SYNC:
+            channel.since_sync += 1
         offsets = packet.offsets
-        size = self.framing.page_size
-        if offsets is None or not size or used * 8 > len(offsets):
-            return []
-        return [offset // size for offset in PAGE_NUMBERS[used](offsets)]
+        if offsets is None or not self.framing.page_count or used * 8 > len(offsets):
+            return ()
+        return OFFSETS[used](offsets)
 
-    def _count_pages(self, channel: Channel, packet: RamPacket, pages: list[int]) -> None:
+    def _count_pages(self, channel: Channel, packet: RamPacket, pages: tuple[int, ...]) -> None:
         assert packet.ramblock is not None
         block = self.pages.block(packet.ramblock.split(b"\0", 1)[0])
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
-        highest = max(pages) * self.framing.page_size
-        block.highest = max(block.highest, highest)
-        clash = self.pages.saw(block, pages, len(channel.syncs), channel.id)
+        highest = max(pages)
+        if highest > block.highest:
+            block.highest = highest
+            block.highest_at = Mark(packet.offset, packet.first)
+            block.highest_on = channel
+        # The pages of a SYNC packet (senders up to 8.1) belong to the round that it ends.
+        rounds = len(channel.syncs) - (packet.flags & SYNC)
+        clash = self.pages.saw(block, pages, self.framing.page_size, rounds, channel.id)
         if clash is not None:
             for watcher in self.watchers:
                 watcher.clash(self, channel, packet, clash)
@@ -251,14 +261,6 @@ class Migration:
         return max((len(channel.syncs) for channel in self.multifd), default=0)
 
     @property
-    def compression(self) -> int | None:
-        """The compression method of the data packets; ``None`` before the first one."""
-        for channel in self.channels:
-            if channel.used_compression is not None:
-                return channel.used_compression
-        return None
-
-    @property
     def holes(self) -> bool:
         """Whether the capture lacks bytes of any channel."""
         return any(channel.flow.missing for channel in self.channels)
@@ -277,13 +279,3 @@ class Migration:
     def started(self) -> int:
         """Time of its first frame, ns since the epoch."""
         return min(channel.flow.connection.began.time for channel in self.channels)
-
-    @property
-    def title(self) -> str:
-        """How reports call it, 1-based."""
-        name = text_of(self.main_facts.machine.encode()) if self._machine else ""
-        return f"migration {self.number + 1}" + (f" ({name})" if name else "")
-
-    @property
-    def _machine(self) -> bool:
-        return self.main_facts is not None and self.main_facts.machine is not None

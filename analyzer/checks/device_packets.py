@@ -1,0 +1,390 @@
+"""MF401 to MF416: device-state packets, and what main says about their devices.
+
+Wire-format page, sections 4, 5.4 and 6.8.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    device_packet_rule,
+    device_rule,
+    limit_rule,
+    migration_rule,
+    packet_rule,
+)
+from analyzer.checks.wording import counted, milliseconds
+from analyzer.migration.rows import DEVICE_STATE
+from dissectors.main_stream import is_vfio
+from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, text_of
+from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+
+SYNC = int(MultifdFlag.SYNC)
+DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
+BIT4 = int(MultifdFlag.UADK)
+IDSTR_SIZE = 256
+PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
+
+
+def _marker(packet: DevicePacket) -> int:
+    """The flag bit that says that this is device state."""
+    return DEVICE_FLAG if packet.flags & DEVICE_FLAG else BIT4
+
+
+# -- the packet ------------------------------------------------------------------------------------
+
+
+@device_packet_rule("MF401", "devstate-with-sync", ERROR)
+def devstate_with_sync(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """SYNC and DEVICE_STATE are set in one packet.
+
+    A SYNC is a RAM matter; a packet is either the one or the other.
+
+    Receiver: reads and hands on the device's data first, then ``multifd: received SYNC device state
+    packet``; the migration fails.
+
+    Usual cause: a sender that sets a pending SYNC on whatever packet comes next.
+    """
+    return "SYNC is set in a device-state packet" if packet.flags & SYNC else None
+
+
+@device_packet_rule("MF402", "devstate-empty", ERROR)
+def devstate_empty(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A device-state packet announces no payload.
+
+    There is nothing to hand to the device.
+
+    Receiver: ``multifd: received empty device state packet``; v1 and v2 of the series accept it
+    here, and VFIO says ``packet too short at 0 (min is 12)``.  The migration fails.
+
+    Usual cause: a damaged header.
+    """
+    return None if packet.next_packet_size else "next_packet_size is 0"
+
+
+@device_packet_rule("MF403", "devstate-idstr-unterminated", ERROR)
+def devstate_idstr_unterminated(
+    packet: DevicePacket, channel: Channel, migration: Migration
+) -> Spot | None:
+    """The idstr fills its 256 bytes without a NUL.
+
+    Since 10.0 it has to be terminated.  The revisions of the series before allowed it to fill the
+    field, so there it is a warning.
+
+    Receiver: reads the payload, then ``unterminated multifd device state idstr``; the migration
+    fails.
+
+    Usual cause: a sender of the series with a very long idstr, or memory corruption.
+    """
+    if b"\0" in packet.idstr:
+        return None
+    dialect = migration.framing.dialect
+    series = dialect is not None and dialect.host_order
+    return Spot(f"no NUL in the {IDSTR_SIZE} bytes of idstr", severity=WARNING if series else None)
+
+
+@device_packet_rule("MF404", "devstate-idstr-trailing", INFO)
+def devstate_idstr_trailing(
+    packet: DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """Bytes behind the NUL of the idstr are not zero.
+
+    QEMU pads the name with zeros; other bytes may be memory that was not meant to be sent.
+
+    Receiver: ignores them.
+
+    Usual cause: a sender that reuses the buffer without clearing it.
+    """
+    rest = packet.idstr.partition(b"\0")[2]
+    if rest.count(0) == len(rest):
+        return None
+    return f"{len(rest) - rest.count(0)} bytes behind the idstr are not zero"
+
+
+@packet_rule("MF407", "devstate-compression-bits", ERROR)
+def devstate_compression_bits(
+    packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """Device state and compression occur together.
+
+    Device state is not compressed, and a source refuses to send it over multifd when a compression
+    method is set.  Here a device-state packet has compression bits, or the RAM packets of the same
+    migration are compressed.
+
+    Receiver: reads a device-state packet by its own layout and ignores the other bits; a method
+    that it does not expect in RAM packets fails the migration.
+
+    Usual cause: a damaged header, or channels of two migrations taken for one.
+    """
+    if packet.kind != DEVICE_STATE:
+        method = packet.flags & COMPRESSION_MASK
+        if method and method in METHODS and migration.devices:
+            return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
+        return None
+    bits = packet.flags & COMPRESSION_MASK & ~_marker(packet)  # type: ignore[arg-type]
+    if bits:
+        return f"compression bits {bits:#04x} in a device-state packet"
+    if migration.compression:
+        return "device state in a migration whose RAM packets are compressed"
+    return None
+
+
+@device_packet_rule("MF408", "devstate-dialect-mixed", ERROR)
+def devstate_dialect_mixed(
+    packet: DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """Device state is marked by flag 0x10 here and by 0x40 elsewhere in the migration.
+
+    The RFC, v1 and v2 of the series use the one, later revisions and releases the other; no sender
+    uses both.
+
+    Receiver: knows one of the two; the other packet is a RAM packet to it, and the framing is lost.
+
+    Usual cause: a RAM packet with UADK compression taken for device state (see ``--dialect``), or
+    channels of two migrations taken for one.
+    """
+    marker, first = _marker(packet), migration.framing.device_flag
+    if not first or marker == first:
+        return None
+    return f"device state marked by {marker:#x}, the migration's first one by {first:#x}"
+
+
+@device_packet_rule("MF409", "devstate-size-implausible", WARNING)
+def devstate_size_implausible(
+    packet: DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """A device-state packet is larger than VFIO makes them.
+
+    A VFIO source reads at most 1 MiB from the device for a packet; with the header that is 1048588
+    bytes.
+
+    Receiver: allocates a buffer of the size announced, without a limit.
+
+    Usual cause: a newer sender with larger buffers, a damaged header, or an attack on the
+    destination's memory.
+    """
+    size = packet.next_packet_size
+    return (
+        f"{size} bytes of payload, VFIO sends at most {PAYLOAD_MAX}" if size > PAYLOAD_MAX else None
+    )
+
+
+# -- against main ----------------------------------------------------------------------------------
+
+
+def _key(device: Device) -> tuple[bytes, int]:
+    return device.idstr, device.instance_id
+
+
+@device_rule("MF405", "devstate-unknown-device", ERROR, holes="XL")
+def devstate_unknown_device(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Main has no section of the device that a packet names.
+
+    idstr and instance id together name a device; its section was started on main before.
+
+    Receiver: ``Unknown idstr %s or instance id %u for load state buffer``; the migration fails.
+    The destination may know the device under an older name or an alias, which the capture cannot
+    show.
+
+    Usual cause: source and destination have different devices, or channels of two migrations taken
+    for one.
+    """
+    facts = migration.main_facts
+    if facts is None or not facts.sections:
+        return
+    if any(section.key == _key(device) for section in facts.sections.values()):
+        return
+    frame = device.first.frame if device.first is not None else None
+    yield Spot("main has no section of this idstr and instance id", frame=frame)
+
+
+@device_rule("MF406", "devstate-no-handler", ERROR, holes="X")
+def devstate_no_handler(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Device-state packets name a device that is not a VFIO device.
+
+    Only VFIO devices load their state from multifd.
+
+    Receiver: ``idstr %s / instance %u has no load state buffer operation``; the migration fails.
+
+    Usual cause: a sender whose other devices have learned it, or memory corruption.
+    """
+    facts = migration.main_facts
+    if facts is None or is_vfio(device.idstr):
+        return
+    if any(section.key == _key(device) for section in facts.sections.values()):
+        frame = device.first.frame if device.first is not None else None
+        yield Spot("its section on main is not a VFIO device's", frame=frame)
+
+
+@migration_rule("MF410", "devstate-without-switchover", WARNING, holes="XLE", forgiven=True)
+def devstate_without_switchover(migration: Migration) -> Iterator[Spot]:
+    """Device state was sent, but main has no SWITCHOVER_START.
+
+    Since 10.0 the command tells the destination to start the threads that load device state.
+
+    Receiver: keeps the buffers until the command comes; without it they are never loaded.
+
+    Usual cause: ``send-switchover-start`` is off at the source, with which device state must not go
+    over multifd.
+    """
+    facts, dialect = migration.main_facts, migration.framing.dialect
+    if facts is None or facts.eof is None or dialect is None or not dialect.switchover:
+        return
+    if facts.switchover_start is None and any(d.first for d in migration.devices.values()):
+        yield Spot("main is complete without SWITCHOVER_START", channel=migration.main)
+
+
+@device_rule("MF411", "devstate-before-switchover", INFO, holes="X")
+def devstate_before_switchover(device: Device, migration: Migration) -> Iterator[Spot]:
+    """The first device-state byte was captured before SWITCHOVER_START.
+
+    They travel on different TCP connections, so the order in the capture is not the order in which
+    they were sent; a few milliseconds are no fault.
+
+    Receiver: keeps the buffers until the command comes.
+
+    Usual cause: main's connection had more data queued than the channel's.
+    """
+    facts = migration.main_facts
+    start = facts.switchover_start if facts is not None else None
+    if start is None or device.first is None or device.first.frame >= start.frame:
+        return
+    ahead = milliseconds(start.time - device.first.time)
+    text = f"first packet {ahead} before SWITCHOVER_START (frame {start.frame})"
+    yield Spot(text, frame=device.first.frame)
+
+
+@device_rule("MF412", "devstate-after-main-end", INFO, holes="X")
+def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Device state was still arriving when main's EOF byte had been captured.
+
+    The destination's main thread waits there for the load threads, so this is time in which
+    everything else was done.
+
+    Receiver: normal; main waits.
+
+    Usual cause: much device state, or a slow link.
+    """
+    facts = migration.main_facts
+    eof = facts.eof if facts is not None else None
+    if eof is None or device.last is None:
+        return
+    late = [buffer for buffer in device.buffers if buffer.end_frame > eof.frame]
+    if late:
+        size, last = sum(buffer.size for buffer in late), max(buffer.end_time for buffer in late)
+        yield Spot(
+            f"{counted(len(late), 'buffer')} of {size} bytes arrived up to "
+            f"{milliseconds(last - eof.time)} after the EOF byte (frame {eof.frame})",
+            frame=late[0].end_frame,
+        )
+
+
+def _dialect_known(migration: Migration, facts: MainChannel) -> bool:
+    """Whether something tells which revision speaks, even without a device-state packet."""
+    if migration.framing.dialect is not None or facts.switchover_start is not None:
+        return True
+    return any(device.completes for device in facts.devices.values())
+
+
+@migration_rule("MF413", "devstate-announced-missing", ERROR, holes="XEL", forgiven=True)
+def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
+    """Main says that a device's state is on multifd, but there is none.
+
+    The device's FULL section holds END_OF_STATE or DEV_CONFIG_LOAD_READY alone, so nothing else of
+    it will come on main.
+
+    Receiver: hangs; the device's load thread waits for index 0 without a timeout, main waits for
+    the thread.
+
+    Usual cause: a channel that the capture lacks; otherwise the source gave up on the device and
+    did not say so.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.eof is None or not migration.multifd:
+        return
+    for key, section in facts.devices.items():
+        if section.announced != "multifd" or key in migration.devices:
+            continue
+        text, severity = "announced to be on multifd, but no packet of it came", None
+        if not _dialect_known(migration, facts):
+            text += "; nothing tells which revision of the format this is"
+            severity = WARNING
+        name = f"{text_of(section.idstr)}#{section.instance_id}"
+        yield Spot(text, device=name, channel=migration.main, severity=severity)
+
+
+@device_rule("MF414", "devstate-unannounced", ERROR, holes="X")
+def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]:
+    """A device sends state over multifd, but its FULL section has the config state.
+
+    DEV_CONFIG_STATE on main is how a device ends whose state went over main.
+
+    Receiver: ``got DEV_CONFIG_STATE in main migration channel but doing multifd transfer``, or
+    ``got device state packet but not doing multifd transfer``, by the destination's setting.
+
+    Usual cause: a fault of the source, or channels of two migrations taken for one.
+    """
+    facts = migration.main_facts
+    section = facts.devices.get(_key(device)) if facts is not None else None
+    if section is not None and section.announced == "main":
+        frame = device.first.frame if device.first is not None else None
+        yield Spot("device state on multifd, DEV_CONFIG_STATE on main", frame=frame)
+
+
+@limit_rule("MF415", "devstate-in-failed-transfer-mode", WARNING)
+def devstate_in_failed_transfer_mode(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """Device state goes over multifd to a destination that has the transfer turned off.
+
+    The wire does not show the destination's setting; the rule runs when the user says so.  The
+    source notices nothing and calls the migration completed.
+
+    Receiver: ``got device state packet but not doing multifd transfer``.  11.1.3 was seen to
+    complete all the same, with a device that had received only the part of its state that went over
+    main.
+
+    Usual cause: ``x-migration-multifd-transfer`` is ``off`` at the destination, or ``auto`` where
+    that means off.
+    """
+    if not selection.destination_transfer_off:
+        return
+    for device in migration.devices.values():
+        if device.first is not None:
+            yield Spot(
+                f"{counted(len(device.buffers), 'buffer')} to a destination that takes none",
+                device=device.name,
+                frame=device.first.frame,
+            )
+
+
+@migration_rule("MF416", "devstate-single-channel", INFO, holes="X")
+def devstate_single_channel(migration: Migration) -> Iterator[Spot]:
+    """All device state is on one channel although there are several.
+
+    Each packet goes to the next idle channel, so several buffers normally spread; on one channel
+    the transfer is no faster than without multifd.
+
+    Receiver: normal.
+
+    Usual cause: little device state; other channels busy with RAM; in the RFC only one channel
+    dedicated to device state.
+    """
+    used = [channel for channel in migration.multifd if channel.device_packets]
+    if len(used) != 1 or len(migration.multifd) < 2 or used[0].device_packets < 2:
+        return
+    count, others = used[0].device_packets, len(migration.multifd) - 1
+    text = f"all {count} device-state packets; {counted(others, 'other channel')} carried none"
+    yield Spot(text, channel=used[0])

@@ -1,0 +1,192 @@
+"""MF201 to MF208, MF236, MF237: headers, flags and ends of multifd packets.
+
+Wire-format page, sections 3.1, 3.2 and 3.6.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    packet_rule,
+    ram_rule,
+    walker_rule,
+)
+from dissectors.multifd import COMPRESSION_MASK, KNOWN_FLAGS, METHODS, Compression, MultifdFlag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+
+SYNC = int(MultifdFlag.SYNC)
+DEVICE_STATE_CHANNEL = 3
+"""Channel type of the RFC's dedicated device-state channels."""
+
+
+@walker_rule("MF201", "packet-magic", ERROR, holes="G")
+def packet_magic() -> None:
+    """A packet header does not begin with 0x11223344.
+
+    Every packet on a multifd channel begins with the magic; where it is something else the
+    receiver has lost the framing, or never had it.
+
+    Receiver: ``multifd: received packet magic %x, expected %x``; the migration fails.
+
+    Usual cause: the packet before was longer or shorter than its header said (MF223, MF305), a
+    sender and receiver of different page sizes, or memory corruption in the sender.
+    """
+
+
+@walker_rule("MF202", "packet-version", ERROR, holes="G")
+def packet_version() -> None:
+    """The version in a packet header is not 1.
+
+    There has only ever been version 1, so the receiver refuses anything else without looking
+    further.  The packet is decoded here as if it said 1.
+
+    Receiver: ``multifd: received packet version %u, expected %u``; the migration fails.
+
+    Usual cause: a vendor fork, or a damaged header.
+    """
+
+
+@walker_rule("MF203", "packet-truncated", ERROR, holes="EG", forgiven=True)
+def packet_truncated() -> None:
+    """The stream ends inside a packet.
+
+    What was announced never came: pages or device state are missing at the destination.  The
+    message says where the stream stops: in the 12-byte header, the fixed part, the offset array
+    or the payload.
+
+    Receiver: ``multifd: unexpected EOF after packet header`` right behind the header, ``Unexpected
+    end-of-file before all data were read`` further in.  A device's load thread that waits for the
+    buffer is not told and waits for ever.
+
+    Usual cause: the source shut its channels down before they were drained.  Without the
+    ``return-path`` capability it does so as soon as its own work is done, however much is still on
+    the way; otherwise a cancel, a yank, or the end of the process.
+    """
+
+
+@ram_rule("MF204", "flags-two-compressions", ERROR)
+def flags_two_compressions(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """The flags name more than one compression method.
+
+    The compression bits are one number and are compared as a whole; two bits at once stand for no
+    method at all.
+
+    Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.
+
+    Usual cause: a vendor fork that gave a bit another meaning, or a damaged header.
+    """
+    if packet.compression in METHODS:
+        return None
+    return f"compression bits {packet.compression:#04x} in flags {packet.flags:#x} are no method"
+
+
+@ram_rule("MF205", "flags-method-changes", ERROR)
+def flags_method_changes(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """A data packet is compressed by another method than those before it.
+
+    The method is a parameter of the whole migration; all channels use it from the first data packet
+    to the last.  A packet of zero pages only may leave the bits out.
+
+    Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.
+
+    Usual cause: memory corruption in the sender, or two senders on one port.
+    """
+    method, first = packet.compression, migration.compression
+    if first is None or method == first or method not in METHODS:
+        return None
+    if not packet.normal_pages and not (method and packet.zero_pages):
+        return None
+    now, before = Compression(method).name, Compression(first).name
+    return f"compression is {now}; the migration's first data packet has {before}"
+
+
+@packet_rule("MF206", "flags-unknown-bits", WARNING)
+def flags_unknown_bits(
+    packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """The flags have bits that no known version defines.
+
+    They may announce fields that this tool does not know of, so what is decoded behind them may be
+    wrong.
+
+    Receiver: ignores them.
+
+    Usual cause: a newer QEMU than this tool knows, or a vendor fork.
+    """
+    unknown = packet.flags & ~KNOWN_FLAGS
+    return f"unknown bits {unknown:#x} in flags {packet.flags:#x}" if unknown else None
+
+
+@ram_rule("MF207", "flags-sync-compression", INFO)
+def flags_sync_compression(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
+    """A SYNC packet without pages names a compression method.
+
+    There is nothing in it that could be compressed; released senders leave the bits out.
+
+    Receiver: ignores them.
+
+    Usual cause: a sender that sets the method once for all packets.
+    """
+    if not packet.flags & SYNC or not packet.compression:
+        return None
+    if packet.normal_pages or packet.zero_pages:
+        return None
+    return f"SYNC without pages has compression bits {packet.flags & COMPRESSION_MASK:#04x}"
+
+
+@ram_rule("MF208", "sync-with-pages", WARNING)
+def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | Spot | None:
+    """A SYNC packet carries pages.
+
+    Senders up to 8.1 do this when a flush catches a packet that is being filled; later ones send
+    SYNC alone.
+
+    Receiver: 7.2 to 9.1 and 9.2.1 on read the pages; 9.2.0 skips them and loses the framing.
+
+    Usual cause: a sender up to 8.1, for which this is normal and only noted.
+    """
+    if not packet.flags & SYNC or not packet.normal_pages + packet.zero_pages:
+        return None
+    text = f"SYNC with {packet.normal_pages} normal and {packet.zero_pages} zero pages"
+    return Spot(text, severity=INFO if migration.before_era("9.0") else None)
+
+
+@walker_rule("MF236", "trailing-bytes", ERROR, holes="GE", forgiven=True)
+def trailing_bytes() -> None:
+    """Behind its last packet the stream goes on with bytes that are no packet.
+
+    A channel ends at the end of a packet; whatever else is there was meant to be one.
+
+    Receiver: ``multifd: received packet magic %x, expected %x`` if a whole header is there; the
+    migration fails unless it was complete already.
+
+    Usual cause: the last packet is longer than its header said, or something else wrote to the
+    connection.
+    """
+
+
+@ram_rule("MF237", "unexpected-non-device-packet", INFO)
+def unexpected_non_device_packet(
+    packet: RamPacket, channel: Channel, migration: Migration
+) -> Spot | None:
+    """A channel that the RFC dedicates to device state carries a RAM packet.
+
+    Channels of type 3 take no part in RAM transfer or SYNC; a receiver of the RFC accepts nothing
+    but device state there, so this is an error for it.
+
+    Receiver: ``multifd: received non-device-state packet on device-state-dedicated thread``.
+
+    Usual cause: a sender that chose the channel from the wrong set.
+    """
+    header = channel.channel_header
+    if header is None or header[1] != DEVICE_STATE_CHANNEL:
+        return None
+    return Spot("a RAM packet on a channel dedicated to device state", severity=ERROR)

@@ -1,0 +1,202 @@
+"""MF228 to MF231: packet_num, one counter over all channels (wire-format page, section 3.5)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
+from analyzer.checks.wording import counted, ranges
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import RamPacket
+
+SPREAD = 4
+"""Numbers may be this many times sparser than the packets before they count as outliers."""
+OUTLIERS_MAX = 10_000
+EXAMPLES = 5
+MARKED = bytes((0, *[1] * 255))
+
+
+class Numbers:
+    """All packet numbers of a migration: which occur twice, which not at all.
+
+    ``twice`` are (number, channel of the first, channel of the second), ``gaps`` are (first, last)
+    above the lowest; both only the first few, ``twice_count`` and ``missing`` count all.  Numbers
+    far above the rest are outliers; of those only the first ten thousand are looked at.
+    """
+
+    __slots__ = ("gaps", "lowest", "missing", "twice", "twice_count")
+
+    def __init__(self, channels: list[Channel]) -> None:
+        self.twice: list[tuple[int, Channel, Channel]] = []
+        self.twice_count = 0
+        self.gaps: list[tuple[int, int]] = []
+        self.missing = 0
+        arrays = [channel.packet_nums for channel in channels]
+        self.lowest = min(min(numbers) for numbers in arrays)
+        highest = max(max(numbers) for numbers in arrays)
+        total = sum(len(numbers) for numbers in arrays)
+        span = min(highest - self.lowest + 1, SPREAD * total + (1 << 16))
+        marks = bytearray(span)
+        outliers = self._mark(channels, marks)
+        self._find_gaps(marks, sorted(outliers))
+
+    def _mark(self, channels: list[Channel], marks: bytearray) -> dict[int, int]:
+        """Mark each number with the channel that has it; gives the outliers."""
+        lowest, span = self.lowest, len(marks)
+        outliers: dict[int, int] = {}
+        for order, channel in enumerate(channels):
+            mark = order % 255 + 1
+            for number in channel.packet_nums:
+                at = number - lowest
+                if at < span:
+                    if marks[at]:
+                        self._again(number, channels[marks[at] - 1], channel)
+                    marks[at] = mark
+                elif number in outliers:
+                    self._again(number, channels[outliers[number]], channel)
+                elif len(outliers) < OUTLIERS_MAX:
+                    outliers[number] = order
+        return outliers
+
+    def _again(self, number: int, first: Channel, second: Channel) -> None:
+        self.twice_count += 1
+        if len(self.twice) < EXAMPLES:
+            self.twice.append((number, first, second))
+
+    def _find_gaps(self, marks: bytearray, outliers: list[int]) -> None:
+        flat = marks.translate(MARKED)
+        at = flat.find(0)
+        while at >= 0:
+            end = flat.find(1, at)
+            if end < 0:
+                break
+            self._gap(self.lowest + at, self.lowest + end - 1)
+            at = flat.find(0, end)
+        if outliers:
+            last = self.lowest + flat.rfind(1)
+            for number in outliers:
+                if number > last + 1:
+                    self._gap(last + 1, number - 1)
+                last = number
+
+    def _gap(self, first: int, last: int) -> None:
+        self.missing += last - first + 1
+        if len(self.gaps) < EXAMPLES:
+            self.gaps.append((first, last))
+
+
+def _numbers(migration: Migration) -> Numbers | None:
+    channels = [channel for channel in migration.multifd if len(channel.packet_nums)]
+    return Numbers(channels) if channels else None
+
+
+@migration_rule("MF228", "packet-num-duplicate", ERROR, holes="GX")
+def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
+    """A packet_num occurs twice in one migration.
+
+    Since 9.0 the number is taken once for every RAM and SYNC packet, so a second packet with the
+    same number was sent twice or is not what it claims to be.  Senders up to 8.1 repeat numbers.
+
+    Receiver: silent; it takes the largest for its trace.
+
+    Usual cause: a sender up to 8.1, for which this is only noted; otherwise packets repeated by
+    something in between, or two migrations taken for one.
+    """
+    numbers = _numbers(migration)
+    if numbers is None or not numbers.twice:
+        return
+    examples = [
+        f"{number} ({first.name} and {second.name})" for number, first, second in numbers.twice
+    ]
+    text = f"packet_num {_listed(examples, numbers.twice_count)} occurs twice"
+    severity = INFO if migration.before_era("9.0") else None
+    yield Spot(text, channel=numbers.twice[0][2], severity=severity)
+
+
+@migration_rule("MF229", "packet-num-gap", WARNING, holes="GXLE", forgiven=True)
+def packet_num_gap(migration: Migration) -> Iterator[Spot]:
+    """Packet numbers are missing.
+
+    Since 9.0 the numbers of all channels together are complete.  A missing one is a packet that the
+    capture does not show, though no hole is known.  Senders up to 8.1 leave gaps.
+
+    Receiver: silent.
+
+    Usual cause: a channel that the capture filter left out; a sender up to 8.1, for which this is
+    only noted.
+    """
+    numbers = _numbers(migration)
+    if numbers is None or not numbers.missing:
+        return
+    gaps = [str(first) if first == last else f"{first}-{last}" for first, last in numbers.gaps]
+    listed = sum(last - first + 1 for first, last in numbers.gaps)
+    more = " and others" if numbers.missing > listed else ""
+    text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
+    reason = "; others occur twice" if numbers.twice else _unread(migration)
+    excused = reason or migration.before_era("9.0")
+    yield Spot(text + reason, severity=INFO if excused else None)
+
+
+def _unread(migration: Migration) -> str:
+    """Where packets may have been that were not decoded, if not in a hole."""
+    if migration.holes:
+        return ""
+    seen = {channel.id for channel in migration.multifd}
+    absent = [number for number in range(max(seen) + 1) if number not in seen]
+    if absent and min(seen) >= 0:
+        verb = "is" if len(absent) == 1 else "are"
+        return f"; multifd {ranges(absent)} {verb} not in the capture"
+    for channel in migration.multifd:
+        if channel.skipped:
+            return f"; {counted(channel.skipped, 'byte')} of {channel.name} could not be decoded"
+        if channel.cut_in is not None:
+            return f"; {channel.name} ends inside a packet"
+    return ""
+
+
+@ram_rule("MF230", "packet-num-not-increasing", ERROR)
+def packet_num_not_increasing(
+    packet: RamPacket, channel: Channel, migration: Migration
+) -> Spot | None:
+    """packet_num does not grow from one packet of a channel to the next.
+
+    Since 9.0 a channel's thread takes the number when it fills the packet, so within one channel
+    they grow.  Otherwise packets of the channel were repeated or changed their order.
+
+    Receiver: silent.
+
+    Usual cause: a sender up to 8.1, for which this is only noted; otherwise something in between
+    that takes the stream apart.
+    """
+    numbers = channel.packet_nums
+    if len(numbers) < 2 or packet.packet_num > numbers[-2]:
+        return None
+    text = f"packet_num {packet.packet_num} follows {numbers[-2]}"
+    return Spot(text, severity=INFO if migration.before_era("9.0") else None)
+
+
+@migration_rule("MF231", "packet-num-start", INFO, holes="LXG")
+def packet_num_start(migration: Migration) -> Iterator[Spot]:
+    """The lowest packet_num is not 0.
+
+    The counter begins at 0 with every migration, so the first packets are not in the capture.
+
+    Receiver: silent.
+
+    Usual cause: the capture began when the migration was under way, or lacks a channel.
+    """
+    lowest = min(
+        (min(channel.packet_nums) for channel in migration.multifd if len(channel.packet_nums)),
+        default=0,
+    )
+    if lowest:
+        yield Spot(f"the lowest packet_num is {lowest}")
+
+
+def _listed(examples: list[str], count: int) -> str:
+    more = f" and {count - len(examples)} more" if count > len(examples) else ""
+    return ", ".join(examples) + more

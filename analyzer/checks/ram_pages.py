@@ -1,0 +1,183 @@
+"""MF214, MF217, MF232 to MF235: pages against the block list, and over the whole migration.
+
+Wire-format page, sections 3.4, 3.9, 6.4 and 6.6.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    migration_rule,
+    packet_rule,
+    walker_rule,
+)
+from analyzer.checks.wording import counted
+from analyzer.migration.rows import DEVICE_STATE
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.pages import BlockPages
+    from analyzer.migration.rows import DevicePacket, RamPacket
+
+NAME_MAX = 255
+PAGE_SIZE_KEY = b'"page_size":'
+DESCRIPTION_LOOK = 1 << 16
+"""Where the description's page_size stands: before its devices."""
+
+
+def _at(block: BlockPages, text: str) -> Spot:
+    """A finding at the packet that used the block's highest offset."""
+    mark, channel = block.highest_at, block.highest_on
+    if mark is None:
+        return Spot(text, channel=channel)
+    return Spot(text, frame=mark.frame, offset=mark.offset, channel=channel)
+
+
+@migration_rule("MF214", "ramblock-unknown", ERROR, holes="XL")
+def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
+    """Packets name a RAM block that main's block list does not have.
+
+    The list in the ``ram`` START section says which blocks the guest has.
+
+    Receiver: ``multifd: unknown ram block %s``; the migration fails.
+
+    Usual cause: channels of two migrations taken for one, or memory corruption in the sender.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.ram.mem_size is None:
+        return
+    for name, block in migration.pages.blocks.items():
+        listed = facts.ram_blocks.get(name[:NAME_MAX])
+        if name and (listed is None or not listed.listed):
+            pages = counted(block.normal + block.zero, "page")
+            yield _at(block, f"block {text_of(name)} ({pages}) is not in the block list")
+
+
+@migration_rule("MF217", "offset-beyond-block", ERROR, holes="X")
+def offset_beyond_block(migration: Migration) -> Iterator[Spot]:
+    """A page lies behind the end of its RAM block.
+
+    The message names the highest offset used of the block and the length that main announced.
+
+    Receiver: ``multifd: offset too long %lu (max %lx)``; the migration fails.  It compares with
+    the length of its own block, which may have been resized since.
+
+    Usual cause: the block was resized during the migration, or memory corruption.
+    """
+    facts, size = migration.main_facts, migration.framing.page_size
+    if facts is None or not size:
+        return
+    for name, block in migration.pages.blocks.items():
+        listed = facts.ram_blocks.get(name[:NAME_MAX])
+        if listed is None or not listed.listed:
+            continue
+        if block.highest > listed.used_length - size:
+            yield _at(
+                block,
+                f"offset {block.highest:#x} of {text_of(name)}, whose length is "
+                f"{listed.used_length:#x}",
+            )
+
+
+@migration_rule("MF232", "page-size-conflict", ERROR)
+def page_size_conflict(migration: Migration) -> Iterator[Spot]:
+    """The multifd packets and main tell different target page sizes.
+
+    The length of the offset array fixes the page size; main tells it in the configuration
+    (target-page-bits), in POSTCOPY_ADVISE and in its description.
+
+    Receiver: one of another page size refuses the configuration; else it loses the framing of the
+    channels.
+
+    Usual cause: ``--page-size`` was given wrongly, channels of two migrations were taken for one,
+    or memory corruption.
+    """
+    facts, size = migration.main_facts, migration.framing.page_size
+    if facts is None or not size or not migration.multifd:
+        return
+    for told, where in _told_page_sizes(facts):
+        if told != size:
+            yield Spot(f"multifd packets are laid out for pages of {size} bytes, {where} {told}")
+
+
+def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str]]:
+    if facts.page_bits is not None:
+        yield 1 << min(facts.page_bits, 64), "target-page-bits says"
+    if facts.advised_page_size:
+        yield facts.advised_page_size, "POSTCOPY_ADVISE says"
+    head = b""
+    for part in facts.description_parts:
+        head += part
+        if len(head) >= DESCRIPTION_LOOK:
+            break
+    digits = head.partition(PAGE_SIZE_KEY)[2].lstrip()[:12].partition(b",")[0].strip()
+    if digits.isdigit():
+        yield int(digits), "the description says"
+
+
+@packet_rule("MF233", "data-in-postcopy", ERROR)
+def data_in_postcopy(
+    packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
+) -> str | None:
+    """A multifd channel carries pages or device state after the switch to postcopy.
+
+    From POSTCOPY_RUN on the guest runs on the destination, and pages travel over main or the
+    preempt channel only.  A page that multifd writes now may overwrite newer memory.  Only packets
+    behind the last SYNC that main's flushes call for are blamed: what precedes it may have been
+    delayed by its connection.
+
+    Receiver: 10.1 and later abort (``!migration_in_postcopy()``); older ones corrupt memory.
+
+    Usual cause: a sender that does not flush its channels before it switches.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.postcopy_run is None:
+        return None
+    if packet.kind != DEVICE_STATE and not (packet.normal_pages or packet.zero_pages):  # type: ignore[union-attr]
+        return None
+    if len(channel.syncs) < (facts.ram.flush_count or facts.ram.section_end_count):
+        return None
+    return f"data after POSTCOPY_RUN (frame {facts.postcopy_run.frame})"
+
+
+@migration_rule("MF234", "page-resent", INFO)
+def page_resent(migration: Migration) -> Iterator[Spot]:
+    """Pages were sent again in a later round.
+
+    The guest wrote to them while the migration ran; how many there are says how hard the migration
+    had to work.
+
+    Receiver: normal.
+
+    Usual cause: a busy guest, or too little bandwidth.
+    """
+    pages = migration.pages
+    if not pages.resent:
+        return
+    parts = [f"{b.resent} of {text_of(b.name)}" for b in pages.blocks.values() if b.resent]
+    least = "at least " if pages.untracked else ""
+    more = f" and {len(parts) - 5} more blocks" if len(parts) > 5 else ""
+    resent = counted(pages.resent, "page")
+    yield Spot(f"{least}{resent} sent again: {', '.join(parts[:5])}{more}")
+
+
+@walker_rule("MF235", "page-twice-in-round", WARNING, holes="GX")
+def page_twice_in_round() -> None:
+    """A page was sent on two channels without a SYNC round in between.
+
+    The channels are not ordered against each other between two SYNCs, so the older content may
+    arrive last and stay.
+
+    Receiver: silent; whichever comes later wins.
+
+    Usual cause: a sender that scans memory again without flushing its channels first.
+    """

@@ -1,0 +1,224 @@
+"""MF501 to MF504 and MF512 to MF518: one VFIO buffer, its header and its config state.
+
+Wire-format page, sections 5.1 to 5.5.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    device_packet_rule,
+    device_rule,
+)
+from analyzer.checks.wording import counted
+from dissectors.vfio import BUFFER, BUFFER_DATA_MAX, IDX_MAX, VfioStateFlag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket
+
+KNOWN_STATE_FLAGS = int(VfioStateFlag.CONFIG_STATE)
+ORDERS = {"be": "big endian", "le": "little endian"}
+
+
+# -- the header ------------------------------------------------------------------------------------
+
+
+@device_packet_rule("MF501", "vfio-short", ERROR)
+def vfio_short(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A device-state packet's payload is shorter than the VFIO header.
+
+    Every VFIO buffer begins with version, idx and flags, 12 bytes.
+
+    Receiver: ``packet too short at %zu (min is %zu)``; the migration fails.
+
+    Usual cause: a damaged header; device state that is not VFIO's.
+    """
+    size = packet.next_packet_size
+    return f"{size} bytes of payload" if 0 < size < BUFFER.size else None
+
+
+@device_packet_rule("MF502", "vfio-version", ERROR)
+def vfio_version(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """The version in a VFIO header is not 0.
+
+    There has only ever been version 0, which is the same in both byte orders.
+
+    Receiver: ``packet has unknown version %u``; the migration fails.
+
+    Usual cause: a newer sender, or a damaged header.
+    """
+    return f"version is {packet.vfio_version}" if packet.vfio_version else None
+
+
+@device_packet_rule("MF503", "vfio-byte-order", ERROR)
+def vfio_byte_order(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A VFIO header is in the wrong byte order.
+
+    Releases send it big endian; the RFC and v1 to v6 of the series send the order of their host.
+    This header makes sense only in the order that the dialect, or the rest of the migration, does
+    not use.  It is decoded here in the order in which it makes sense.
+
+    Receiver: reads idx 1 as 16777216 and waits for the real one for ever; reads flags 1 as
+    0x01000000 and sees no config state.  It hangs.
+
+    Usual cause: one end was built from the series or from a development tree before the release of
+    10.0, the other is a release.
+    """
+    if packet.raw is None:
+        return None
+    framing = migration.framing
+    proven = framing.order_of(packet.raw)
+    if proven is None:
+        return None
+    forced = framing.settings.dialect
+    if forced is not None and not forced.host_order and proven != "be":
+        return f"{ORDERS[proven]}, dialect {forced.name} is big endian"
+    if proven != framing.byte_order and framing.byte_order is not None:
+        return f"{ORDERS[proven]}, the migration's other headers are {ORDERS[framing.byte_order]}"
+    return None
+
+
+@device_packet_rule("MF504", "vfio-idx-max", ERROR)
+def vfio_idx_max(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """The index is 0xffffffff.
+
+    The receiver needs one index more than the largest, so it excludes this one.
+
+    Receiver: ``packet index is invalid`` (in the series ``packet has too high idx %u``); the
+    migration fails.
+
+    Usual cause: a damaged header.
+    """
+    return f"idx is {packet.idx:#x}" if packet.idx == IDX_MAX else None
+
+
+@device_packet_rule("MF512", "vfio-flags-unknown", WARNING)
+def vfio_flags_unknown(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """The flags of a VFIO header have bits other than CONFIG_STATE.
+
+    They may mean something to a newer receiver.
+
+    Receiver: ignores them.
+
+    Usual cause: a newer sender, or a damaged header.
+    """
+    flags = packet.state_flags or 0
+    return f"flags are {flags:#x}" if flags & ~KNOWN_STATE_FLAGS else None
+
+
+@device_packet_rule("MF513", "vfio-data-empty", WARNING)
+def vfio_data_empty(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A buffer carries no data.
+
+    A source sends what it has read from the device; when there is nothing more to read it goes on
+    to the config state.
+
+    Receiver: accepts it; nothing is written to the device.
+
+    Usual cause: a driver that answers a read with nothing before its end.
+    """
+    if packet.idx is None or packet.is_config or packet.data_size:
+        return None
+    return f"buffer {packet.idx} has 0 bytes of data"
+
+
+@device_rule("MF518", "vfio-buffer-large", INFO)
+def vfio_buffer_large(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Buffers carry more than 1 MiB of data.
+
+    QEMU's source reads at most 1 MiB at a time.
+
+    Receiver: accepts them.
+
+    Usual cause: a newer sender with larger reads, or a vendor fork.
+    """
+    large = [buffer for buffer in device.buffers if buffer.size > BUFFER_DATA_MAX]
+    if large:
+        largest = max(large, key=lambda buffer: buffer.size)
+        yield Spot(
+            f"{counted(len(large), 'buffer')} above {BUFFER_DATA_MAX} bytes, the largest has "
+            f"{largest.size}",
+            frame=largest.frame,
+            index=largest.idx,
+        )
+
+
+# -- the config state ------------------------------------------------------------------------------
+
+
+def _config_problem(packet: DevicePacket, slug: str) -> str | None:
+    """What the decoder of config states says under a rule's name."""
+    if packet.config is None:
+        return None
+    from dissectors.vfio_config import parse_config  # only needed where there is one
+
+    for problem in parse_config(packet.config).problems:
+        if problem.slug == slug:
+            return problem.detail
+    return None
+
+
+@device_packet_rule("MF514", "vfio-config-header", ERROR)
+def vfio_config_header(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A config state does not begin with DEV_CONFIG_STATE (0xffffffffef100002).
+
+    The data of the CONFIG_STATE buffer are a small stream of their own that begins with this tag.
+
+    Receiver: ``expected FLAG_DEV_CONFIG_STATE but got %lx``; the migration fails.
+
+    Usual cause: CONFIG_STATE is set on a data buffer, or the data are damaged.
+    """
+    return _config_problem(packet, "vfio-config-header")
+
+
+@device_packet_rule("MF515", "vfio-config-end", ERROR)
+def vfio_config_end(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """A config state does not end with END_OF_STATE (0xffffffffef100001).
+
+    The tag tells the receiver that it has read what the source has written.
+
+    Receiver: ``Failed loading device config space, end flag incorrect ...`` or
+    ``vfio_load_device_config_state() failed``; the migration fails.
+
+    Usual cause: source and destination differ in the device's MSI-X table or config space, or the
+    data are damaged.
+    """
+    return _config_problem(packet, "vfio-config-end")
+
+
+@device_packet_rule("MF516", "vfio-config-size", WARNING)
+def vfio_config_size(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """The size of a config state does not fit what is in it.
+
+    It is 4132 bytes for a PCIe and 292 for a PCI device, more with MSI-X (16 bytes a vector, and
+    the pending bits) and with subsections; the config space inside tells how many vectors there
+    are.
+
+    Receiver: ``vfio_load_device_config_state() failed: %d`` if it does not find the end tag where
+    its own device puts it.
+
+    Usual cause: a subsection that this tool does not know, or damaged data.
+    """
+    return _config_problem(packet, "vfio-config-size")
+
+
+@device_packet_rule("MF517", "vfio-config-version", WARNING)
+def vfio_config_version(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+    """The PCI device state in a config state has a version other than 2.
+
+    Version 2 is what QEMU has written as long as VFIO migrates.
+
+    Receiver: refuses it in its vmstate loader if it is newer than its own.
+
+    Usual cause: a newer sender, or damaged data.
+    """
+    return _config_problem(packet, "vfio-config-version")

@@ -1,0 +1,400 @@
+"""MF505 to MF511 and MF519 to MF525: a device's buffers by index and in order of arrival.
+
+Wire-format page, sections 5.2, 5.4 and 5.6.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    device_rule,
+    limit_rule,
+)
+from analyzer.checks.wording import counted, milliseconds
+from dissectors.multifd import DEVICE_STATE
+from dissectors.vfio import BUFFER, IDX_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.migration import Migration
+
+PACKET_MIN = DEVICE_STATE.size + BUFFER.size
+IDX_PLAUSIBLE = 1 << 16
+"""Below this an index is never called huge: it may have neighbours that are lost."""
+IDX_IMPLAUSIBLE = 1_000_000
+RANGES_LISTED = 20
+CUTS_LISTED = 5
+
+
+def _limit(migration: Migration) -> int:
+    """Above this an index needs a neighbour to be believed."""
+    room = sum(channel.length for channel in migration.multifd) // PACKET_MIN
+    return min(IDX_IMPLAUSIBLE, max(IDX_PLAUSIBLE, room))
+
+
+def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buffer]]:
+    """Buffers with a plausible index, and those that MF504 or MF521 speak of."""
+    limit = _limit(migration)
+    if all(buffer.idx <= limit for buffer in device.buffers):
+        return device.buffers, []
+    known = {buffer.idx for buffer in device.buffers}
+    plausible: list[Buffer] = []
+    huge: list[Buffer] = []
+    for buffer in device.buffers:
+        idx = buffer.idx
+        near = idx - 1 in known or (idx + 1 in known and idx + 1 != IDX_MAX)
+        fits = idx != IDX_MAX and (idx <= limit or near)
+        (plausible if fits else huge).append(buffer)
+    return plausible, huge
+
+
+def _config(buffers: list[Buffer]) -> Buffer | None:
+    """The config state's buffer; the one of the highest index if there are several."""
+    return max((b for b in buffers if b.is_config), key=lambda b: b.idx, default=None)
+
+
+def _spot(text: str, buffer: Buffer) -> Spot:
+    return Spot(text, frame=buffer.frame, index=buffer.idx)
+
+
+# -- indices ---------------------------------------------------------------------------------------
+
+
+@device_rule("MF505", "vfio-idx-duplicate", ERROR)
+def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
+    """An index occurs twice for one device.
+
+    Each index stands for one piece of the state.  TCP retransmissions are not meant: this is a
+    second packet.
+
+    Receiver: ``state buffer %u already filled``, even if the first one was consumed already; the
+    migration fails.
+
+    Usual cause: a fault of the source's save thread, or two devices under one idstr.
+    """
+    first: dict[int, Buffer] = {}
+    for buffer in device.buffers:
+        before = first.setdefault(buffer.idx, buffer)
+        if before is not buffer and not (before.is_config and buffer.is_config):
+            yield _spot(
+                f"idx {buffer.idx} again; it came in frame {before.frame} on multifd "
+                f"{before.channel}",
+                buffer,
+            )
+
+
+def _ranges(buffers: list[Buffer]) -> tuple[list[tuple[int, int]], int]:
+    """Missing indices below the last needed one, as (first, last), and how many ranges."""
+    config = _config(buffers)
+    top = config.idx if config is not None else max((b.idx for b in buffers), default=-1)
+    ranges: list[tuple[int, int]] = []
+    count = expected = 0
+    for idx in sorted({b.idx for b in buffers if b.idx <= top}):
+        if idx > expected:
+            count += 1
+            if count <= RANGES_LISTED:
+                ranges.append((expected, idx - 1))
+        expected = idx + 1
+    return ranges, count
+
+
+def _cut_off(device: Device, first: int, last: int) -> str:
+    """Which of the missing buffers were on their way when their stream ended."""
+    cuts = [cut for cut in device.cut if cut[0] is not None and first <= cut[0] <= last]
+    parts = [
+        f"{'it' if first == last else f'idx {idx}'} was cut off on multifd {channel} after {have} "
+        f"of {size} bytes"
+        for idx, channel, have, size in cuts[:CUTS_LISTED]
+    ]
+    return f": {', '.join(parts)}" if parts else ""
+
+
+@device_rule("MF506", "vfio-idx-gap", ERROR, holes="GXEL", forgiven=True)
+def vfio_idx_gap(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Buffers below the config state's index are missing.
+
+    The state is written to the device strictly by index, so nothing behind the gap is ever loaded.
+
+    Receiver: hangs.  The load thread waits for the missing index without a timeout (trace
+    ``vfio_load_state_device_buffer_starved``) and main waits for the thread, until the connection
+    breaks or somebody cancels.
+
+    Usual cause: the source shut a channel down before its last buffers were sent; without the
+    ``return-path`` capability it does not wait for them.
+    """
+    buffers, _ = _split(device, migration)
+    ranges, count = _ranges(buffers)
+    for first, last in ranges:
+        if not first:
+            continue  # MF508
+        what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
+        text = f"{what} missing{_cut_off(device, first, last)}"
+        after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
+        yield Spot(text, frame=after.frame, index=first)
+    if count > len(ranges):
+        yield Spot(f"{count - len(ranges)} more gaps")
+
+
+@device_rule("MF507", "vfio-idx-above-last", ERROR)
+def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
+    """A data buffer has an index above the config state's.
+
+    The config state's index says where the data end, so this buffer counts as behind the end.
+
+    Receiver: silent.  It stores the buffer and never loads it; the device runs with an incomplete
+    state.
+
+    Usual cause: a fault of the source that numbers buffers and config state apart.
+    """
+    buffers, _ = _split(device, migration)
+    config = _config(buffers)
+    if config is None:
+        return
+    for buffer in buffers:
+        if buffer.idx > config.idx:
+            yield _spot(f"idx {buffer.idx}, the config state has {config.idx}", buffer)
+
+
+@device_rule("MF508", "vfio-idx-start", ERROR, holes="GXL", forgiven=True)
+def vfio_idx_start(device: Device, migration: Migration) -> Iterator[Spot]:
+    """The lowest index of a device is not 0.
+
+    Indices begin at 0, so the beginning of the state is missing.
+
+    Receiver: hangs; the load thread waits for index 0 without a timeout.
+
+    Usual cause: the first buffers are not in the capture; otherwise a fault of the source.
+    """
+    buffers, _ = _split(device, migration)
+    lowest = min(buffers, key=lambda b: b.idx, default=None)
+    if lowest is not None and lowest.idx:
+        text = f"the lowest idx is {lowest.idx}{_cut_off(device, 0, lowest.idx - 1)}"
+        yield _spot(text, lowest)
+
+
+@device_rule("MF509", "vfio-no-config", ERROR, holes="GXE", forgiven=True)
+def vfio_no_config(device: Device, migration: Migration) -> Iterator[Spot]:
+    """A device's config state never came.
+
+    It is the last buffer and tells how many there are; without it the receiver cannot know that it
+    has everything.
+
+    Receiver: hangs behind main's EOF byte; the load thread waits for the next index without a
+    timeout.
+
+    Usual cause: the source shut a channel down before its last buffers were sent; without the
+    ``return-path`` capability it does not wait for them.
+    """
+    if any(buffer.is_config for buffer in device.buffers):
+        return
+    highest = max((b.idx for b in device.buffers), default=-1)
+    text = f"no CONFIG_STATE among {counted(len(device.buffers), 'buffer')}"
+    text += _cut_off(device, highest + 1, IDX_MAX)
+    frame = device.last.frame if device.last is not None else None
+    yield Spot(text, frame=frame)
+
+
+@device_rule("MF510", "vfio-config-twice", ERROR)
+def vfio_config_twice(device: Device, migration: Migration) -> Iterator[Spot]:
+    """A device has two buffers with CONFIG_STATE.
+
+    There is one config state, and its index is the end of the data.
+
+    Receiver: with the same index ``state buffer %u already filled``; with a higher one the first
+    config state is written to the device as if it were data; it may abort.
+
+    Usual cause: CONFIG_STATE is set on a data buffer by a fault of the source.
+    """
+    configs = [buffer for buffer in device.buffers if buffer.is_config]
+    for buffer in configs[1:]:
+        first = configs[0]
+        text = f"CONFIG_STATE again with idx {buffer.idx}; "
+        yield _spot(text + f"idx {first.idx} has it in frame {first.frame}", buffer)
+
+
+@device_rule("MF511", "vfio-config-not-last", ERROR)
+def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]:
+    """The config state's index is not the highest of its device.
+
+    It has to be one above the last data buffer's.  Here a data buffer has the same index or a
+    higher one.
+
+    Receiver: an abort (``load_buf_idx <= load_buf_idx_last``) when the indices are equal or the
+    config state comes late; otherwise the data above it are never loaded (MF507).
+
+    Usual cause: a fault of the source that numbers buffers and config state apart.
+    """
+    buffers, _ = _split(device, migration)
+    config = _config(buffers)
+    if config is None:
+        return
+    same = any(b.idx == config.idx and not b.is_config for b in buffers)
+    above = sum(1 for b in buffers if b.idx > config.idx)
+    if same:
+        yield _spot(f"the config state has idx {config.idx}, and a data buffer too", config)
+    elif above:
+        yield _spot(
+            f"the config state has idx {config.idx}, {above} data buffers are above", config
+        )
+
+
+@device_rule("MF521", "vfio-idx-huge", ERROR)
+def vfio_idx_huge(device: Device, migration: Migration) -> Iterator[Spot]:
+    """An index is larger than the capture can justify.
+
+    It has no neighbours, and so many buffers would not fit into what the channels carried.  The
+    rules about gaps do not count it.
+
+    Receiver: allocates an array of that many entries, and waits for all of them.
+
+    Usual cause: a damaged header, the wrong byte order (MF503), or an attack on the destination's
+    memory.
+    """
+    for buffer in _split(device, migration)[1]:
+        if buffer.idx != IDX_MAX:
+            yield _spot(f"idx {buffer.idx} among {counted(len(device.buffers), 'buffer')}", buffer)
+
+
+# -- the receiver's queue --------------------------------------------------------------------------
+
+
+@limit_rule("MF519", "vfio-queue-bytes", WARNING, holes="X")
+def vfio_queue_bytes(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The receiver had to hold more bytes of a device than its limit allows.
+
+    Buffers that arrive before an earlier index are held back.  What is counted here is a lower
+    bound: the receiver also counts what it has not yet written to the device.
+
+    Receiver: ``queuing state buffer %u would exceed the size max of %lu`` (10.1 on); the migration
+    fails.
+
+    Usual cause: ``x-migration-max-queued-buffers-size`` is too small for this device and number of
+    channels.
+    """
+    limit = selection.max_queued_bytes
+    if limit is None:
+        return
+    for device in migration.devices.values():
+        peak = device.queue().peak_bytes
+        if peak > limit:
+            text = f"{peak} bytes were held while an earlier idx was missing, the limit is {limit}"
+            yield Spot(text, device=device.name)
+
+
+@limit_rule("MF520", "vfio-queue-count", WARNING, holes="X")
+def vfio_queue_count(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The receiver had to hold more buffers of a device than its limit allows.
+
+    Buffers that arrive before an earlier index are held back.  Only v2 to v6 of the series limit
+    their number; what is counted here is a lower bound.
+
+    Receiver: ``queuing state buffer %u would exceed the max of %u``; the migration fails.
+
+    Usual cause: ``x-migration-max-queued-buffers`` is too small for this device and number of
+    channels.
+    """
+    limit = selection.max_queued_buffers
+    if limit is None:
+        return
+    for device in migration.devices.values():
+        peak = device.queue().peak_buffers
+        if peak > limit:
+            text = (
+                f"{peak} buffers were held while an earlier idx was missing, the limit is {limit}"
+            )
+            yield Spot(text, device=device.name)
+
+
+@device_rule("MF522", "vfio-starved", INFO, holes="X")
+def vfio_starved(device: Device, migration: Migration) -> Iterator[Spot]:
+    """The receiver had later buffers of a device and waited for an earlier one.
+
+    While it waits nothing is written to the device; the message tells the longest wait.
+
+    Receiver: traces ``vfio_load_state_device_buffer_starved``; otherwise normal.
+
+    Usual cause: channels of different speed, or a loss on one of them.
+    """
+    queue = device.queue()
+    if queue.waited_for is None:
+        return
+    yield Spot(
+        f"idx {queue.waited_for} was waited for {milliseconds(queue.longest_wait)}, with "
+        f"{counted(queue.meanwhile, 'later buffer')} there",
+        index=queue.waited_for,
+    )
+
+
+# -- order of arrival ------------------------------------------------------------------------------
+
+
+@device_rule("MF523", "vfio-reordered", INFO)
+def vfio_reordered(device: Device, migration: Migration) -> Iterator[Spot]:
+    """Buffers of a device arrived behind ones of a higher index.
+
+    They travel on several channels, and the index exists to put them in order again.
+
+    Receiver: normal; it holds the early ones back.
+
+    Usual cause: several channels.
+    """
+    late = device.out_of_order()
+    if late:
+        distance = device.queue().distance
+        text = (
+            f"{counted(late, 'buffer')} behind a higher idx, at most {distance} ahead of its turn"
+        )
+        yield Spot(text)
+
+
+@device_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XE", forgiven=True)
+def vfio_config_load_ready_mismatch(device: Device, migration: Migration) -> Iterator[Spot]:
+    """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not go together.
+
+    A destination with ``x-migration-load-config-after-iter`` holds the config state back until the
+    mark comes on main.  Here the mark is there without a config state, or other devices of the
+    migration have the mark and this one has only the config state.
+
+    Receiver: hangs, waiting for whatever is missing.
+
+    Usual cause: a lost buffer (MF509); devices of one guest that are set differently.
+    """
+    facts = migration.main_facts
+    if facts is None:
+        return
+    section = facts.devices.get((device.idstr, device.instance_id))
+    if section is None or section.announced != "multifd":
+        return
+    config = any(buffer.is_config for buffer in device.buffers)
+    if section.load_ready and not config:
+        frame = section.load_ready[0].frame
+        yield Spot("DEV_CONFIG_LOAD_READY on main, no config state on multifd", frame=frame)
+    elif config and not section.load_ready and any(d.load_ready for d in facts.devices.values()):
+        yield Spot("no DEV_CONFIG_LOAD_READY on main, which other devices have")
+
+
+@device_rule("MF525", "vfio-config-before-data", INFO)
+def vfio_config_before_data(device: Device, migration: Migration) -> Iterator[Spot]:
+    """A device's config state arrived before some of its data.
+
+    It is queued last, but may go over a channel that is faster.
+
+    Receiver: normal; it is applied when the data before it are loaded.
+
+    Usual cause: several channels.
+    """
+    config = device.config
+    if config is None:
+        return
+    end = config.end_frame, config.end_time
+    later = [b for b in device.buffers if b.idx < config.idx and (b.end_frame, b.end_time) > end]
+    if later:
+        data = counted(len(later), "buffer")
+        yield _spot(f"the config state came before {data} of lower idx", config)
