@@ -10,7 +10,9 @@ from analyzer.filter.grammar import WORDS
 
 __all__ = ["boolean", "duration", "hexadecimal", "moment", "number", "quoted", "unquoted"]
 
-NUMBER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|\d+(?:\.\d+)?)([A-Za-z]*)")
+NUMBER = re.compile(
+    r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|\d+(?:\.\d+)?)([A-Za-z]*)", re.ASCII
+)
 SIZES = {
     unit + tail: 1 << 10 * power for power, unit in enumerate("KMGT", 1) for tail in ("", "B", "iB")
 }
@@ -26,7 +28,8 @@ WORD = re.compile(r"(?:[\w:/#+-]|\.(?!\.))+", re.ASCII)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 BYTES = re.compile(r"(?:0[xX])?[0-9a-fA-F]{2}(?:[:.-]?[0-9a-fA-F]{2})*")
 MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?"
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
