@@ -151,7 +151,7 @@ def sync_packet_has_payload() -> None:
     """
 
 
-@channel_rule("MF306", "sync-first", INFO)
+@channel_rule("MF306", "sync-first", INFO, holes="GL")
 def sync_first(channel: Channel, migration: Migration) -> Iterator[Spot]:
     """The first packet of a channel is not a SYNC.
 
