@@ -27,10 +27,10 @@ MODES = ("text", "hex bytes")
 
 
 def pattern_of(text: str) -> bytes | None:
-    """The bytes that hexadecimal digits say (with blanks, colons or 0x); ``None`` if they do not.
+    r"""The bytes that hexadecimal digits say (with blanks, colons or 0x); ``None`` if they do not.
 
     >>> pattern_of("11 22:33")
-    b'\\x11"3'
+    b'\x11"3'
     """
     digits = text.lower().replace("0x", "").replace(":", "").replace(" ", "")
     try:

@@ -72,8 +72,7 @@ def stream_lines(document: Document) -> list[StreamLine]:
     lines = []
     for connection in scan.engine.connections[:LISTED_MAX]:
         flows = [flow for flow in connection.flows if flow.carries] or [connection.forward]
-        for flow in flows:
-            lines.append(StreamLine(flow, *known.get(id(flow), (None, None))))
+        lines += [StreamLine(flow, *known.get(id(flow), (None, None))) for flow in flows]
     return lines
 
 

@@ -71,7 +71,7 @@ def entries(folder: Path, part: str) -> list[Entry]:
         found = []
     found = [path for path in found if part.lower() in path.name.lower()][:FILES_MAX]
     listed = sorted((Entry(path) for path in found), key=lambda e: (not e.folder, e.name.lower()))
-    return [Entry(folder.parent, "..")] + listed
+    return [Entry(folder.parent, ".."), *listed]
 
 
 class EntryRows:
