@@ -161,10 +161,10 @@ def _config_problem(packet: DevicePacket, slug: str) -> str | None:
         return None
     from dissectors.vfio_config import parse_config  # only needed where there is one
 
-    for problem in parse_config(packet.config).problems:
-        if problem.slug == slug:
-            return problem.detail
-    return None
+    problems = {problem.slug: problem.detail for problem in parse_config(packet.config).problems}
+    if slug == "vfio-config-size" and "vfio-config-end" in problems:
+        return None  # where the end is unknown the size says nothing
+    return problems.get(slug)
 
 
 @device_packet_rule("MF514", "vfio-config-header", ERROR)

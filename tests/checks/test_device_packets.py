@@ -1,0 +1,214 @@
+"""MF4xx: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.checks.checker import Selection
+from analyzer.migration.framing import Settings
+from analyzer.synth import records
+from tests.checks.case import Case, edited, verify
+from tests.checks.craft import (
+    DEVICE,
+    IDSTR,
+    SWITCHOVER_START,
+    VFIO_FULL,
+    VFIO_ID,
+    Tiny,
+    buffer,
+    config,
+    findings,
+    fired,
+    full,
+    ram,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.checks.finding import Finding
+
+MIB = 1 << 20
+CONFIG_ON_MAIN = full(IDSTR.decode(), VFIO_ID, records.config_state(DEVICE))
+TRANSFER_OFF = Selection(destination_transfer_off=True)
+
+
+def second(unit: bytes) -> Callable[[], bytes]:
+    """The clean migration with another buffer 1, the only one on channel 1."""
+    return edited(lambda tiny: tiny.multifd[1].__setitem__(5, unit))
+
+
+def more(*units: bytes) -> Callable[[], bytes]:
+    """The clean migration with units more on channel 1."""
+    return edited(lambda tiny: tiny.multifd[1].extend(units))
+
+
+def without(unit: bytes) -> Callable[[], bytes]:
+    """The clean migration without a unit of main."""
+    return edited(lambda tiny: tiny.main.remove(unit))
+
+
+def early(tiny: Tiny) -> None:
+    """The first buffer comes before SWITCHOVER_START."""
+    tiny.multifd[0].insert(1, tiny.multifd[0].pop(6))
+
+
+def no_buffers(tiny: Tiny) -> None:
+    """No device-state packet at all."""
+    del tiny.multifd[0][6:]
+    del tiny.multifd[1][5:]
+
+
+def one_channel(tiny: Tiny) -> None:
+    """All buffers on channel 0."""
+    tiny.multifd[0].append(tiny.multifd[1].pop())
+
+
+def announced_on_main(tiny: Tiny) -> None:
+    """The FULL section has the config state."""
+    tiny.main[tiny.main.index(VFIO_FULL)] = CONFIG_ON_MAIN
+    tiny.main[-1] = records.vmdescription("pc-q35-10.0", 4096, [])
+
+
+def compressed(tiny: Tiny) -> None:
+    """RAM is compressed with zlib."""
+    tiny.multifd[0][2] = ram([0], num=2, flags=2, payload=b"x")
+
+
+def named(idstr: bytes, instance: int = 0) -> list[bytes]:
+    """The whole state of another device."""
+    return [
+        buffer(0, idstr=idstr, instance=instance),
+        config(1, idstr=idstr, instance=instance),
+    ]
+
+
+CASES = {
+    "MF401": Case(second(buffer(1, flags=0x41))),
+    "MF402": Case(more(buffer(9, payload=b"")), alone=True),
+    "MF403": Case(second(buffer(1, idstr=b"x" * 256))),
+    "MF404": Case(second(buffer(1, idstr=IDSTR + b"\0old")), alone=True),
+    "MF405": Case(more(*named(b"0000:00:09.0/vfio")), alone=True),
+    "MF406": Case(more(*named(b"timer")), alone=True),
+    "MF407": Case(second(buffer(1, flags=0x42)), alone=True),
+    "MF408": Case(second(buffer(1, flags=0x10)), alone=True),
+    "MF409": Case(second(buffer(1, bytes(MIB + 1))), second(buffer(1, bytes(MIB))), alone=True),
+    "MF410": Case(without(SWITCHOVER_START)),
+    "MF411": Case(edited(early), alone=True),
+    "MF412": Case(Tiny().pcap, Tiny(device=False).pcap, alone=True),
+    "MF413": Case(edited(no_buffers), alone=True),
+    "MF414": Case(edited(announced_on_main)),
+    "MF415": Case(Tiny().pcap, Tiny(device=False).pcap, selection=TRANSFER_OFF, alone=True),
+    "MF416": Case(edited(one_channel), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_rule(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+def only(capture: bytes, rule: str, settings: Settings | None = None) -> Finding:
+    """The only finding of a rule."""
+    (found,) = (found for found in findings(capture, settings) if found.rule.id == rule)
+    return found
+
+
+# -- dialects --------------------------------------------------------------------------------------
+
+
+def in_series(tiny: Tiny, flag: int = 0x40, idstr: bytes = IDSTR) -> None:
+    """Device state as v1 (0x10) or v3 (0x40) of the series sends it."""
+    options = {"flags": flag, "host_order": True}
+    tiny.multifd[0][6:] = [buffer(0, idstr=idstr, **options), config(2, idstr=idstr, **options)]  # type: ignore[arg-type]
+    tiny.multifd[1][5:] = [buffer(1, idstr=idstr, **options)]  # type: ignore[arg-type]
+
+
+def test_an_unterminated_idstr_is_a_warning_in_the_series() -> None:
+    capture = edited(lambda tiny: in_series(tiny, idstr=b"x" * 256))()
+    assert "warning" in {f.severity for f in findings(capture) if f.rule.id == "MF403"}
+    forced = fired(CASES["MF403"].faulty(), Settings(dialect="v3"))
+    assert forced["MF403"] == "warning"
+
+
+def test_v1_has_no_switchover_command() -> None:
+    def edit(tiny: Tiny) -> None:
+        in_series(tiny, 0x10)
+        tiny.main.remove(SWITCHOVER_START)
+
+    found = fired(edited(edit)())
+    assert {"MF407", "MF408", "MF410", "MF503"}.isdisjoint(found)
+
+
+def test_missing_state_of_an_unknown_dialect_is_a_warning() -> None:
+    def edit(tiny: Tiny) -> None:
+        no_buffers(tiny)
+        tiny.main.remove(SWITCHOVER_START)
+
+    found = only(edited(edit)(), "MF413")
+    assert found.severity == "warning"
+    assert "nothing tells which revision" in found.message
+
+
+def test_compressed_ram_beside_device_state() -> None:
+    found = findings(edited(compressed)())
+    assert {f.severity for f in found if f.rule.id == "MF407"} == {"error"}
+
+
+def test_compressed_ram_behind_device_state() -> None:
+    late = ram([9], num=9, flags=2, payload=b"x")
+    found = only(edited(lambda tiny: tiny.multifd[0].append(late))(), "MF407")
+    assert "a RAM packet with compression" in found.message
+
+
+# -- identity --------------------------------------------------------------------------------------
+
+
+def test_the_instance_id_counts() -> None:
+    assert only(more(*named(IDSTR, 1))(), "MF405").spot.device == f"{IDSTR.decode()}#1"
+
+
+def test_a_device_that_was_cut_off_is_not_missing() -> None:
+    """Its first packet came in part: MF203 and MF509 tell more."""
+
+    def edit(tiny: Tiny) -> None:
+        no_buffers(tiny)
+        tiny.multifd[1].append(buffer(0, bytes(5000))[:3000])
+
+    found = fired(edited(edit)())
+    assert "MF413" not in found
+    assert found["MF509"] == "error"
+
+
+def test_state_on_a_channel_that_the_capture_lacks() -> None:
+    """A hole anywhere may be where it is."""
+    tiny = Tiny()
+    no_buffers(tiny)
+    capture = tiny.craft()
+    at = next(
+        at for at, frame in enumerate(capture.frames) if tiny.multifd[0][4][:60] in frame.data
+    )
+    del capture.frames[at]
+    assert only(capture.pcap(), "MF413").severity == "info"
+
+
+# -- places and amounts ----------------------------------------------------------------------------
+
+
+def test_how_early_the_first_buffer_is() -> None:
+    found = only(edited(early)(), "MF411")
+    assert found.spot.frame is not None
+    assert "ms before SWITCHOVER_START (frame " in found.message
+
+
+def test_how_much_came_behind_main() -> None:
+    assert "1 buffer of 4132 bytes" in only(Tiny().pcap(), "MF412").message
+
+
+def test_findings_name_device_and_index() -> None:
+    spot = only(CASES["MF401"].faulty(), "MF401").spot
+    assert (spot.device, spot.index) == (f"{IDSTR.decode()}#0", 1)
+    assert spot.channel is not None
+    assert spot.channel.name == "multifd 1"
