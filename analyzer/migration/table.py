@@ -106,6 +106,11 @@ class StreamRef:
         self.origin = origin
         self.number = number
 
+    @classmethod
+    def of(cls, flow: Flow) -> StreamRef:
+        """That of a flow."""
+        return cls(flow.key, flow.base + 1 & 0xFFFFFFFF, flow.connection.number)
+
 
 class Row:
     """One packet's columns as attributes; what a packet of its kind does not have is ``None``.
@@ -194,7 +199,7 @@ class PacketTable:
     # -- appending ----------------------------------------------------------------------------
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: list[int]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
         del pages
@@ -283,8 +288,7 @@ class PacketTable:
         index = self._flow_index.get(id(flow))
         if index is None:
             index = self._flow_index[id(flow)] = len(self.flows)
-            origin = flow.base + 1 & 0xFFFFFFFF
-            self.flows.append(StreamRef(flow.key, origin, flow.connection.number))
+            self.flows.append(StreamRef.of(flow))
         return index
 
     def _name(self, padded: bytes) -> int:

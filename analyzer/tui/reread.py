@@ -57,7 +57,7 @@ class Reread:
     def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
         """Bytes of a channel's stream, the first of which was seen at ``place``."""
         flow = channel.flow
-        stream = StreamRef(flow.key, flow.base + 1 & 0xFFFFFFFF, flow.connection.number)
+        stream = StreamRef.of(flow)
         data = bytearray()
         holes: list[tuple[int, int]] = []
         with self._lock:
