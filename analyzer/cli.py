@@ -132,16 +132,40 @@ def _add_check(
         "--digest", choices=("sha256",), help="digests of every device's reassembled state"
     )
     check.add_argument(
+        "--descriptions",
+        action="store_true",
+        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639)",
+    )
+    group = check.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
+    group.add_argument(
         "--max-queued-bytes",
         type=int,
         metavar="N",
         help="x-migration-max-queued-buffers-size of the destination (rule MF519)",
     )
-    check.add_argument(
+    group.add_argument(
         "--max-queued-buffers",
         type=int,
         metavar="N",
         help="x-migration-max-queued-buffers of the destination (rule MF520)",
+    )
+    group.add_argument(
+        "--limit",
+        action="append",
+        metavar="RULE=VALUE",
+        help="warn beyond a value: shares, seconds or counts of MF909 and MF951 to MF957, as "
+        "downtime=0.3",
+    )
+    group.add_argument(
+        "--destination-channels", type=int, metavar="N", help="multifd-channels of the destination"
+    )
+    group.add_argument(
+        "--destination-version", metavar="X.Y", help="version of the destination's QEMU"
+    )
+    group.add_argument(
+        "--destination-transfer-off",
+        action="store_true",
+        help="the destination has x-migration-multifd-transfer off (rule MF415)",
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from analyzer.checks.checker import Selection, unknown_rules
-from analyzer.checks.rule import SEVERITIES
+from analyzer.checks.metrics import USUAL
+from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.commands.common import (
     BROKEN,
     CLEAN,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from analyzer.analysis import Analysis
 
 __all__ = ["check"]
+
+LIMITS = (*USUAL, "tcp-zero-window")
 
 
 def check(options: Namespace) -> int:
@@ -102,7 +105,37 @@ def _selection(options: Namespace) -> Selection:
         severity,
         max_queued_bytes=options.max_queued_bytes,
         max_queued_buffers=options.max_queued_buffers,
+        destination_transfer_off=options.destination_transfer_off,
+        channels=options.destination_channels,
+        limits=_limits(options.limit),
+        descriptions=options.descriptions,
+        destination_version=_version(options.destination_version),
     )
+
+
+def _limits(values: list[str] | None) -> dict[str, float]:
+    """Thresholds by slug; a rule may be named by its id too."""
+    limits: dict[str, float] = {}
+    for text in values or ():
+        name, _, value = text.partition("=")
+        rule = RULES.get(name.upper())
+        slug = rule.slug if rule is not None else name
+        if slug not in LIMITS:
+            raise UsageError(f"no limit is called {name!r}; there are {', '.join(LIMITS)}")
+        try:
+            limits[slug] = float(value)
+        except ValueError:
+            raise UsageError(f"--limit takes RULE=NUMBER, not {text!r}") from None
+    return limits
+
+
+def _version(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    major, _, minor = text.partition(".")
+    if not major.isdecimal() or not minor.isdecimal():
+        raise UsageError(f"--destination-version takes X.Y, not {text!r}")
+    return int(major), int(minor)
 
 
 def _split(values: list[str] | None) -> tuple[str, ...]:

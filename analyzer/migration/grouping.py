@@ -137,6 +137,7 @@ class Grouper:
         elif kind in (2, 3):
             channel = self._channel("multifd", flow)
             channel.channel_header = (4, kind)
+            channel.decoded += len(header)
             yield from walk_multifd(reader, channel, self._join)
         else:
             channel = self._channel("unknown", flow)

@@ -102,6 +102,9 @@ def test_threshold_selection_and_severities() -> None:
         ("--select", "MF9999"),
         ("--severity", "MF506=fatal"),
         ("--decode-as", "http"),
+        ("--limit", "speed=3"),
+        ("--limit", "downtime=long"),
+        ("--destination-version", "ten"),
         ("--dialect", "v9"),
         ("--no-such-option",),
     ],
@@ -129,3 +132,12 @@ def test_a_missing_file_is_named() -> None:
     ran = mfshark("check", "/nonexistent/a.pcap")
     assert ran.status == 2
     assert "/nonexistent/a.pcap" in ran.err
+
+
+def test_limits_turn_measures_into_warnings() -> None:
+    assert mfshark("check", "--fail-on", "warning", CLEAN).status == 0
+    ran = mfshark("check", "--fail-on", "warning", "--limit", "downtime=0.001", CLEAN)
+    assert ran.status == 1
+    assert "MF954" in ran.out
+    queued = mfshark("check", "--fail-on", "warning", "--max-queued-bytes", "1000", CLEAN)
+    assert "MF519" in queued.out

@@ -1,0 +1,74 @@
+"""Device state put together is what the source had, whatever way and order it came in."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from analyzer.analysis import analyze
+from analyzer.migration import assembly
+from analyzer.migration.assembly import Assembler
+from analyzer.synth import build
+
+SCENARIO: dict[str, Any] = {
+    "channels": 3,
+    "network": {"mtu": 1500},
+    "device": [
+        {"idstr": "0000:00:02.0/vfio", "size": 200_000, "buffer_size": 9000, "precopy": 500},
+        {"idstr": "0000:00:03.0/vfio", "size": 30_000, "buffer_size": 1000, "precopy": 0},
+        {"idstr": "0000:00:04.0/vfio", "size": 50_000, "transfer": False},
+    ],
+}
+
+
+def digests(data: bytes) -> dict[str, str | None]:
+    assembler = analyze(data, digest=True).assembler
+    assert assembler is not None
+    return {a.name: a.state_digest for a in assembler.assemblies.values()}
+
+
+def test_order_and_cuts_do_not_change_the_state() -> None:
+    plain = digests(build(SCENARIO | {"interleave": "segment"}))
+    assert len(plain) == 3
+    assert None not in plain.values()
+    for change in ({"policy": "random"}, {"network": {"mtu": 9000}}, {"channels": 1}):
+        assert digests(build(SCENARIO | change)) == plain
+    disordered = build(SCENARIO | {"fault": [{"kind": "vfio-reordered"}]})
+    assert digests(disordered) == plain
+
+
+def test_what_waits_goes_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = digests(build(SCENARIO))
+    monkeypatch.setattr(assembly, "IN_MEMORY", 5000)
+    assert digests(build(SCENARIO)) == plain
+
+
+def test_the_sink_gets_the_bytes_of_the_digest() -> None:
+    states: dict[str, bytes] = {}
+    buffers: dict[tuple[str, int | None], bytes] = {}
+
+    def sink_of(_migration: Any, name: str) -> Any:
+        def sink(what: str, idx: int | None, data: bytes) -> None:
+            if what == "state":
+                states[name] = states.get(name, b"") + data
+            elif what == "buffer":
+                buffers[name, idx] = buffers.get((name, idx), b"") + data
+
+        return sink
+
+    assembler = Assembler(sink_of=sink_of)
+    analyze(build(SCENARIO), assembler=assembler)
+    for one in assembler.assemblies.values():
+        assert hashlib.sha256(states[one.name]).hexdigest() == one.state_digest
+    name = "0000:00:03.0/vfio#0"
+    joined = b"".join(buffers[key] for key in sorted(k for k in buffers if k[0] == name))
+    assert joined == states[name]
+
+
+def test_without_a_buffer_there_is_no_digest() -> None:
+    data = build(SCENARIO | {"fault": [{"kind": "vfio-idx-gap", "index": 2}]})
+    found = digests(data)
+    assert found["0000:00:04.0/vfio#0"] is not None
+    assert list(found.values()).count(None) == 1

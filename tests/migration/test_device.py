@@ -1,0 +1,78 @@
+"""Reassembly by index: order, gaps, duplicates, and what a receiver had to hold."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer.migration.device import Device
+from analyzer.migration.rows import DevicePacket
+from analyzer.tcp.requests import Place
+
+MS = 1_000_000
+
+
+def device(arrivals: list[tuple[int, int, bool]], step: int = MS) -> Device:
+    """Buffers (idx, data size, config) in order of arrival, one every ``step`` ns."""
+    result = Device(b"0000:00:02.0/vfio", 0)
+    for number, (idx, size, config) in enumerate(arrivals, 1):
+        values = (0x11223344, 1, 0x40, result.idstr, 0, size + 12)
+        place = Place(number, number * step, number)
+        packet = DevicePacket(idx % 3, 0, place, values)
+        packet.idx, packet.state_flags, packet.vfio_version = idx, int(config), 0
+        packet.last = place
+        result.add(packet)
+    return result
+
+
+def test_in_order() -> None:
+    found = device([(0, 10, False), (1, 20, False), (2, 5, True)])
+    assert (found.missing_ranges(), found.duplicates(), found.out_of_order()) == ([], [], 0)
+    assert found.bytes == 35
+    queue = found.queue()
+    assert (queue.peak_buffers, queue.peak_bytes, queue.longest_wait) == (0, 0, 0)
+
+
+def test_what_had_to_be_queued_and_how_long() -> None:
+    found = device([(0, 10, False), (2, 30, False), (3, 7, True), (1, 20, False)])
+    queue = found.queue()
+    assert found.out_of_order() == 1
+    assert (queue.peak_buffers, queue.peak_bytes, queue.distance) == (2, 37, 2)
+    assert (queue.longest_wait, queue.waited_for) == (2 * MS, 1)
+
+
+def test_gaps_duplicates_and_a_missing_config() -> None:
+    found = device([(0, 1, False), (4, 1, False), (4, 1, False), (7, 1, False)])
+    assert found.missing_ranges() == [(1, 3), (5, 6)]
+    assert found.duplicates() == [4]
+    assert found.config is None
+
+
+def test_indexes_above_the_config_are_not_needed() -> None:
+    found = device([(0, 1, False), (1, 1, True), (9, 1, False)])
+    assert found.missing_ranges() == []
+    assert found.last_needed == 1
+
+
+def test_a_huge_index_costs_nothing() -> None:
+    found = device([(0, 1, False), (0xFFFFFFFE, 1, False)])
+    assert found.missing_ranges() == [(1, 0xFFFFFFFD)]
+    assert found.queue().peak_buffers == 1
+
+
+@given(st.permutations(range(12)), st.integers(1, 12))
+def test_any_order_of_a_complete_device(order: list[int], seen: int) -> None:
+    arrivals = [(idx, idx + 1, idx == 11) for idx in order[:seen]]
+    found = device(arrivals)
+    present = {idx for idx, _, _ in arrivals}
+    top = 11 if 11 in present else max(present)
+    missing = {i for first, last in found.missing_ranges() for i in range(first, last + 1)}
+    assert missing == set(range(top + 1)) - present
+    queue = found.queue()
+    assert queue.peak_buffers <= seen
+    highest = -1
+    late = 0
+    for idx, _, _ in arrivals:
+        late += idx < highest
+        highest = max(highest, idx)
+    assert found.out_of_order() == late

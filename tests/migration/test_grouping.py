@@ -1,0 +1,51 @@
+"""Which streams belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analyzer.migration.outcome import outcome_of
+from analyzer.migration.scan import Scan
+from analyzer.synth import build
+
+SMALL: dict[str, Any] = {"channels": 2, "device": [{"size": 5000}]}
+
+
+def migrations(scenario: dict[str, Any]) -> Scan:
+    return Scan(build(scenario)).run()
+
+
+def test_two_at_once_between_the_same_hosts() -> None:
+    one = SMALL | {"network": {"port": 4444, "client_port": 40000}}
+    two = SMALL | {"network": {"port": 4445, "client_port": 41000}, "channels": 3}
+    scan = migrations({"migration": [one, two]})
+    assert sorted(len(m.multifd) for m in scan.migrations) == [2, 3]
+    assert all(m.main is not None for m in scan.migrations)
+
+
+def test_a_retry_on_the_same_port_is_a_migration_of_its_own() -> None:
+    first = SMALL | {"fault": [{"kind": "cancelled"}]}
+    again = SMALL | {"after": True, "network": {"client_port": 47000}}
+    scan = migrations({"migration": [first, again]})
+    assert [outcome_of(m).name for m in scan.migrations] == ["cancelled", "completed"]
+    assert [len(m.multifd) for m in scan.migrations] == [2, 2]
+
+
+def test_the_same_ports_used_again() -> None:
+    scan = migrations({"migration": [SMALL, SMALL | {"after": True}]})
+    assert len(scan.migrations) == 2
+    assert all(outcome_of(m).name == "completed" for m in scan.migrations)
+
+
+def test_foreign_traffic_is_not_taken_for_channels() -> None:
+    scan = migrations(SMALL | {"noise": {"arp": 5, "udp": 5, "tcp": 4}})
+    assert len(scan.migrations) == 1
+    assert not scan.migrations[0].strangers
+
+
+def test_any_port_and_ipv6() -> None:
+    network = {"source": "fd00::1", "destination": "fd00::2", "port": 51515}
+    scan = migrations(SMALL | {"network": network})
+    (migration,) = scan.migrations
+    assert migration.destination == "[fd00::2]:51515"
+    assert len(migration.channels) == 4

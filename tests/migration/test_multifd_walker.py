@@ -1,0 +1,178 @@
+"""Multifd channels: every unit in every cut, holes, nonsense; every byte accounted for."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
+from analyzer.synth import build
+from dissectors.multifd import PACKET_BYTES
+from tests.checks.craft import Tiny, ram
+
+if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+
+
+class Rows:
+    """Keeps what a scan's packets say, in a form that can be compared."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+    ) -> None:
+        row = (migration.number, channel.id, packet.offset, packet.length, packet.flags)
+        self.rows.append((*row, packet.packet_num, packet.block, pages, packet.missing))
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        row = (migration.number, channel.id, packet.offset, packet.length, packet.flags)
+        self.rows.append((*row, packet.device, packet.idx, packet.is_config, packet.missing))
+
+    def clash(self, *_: Any) -> None:
+        """Not compared."""
+
+    def payload(self, *_: Any) -> None:
+        """Not compared."""
+
+
+def rows_of(data: bytes, settings: Settings | None = None) -> tuple[list[tuple[Any, ...]], Scan]:
+    rows = Rows()
+    scan = Scan(data, settings, watchers=(rows,)).run()
+    return sorted(rows.rows, key=lambda row: row[:3]), scan
+
+
+def accounted(scan: Scan) -> None:
+    for migration in scan.migrations:
+        for channel in migration.multifd:
+            parts = channel.decoded, channel.skipped, channel.missing
+            assert sum(parts) == channel.length, (channel.name, parts, channel.length)
+
+
+BASE: dict[str, Any] = {"channels": 2, "device": [{"size": 40_000, "buffer_size": 9000}]}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "upstream": BASE,
+    "10.1": BASE | {"dialect": "10.1", "config_after_iter": True},
+    "v3": BASE | {"dialect": "v3"},
+    "v1": BASE | {"dialect": "v1"},
+    "rfc0": BASE | {"dialect": "rfc0"},
+    "zlib": {"channels": 2, "compression": "zlib", "device": []},
+    "zstd": {"channels": 3, "compression": "zstd", "device": []},
+    "uadk": {"channels": 2, "compression": "uadk", "device": []},
+    "era 7.2": {"channels": 2, "ram": {"era": "7.2"}, "device": []},
+    "era 9.0": {"channels": 2, "ram": {"era": "9.0"}, "device": []},
+    "1k pages": {"channels": 2, "ram": {"page_size": 1024}, "device": []},
+    "8k pages": {"channels": 2, "ram": {"page_size": 8192}, "device": []},
+    "16k pages": {"channels": 2, "ram": {"page_size": 16384}, "device": []},
+    "64k pages": {"channels": 1, "ram": {"page_size": 65536}, "device": []},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_segment_boundaries_mean_nothing(name: str) -> None:
+    scenario = VARIANTS[name]
+    wide, scan = rows_of(build(scenario | {"network": {"mtu": 60_000}}))
+    narrow, small = rows_of(build(scenario | {"network": {"mtu": 600}}))
+    assert wide
+    assert wide == narrow
+    for each in (scan, small):
+        accounted(each)
+        (migration,) = each.migrations
+        assert all(not c.skipped and not c.missing for c in migration.multifd)
+        assert all(c.ended_at_boundary for c in migration.multifd)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_dialect_and_the_page_size_are_found(name: str) -> None:
+    scenario = VARIANTS[name]
+    _, scan = rows_of(build(scenario))
+    framing = scan.migrations[0].framing
+    size = scenario.get("ram", {}).get("page_size", 4096)
+    assert framing.page_count == PACKET_BYTES // size
+    if scenario.get("device"):
+        expected = scenario.get("dialect", "upstream")
+        assert framing.dialect is not None
+        assert framing.dialect.name == ("upstream" if expected == "10.1" else expected)
+
+
+def test_a_forced_dialect_wins_over_the_bytes() -> None:
+    data = build(BASE | {"dialect": "v1"})
+    _, auto = rows_of(data)
+    _, forced = rows_of(data, Settings(dialect="upstream"))
+    assert auto.migrations[0].devices
+    assert not forced.migrations[0].devices
+
+
+def records(data: bytes) -> list[bytes]:
+    out, at = [], 24
+    while at < len(data):
+        size = 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+        out.append(data[at : at + size])
+        at += size
+    return out
+
+
+@pytest.mark.parametrize("name", ["upstream", "v1", "rfc0", "zlib", "era 7.2", "8k pages"])
+@pytest.mark.parametrize("seed", range(3))
+def test_after_holes_the_walker_finds_its_way_back(name: str, seed: int) -> None:
+    """What is reported behind a hole is what is there; nothing is made up."""
+    data = build(VARIANTS[name] | {"network": {"mtu": 1500}})
+    whole, _ = rows_of(data)
+    there = {row[:7] for row in whole}
+    dice = random.Random(seed)
+    frames = records(data)
+    kept = [f for i, f in enumerate(frames) if i < 30 or dice.random() > 0.02]
+    rows, scan = rows_of(data[:24] + b"".join(kept))
+    accounted(scan)
+    readable = [row for row in rows if row[-1] == 0]
+    assert {row[:7] for row in readable} <= there
+    assert len(rows) > len(whole) // 2
+
+
+def test_a_capture_that_begins_midway() -> None:
+    data = build(BASE | {"network": {"mtu": 1500}, "device": [{"size": 400_000}]})
+    whole, _ = rows_of(data)
+    frames = records(data)
+    rows, scan = rows_of(data[:24] + b"".join(frames[len(frames) // 3 :]))
+    accounted(scan)
+    assert len(scan.migrations) == 1
+    assert len(rows) > len(whole) // 4
+    assert all(channel.id < 0 for channel in scan.migrations[0].multifd)
+
+
+def test_a_bad_magic_costs_one_packet() -> None:
+    tiny = Tiny()
+    tiny.multifd[0].insert(2, ram(normal=[0], num=90))
+    tiny.multifd[0].insert(3, b"\xde\xad\xbe\xef" + ram(normal=[1], num=91)[4:])
+    tiny.multifd[0].insert(4, ram(normal=[2], num=92))
+    rows, scan = rows_of(tiny.pcap())
+    accounted(scan)
+    numbers = [row[5] for row in rows if row[1] == 0 and isinstance(row[5], int)]
+    assert 90 in numbers
+    assert 92 in numbers
+    assert 91 not in numbers
+    (channel, *_) = scan.migrations[0].multifd
+    assert channel.anomalies.counts == {"packet-magic": 1}
+
+
+def test_magic_inside_guest_memory_does_not_mislead_the_search() -> None:
+    """Guest pages that hold migration traffic: one header alone is never believed."""
+    bait = ram(normal=[], zero=[5], num=7777)[:1344]
+    page = bait + bytes(4096 - len(bait))
+    tiny = Tiny()
+    packet = bytearray(ram(normal=[0, 1], num=50))
+    packet[-8192:] = page + page
+    tiny.multifd[0].insert(2, b"\0\0\0\0" + bytes(packet)[4:])
+    tiny.multifd[0].insert(3, ram(normal=[2], num=51))
+    tiny.multifd[0].insert(4, ram(normal=[3], num=52))
+    rows, scan = rows_of(tiny.pcap())
+    accounted(scan)
+    numbers = [row[5] for row in rows if row[1] == 0]
+    assert 7777 not in numbers
+    assert {51, 52} <= set(numbers)
