@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.commands.common import CLEAN
+from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,14 @@ __all__ = ["completion"]
 
 
 def completion(options: Namespace) -> int:
-    """Print the code to be evaluated by the shell."""
-    from argcomplete.shell_integration import shellcode
+    """Print the code to be evaluated by the shell.  Raises :class:`UsageError` without argcomplete,
+    whose licence keeps it an optional extra."""
+    try:
+        from argcomplete.shell_integration import shellcode
+    except ImportError:
+        raise UsageError(
+            "completion needs argcomplete: pip install 'mfshark[completion]'"
+        ) from None
 
     print(shellcode(["mfshark"], shell=options.shell))
     return CLEAN
