@@ -25,13 +25,19 @@ class AnomalyList(list[Anomaly]):
         self.counts: dict[str, int] = {}
 
     def note(
-        self, slug: str, offset: int, place: Place, detail: str, device: str | None = None
+        self,
+        slug: str,
+        offset: int,
+        place: Place,
+        detail: str,
+        device: str | None = None,
+        index: int | None = None,
     ) -> None:
         """Count an anomaly, and keep it if it is one of the first of its kind."""
         count = self.counts.get(slug, 0)
         self.counts[slug] = count + 1
         if count < KEPT_PER_SLUG:
-            self.append(Anomaly(slug, offset, place, detail, device))
+            self.append(Anomaly(slug, offset, place, detail, device, index))
 
     @property
     def total(self) -> int:

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import struct
 
+from analyzer.migration.channel import Init
+from analyzer.migration.framing import PAGES_MAX
+from analyzer.migration.resync import find_packet
+from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
+from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
     COMPRESSION_MASK,
     DEVICE_STATE,
@@ -19,12 +24,6 @@ from dissectors.multifd import (
     ram_header_size,
 )
 from dissectors.vfio import BUFFER
-
-from analyzer.migration.channel import Init
-from analyzer.migration.framing import PAGES_MAX
-from analyzer.migration.resync import find_packet
-from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
-from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ class MultifdWalker:
         self.migration.ram_packet(self.channel, packet)
 
     def _doubtful(self, packet: RamPacket, receiver_size: int) -> Walker:
-        """A packet whose sizes contradict each other: where the next one stands tells its length."""
+        """Sizes that contradict each other: where the next packet stands tells the length."""
         found = yield from find_packet(self.reader, self.framing)
         payload = found.skipped + found.gap
         packet.payload = payload
@@ -283,15 +282,11 @@ class MultifdWalker:
             if raw:
                 self._vfio_header(packet, raw)
         elif type(raw) is End:
-            self.migration.device_packet_cut(self.channel, packet, DEVICE_STATE.size + raw.have)
-            self._end(raw, "VFIO header", DEVICE_STATE.size)
+            self._device_end(packet, raw, "VFIO header", DEVICE_STATE.size)
             return
         reply = yield from self._device_data(packet, left)
         if type(reply) is not int:
-            read = packet.length - left
-            have = reply.have if type(reply) is End else 0
-            self.migration.device_packet_cut(self.channel, packet, read + have)
-            self._end(reply, "payload", read)
+            self._device_end(packet, reply, "payload", packet.length - left)
             return
         packet.missing = reply
         packet.last = self.reader.last
@@ -317,6 +312,14 @@ class MultifdWalker:
         reply = yield Deliver(left, sink) if sink is not None else Skip(left)
         return reply
 
+    def _device_end(self, packet: DevicePacket, reply: Reply, part: str, read: int) -> None:
+        """The stream ended inside a device-state packet."""
+        have = read + (reply.have if type(reply) is End else 0)
+        self.migration.device_packet_cut(self.channel, packet, have)
+        name = "a buffer" if packet.idx is None else f"buffer {packet.idx}"
+        lost = f"{packet.length - have} of {packet.length} bytes of {name} are missing"
+        self._end(reply, part, read, lost, packet)
+
     # -- ends, holes, nonsense ----------------------------------------------------------------
 
     def _done(self, length: int, missing: int) -> None:
@@ -330,7 +333,17 @@ class MultifdWalker:
         else:
             self._end(reply, part, before)
 
-    def _end(self, reply: Reply, part: str, before: int = 0) -> None:
+    def _end(
+        self,
+        reply: Reply,
+        part: str,
+        before: int = 0,
+        lost: str = "",
+        packet: DevicePacket | None = None,
+    ) -> None:
+        """The stream ended in a part of a packet, of which ``before`` bytes had been read before;
+        ``lost`` says what of a device is not there.
+        """
         self.more = False
         have = before + (reply.have if type(reply) is End else 0)
         channel = self.channel
@@ -339,7 +352,11 @@ class MultifdWalker:
             return
         self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
         channel.cut_in = part
-        self._report("packet-truncated", f"the stream ends in the {part}, {have} bytes in")
+        detail = f"the stream ends in the {part}, {have} bytes in" + (lost and f": {lost}")
+        device, index = (packet.device, packet.idx) if packet is not None else (None, None)
+        channel.anomalies.note(
+            "packet-truncated", self.start, self.reader.last, detail, device, index
+        )
 
     def _lost(self, header: bytes) -> Walker:
         """Twelve bytes that are no packet header where one must stand."""
