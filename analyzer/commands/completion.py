@@ -14,7 +14,8 @@ __all__ = ["completion"]
 
 def completion(options: Namespace) -> int:
     """Print the code to be evaluated by the shell.  Raises :class:`UsageError` without argcomplete,
-    whose licence keeps it an optional extra."""
+    whose licence keeps it an optional extra.
+    """
     try:
         from argcomplete.shell_integration import shellcode
     except ImportError:

@@ -8,7 +8,7 @@ takes the readable way through :meth:`Engine._frame`.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 from analyzer.capture.link import ETHERNET, FIN, RST, SYN, Segment, decode
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
@@ -295,9 +295,7 @@ class Engine:
     def _wait(self, flow: Flow, offset: int, length: int, data: bytearray, place: Place) -> None:
         """Keep a segment that is ahead of its turn (or behind one that waits), in order."""
         waiting = flow.waiting
-        at = len(waiting)
-        while at and waiting[at - 1].offset > offset:
-            at -= 1
+        at = bisect_right(waiting, offset, key=lambda entry: entry.offset)
         for other in waiting[max(0, at - 1) : at + 1]:
             if other.offset <= offset and other.offset + other.length >= offset + length:
                 flow.retransmissions += 1
