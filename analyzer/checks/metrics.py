@@ -5,23 +5,21 @@ Without a threshold of the user's they are information, told from a threshold of
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import accumulate
-
 from analyzer.checks.rule import INFO, WARNING, Spot, limit_rule, metric_rule
 from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.migration.fairness import jain
+from analyzer.migration.intervals import Coverage, total, union
 from analyzer.migration.switchover import switchover_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.checks.checker import Selection
     from analyzer.migration.device import Device
+    from analyzer.migration.intervals import Span
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
-
-    Span = tuple[int, int]
 
 USUAL = {
     "fairness-ram": 0.5,
@@ -91,15 +89,11 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
     if len(devices) < 2:
         return
     limit, level = _limit(selection, "device-starved"), _level(selection, "device-starved")
-    moving = _union(span for device in devices for span in _spans(device))
-    ends = [end for _, end in moving]
-    passed = [0, *accumulate(end - begin for begin, end in moving)]  # busy time up to each end
+    moving = Coverage(union(span for device in devices for span in _spans(device)))
     for device in devices:
-        own = _union(_spans(device))
-        at = bisect_left(ends, own[-1][1])
-        anyone = passed[at] + own[-1][1] - moving[at][0]
-        waited = anyone - sum(end - begin for begin, end in own)
-        lasted = own[-1][1] - moving[0][0]
+        own = union(_spans(device))
+        waited = moving.until(own[-1][1]) - total(own)
+        lasted = own[-1][1] - moving.spans[0][0]
         if lasted and waited > limit * lasted:
             text = f"{waited / lasted:.0%} of its time the device waited while others moved"
             frame = device.first.frame if device.first is not None else None
@@ -203,22 +197,11 @@ def _level(selection: Selection, name: str) -> str:
 
 
 def _unfair(name: str, what: str, shares: list[int], selection: Selection) -> Iterator[Spot]:
-    index = sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
-    if index < _limit(selection, name):
+    index = jain(shares)
+    if index is not None and index < _limit(selection, name):
         text = f"Jain's index of {what} over {len(shares)} channels is {index:.2f}"
         yield Spot(text, severity=_level(selection, name))
 
 
 def _spans(device: Device) -> Iterator[Span]:
     return ((buffer.time, buffer.end_time) for buffer in device.buffers)
-
-
-def _union(spans: Iterable[Span]) -> list[Span]:
-    """The same times as spans that do not touch, ascending."""
-    joined: list[Span] = []
-    for begin, end in sorted(spans):
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((begin, end))
-    return joined

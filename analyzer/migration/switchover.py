@@ -7,32 +7,42 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.tcp.requests import Place
 
-__all__ = ["Switchover", "switchover_of"]
+__all__ = ["Switchover", "switchover_of", "switchover_window"]
 
 
 class Switchover:
     """``begin`` and ``end`` in ns since the epoch, ``first`` and ``last`` the frames they are in.
 
-    ``began_by`` and ``ended_by`` name what was taken for them.  The guest was stopped before
-    ``begin``: the time between is a lower bound of QEMU's downtime.
+    ``began_by`` and ``ended_by`` name what was taken for them; ``offset`` is where in main it
+    begins.  The guest was stopped before ``begin``: the time between is a lower bound of its
+    downtime.  ``finished`` says that the end was seen, not only the last that there was.
     """
 
-    __slots__ = ("began_by", "begin", "end", "ended_by", "first", "last")
+    __slots__ = ("began_by", "begin", "end", "ended_by", "finished", "first", "last", "offset")
 
     def __init__(
-        self, began: Mark | Place, began_by: str, ended: Mark | Place, ended_by: str
+        self,
+        began: Mark,
+        began_by: str,
+        ended: Mark | Place,
+        ended_by: str,
+        *,
+        finished: bool = True,
     ) -> None:
         self.begin = began.time
+        self.offset = began.offset
         self.first = began.frame
         self.began_by = began_by
         self.end = ended.time
         self.last = ended.frame
         self.ended_by = ended_by
+        self.finished = finished
 
     @property
     def duration(self) -> int:
@@ -49,6 +59,28 @@ def switchover_of(migration: Migration) -> Switchover | None:
     if began is None or ended is None or ended[0].time < began[0].time:
         return None
     return Switchover(*began, *ended)
+
+
+def switchover_window(migration: Migration) -> Switchover | None:
+    """The switchover as far as it is there: where its end was not seen, up to the last byte of
+    any channel.  ``None`` where main does not show that it began.
+    """
+    whole = switchover_of(migration)
+    facts = migration.main_facts
+    if whole is not None or facts is None or migration.main is None:
+        return whole
+    began = _began(facts)
+    if began is None:
+        return None
+    last = _last_byte(migration.main, migration)
+    if last.time < began[0].time:
+        return None
+    return Switchover(*began, last, "the last byte that was seen", finished=False)
+
+
+def _last_byte(main: Channel, migration: Migration) -> Place:
+    lasts = [channel.flow.last for channel in [main, *migration.multifd]]
+    return max(lasts, key=lambda place: place.time)
 
 
 def _began(facts: MainChannel) -> tuple[Mark, str] | None:
@@ -69,5 +101,4 @@ def _ended(migration: Migration, facts: MainChannel) -> tuple[Mark | Place, str]
         return returned.shut_mark, "SHUT on the return path"
     if facts.eof is None or migration.main is None:
         return None
-    lasts = [channel.flow.last for channel in [migration.main, *migration.multifd]]
-    return max(lasts, key=lambda place: place.time), "the last byte of the state"
+    return _last_byte(migration.main, migration), "the last byte of the state"

@@ -1,0 +1,223 @@
+"""What each channel and device was busy with, and when: noted while the capture streams by.
+
+Wire-format page, sections 8 and 11.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from analyzer.migration.intervals import Busy
+from analyzer.migration.rows import SYNC, SYNC_PACKET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+
+__all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Round", "Tally"]
+
+ROUNDS_KEPT = 20_000
+"""SYNC rounds told apart; the packets of later ones count to the last."""
+
+
+class Tally:
+    """Packets counted together: ``bytes`` on the wire, pages, and when the ``first`` byte and the
+    ``last`` one were seen (ns; 0 while there is none).
+    """
+
+    __slots__ = ("bytes", "first", "last", "normal_pages", "packets", "zero_pages")
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.bytes = 0
+        self.normal_pages = 0
+        self.zero_pages = 0
+        self.first = 0
+        self.last = 0
+
+    def add(self, packet: RamPacket | DevicePacket) -> None:
+        """One packet."""
+        begin, end = packet.first.time, packet.last.time
+        if not self.packets or begin < self.first:
+            self.first = begin
+        if end > self.last:
+            self.last = end
+        self.packets += 1
+        self.bytes += packet.length
+
+    def add_ram(self, packet: RamPacket) -> None:
+        """One packet, with its pages."""
+        self.add(packet)
+        self.normal_pages += packet.normal_pages
+        self.zero_pages += packet.zero_pages
+
+    def take(self, other: Tally) -> None:
+        """Everything that another one counted."""
+        if not other.packets:
+            return
+        self.first = min(self.first, other.first) if self.packets else other.first
+        self.last = max(self.last, other.last)
+        self.packets += other.packets
+        self.bytes += other.bytes
+        self.normal_pages += other.normal_pages
+        self.zero_pages += other.zero_pages
+
+
+class Round(Tally):
+    """The RAM packets of one SYNC round on all channels, the SYNCs that end it included.
+
+    ``lowest`` and ``highest`` are places in the order in which guest memory is scanned, (number of
+    the RAM block, page); they are kept while main has no MULTIFD_FLUSH, which would tell where a
+    scan ends.
+    """
+
+    __slots__ = ("highest", "lowest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lowest: tuple[int, int] | None = None
+        self.highest: tuple[int, int] | None = None
+
+    def reach(self, block: int, pages: tuple[int, ...]) -> None:
+        """A packet's pages."""
+        low, high = (block, min(pages)), (block, max(pages))
+        self.lowest = low if self.lowest is None else min(self.lowest, low)
+        self.highest = high if self.highest is None else max(self.highest, high)
+
+
+class ChannelActivity:
+    """One multifd channel: when it carried RAM and device state (``ram``, ``state``), how much of
+    it in the switchover (``late_ram``; ``states``, all there was), and its SYNCs' packet_num.
+    """
+
+    __slots__ = ("late_ram", "ram", "state", "states", "sync_nums")
+
+    def __init__(self) -> None:
+        self.ram = Busy()
+        self.state = Busy()
+        self.late_ram = Tally()
+        self.states = Tally()
+        self.sync_nums = array("Q")
+
+
+class DeviceActivity(Tally):
+    """One device's packets, and their times (``busy``)."""
+
+    __slots__ = ("busy",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = Busy()
+
+
+class MigrationActivity:
+    """What one migration's multifd channels did.
+
+    ``rounds`` holds the packets seen before the switchover began, by SYNC round; ``late`` those
+    whose last byte came later.  ``channels`` is by Wireshark's ``tcp.stream``, ``devices`` by
+    (idstr, instance id).
+    """
+
+    __slots__ = ("channels", "devices", "late", "rounds")
+
+    def __init__(self) -> None:
+        self.rounds: list[Round] = []
+        self.late = Tally()
+        self.channels: dict[int, ChannelActivity] = {}
+        self.devices: dict[tuple[bytes, int], DeviceActivity] = {}
+
+    def round(self, number: int) -> Round:
+        """The round of that number, from 0."""
+        number = min(number, ROUNDS_KEPT - 1)
+        while len(self.rounds) <= number:
+            self.rounds.append(Round())
+        return self.rounds[number]
+
+    def channel(self, channel: Channel) -> ChannelActivity:
+        """A channel's account."""
+        found = self.channels.get(channel.stream)
+        if found is None:
+            found = self.channels[channel.stream] = ChannelActivity()
+        return found
+
+
+class Activity:
+    """A Watcher (:class:`analyzer.migration.migration.Watcher`) of one scan.
+
+    Packets are told apart by when the capture shows them: channels are connections of their own,
+    and nothing on them says that the switchover has begun.
+    """
+
+    __slots__ = ("migrations",)
+
+    def __init__(self) -> None:
+        self.migrations: dict[int, MigrationActivity] = {}
+
+    def of(self, migration: Migration) -> MigrationActivity:
+        """One migration's account."""
+        found = self.migrations.get(migration.number)
+        if found is None:
+            found = self.migrations[migration.number] = MigrationActivity()
+        return found
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+    ) -> None:
+        """A RAM or SYNC packet; see Watcher."""
+        account = self.of(migration)
+        own = account.channel(channel)
+        is_sync = packet.kind == SYNC_PACKET
+        if is_sync:
+            own.sync_nums.append(packet.packet_num)
+        else:
+            own.ram.add(packet.first.time, packet.last.time)
+        if _switchover_began(migration.main_facts):
+            account.late.add_ram(packet)
+            if not is_sync:
+                own.late_ram.add_ram(packet)
+            return
+        ended = 1 if packet.flags & SYNC else 0  # a SYNC belongs to the round that it ends
+        found = account.round(len(channel.syncs) - ended)
+        found.add_ram(packet)
+        facts = migration.main_facts
+        if pages and facts is not None and not facts.flushes and packet.ramblock is not None:
+            block = facts.ram_blocks.get(packet.ramblock.split(b"\0", 1)[0])
+            if block is not None:
+                found.reach(block.index, pages)
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet; see Watcher."""
+        account = self.of(migration)
+        own = account.channel(channel)
+        begin, end = packet.first.time, packet.last.time
+        own.state.add(begin, end)
+        own.states.add(packet)
+        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        device = account.devices.get(key)
+        if device is None:
+            device = account.devices[key] = DeviceActivity()
+        device.add(packet)
+        device.busy.add(begin, end)
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """Nothing to note; see Watcher."""
+
+    def payload(
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        found: int,
+        receiver: int,
+    ) -> None:
+        """Nothing to note; see Watcher."""
+
+
+def _switchover_began(facts: MainChannel | None) -> bool:
+    """Whether main has told so by now (wire-format page, section 8)."""
+    return facts is not None and bool(
+        facts.switchover_start or facts.packaged or facts.first_section_end
+    )

@@ -1,0 +1,134 @@
+"""Who spent the switchover: RAM's remainder, device state, main, waiting, silence.
+
+Wire-format page, sections 8 and 11.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.intervals import alone, clipped, gaps, intersection, total, union
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from analyzer.migration.activity import MigrationActivity
+    from analyzer.migration.intervals import Span
+    from analyzer.migration.main_channel import Record
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.switchover import Switchover
+
+__all__ = ["Downtime", "Use", "data_spans", "downtime_of"]
+
+
+class Use:
+    """What one kind of traffic took of the switchover: tidy ``spans`` from the first to the last
+    byte of each of its packets, ``alone`` the time (ns) in which nothing else was on its way.
+    """
+
+    __slots__ = ("alone", "name", "spans")
+
+    def __init__(self, name: str, spans: list[Span]) -> None:
+        self.name = name
+        self.spans = spans
+        self.alone = 0
+
+    @property
+    def busy(self) -> int:
+        """Time with a packet of this kind on its way, in ns."""
+        return total(self.spans)
+
+
+class Downtime:
+    """The time of the ``window``, by use.
+
+    ``uses`` are ``ram`` and ``device-state``, over multifd or main, and ``main`` for vmstate and
+    the description; they overlap.  ``both`` is the time with RAM and device state on their way
+    together, ``idle`` the times with no packet on its way,
+    ``waits`` those in which a device had buffers but not the next one, ``silence`` those without
+    any frame in the capture (of 10 ms and more).  Times in ns since the epoch.
+    """
+
+    __slots__ = ("both", "idle", "silence", "uses", "waits", "window")
+
+    def __init__(self, window: Switchover, uses: list[Use]) -> None:
+        self.window = window
+        self.uses = uses
+        ram, state = uses[0].spans, uses[1].spans
+        self.both = total(intersection(ram, state))
+        busy = union(span for use in uses for span in use.spans)
+        self.idle = gaps(busy, window.begin, window.end)
+        self.waits: list[Span] = []
+        self.silence: list[Span] = []
+        for use, time in zip(uses, alone([use.spans for use in uses]), strict=True):
+            use.alone = time
+
+    @property
+    def duration(self) -> int:
+        """The whole, in ns."""
+        return self.window.duration
+
+    @property
+    def longest_idle(self) -> Span | None:
+        """The longest time with no packet on its way."""
+        return max(self.idle, key=lambda span: span[1] - span[0], default=None)
+
+
+def downtime_of(
+    migration: Migration,
+    account: MigrationActivity,
+    window: Switchover,
+    pauses: Iterable[tuple[int, int, int]] = (),
+) -> Downtime:
+    """Take the window apart.
+
+    ``pauses`` are the capture's times without a frame, as (begin, end, frame).
+    """
+    begin, end = window.begin, window.end
+    channels = account.channels.values()
+    late = list(_late_records(migration, window))
+    kinds: tuple[tuple[str, list[Span], Callable[[Record], bool]], ...] = (
+        ("ram", [span for c in channels for span in c.ram.spans()], _has_pages),
+        ("device-state", [span for c in channels for span in c.state.spans()], _has_data),
+        ("main", [], _has_vmstate),
+    )
+    uses = []
+    for name, spans, belongs in kinds:
+        records = _spans(record for record in late if belongs(record))
+        uses.append(Use(name, clipped(union([*spans, *records]), begin, end)))
+    found = Downtime(window, uses)
+    waits = (wait for device in migration.devices.values() for wait in device.queue().waits)
+    found.waits = clipped(union(waits), begin, end)
+    found.silence = clipped(union((a, b) for a, b, _ in pauses), begin, end)
+    return found
+
+
+def _late_records(migration: Migration, window: Switchover) -> Iterator[Record]:
+    """The records on main from the switchover on."""
+    facts = migration.main_facts
+    if facts is not None:
+        yield from (record for record in facts.records if record.offset >= window.offset)
+
+
+def data_spans(migration: Migration, window: Switchover, section_id: int) -> list[Span]:
+    """When main carried one device's data in the switchover, tidy."""
+    late = _late_records(migration, window)
+    return _spans(r for r in late if r.data_bytes and r.section_id == section_id)
+
+
+def _spans(records: Iterable[Record]) -> list[Span]:
+    return union((record.first.time, record.last.time) for record in records)
+
+
+def _has_pages(record: Record) -> bool:
+    return bool(record.normal_pages or record.coded_pages or record.zero_pages)
+
+
+def _has_data(record: Record) -> bool:
+    return record.data_bytes > 0
+
+
+def _has_vmstate(record: Record) -> bool:
+    """Nothing is said of what is left: the source may begin a record, and be busy elsewhere before
+    it ends it.
+    """
+    return record.kind in ("SECTION_FULL", "VMDESCRIPTION")

@@ -1,0 +1,55 @@
+"""How evenly the channels were used (wire-format page, section 11)."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Runs", "jain", "runs_of"]
+
+
+def jain(shares: Sequence[int]) -> float | None:
+    """Jain's index: 1 when all shares are equal, 1/n when one of n has everything; ``None`` when
+    there is nothing to share.
+    """
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else None
+
+
+class Runs:
+    """How often a channel was chosen again right after itself.
+
+    ``packets`` in order, in ``runs`` of the same channel, the ``longest`` of them on channel
+    ``longest_on``.
+    """
+
+    __slots__ = ("longest", "longest_on", "packets", "runs")
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.runs = 0
+        self.longest = 0
+        self.longest_on: int | None = None
+
+    @property
+    def again(self) -> float | None:
+        """Share of the packets (but the first) whose channel is that of the one before."""
+        if self.packets < 2:
+            return None
+        return (self.packets - self.runs) / (self.packets - 1)
+
+
+def runs_of(channels: Iterable[int]) -> Runs:
+    """The runs of a sequence of channel ids."""
+    found = Runs()
+    before: int | None = None
+    length = 0
+    for channel in channels:
+        found.packets += 1
+        length = length + 1 if channel == before else 1
+        found.runs += length == 1
+        if length > found.longest:
+            found.longest, found.longest_on = length, channel
+        before = channel
+    return found

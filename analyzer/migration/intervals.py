@@ -1,0 +1,155 @@
+"""Spans of time, (begin, end) in ns: what channels and devices were busy with, and when.
+
+Lists of spans are *tidy* when they ascend and do not touch each other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    Span: TypeAlias = tuple[int, int]
+
+__all__ = ["Busy", "Coverage", "alone", "clipped", "gaps", "intersection", "total", "union"]
+
+SPANS_KEPT = 4096
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """The same times, tidy."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def total(spans: Iterable[Span]) -> int:
+    """How long tidy spans last together."""
+    return sum(end - begin for begin, end in spans)
+
+
+def clipped(spans: Sequence[Span], begin: int, end: int) -> list[Span]:
+    """The part of tidy spans between two moments."""
+    first = bisect_right(spans, begin, key=lambda span: span[1])
+    last = bisect_left(spans, end, key=lambda span: span[0])
+    return [(max(a, begin), min(b, end)) for a, b in spans[first:last]]
+
+
+def gaps(spans: Iterable[Span], begin: int, end: int) -> list[Span]:
+    """What is left of the time between two moments outside of tidy spans that lie in it."""
+    free: list[Span] = []
+    at = begin
+    for first, last in spans:
+        if first > at:
+            free.append((at, first))
+        at = max(at, last)
+    if end > at:
+        free.append((at, end))
+    return free
+
+
+def intersection(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
+    """The times that are in both of two tidy lists."""
+    both: list[Span] = []
+    at = 0
+    for begin, end in one:
+        while at < len(other) and other[at][1] <= begin:
+            at += 1
+        here = at
+        while here < len(other) and other[here][0] < end:
+            both.append((max(begin, other[here][0]), min(end, other[here][1])))
+            here += 1
+    return both
+
+
+def alone(groups: Sequence[Sequence[Span]]) -> list[int]:
+    """How long each of several tidy lists was the only one with a span."""
+    moments: list[tuple[int, int, int]] = []
+    for number, spans in enumerate(groups):
+        for begin, end in spans:
+            moments.append((begin, 1, number))
+            moments.append((end, -1, number))
+    moments.sort()
+    times = [0] * len(groups)
+    active = numbers = before = 0
+    for moment, step, number in moments:
+        if active == 1:
+            times[numbers] += moment - before  # the sum of one number is that number
+        active += step
+        numbers += step * number
+        before = moment
+    return times
+
+
+class Coverage:
+    """Tidy spans, for many questions about them."""
+
+    __slots__ = ("_ends", "_passed", "spans")
+
+    def __init__(self, spans: list[Span]) -> None:
+        self.spans = spans
+        self._ends = [end for _, end in spans]
+        self._passed = [0, *accumulate(end - begin for begin, end in spans)]
+
+    def until(self, moment: int) -> int:
+        """How much of the time up to a moment they cover, in ns."""
+        at = bisect_left(self._ends, moment)
+        covered = self._passed[at]
+        if at < len(self.spans):
+            covered += max(0, moment - self.spans[at][0])
+        return covered
+
+    def touches(self, begin: int, end: int) -> bool:
+        """Whether they cover anything between two moments."""
+        return self.until(end) > self.until(begin)
+
+
+class Busy:
+    """Spans collected while a capture streams by, in bounded memory.
+
+    They are added about in order.  When there are too many, the closest neighbours among the older
+    half are joined: ``coarse`` (ns) is the longest gap that was lost so.  The newest stay exact,
+    and those are the switchover's.
+    """
+
+    __slots__ = ("_spans", "coarse")
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+        self.coarse = 0
+
+    def add(self, begin: int, end: int) -> None:
+        """One packet's time."""
+        spans = self._spans
+        if spans and spans[-1][0] <= begin <= spans[-1][1]:
+            if end > spans[-1][1]:
+                spans[-1] = spans[-1][0], end
+            return
+        spans.append((begin, end))
+        if len(spans) > SPANS_KEPT:
+            self._spans = self._fewer(union(spans))
+
+    def _fewer(self, spans: list[Span]) -> list[Span]:
+        half = len(spans) // 2
+        widths = sorted(spans[i + 1][0] - spans[i][1] for i in range(half))
+        limit = widths[len(widths) // 2] if widths else 0
+        joined: list[Span] = []
+        for number, (begin, end) in enumerate(spans):
+            if joined and number <= half and begin - joined[-1][1] <= limit:
+                self.coarse = max(self.coarse, begin - joined[-1][1])
+                joined[-1] = joined[-1][0], end
+            else:
+                joined.append((begin, end))
+        return joined
+
+    def spans(self) -> list[Span]:
+        """Tidy."""
+        return union(self._spans)

@@ -1,0 +1,233 @@
+"""The figures of one migration: phases, downtime, channels, devices.
+
+Wire-format page, sections 8 and 11.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from analyzer.migration.downtime import data_spans, downtime_of
+from analyzer.migration.fairness import Runs, jain, runs_of
+from analyzer.migration.intervals import Coverage, alone, total, union
+from analyzer.migration.phases import phases_of
+from analyzer.migration.switchover import switchover_window
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.migration.activity import MigrationActivity
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device, Queue
+    from analyzer.migration.downtime import Downtime
+    from analyzer.migration.intervals import Span
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.switchover import Switchover
+
+__all__ = ["ChannelFigures", "DeviceFigures", "Statistics", "statistics_of"]
+
+
+class ChannelFigures:
+    """A multifd channel: when it carried RAM and device state (tidy spans, the whole migration),
+    how much, and what it carried in the switchover (``late_ram_bytes``; all device state is).
+    """
+
+    __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state")
+
+    def __init__(self, channel: Channel, account: MigrationActivity) -> None:
+        found = account.channel(channel)
+        self.channel = channel
+        self.ram = found.ram.spans()
+        self.state = found.state.spans()
+        self.late_ram_bytes = found.late_ram.bytes
+        ram, state = found.late_ram.packets, found.states.packets
+        self.role = ("both" if state else "ram") if ram else ("device-state" if state else "idle")
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second while it was busy; ``None`` if it never was for any time."""
+        busy = total(union([*self.ram, *self.state]))
+        size = self.channel.ram_bytes + self.channel.device_bytes
+        return size * 1e9 / busy if busy else None
+
+
+class DeviceFigures:
+    """A device: ``bytes`` of state in the switchover, over multifd or (``on_main``) on main.
+
+    ``spans`` are the tidy times of its packets, ``exclusive`` the time (ns) in which no RAM and no
+    other device's packet was on its way, ``longest_gap`` the longest time between two of its
+    packets in which one was, ``starved`` the time before its last byte in which other devices'
+    packets were, and none of its own.
+    """
+
+    __slots__ = (
+        "buffers", "bytes", "device", "exclusive", "idstr", "instance_id", "longest_gap",
+        "on_main", "queue", "spans", "starved",
+    )  # fmt: skip
+
+    def __init__(self, idstr: bytes, instance_id: int, spans: list[Span]) -> None:
+        self.idstr = idstr
+        self.instance_id = instance_id
+        self.spans = spans
+        self.device: Device | None = None
+        self.queue: Queue | None = None
+        self.buffers = 0
+        self.bytes = 0
+        self.on_main = False
+        self.exclusive = 0
+        self.longest_gap = 0
+        self.starved = 0
+
+    @property
+    def start(self) -> int:
+        """Time of its first byte, ns since the epoch."""
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> int:
+        """Time of its last byte, ns since the epoch."""
+        return self.spans[-1][1]
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second from its first byte to its last."""
+        lasted = self.end - self.start
+        return self.bytes * 1e9 / lasted if lasted else None
+
+
+class Statistics:
+    """Everything that ``mfshark stats`` tells of a migration; times in ns since the epoch.
+
+    ``window`` is the switchover as far as it was seen, ``downtime`` what took its time;
+    ``fairness_ram`` and ``fairness_state`` are Jain's indices, the runs by the order of
+    packet_num, and of first bytes for device state.
+    """
+
+    __slots__ = (
+        "channels", "devices", "downtime", "fairness_ram", "fairness_state", "migration",
+        "phases", "runs_ram", "runs_state", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        migration: Migration,
+        account: MigrationActivity,
+        pauses: Sequence[tuple[int, int, int]],
+    ) -> None:
+        self.migration = migration
+        self.phases = phases_of(migration, account)
+        self.window = switchover_window(migration)
+        self.downtime: Downtime | None = None
+        if self.window is not None:
+            self.downtime = downtime_of(migration, account, self.window, pauses)
+        self.channels = [ChannelFigures(channel, account) for channel in migration.multifd]
+        self.devices = _devices(migration, account, self.window)
+        synchronised = [c for c in migration.multifd if c.synchronises]
+        self.fairness_ram = jain([c.ram_bytes for c in synchronised])
+        carriers = [c for c in migration.multifd if c.synchronises or c.device_packets]
+        self.fairness_state = jain([c.device_bytes for c in carriers])
+        self.runs_ram = _ram_runs(migration, account)
+        self.runs_state = _state_runs(migration)
+
+    @property
+    def iterations(self) -> int:
+        """Scans over guest memory before the switchover."""
+        return sum(phase.name == "iteration" for phase in self.phases)
+
+    @property
+    def wire_downtime(self) -> int | None:
+        """From the switchover's begin to its end, in ns; ``None`` unless both were seen."""
+        if self.window is None or not self.window.finished:
+            return None
+        return self.window.duration
+
+
+def statistics_of(
+    migration: Migration,
+    account: MigrationActivity,
+    pauses: Sequence[tuple[int, int, int]] = (),
+) -> Statistics:
+    """The figures of a migration whose capture was read to the end.
+
+    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses``
+    the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
+    """
+    return Statistics(migration, account, pauses)
+
+
+# -- devices -----------------------------------------------------------------------------------
+
+
+def _devices(
+    migration: Migration, account: MigrationActivity, window: Switchover | None
+) -> list[DeviceFigures]:
+    figures = []
+    for key, found in account.devices.items():
+        entry = DeviceFigures(*key, found.busy.spans())
+        device = entry.device = migration.devices[key]
+        entry.queue = device.queue()
+        entry.buffers = found.packets
+        entry.bytes = device.bytes
+        figures.append(entry)
+    figures.extend(_on_main(migration, window))
+    ram = union(span for c in account.channels.values() for span in c.ram.spans())
+    own = [entry.spans for entry in figures]
+    for entry, time in zip(figures, alone([*own, ram]), strict=False):
+        entry.exclusive = time
+    states = Coverage(union(span for spans in own for span in spans))
+    everything = Coverage(union([*states.spans, *ram]))
+    for entry in figures:
+        entry.starved = states.until(entry.end) - total(entry.spans)
+        entry.longest_gap = _longest_gap(entry.spans, everything)
+    return sorted(figures, key=lambda entry: (entry.idstr, entry.instance_id))
+
+
+def _on_main(migration: Migration, window: Switchover | None) -> list[DeviceFigures]:
+    """Devices whose state went through main."""
+    facts = migration.main_facts
+    if facts is None or window is None:
+        return []
+    figures = []
+    for (idstr, instance_id), section in facts.devices.items():
+        if not section.late_bytes or (idstr, instance_id) in migration.devices:
+            continue
+        spans = data_spans(migration, window, section.section_id)
+        if spans:
+            entry = DeviceFigures(idstr, instance_id, spans)
+            entry.bytes = section.late_bytes
+            entry.on_main = True
+            figures.append(entry)
+    return figures
+
+
+def _longest_gap(spans: list[Span], everything: Coverage) -> int:
+    between = ((before[1], after[0]) for before, after in pairwise(spans))
+    return max((end - begin for begin, end in between if everything.touches(begin, end)), default=0)
+
+
+# -- order of channels -------------------------------------------------------------------------
+
+
+def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
+    """By packet_num: the source numbers RAM packets as it hands them to channels."""
+    import numpy
+
+    channels = migration.multifd
+    if not channels:
+        return Runs()
+    nums, owners = [], []
+    for channel in channels:
+        own = numpy.array(channel.packet_nums, numpy.uint64)
+        own = own[~numpy.isin(own, numpy.array(account.channel(channel).sync_nums))]
+        nums.append(own)
+        owners.append(numpy.full(len(own), channel.id, numpy.int64))
+    order = numpy.argsort(numpy.concatenate(nums), kind="stable")
+    return runs_of(numpy.concatenate(owners)[order].tolist())
+
+
+def _state_runs(migration: Migration) -> Runs:
+    """By the first bytes of the buffers: device-state packets have no number of their own."""
+    buffers = [buffer for device in migration.devices.values() for buffer in device.buffers]
+    buffers.sort(key=lambda buffer: (buffer.frame, buffer.offset))
+    return runs_of(buffer.channel for buffer in buffers)
