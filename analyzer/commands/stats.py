@@ -1,0 +1,70 @@
+"""``mfshark stats``: phases, downtime and who spent it, as text, JSON or a web page."""
+
+from __future__ import annotations
+
+from analyzer.commands.common import (
+    BROKEN,
+    CLEAN,
+    complain,
+    failure,
+    no_migration,
+    open_analysis,
+    output,
+    style_of,
+)
+from analyzer.migration.activity import Activity
+from analyzer.migration.statistics import statistics_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import IO
+
+    from analyzer.analysis import Analysis
+    from analyzer.migration.statistics import Statistics
+
+__all__ = ["stats"]
+
+
+def stats(options: Namespace) -> int:
+    """Run it.
+
+    Exit status 2 when the capture is damaged or holds no migration; raises
+    :class:`analyzer.errors.CaptureError` and :class:`analyzer.errors.UsageError`.
+    """
+    activity = Activity()
+    analysis = open_analysis(options.capture, options, watchers=(activity,))
+    damage = analysis.scan.file.damage
+    if damage is not None:
+        complain(failure(damage))
+    if not analysis.migrations:
+        complain(no_migration(analysis))
+        return BROKEN
+    pauses = analysis.scan.engine.pauses
+    figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
+    with output(options) as stream:
+        _write(figures, analysis, options, stream)
+    return CLEAN if damage is None else BROKEN
+
+
+def _write(
+    figures: list[Statistics], analysis: Analysis, options: Namespace, stream: IO[str]
+) -> None:
+    begin = analysis.scan.engine.first_time
+    if options.format == "json":
+        import json
+
+        from analyzer.report.stats_json import stats_json
+
+        json.dump(stats_json(figures, analysis.path, begin), stream, indent=1)
+        stream.write("\n")
+    elif options.format == "html":
+        from analyzer.report.stats_html import stats_html
+
+        stream.writelines(stats_html(figures, analysis, begin))
+    else:
+        from analyzer.report.stats_text import Bars, stats_text
+
+        bars = Bars(getattr(stream, "encoding", None) or "utf-8")
+        for line in stats_text(figures, style_of(options, stream), bars, begin, options.verbose):
+            print(line, file=stream)
