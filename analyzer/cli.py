@@ -203,6 +203,9 @@ def _add_devices(
         "who carried what, and the sha256 of what was put together.",
     )
     devices.add_argument("capture", help="pcap or pcapng, - for stdin")
+    devices.add_argument(
+        "-Y", "--filter", metavar="FILTER", help="only devices and buffers that pass"
+    )
     devices.add_argument("--format", choices=("text", "json"), default="text")
     devices.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 

@@ -18,12 +18,53 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from analyzer.analysis import Analysis
+    from analyzer.migration.device import Buffer
+
 __all__ = ["devices"]
+
+
+class Chosen:
+    """The buffers that a display filter passes, and so the devices.  Raises :class:`UsageError`
+    for a filter that makes no sense.
+    """
+
+    def __init__(self, text: str) -> None:
+        from analyzer.filter.filter import Filter
+        from analyzer.migration.table import PacketTable
+
+        self.table = PacketTable()
+        self._filter = Filter(text)
+        self._packets: set[tuple[int, int, int]] = set()  # migration, channel, offset
+        self._devices: set[tuple[int, str]] = set()
+
+    def finish(self, analysis: Analysis) -> None:
+        """The capture has been read."""
+        scan = analysis.scan
+        self.table.finish(scan.migrations, scan.engine.first_time)
+        self.table.mark(analysis.findings)
+        for index in self._filter.rows(self.table):
+            row = self.table.row(int(index))
+            if row.device is not None:
+                self._packets.add((row.migration, row.channel, row.offset))
+                self._devices.add((row.migration, row.device))
+
+    def has_device(self, migration: int, name: str) -> bool:
+        """Whether any of the device's buffers passes."""
+        return (migration, name) in self._devices
+
+    def has_buffer(self, migration: int, buffer: Buffer) -> bool:
+        """Whether this buffer passes."""
+        return (migration, buffer.channel, buffer.offset) in self._packets
 
 
 def devices(options: Namespace) -> int:
     """Run it.  Exit status 2 when a migration was not found; raises :class:`CaptureError`."""
-    analysis = open_analysis(options.capture, options, digest=True)
+    chosen = Chosen(options.filter) if options.filter else None
+    watchers = (chosen.table,) if chosen is not None else ()
+    analysis = open_analysis(options.capture, options, digest=True, watchers=watchers)
+    if chosen is not None:
+        chosen.finish(analysis)
     damage = analysis.scan.file.damage
     if damage is not None:
         complain(failure(damage))
@@ -34,9 +75,10 @@ def devices(options: Namespace) -> int:
         if options.format == "json":
             import json
 
-            json.dump(devices_json(analysis), stream, indent=1)
+            json.dump(devices_json(analysis, chosen), stream, indent=1)
             stream.write("\n")
         else:
-            for line in devices_text(analysis, style_of(options, stream), options.verbose):
+            style = style_of(options, stream)
+            for line in devices_text(analysis, style, options.verbose, chosen):
                 print(line, file=stream)
     return CLEAN if damage is None else BROKEN

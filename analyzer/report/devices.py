@@ -5,16 +5,27 @@ from __future__ import annotations
 from analyzer.report.escape import terminal
 from analyzer.report.model import completeness, migration_report
 from analyzer.report.style import Style, size_text, table
+from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
     from analyzer.analysis import Analysis
-    from analyzer.migration.device import Device
+    from analyzer.migration.device import Buffer, Device
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
+
+    class Choice(Protocol):
+        """Which devices and buffers to show."""
+
+        def has_device(self, migration: int, name: str) -> bool:
+            """Whether to show a device (``idstr#instance``) of a migration."""
+
+        def has_buffer(self, migration: int, buffer: Buffer) -> bool:
+            """Whether to show a buffer."""
+
 
 __all__ = ["devices_json", "devices_text"]
 
@@ -22,15 +33,20 @@ SCHEMA = "mfshark/devices/1"
 BUFFERS_SHOWN = 12
 
 
-def devices_json(analysis: Analysis) -> dict[str, Any]:
-    """All devices, in the shape of the report, with every buffer."""
+def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, Any]:
+    """All devices, or those chosen, in the shape of the report, with every buffer."""
     migrations = []
     for migration in analysis.migrations:
-        devices = migration_report(migration, analysis.assembler)["devices"]
-        by_key = {(d.name): d for d in migration.devices.values()}
-        for entry in devices:
-            device = by_key.get(f"{entry['idstr']}#{entry['instance_id']}")
-            entry["arrivals"] = _arrivals(device, migration) if device is not None else []
+        by_name = {device.name: device for device in migration.devices.values()}
+        devices = []
+        for entry in migration_report(migration, analysis.assembler)["devices"]:
+            name = f"{entry['idstr']}#{entry['instance_id']}"
+            if chosen is not None and not chosen.has_device(migration.number, name):
+                continue
+            device = by_name.get(name)
+            buffers = _buffers_of(device, migration, chosen) if device is not None else []
+            entry["arrivals"] = [_arrival(buffer, migration.started) for buffer in buffers]
+            devices.append(entry)
         migrations.append(
             {
                 "source": migration.source,
@@ -41,46 +57,60 @@ def devices_json(analysis: Analysis) -> dict[str, Any]:
     return {"schema": SCHEMA, "path": analysis.path, "migrations": migrations}
 
 
-def _arrivals(device: Device, migration: Migration) -> list[dict[str, Any]]:
-    begin = migration.started
-    return [
-        {
-            "index": buffer.idx,
-            "channel": buffer.channel if buffer.channel >= 0 else None,
-            "bytes": buffer.size,
-            "missing_bytes": buffer.missing,
-            "config": buffer.is_config,
-            "first_frame": buffer.frame,
-            "last_frame": buffer.end_frame,
-            "start": (buffer.time - begin) / 1e9,
-            "end": (buffer.end_time - begin) / 1e9,
-        }
-        for buffer in device.arrived()
-    ]
+def _buffers_of(device: Device, migration: Migration, chosen: Choice | None) -> list[Buffer]:
+    arrived = device.arrived()
+    if chosen is None:
+        return arrived
+    return [buffer for buffer in arrived if chosen.has_buffer(migration.number, buffer)]
 
 
-def devices_text(analysis: Analysis, style: Style, verbose: bool) -> Iterator[str]:
-    """A block of lines for each device."""
+def _arrival(buffer: Buffer, begin: int) -> dict[str, Any]:
+    return {
+        "index": buffer.idx,
+        "channel": buffer.channel if buffer.channel >= 0 else None,
+        "bytes": buffer.size,
+        "missing_bytes": buffer.missing,
+        "config": buffer.is_config,
+        "first_frame": buffer.frame,
+        "last_frame": buffer.end_frame,
+        "start": (buffer.time - begin) / 1e9,
+        "end": (buffer.end_time - begin) / 1e9,
+    }
+
+
+def devices_text(
+    analysis: Analysis, style: Style, verbose: bool, chosen: Choice | None = None
+) -> Iterator[str]:
+    """A block of lines for each device, or each that is chosen."""
     first = True
     for migration in analysis.migrations:
         facts = migration.main_facts
         sections = facts.devices if facts is not None else {}
         for key in sorted({*migration.devices, *sections}):
+            name = f"{text_of(key[0])}#{key[1]}"
+            if chosen is not None and not chosen.has_device(migration.number, name):
+                continue
             if not first:
                 yield ""
             first = False
-            yield from _device(analysis, migration, key, style, verbose)
-    if first:
+            yield from _device(analysis, migration, key, style)
+            if (device := migration.devices.get(key)) is not None:
+                yield from _buffers(
+                    _buffers_of(device, migration, chosen), migration, style, verbose
+                )
+    if first and chosen is not None:
+        yield "no device-state packet passes the filter"
+    elif first:
         yield "no device state: neither on multifd channels nor in VFIO sections on main"
 
 
 def _device(
-    analysis: Analysis, migration: Migration, key: tuple[bytes, int], style: Style, verbose: bool
+    analysis: Analysis, migration: Migration, key: tuple[bytes, int], style: Style
 ) -> Iterator[str]:
     device = migration.devices.get(key)
     facts = migration.main_facts
     section = facts.devices.get(key) if facts is not None else None
-    name = key[0].decode("utf-8", "backslashreplace") + f"#{key[1]}"
+    name = f"{text_of(key[0])}#{key[1]}"
     many = f"  (migration {migration.number + 1})" if len(analysis.migrations) > 1 else ""
     yield style.bold(terminal(name)) + many
     if device is not None:
@@ -95,8 +125,6 @@ def _device(
         if device is not None:
             yield f"  buffers    sha256 {assembly.data_digest or 'not known: bytes are missing'}"
             yield f"  config     sha256 {assembly.config_digest or 'not known'}"
-    if device is not None:
-        yield from _buffers(device, migration, style, verbose)
 
 
 def _announced(section: VfioSection) -> str:
@@ -145,9 +173,10 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     yield f"  carried by {counts}"
 
 
-def _buffers(device: Device, migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
+def _buffers(
+    arrived: list[Buffer], migration: Migration, style: Style, verbose: bool
+) -> Iterator[str]:
     begin = migration.started
-    arrived = device.arrived()
     shown = arrived if verbose or len(arrived) <= BUFFERS_SHOWN else arrived[:BUFFERS_SHOWN]
     rows = [
         (

@@ -47,6 +47,18 @@ def test_devices_as_json_lists_arrivals_in_order() -> None:
         assert len(ends) == device["buffers"]
 
 
+def test_devices_that_pass_a_filter() -> None:
+    ran = mfshark("devices", "-Y", 'device contains "03.0" and vfio.idx < 2', CLEAN)
+    assert ran.status == 0
+    assert "0000:00:03.0/vfio" in ran.out
+    assert "0000:00:02.0/vfio" not in ran.out
+    loaded = json.loads(mfshark("devices", "--format", "json", "-Y", "vfio.idx == 0", CLEAN).out)
+    (migration,) = loaded["migrations"]
+    assert [[a["index"] for a in d["arrivals"]] for d in migration["devices"]] == [[0]] * 3
+    assert "no device-state packet" in mfshark("devices", "-Y", "vfio.idx == 99", CLEAN).out
+    assert mfshark("devices", "-Y", "vfio.idx ==", CLEAN).status == 2
+
+
 def test_extract_writes_the_state_that_the_kernel_gave(tmp_path: Path) -> None:
     ran = mfshark("extract", CLEAN, "-o", tmp_path, "--buffers")
     assert ran.status == 0
