@@ -190,8 +190,20 @@ def _key(device: Device) -> tuple[bytes, int]:
     return device.idstr, device.instance_id
 
 
-@device_rule("MF405", "devstate-unknown-device", ERROR, holes="XL")
-def devstate_unknown_device(device: Device, migration: Migration) -> Iterator[Spot]:
+def _sections(migration: Migration) -> set[tuple[bytes, int]]:
+    """What identifies the sections on main: idstr and instance id."""
+    facts = migration.main_facts
+    return {section.key for section in facts.sections.values()} if facts is not None else set()
+
+
+def _of(device: Device, text: str) -> Spot:
+    """A finding at the first packet of a device."""
+    frame = device.first.frame if device.first is not None else None
+    return Spot(text, device=device.name, frame=frame)
+
+
+@migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XL")
+def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
     """Main has no section of the device that a packet names.
 
     idstr and instance id together name a device; its section was started on main before.
@@ -203,17 +215,14 @@ def devstate_unknown_device(device: Device, migration: Migration) -> Iterator[Sp
     Usual cause: source and destination have different devices, or channels of two migrations taken
     for one.
     """
-    facts = migration.main_facts
-    if facts is None or not facts.sections:
-        return
-    if any(section.key == _key(device) for section in facts.sections.values()):
-        return
-    frame = device.first.frame if device.first is not None else None
-    yield Spot("main has no section of this idstr and instance id", frame=frame)
+    started = _sections(migration)
+    for key, device in migration.devices.items():
+        if started and key not in started:
+            yield _of(device, "main has no section of this idstr and instance id")
 
 
-@device_rule("MF406", "devstate-no-handler", ERROR, holes="X")
-def devstate_no_handler(device: Device, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF406", "devstate-no-handler", ERROR, holes="X")
+def devstate_no_handler(migration: Migration) -> Iterator[Spot]:
     """Device-state packets name a device that is not a VFIO device.
 
     Only VFIO devices load their state from multifd.
@@ -222,12 +231,10 @@ def devstate_no_handler(device: Device, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: a sender whose other devices have learned it, or memory corruption.
     """
-    facts = migration.main_facts
-    if facts is None or is_vfio(device.idstr):
-        return
-    if any(section.key == _key(device) for section in facts.sections.values()):
-        frame = device.first.frame if device.first is not None else None
-        yield Spot("its section on main is not a VFIO device's", frame=frame)
+    started = _sections(migration)
+    for key, device in migration.devices.items():
+        if key in started and not is_vfio(device.idstr):
+            yield _of(device, "its section on main is not a VFIO device's")
 
 
 @migration_rule("MF410", "devstate-without-switchover", WARNING, holes="XLE", forgiven=True)
@@ -341,8 +348,7 @@ def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]
     facts = migration.main_facts
     section = facts.devices.get(_key(device)) if facts is not None else None
     if section is not None and section.announced == "main":
-        frame = device.first.frame if device.first is not None else None
-        yield Spot("device state on multifd, DEV_CONFIG_STATE on main", frame=frame)
+        yield _of(device, "device state on multifd, DEV_CONFIG_STATE on main")
 
 
 @limit_rule("MF415", "devstate-in-failed-transfer-mode", WARNING)
@@ -363,11 +369,8 @@ def devstate_in_failed_transfer_mode(migration: Migration, selection: Selection)
         return
     for device in migration.devices.values():
         if device.first is not None:
-            yield Spot(
-                f"{counted(len(device.buffers), 'buffer')} to a destination that takes none",
-                device=device.name,
-                frame=device.first.frame,
-            )
+            count = counted(len(device.buffers), "buffer")
+            yield _of(device, f"{count} to a destination that takes none")
 
 
 @migration_rule("MF416", "devstate-single-channel", INFO, holes="X")

@@ -12,6 +12,7 @@ from analyzer.checks.rule import (
     Spot,
     device_rule,
     limit_rule,
+    migration_rule,
 )
 from analyzer.checks.wording import counted, milliseconds
 from dissectors.multifd import DEVICE_STATE
@@ -41,9 +42,9 @@ def _limit(migration: Migration) -> int:
 
 def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buffer]]:
     """Buffers with a plausible index, and those that MF504 or MF521 speak of."""
-    limit = _limit(migration)
-    if all(buffer.idx <= limit for buffer in device.buffers):
+    if all(buffer.idx <= IDX_PLAUSIBLE for buffer in device.buffers):
         return device.buffers, []
+    limit = _limit(migration)
     known = {buffer.idx for buffer in device.buffers}
     plausible: list[Buffer] = []
     huge: list[Buffer] = []
@@ -354,8 +355,8 @@ def vfio_reordered(device: Device, migration: Migration) -> Iterator[Spot]:
         yield Spot(text)
 
 
-@device_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XE", forgiven=True)
-def vfio_config_load_ready_mismatch(device: Device, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XE", forgiven=True)
+def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
     """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not go together.
 
     A destination with ``x-migration-load-config-after-iter`` holds the config state back until the
@@ -367,17 +368,20 @@ def vfio_config_load_ready_mismatch(device: Device, migration: Migration) -> Ite
     Usual cause: a lost buffer (MF509); devices of one guest that are set differently.
     """
     facts = migration.main_facts
-    if facts is None:
+    if facts is None or not any(section.load_ready for section in facts.devices.values()):
         return
-    section = facts.devices.get((device.idstr, device.instance_id))
-    if section is None or section.announced != "multifd":
-        return
-    config = any(buffer.is_config for buffer in device.buffers)
-    if section.load_ready and not config:
-        frame = section.load_ready[0].frame
-        yield Spot("DEV_CONFIG_LOAD_READY on main, no config state on multifd", frame=frame)
-    elif config and not section.load_ready and any(d.load_ready for d in facts.devices.values()):
-        yield Spot("no DEV_CONFIG_LOAD_READY on main, which other devices have")
+    for key, device in migration.devices.items():
+        section = facts.devices.get(key)
+        if section is None or section.announced != "multifd":
+            continue
+        config = any(buffer.is_config for buffer in device.buffers)
+        if section.load_ready and not config:
+            frame = section.load_ready[0].frame
+            text = "DEV_CONFIG_LOAD_READY on main, no config state on multifd"
+            yield Spot(text, device=device.name, frame=frame)
+        elif config and not section.load_ready:
+            text = "no DEV_CONFIG_LOAD_READY on main, which other devices have"
+            yield Spot(text, device=device.name)
 
 
 @device_rule("MF525", "vfio-config-before-data", INFO)
