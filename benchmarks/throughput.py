@@ -27,8 +27,9 @@ from analyzer.synth.scenario import load, override
 
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parent / "captures" / "scenarios" / "benchmark.toml"
-SMALL = HERE.parent / "captures" / "10.0.13-vfio-many-small-buffers-4ch.pcap.gz"
+SMALL = HERE.parent / "captures" / "10.0.13-vfio-nopre-stopcopy-only-2ch.pcapng.gz"
 ETHERNET = 14
+MIB = 1 << 20
 PAGE = 4096
 SMALL_RUNS = 20
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -73,21 +74,19 @@ def measure(command: Sequence[str], config: Path) -> Run:
     return Run(float(measured[0]), int(measured[1]))
 
 
-def compete(
-    path: Path, runs: int, names: Sequence[str], warm: Sequence[str], say: Callable[[str], None]
-) -> Results:
+def compete(path: Path, runs: int, warm: Sequence[str], say: Callable[[str], None]) -> Results:
     """Everybody in turn, ``runs`` times.
 
     First those in ``warm`` once, unmeasured: the file, programs and bytecode are then cached.
     """
-    results: Results = {name: [] for name in names}
+    results: Results = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory(prefix="mfshark-benchmark-") as config:
         for name in warm:
             measure([*CONTESTANTS[name], str(path)], Path(config))
         for number in range(1, runs + 1):
-            for name in names:
+            for name, command in CONTESTANTS.items():
                 say(f"{path.name}, run {number} of {runs}: {name}")
-                results[name].append(measure([*CONTESTANTS[name], str(path)], Path(config)))
+                results[name].append(measure([*command, str(path)], Path(config)))
     return results
 
 
@@ -103,8 +102,13 @@ def ratio(results: Results, name: str, other: str) -> str:
 
 
 def peak(results: Results, name: str) -> str:
-    """The median peak memory of one contestant, in MiB."""
-    return f"{median(run.peak for run in results[name]) / 1024:.0f}"
+    """The median peak memory of one contestant."""
+    return f"{median(run.peak for run in results[name]) / 1024:,.0f} MiB"
+
+
+def duration(time: float) -> str:
+    """Seconds, or milliseconds."""
+    return f"{time:.2f} s" if time >= 1 else f"{time * 1000:.0f} ms"
 
 
 @contextmanager
@@ -129,7 +133,7 @@ def synthetic(directory: Path, size: int, frame: int) -> Iterator[Path]:
 
 @contextmanager
 def small(directory: Path) -> Iterator[Path]:
-    """A real capture of 3 MB, unpacked."""
+    """A real capture of 4 MB, unpacked."""
     path = directory / SMALL.stem
     try:
         with gzip.open(SMALL) as packed, path.open("wb") as unpacked:
@@ -139,43 +143,43 @@ def small(directory: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def throughput_row(label: str, path: Path, results: Results) -> list[str]:
-    """A row of the first table."""
-    size = path.stat().st_size
-    return [
-        label,
-        f"{size / (1 << 20):,.0f} MiB",
-        *(f"{seconds(results, name):.2f} s" for name in CONTESTANTS),
-        f"{size / seconds(results, 'mfshark') / (1 << 20):,.0f} MiB/s",
-        ratio(results, "mfshark", "cat"),
-        *(ratio(results, name, "mfshark") for name in RIVALS),
-        " / ".join(peak(results, name) for name in CONTESTANTS if name != "cat"),
-    ]
+class Column(NamedTuple):
+    """The results on one capture."""
+
+    label: str
+    size: int
+    results: Results
+
+    def cells(self) -> list[str]:
+        """The column of the table, from top to bottom; LABELS stand before it."""
+        results = self.results
+        rate = self.size / seconds(results, "mfshark") / MIB
+        return [
+            f"{self.size / MIB:,.0f} MiB",
+            *(duration(seconds(results, name)) for name in CONTESTANTS),
+            f"{rate:,.0f} MiB/s",
+            ratio(results, "mfshark", "cat"),
+            *(ratio(results, name, "mfshark") for name in RIVALS),
+            *(peak(results, name) for name in CONTESTANTS if name != "cat"),
+        ]
 
 
-def small_row(path: Path, results: Results) -> list[str]:
-    """A row of the second table."""
-    return [
-        f"{path.stat().st_size / 1e6:.1f} MB",
-        *(f"{seconds(results, name) * 1000:.0f} ms" for name in CONTESTANTS if name != "cat"),
-        *(ratio(results, name, "mfshark") for name in RIVALS),
-    ]
+LABELS = [
+    "size",
+    *(f"time of {name}" for name in CONTESTANTS),
+    "mfshark reads",
+    "mfshark / cat",
+    *(f"**{name} / mfshark**" for name in RIVALS),
+    *(f"peak memory of {name}" for name in CONTESTANTS if name != "cat"),
+]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; numbers to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(columns: Sequence[Column]) -> str:
+    """Markdown; a column for each capture."""
+    head = ["", *(column.label for column in columns)]
+    rows = zip(LABELS, *(column.cells() for column in columns), strict=True)
+    lines = [head, ["---", *["---:"] * len(columns)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-THROUGHPUT = [
-    "frames", "capture", *CONTESTANTS, "mfshark reads", "times cat",
-    *(f"faster than {name}" for name in RIVALS), "peak memory, MiB",
-]  # fmt: skip
-SMALL_TABLE = [
-    "capture", *(name for name in CONTESTANTS if name != "cat"),
-    *(f"faster than {name}" for name in RIVALS),
-]  # fmt: skip
 
 
 def parse_size(text: str) -> int:
@@ -186,16 +190,28 @@ def parse_size(text: str) -> int:
     return int(found[1]) * UNITS[found[2].upper()]
 
 
+def parse_frames(text: str) -> list[tuple[int, int]]:
+    """``1514,65549:4G``: frame sizes, each with the size of its capture (0: that of --size)."""
+    made = []
+    for part in text.split(","):
+        frame, _, size = part.partition(":")
+        made.append((int(frame), parse_size(size or "0")))
+    return made
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.throughput",
         description="Compare mfshark with cat, tshark, and tshark with a Lua dissector.",
     )
-    parser.add_argument("--size", type=parse_size, default=parse_size("2G"), help="of a capture")
+    parser.add_argument(
+        "--size", type=parse_size, default=parse_size("2G"), help="of a capture (default: 2G)"
+    )
     parser.add_argument(
         "--frames",
-        type=lambda text: [int(frame) for frame in text.split(",")],
-        default=[1514, 9014, 65549],
+        type=parse_frames,
+        default=parse_frames("1514,9014,65549"),
+        metavar="N[:SIZE],...",
         help="frame sizes, one capture each (default: 1514,9014,65549)",
     )
     parser.add_argument("--runs", type=int, default=5, help="of every contestant (default: 5)")
@@ -210,33 +226,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def small_table(options: argparse.Namespace, directory: Path) -> str:
-    """What it takes to start."""
-    names = [name for name in CONTESTANTS if name != "cat"]
-    with small(directory) as path:
-        results = compete(path, max(options.runs, SMALL_RUNS), names, names, say)
-        return table(SMALL_TABLE, [small_row(path, results)])
-
-
-def throughput_rows(options: argparse.Namespace, directory: Path) -> Iterator[list[str]]:
-    """One row for each large capture."""
-    names = list(CONTESTANTS)
+def columns(options: argparse.Namespace, directory: Path) -> Iterator[Column]:
+    """One for each large capture, and one for a small one: what it takes to start."""
     for path in options.capture or ():
-        yield throughput_row(path.name, path, compete(path, options.runs, names, ["cat"], say))
-    for frame in () if options.capture else options.frames:
+        yield Column(path.name, path.stat().st_size, compete(path, options.runs, ["cat"], say))
+    for frame, size in () if options.capture else options.frames:
         say(f"making a capture with frames of {frame} bytes")
-        with synthetic(directory, options.size, frame) as path:
-            results = compete(path, options.runs, names, ["cat"], say)
-            yield throughput_row(f"{frame} bytes", path, results)
+        with synthetic(directory, size or options.size, frame) as path:
+            results = compete(path, options.runs, ["cat"], say)
+            yield Column(f"{frame}-byte frames", path.stat().st_size, results)
+    with small(directory) as path:
+        results = compete(path, max(options.runs, SMALL_RUNS), list(CONTESTANTS), say)
+        yield Column("small capture", path.stat().st_size, results)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print both tables."""
+    """Print the table."""
     options = arguments(argv)
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="mfshark-benchmark-") as name:
-        started = small_table(options, Path(name))
-        print(table(THROUGHPUT, list(throughput_rows(options, Path(name)))))
-        print(f"\n{started}")
+        print(table(list(columns(options, Path(name)))))
 
 
 if __name__ == "__main__":
