@@ -180,6 +180,11 @@ class VfioSection:
         self.data_ended: Mark | None = None
         self.config_bytes = 0
 
+    @property
+    def name(self) -> str:
+        """``idstr#instance`` as text; not escaped for any output."""
+        return f"{text_of(self.idstr)}#{self.instance_id}"
+
 
 class Resync:
     """A stretch that could not be decoded: from ``start`` to where records go on again."""

@@ -205,8 +205,8 @@ class SectionWalk:
         if record.body is not None:
             record.body = CONFIG_STATE + record.body
             if not record.body.endswith(END_OF_STATE):
-                end = record.body[-8:].hex()
-                main.anomalies.note("vfio-config-end", begin, self.reader.last, end, section.text)
+                end = f"on main, it ends with {record.body[-8:].hex()}"
+                main.anomalies.note("vfio-config-end", begin, self.reader.last, end, device.name)
         return broken
 
     def _ended(self, kind: int, section: Section, record: Record) -> None:

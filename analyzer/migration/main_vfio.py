@@ -43,7 +43,7 @@ def walk_vfio(
 
     Behind a DEV_CONFIG_STATE the walk stops with ``path`` :data:`CONFIG_FOLLOWS`.
     """
-    name = record.name
+    name = device.name
     while True:
         at = reader.offset
         head = yield WORD
@@ -77,7 +77,7 @@ def walk_vfio(
             _announce(main, device, kind, record, "main", mark)
             return Broken(None, CONFIG_FOLLOWS, at)
         else:
-            main.anomalies.note("vfio-tag-unknown", at, reader.last, f"{tag:#018x}", name)
+            main.anomalies.note("vfio-tag-unknown", at, reader.last, f"tag {tag:#018x}", name)
             return Broken(None, "VFIO tag", at)
 
 
@@ -108,8 +108,8 @@ def _announce(
                 "vfio-data-after-switchover",
                 record.offset,
                 mark.place,
-                f"{device.late_bytes} bytes",
-                record.name,
+                f"{device.late_bytes} bytes of its state behind SWITCHOVER_START",
+                device.name,
             )
 
 

@@ -147,7 +147,9 @@ class _Walk:
             magic, main.header_version = FILE_HEADER.unpack(head)
             record.name = f"version {main.header_version}"
             if magic != MAGIC:
-                main.anomalies.note("main-magic", record.offset, reader.last, f"{magic:#010x}")
+                main.anomalies.note(
+                    "main-magic", record.offset, reader.last, f"begins with {magic:#010x}"
+                )
                 broken = Broken(None, "file header", record.offset)
             elif main.header_version != VERSION:
                 main.anomalies.note(
@@ -172,7 +174,9 @@ class _Walk:
             over = main.description is not None or kind != RecordType.VMDESCRIPTION
             if main.eof is not None and over:
                 if main.colo is None:
-                    main.anomalies.note("main-trailing", at, reader.last, f"byte {kind:#04x}")
+                    main.anomalies.note(
+                        "main-trailing", at, reader.last, f"byte {kind:#04x} behind the end"
+                    )
                 self.settle(at)
                 return None
             record = Record(NAMES.get(kind, f"{kind:#04x}"), at, reader.first, depth)
@@ -210,7 +214,9 @@ class _Walk:
         if kind == RecordType.CONFIGURATION and main.configuration is None:
             main.configuration = mark
             return (yield from walk_configuration(reader, main, record))
-        main.anomalies.note("section-unknown-type", record.offset, record.first, f"{kind:#04x}")
+        main.anomalies.note(
+            "section-unknown-type", record.offset, record.first, f"type {kind:#04x}"
+        )
         return Broken(None, "record type", record.offset)
 
     def description(self) -> Steps:
@@ -275,7 +281,8 @@ class _Walk:
             main.ended = True
             main.truncated = Mark(self.reader.offset, self.reader.last)
             main.truncated_path = broken.path
-            main.anomalies.note("main-truncated", broken.good, self.reader.last, broken.path)
+            where = f"the stream ends in {broken.path}"
+            main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
         else:
             self.close(record, broken)
             if self.trial is not None and broken.reply is None:

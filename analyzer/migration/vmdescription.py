@@ -93,7 +93,9 @@ def verify(main: MainChannel) -> list[Anomaly]:
         seen.add(key)
         device = description.devices.get(key)
         if device is None:
-            found.append(_anomaly("vmdesc-json", record, f"section {record.name!r} is not in it"))
+            found.append(
+                _anomaly("vmdesc-json", record, key, f"section {record.name!r} is not in it")
+            )
             continue
         size = _size(device, 0)
         if size != record.body_length:
@@ -101,6 +103,7 @@ def verify(main: MainChannel) -> list[Anomaly]:
                 _anomaly(
                     "vmdesc-section-size",
                     record,
+                    key,
                     f"{record.body_length} bytes up to the footer, {size} described",
                 )
             )
@@ -113,8 +116,8 @@ def verify(main: MainChannel) -> list[Anomaly]:
     return found
 
 
-def _anomaly(slug: str, record: Record, detail: str) -> Anomaly:
-    return Anomaly(slug, record.offset, record.first, detail, record.name)
+def _anomaly(slug: str, record: Record, key: tuple[str, int], detail: str) -> Anomaly:
+    return Anomaly(slug, record.offset, record.first, detail, f"{key[0]}#{key[1]}")
 
 
 def _size(holder: Json, depth: int) -> int:
@@ -143,15 +146,16 @@ def decode(main: MainChannel, description: Description | None = None) -> list[De
         return []
     decoded = []
     for record in _full_records(main):
-        device = description.devices.get(_key(main, record))
+        key = _key(main, record)
+        device = description.devices.get(key)
         section = main.sections.get(record.section_id or 0)
         if device is None or record.body is None or (section and is_vfio(section.idstr)):
             continue
-        decoded.append(_decode_record(record, device))
+        decoded.append(_decode_record(record, key, device))
     return decoded
 
 
-def _decode_record(record: Record, device: Json) -> DeviceFields:
+def _decode_record(record: Record, key: tuple[str, int], device: Json) -> DeviceFields:
     body = record.body or b""
     result = decode_section(device, body)
     anomalies = [
@@ -160,7 +164,7 @@ def _decode_record(record: Record, device: Json) -> DeviceFields:
             record.body_offset + problem.offset,
             record.first,
             problem.detail,
-            record.name,
+            f"{key[0]}#{key[1]}",
         )
         for problem in result.problems
     ]
@@ -170,6 +174,7 @@ def _decode_record(record: Record, device: Json) -> DeviceFields:
             _anomaly(
                 "vmdesc-section-size",
                 record,
+                key,
                 f"fields end at byte {result.end} of {len(body)}",
             )
         )
