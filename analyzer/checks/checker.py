@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
+from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import is_ordinary
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.migration.outcome import outcome_of
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from analyzer.checks.rule import Rule
+    from analyzer.migration.anomaly import Anomaly
     from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.scan import Scan
 
-__all__ = ["Checker", "Selection"]
+__all__ = ["Checker", "Selection", "main_spots"]
 
 LISTED = 50
 """Findings of one rule at one channel and device that are listed one by one."""
@@ -33,13 +36,17 @@ class Selection:
     ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
     overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
     ``destination_transfer_off``: the destination takes no device state over multifd;
-    ``channels``: how many multifd channels it has.  ``limits`` are the thresholds of MF95x and
-    MF909, by slug: shares, seconds, or counts (see :data:`analyzer.checks.metrics.USUAL`).
+    ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
+    ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
+    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
+    against every section (MF637 to MF639), which needs more time than ordinary captures have.
     """
 
     __slots__ = (
         "channels",
+        "descriptions",
         "destination_transfer_off",
+        "destination_version",
         "ignore",
         "limits",
         "max_queued_buffers",
@@ -58,6 +65,8 @@ class Selection:
         destination_transfer_off: bool = False,
         channels: int | None = None,
         limits: dict[str, float] | None = None,
+        descriptions: bool = False,
+        destination_version: tuple[int, int] | None = None,
     ) -> None:
         self.select = select
         self.ignore = ignore
@@ -67,6 +76,8 @@ class Selection:
         self.destination_transfer_off = destination_transfer_off
         self.channels = channels
         self.limits = limits or {}
+        self.descriptions = descriptions
+        self.destination_version = destination_version
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is to run."""
@@ -226,6 +237,10 @@ class Checker:
                 for spot in rule.test(channel, migration):
                     spot.channel = spot.channel or channel
                     yield rule, spot
+            if channel is migration.main and migration.main_facts is not None:
+                for rule, spot in main_spots(migration.main_facts, channel, self.selection):
+                    spot.channel = channel
+                    yield rule, spot
             for rule in filter(takes, rules_of("flow")):
                 for spot in rule.test(channel.flow, channel):
                     spot.channel = spot.channel or channel
@@ -245,26 +260,12 @@ class Checker:
     def _anomalies(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
         """What the walkers reported, as findings of the rules they name."""
         sources = [channel.anomalies]
-        if channel is migration.main and migration.main_facts is not None:
-            sources.append(migration.main_facts.anomalies)
         if channel is migration.return_path and migration.return_facts is not None:
             sources.append(migration.return_facts.anomalies)
         for anomalies in sources:
-            for anomaly in anomalies:
-                rule = BY_SLUG.get(anomaly.slug)
-                if rule is None:
-                    continue  # of a family that is not loaded
-                yield (
-                    rule,
-                    Spot(
-                        anomaly.detail,
-                        frame=anomaly.place.frame,
-                        channel=channel,
-                        offset=anomaly.offset,
-                        device=anomaly.device,
-                        index=anomaly.index,
-                    ),
-                )
+            for rule, spot in anomaly_spots(anomalies):
+                spot.channel = channel
+                yield rule, spot
 
     # -- excuses ------------------------------------------------------------------------------
 
@@ -276,6 +277,39 @@ class Checker:
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
+
+
+def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
+    """What walkers noted, as places where the rules that they name fire."""
+    for anomaly in anomalies:
+        yield (
+            BY_SLUG[anomaly.slug],
+            Spot(
+                anomaly.detail,
+                frame=anomaly.place.frame or None,
+                offset=anomaly.offset,
+                device=anomaly.device,
+                index=anomaly.index,
+            ),
+        )
+
+
+def main_spots(
+    facts: MainChannel, channel: Channel | None, selection: Selection
+) -> Iterator[tuple[Rule, Spot]]:
+    """Where the rules fire that need nothing but a main stream; ``channel`` is ``None`` for a
+    saved file.
+    """
+    noted: list[list[Anomaly]] = [facts.anomalies]
+    if selection.descriptions:
+        noted.append(description_anomalies(facts))
+    for anomalies in noted:
+        for rule, spot in anomaly_spots(anomalies):
+            if selection.takes(rule):
+                yield rule, spot
+    for rule in filter(selection.takes, rules_of("main")):
+        for spot in rule.test(facts, channel):
+            yield rule, spot
 
 
 def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:

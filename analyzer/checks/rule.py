@@ -70,8 +70,8 @@ class Rule:
     late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in another stream
     of the migration.  ``forgiven`` says that a cancelled or failed migration explains it.
     ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``,
-    ``device``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the
-    walker itself reports it).
+    ``device``, ``main``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker``
+    (the walker itself reports it).
     """
 
     __slots__ = ("explanation", "forgiven", "holes", "id", "severity", "slug", "subject", "test")
@@ -130,6 +130,8 @@ channel_rule = _registrar("channel")
 """``test(channel, migration)`` yields Spots when the capture has been read."""
 device_rule = _registrar("device")
 """``test(device, migration)`` yields Spots."""
+main_rule = _registrar("main")
+"""``test(main_facts, channel)`` yields Spots; ``channel`` is ``None`` for a saved file."""
 migration_rule = _registrar("migration")
 """``test(migration)`` yields Spots."""
 flow_rule = _registrar("flow")

@@ -51,7 +51,7 @@ def sync_per_section(tiny: Tiny) -> None:
 
 def flush_without_channels(tiny: Tiny) -> None:
     tiny.multifd = []
-    tiny.main[2:2] = [part(RAM_ID, PAGE_RECORD + EOS)]
+    tiny.main[3:3] = [part(RAM_ID, PAGE_RECORD + EOS)]
 
 
 def payload_behind_sync(size: int, announced: int) -> Callable[[Tiny], None]:

@@ -1,0 +1,120 @@
+"""MF614 to MF618 and MF642: commands of the main stream (wire-format page, 6.5)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    Spot,
+    limit_rule,
+    main_rule,
+    walker_rule,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.checker import Selection
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.migration import Migration
+
+SWITCHOVER_SINCE = (10, 0)
+
+
+@walker_rule("MF614", "command-unknown", ERROR, holes="G")
+def command_unknown() -> None:
+    """A command is none of those that QEMU up to 11.1 knows (1 to 11).
+
+    A receiver cannot skip a command: it may change how the rest is to be read.
+
+    Receiver: ``MIG_CMD 0x%x unknown (len 0x%x)``; the migration fails.
+
+    Usual cause: a newer or modified source, or damaged bytes.
+    """
+
+
+@walker_rule("MF615", "command-length", ERROR)
+def command_length() -> None:
+    """A command's length is not the one that belongs to it.
+
+    All commands but POSTCOPY_RAM_DISCARD and RECV_BITMAP have a fixed length.
+
+    Receiver: ``%s received with bad length - expecting %zu, got %d``; the migration fails.
+
+    Usual cause: a modified source, or damaged bytes.
+    """
+
+
+@walker_rule("MF616", "ping-without-rp", ERROR, holes="L")
+def ping_without_rp() -> None:
+    """A PING comes before OPEN_RETURN_PATH.
+
+    The answer goes over the return path, which does not exist then.
+
+    Receiver: ``CMD_PING (0x%x) received with no return path``; the migration fails.
+
+    Usual cause: a modified source.
+    """
+
+
+@main_rule("MF617", "switchover-order", WARNING)
+def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+    """SWITCHOVER_START is missing, repeated, or comes after the final sections have begun.
+
+    With machine types from 10.0 on the source says so once, before it sends what is left: devices
+    prepare for their final state then.
+
+    Receiver: without it no device loads state from multifd; sent late, 11.1 says ``Switchover start
+    failed: %d`` if a device refuses.
+
+    Usual cause: ``send-switchover-start=off`` at the source, or a modified sender.
+    """
+    version = facts.machine_version
+    if version is None or version < SWITCHOVER_SINCE or facts.eof is None:
+        return
+    if facts.switchover_start is not None or facts.interrupted or facts.missing:
+        return
+    if any(device.completes for device in facts.devices.values()):
+        return  # the first revisions of the device-state series had DATA_STATE_COMPLETE instead
+    end = facts.first_section_end or facts.eof
+    yield Spot(
+        f"machine type {facts.machine}, but no SWITCHOVER_START before the final sections",
+        frame=end.frame or None,
+        offset=end.offset,
+    )
+
+
+@limit_rule("MF618", "switchover-unsupported", INFO)
+def switchover_unsupported(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """SWITCHOVER_START is sent to a destination older than 10.0, which does not know it.
+
+    The wire does not show the destination's version; the rule runs when the user tells it.
+
+    Receiver: ``MIG_CMD 0xb unknown (len 0x0)``; the migration fails.
+
+    Usual cause: ``send-switchover-start`` was forced on, or the source runs a machine type that
+    the destination claims to know and does not.
+    """
+    facts, version = migration.main_facts, selection.destination_version
+    if version is None or version >= SWITCHOVER_SINCE:
+        return
+    if facts is not None and (start := facts.switchover_start) is not None:
+        text = f"the destination is a QEMU {version[0]}.{version[1]}"
+        yield Spot(text, channel=migration.main, frame=start.frame, offset=start.offset)
+
+
+@walker_rule("MF642", "postcopy-order", ERROR, holes="GE", forgiven=True)
+def postcopy_order() -> None:
+    """The commands of postcopy come in an order that makes no sense.
+
+    ADVISE prepares the destination, DISCARD drops the pages that were dirtied since, LISTEN lets it
+    ask for pages and RUN starts the guest.  LISTEN, RUN and DISCARD need ADVISE before them,
+    nothing of it may follow RUN, and a PACKAGED holds whole records, no other PACKAGED.
+
+    Receiver: refuses a command that does not fit its state; the load fails.
+
+    Usual cause: a modified source, or damaged bytes.
+    """

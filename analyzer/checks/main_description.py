@@ -1,0 +1,101 @@
+"""MF636 to MF639: the description of all devices behind EOF (wire-format page, 6.9).
+
+To hold it against the sections takes longer than everything else about main, so for captures that
+is done only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, WARNING, Spot, main_rule, walker_rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.anomaly import Anomaly
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+
+VERIFIED_MAX = 4 << 20
+"""Descriptions larger than this are not parsed; real ones have some tens of KiB."""
+PLACES_TOLD = 1000
+ON_DEMAND = ("vmdesc-json", "vmdesc-section-size", "subsection-bad")
+"""Rules that need the description parsed, all of it or in part."""
+
+
+@walker_rule("MF636", "vmdesc-length", ERROR, holes="E", forgiven=True)
+def vmdesc_length() -> None:
+    """The description is announced to be longer than the stream.
+
+    It is the last thing in the stream.
+
+    Receiver: reads up to the end and does not care; by then the guest's state is loaded.
+
+    Usual cause: a source that died or closed the connection there; a saved file that was cut off.
+    """
+
+
+@main_rule("MF637", "vmdesc-json", WARNING)
+def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+    """The description is not JSON, or does not list the sections that the stream has.
+
+    It is what tools read the devices' fields by.  That its sections agree is verified in saved
+    files, and in captures with ``--descriptions`` (up to 4 MiB).
+
+    Receiver: never looks at it.
+
+    Usual cause: damaged bytes; a modified source whose description was forgotten.
+    """
+    if facts.description is None or not facts.description_complete or looks_like_json(facts):
+        return
+    mark = facts.description
+    yield Spot("not a JSON object", frame=mark.frame or None, offset=mark.offset)
+
+
+@walker_rule("MF638", "vmdesc-section-size", WARNING)
+def vmdesc_section_size() -> None:
+    """A section's fields, as the description lists them, do not end where its footer stands.
+
+    Section and description come from the same tables of the source, so they agree unless one of
+    them is damaged.  Verified in saved files, and in captures with ``--descriptions``.
+
+    Receiver: never looks at the description; if its own tables differ from the source's, it misses
+    the footer.
+
+    Usual cause: damaged bytes, or a device whose description does not tell all it writes.
+    """
+
+
+@walker_rule("MF639", "subsection-bad", ERROR)
+def subsection_bad() -> None:
+    """A subsection is not the one that must stand there.
+
+    Optional parts of a device's state follow it under their names, in the order of the description.
+    Those of CONFIGURATION are always verified, those of devices in saved files and, with
+    ``--descriptions``, in captures.
+
+    Receiver: ``Loading VM subsection ... failed``; the migration fails.
+
+    Usual cause: a newer source, or damaged bytes.
+    """
+
+
+def looks_like_json(facts: MainChannel) -> bool:
+    """Whether a complete description has the braces of a JSON object; that costs no time."""
+    parts = facts.description_parts
+    text = b"".join(parts) if len(parts) < 3 else parts[0] + parts[-1]
+    return text.startswith(b"{") and text.rstrip().endswith(b"}")
+
+
+def description_anomalies(facts: MainChannel) -> list[Anomaly]:
+    """What holding the description against the sections shows: names, sizes, and every field."""
+    if facts.description_length > VERIFIED_MAX or not looks_like_json(facts):
+        return []
+    from analyzer.migration import vmdescription
+
+    found = vmdescription.verify(facts)
+    told = {anomaly.offset for anomaly in found}
+    for device in vmdescription.decode(facts):
+        if device.record.offset not in told:
+            found += device.anomalies
+    return found[:PLACES_TOLD]

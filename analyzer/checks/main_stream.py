@@ -1,0 +1,108 @@
+"""MF601 to MF606 and MF635: how a main stream begins and ends (wire-format page, 6.1 to 6.4)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, main_rule, walker_rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
+
+
+@walker_rule("MF601", "main-magic", ERROR, holes="L")
+def main_magic() -> None:
+    """The main stream does not begin with QEVM.
+
+    The magic is how the destination knows a migration stream.  Only a main connection that
+    recovers a paused postcopy has none: it goes on with a command.
+
+    Receiver: ``Not a migration stream, magic: %x != %x``; nothing is loaded.
+
+    Usual cause: the file or connection is not a migration's, or its first bytes are damaged.
+    """
+
+
+@walker_rule("MF602", "main-version", ERROR)
+def main_version() -> None:
+    """The version behind QEVM is not 3.
+
+    Version 2 was written before 2009; no other was ever used.
+
+    Receiver: ``SaveVM v2 format is obsolete and no longer supported`` or ``Unsupported migration
+    stream version, file version %x != %x``.
+
+    Usual cause: damaged bytes, or a sender that is not QEMU.
+    """
+
+
+@walker_rule("MF603", "main-no-configuration", WARNING)
+def main_no_configuration() -> None:
+    """The header is not followed by a CONFIGURATION record with the machine's name.
+
+    It lets the destination refuse a stream of another machine type before it loads any state.
+
+    Receiver: ``Configuration section missing, %x != %x``, unless its own ``send-configuration`` is
+    off.
+
+    Usual cause: ``send-configuration=off``, as machine types up to 2.3 have it; damaged bytes.
+    """
+
+
+@walker_rule("MF604", "main-truncated", ERROR, holes="EG", forgiven=True)
+def main_truncated() -> None:
+    """The main stream ends inside a record.
+
+    A whole stream ends with its EOF byte or with the description behind it.
+
+    Receiver: the read fails, and with it the load.
+
+    Usual cause: the source died or gave up, or a saved file was cut off.
+    """
+
+
+@main_rule("MF605", "main-no-eof", INFO)
+def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+    """The main stream is over, but its EOF byte never came.
+
+    EOF stands behind the last section.  Without it the source had more to send: the migration was
+    not completed.
+
+    Receiver: waits for the next record, reads the end of the stream instead, and fails.
+
+    Usual cause: a migration that was cancelled or failed, or a saved file that was cut off.
+    """
+    if facts.eof is not None or facts.interrupted or not facts.ended:
+        return
+    if channel is not None and (channel.incomplete_end or channel.incomplete_start):
+        return
+    frame = channel.flow.last.frame if channel is not None else None
+    yield Spot("the stream ended without an EOF byte", frame=frame)
+
+
+@walker_rule("MF606", "main-trailing", WARNING)
+def main_trailing() -> None:
+    """Bytes follow the end of the main stream.
+
+    Behind EOF there is at most the description, and behind that nothing.  COLO, which keeps the
+    connection, is excepted.
+
+    Receiver: never reads them.
+
+    Usual cause: something was appended to a saved file, or a sender with an extension.
+    """
+
+
+@walker_rule("MF635", "capabilities-differ", WARNING)
+def capabilities_differ() -> None:
+    """The stream holds what the capabilities in its CONFIGURATION rule out.
+
+    The record names mapped-ram and x-ignore-shared if they are on; both change the block list.
+
+    Receiver: ``Capability %s is %s, but received capability is %s`` if its own differ from those
+    announced, else it misreads the block list.
+
+    Usual cause: ``send-configuration=off`` together with mapped-ram; damaged bytes.
+    """

@@ -1,0 +1,149 @@
+"""MF629 to MF634 and MF643: VFIO devices on the main stream (wire-format page, 6.8)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, walker_rule
+from analyzer.checks.wording import counted, milliseconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.migration import Migration
+
+
+@walker_rule("MF629", "vfio-tag-unknown", ERROR)
+def vfio_tag_unknown() -> None:
+    """A VFIO section holds a tag that is none.
+
+    The body is a sequence of tags, and the tag alone tells what follows it.
+
+    Receiver: ``%s: Unknown tag 0x%lx``; the migration fails.
+
+    Usual cause: a newer source, or damaged bytes.
+    """
+
+
+@walker_rule("MF630", "vfio-setup-end", ERROR)
+def vfio_setup_end() -> None:
+    """DEV_SETUP_STATE is not followed by END_OF_STATE.
+
+    The START section of a VFIO device is these two tags.
+
+    Receiver: ``%s: SETUP STATE: EOS not found 0x%lx``; the migration fails.
+
+    Usual cause: a newer source, or damaged bytes.
+    """
+
+
+@migration_rule("MF631", "vfio-config-on-main", ERROR, holes="X")
+def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
+    """A device's config state is on main although its state goes over multifd.
+
+    With multifd transfer the config state is the device's last packet; on main stands END_OF_STATE
+    or DEV_CONFIG_LOAD_READY alone.
+
+    Receiver: ``%s: got DEV_CONFIG_STATE in main migration channel but doing multifd transfer``; the
+    migration fails.
+
+    Usual cause: a fault of the source, or channels of two migrations taken for one.
+    """
+    facts = migration.main_facts
+    if facts is None:
+        return
+    for key, section in facts.devices.items():
+        device = migration.devices.get(key)
+        if section.announced != "main" or device is None or device.first is None:
+            continue
+        known = facts.sections.get(section.section_id)
+        mark = known.full if known is not None else None
+        yield Spot(
+            "DEV_CONFIG_STATE on main, and "
+            f"{counted(len(device.buffers), 'buffer')} on multifd from frame {device.first.frame}",
+            channel=migration.main,
+            frame=mark.frame if mark is not None else None,
+            offset=mark.offset if mark is not None else None,
+            device=section.name,
+        )
+
+
+@migration_rule("MF632", "vfio-init-data-without-ack", WARNING, holes="X", forgiven=True)
+def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
+    """A device said DEV_INIT_DATA_SENT, and no SWITCHOVER_ACK came back.
+
+    The device sends it only with the capability ``switchover-ack``, and the source does not switch
+    over before the destination has acknowledged it.
+
+    Receiver: ``%s: Received INIT_DATA_SENT but switchover ack is not used`` if the capability is
+    off there.
+
+    Usual cause: the capability is on at the source alone.
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    main = migration.main
+    if facts is None or main is None or (returned is not None and returned.acks):
+        return
+    if not main.flow.peer.seen:
+        return  # the destination's side is not in the capture
+    for section in facts.devices.values():
+        if section.init_data_sent:
+            mark = section.init_data_sent[0]
+            yield Spot(
+                "DEV_INIT_DATA_SENT was never acknowledged",
+                channel=main,
+                frame=mark.frame,
+                offset=mark.offset,
+                device=section.name,
+            )
+
+
+@walker_rule("MF633", "vfio-config-load-ready-dup", ERROR)
+def vfio_config_load_ready_dup() -> None:
+    """DEV_CONFIG_LOAD_READY comes twice for a device.
+
+    It lets the destination load the config state once the other devices have theirs.
+
+    Receiver: ``%s: duplicate DEV_CONFIG_LOAD_READY``; the migration fails.
+
+    Usual cause: a fault of the source.
+    """
+
+
+@walker_rule("MF634", "vfio-data-after-switchover", WARNING)
+def vfio_data_after_switchover() -> None:
+    """Device data are on main after SWITCHOVER_START although the device uses multifd.
+
+    From there on a device in multifd mode sends its state over the channels.
+
+    Receiver: writes them to the device, before or after the buffers of the channels: nothing
+    orders the two.
+
+    Usual cause: a fault of the source, or a damaged FULL section.
+    """
+
+
+@migration_rule("MF643", "main-end-before-device", INFO, holes="X")
+def main_end_before_device(migration: Migration) -> Iterator[Spot]:
+    """Main was at its end before the device state on the other channels was.
+
+    The same as MF412, told of main: how much of the time at the end was device state alone.
+
+    Receiver: main waits for the load threads behind the EOF byte; normal.
+
+    Usual cause: much device state, or a slow link.
+    """
+    facts = migration.main_facts
+    eof = facts.eof if facts is not None else None
+    if eof is None:
+        return
+    places = [device.last for device in migration.devices.values() if device.last is not None]
+    late = [place for place in places if place.frame > eof.frame]
+    if late:
+        last = max(place.time for place in late)
+        yield Spot(
+            f"{counted(len(late), 'device')} went on for {milliseconds(last - eof.time)} after "
+            "the EOF byte",
+            channel=migration.main,
+            frame=eof.frame,
+            offset=eof.offset,
+        )

@@ -1,0 +1,217 @@
+"""MF7xx: the return path, from the destination to the source (wire-format page, 1.7)."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, walker_rule
+from analyzer.checks.wording import counted
+from analyzer.migration.main_channel import PINGS_KEPT
+from dissectors.multifd import text_of
+from dissectors.return_path import ReturnPathType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.return_path import Message
+
+SINGLE_ACK_UP_TO = (11, 0)
+REQUESTS = (int(ReturnPathType.REQ_PAGES), int(ReturnPathType.REQ_PAGES_ID))
+
+
+def _spot(migration: Migration, text: str, mark: Mark, severity: str | None = None) -> Spot:
+    """A place of the return path."""
+    return Spot(
+        text,
+        channel=migration.return_path,
+        frame=mark.frame,
+        offset=mark.offset,
+        severity=severity,
+    )
+
+
+@walker_rule("MF701", "rp-unknown-type", ERROR, holes="G")
+def rp_unknown_type() -> None:
+    """A message's type is none of those that QEMU up to 11.1 knows (1 to 7).
+
+    SWITCHOVER_ACK (7) is known since 8.1; older sources refuse it too.
+
+    Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
+    and the migration fails.
+
+    Usual cause: a newer destination, or damaged bytes.
+    """
+
+
+@walker_rule("MF702", "rp-length", ERROR)
+def rp_length() -> None:
+    """A message's length is not the one that belongs to its type.
+
+    All messages have a fixed length but the two that end with a block's name.
+
+    Receiver: the source: ``Received '%s' message (0x%04x) withincorrect length %d expecting %zu``;
+    it ends the return path and the migration fails.
+
+    Usual cause: a modified destination, or damaged bytes.
+    """
+
+
+@migration_rule("MF703", "rp-pong-value", WARNING, holes="X")
+def rp_pong_value(migration: Migration) -> Iterator[Spot]:
+    """A PONG answers a PING that was never sent.
+
+    A PONG repeats the PING's value.
+
+    Receiver: the source only traces it, save for the values 3 and 0x42, which it waits for in
+    postcopy.
+
+    Usual cause: a modified destination; channels of two migrations taken for one.
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or returned is None or facts.interrupted or len(facts.pings) >= PINGS_KEPT:
+        return
+    sent = {value for value, _ in facts.pings}
+    for value, mark in returned.pongs:
+        if value not in sent:
+            yield _spot(migration, f"PONG {value:#x}, but no such PING", mark)
+
+
+@migration_rule("MF704", "rp-shut-error", ERROR)
+def rp_shut_error(migration: Migration) -> Iterator[Spot]:
+    """The destination reports that it failed.
+
+    SHUT is its last message: 0 if everything was loaded, anything else if not.
+
+    Receiver: the source: ``Sibling indicated error %d``; it goes on with the guest.
+
+    Usual cause: the destination's log says; what comes before this finding may too.
+    """
+    returned = migration.return_facts
+    if returned is not None and returned.shut and returned.shut_mark is not None:
+        yield _spot(migration, f"SHUT with value {returned.shut}", returned.shut_mark)
+
+
+@migration_rule("MF705", "rp-no-shut", WARNING, holes="EG", forgiven=True)
+def rp_no_shut(migration: Migration) -> Iterator[Spot]:
+    """The return path ended without SHUT although main was sent completely.
+
+    The destination says with SHUT whether it has loaded everything.
+
+    Receiver: the source takes the end of the return path for an error and goes on with the guest,
+    although the destination may run it already.
+
+    Usual cause: the destination died at the very end, or a middlebox closed the connection.
+    """
+    facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
+    if facts is None or returned is None or channel is None or facts.eof is None:
+        return
+    if returned.shut is None:
+        last = channel.flow.last
+        yield Spot("ended without SHUT", channel=channel, frame=last.frame, offset=channel.length)
+
+
+@migration_rule("MF706", "rp-without-open", WARNING, holes="L")
+def rp_without_open(migration: Migration) -> Iterator[Spot]:
+    """The destination sends on main's connection although the source did not open a return path.
+
+    OPEN_RETURN_PATH is what tells the destination that its messages are read.
+
+    Receiver: the source does not read them.
+
+    Usual cause: a modified source or destination; something else than QEMU listens at the port.
+    """
+    facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
+    if facts is None or returned is None or channel is None:
+        return
+    if facts.opened_return_path is None and not facts.interrupted and not facts.missing:
+        text = f"{counted(channel.length, 'byte')}, and main has no OPEN_RETURN_PATH"
+        yield Spot(text, channel=channel, frame=channel.flow.first.frame, offset=0)
+
+
+@migration_rule("MF707", "rp-ack-count", WARNING, holes="X")
+def rp_ack_count(migration: Migration) -> Iterator[Spot]:
+    """SWITCHOVER_ACK came more than once, or before the last device had sent its initial data.
+
+    Up to 11.0, and with machine types up to 11.0, the destination acknowledges once: when the last
+    device that asked for it has its initial data, or at once if none asks.  Later ones may
+    acknowledge each device.
+
+    Receiver: the source may switch over too early, so that a device has not prepared itself and the
+    downtime grows.  An 11.1 destination says ``Switchover ack pending num underflowed``.
+
+    Usual cause: a destination of 11.1 or later that does not follow the machine type; a modified
+    one.
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or returned is None or not returned.acks or facts.interrupted:
+        return
+    version = facts.machine_version
+    if version is not None and version > SINGLE_ACK_UP_TO:
+        return
+    severity = INFO if version is None else None
+    if len(returned.acks) > 1:
+        text = f"{len(returned.acks)} SWITCHOVER_ACKs"
+        yield _spot(migration, text, returned.acks[1], severity)
+    last = _last_init_data(facts)
+    if last is not None and returned.acks[-1].frame < last.frame:
+        text = f"SWITCHOVER_ACK before the DEV_INIT_DATA_SENT of frame {last.frame}"
+        yield _spot(migration, text, returned.acks[-1], severity)
+
+
+def _last_init_data(facts: MainChannel) -> Mark | None:
+    """Where the last device said that its initial data are sent."""
+    marks = [mark for device in facts.devices.values() for mark in device.init_data_sent]
+    return max(marks, key=lambda mark: mark.offset, default=None)
+
+
+@walker_rule("MF708", "rp-bitmap-mark", ERROR, holes="G")
+def rp_bitmap_mark() -> None:
+    """A bitmap of received pages does not end with its mark, or its size is not a bitmap's.
+
+    Size, bitmap and the mark 0x0123456789abcdef follow RECV_BITMAP outside its length; the size is
+    a multiple of 8 bytes.
+
+    Receiver: the source: ``ramblock '%s' end mark incorrect: ...`` or ``ramblock '%s' bitmap size
+    mismatch ...``; the recovery fails.
+
+    Usual cause: source and destination differ in the size of the block; damaged bytes.
+    """
+
+
+@migration_rule("MF709", "rp-reqpages", WARNING, holes="X")
+def rp_reqpages(migration: Migration) -> Iterator[Spot]:
+    """A page is requested that is not in its block, or before the guest runs at the destination.
+
+    Requests come in postcopy, when the destination touches a page that it does not have yet.
+
+    Receiver: the source takes it for an error of the return path, which it ends.
+
+    Usual cause: a modified destination; damaged bytes.
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or returned is None or facts.interrupted:
+        return
+    for message in returned.messages:
+        if message.kind in REQUESTS and (text := _request_fault(message, facts)):
+            yield _spot(migration, text, message.mark)
+
+
+def _request_fault(message: Message, facts: MainChannel) -> str:
+    """What is wrong with a page request, if anything is."""
+    run = facts.postcopy_run
+    start, size = message.start or 0, message.size or 0
+    if run is None or message.mark.frame < run.frame:
+        return f"{size} bytes at {start:#x} requested before POSTCOPY_RUN"
+    if message.block is None:
+        return f"{size} bytes at {start:#x} requested, and no request named a block before"
+    block, name = facts.ram_blocks.get(message.block), text_of(message.block)
+    if block is None or not block.listed:
+        return f"{size} bytes at {start:#x} requested of {name!r}, which is not in the block list"
+    if start + size > block.used_length:
+        return (
+            f"{size} bytes at {start:#x} requested of {name!r}, whose length is "
+            f"{block.used_length:#x}"
+        )
+    return ""

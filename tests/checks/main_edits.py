@@ -1,0 +1,68 @@
+"""Edits of the main stream of a tiny migration, and what its files have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dissectors.main_stream import MAPPED_RAM_HEADER
+from tests.checks.case import edited
+from tests.checks.craft import EOS, MACHINE, PAGE, RAM_ID, SWITCHOVER_START, Tiny, end
+from tests.migration import main_streams as build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECTION_HEAD = 17
+"""Bytes of the head of a section called ``ram``."""
+PAGES_AT = 1 << 20
+
+
+def replaced(old: bytes, *new: bytes, **options: bool) -> Callable[[], bytes]:
+    """A migration whose main has the units ``new`` instead of ``old``."""
+
+    def edit(tiny: Tiny) -> None:
+        at = tiny.main.index(old)
+        tiny.main[at : at + 1] = new
+
+    return edited(edit, **options)
+
+
+def inserted(before: bytes, *units: bytes, **options: bool) -> Callable[[], bytes]:
+    """A migration whose main has further units in front of one of its own."""
+    return replaced(before, *units, before, **options)
+
+
+def returned(*units: bytes) -> Callable[[], bytes]:
+    """A migration with these messages on its return path; the last one comes at the end."""
+    return edited(lambda tiny: setattr(tiny, "returned", list(units)))
+
+
+def stopped(unit: bytes, size: int, **options: bool) -> Callable[[], bytes]:
+    """A migration whose main ends ``size`` bytes into a unit."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.main[tiny.main.index(unit) :] = [unit[:size]]
+
+    return edited(edit, **options)
+
+
+def mapped_ram(
+    *, announced: bool = True, version: int = 1, records: bytes = b""
+) -> Callable[[], bytes]:
+    """A migration with mapped-ram: main alone, its RAM section holding the region of a block, then
+    further ``records``.
+    """
+
+    def edit(tiny: Tiny) -> None:
+        capabilities = build.u32(1) + build.text(b"mapped-ram")
+        named = build.subsection(b"configuration/capabilities", capabilities)
+        head = build.header() + build.configuration(MACHINE.encode(), *[named] * announced)
+        size = build.u64(PAGE | 4) + build.text(b"a") + build.u64(PAGE)
+        bitmap_at = len(head) + SECTION_HEAD + len(size) + MAPPED_RAM_HEADER.size
+        region = build.mapped_ram_header(bitmap_at, PAGES_AT, version)
+        region += bytes(PAGES_AT - bitmap_at + PAGE)
+        start = build.start(RAM_ID, b"ram", size + region + records + EOS)
+        tiny.multifd = []
+        tiny.main = [head, start, SWITCHOVER_START, end(RAM_ID, EOS), *tiny.main[-3:]]
+
+    return edited(edit, device=False, return_path=False)

@@ -1,0 +1,66 @@
+"""MF619 to MF628, MF640, MF641: every rule fires on its own fault, and stays silent elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dissectors.main_stream import RamFlag
+from tests.checks.case import Case, verify
+from tests.checks.craft import EOS, PAGE, RAM_ID, RAM_PART, RAM_START, fired, part, start
+from tests.checks.main_edits import inserted, mapped_ram, replaced
+from tests.migration import main_streams as build
+from tests.shipped import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST = build.zero(0, b"pc.ram")
+XBZRLE = build.u64(RamFlag.XBZRLE | RamFlag.CONTINUE)
+
+
+def ram(*records: bytes, end: bytes = EOS) -> Callable[[], bytes]:
+    """A migration with one more RAM section of these records."""
+    return inserted(RAM_PART, part(RAM_ID, b"".join(records) + end))
+
+
+def listed(blocks: dict[bytes, int], total: int) -> Callable[[], bytes]:
+    """A migration with this list of RAM blocks."""
+    return replaced(RAM_START, start("ram", RAM_ID, build.mem_size(blocks, total=total) + EOS))
+
+
+CASES = {
+    "MF619": Case(ram(FIRST, build.u64(0x401)), ram(FIRST), alone=True),
+    "MF620": Case(ram(build.zero(0)), ram(FIRST, build.zero(PAGE)), alone=True),
+    "MF621": Case(ram(build.zero(0, b"nvram")), ram(FIRST), alone=True),
+    "MF622": Case(listed({b"pc.ram": 1 << 20, b"b": 2 * PAGE}, (1 << 20) + PAGE)),
+    "MF623": Case(ram(build.zero(1 << 20, b"pc.ram")), alone=True),
+    "MF624": Case(ram(build.zero(0, b"pc.ram", 7)), ram(FIRST), alone=True),
+    "MF625": Case(ram(FIRST, XBZRLE + b"\2\0\1x"), ram(FIRST, XBZRLE + b"\1\0\3\4\1x"), alone=True),
+    "MF626": Case(ram(FIRST, end=b""), ram(FIRST), alone=True),
+    "MF627": Case(replaced(RAM_START, part(RAM_ID, FIRST + EOS))),
+    "MF628": Case(ram(FIRST), alone=True),
+    "MF640": Case(mapped_ram(version=2), mapped_ram(), alone=True),
+    "MF641": Case(mapped_ram(records=build.zero(0, b"a")), mapped_ram(), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- real streams with pages of every kind on main -------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["10.0.13-xbzrle-nomultifd", "7.2-plain-tcp-nomultifd"])
+def test_pages_on_main_without_multifd(name: str) -> None:
+    found = fired(capture(name).read_bytes())
+    assert not {f"MF{number}" for number in range(619, 629)} & set(found)
+
+
+@pytest.mark.parametrize("name", ["7.2-multifd-2ch", "11.1.3-postcopy-multifd-2ch"])
+def test_pages_on_main_with_multifd(name: str) -> None:
+    found = fired(capture(name).read_bytes())
+    assert {f"MF{number}" for number in range(619, 629)} & set(found) == {"MF628"}

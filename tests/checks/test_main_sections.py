@@ -1,0 +1,82 @@
+"""MF607 to MF613: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.synth import records
+from tests.checks.case import Case, edited, verify
+from tests.checks.craft import (
+    EOS,
+    RAM_END,
+    RAM_ID,
+    RAM_PART,
+    RAM_START,
+    STATE,
+    VFIO_START,
+    Tiny,
+    end,
+    findings,
+    fired,
+    part,
+)
+from tests.checks.main_edits import inserted, replaced
+from tests.shipped import capture
+
+UNKNOWN_ID = 9
+FOOTER = records.footer(RAM_ID)
+
+
+def started_again(tiny: Tiny) -> None:
+    tiny.main.insert(tiny.main.index(RAM_PART), VFIO_START)
+
+
+CASES = {
+    "MF607": Case(inserted(RAM_PART, b"\x09"), alone=True),
+    "MF608": Case(inserted(RAM_PART, part(UNKNOWN_ID, EOS)), alone=True),
+    "MF609": Case(edited(started_again), alone=True),
+    "MF610": Case(replaced(RAM_PART, RAM_PART.removesuffix(FOOTER)), alone=True),
+    "MF611": Case(
+        replaced(RAM_PART, RAM_PART.removesuffix(FOOTER) + records.footer(UNKNOWN_ID)), alone=True
+    ),
+    "MF612": Case(replaced(RAM_END, part(RAM_ID, RAM_END[5:-5])), alone=True),
+    "MF613": Case(inserted(STATE, part(RAM_ID, EOS)), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- what looks like a fault and is none -----------------------------------------------------------
+
+
+def test_two_final_sections_are_no_fault() -> None:
+    """The first revisions of the device-state series send two END sections for each device."""
+    twice = inserted(RAM_END, end(RAM_ID, EOS))
+    assert not {"MF609", "MF612", "MF613"} & set(fired(twice()))
+
+
+def test_the_section_without_end_is_named() -> None:
+    (finding,) = [f for f in findings(CASES["MF612"].faulty()) if f.rule.id == "MF612"]
+    assert finding.message == "section 1 'ram' has no END"
+    assert finding.spot.device == "ram#0"
+
+
+def test_a_missing_footer_behind_a_hole_cannot_be_told() -> None:
+    tiny = Tiny(device=False)
+    at = tiny.main.index(RAM_PART)
+    tiny.main[at] = RAM_PART.removesuffix(FOOTER)
+    built = tiny.craft()
+    gone = next(f for f in built.frames if RAM_START in f.data)
+    built.frames.remove(gone)
+    assert "error" not in {
+        severity for rule, severity in fired(built.pcap()).items() if rule.startswith("MF6")
+    }
+
+
+@pytest.mark.parametrize("name", ["derived-v1-vfio-3dev-4ch", "10.0.13-vfio-gaps-2ch"])
+def test_real_streams(name: str) -> None:
+    found = fired(capture(name).read_bytes())
+    assert not {f"MF{number}" for number in range(607, 614)} & set(found)

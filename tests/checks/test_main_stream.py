@@ -1,0 +1,100 @@
+"""MF601 to MF606, MF635: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.synth import records
+from tests.checks.case import Case, edited, verify
+from tests.checks.craft import (
+    EOF,
+    HEADER,
+    MACHINE,
+    RAM_END,
+    STATE,
+    Tiny,
+    channel_header,
+    findings,
+    fired,
+)
+from tests.checks.main_edits import mapped_ram, replaced, stopped
+from tests.migration import main_streams as build
+from tests.shipped import capture
+
+ENABLE_COLO = 8
+CONFIGURATION = records.configuration(MACHINE)
+
+
+def with_channel_headers(tiny: Tiny) -> None:
+    tiny.main[0] = channel_header(0) + tiny.main[0]
+    for units in tiny.multifd:
+        units[0] = channel_header(2) + units[0]
+
+
+def damaged_magic(tiny: Tiny) -> None:
+    """The RFC's channel header still says that this is main."""
+    with_channel_headers(tiny)
+    tiny.main[0] = tiny.main[0].replace(b"QEVM", b"QEVN")
+
+
+def without_eof(tiny: Tiny) -> None:
+    del tiny.main[-2:]
+
+
+CASES = {
+    "MF601": Case(edited(damaged_magic, device=False), edited(with_channel_headers, device=False)),
+    "MF602": Case(replaced(HEADER, build.header(2) + CONFIGURATION), alone=True),
+    "MF603": Case(replaced(HEADER, records.header()), alone=True),
+    "MF604": Case(stopped(RAM_END, 12)),
+    "MF605": Case(edited(without_eof, return_path=False), alone=True),
+    "MF606": Case(edited(lambda tiny: tiny.main.append(b"more")), alone=True),
+    "MF635": Case(mapped_ram(announced=False), mapped_ram(), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- what looks like a fault and is none -----------------------------------------------------------
+
+
+def test_where_the_stream_ends_is_told() -> None:
+    (finding,) = [f for f in findings(stopped(RAM_END, 12)()) if f.rule.id == "MF604"]
+    assert finding.message == "the stream ends in SECTION_END 'ram' > RAM record"
+
+
+def test_a_source_that_gave_up_is_forgiven() -> None:
+    found = fired(stopped(RAM_END, 12, return_path=False)())
+    assert found["MF604"] == "info"
+    assert found["MF605"] == "info"
+
+
+def test_a_capture_that_ends_early_has_no_missing_eof() -> None:
+    tiny = Tiny(return_path=False)
+    without_eof(tiny)
+    tiny.close = []
+    found = fired(tiny.pcap())
+    assert not {"MF604", "MF605"} & set(found)
+
+
+def test_colo_goes_on_behind_eof() -> None:
+    tiny = Tiny()
+    tiny.main.append(b"checkpoint")
+    assert "MF606" in fired(tiny.pcap())
+    tiny.main.insert(tiny.main.index(STATE), records.command(ENABLE_COLO))
+    assert "MF606" not in fired(tiny.pcap())
+
+
+def test_no_description_is_no_fault() -> None:
+    tiny = Tiny()
+    assert tiny.main[-2] == EOF
+    del tiny.main[-1]
+    assert not [rule for rule in fired(tiny.pcap()) if rule.startswith("MF6") and rule != "MF643"]
+
+
+@pytest.mark.parametrize("name", ["10.0.13-midstream-2ch", "11.1.3-postcopy-multifd-2ch"])
+def test_real_streams_without_a_beginning_or_a_description(name: str) -> None:
+    found = fired(capture(name).read_bytes())
+    assert not {rule for rule in found if rule.startswith("MF60")}

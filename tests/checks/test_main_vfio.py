@@ -1,0 +1,109 @@
+"""MF629 to MF634, MF643: every rule fires on its own fault, and stays silent where it must."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.synth import records
+from dissectors.vfio import VfioTag
+from tests.checks.case import Case, edited, verify
+from tests.checks.craft import (
+    DEVICE,
+    END_OF_STATE,
+    EOS,
+    IDSTR,
+    PONG,
+    RAM_ID,
+    RAM_PART,
+    SHUT,
+    VFIO_END,
+    VFIO_FULL,
+    VFIO_ID,
+    VFIO_START,
+    Tiny,
+    end,
+    findings,
+    fired,
+    full,
+    part,
+    start,
+)
+from tests.checks.main_edits import inserted, replaced
+from tests.migration import main_streams as build
+from tests.shipped import capture
+
+ACK = records.message(records.RP_SWITCHOVER_ACK)
+SETUP = records.tag(VfioTag.DEV_SETUP_STATE)
+READY = full(IDSTR.decode(), VFIO_ID, records.tag(VfioTag.DEV_CONFIG_LOAD_READY))
+CONFIG_ON_MAIN = full(IDSTR.decode(), VFIO_ID, records.config_state(DEVICE))
+INIT_DATA_SENT = part(VFIO_ID, records.tag(VfioTag.DEV_INIT_DATA_SENT))
+DATA = build.data_state(b"state") + END_OF_STATE
+
+
+def acknowledged(tiny: Tiny) -> None:
+    tiny.main.insert(tiny.main.index(RAM_PART), INIT_DATA_SENT)
+    tiny.returned = [PONG, ACK, SHUT]
+
+
+def main_longer(tiny: Tiny) -> None:
+    """The devices are done before main comes to its end."""
+    at = tiny.main.index(RAM_PART)
+    tiny.main[at:at] = [part(RAM_ID, EOS)] * 20
+
+
+def transfer_off(tiny: Tiny) -> None:
+    """The device's state is on main."""
+    for units in tiny.multifd:
+        del units[6 if len(units) == 8 else -1 :]
+    tiny.main[tiny.main.index(VFIO_END)] = end(VFIO_ID, DATA)
+    tiny.main[tiny.main.index(VFIO_FULL)] = CONFIG_ON_MAIN
+
+
+CASES = {
+    "MF629": Case(inserted(RAM_PART, part(VFIO_ID, build.u64(0xFFFFFFFFEF100009))), alone=True),
+    "MF630": Case(replaced(VFIO_START, start(IDSTR.decode(), VFIO_ID, SETUP * 2, 1)), alone=True),
+    "MF631": Case(replaced(VFIO_FULL, CONFIG_ON_MAIN), edited(transfer_off)),
+    "MF632": Case(inserted(RAM_PART, INIT_DATA_SENT), edited(acknowledged), alone=True),
+    "MF633": Case(replaced(VFIO_FULL, READY, READY), replaced(VFIO_FULL, READY), alone=True),
+    "MF634": Case(
+        replaced(VFIO_END, end(VFIO_ID, DATA)), inserted(RAM_PART, part(VFIO_ID, DATA)), alone=True
+    ),
+    "MF643": Case(Tiny().pcap, edited(main_longer), alone=True),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_fires_and_stays_silent(rule: str) -> None:
+    verify(rule, CASES[rule])
+
+
+# -- what looks like a fault and is none, and how it is told ---------------------------------------
+
+
+def test_a_device_whose_state_is_on_main_is_no_fault() -> None:
+    found = fired(edited(transfer_off)())
+    assert set(found.values()) == {"info"}
+
+
+def test_the_places_are_told() -> None:
+    for rule in ("MF629", "MF631", "MF632", "MF633", "MF634"):
+        told = [f for f in findings(CASES[rule].faulty()) if f.rule.id == rule]
+        assert [f.spot.device for f in told] == [f"{IDSTR.decode()}#0"]
+        assert all(f.spot.frame and f.spot.channel for f in told)
+
+
+def test_destination_whose_side_is_not_captured() -> None:
+    tiny = Tiny()
+    acknowledged(tiny)
+    built = tiny.craft()
+    built.frames = [f for f in built.frames if f.data[26:30] == bytes((10, 0, 0, 1))]
+    assert "MF632" not in fired(built.pcap())
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.13-vfio-transfer-off-2ch", "11.1.3-vfio-mixed-on-off-4ch",
+             "10.0.13-vfio-precopy-2ch", "11.1.3-vfio-config-after-iter-2ch"],
+)  # fmt: skip
+def test_real_devices(name: str) -> None:
+    found = fired(capture(name).read_bytes())
+    assert not {f"MF{number}" for number in range(629, 635)} & set(found)
