@@ -18,4 +18,7 @@ def run(path: str | None, settings: Settings) -> int:
     from analyzer.tui.filters import store_path
 
     sys.setswitchinterval(0.002)  # keys are answered while another thread reads the capture
-    return MfsharkApp(path, settings, store_path()).run() or 0
+    app = MfsharkApp(path, settings, store_path())
+    if app.console.color_system in ("standard", "windows"):
+        app.theme = "ansi-dark"  # sixteen colours, and those of the terminal
+    return app.run() or 0

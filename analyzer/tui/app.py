@@ -128,8 +128,6 @@ class MfsharkApp(Actions, App[int]):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        if self.console.color_system in ("standard", "windows", None):
-            self.theme = "ansi-dark"
         self.set_interval(TICK, self._tick)
         self.theme_changed_signal.subscribe(self, lambda _theme: self.view.show_document())
         if self._path is not None:
@@ -191,7 +189,7 @@ class MfsharkApp(Actions, App[int]):
             self.document, self._loading = document, None
             self._reread_anew()
             if self.state.follow and at_end:
-                self._select_row(max(0, len(document.table) - 1))
+                self.select_row(max(0, len(document.table) - 1))
         elif document is not self.document:
             return
         self._read_at = time.monotonic()
@@ -256,13 +254,13 @@ class MfsharkApp(Actions, App[int]):
         message.stop()
         state = self.state
         if message.row is not None:
-            self._select_row(message.row)
+            self.select_row(message.row)
         elif message.device is not None:
             self._select_device(message.device, message.index)
         elif message.moment is not None:
             row = self.document.row_at_time(message.moment, message.stream)
             if row is not None:
-                self._select_row(row)
+                self.select_row(row)
             state.time = message.moment
             if message.stream is not None:
                 state.stream = message.stream
@@ -272,7 +270,8 @@ class MfsharkApp(Actions, App[int]):
             self.view.show_selection()
         self.show_status()
 
-    def _select_row(self, row: int) -> None:
+    def select_row(self, row: int) -> None:
+        """Select a packet, and what goes with it; draws nothing."""
         state, table = self.state, self.document.table
         state.row = row
         if row >= len(table):
@@ -295,7 +294,7 @@ class MfsharkApp(Actions, App[int]):
                 continue
             row = self.document.row_of_buffer(found, buffer, device[0])
             if row is not None:
-                self._select_row(row)
+                self.select_row(row)
 
     def on_jump(self, message: Jump) -> None:
         """A click on a tab."""

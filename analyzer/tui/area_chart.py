@@ -58,19 +58,25 @@ def _steps(values: Sequence[float], limit: int, top: float) -> list[int]:
 def _cell(
     edges: Sequence[int], series: Sequence[tuple[Sequence[float], Style]], bottom: int
 ) -> Segment:
-    """The character whose lower edge is at ``bottom`` eighths."""
-    lowest = 0
+    """The character whose lower edge is at ``bottom`` eighths.
+
+    It has two colours where the upper one goes on beyond it; else that of its largest part.
+    """
+    parts = []  # (eighths of this character, series), from below
+    before = 0
     for number, edge in enumerate(edges):
-        if edge > bottom and edge > lowest:
-            fill = min(8, edge - bottom)
-            style = series[number][1]
-            if fill < 8:
-                above = next((n for n in range(number + 1, len(edges)) if edges[n] > edge), None)
-                if above is not None:
-                    style = style + Style(bgcolor=series[above][1].color)
-            return Segment(EIGHTHS[fill], style)
-        lowest = max(lowest, edge)
-    return Segment(" ")
+        size = min(edge, bottom + 8) - max(before, bottom)
+        if size > 0:
+            parts.append((size, number))
+        before = max(before, edge)
+    if not parts:
+        return Segment(" ")
+    filled = min(8, before - bottom)
+    if filled < 8 or len(parts) == 1:
+        return Segment(EIGHTHS[filled], series[max(parts)[1]][1])
+    lower, upper = parts[0], parts[-1]
+    style = series[lower[1]][1] + Style(bgcolor=series[upper[1]][1].color)
+    return Segment(EIGHTHS[lower[0]], style)
 
 
 def sparkline(values: Sequence[float], top: float, style: Style) -> list[Segment]:

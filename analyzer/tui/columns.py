@@ -85,7 +85,7 @@ def row_segments(
         style = base
         if type(cell) is tuple:
             text, own = cell
-            style = own + base if base.bgcolor or base.reverse else base + own
+            style = base if base.reverse else own + base if base.bgcolor else base + own
         else:
             text = cell  # type: ignore[assignment]
         segments.append(Segment(cell_text(text, width, columns[at].right) + " ", style))

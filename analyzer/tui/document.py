@@ -11,7 +11,10 @@ import numpy as np
 
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError
+from analyzer.migration.activity import Activity
+from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
+from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Buffer, Device
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration
+    from analyzer.migration.phases import Phase
 
 __all__ = ["Document"]
 
@@ -40,6 +44,7 @@ class Document:
         self.path = path
         self.settings = settings
         self.table = PacketTable()
+        self.activity = Activity()
         self.scan: Scan | None = None
         self.findings: list[Finding] = []
         self.by_row: dict[int, list[Finding]] = {}
@@ -56,7 +61,8 @@ class Document:
         """Read the capture; ``rest`` is called after every step and says whether to stop."""
         checker = Checker()
         try:
-            self.scan = scan = Scan(self.path, self.settings, watchers=(checker, self.table))
+            watchers = (checker, self.table, self.activity)
+            self.scan = scan = Scan(self.path, self.settings, watchers=watchers)
             for fraction in scan.steps():
                 self.fraction = fraction
                 if rest():
@@ -138,13 +144,19 @@ class Document:
         """Time of the last frame so far."""
         return self.scan.engine.last_time if self.scan is not None else 0
 
+    def phases(self, number: int) -> list[Phase]:
+        """The phases of one migration; none while the capture is being read."""
+        migrations = self.migrations(number)
+        if not self.done or len(migrations) != 1:
+            return []
+        return phases_of(migrations[0], self.activity.of(migrations[0]))
+
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch."""
         for migration in self.migrations(number):
-            facts = migration.main_facts
-            mark = facts.switchover_start if facts is not None else None
-            if mark is not None:
-                return mark.time
+            found = switchover_window(migration)
+            if found is not None:
+                return found.begin
         return None
 
     def severity(self, row: int) -> int:

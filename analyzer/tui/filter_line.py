@@ -82,7 +82,7 @@ class FilterLine(Horizontal):
     FilterLine { height: 1; background: $surface; }
     FilterLine #sign { width: 9; color: $text-muted; }
     FilterLine FilterInput {
-        width: 1fr; height: 1; border: none; padding: 0; background: $boost;
+        width: 1fr; background: $boost;
     }
     FilterLine FilterInput.-good { background: $success 25%; }
     FilterLine FilterInput.-bad { background: $error 30%; }
@@ -134,7 +134,7 @@ class FilterLine(Horizontal):
     def compose(self) -> ComposeResult:
         """The line."""
         yield Static(" Filter /", id="sign")
-        yield FilterInput(placeholder="none", select_on_focus=False, id="filter")
+        yield FilterInput(placeholder="none", select_on_focus=False, compact=True, id="filter")
         yield Static("", id="count", markup=False)
 
     @property
@@ -174,7 +174,7 @@ class FilterLine(Horizontal):
             self._tell_completions()
 
     def _tell_fault(self, column: int, message: str) -> None:
-        self.post_message(self.Told(Text(f"column {column}: {message}", "bold")))
+        self.post_message(self.Told(Text(f"column {column + 1}: {message}", "bold")))
 
     def _tell_completions(self) -> None:
         _, found = self._complete(self.input.value, self.input.cursor_position)
@@ -189,7 +189,7 @@ class FilterLine(Horizontal):
         text = message.value.strip()
         fault = self._complain(text) if text else None
         if fault is not None:
-            self.input.cursor_position = max(0, fault[0] - 1)
+            self.input.cursor_position = fault[0]
             self._tell_fault(*fault)
             self.app.bell()
             return

@@ -16,10 +16,13 @@ from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.tui.matching import Matching
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
+from dissectors.multifd import DEVICE_STATE, INIT, RAM
 from dissectors.registry import FIELDS
+from dissectors.vfio import BUFFER
 
 if TYPE_CHECKING:
     from analyzer.migration.table import PacketTable
+    from dissectors.tree import Node
 
 __all__ = ["Filters", "store_path"]
 
@@ -27,7 +30,6 @@ KEPT = 100
 """Filters in the history."""
 BUDGET = 0.015
 """Seconds of filtering at a time, so that keys are answered in between."""
-PREFIXES = {"init": ("multifd.init.",), "device-state": ("vfio.", "multifd.")}
 
 
 def store_path() -> Path:
@@ -114,16 +116,16 @@ class Filters:
 
     # -- filters from what is selected --------------------------------------------------------
 
-    def of_field(self, table: PacketTable, row: int, name: str) -> str | None:
+    def of_field(self, table: PacketTable, row: int, node: Node) -> str | None:
         """Packets that have the same value in a field; ``None`` where filters do not know it."""
         kind = table.row(row).kind
-        for prefix in PREFIXES.get(kind, ("multifd.",)):
-            full = prefix + name
-            if full in FIELDS and full in TABLE_FIELDS:
-                value = TABLE_FIELDS[full].value(table, row)
-                if value is not None:
-                    return f"{full} == {_literal(value, FIELDS[full].display)}"
-        return None
+        name = f"{INIT.prefix if kind == 'init' else RAM.prefix}.{node.name}"
+        if kind == "device-state" and node.offset >= DEVICE_STATE.size:
+            name = f"{BUFFER.prefix}.{node.name}"
+        if name not in FIELDS:
+            return None
+        value = TABLE_FIELDS[name].value(table, row)
+        return None if value is None else f"{name} == {_literal(value, FIELDS[name].display)}"
 
     def of_channel(self, table: PacketTable, row: int) -> str | None:
         """Packets of the same stream."""

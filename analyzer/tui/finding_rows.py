@@ -103,7 +103,7 @@ class FindingRows:
         spot = entry[1].spot
         where = spot.channel.name if spot.channel is not None else ""
         cells = [
-            f"   {SEVERITY_GLYPHS[group.rank + 1]}",
+            (f"   {SEVERITY_GLYPHS[group.rank + 1]}", look),
             "",
             terminal(spot.device or ""),
             "",
@@ -111,4 +111,4 @@ class FindingRows:
             terminal(where),
             terminal(entry[1].message),
         ]
-        return cells, palette.muted + look
+        return cells, palette.plain

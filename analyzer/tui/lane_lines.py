@@ -20,12 +20,12 @@ IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE, MAIN = range(8)
 LANE_GLYPHS = "·░▒▚█│╳━"  # noqa: RUF001
 LANE_LEGEND = (
     (RAM, "RAM"),
-    (ZERO, "zero pages"),
-    (DEVICE, "device state"),
+    (ZERO, "zero"),
+    (DEVICE, "device"),
     (BOTH, "both"),
     (SYNC, "SYNC"),
     (MAIN, "main"),
-    (HOLE, "bytes missing"),
+    (HOLE, "missing"),
     (IDLE, "idle"),
 )
 

@@ -12,19 +12,19 @@ from analyzer.tui.area_chart import sparkline, stacked_chart
 from analyzer.tui.columns import cell_text
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
-from analyzer.tui.phases import phase_line
+from analyzer.tui.phase_line import phase_line
 from analyzer.tui.quantities import count, duration, rate
 from analyzer.tui.time_axis import TimeWindow, axis_line
 
 if TYPE_CHECKING:
     from textual import events
 
+    from analyzer.migration.phases import Phase
     from analyzer.tui.binning import Bins
-    from analyzer.tui.phases import Phase
 
 __all__ = ["LanesPane", "ThroughputPane", "TimePane"]
 
-LABEL = 11
+LABEL = 12
 """Cells in front of the time axis."""
 
 

@@ -46,7 +46,7 @@ class AskDialog(ModalScreen["Answer | None"]):
         border: round $accent; background: $surface;
     }
     AskDialog Static { height: auto; }
-    AskDialog Input { border: none; height: 1; padding: 0; background: $boost; }
+    AskDialog Input { background: $boost; }
     AskDialog #complaint { color: $text-error; }
     AskDialog #hint { color: $text-muted; }
     """
@@ -75,7 +75,7 @@ class AskDialog(ModalScreen["Answer | None"]):
         with Vertical() as window:
             window.border_title = self._title
             yield Static(self._mode_line(), id="modes")
-            yield Input(value=self._first_value(), id="answer", select_on_focus=True)
+            yield Input(value=self._first_value(), id="answer", compact=True)
             yield Static("", id="complaint", markup=False)
             yield Static(Text(self._hint), id="hint")
 
@@ -110,6 +110,7 @@ class AskDialog(ModalScreen["Answer | None"]):
         self.query_one("#modes", Static).update(self._mode_line())
         if untouched and self._suggest is not None:
             answer.value = self._suggest(self.mode)
+            answer.cursor_position = len(answer.value)
         self._complain()
 
     def _complain(self) -> str:

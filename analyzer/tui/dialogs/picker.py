@@ -116,7 +116,7 @@ class PickerScreen(ModalScreen["str | None"]):
         width: 96%; max-width: 110; height: 90%;
         border: round $accent; background: $surface;
     }
-    PickerScreen Input { height: 1; border: none; padding: 0 1; background: $boost; }
+    PickerScreen Input { margin: 0 1; background: $boost; }
     PickerScreen #hint { height: 1; padding: 0 1; color: $text-muted; }
     """
 
@@ -129,7 +129,7 @@ class PickerScreen(ModalScreen["str | None"]):
         """The window."""
         with Vertical():
             yield RowList(id="entries")
-            yield Input(placeholder="name contains …", id="part")
+            yield Input(placeholder="name contains …", compact=True, id="part")
             yield Static("Enter opens, / narrows, Backspace goes up, Esc leaves", id="hint")
 
     def on_mount(self) -> None:

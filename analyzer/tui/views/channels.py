@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from analyzer.migration.channel import Channel
+    from analyzer.migration.phases import Phase
     from analyzer.tui.binning import Bins
-    from analyzer.tui.phases import Phase
 
 __all__ = ["ChannelsView"]
 

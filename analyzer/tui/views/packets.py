@@ -121,6 +121,8 @@ class PacketsView(View):
         position = min(rows.position(self.state.row), len(rows) - 1)
         if position != self.packets.cursor or self.packets.scroll_y > position:
             self.packets.go(position, centre=True)
+        if rows.number(position) != self.state.row and not self.mfshark.filters.behind:
+            self.mfshark.select_row(rows.number(position))  # the filter hides what was selected
         self._read(rows.number(position))
 
     # -- fields and bytes ---------------------------------------------------------------------
@@ -192,7 +194,7 @@ class PacketsView(View):
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
         """Packets with the same value in this field."""
         message.stop()
-        text = self.mfshark.filters.of_field(self.document.table, self.state.row, message.node.name)
+        text = self.mfshark.filters.of_field(self.document.table, self.state.row, message.node)
         if text is None:
             self.notify("no filter for this field", severity="warning")
         else:

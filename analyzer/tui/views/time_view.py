@@ -8,14 +8,13 @@ from textual.worker import get_current_worker
 
 from analyzer.tui.binning import Bins
 from analyzer.tui.messages import Selected
-from analyzer.tui.phases import phases_of
 from analyzer.tui.time_axis import TimeWindow
 from analyzer.tui.time_panes import TimePane
 from analyzer.tui.views.view import View
 
 if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
-    from analyzer.tui.phases import Phase
+    from analyzer.migration.phases import Phase
 
 __all__ = ["TimeView"]
 
@@ -78,7 +77,7 @@ class TimeView(View):
             migrations = document.migrations(number)
             bins = Bins(window, columns, streams)
             bins.fill(document.table, number, migrations, lambda: worker.is_cancelled)
-            phases = phases_of(migrations[0]) if len(migrations) == 1 else []
+            phases = document.phases(number)
             if not worker.is_cancelled:
                 self.app.call_from_thread(self._show, bins, phases, channels)
 

@@ -1,0 +1,39 @@
+"""The phases of a migration as a band over a time axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.migration.phases import Phase
+    from analyzer.tui.palette import Palette
+    from analyzer.tui.time_axis import TimeWindow
+
+__all__ = ["phase_line"]
+
+
+def phase_line(
+    phases: Sequence[Phase], window: TimeWindow, width: int, palette: Palette
+) -> list[Segment]:
+    """Each phase begins at a tick, with its name as far as there is room; parts are left out."""
+    looks = (palette.ram, palette.sync)
+    cells = [(" ", palette.plain)] * width
+    for number, phase in enumerate(phase for phase in phases if not phase.is_part):
+        if phase.end < window.start or phase.start >= window.end:
+            continue
+        first = max(0, window.column(phase.start, width))
+        last = min(width, max(first + 1, window.column(phase.end, width)))
+        style = palette.device if phase.name == "switchover" else looks[number % 2]
+        for column in range(first, last):
+            cells[column] = ("▔" if column > first else "╿", style)
+        name = f"{phase.name} {phase.number}" if phase.number else phase.name
+        if len(name) > last - first - 1:
+            name = name[: max(0, last - first - 2)]
+        if len(name) >= 3:
+            for at, char in enumerate(name, first + 1):
+                cells[at] = (char, style)
+    return [Segment(char, style) for char, style in cells]

@@ -1,0 +1,59 @@
+"""Drives the application as a user does."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from textual.events import Paste
+
+from analyzer.migration.framing import Settings
+from analyzer.tui.app import MfsharkApp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from textual.pilot import Pilot
+
+__all__ = ["LARGE", "SMALL", "opened", "settle"]
+
+SMALL, LARGE = (80, 24), (160, 45)
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Wait until nothing is being read, worked out or drawn."""
+    app = pilot.app
+    assert isinstance(app, MfsharkApp)
+    for _ in range(400):
+        await pilot.pause()
+        if app.document.done and app._loading is None and not app.filters.behind:
+            break
+        await pilot.pause(0.02)
+    for _ in range(2):
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+@asynccontextmanager
+async def opened(
+    path: Path | str | None, size: tuple[int, int] = SMALL, store: Path | None = None
+) -> AsyncIterator[tuple[MfsharkApp, Pilot[int]]]:
+    """The application on a capture, read to its end."""
+    app = MfsharkApp(str(path) if path is not None else None, Settings(), store)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield app, pilot
+
+
+async def press(pilot: Pilot[int], *keys: str) -> None:
+    """Keys, and everything that they set in motion."""
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+async def enter(pilot: Pilot[int], text: str) -> None:
+    """Paste a text (typing takes long) and press Enter."""
+    pilot.app.post_message(Paste(text))
+    await pilot.pause()
+    await press(pilot, "enter")

@@ -1,0 +1,476 @@
+"""Key paths, as users take them."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.migration.framing import Settings
+from analyzer.tui.dialogs.help import HelpScreen
+from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.document import Document
+from analyzer.tui.hex_pane import HexPane
+from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.row_list import RowList
+from analyzer.tui.state import SCREENS, TIME_FORMATS
+from analyzer.tui.tree_list import TreeList
+from analyzer.tui.views.packets import PacketsView
+from tests.shipped import capture, truth
+from tests.tui.driving import enter, opened, press
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from textual.pilot import Pilot
+
+    from analyzer.tui.app import MfsharkApp
+
+    Path_ = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
+
+VFIO = "10.0.13-vfio-3dev-4ch"
+GAPS = "10.0.13-vfio-gaps-2ch"
+
+
+def drive(name: str, path: Path_, store: Path | None = None) -> None:
+    async def run() -> None:
+        async with opened(capture(name), store=store) as (app, pilot):
+            await path(app, pilot)
+
+    asyncio.run(run())
+
+
+def shown(app: MfsharkApp) -> list[int]:
+    rows = app.query_one(PacketsView).rows
+    assert isinstance(rows, PacketRows)
+    return [rows.number(position) for position in range(len(rows))]
+
+
+def test_every_screen_has_its_key() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        for number, screen in enumerate(SCREENS, 1):
+            await press(pilot, str(number))
+            assert app.state.screen == screen
+            assert app.view.display
+            assert app.focused is not None
+
+    drive(VFIO, path)
+
+
+def test_moving_in_the_list() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        last = len(app.document.table) - 1
+        for keys, row in (
+            (("j", "down"), 2), (("k",), 1), (("G",), last), (("g",), 0), (("end",), last),
+            (("home",), 0),
+        ):  # fmt: skip
+            await press(pilot, *keys)
+            assert app.state.row == row
+        await press(pilot, "pagedown")
+        assert app.state.row > 2
+
+    drive(VFIO, path)
+
+
+def test_a_selected_packet_is_selected_on_every_screen() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        kinds = app.document.table.view("kind").tolist()
+        row = kinds.index(2)
+        await press(pilot, "ctrl+g")
+        await enter(pilot, str(row + 1))
+        assert app.state.row == row
+        stream = app.document.table.column("stream")[row]
+        await press(pilot, "2")
+        rows = app.query_one("#buffers", RowList)
+        assert app.state.device is not None
+        assert app.state.index == app.document.table.column("idx")[row]
+        assert rows.cursor == app.state.index or rows.cursor >= 0
+        await press(pilot, "6")
+        current = app.view.current  # type: ignore[attr-defined]
+        assert current.number == stream
+        assert app.state.time == app.document.table.column("end_time")[row]
+
+    drive(VFIO, path)
+
+
+def test_from_a_device_to_its_packet() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2", "j", "enter", "right", "right", "enter")
+        assert app.state.screen == "packets"
+        table, row = app.document.table, app.state.row
+        assert table.row(row).device == "0000:00:03.0/vfio#0"
+        assert table.column("idx")[row] == app.state.index == 2
+
+    drive(VFIO, path)
+
+
+def test_go_to_frame_and_time() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        table = app.document.table
+        await press(pilot, "colon", "tab")
+        await enter(pilot, str(table.column("end_frame")[20]))
+        assert table.column("end_frame")[app.state.row] == table.column("end_frame")[20]
+        await press(pilot, "ctrl+g", "tab", "tab")
+        await enter(pilot, "0.2")
+        assert table.column("end_time")[app.state.row] >= app.document.start + 200_000_000
+        await press(pilot, "ctrl+g")
+        await enter(pilot, "nonsense")
+        assert len(app.screen_stack) == 2  # the dialog stays and says what is wrong
+        await press(pilot, "escape")
+        assert len(app.screen_stack) == 1
+
+    drive(VFIO, path)
+
+
+def test_fields_and_bytes_are_linked() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "G", "enter")
+        tree = app.view.query_one(TreeList)
+        pane = app.view.query_one(HexPane)
+        assert tree.has_focus
+        await press(pilot, "down", "down", "down")
+        assert tree.node is not None
+        assert (tree.node.name, pane.field) == ("flags", (8, 4))
+        await press(pilot, "tab", "right", "right", "right", "right")
+        assert pane.has_focus
+        assert tree.node.name == "idstr"
+        assert pane.cursor == 12
+
+    drive(VFIO, path)
+
+
+def test_tree_opens_and_closes() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "G", "tab")
+        tree = app.view.query_one(TreeList)
+        lines = len(tree.rows)
+        await press(pilot, "left")
+        assert len(tree.rows) < lines
+        await press(pilot, "right")
+        assert len(tree.rows) == lines
+        await press(pilot, "E")
+        assert len(tree.rows) > lines
+        await press(pilot, "C")
+        assert len(tree.rows) == len(tree.nodes)
+
+    drive(VFIO, path)
+
+
+def test_filter_by_hand_by_field_by_channel_by_device() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        table = app.document.table
+        await press(pilot, "slash")
+        await enter(pilot, "vfio.idx > 1 && channel == 3")
+        wanted = [
+            row
+            for row in range(len(table))
+            if table.column("idx")[row] > 1 and table.column("channel")[row] == 3
+        ]
+        assert shown(app) == wanted
+        await press(pilot, "d")
+        assert app.state.filter.startswith("device == ")
+        assert all(table.row(row).device == table.row(shown(app)[0]).device for row in shown(app))
+        await press(pilot, "X")
+        assert len(shown(app)) == len(table)
+        await press(pilot, "g", "f")
+        assert len({table.column("stream")[row] for row in shown(app)}) == 1
+        await press(pilot, "X", "G", "tab", "down", "down", "down", "a")
+        assert app.state.filter == "multifd.flags == 0x40"
+
+    drive(VFIO, path)
+
+
+def test_filter_line_complains_completes_and_remembers(tmp_path: Path) -> None:
+    store = tmp_path / "state" / "filters.json"
+
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        line = app.view.query_one("#filter")
+        await pilot.press("slash", *"vfio.i")
+        await press(pilot, "tab")
+        assert line.value == "vfio.idx"  # type: ignore[attr-defined]
+        assert line.has_class("-good")
+        await pilot.press(*" =")
+        await press(pilot, "enter")
+        assert line.has_class("-bad")
+        assert line.has_focus
+        await press(pilot, "escape")
+        assert line.value == ""  # type: ignore[attr-defined]
+        await press(pilot, "slash")
+        await enter(pilot, "kind == sync")
+        await press(pilot, "slash", "ctrl+u")
+        await enter(pilot, "kind == ram")
+        await press(pilot, "slash", "up", "up")
+        assert line.value == "kind == sync"  # type: ignore[attr-defined]
+        await press(pilot, "ctrl+s", "escape")
+        assert app.filters.saved == ["kind == sync"]
+        await press(pilot, "b", "enter")
+        assert app.state.filter in ("kind == sync", "kind == ram")
+
+    drive(VFIO, path, store)
+    kept = json.loads(store.read_text())
+    assert kept["saved"] == ["kind == sync"]
+    assert set(kept["history"]) == {"kind == sync", "kind == ram"}
+
+
+def test_find_text_and_bytes() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        table = app.document.table
+        await press(pilot, "ctrl+f")
+        await enter(pilot, "03.0/vfio")
+        first = app.state.row
+        assert table.row(first).device == "0000:00:03.0/vfio#0"
+        await press(pilot, "n")
+        assert app.state.row > first
+        await press(pilot, "N")
+        assert app.state.row == first
+        await press(pilot, "ctrl+f", "tab")
+        await enter(pilot, "51 45 56 4d 99 99 99")
+        assert app.state.row == first
+        await press(pilot, "g", "ctrl+f", "tab")
+        await enter(pilot, "11223344 00000001 00000040")
+        assert table.column("kind")[app.state.row] == 2
+
+    drive(VFIO, path)
+
+
+def test_marks_and_time_formats() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "j", "m", "j", "j", "m", "j", "apostrophe")
+        assert app.state.row == 1
+        await press(pilot, "quotation_mark")
+        assert app.state.row == 3
+        await press(pilot, "m")
+        assert app.state.marks == {1}
+        rows = app.query_one(PacketsView).rows
+        assert rows is not None
+        seen = set()
+        for _ in TIME_FORMATS:
+            rows = app.query_one(PacketsView).rows
+            assert rows is not None
+            seen.add(rows.time(rows.number(9), 9))
+            await press(pilot, "t")
+        assert len(seen) == len(TIME_FORMATS)
+
+    drive(VFIO, path)
+
+
+def test_findings_lead_to_their_place() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        findings = app.view.query_one("#findings", RowList)
+        before = len(findings.rows)
+        assert before
+        await press(pilot, "space")
+        assert len(findings.rows) != before
+        await press(pilot, "space", "down", "enter")
+        assert app.state.screen != "findings"
+        await press(pilot, "1", "g", "right_square_bracket")
+        assert app.state.row in app.document.by_row
+        there = app.state.row
+        await press(pilot, "right_square_bracket", "left_square_bracket")
+        assert app.state.row == there
+
+    drive(GAPS, path)
+
+
+def test_time_axis_zooms_and_points() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "4", "plus")
+        assert app.state.window is not None
+        narrow = app.state.window
+        await press(pilot, "L")
+        assert app.state.window[0] > narrow[0]
+        await press(pilot, "0")
+        assert app.state.window is None
+        await press(pilot, "right", "right", "right")
+        assert app.state.time > app.document.start
+        await press(pilot, "3", *["up"] * 9, "down", "down", "enter")
+        assert app.state.screen == "packets"
+        assert app.document.table.column("channel")[app.state.row] == 1
+
+    drive(VFIO, path)
+
+
+def test_main_channel_is_decoded() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "7", "down")
+        tree = app.view.query_one(TreeList)
+        assert [node.name for node in tree.nodes][:1] == ["type"]
+        assert "pc-q35" in " ".join(node.value for node in tree.nodes)
+        records = app.view.query_one("#records", RowList)
+        await press(pilot, "down", "down", "n")
+        assert records.cursor > 3
+
+    drive(VFIO, path)
+
+
+def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        copied: list[str] = []
+        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+        await press(pilot, "G", "y", "t", "y", "j", "y", "h")
+        text, plain, dump = copied
+        assert "idstr: 0000:00:0" in text
+        assert json.loads(plain)["packet"]["kind"] == "device-state"
+        assert dump.startswith("00000000  11 22 33 44 00 00 00 01")
+        await press(pilot, "6", "y", "j")
+        assert "Stream" in json.loads(copied[-1])
+
+    drive(VFIO, path)
+
+
+@pytest.mark.parametrize("mode", ["csv", "jsonl", "pcapng"])
+def test_exports_what_is_shown(tmp_path: Path, mode: str) -> None:
+    out = tmp_path / f"out.{mode}"
+
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "slash")
+        await enter(pilot, "kind == device-state")
+        tabs = ["tab"] * ["csv", "jsonl", "pcapng"].index(mode)
+        await press(pilot, "e", *tabs, "ctrl+u")
+        await enter(pilot, str(out))
+        count = len(shown(app))
+        if mode == "csv":
+            assert len(list(csv.DictReader(out.open()))) == count
+        elif mode == "jsonl":
+            assert len(out.read_text().splitlines()) == count
+        else:
+            smaller = Document(str(out), Settings())
+            smaller.load(lambda: False)
+            kinds = smaller.table.view("kind").tolist()
+            assert kinds.count(2) >= count - 4  # each stream now begins in its middle
+            assert smaller.scan is not None
+            assert app.document.scan is not None
+            assert 0 < smaller.scan.engine.frames < app.document.scan.engine.frames
+
+    drive(VFIO, path)
+
+
+def test_extracts_a_device(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+
+    async def path(_app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2", "x", "ctrl+u")
+        await enter(pilot, str(folder))
+
+    drive(VFIO, path)
+    manifest = json.loads(next(folder.glob("*.manifest.json")).read_text())
+    digest = manifest["state_sha256"]
+    assert digest in json.dumps(truth(VFIO))
+
+
+def test_saves_the_screen(tmp_path: Path) -> None:
+    async def path(_app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "S", "ctrl+u")
+        await enter(pilot, str(tmp_path / "screen.svg"))
+
+    drive(VFIO, path)
+    assert (tmp_path / "screen.svg").read_text().startswith("<svg")
+
+
+def test_help_palette_and_maximising() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await press(pilot, "j", "escape")
+        await press(pilot, "z")
+        assert app.screen.maximized is app.focused
+        await press(pilot, "z")
+        assert app.screen.maximized is None
+        await press(pilot, "ctrl+p")
+        assert len(app.screen_stack) == 2
+        await press(pilot, "escape")
+
+    drive(VFIO, path)
+
+
+def test_switches_migrations() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        assert len(app.document.migrations()) == 2
+        await press(pilot, "M", "2")
+        assert app.state.migration == 1
+        numbers = {app.document.table.column("migration")[row] for row in shown(app)}
+        assert numbers == {1}
+        await press(pilot, "M", "a")
+        assert len(shown(app)) == len(app.document.table)
+
+    drive("10.0.13-cancel-then-retry-2ch", path)
+
+
+def test_view_survives_reloading_a_file_that_grew(tmp_path: Path) -> None:
+    whole = capture("10.0.13-alpha-8k-pages-2ch").read_bytes()
+    path = tmp_path / "growing.pcapng"
+    path.write_bytes(whole[: len(whole) // 2])
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            await press(pilot, "slash")
+            await enter(pilot, "kind == ram")
+            await press(pilot, "j", "j", "m")
+            before, row = len(app.document.table), app.state.row
+            path.write_bytes(whole)
+            await press(pilot, "r")
+            assert len(app.document.table) > before
+            assert (app.state.row, app.state.marks) == (row, {row})
+            assert app.state.filter == "kind == ram"
+            assert row in shown(app)
+
+    asyncio.run(run())
+
+
+def test_follows_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzer.tui.app.FOLLOW_PAUSE", 0.0)
+    whole = capture("10.0.13-alpha-8k-pages-2ch").read_bytes()
+    path = tmp_path / "growing.pcapng"
+    path.write_bytes(whole[: len(whole) // 2])
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            await press(pilot, "G", "F")
+            before = len(app.document.table)
+            path.write_bytes(whole)
+            for _ in range(100):
+                await pilot.pause(0.05)
+                if len(app.document.table) > before:
+                    break
+            await press(pilot, "F")
+            assert len(app.document.table) > before
+            assert app.state.row == len(app.document.table) - 1
+
+    asyncio.run(run())
+
+
+def test_picker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    shutil.copy(capture(VFIO), folder)
+    (folder / "notes.txt").write_text("no capture")
+    monkeypatch.chdir(tmp_path)
+
+    async def run() -> None:
+        async with opened(None) as (app, pilot):
+            assert isinstance(app.screen, PickerScreen)
+            await press(pilot, "G", "enter")
+            await press(pilot, "enter")
+            assert app.document.path == str(folder / capture(VFIO).name)
+            assert len(app.document.table)
+
+    asyncio.run(run())
+
+
+def test_what_is_no_capture_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    path.write_bytes(b"nonsense")
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            assert "is not a pcap" in app.document.error
+            for key in "1234567":
+                await press(pilot, key)
+
+    asyncio.run(run())
