@@ -75,9 +75,12 @@ def _number(holder: Json, key: str, default: int) -> int:
     return default
 
 
-def decode_section(device: Json, data: bytes, offset: int = 0) -> Decoded:
-    """The body at ``offset`` of ``data`` as the entry ``device`` of the description lists it."""
-    reader = _Reader(data, offset)
+def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool = True) -> Decoded:
+    """The body at ``offset`` of ``data`` as the entry ``device`` of the description lists it.
+
+    Without ``values`` only its structure is verified: plain fields make no nodes.
+    """
+    reader = _Reader(data, offset, values)
     nodes = reader.structure(device, 0)
     return Decoded(nodes, reader.at, reader.problems)
 
@@ -85,9 +88,10 @@ def decode_section(device: Json, data: bytes, offset: int = 0) -> Decoded:
 class _Reader:
     """Reads fields in order; ``at`` is where the next one begins."""
 
-    __slots__ = ("at", "count", "data", "problems", "stopped")
+    __slots__ = ("at", "count", "data", "problems", "stopped", "values")
 
-    def __init__(self, data: bytes, at: int) -> None:
+    def __init__(self, data: bytes, at: int, values: bool) -> None:
+        self.values = values
         self.data = data
         self.at = at
         self.problems: list[Problem] = []
@@ -106,6 +110,8 @@ class _Reader:
             self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
             return nodes
         for field in json_list(holder, "fields"):
+            if not self.values and self.passed(field):
+                continue
             for index in self.elements(field):
                 if self.stopped:
                     return nodes
@@ -115,6 +121,16 @@ class _Reader:
                 return nodes
             self.subsection(subsection, depth, nodes)
         return nodes
+
+    def passed(self, field: Json) -> bool:
+        """Step over a plain field, or an array of them, that ends where the section goes on."""
+        if not isinstance(field, dict) or "struct" in field or "fields" in field:
+            return False
+        end = self.at + _number(field, "size", 0) * _number(field, "array_len", 1)
+        if self.stopped or end > len(self.data):
+            return False
+        self.at = end
+        return True
 
     def elements(self, field: Json) -> Iterator[int | None]:
         """Indices of an array's elements; one ``None`` for a plain field."""

@@ -88,14 +88,14 @@ def looks_like_json(facts: MainChannel) -> bool:
 
 
 def description_anomalies(facts: MainChannel) -> list[Anomaly]:
-    """What holding the description against the sections shows: names, sizes, and every field."""
+    """What holding the description against the sections shows: names, sizes, subsections."""
     if facts.description_length > VERIFIED_MAX or not looks_like_json(facts):
         return []
     from analyzer.migration import vmdescription
 
     found = vmdescription.verify(facts)
     told = {anomaly.offset for anomaly in found}
-    for device in vmdescription.decode(facts):
+    for device in vmdescription.decode(facts, values=False):
         if device.record.offset not in told:
             found += device.anomalies
     return found[:PLACES_TOLD]
