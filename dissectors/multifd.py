@@ -132,5 +132,5 @@ def page_size_of(page_count: int) -> int:
 
 
 def text_of(name: bytes) -> str:
-    """A NUL-padded name as text; bytes that are not UTF-8 become ``\\xNN``."""
+    r"""A NUL-padded name as text; bytes that are not UTF-8 become ``\xNN``."""
     return name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")

@@ -79,7 +79,8 @@ class PageTracker:
         channel: int,
     ) -> int | None:
         """Pages (byte offsets in the block) that one packet carries; gives one that another
-        channel carried in the same round, if there is one."""
+        channel carried in the same round, if there is one.
+        """
         low, top = min(offsets) // page_size, max(offsets) // page_size
         marks = block.marks
         if 2 * top >= len(marks) and not self._extend(block, top):

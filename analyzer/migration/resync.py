@@ -7,9 +7,8 @@ memory that does not depend on the distance.
 
 from __future__ import annotations
 
-from dissectors.multifd import MAGIC_VERSION
-
 from analyzer.tcp.requests import End, Gap, Push, Some
+from dissectors.multifd import MAGIC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

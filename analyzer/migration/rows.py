@@ -26,7 +26,8 @@ class RamPacket:
     ``offset`` and ``length`` are the packet's place and size in the stream, payload included;
     ``first`` and ``last`` where its first and last byte were seen; ``missing`` counts its bytes
     that the capture lacks.  ``header_size`` is 320 + 8 N; ``payload`` the bytes that followed.
-    ``reserved`` says that bytes 36 to 63 are not all zero.  ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
+    ``reserved`` says that bytes 36 to 63 are not all zero.  ``ramblock`` (256 bytes) and
+    ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
     """
 
     __slots__ = (

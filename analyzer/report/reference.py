@@ -64,8 +64,8 @@ def _rule_lines() -> Iterator[str]:
     yield "# Rules"
     yield ""
     yield "Made from the rules themselves; `mfshark rule ID` prints the same. Severities are"
-    yield "defaults: `check --severity RULE=LEVEL` changes them. A finding that a hole in the capture"
-    yield "could explain is only noted, as `info`."
+    yield "defaults: `check --severity RULE=LEVEL` changes them. A finding that a hole in the"
+    yield "capture could explain is only noted, as `info`."
     family = ""
     for rule in sorted(RULES.values(), key=lambda r: r.id):
         if _family(rule) != family:

@@ -89,7 +89,7 @@ class Engine:
                 try:
                     flow = flows[key]
                 except KeyError:
-                    frame(batch, start, stop)
+                    frame(batch, start)
                     continue
                 length = total - 20 - (bits >> 10 & 60)
                 if (
@@ -109,10 +109,10 @@ class Engine:
                     or proto & TCP_WHOLE_MASK != TCP_WHOLE
                     or not (buffer[start + WINDOW] or buffer[start + WINDOW + 1])
                 ):
-                    frame(batch, start, stop)
+                    frame(batch, start)
         else:
-            for start, stop in zip(batch.starts, batch.stops, strict=True):
-                frame(batch, start, stop)
+            for start in batch.starts:
+                frame(batch, start)
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:
@@ -158,7 +158,7 @@ class Engine:
 
     # -- the readable way ---------------------------------------------------------------------
 
-    def _frame(self, batch: Batch, start: int, stop: int) -> None:
+    def _frame(self, batch: Batch, start: int) -> None:
         first, second, captured, original = batch.record(batch.buffer, start - 16)
         number = batch.first + bisect_left(batch.starts, start)
         if captured < original:
@@ -178,7 +178,7 @@ class Engine:
         if flow.base < 0:
             self._begin(flow, segment, place)
         if segment.flags & 16:
-            self._acknowledge(flow, peer, segment)
+            self._acknowledge(peer, segment)
         if segment.window == 0 and not segment.flags & RST:
             _window_closed(flow, place)
         elif flow.zero_since:
@@ -231,8 +231,8 @@ class Engine:
             flow.next = segment.seq
             flow.midstream = True
 
-    def _acknowledge(self, flow: Flow, peer: Flow, segment: Segment) -> None:
-        """What ``flow`` acknowledges of ``peer``; a hole that was acknowledged was lost here."""
+    def _acknowledge(self, peer: Flow, segment: Segment) -> None:
+        """What a segment acknowledges of ``peer``; a hole that was received was lost here."""
         if peer.base < 0:
             return
         peer.settle()
