@@ -61,7 +61,7 @@ def _write(
     elif options.format == "html":
         from analyzer.report.stats_html import stats_html
 
-        stream.writelines(stats_html(figures, analysis, begin))
+        stream.writelines(stats_html(figures, analysis.path, begin))
     else:
         from analyzer.report.stats_text import Bars, stats_text
 

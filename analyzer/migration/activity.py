@@ -40,7 +40,7 @@ class Tally:
 
     def add(self, packet: RamPacket | DevicePacket) -> None:
         """One packet."""
-        begin, end = packet.first.time, packet.last.time
+        begin, end = sorted((packet.first.time, packet.last.time))
         if not self.packets or begin < self.first:
             self.first = begin
         if end > self.last:
@@ -174,7 +174,7 @@ class Activity:
             own.sync_nums.append(packet.packet_num)
         else:
             own.ram.add(packet.first.time, packet.last.time)
-        if _switchover_began(migration.main_facts):
+        if _in_switchover(packet, migration.main_facts):
             account.late.add_ram(packet)
             if not is_sync:
                 own.late_ram.add_ram(packet)
@@ -216,8 +216,11 @@ class Activity:
         """Nothing to note; see Watcher."""
 
 
-def _switchover_began(facts: MainChannel | None) -> bool:
-    """Whether main has told so by now (wire-format page, section 8)."""
-    return facts is not None and bool(
-        facts.switchover_start or facts.packaged or facts.first_section_end
-    )
+def _in_switchover(packet: RamPacket, facts: MainChannel | None) -> bool:
+    """Whether a packet was whole only after main had told of the switchover (wire-format page,
+    section 8).
+    """
+    if facts is None:
+        return False
+    mark = facts.switchover_start or facts.packaged or facts.first_section_end
+    return mark is not None and packet.last.time >= mark.time

@@ -21,9 +21,13 @@ SPANS_KEPT = 4096
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """The same times, tidy."""
+    """The same times, tidy.
+
+    A span may be given backwards: where frames were reordered, a packet's last byte can have been
+    seen before its first.
+    """
     joined: list[Span] = []
-    for begin, end in sorted(spans):
+    for begin, end in sorted((a, b) if a <= b else (b, a) for a, b in spans):
         if joined and begin <= joined[-1][1]:
             joined[-1] = joined[-1][0], max(end, joined[-1][1])
         else:
@@ -75,8 +79,9 @@ def alone(groups: Sequence[Sequence[Span]]) -> list[int]:
     moments: list[tuple[int, int, int]] = []
     for number, spans in enumerate(groups):
         for begin, end in spans:
-            moments.append((begin, 1, number))
-            moments.append((end, -1, number))
+            if begin < end:
+                moments.append((begin, 1, number))
+                moments.append((end, -1, number))
     moments.sort()
     times = [0] * len(groups)
     active = numbers = before = 0
@@ -129,6 +134,8 @@ class Busy:
     def add(self, begin: int, end: int) -> None:
         """One packet's time."""
         spans = self._spans
+        if end < begin:
+            begin, end = end, begin
         if spans and spans[-1][0] <= begin <= spans[-1][1]:
             if end > spans[-1][1]:
                 spans[-1] = spans[-1][0], end

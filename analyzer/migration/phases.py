@@ -277,7 +277,8 @@ class _Phases:
         ram = _sum(channel.late_ram for channel in account.channels.values())
         pages = (r for r in late if r.normal_pages or r.zero_pages or r.coded_pages)
         for rest in _part("ram-rest", ram, list(pages)):
-            rest.start = max(rest.start, window.begin)  # its first packet may have begun before
+            # Its first packet may have begun before.
+            rest.start = min(max(rest.start, window.begin), rest.end)
             yield rest
         data = (r for r in late if r.data_bytes and r.kind != "SECTION_FULL")
         yield from _part("device-state", states, list(data))

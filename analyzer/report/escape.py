@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["csv_cell", "file_name", "terminal"]
+__all__ = ["csv_cell", "file_name", "html", "terminal"]
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -28,6 +28,20 @@ def csv_cell(text: str) -> str:
     """Text for a spreadsheet: what would be taken for a formula is quoted."""
     text = terminal(text)
     return "'" + text if text.startswith(FORMULA) else text
+
+
+def html(text: str) -> str:
+    """Text for a web page, inside an element or a quoted attribute."""
+    text = terminal(text)
+    for char, entity in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ('"', "&quot;"),
+        ("'", "&#39;"),
+    ):
+        text = text.replace(char, entity)
+    return text
 
 
 def file_name(text: str) -> str:

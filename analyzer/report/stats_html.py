@@ -1,0 +1,161 @@
+"""``mfshark stats`` as one web page that needs nothing else: tables, and plots as SVG."""
+
+from __future__ import annotations
+
+from analyzer.migration.intervals import clipped, union
+from analyzer.migration.outcome import outcome_of
+from analyzer.report.escape import html
+from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, lanes_plot
+from analyzer.report.stats_tables import Lane, Share, headline, tables_of
+from analyzer.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.migration.statistics import Statistics
+    from analyzer.report.stats_tables import Cell, Table
+
+__all__ = ["stats_html"]
+
+ROWS_DRAWN = 64
+ROWS_LISTED = 1000
+SWITCHED = "since the switchover began"
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --paper: #fff;
+  --box: #f6f6f7; --warn: #a15c00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --soft: #999; --line: #444;
+  --paper: #1c1c1e; --box: #262629; --warn: #e0a040; } }
+body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 1080px; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.25em; margin-top: 2em; }
+h3 { font-size: 1.05em; margin: 1.8em 0 .3em; }
+p { margin: .2em 0; } .soft { color: var(--soft); } .warn { color: var(--warn); }
+.cards { display: flex; flex-wrap: wrap; gap: .8em; margin: 1em 0; }
+.card { background: var(--box); border-radius: 6px; padding: .6em 1em; }
+.card b { display: block; font-size: 1.3em; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: .6em 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .2em .7em; text-align: right; white-space: pre; }
+th { color: var(--soft); font-weight: normal; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.share { display: inline-block; width: 110px; height: .8em; background: var(--box); }
+.share i { display: block; height: 100%; }
+svg.plot { display: block; width: 100%; height: auto; margin: .4em 0; }
+svg.plot text { fill: var(--soft); } svg.plot .axis.left text { fill: var(--ink); }
+svg.plot .tick line { stroke: var(--line); }
+"""
+
+
+def stats_html(figures: Sequence[Statistics], path: str, begin: int) -> Iterator[str]:
+    """The page, in pieces; ``begin`` is the time of the capture's first frame (ns)."""
+    title = html(f"mfshark stats: {path}")
+    yield (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{title}</title>\n"
+        '<meta name="viewport" content="width=device-width">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{html(path)}</h1>\n"
+        f'<p class="soft">mfshark {html(VERSION)} stats, {len(figures)} '
+        f"migration{'s' if len(figures) != 1 else ''}</p>\n"
+    )
+    for entry in figures:
+        yield from _migration(entry, begin)
+    yield "</body>\n</html>\n"
+
+
+def _migration(figures: Statistics, begin: int) -> Iterator[str]:
+    migration = figures.migration
+    outcome = outcome_of(migration)
+    yield f"<h2>Migration {migration.number + 1}: {html(outcome.name)}</h2>\n"
+    yield f"<p>{html(migration.source)} &rarr; {html(migration.destination)}</p>\n"
+    yield f'<p class="soft">{html(outcome.evidence)}</p>\n'
+    for text, warns in headline(figures):
+        yield f'<p class="{"warn" if warns else "soft"}">{html(text)}</p>\n'
+    for found in tables_of(figures, begin, verbose=True, every_iteration=False):
+        yield f"<h3>{html(found.title)}</h3>\n"
+        for note in found.notes:
+            yield f'<p class="soft">{html(note)}</p>\n'
+        yield from _plots(found, figures)
+        yield from _table(found)
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _table(found: Table) -> Iterator[str]:
+    """The table without its lanes, which the plot shows."""
+    lanes = {n for row in found.rows for n, cell in enumerate(row) if isinstance(cell, Lane)}
+    used = [
+        n
+        for n in range(len(found.head))
+        if n not in lanes and any(row[n] not in ("", "0") for row in found.rows)
+    ]
+    head = "".join(f"<th>{html(found.head[n])}</th>" for n in used)
+    yield f'<div class="wide"><table>\n<tr>{head}</tr>\n'
+    for row in found.rows[:ROWS_LISTED]:
+        cells = "".join(f"<td>{_cell(row[n], found.head[n])}</td>" for n in used)
+        yield f"<tr>{cells}</tr>\n"
+    yield "</table></div>\n"
+
+
+def _cell(cell: Cell, head: str) -> str:
+    if isinstance(cell, Share):
+        part = 100 * cell.part / cell.whole if cell.whole else 0
+        colour = COLOURS["ram" if head.startswith("RAM") else "device-state"]
+        bar = f'<i style="width:{part:.1f}%;background:{colour}"></i>'
+        return f'<span class="share">{bar}</span>'
+    return html(cell) if isinstance(cell, str) else ""
+
+
+# -- plots -----------------------------------------------------------------------------------------
+
+
+def _plots(found: Table, figures: Statistics) -> Iterator[str]:
+    lanes = [(str(row[0]), row[1]) for row in found.rows if isinstance(row[1], Lane)]
+    if lanes:
+        window = figures.window
+        switched = window is not None and lanes[0][1].begin == window.begin
+        yield _lanes(lanes, SWITCHED if switched else "since the first byte")
+    if found.title == "Phases":
+        yield from _iterations(figures)
+    elif found.title == "Channels":
+        yield from _channels(figures)
+
+
+def _lanes(lanes: list[tuple[str, Lane]], since: str) -> str:
+    """A row for each row of the table, in the colour of what it is."""
+    rows = lanes[:ROWS_DRAWN]
+    layer = Layer("", [COLOURS[lane.kind] for _, lane in rows], [lane.spans for _, lane in rows])
+    first = rows[0][1]
+    return lanes_plot([label for label, _ in rows], [layer], first.begin, first.end, since)
+
+
+def _iterations(figures: Statistics) -> Iterator[str]:
+    """Pages by iteration, where there are several."""
+    scans = [phase for phase in figures.phases if phase.name == "iteration"]
+    if len(scans) > 2:
+        lines = {"pages with content": [scan.normal_pages for scan in scans]}
+        zero = [scan.zero_pages for scan in scans]
+        if any(zero):
+            lines["zero pages"] = zero
+        yield counts_plot(lines, "iteration")
+
+
+def _channels(figures: Statistics) -> Iterator[str]:
+    """When each channel carried what: in the whole migration, and in the switchover."""
+    shown = figures.channels[:ROWS_DRAWN]
+    spans = [span for entry in shown for span in (*entry.ram, *entry.state)]
+    if not spans:
+        return
+    labels = [entry.channel.name for entry in shown]
+    layers = [
+        Layer("RAM", [COLOURS["ram"]] * len(shown), [entry.ram for entry in shown]),
+        Layer("device state", [COLOURS["device-state"]] * len(shown), [e.state for e in shown]),
+    ]
+    begin, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    yield lanes_plot(labels, layers, begin, end, "since the first packet")
+    window = figures.window
+    if window is not None and clipped(union(spans), window.begin, window.end):
+        yield lanes_plot(labels, layers, window.begin, window.end, SWITCHED)

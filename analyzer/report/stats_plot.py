@@ -1,0 +1,156 @@
+"""Plots of ``mfshark stats`` as SVG, drawn by leather; times are in ms."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import leather
+from leather import theme
+
+from analyzer.migration.intervals import union
+from analyzer.report.escape import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from analyzer.migration.intervals import Span
+
+__all__ = ["COLOURS", "Layer", "counts_plot", "lanes_plot"]
+
+COLOURS = {
+    "ram": "#3f7fbf",
+    "device-state": "#e0812b",
+    "main": "#5b9e49",
+    "vmstate": "#5b9e49",
+    "description": "#8fbf7f",
+    "setup": "#8a7fb8",
+    "iteration": "#3f7fbf",
+    "ram-rest": "#3f7fbf",
+    "switchover": "#c2504a",
+    "postcopy": "#9a6b3f",
+    "end": "#9a9a9a",
+    "idle": "#b5b5b5",
+    "waits": "#c2504a",
+    "silence": "#808080",
+    "zero": "#a9c6e3",
+}
+LINES = (COLOURS["iteration"], COLOURS["zero"])
+WIDTH = 960
+ROW = 22
+AXES = 96
+LEGEND = 24
+STEPS = 2000
+"""Spans are told apart down to this fraction of the width."""
+
+
+class Layer:
+    """What a lanes plot draws: spans (ns) by row, and each row's colour.
+
+    ``name`` is what the legend says, where there are several layers.
+    """
+
+    __slots__ = ("colours", "name", "rows")
+
+    def __init__(self, name: str, colours: Sequence[str], rows: Sequence[Sequence[Span]]) -> None:
+        self.name = name
+        self.colours = colours
+        self.rows = rows
+
+
+def lanes_plot(
+    labels: Sequence[str], layers: Sequence[Layer], begin: int, end: int, since: str
+) -> str:
+    """Rows of spans over the time from ``begin`` to ``end`` (ns), as an SVG element.
+
+    ``labels`` name the rows, from the top; names from a capture are made printable.  ``since``
+    says what the time counts from.
+    """
+    _look()
+    chart = leather.Chart()
+    chart.set_x_scale(leather.Linear(0, max(1e-6, (end - begin) / 1e6)))
+    rows = [str(number) for number in range(len(labels))]
+    chart.set_y_scale(leather.Ordinal(rows[::-1]))
+    names = [terminal(label) for label in labels]
+    chart.add_y_axis(tick_formatter=lambda value, _i, _n: names[int(value)])
+    chart.add_x_axis(tick_formatter=lambda value, _i, _n: f"{float(value):g}", name=f"ms {since}")
+    for layer in [layer for layer in layers if any(layer.rows)] or layers[:1]:
+        data: list[tuple[float, str, float | None]] = [
+            ((a - begin) / 1e6, row, (b - begin) / 1e6)
+            for row, spans in zip(rows, layer.rows, strict=True)
+            for a, b in _visible(spans, begin, end)
+        ]
+        # A series needs a row; one without length and outside of the picture draws nothing.
+        series = leather.Series(data or [(0, rows[0], None)], name=layer.name)
+        chart.add_series(series, _Spans(layer.colours))
+    height = AXES + ROW * len(labels) + (LEGEND if len(layers) > 1 else 0)
+    return _svg(chart, height)
+
+
+def counts_plot(lines: Mapping[str, Sequence[int]], title: str) -> str:
+    """Lines of counts by number (1, 2, ...), each with its name; ``title`` says of what."""
+    _look()
+    chart = leather.Chart()
+    for (name, counts), colour in zip(lines.items(), LINES, strict=False):
+        chart.add_line(list(enumerate(counts, 1)), name=name, stroke_color=colour)
+    chart.add_x_scale(1, max(2, *(len(counts) for counts in lines.values())))
+    chart.add_y_scale(0, max(1, *(max(counts, default=0) for counts in lines.values())))
+    chart.add_x_axis(name=title)
+    return _svg(chart, 280)
+
+
+def _look() -> None:
+    """Colours and letters of the page; its style sheet sets those of text and grid."""
+    theme.background_color = "none"
+    theme.margin = 0.025
+    for name in ("title", "legend", "axis_title", "tick"):
+        setattr(theme, f"{name}_font_family", "inherit")
+        setattr(theme, f"{name}_font_size", 12)
+        setattr(theme, f"{name}_font_char_width", 7)
+        setattr(theme, f"{name}_font_char_height", 12)
+
+
+def _svg(chart: Any, height: int) -> str:
+    text = str(chart.to_svg(width=WIDTH, height=height))
+    head, _, rest = text.partition(">")
+    size = f' viewBox="0 0 {WIDTH} {height}" class="plot"'
+    return head + size + ">" + rest
+
+
+def _visible(spans: Iterable[Span], begin: int, end: int) -> Iterator[Span]:
+    """Spans at least as wide as can be seen, those too close to be told apart joined."""
+    least = max(1, (end - begin) // STEPS)
+    cut = ((max(a, begin), min(b, end)) for a, b in spans if b >= begin and a <= end)
+    wide = union((a, max(b, a + least)) for a, b in cut)
+    yield from ((a, min(b, end + least)) for a, b in wide)
+
+
+class _Spans(leather.Shape):  # type: ignore[misc]
+    """Draws data rows (begin, row, end), a path for each colour."""
+
+    def __init__(self, colours: Sequence[str]) -> None:
+        self._colours = colours
+        self._fill_color = colours[0]  # in the legend
+
+    def validate_series(self, series: Any) -> None:
+        """Any will do."""
+
+    def to_svg(
+        self, width: Any, height: Any, x_scale: Any, y_scale: Any, series: Any, _palette: Any
+    ) -> ET.Element:
+        """The shape that a chart asks for."""
+        at, per_ms = float(x_scale.project(0, 0, width)), float(x_scale.project(1, 0, width))
+        per_ms -= at
+        group = ET.Element("g")
+        paths: dict[str, list[str]] = {}
+        for begin, row, end in (datum.row for datum in series.data()):
+            if end is None:
+                continue
+            low, high = (float(y) for y in y_scale.project_interval(row, height, 0))
+            x, size = at + begin * per_ms, (end - begin) * per_ms
+            path = f"M{x:.2f} {high:.1f}h{size:.2f}v{low - high:.1f}h{-size:.2f}z"
+            paths.setdefault(self._colours[int(row)], []).append(path)
+        for colour, parts in paths.items():
+            group.append(ET.Element("path", d="".join(parts), fill=colour))
+        return group

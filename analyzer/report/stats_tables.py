@@ -1,0 +1,342 @@
+"""What ``mfshark stats`` shows, as tables: the same rows for terminal and web page.
+
+Names are as in the capture: whoever shows a cell escapes it for what it goes to.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.intervals import total
+from analyzer.migration.outcome import outcome_of
+from analyzer.report.style import size_text
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
+
+    from analyzer.migration.downtime import Downtime
+    from analyzer.migration.fairness import Runs
+    from analyzer.migration.intervals import Span
+    from analyzer.migration.phases import Phase
+    from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
+
+    Cell: TypeAlias = "str | Lane | Share"
+    Row: TypeAlias = "tuple[Cell, ...]"
+
+__all__ = ["Lane", "Share", "Table", "headline", "tables_of"]
+
+CHANNELS_SHOWN = 16
+DEVICES_SHOWN = 16
+ITERATIONS_SHOWN = 24
+USES = {
+    "ram": "RAM left over",
+    "device-state": "device state",
+    "main": "vmstate, description",
+}
+CARRIED = {
+    "ram": "RAM only",
+    "device-state": "device state only",
+    "both": "both",
+    "idle": "nothing",
+}
+
+
+COLUMNS_MEAN = (
+    "alone: no RAM and no other device's packet on its way; others only: before its last byte, "
+    "other devices' packets and none of its own"
+)
+
+
+class Lane:
+    """A cell that shows tidy spans between two moments; ``kind`` says of what."""
+
+    __slots__ = ("begin", "end", "kind", "spans")
+
+    def __init__(self, spans: Sequence[Span], begin: int, end: int, kind: str) -> None:
+        self.spans = spans
+        self.begin = begin
+        self.end = end
+        self.kind = kind
+
+
+class Share:
+    """A cell that shows how much of a whole something is."""
+
+    __slots__ = ("part", "whole")
+
+    def __init__(self, part: int, whole: int) -> None:
+        self.part = part
+        self.whole = whole
+
+
+class Table:
+    """``title``, ``notes`` below it, ``head`` and ``rows``, and what is left out (``more``)."""
+
+    __slots__ = ("head", "more", "notes", "rows", "title")
+
+    def __init__(
+        self,
+        title: str,
+        head: tuple[str, ...],
+        rows: list[Row],
+        notes: Sequence[str] = (),
+        more: str = "",
+    ) -> None:
+        self.title = title
+        self.notes = notes
+        self.head = head
+        self.rows = rows
+        self.more = more
+
+
+def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
+    """Lines about the whole migration, and whether each is a warning."""
+    migration = figures.migration
+    main = migration.main.length if migration.main is not None else 0
+    ram = sum(channel.ram_bytes for channel in migration.multifd)
+    state = sum(channel.device_bytes for channel in migration.multifd)
+    text = f"main {size_text(main)}"
+    if migration.multifd:
+        text += f", RAM over multifd {size_text(ram)}, device state over multifd {size_text(state)}"
+    yield text, False
+    if migration.began_late:
+        yield "the capture begins in the middle of it", True
+    if missing := sum(channel.flow.missing for channel in migration.channels):
+        yield f"the capture lacks {size_text(missing)} of it: counts are lower bounds", True
+
+
+def tables_of(
+    figures: Statistics, begin: int, *, verbose: bool = False, every_iteration: bool = False
+) -> Iterator[Table]:
+    """The tables of a migration that have rows; ``begin`` is the time of the first frame (ns).
+
+    ``verbose`` lists all devices and channels; without ``every_iteration`` those without pages,
+    and the later ones of very many, share a row.
+    """
+    if figures.phases:
+        yield _phases(figures.phases, begin, every_iteration)
+    if figures.downtime is not None:
+        yield _downtime(figures, figures.downtime)
+    if figures.devices:
+        yield _devices(figures, verbose)
+    if figures.channels:
+        yield _channels(figures, verbose)
+
+
+def milliseconds(time: int) -> str:
+    """A length of time, from ns."""
+    if time < 10_000:
+        return "<0.01 ms" if time else "0"
+    digits = 2 if time < 10_000_000 else 1
+    return f"{time / 1e6:.{digits}f} ms"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f}%" if whole else ""
+
+
+def _rate(rate: float | None) -> str:
+    return f"{size_text(round(rate))}/s" if rate is not None else ""
+
+
+# -- phases ----------------------------------------------------------------------------------------
+
+
+def _phases(phases: list[Phase], begin: int, every: bool) -> Table:
+    first = min(phase.start for phase in phases)
+    last = max(phase.end for phase in phases)
+    rows: list[Row] = []
+    for group in _grouped(phases, every):
+        start, end = min(p.start for p in group), max(p.end for p in group)
+        rows.append(
+            (
+                _name(group),
+                Lane([(start, end)], first, last, group[0].name),
+                f"{(start - begin) / 1e9:.6f}",
+                milliseconds(end - start),
+                size_text(sum(phase.bytes for phase in group)),
+                str(sum(phase.normal_pages for phase in group) or ""),
+                str(sum(phase.zero_pages for phase in group) or ""),
+            )
+        )
+    head = ("phase", "when", "start s", "length", "bytes", "pages", "zero pages")
+    return Table("Phases", head, rows)
+
+
+def _grouped(phases: list[Phase], every: bool) -> Iterator[list[Phase]]:
+    """Phases by row: iterations without pages together, and the later ones of very many."""
+    many = sum(phase.name == "iteration" for phase in phases) > ITERATIONS_SHOWN
+    group: list[Phase] = []
+    for phase in phases:
+        if group and not (phase.name == "iteration" == group[0].name and not every):
+            yield group
+            group = []
+        late = many and phase.number > ITERATIONS_SHOWN // 2
+        if group and not late and not (_empty(group) and _empty([phase])):
+            yield group
+            group = []
+        group.append(phase)
+    if group:
+        yield group
+
+
+def _empty(group: list[Phase]) -> bool:
+    return not any(phase.normal_pages or phase.zero_pages for phase in group)
+
+
+def _name(group: list[Phase]) -> str:
+    first, last = group[0], group[-1]
+    if first.is_part:
+        return f"  {first.name}"
+    if not first.number:
+        return first.name
+    return f"iteration {first.number}" + (f"-{last.number}" if last is not first else "")
+
+
+# -- the switchover --------------------------------------------------------------------------------
+
+
+def _downtime(figures: Statistics, downtime: Downtime) -> Table:
+    window, whole = downtime.window, downtime.duration
+    parts = [
+        (USES[use.name], use.name, use.spans, milliseconds(use.alone)) for use in downtime.uses
+    ]
+    parts.append(("nothing on its way", "idle", downtime.idle, ""))
+    parts.append(("waiting for an index", "waits", downtime.waits, ""))
+    parts.append(("no frame (10 ms up)", "silence", downtime.silence, ""))
+    rows: list[Row] = [
+        (
+            name,
+            Lane(spans, window.begin, window.end, kind),
+            milliseconds(total(spans)),
+            _percent(total(spans), whole),
+            alone,
+        )
+        for name, kind, spans, alone in parts
+    ]
+    notes = [_bound(figures)]
+    if downtime.both:
+        share = _percent(downtime.both, whole)
+        notes.append(f"RAM and device state together {milliseconds(downtime.both)} ({share})")
+    title = (
+        f"Downtime on the wire: {milliseconds(whole)}, from {window.began_by} to {window.ended_by}"
+    )
+    return Table(title, ("spent by", "when", "time", "share", "nothing else"), rows, notes)
+
+
+def _bound(figures: Statistics) -> str:
+    """How QEMU's own figure compares."""
+    window, migration = figures.window, figures.migration
+    if window is None or not window.finished:
+        return "its end is not in the capture"
+    verb = {"cancelled": "was cancelled", "failed": "failed"}.get(outcome_of(migration).name)
+    if verb is not None:
+        return f"the migration {verb}: the guest may run on at the source"
+    if migration.return_path is None:
+        return (
+            "the guest stopped earlier; QEMU's own figure ends earlier too, when the sockets have "
+            "taken all"
+        )
+    return "a lower bound of QEMU's own figure: the guest stopped earlier"
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+
+def _devices(figures: Statistics, verbose: bool) -> Table:
+    devices, window = figures.devices, figures.window
+    shown = devices if verbose else devices[:DEVICES_SHOWN]
+    begin = min(entry.start for entry in devices)
+    end = max(entry.end for entry in devices)
+    if window is not None:
+        begin, end = min(begin, window.begin), max(end, window.end)
+    head = (
+        "device", "when", "bytes", "rate", "busy", "alone", "longest gap", "others only",
+        "queue peak", "longest wait",
+    )  # fmt: skip
+    rows = [_device(entry, begin, end) for entry in shown]
+    return Table("Devices", head, rows, [COLUMNS_MEAN], _more(len(devices) - len(shown)))
+
+
+def _device(entry: DeviceFigures, begin: int, end: int) -> Row:
+    queue = entry.queue
+    peak = wait = ""
+    if queue is not None and queue.peak_buffers:
+        peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}"
+    if queue is not None and queue.longest_wait:
+        wait = f"{milliseconds(queue.longest_wait)} for {queue.waited_for}"
+    instance = f"#{entry.instance_id}" if entry.instance_id else ""
+    return (
+        text_of(entry.idstr) + instance + (" on main" if entry.on_main else ""),
+        Lane(entry.spans, begin, end, "device-state"),
+        size_text(entry.bytes),
+        _rate(entry.rate),
+        milliseconds(total(entry.spans)),
+        milliseconds(entry.exclusive),
+        milliseconds(entry.longest_gap) if entry.longest_gap else "",
+        milliseconds(entry.starved) if entry.starved else "",
+        peak,
+        wait,
+    )
+
+
+def _more(count: int) -> str:
+    return f"... {count} more" if count else ""
+
+
+# -- channels --------------------------------------------------------------------------------------
+
+
+def _channels(figures: Statistics, verbose: bool) -> Table:
+    channels = figures.channels
+    shown = channels
+    if len(channels) > CHANNELS_SHOWN + 2 and not verbose:
+        shown = channels[:CHANNELS_SHOWN]
+    ram = sum(entry.channel.ram_bytes for entry in channels)
+    state = sum(entry.channel.device_bytes for entry in channels)
+    head = (
+        "channel", "RAM share", "", "RAM", "state share", "", "device state", "rate", "switchover",
+    )  # fmt: skip
+    rows = [_channel(entry, ram, state) for entry in shown]
+    notes = list(_fairness(figures))
+    return Table("Channels", head, rows, notes, _more(len(channels) - len(shown)))
+
+
+def _channel(entry: ChannelFigures, ram: int, state: int) -> Row:
+    channel = entry.channel
+    return (
+        channel.name,
+        Share(channel.ram_bytes, ram),
+        _percent(channel.ram_bytes, ram),
+        size_text(channel.ram_bytes),
+        Share(channel.device_bytes, state) if state else "",
+        _percent(channel.device_bytes, state),
+        size_text(channel.device_bytes) if state else "",
+        _rate(entry.rate),
+        entry.role,
+    )
+
+
+def _fairness(figures: Statistics) -> Iterator[str]:
+    kinds = (
+        ("RAM", figures.fairness_ram, figures.runs_ram),
+        ("device state", figures.fairness_state, figures.runs_state),
+    )
+    for name, index, runs in kinds:
+        if index is not None:
+            yield f"{name}: Jain's index {index:.2f} (1 is even){_runs(runs)}"
+    roles = [entry.role for entry in figures.channels]
+    if figures.window is not None:
+        counts = ((roles.count(role), text) for role, text in CARRIED.items())
+        text = ", ".join(f"{count} carried {text}" for count, text in counts if count)
+        yield f"of {len(roles)} channels in the switchover, {text}"
+
+
+def _runs(runs: Runs) -> str:
+    if runs.again is None:
+        return ""
+    return (
+        f", same channel again {runs.again:.0%} of {runs.packets} packets, longest run "
+        f"{runs.longest}"
+    )
