@@ -25,14 +25,12 @@ async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read, worked out or drawn."""
     app = pilot.app
     assert isinstance(app, MfsharkApp)
-    for _ in range(400):
-        await pilot.pause()
-        if app.document.done and app._loading is None and not app.filters.behind:
-            break
-        await pilot.pause(0.02)
-    for _ in range(2):
+    for _ in range(2000):
         await app.workers.wait_for_complete()
         await pilot.pause()
+        read = app.document.done and app._loading is None
+        if read and not app.filters.behind and not len(app.workers):
+            return
 
 
 @asynccontextmanager

@@ -1,0 +1,166 @@
+"""What the panes draw, from columns to lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rich.style import Style
+
+from analyzer.tui.area_chart import sparkline, stacked_chart
+from analyzer.tui.arrival_plot import braille_plot
+from analyzer.tui.binning import spread
+from analyzer.tui.columns import Column, cell_text, fit
+from analyzer.tui.hex_lines import bytes_per_line, hex_line
+from analyzer.tui.lane_lines import jain
+from analyzer.tui.palette import DEFAULT, palette_of
+from analyzer.tui.quantities import clock_time, duration
+from analyzer.tui.reassembly import MapLayout, Reassembly, map_line
+from analyzer.tui.time_axis import TimeWindow, axis_line
+
+
+def text(segments: list) -> str:  # type: ignore[type-arg]
+    return "".join(segment.text for segment in segments)
+
+
+def drawn(state: Reassembly, width: int, height: int, cursor: int = -1) -> list[str]:
+    layout = MapLayout(state.total, width, height)
+    return [text(map_line(state, layout, line, cursor, DEFAULT)) for line in range(layout.lines)]
+
+
+# -- reassembly map ---------------------------------------------------------------------------
+
+
+def test_three_indexes_have_numbers() -> None:
+    state = Reassembly([0, 2, 1], [False, True, False])
+    assert drawn(state, 40, 3) == ["   0■    1▲    2C "]
+    assert state.counts() == {0: 1, 1: 1, 2: 1, 3: 0, 4: 0}
+
+
+def test_missing_and_duplicate() -> None:
+    state = Reassembly([0, 0, 3], [False, False, True])
+    assert drawn(state, 40, 1) == ["   02    1✗    2✗    3C "]
+    assert state.counts()[4] == 2
+
+
+@pytest.mark.parametrize("total", [1, 3, 40, 799, 5000, 100_000])
+@pytest.mark.parametrize(("width", "height"), [(20, 3), (76, 6), (230, 40)])
+def test_map_fits_and_shows_a_hole_at_any_scale(total: int, width: int, height: int) -> None:
+    arrived = list(range(total))
+    hole = total // 2
+    if total > 2:
+        arrived.remove(hole)
+    flags = [index == total - 1 for index in arrived]
+    lines = drawn(Reassembly(arrived, flags), width, height)
+    assert len(lines) <= height
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert total <= 2 or "".join(lines).count("✗") == 1
+
+
+def test_a_hostile_index_costs_nothing() -> None:
+    state = Reassembly([0, 0xFFFFFFFE, 5], [False, False, False])
+    assert state.total == 0xFFFFFFFF
+    lines = drawn(state, 70, 5)
+    assert len(lines) == 5
+    assert state.counts()[4] == 0xFFFFFFFC
+
+
+def test_nothing_arrived() -> None:
+    state = Reassembly([], [])
+    assert (state.total, drawn(state, 10, 2)) == (0, [])
+
+
+# -- plots and charts -------------------------------------------------------------------------
+
+
+def test_arrival_in_order_is_a_rising_line() -> None:
+    assert braille_plot(list(range(8)), 4, 2) == ["⠀⠀⡠⠊", "⡠⠊⠀⠀"]
+    assert braille_plot([], 3, 1) == ["⠀⠀⠀"]
+    assert braille_plot([5], 2, 1)[0] != "⠀⠀"
+
+
+def test_stacks_fill_from_the_bottom() -> None:
+    ram, device = Style(color="blue"), Style(color="green")
+    lines = stacked_chart([([8.0, 0.0, 4.0], ram), ([8.0, 16.0, 0.0], device)], 2, 16.0)
+    assert [text(line) for line in lines] == ["██ ", "██▄"]
+    assert lines[1][0].style == ram
+    assert lines[0][0].style == device
+
+
+def test_the_smallest_value_still_shows() -> None:
+    lines = stacked_chart([([0.001, 0.0], Style())], 1, 100.0)
+    assert text(lines[0]) == "▁ "
+    assert text(sparkline([0.0, 1.0, 100.0], 100.0, Style())) == " ▁█"
+
+
+def test_spread_keeps_the_sum() -> None:
+    start, end = np.array([0, 5, 90]), np.array([0, 25, 99])
+    found = spread(start, end, np.array([1.0, 30.0, 7.0]), (0, 100), 10)
+    assert found.sum() == pytest.approx(38.0)
+    assert found[0] == pytest.approx(11.0)
+    assert found[9] == pytest.approx(7.0)
+
+
+def test_fairness() -> None:
+    assert jain([1.0, 1.0]) == pytest.approx(1.0)
+    assert jain([1.0, 0.0]) == pytest.approx(0.5)
+    assert jain([0.0, 0.0]) is None
+
+
+# -- time -------------------------------------------------------------------------------------
+
+
+def test_windows_zoom_around_a_point_and_stay_inside() -> None:
+    whole = TimeWindow(1000, 1_001_000)
+    closer = whole.zoomed(True, 251_000)
+    assert (closer.start, closer.span) == (126_000, 500_000)
+    assert closer.zoomed(False, 251_000).whole
+    assert closer.moved(-9).start == whole.first
+    assert closer.moved(9).end == whole.last
+    assert closer.column(251_000, 100) == whole.column(251_000, 100)
+
+
+def test_axis_has_ticks() -> None:
+    line = text(axis_line(TimeWindow(0, 1_000_000_000), 60, DEFAULT))
+    assert line.startswith("╵0")
+    assert "╵500.0 ms" in line
+
+
+def test_times_beyond_reason() -> None:
+    assert clock_time(1 << 62).count(":") in (0, 2)
+    assert duration(-1500.0) == "-1.5 µs"
+
+
+# -- lists and bytes --------------------------------------------------------------------------
+
+
+def test_columns_go_when_there_is_no_room() -> None:
+    columns = (Column("a", 5), Column("b", 5, optional=1), Column("c", 5, grow=1, optional=2))
+    assert fit(columns, 20) == [(0, 5), (1, 5), (2, 8)]
+    assert fit(columns, 12) == [(0, 5), (1, 5)]
+    assert fit(columns, 6) == [(0, 5)]
+
+
+def test_cells_are_exactly_as_wide() -> None:
+    from rich.cells import cell_len
+
+    for content in ("", "short", "much too long for it", "日本語のとても長い", "é" * 9):
+        for right in (False, True):
+            assert cell_len(cell_text(content, 8, right)) == 8
+
+
+def test_hex_line_marks_field_and_byte() -> None:
+    data = bytes(range(0x30, 0x50))
+    segments = hex_line(data, 16, 16, (18, 4), 19, DEFAULT, missing=((20, 20),))
+    line = text(segments)
+    assert line.startswith("00000010  40 41 42 43 -- 45 46 47  48 ")
+    assert line.endswith("@ABC?EFGHIJKLMNO")
+    marked = [s.text for s in segments if s.style == DEFAULT.byte]
+    assert marked == ["43", "C"]
+    assert [bytes_per_line(width) for width in (30, 50, 79, 160)] == [4, 8, 16, 32]
+
+
+def test_palettes_of_sixteen_colours() -> None:
+    palette = palette_of({"background": "ansi_default"}, dark=True, ansi=True)
+    assert palette.error.color is not None
+    assert palette.error.color.name in ("red", "color(1)")
+    assert palette.cursor.reverse
