@@ -52,6 +52,7 @@ class Source:
         self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
         self._offset = 0
         self._error: CaptureError | None = None
+        self._ahead = b""  # peeked at, not read yet
         self.size = os.fstat(seekable.fileno()).st_size if seekable is not None else 0
         self.raw_size = _size_of(self._outer)
 
@@ -65,13 +66,27 @@ class Source:
         except OSError:
             return self._offset
 
+    def peek(self, size: int) -> bytes:
+        """The first bytes, fewer if there are no more; only before anything was read."""
+        if self._file is not None:
+            return os.pread(self._file.fileno(), size, 0)
+        data = bytearray(size)
+        try:
+            count = self.readinto(memoryview(data))
+        except CaptureError:
+            return b""  # it is raised again when the source is read
+        self._offset -= count
+        self._window.clear()
+        self._ahead = bytes(data[:count])
+        return self._ahead
+
     def readinto(self, view: memoryview) -> int:
         """Fill ``view`` from its start; gives the bytes read, 0 at the end.
 
         Raises :class:`CaptureError` when the file or its compression is broken; what came before
         the break was given by the calls before.
         """
-        if self._error is not None:
+        if self._error is not None and not self._ahead:
             raise self._error
         count = 0
         try:
@@ -86,11 +101,16 @@ class Source:
 
     def _decompressed(self, view: memoryview) -> int:
         """Small reads, so that a broken stream gives all that it holds."""
-        parts: list[bytes] = []
-        count = 0
+        parts = [self._ahead]
+        count = len(self._ahead)
+        self._ahead = b""
         try:
             assert self._raw is not None
-            while count < len(view) and (data := self._raw.read1(len(view) - count)):
+            while (
+                self._error is None
+                and count < len(view)
+                and (data := self._raw.read1(len(view) - count))
+            ):
                 parts.append(data)
                 count += len(data)
         except Exception as error:
@@ -155,11 +175,13 @@ def _size_of(handle: io.IOBase | None) -> int:
         return 0
 
 
-def open_source(path: str | os.PathLike[str] | bytes) -> Source:
-    """Open a capture: a path (``-`` for standard input), or its bytes.
+def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:
+    """Open a capture: a path (``-`` for standard input), or its bytes; an open one stays as it is.
 
     gzip and zstd are recognised by content.  Raises :class:`CaptureError`.
     """
+    if isinstance(path, Source):
+        return path
     if isinstance(path, bytes):
         return _unpacked("<memory>", io.BytesIO(path), path[:4])
     name = os.fspath(path)

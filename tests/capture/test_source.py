@@ -1,0 +1,68 @@
+"""Looking at a source's first bytes takes nothing away."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+
+from analyzer.capture.source import open_source
+from analyzer.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONTENT = bytes(range(256)) * 400
+
+
+def everything(source: object, size: int = 1000) -> bytes:
+    parts = []
+    buffer = bytearray(size)
+    while count := source.readinto(memoryview(buffer)):  # type: ignore[attr-defined]
+        parts.append(bytes(buffer[:count]))
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_peek(pack: Callable[[bytes], bytes], from_file: bool, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(pack(CONTENT))
+    source = open_source(path if from_file else path.read_bytes())
+    assert source.peek(8) == CONTENT[:8]
+    assert source.position == 0 or not from_file or pack is not bytes
+    assert everything(source) == CONTENT
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_peek_at_less_than_there_is(pack: Callable[[bytes], bytes]) -> None:
+    for content in (b"", b"abc"):
+        source = open_source(pack(content))
+        assert source.peek(8) == content
+        assert everything(source) == content
+
+
+def test_peek_at_damage() -> None:
+    source = open_source(gzip.compress(CONTENT)[:12])
+    assert source.peek(4) == b""
+    with pytest.raises(CaptureError):
+        everything(source)
+
+
+def test_damage_behind_what_was_peeked_at() -> None:
+    """What is readable is given first."""
+    packed = gzip.compress(CONTENT[:4] * 100, compresslevel=0)
+    source = open_source(packed[:-9])
+    assert source.peek(4) == CONTENT[:4]
+    buffer = bytearray(1000)
+    assert source.readinto(memoryview(buffer)) == 399
+    with pytest.raises(CaptureError):
+        source.readinto(memoryview(buffer))
+
+
+def test_an_open_source_stays_as_it_is() -> None:
+    source = open_source(CONTENT)
+    assert open_source(source) is source
