@@ -10,18 +10,22 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from analyzer.capture.source import Source
     from analyzer.checks.checker import Selection
     from analyzer.checks.finding import Finding
+    from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration, Watcher
+    from analyzer.migration.saved_file import SavedFile
 
-__all__ = ["Analysis", "analyze"]
+__all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file"]
 
 
 class Analysis:
     """What came out: ``scan`` with its migrations, ``findings``, and ``assembler`` if digests
-    were asked for."""
+    were asked for.
+    """
 
     __slots__ = ("assembler", "findings", "scan")
 
@@ -42,13 +46,60 @@ class Analysis:
         """The migrations, in order of appearance."""
         return self.scan.migrations
 
+    @property
+    def damage(self) -> CaptureError | None:
+        """The error that ended reading early."""
+        return self.scan.file.damage
+
     def count(self, severity: str) -> int:
         """How many findings of a severity there are, repeats included."""
-        return sum(1 + f.repeats for f in self.findings if f.severity == severity)
+        return _count(self.findings, severity)
+
+
+class SavedAnalysis:
+    """What came out of a saved migration: ``saved`` with its main stream, and ``findings``."""
+
+    __slots__ = ("findings", "saved")
+
+    def __init__(self, saved: SavedFile, findings: list[Finding]) -> None:
+        self.saved = saved
+        self.findings = findings
+
+    @property
+    def path(self) -> str:
+        """Name of the file."""
+        return self.saved.path
+
+    @property
+    def damage(self) -> CaptureError | None:
+        """The error that ended reading early."""
+        return self.saved.damage
+
+    def count(self, severity: str) -> int:
+        """How many findings of a severity there are, repeats included."""
+        return _count(self.findings, severity)
+
+
+def _count(findings: list[Finding], severity: str) -> int:
+    return sum(1 + f.repeats for f in findings if f.severity == severity)
+
+
+def analyze_saved_file(
+    path: str | os.PathLike[str] | bytes | Source, selection: Selection | None = None
+) -> SavedAnalysis:
+    """Analyse a saved migration: a path, ``-`` for standard input, its bytes, or an open source.
+
+    Raises :class:`analyzer.errors.CaptureError` for what is none.
+    """
+    from analyzer.checks.saved_files import judge
+    from analyzer.migration.saved_file import read
+
+    saved = read(path)
+    return SavedAnalysis(saved, judge(saved, selection))
 
 
 def analyze(
-    path: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes | Source,
     settings: Settings | None = None,
     selection: Selection | None = None,
     *,
@@ -57,7 +108,7 @@ def analyze(
     watchers: tuple[Watcher, ...] = (),
     progress: Callable[[float, int], None] | None = None,
 ) -> Analysis:
-    """Analyse a capture: a path, ``-`` for standard input, or its bytes.
+    """Analyse a capture: a path, ``-`` for standard input, its bytes, or an open source.
 
     ``digest`` puts every device's state together and takes its sha256.  ``progress`` is called
     with the fraction read and the frames so far.  Raises :class:`analyzer.errors.CaptureError`

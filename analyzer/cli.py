@@ -109,7 +109,12 @@ def _add_check(
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
+    check.add_argument(
+        "captures",
+        nargs="+",
+        metavar="CAPTURE",
+        help="pcap or pcapng, - for stdin; or a saved migration (file:)",
+    )
     check.add_argument("--format", choices=("text", "json"), default="text")
     check.add_argument("-o", "--output", metavar="FILE", help="write the report to a file")
     check.add_argument(
@@ -134,7 +139,8 @@ def _add_check(
     check.add_argument(
         "--descriptions",
         action="store_true",
-        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639)",
+        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
+        "in saved migrations",
     )
     group = check.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
     group.add_argument(

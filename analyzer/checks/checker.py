@@ -238,7 +238,10 @@ class Checker:
                     spot.channel = spot.channel or channel
                     yield rule, spot
             if channel is migration.main and migration.main_facts is not None:
-                for rule, spot in main_spots(migration.main_facts, channel, self.selection):
+                verify = self.selection.descriptions
+                for rule, spot in main_spots(migration.main_facts, channel, verify):
+                    if not takes(rule):
+                        continue
                     spot.channel = channel
                     yield rule, spot
             for rule in filter(takes, rules_of("flow")):
@@ -295,19 +298,17 @@ def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
 
 
 def main_spots(
-    facts: MainChannel, channel: Channel | None, selection: Selection
+    facts: MainChannel, channel: Channel | None, verify: bool
 ) -> Iterator[tuple[Rule, Spot]]:
     """Where the rules fire that need nothing but a main stream; ``channel`` is ``None`` for a
-    saved file.
+    saved file.  ``verify`` holds its description against the sections.
     """
     noted: list[list[Anomaly]] = [facts.anomalies]
-    if selection.descriptions:
+    if verify:
         noted.append(description_anomalies(facts))
     for anomalies in noted:
-        for rule, spot in anomaly_spots(anomalies):
-            if selection.takes(rule):
-                yield rule, spot
-    for rule in filter(selection.takes, rules_of("main")):
+        yield from anomaly_spots(anomalies)
+    for rule in rules_of("main"):
         for spot in rule.test(facts, channel):
             yield rule, spot
 

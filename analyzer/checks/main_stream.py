@@ -63,12 +63,12 @@ def main_truncated() -> None:
     """
 
 
-@main_rule("MF605", "main-no-eof", INFO)
+@main_rule("MF605", "main-no-eof", INFO, holes="EG")
 def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """The main stream is over, but its EOF byte never came.
 
     EOF stands behind the last section.  Without it the source had more to send: the migration was
-    not completed.
+    not completed.  A saved file that ends so between two records is an error.
 
     Receiver: waits for the next record, reads the end of the stream instead, and fails.
 
@@ -78,8 +78,11 @@ def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
         return
     if channel is not None and (channel.incomplete_end or channel.incomplete_start):
         return
-    frame = channel.flow.last.frame if channel is not None else None
-    yield Spot("the stream ended without an EOF byte", frame=frame)
+    text = "the stream ended without an EOF byte"
+    if channel is not None:
+        yield Spot(text, frame=channel.flow.last.frame)
+    else:
+        yield Spot(text, severity=ERROR if facts.truncated is None else None)
 
 
 @walker_rule("MF606", "main-trailing", WARNING)

@@ -1,7 +1,9 @@
-"""``mfshark check``: verify captures, report, exit with a status."""
+"""``mfshark check``: verify captures and saved migrations, report, exit with a status."""
 
 from __future__ import annotations
 
+from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
+from analyzer.capture.source import open_source
 from analyzer.checks.checker import Selection, unknown_rules
 from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES, SEVERITIES
@@ -17,13 +19,15 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.errors import CaptureError, UsageError
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
     from typing import IO
 
-    from analyzer.analysis import Analysis
+    from analyzer.report.style import Style
 
 __all__ = ["check"]
 
@@ -35,14 +39,12 @@ def check(options: Namespace) -> int:
     be analysed or held no migration.  Raises :class:`UsageError`.
     """
     selection = _selection(options)
-    entries: list[Analysis | tuple[str, CaptureError]] = []
+    entries: list[Analysis | SavedAnalysis | tuple[str, CaptureError]] = []
     status = CLEAN
     with output(options) as stream:
         for number, path in enumerate(options.captures):
             try:
-                analysis = open_analysis(
-                    path, options, selection=selection, digest=options.digest == "sha256"
-                )
+                analysis = _analysis(path, options, selection)
             except CaptureError as error:
                 complain(failure(error))
                 entries.append((path, error))
@@ -51,7 +53,8 @@ def check(options: Namespace) -> int:
             status = max(status, _status(analysis, options))
             if options.format == "text":
                 _print_text(analysis, options, stream, number)
-                analysis.scan.source.close()
+                if isinstance(analysis, Analysis):
+                    analysis.scan.source.close()
             else:
                 entries.append(analysis)
         if options.format == "json":
@@ -64,25 +67,44 @@ def check(options: Namespace) -> int:
     return status
 
 
-def _print_text(analysis: Analysis, options: Namespace, stream: IO[str], number: int) -> None:
-    from analyzer.report.text import text_report
-    from analyzer.report.verdict import verdict
+def _analysis(path: str, options: Namespace, selection: Selection) -> Analysis | SavedAnalysis:
+    """A capture's or a saved migration's: the first bytes tell which it is."""
+    source = open_source(path)
+    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+        return analyze_saved_file(source, selection)
+    return open_analysis(source, options, selection=selection, digest=options.digest == "sha256")
 
-    style = style_of(options, stream)
-    if options.quiet:
-        print(verdict(analysis, style), file=stream)
-        return
-    if number:
+
+def _print_text(
+    analysis: Analysis | SavedAnalysis, options: Namespace, stream: IO[str], number: int
+) -> None:
+    if number and not options.quiet:
         print(file=stream)
-    for line in text_report(analysis, style, verbose=options.verbose):
+    for line in _lines(analysis, style_of(options, stream), options):
         print(line, file=stream)
 
 
-def _status(analysis: Analysis, options: Namespace) -> int:
-    if analysis.scan.file.damage is not None:
-        complain(failure(analysis.scan.file.damage))
+def _lines(analysis: Analysis | SavedAnalysis, style: Style, options: Namespace) -> Iterable[str]:
+    """The report, or its first line alone with ``--quiet``."""
+    if isinstance(analysis, SavedAnalysis):
+        from analyzer.report.saved_file import saved_text, saved_verdict
+
+        if options.quiet:
+            return [saved_verdict(analysis, style)]
+        return saved_text(analysis, style, verbose=options.verbose)
+    from analyzer.report.text import text_report
+    from analyzer.report.verdict import verdict
+
+    if options.quiet:
+        return [verdict(analysis, style)]
+    return text_report(analysis, style, verbose=options.verbose)
+
+
+def _status(analysis: Analysis | SavedAnalysis, options: Namespace) -> int:
+    if analysis.damage is not None:
+        complain(failure(analysis.damage))
         return BROKEN
-    if not analysis.migrations and not options.allow_empty:
+    if isinstance(analysis, Analysis) and not analysis.migrations and not options.allow_empty:
         complain(no_migration(analysis))
         return BROKEN
     threshold = SEVERITIES.index(options.fail_on)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from analyzer.analysis import Analysis
+    from analyzer.capture.source import Source
     from analyzer.checks.checker import Selection
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.migration import Watcher
@@ -115,7 +116,7 @@ class Progress:
 
 
 def open_analysis(
-    path: str,
+    path: str | Source,
     options: Namespace,
     *,
     selection: Selection | None = None,
@@ -124,7 +125,8 @@ def open_analysis(
     watchers: tuple[Watcher, ...] = (),
 ) -> Analysis:
     """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
-    progress = Progress(path, not (options.quiet or options.no_progress))
+    name = path if isinstance(path, str) else path.path
+    progress = Progress(name, not (options.quiet or options.no_progress))
     tick: Callable[[float, int], None] = progress
     try:
         return analyze(

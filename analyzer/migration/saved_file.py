@@ -48,12 +48,12 @@ def is_saved_file(head: bytes) -> bool:
 
 
 def read(
-    path: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes | Source,
     *,
     device_data: DeviceData | None = None,
     record_sink: Callable[[Record], None] | None = None,
 ) -> SavedFile:
-    """Walk the file at ``path`` (or the bytes of one) once, from front to back.
+    """Walk the file at ``path`` (or the bytes of one, or an open source) once, front to back.
 
     In a plain file the pages of a mapped-ram migration are not read.  Raises
     :class:`CaptureError` for what is no saved migration.

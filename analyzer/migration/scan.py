@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.source import open_source
+from analyzer.capture.source import Source, open_source
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import Grouper
 from analyzer.tcp.engine import Engine
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from analyzer.capture.tshark import Spool
     from analyzer.migration.migration import Collector, Migration, Watcher
     from analyzer.tcp.requests import Sink
 
@@ -22,29 +23,34 @@ __all__ = ["Scan"]
 class Scan:
     """A capture on its way through the machines.
 
-    ``path`` is a file name, ``-`` for standard input, or the capture's bytes.  :meth:`steps` does
-    the work, a batch of frames at a time, and gives the fraction read; :meth:`run` does it all.
-    Raises :class:`analyzer.errors.CaptureError` when the file is no capture; damage further in
+    ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
+    :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
+    :meth:`run` does it all.  ``keylog`` is a file with the secrets of TLS connections; those that
+    the capture itself holds are used unasked.  ``plaintext`` is what was decrypted, to be read
+    again.  Raises :class:`analyzer.errors.CaptureError` when the file is no capture; damage further in
     ends the pass and stands in ``file.damage``.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | bytes,
+        path: str | os.PathLike[str] | bytes | Source,
         settings: Settings | None = None,
         *,
         watchers: tuple[Watcher, ...] = (),
         collector: Collector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
+        keylog: str | None = None,
     ) -> None:
-        self.path = path
         self.settings = settings or Settings()
         self.source = open_source(path)
+        self.path = path.path if isinstance(path, Source) else path
         self.file = CaptureFile(self.source)
         self.grouper = Grouper(
             self.settings, watchers=watchers, collector=collector, device_data=device_data
         )
         self.engine = Engine(self.source, self.grouper.attach)
+        self.keylog = keylog
+        self.plaintext: Spool | None = None
         self.done = False
 
     @property
@@ -60,6 +66,10 @@ class Scan:
             feed(batch)
             yield min(1.0, self.source.position / size) if size else 0.0
         self.engine.end()
+        if self.grouper.tls:
+            from analyzer.migration.tls import decrypt
+
+            yield from decrypt(self)
         self.done = True
 
     def run(self) -> Scan:

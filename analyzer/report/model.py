@@ -5,6 +5,7 @@ The shape is that of ``analyzer/report/schema/report-1.json``.
 
 from __future__ import annotations
 
+from analyzer.analysis import SavedAnalysis
 from analyzer.migration.outcome import outcome_of
 from analyzer.version import VERSION
 from dissectors.multifd import text_of
@@ -29,23 +30,28 @@ SCHEMA = "mfshark/report/1"
 MISSING_LISTED = 10_000
 
 
-def report(entries: list[Analysis | tuple[str, CaptureError]]) -> Json:
-    """The whole report of one run: each capture's analysis, or its path and what stopped it."""
+def report(entries: list[Analysis | SavedAnalysis | tuple[str, CaptureError]]) -> Json:
+    """The whole report of one run: each file's analysis, or its path and what stopped it."""
     analyses = [entry for entry in entries if not isinstance(entry, tuple)]
     return {
         "schema": SCHEMA,
         "tool": {"name": "mfshark", "version": VERSION},
-        "captures": [
-            {"path": entry[0], "error": str(entry[1])}
-            if isinstance(entry, tuple)
-            else capture_report(entry)
-            for entry in entries
-        ],
+        "captures": [_entry(entry) for entry in entries],
         "summary": {
             severity: sum(analysis.count(severity) for analysis in analyses)
             for severity in ("error", "warning", "info")
         },
     }
+
+
+def _entry(entry: Analysis | SavedAnalysis | tuple[str, CaptureError]) -> Json:
+    if isinstance(entry, tuple):
+        return {"path": entry[0], "error": str(entry[1])}
+    if isinstance(entry, SavedAnalysis):
+        from analyzer.report.saved_file import saved_report
+
+        return saved_report(entry)
+    return capture_report(entry)
 
 
 def capture_report(analysis: Analysis) -> Json:

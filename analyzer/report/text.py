@@ -16,13 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.checks.finding import Finding
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
 
-__all__ = ["text_report"]
+__all__ = ["findings_lines", "text_report"]
 
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
@@ -40,7 +40,7 @@ def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> I
         yield ""
         for note in notes:
             yield style.dim("note: ") + terminal(note)
-    yield from _findings(analysis, style, verbose)
+    yield from findings_lines(analysis, style, verbose)
 
 
 def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
@@ -203,7 +203,10 @@ def _notes(analysis: Analysis) -> list[str]:
     return notes
 
 
-def _findings(analysis: Analysis, style: Style, verbose: bool) -> Iterator[str]:
+def findings_lines(
+    analysis: Analysis | SavedAnalysis, style: Style, verbose: bool
+) -> Iterator[str]:
+    """The findings: errors and warnings in lines, the rest summed up unless ``verbose``."""
     findings = [f for f in analysis.findings if verbose or f.severity != "info"]
     infos = [] if verbose else [f for f in analysis.findings if f.severity == "info"]
     if findings:

@@ -9,18 +9,22 @@ from analyzer.report.style import size_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.migration.migration import Migration
     from analyzer.report.style import Style
 
-__all__ = ["verdict", "verdict_text"]
+__all__ = ["complaint_of", "led", "verdict", "verdict_text"]
 
 
 def verdict(analysis: Analysis, style: Style) -> str:
     """The verdict in colour, led by a word: OK, INFO, WARNING, ERROR or NOTHING."""
-    word, text = verdict_text(analysis)
+    return led(*verdict_text(analysis), analysis.path, style)
+
+
+def led(word: str, text: str, path: str, style: Style) -> str:
+    """A sentence about a file behind its leading word."""
     severity = {"ERROR": "error", "WARNING": "warning", "NOTHING": "warning"}.get(word, "")
-    return f"{style.severity(severity, style.bold(word))}  {terminal(analysis.path)}: {text}"
+    return f"{style.severity(severity, style.bold(word))}  {terminal(path)}: {text}"
 
 
 def verdict_text(analysis: Analysis) -> tuple[str, str]:
@@ -28,18 +32,24 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
     migrations = analysis.migrations
     if not migrations:
         return "NOTHING", _nothing(analysis)
-    errors, warnings = analysis.count("error"), analysis.count("warning")
-    word = "ERROR" if errors else "WARNING" if warnings else "OK"
+    word, complaint = complaint_of(analysis)
     sentences = [_sentence(migration, len(migrations) > 1) for migration in migrations]
-    if errors or warnings:
-        counts = [f"{n} {name}{'s' if n != 1 else ''}" for n, name in
-                  ((errors, "error"), (warnings, "warning")) if n]  # fmt: skip
-        worst = analysis.findings[0]
-        sentences.append(
-            f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}: "
-            f"{terminal(worst.message)}"
-        )
-    return word, "; ".join(sentences)
+    return word, "; ".join([*sentences, *complaint])
+
+
+def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
+    """The leading word, and what there is to complain about: one sentence or none."""
+    errors, warnings = analysis.count("error"), analysis.count("warning")
+    if not errors and not warnings:
+        return "OK", []
+    counts = [f"{n} {name}{'s' if n != 1 else ''}" for n, name in
+              ((errors, "error"), (warnings, "warning")) if n]  # fmt: skip
+    worst = analysis.findings[0]
+    text = (
+        f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}: "
+        f"{terminal(worst.message)}"
+    )
+    return "ERROR" if errors else "WARNING", [text]
 
 
 def _nothing(analysis: Analysis) -> str:

@@ -1,0 +1,227 @@
+"""Reports about saved migrations, as text and as plain data.
+
+The data have the shape of a capture in ``analyzer/report/schema/report-1.json``: what only a
+capture has is ``null`` or empty there, and ``saved_migration`` tells of the main stream.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.wording import counted
+from analyzer.report.escape import terminal
+from analyzer.report.model import finding_report, uuid_text
+from analyzer.report.style import size_text, table
+from analyzer.report.text import findings_lines
+from analyzer.report.verdict import complaint_of, led
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.analysis import SavedAnalysis
+    from analyzer.migration.main_channel import MainChannel, VfioSection
+    from analyzer.migration.ram_facts import RamBlock
+    from analyzer.report.model import Json
+    from analyzer.report.style import Style
+
+__all__ = ["saved_report", "saved_text", "saved_verdict"]
+
+ROWS_SHOWN = 10
+FORMAT = "file"
+
+
+def is_complete(facts: MainChannel) -> bool:
+    """Whether the stream came to its end."""
+    return facts.eof is not None and facts.truncated is None
+
+
+def device_complete(section: VfioSection) -> bool | None:
+    """Whether all of a device's state is there; ``None`` if some of it went elsewhere."""
+    if section.announced == "multifd":
+        return None
+    return bool(section.config_bytes and section.data_ended and not section.missing_bytes)
+
+
+def section_bytes(facts: MainChannel) -> dict[int, int]:
+    """Bytes of all records of each section."""
+    sizes: dict[int, int] = {}
+    for record in facts.records:
+        if record.section_id is not None:
+            sizes[record.section_id] = sizes.get(record.section_id, 0) + record.length
+    return sizes
+
+
+# -- plain data ------------------------------------------------------------------------------------
+
+
+def saved_report(analysis: SavedAnalysis) -> Json:
+    """One file's part of the report."""
+    saved = analysis.saved
+    return {
+        "path": analysis.path,
+        "format": FORMAT,
+        "frames": None,
+        "bytes": saved.size,
+        "truncated_frames": None,
+        "first_time": None,
+        "last_time": None,
+        "ignored_frames": {},
+        "notes": [],
+        "damage": str(saved.damage) if saved.damage is not None else None,
+        "migrations": [],
+        "tls": [],
+        "findings": [finding_report(finding) for finding in analysis.findings],
+        "saved_migration": main_report(saved.main),
+    }
+
+
+def main_report(facts: MainChannel) -> Json:
+    """A main stream: RAM blocks, sections, devices."""
+    sizes = section_bytes(facts)
+    return {
+        "machine": facts.machine,
+        "uuid": uuid_text(facts.uuid),
+        "page_size": facts.ram.page_size or None,
+        "capabilities": facts.capabilities,
+        "complete": is_complete(facts),
+        "skipped_bytes": facts.skipped,
+        "description_bytes": facts.description_length,
+        "ram_blocks": [_block_report(block) for block in facts.ram_blocks.values()],
+        "sections": [
+            {
+                "section_id": section.section_id,
+                "idstr": text_of(section.idstr),
+                "instance_id": section.instance_id,
+                "version": section.version,
+                "records": section.parts,
+                "bytes": sizes.get(section.section_id, 0),
+            }
+            for section in facts.sections.values()
+        ],
+        "devices": [
+            {
+                "idstr": text_of(device.idstr),
+                "instance_id": device.instance_id,
+                "main_bytes": device.main_bytes,
+                "config_bytes": device.config_bytes,
+                "complete": device_complete(device),
+            }
+            for device in facts.devices.values()
+        ],
+    }
+
+
+def _block_report(block: RamBlock) -> Json:
+    return {
+        "name": text_of(block.name),
+        "used_length": block.used_length,
+        "mapped": block.mapped is not None,
+        "normal_pages": block.normal_pages,
+        "zero_pages": block.zero_pages,
+        "encoded_pages": block.xbzrle_pages + block.compressed_pages,
+    }
+
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+def saved_verdict(analysis: SavedAnalysis, style: Style) -> str:
+    """The first line: what the file holds, and what is wrong with it."""
+    facts = analysis.saved.main
+    parts = [f"saved migration {'complete' if is_complete(facts) else 'INCOMPLETE'}"]
+    parts.append(size_text(analysis.saved.size))
+    parts.append(counted(len(facts.sections), "section"))
+    if facts.devices:
+        parts.append(counted(len(facts.devices), "VFIO device"))
+    word, complaint = complaint_of(analysis)
+    if word == "OK" and not is_complete(facts):
+        word = "WARNING"
+    return led(word, "; ".join([", ".join(parts), *complaint]), analysis.path, style)
+
+
+def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
+    """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
+    facts = analysis.saved.main
+    yield saved_verdict(analysis, style)
+    if known := list(_facts(facts)):
+        yield ""
+        yield "  " + terminal(", ".join(known))
+    for head, rows, left in (
+        (BLOCK_HEAD, _block_rows(facts), 1),
+        (SECTION_HEAD, _section_rows(facts), 1),
+        (DEVICE_HEAD, _device_rows(facts), 2),
+    ):
+        if rows:
+            yield ""
+            yield from table(head, rows if verbose else _shortened(rows), style, left=left)
+    if analysis.saved.damage is not None:
+        yield ""
+        yield style.dim("note: ") + terminal(str(analysis.saved.damage))
+    yield from findings_lines(analysis, style, verbose)
+
+
+def _facts(facts: MainChannel) -> Iterator[str]:
+    if facts.machine:
+        yield f"machine {facts.machine}"
+    if facts.ram.page_size:
+        yield f"{facts.ram.page_size >> 10} KiB pages"
+    yield from facts.capabilities
+    if facts.uuid is not None:
+        yield f"uuid {uuid_text(facts.uuid)}"
+    if facts.description_length:
+        yield f"description of {size_text(facts.description_length)}"
+    if facts.skipped:
+        yield f"{size_text(facts.skipped)} could not be decoded"
+
+
+BLOCK_HEAD = ("RAM block", "length", "normal", "zero", "encoded")
+SECTION_HEAD = ("section", "id", "version", "records", "bytes")
+DEVICE_HEAD = ("device", "state", "data", "config")
+
+
+def _block_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+    return [
+        (
+            terminal(text_of(block.name)),
+            size_text(block.used_length),
+            str(block.normal_pages),
+            str(block.zero_pages),
+            str(block.xbzrle_pages + block.compressed_pages),
+        )
+        for block in facts.ram_blocks.values()
+    ]
+
+
+def _section_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+    sizes = section_bytes(facts)
+    return [
+        (
+            terminal(section.text),
+            str(section.section_id),
+            str(section.version),
+            str(section.parts),
+            size_text(sizes.get(section.section_id, 0)),
+        )
+        for section in facts.sections.values()
+    ]
+
+
+def _device_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+    words = {True: "complete", False: "INCOMPLETE", None: "elsewhere"}
+    return [
+        (
+            terminal(device.name),
+            words[device_complete(device)],
+            size_text(device.main_bytes),
+            size_text(device.config_bytes),
+        )
+        for device in facts.devices.values()
+    ]
+
+
+def _shortened(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """So many rows that the report stays on a screen."""
+    if len(rows) <= ROWS_SHOWN:
+        return rows
+    rest = (f"{len(rows) - ROWS_SHOWN + 1} more",)
+    return [*rows[: ROWS_SHOWN - 1], rest + ("",) * (len(rows[0]) - 1)]
