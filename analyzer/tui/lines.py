@@ -32,6 +32,8 @@ SHOWN_AS = {
     "plus": "+",
     "minus": "-",
     "apostrophe": "'",
+    "quotation_mark": '"',
+    "equals_sign": "=",
     "space": "␣",
 }
 
