@@ -34,8 +34,8 @@ class Phase:
 
     ``name`` is ``setup``, ``iteration`` (``number`` from 1), ``switchover``, its parts
     ``ram-rest``, ``device-state``, ``vmstate`` and ``description``, ``postcopy`` or ``end``.
-    Setup, iterations, switchover and postcopy together are all that was sent; parts overlap each
-    other in time.
+    Setup, iterations, switchover and postcopy together are all that was sent, but for a packet
+    that was cut off; parts overlap each other in time.
     """
 
     __slots__ = ("bytes", "end", "main_bytes", "name", "normal_pages", "number", "start",

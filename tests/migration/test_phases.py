@@ -1,0 +1,116 @@
+"""Phases: pages and bytes by position, on real captures and crafted streams."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.migration.activity import Activity
+from analyzer.migration.phases import PARTS, phases_of
+from analyzer.migration.scan import Scan
+from tests.shipped import FILES, capture, stem, truth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.phases import Phase
+
+LOSSY = ("gap", "snaplen", "midstream")
+
+
+@cache
+def scanned(path: Path) -> list[tuple[Migration, list[Phase]]]:
+    activity = Activity()
+    scan = Scan(path, watchers=(activity,)).run()
+    return [(m, phases_of(m, activity.of(m))) for m in scan.migrations]
+
+
+def named(phases: list[Phase], name: str) -> Phase:
+    return next(phase for phase in phases if phase.name == name)
+
+
+def only(name: str) -> tuple[Migration, list[Phase]]:
+    return scanned(capture(name))[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_phases_share_out_all_that_was_sent(path: Path) -> None:
+    if any(word in path.name for word in LOSSY):
+        return
+    for migration, phases in scanned(path):
+        whole = [phase for phase in phases if not phase.is_part]
+        channels = migration.multifd
+        facts = migration.main_facts
+        if facts is None:
+            continue
+        sent = facts.ram.sent_pages + sum(channel.normal_pages for channel in channels)
+        assert sum(phase.normal_pages for phase in whole) == sent
+        zero = facts.ram.zero_pages + sum(channel.zero_pages for channel in channels)
+        assert sum(phase.zero_pages for phase in whole) == zero
+        assert migration.main is not None
+        if any(channel.cut_in for channel in channels):
+            continue  # the packet that was cut off is nobody's
+        size = migration.main.length + sum(channel.length for channel in channels)
+        assert sum(phase.bytes for phase in whole) == size
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_phases_come_in_order_and_the_parts_lie_in_the_switchover(path: Path) -> None:
+    for _, phases in scanned(path):
+        for phase in phases:
+            assert phase.start <= phase.end
+        scans = [phase for phase in phases if phase.name == "iteration"]
+        assert [scan.number for scan in scans] == list(range(1, len(scans) + 1))
+        assert [scan.start for scan in scans] == sorted(scan.start for scan in scans)
+        whole = [phase for phase in phases if phase.name == "switchover"]
+        if whole and "midstream" not in path.name and "postcopy" not in path.name:
+            for part in (phase for phase in phases if phase.name in PARTS):
+                assert part.bytes <= whole[0].bytes
+                assert part.end <= whole[0].end
+
+
+def test_switchover_and_its_parts() -> None:
+    migration, phases = only("10.0.13-vfio-3dev-4ch")
+    assert [phase.name for phase in phases] == [
+        "setup", "iteration", "switchover", *PARTS, "end",
+    ]  # fmt: skip
+    rest, state = named(phases, "ram-rest"), named(phases, "device-state")
+    assert (rest.normal_pages, rest.zero_pages) == (256, 1024)
+    # QEMU's figure is that of the payloads, and of what went over main before the stop.
+    vfio = truth("10.0.13-vfio-3dev-4ch")["query_migrate_source"]["vfio"]["transferred"]
+    assert migration.main_facts is not None
+    before = sum(device.main_bytes for device in migration.main_facts.devices.values())
+    packets = sum(channel.device_packets for channel in migration.multifd)
+    assert state.bytes == vfio - before + packets * 276
+    assert named(phases, "switchover").bytes > rest.bytes + state.bytes
+
+
+def test_the_scans_of_a_legacy_sender_are_told_by_addresses() -> None:
+    _, phases = only("7.2-multifd-2ch")
+    scan, late = named(phases, "iteration"), named(phases, "switchover")
+    assert (scan.normal_pages, scan.zero_pages) == (279, 16187)
+    assert (late.normal_pages, late.zero_pages) == (256, 0)
+
+
+def test_the_scans_of_a_plain_migration_are_told_by_addresses() -> None:
+    _, phases = only("10.0.13-xbzrle-nomultifd")
+    scans = [phase for phase in phases if phase.name == "iteration"]
+    assert [scan.normal_pages for scan in scans] == [279, 256, 256]
+    assert [scan.zero_pages for scan in scans] == [16187, 0, 0]
+
+
+def test_postcopy_begins_where_the_downtime_ends() -> None:
+    _, phases = only("11.1.3-postcopy-multifd-2ch")
+    postcopy, late = named(phases, "postcopy"), named(phases, "switchover")
+    assert postcopy.start == late.end
+    assert postcopy.normal_pages == 8274
+    assert late.bytes == late.main_bytes
+
+
+def test_a_cancelled_migration_has_no_switchover() -> None:
+    _, phases = only("10.0.13-cancelled-2ch")
+    assert {phase.name for phase in phases} == {"setup", "iteration"}
+    assert [phase.normal_pages for phase in phases[2:6]] == [0, 256, 0, 256]

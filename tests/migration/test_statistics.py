@@ -1,0 +1,174 @@
+"""Figures against QEMU's own account, and how the downtime is shared out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analyzer.migration.activity import Activity
+from analyzer.migration.intervals import total
+from analyzer.migration.outcome import outcome_of
+from analyzer.migration.scan import Scan
+from analyzer.migration.statistics import statistics_of
+from tests.shipped import FILES, capture, stem, truth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.statistics import Statistics
+
+LOSSY = ("gap", "snaplen", "midstream")
+SEVERAL = ("two-vms",)
+
+
+@cache
+def figures(path: Path) -> list[Statistics]:
+    activity = Activity()
+    scan = Scan(path, watchers=(activity,)).run()
+    pauses = scan.engine.pauses
+    return [statistics_of(m, activity.of(m), pauses) for m in scan.migrations]
+
+
+def only(name: str) -> Statistics:
+    return figures(capture(name))[-1]
+
+
+def whole_runs() -> list[Path]:
+    """Captures with all bytes of one completed migration."""
+    paths = [path for path in FILES if not any(word in path.name for word in LOSSY + SEVERAL)]
+    found = []
+    for path in paths:
+        asked = truth(stem(path)).get("query_migrate_source") or {}
+        if asked.get("status") == "completed" and "truncated" not in path.name:
+            found.append(path)
+    return found
+
+
+def counted_twice(main: MainChannel, entry: Statistics) -> int:
+    """What QEMU's ``transferred`` counts a second time: it is written to memory first."""
+    config = sum(device.config.size for device in entry.migration.devices.values() if device.config)
+    return config + sum(record.length for record in main.records if record.depth)
+
+
+@pytest.mark.parametrize("path", whole_runs(), ids=stem)
+def test_totals_are_those_of_qemu(path: Path) -> None:
+    entries = figures(path)
+    if not entries:
+        assert "tls" in path.name
+        return
+    entry = entries[-1]
+    asked: dict[str, Any] = truth(stem(path))["query_migrate_source"]["ram"]
+    migration, main = entry.migration, entry.migration.main_facts
+    assert main is not None
+    assert migration.main is not None
+    channels = migration.multifd
+    normal = main.ram.normal_pages + sum(channel.normal_pages for channel in channels)
+    zero = main.ram.zero_pages + sum(channel.zero_pages for channel in channels)
+    assert (normal, zero) == (asked["normal"], asked["duplicate"])
+    multifd = sum(channel.length for channel in channels)
+    if path.name.startswith("7.2"):
+        # 7.2 counts neither initial packets nor, on main, anything but the RAM of PART sections;
+        # compressed pages it counts uncompressed.
+        if "zlib" not in path.name:
+            multifd -= 64 * len(channels)
+            assert asked["multifd-bytes"] == multifd
+        parts = [r for r in main.records if (r.kind, r.name) == ("SECTION_PART", "ram")]
+        ram = sum(record.body_length for record in parts)
+        assert asked["transferred"] == asked["multifd-bytes"] + ram
+        return
+    assert asked["multifd-bytes"] == multifd
+    twice = counted_twice(main, entry)
+    assert asked["transferred"] == multifd + migration.main.length + twice
+
+
+@pytest.mark.parametrize("path", whole_runs(), ids=stem)
+def test_iterations_and_downtime_fit_what_qemu_says(path: Path) -> None:
+    asked = truth(stem(path))["query_migrate_source"]
+    for entry in figures(path)[-1:]:
+        syncs = asked["ram"]["dirty-sync-count"]
+        scans = [phase for phase in entry.phases if phase.name == "iteration"]
+        full = [scan for scan in scans if scan.normal_pages or scan.zero_pages]
+        assert len(full) < syncs  # one more for the switchover
+        assert entry.iterations <= 2 * syncs - 1  # a scan may wrap once more
+        assert entry.wire_downtime is not None
+        if entry.migration.return_path is not None:
+            # Asked in whole ms, the guest stopped before the first and ran after the last sign.
+            assert entry.wire_downtime / 1e6 <= asked["downtime"] + 1
+
+
+def test_bytes_of_every_channel_and_device_are_those_of_the_walkers() -> None:
+    entry = only("10.0.13-vfio-3dev-4ch")
+    assert [found.role for found in entry.channels] == [
+        "both", "both", "device-state", "device-state",
+    ]  # fmt: skip
+    devices = {device["idstr"]: device for device in truth("10.0.13-vfio-3dev-4ch")["devices"]}
+    for found in entry.devices:
+        saved = devices[found.idstr.decode()]["kernel_saved"]["bytes"]
+        main = entry.migration.main_facts
+        assert main is not None
+        precopy = main.devices[found.idstr, 0].main_bytes
+        config = entry.migration.devices[found.idstr, 0].config
+        assert config is not None
+        assert found.bytes == saved - precopy + config.size
+
+
+def test_the_time_of_the_switchover_is_shared_out() -> None:
+    entry = only("10.0.13-vfio-3dev-4ch")
+    downtime = entry.downtime
+    assert downtime is not None
+    assert downtime.duration == entry.wire_downtime == 198_091_000
+    uses = {use.name: use for use in downtime.uses}
+    assert uses["ram"].busy == 69_181_000
+    assert uses["device-state"].busy == 160_650_000
+    assert downtime.both == 40_025_000
+    alone = sum(use.alone for use in downtime.uses)
+    assert alone + total(downtime.idle) <= downtime.duration
+    assert uses["ram"].busy + uses["device-state"].busy - downtime.both <= downtime.duration
+    assert [b - a >= 10_000_000 for a, b in downtime.silence] == [True] * 3
+    assert total(downtime.waits) == 80_952_000
+
+
+def test_a_device_whose_state_went_over_main_is_told_too() -> None:
+    entry = only("10.0.13-vfio-transfer-off-2ch")
+    assert [(found.on_main, found.queue) for found in entry.devices] == [(True, None)]
+    assert entry.devices[0].bytes > 0
+    assert entry.downtime is not None
+    uses = {use.name: use.busy for use in entry.downtime.uses}
+    assert uses["device-state"] == total(entry.devices[0].spans)
+    assert entry.fairness_state is None
+
+
+def test_devices_on_both_ways_side_by_side() -> None:
+    entry = only("11.1.3-vfio-mixed-on-off-4ch")
+    assert [found.on_main for found in entry.devices] == [False, True]
+    assert entry.devices[0].exclusive < total(entry.devices[0].spans)
+
+
+def test_exclusive_times_and_gaps() -> None:
+    entry = only("10.0.13-vfio-3dev-4ch")
+    first, second, third = entry.devices
+    assert (third.exclusive, first.exclusive) == (0, 1_820_000)
+    assert second.longest_gap == 35_634_000
+    for found in entry.devices:
+        assert found.exclusive <= total(found.spans) <= found.end - found.start
+        assert found.queue is not None
+        assert found.queue.longest_wait in [b - a for a, b in found.queue.waits]
+
+
+def test_few_channels_of_many_did_the_work() -> None:
+    entry = only("10.0.13-multifd-64ch")
+    assert entry.fairness_ram == pytest.approx(0.10, abs=0.01)
+    assert entry.runs_ram.again == 0
+    assert [found.role for found in entry.channels].count("ram") == 2
+
+
+def test_without_an_end_there_is_a_window_but_no_downtime() -> None:
+    entry = only("10.0.13-vfio-destination-killed-2ch")
+    assert entry.wire_downtime is None
+    assert entry.window is not None
+    assert not entry.window.finished
+    assert entry.downtime is not None
+    assert outcome_of(entry.migration).name == "failed"

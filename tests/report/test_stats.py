@@ -1,0 +1,130 @@
+"""``mfshark stats``: text, JSON and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from analyzer.report.stats_tables import Lane, Share
+from analyzer.report.stats_text import Bars
+from analyzer.synth import synth
+from tests.commands.run import mfshark
+from tests.shipped import FILES, capture, stem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA: dict[str, Any] = json.loads(
+    resources.files("analyzer.report").joinpath("schema/stats-1.json").read_text("utf-8")
+)
+THREE = capture("10.0.13-vfio-3dev-4ch")
+EVIL = '<script>alert("x")</script>\x1b[31m&'
+
+
+def report(path: Path) -> Any:
+    return json.loads(mfshark("stats", "--format", "json", path).out)
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_every_capture_in_every_format(path: Path) -> None:
+    text = mfshark("stats", "--color", "never", path)
+    page = mfshark("stats", "--format", "html", path)
+    if text.status == 2:
+        assert "no migration" in text.err
+        return
+    loaded = report(path)
+    jsonschema.validate(loaded, SCHEMA)
+    count = len(loaded["migrations"])
+    assert len(re.findall(r"^Migration \d", text.out, re.MULTILINE)) == count
+    assert page.out.count("<h2>") == count
+    for plot in re.findall(r"<svg.*?</svg>", page.out, re.DOTALL):
+        ET.fromstring(plot)
+
+
+def test_json_tells_what_the_contract_names() -> None:
+    found = report(THREE)["migrations"][0]
+    assert found["iterations"] == 1
+    assert found["wire_downtime"] == pytest.approx(0.198091)
+    assert found["bytes"] == {
+        "main": 77542, "multifd_ram": 1294656, "multifd_device_state": 12744804,
+    }  # fmt: skip
+    phases = {(phase["name"], phase["number"]): phase for phase in found["phases"]}
+    scan = phases["iteration", 1]
+    assert (scan["normal_pages"], scan["zero_pages"]) == (23, 11067)
+    assert [channel["switchover"] for channel in found["channels"]].count("both") == 2
+    device = found["devices"][0]
+    assert (device["idstr"], device["queue_peak_buffers"]) == ("0000:00:02.0/vfio", 3)
+    assert device["end"] - device["start"] >= device["exclusive"] > 0
+    assert found["fairness"]["device_state"] == pytest.approx(0.965571)
+
+
+def test_text_reads_like_this() -> None:
+    out = mfshark("stats", "--color", "never", THREE).out
+    assert "Downtime on the wire: 198.1 ms, from SWITCHOVER_START to the last byte" in out
+    line = next(line for line in out.splitlines() if line.startswith("  device state  "))
+    assert re.search(r"\[ +▃█+▆ \]  160.7 ms +81%", line)
+    assert "2 carried device state only, 2 carried both" in out
+    assert max(map(len, out.splitlines())) <= 160
+
+
+def test_many_iterations_share_rows_unless_all_are_wanted() -> None:
+    path = capture("10.0.13-cancelled-2ch")
+    assert "iteration 17" in mfshark("stats", path).out
+    path = capture("10.0.13-vfio-precopy-2ch")
+    assert re.search(r"iteration 2-\d+ ", mfshark("stats", path).out)
+    assert re.search(r"iteration 5 ", mfshark("stats", "--verbose", path).out)
+
+
+def test_many_channels_are_cut_short_unless_all_are_wanted() -> None:
+    path = capture("10.0.13-multifd-64ch")
+    short, whole = mfshark("stats", path).out, mfshark("stats", "--verbose", path).out
+    assert "... 48 more; --verbose shows all" in short
+    assert "multifd 63 " in whole
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = mfshark("stats", "--format", "html", THREE).out
+    assert "<script" not in page
+    addresses = set(re.findall(r"https?://[^\"' ]+", page))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    assert len(page) < 100_000
+
+
+def test_names_from_a_capture_are_harmless(tmp_path: Path) -> None:
+    path = tmp_path / f"{EVIL.replace('/', '')}.pcap"
+    synth({"device": [{"idstr": EVIL}]}, path)
+    text, page = mfshark("stats", path).out, mfshark("stats", "--format", "html", path).out
+    assert "\x1b" not in text + page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert r"\x1b[31m&amp;" in page
+    for plot in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ET.fromstring(plot)
+
+
+def test_no_migration_is_said(tmp_path: Path) -> None:
+    path = capture("10.0.13-tls13-x509-2ch-nokeys")
+    for kind in ("text", "json", "html"):
+        ran = mfshark("stats", "--format", kind, path)
+        assert (ran.status, ran.out) == (2, "")
+        assert "no migration" in ran.err
+    target = tmp_path / "out.json"
+    assert mfshark("stats", "--format", "json", "-o", target, THREE).status == 0
+    jsonschema.validate(json.loads(target.read_text("utf-8")), SCHEMA)
+
+
+def test_bars() -> None:
+    bars, plain = Bars(), Bars("ascii")
+    lane = Lane([(0, 50), (75, 76)], 0, 100, "ram")
+    assert bars.lane(lane, 4) == "[██ ▁]"
+    assert plain.lane(lane, 4) == "[## .]"
+    assert bars.lane(Lane([(100, 100)], 0, 100, "ram"), 4) == "[   ▁]"
+    assert bars.lane(Lane([(5, 5)], 5, 5, "ram"), 4) == "[▁   ]"
+    assert bars.share(Share(1, 2), 4) == "██  "
+    assert bars.share(Share(0, 0), 4) == "    "
