@@ -107,19 +107,29 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
         "outcome_evidence": outcome.evidence,
         "channels": [channel_report(channel, migration) for channel in migration.channels],
         "ram": {
-            "blocks": [
-                {
-                    "name": text_of(block.name),
-                    "normal_pages": block.normal,
-                    "zero_pages": block.zero,
-                }
-                for block in migration.pages.blocks.values()
-            ],
+            "blocks": _blocks(migration),
             "sync_rounds": migration.sync_rounds,
             "resent_pages": migration.pages.resent,
         },
         "devices": _devices(migration, assembler),
     }
+
+
+def _blocks(migration: Migration) -> list[Json]:
+    """Pages of every RAM block, whatever channel carried them; main's order, if main tells."""
+    facts = migration.main_facts
+    counts = {name: [0, 0] for name in facts.ram_blocks} if facts is not None else {}
+    for block in migration.pages.blocks.values():
+        pair = counts.setdefault(block.name, [0, 0])
+        pair[0] += block.normal
+        pair[1] += block.zero
+    for name, on_main in facts.ram_blocks.items() if facts is not None else ():
+        counts[name][0] += on_main.normal_pages
+        counts[name][1] += on_main.zero_pages
+    return [
+        {"name": text_of(name), "normal_pages": normal, "zero_pages": zero}
+        for name, (normal, zero) in counts.items()
+    ]
 
 
 def _dialect(migration: Migration) -> str:

@@ -17,13 +17,13 @@ __all__ = ["complaint_of", "led", "verdict", "verdict_text"]
 
 
 def verdict(analysis: Analysis, style: Style) -> str:
-    """The verdict in colour, led by a word: OK, INFO, WARNING, ERROR or NOTHING."""
+    """The verdict in colour, led by a word: ERROR or WARNING, else OK or what became of it."""
     return led(*verdict_text(analysis), analysis.path, style)
 
 
 def led(word: str, text: str, path: str, style: Style) -> str:
     """A sentence about a file behind its leading word."""
-    severity = {"ERROR": "error", "WARNING": "warning", "NOTHING": "warning"}.get(word, "")
+    severity = {"ERROR": "error", "FAILED": "error", "OK": ""}.get(word, "warning")
     return f"{style.severity(severity, style.bold(word))}  {terminal(path)}: {text}"
 
 
