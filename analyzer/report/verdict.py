@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["complaint_of", "led", "verdict", "verdict_text"]
 
+GRAVEST_FIRST = ("failed", "incomplete", "cancelled", "unknown")
+
 
 def verdict(analysis: Analysis, style: Style) -> str:
     """The verdict in colour, led by a word: ERROR or WARNING, else OK or what became of it."""
@@ -33,6 +35,9 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
     if not migrations:
         return "NOTHING", _nothing(analysis)
     word, complaint = complaint_of(analysis)
+    if word == "OK":
+        outcomes = {outcome_of(migration).name for migration in migrations}
+        word = next((name for name in GRAVEST_FIRST if name in outcomes), word).upper()
     sentences = [_sentence(migration, len(migrations) > 1) for migration in migrations]
     return word, "; ".join([*sentences, *complaint])
 
