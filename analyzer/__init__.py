@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(path: str | os.PathLike[str] | bytes, *, digest: bool = False) -> Analysis:  # noqa: A001
+def open(  # noqa: A001
+    path: str | os.PathLike[str] | bytes, *, digest: bool = False, keylog: str | None = None
+) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, or its bytes.
 
-    ``digest`` also puts every device's state together and takes its sha256.  Raises
+    ``digest`` also puts every device's state together and takes its sha256; ``keylog`` is a file
+    with the secrets of TLS connections.  Raises
     :class:`analyzer.errors.CaptureError` for what is no capture.
     :func:`analyzer.analysis.analyze` takes more options.
     """
     from analyzer.analysis import analyze
 
-    return analyze(path, digest=digest)
+    from analyzer.migration.framing import Settings
+
+    return analyze(path, Settings(keylog=keylog), digest=digest)

@@ -82,6 +82,11 @@ def _wire_options() -> argparse.ArgumentParser:
         metavar="PORT=multifd",
         help="take connections to a port for multifd channels whatever they begin with",
     )
+    group.add_argument(
+        "--keylog",
+        metavar="FILE",
+        help="secrets of TLS connections, as QEMU writes them with SSLKEYLOGFILE set; needs tshark",
+    )
     group.add_argument("-q", "--quiet", action="store_true", help="only the verdict, no progress")
     group.add_argument("--no-progress", action="store_true", help="no progress on standard error")
     return wire

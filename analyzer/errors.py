@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CaptureError", "UsageError"]
+__all__ = ["CaptureError", "ToolUnavailable", "UsageError"]
 
 
 class CaptureError(Exception):
@@ -42,3 +42,7 @@ class CaptureError(Exception):
 
 class UsageError(Exception):
     """The command line, a filter or a scenario does not make sense; the text says what would."""
+
+
+class ToolUnavailable(CaptureError):
+    """A program that this capture needs is not on the machine; ``advice`` says how to get it."""

@@ -438,7 +438,7 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
     Usual cause: the source was killed or cancelled; a middlebox closed the connection.
     """
     groups: dict[tuple[str, str], list[Channel]] = {}
-    for channel in scan.grouper.tls:
+    for channel in (*scan.grouper.tls, *scan.grouper.decrypted):
         host = channel.flow.source.rpartition(":")[0]
         groups.setdefault((host, channel.flow.destination), []).append(channel)
     for group in groups.values():

@@ -54,6 +54,7 @@ def settings_of(options: Namespace) -> Settings:
         byte_order=options.byte_order,
         sync=options.sync,
         decode_as=frozenset(ports),
+        keylog=options.keylog,
     )
 
 

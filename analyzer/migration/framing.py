@@ -38,9 +38,13 @@ PAYLOAD_MAX = 1 << 26
 
 
 class Settings:
-    """What the user forces; ``None`` is found from the bytes."""
+    """What the user forces; ``None`` is found from the bytes.
 
-    __slots__ = ("byte_order", "decode_as", "dialect", "era", "page_size", "sync")
+    ``keylog`` is a file with the secrets of TLS connections; ``via`` says what reads the capture:
+    ``native``, ``tshark``, or ``auto``, which is tshark where native reading finds nothing.
+    """
+
+    __slots__ = ("byte_order", "decode_as", "dialect", "era", "keylog", "page_size", "sync", "via")
 
     def __init__(
         self,
@@ -51,6 +55,8 @@ class Settings:
         byte_order: str | None = None,
         sync: str | None = None,
         decode_as: frozenset[int] = frozenset(),
+        keylog: str | None = None,
+        via: str = "auto",
     ) -> None:
         self.dialect = None if dialect == "auto" else DIALECTS[dialect]
         self.era = RAM_ERAS[era] if era else None
@@ -58,6 +64,8 @@ class Settings:
         self.byte_order = byte_order
         self.sync = sync
         self.decode_as = decode_as
+        self.keylog = keylog
+        self.via = via
 
 
 class Framing:

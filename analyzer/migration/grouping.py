@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Collector, Watcher
-    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Sink, Walker
 
 __all__ = ["Grouper"]
@@ -47,7 +47,8 @@ class Grouper:
     """Recognises the channels of a capture by content and sorts them into migrations.
 
     ``attach`` is what the stream engine calls at a direction's first payload.  ``others`` are the
-    streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with.
+    streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with;
+    ``decrypted`` are those of ``tls`` whose plaintext was read instead.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Grouper:
     ) -> None:
         self.migrations: list[Migration] = []
         self.tls: list[Channel] = []
+        self.decrypted: list[Channel] = []
         self.unknown: list[Channel] = []
         self._settings = settings
         self._watchers = watchers
@@ -72,6 +74,14 @@ class Grouper:
     def attach(self, flow: Flow) -> Reader:
         """The reader of a direction that begins to carry payload."""
         return Reader(lambda reader: self._identify(reader, flow), 0)
+
+    def release(self, connection: Connection) -> None:
+        """Forget an encrypted connection: its plaintext is attached next."""
+        for flow in connection.flows:
+            channel = self._channels.pop(id(flow), None)
+            if channel is not None and channel in self.tls:
+                self.tls.remove(channel)
+                self.decrypted.append(channel)
 
     # -- what a stream is ---------------------------------------------------------------------
 

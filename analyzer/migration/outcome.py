@@ -89,7 +89,12 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
 
 
 def _closed(flow: Flow) -> bool:
-    return flow.fin is not None or flow.reset is not None
+    """Whether nothing can follow.
+
+    A destination that closed before a TLS close_notify reached it answers that with a reset, and
+    the source's FIN never comes.
+    """
+    return flow.fin is not None or flow.reset is not None or flow.peer.reset is not None
 
 
 def _without_main(migration: Migration) -> Outcome:

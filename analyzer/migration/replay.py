@@ -18,12 +18,13 @@ from analyzer.migration.scan import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
     from analyzer.capture.frames import Batch
     from analyzer.capture.link import Segment
     from analyzer.capture.source import Source
+    from analyzer.capture.tshark import Spool
     from analyzer.migration.table import PacketTable, StreamRef
 
     Capture: TypeAlias = "str | os.PathLike[str] | bytes | Scan"
@@ -56,23 +57,19 @@ class Excerpt:
 
 class Replay:
     """Reads a capture again: a path, its bytes, or the scan that has read it (which knows where a
-    pcapng file's interfaces are declared, so that reading begins in the middle).
+    pcapng file's interfaces are declared, so that reading begins in the middle, and what tshark
+    made of it).
 
     A plain file is read from the wanted place on; a compressed one from its start, unless the
     place lies ahead of the last one, so reading in the order of the file is cheap.  Not for two
     threads at once.  Raises :class:`CaptureError` for standard input and what is no regular file.
     """
 
-    def __init__(self, capture: Capture) -> None:
-        path = capture.path if isinstance(capture, Scan) else capture
-        if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
-            raise CaptureError(
-                "cannot be read a second time",
-                path=os.fspath(path),
-                advice="save the capture to a file first",
-            )
-        self._path = path
+    def __init__(self, capture: Capture | Spool) -> None:
+        self._reopen = _reopening(capture)
         self._declarations = capture.file.declarations if isinstance(capture, Scan) else ()
+        plaintext = capture.plaintext if isinstance(capture, Scan) else None
+        self._decrypted = Replay(plaintext) if plaintext is not None else None
         self._source: Source | None = None
         self._batches: Iterator[Batch] | None = None
         self._batch: Batch | None = None
@@ -83,6 +80,8 @@ class Replay:
         if self._source is not None:
             self._source.close()
             self._source = None
+        if self._decrypted is not None:
+            self._decrypted.close()
 
     def packet(self, table: PacketTable, row: int, limit: int = LIMIT) -> Excerpt:
         """The first ``limit`` bytes of a packet, header and payload."""
@@ -114,6 +113,9 @@ class Replay:
         for them ends when all others are there.  At most some MiB are held at a time; what comes
         later than that counts as missing.
         """
+        if stream.decrypted and self._decrypted is not None:
+            yield from self._decrypted.stream_bytes(stream, offset, length, pos, missing)
+            return
         pieces = _Pieces(offset, offset + length)
         for segment, buffer in self._segments(stream, pos):
             seq = segment.seq + 1 if segment.flags & SYN else segment.seq
@@ -175,11 +177,25 @@ class Replay:
     def _open(self, pos: int) -> None:
         if self._source is None or not self._source.seek(0):
             self.close()
-            self._source = open_source(self._path)
+            self._source = self._reopen()
         file = CaptureFile(self._source)
         file.begin_at(pos, self._declarations)
         self._batch = None
         self._batches = file.batches()
+
+
+def _reopening(capture: Capture | Spool) -> Callable[[], Source]:
+    """What opens a capture from its beginning, as often as wanted."""
+    path = capture.path if isinstance(capture, Scan) else capture
+    if not isinstance(path, str | bytes | os.PathLike):
+        return path.open
+    if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
+        raise CaptureError(
+            "cannot be read a second time",
+            path=os.fspath(path),
+            advice="save the capture to a file first",
+        )
+    return lambda: open_source(path)
 
 
 def _first(batch: Batch) -> int:

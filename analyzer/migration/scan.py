@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import Source, open_source
 from analyzer.migration.framing import Settings
@@ -10,7 +12,6 @@ from analyzer.tcp.engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.tshark import Spool
@@ -25,10 +26,9 @@ class Scan:
 
     ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
     :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
-    :meth:`run` does it all.  ``keylog`` is a file with the secrets of TLS connections; those that
-    the capture itself holds are used unasked.  ``plaintext`` is what was decrypted, to be read
-    again.  Raises :class:`analyzer.errors.CaptureError` when the file is no capture; damage further in
-    ends the pass and stands in ``file.damage``.
+    :meth:`run` does it all.  ``plaintext`` is what was decrypted of TLS connections, to be read
+    again.  Raises :class:`analyzer.errors.CaptureError` when the file is no capture; damage further
+    in ends the pass and stands in ``file.damage``.
     """
 
     def __init__(
@@ -39,19 +39,32 @@ class Scan:
         watchers: tuple[Watcher, ...] = (),
         collector: Collector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
-        keylog: str | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.source = open_source(path)
         self.path = path.path if isinstance(path, Source) else path
+        if self.settings.keylog is not None and not self._again():
+            self._keep()
         self.file = CaptureFile(self.source)
         self.grouper = Grouper(
             self.settings, watchers=watchers, collector=collector, device_data=device_data
         )
         self.engine = Engine(self.source, self.grouper.attach)
-        self.keylog = keylog
         self.plaintext: Spool | None = None
         self.done = False
+
+    def _again(self) -> bool:
+        """Whether the capture can be read a second time."""
+        return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
+
+    def _keep(self) -> None:
+        """Take all of a pipe into a temporary file, which goes away with the scan."""
+        from analyzer.capture.tshark import Spool
+
+        pipe = self.source
+        self._kept = Spool(pipe.path, lambda: pipe)
+        self.source = self._kept.open()
+        self.path = self._kept.name
 
     @property
     def migrations(self) -> list[Migration]:

@@ -96,20 +96,23 @@ _RANGES = {
 
 class StreamRef:
     """What finds a stream's segments in the file again: the addresses and ports of its direction
-    as on the wire, the sequence number of stream offset 0, and Wireshark's number.
+    as on the wire, the sequence number of stream offset 0, and Wireshark's number.  ``decrypted``
+    says that they are to be found in the plaintext of TLS.
     """
 
-    __slots__ = ("key", "number", "origin")
+    __slots__ = ("decrypted", "key", "number", "origin")
 
-    def __init__(self, key: bytes, origin: int, number: int) -> None:
+    def __init__(self, key: bytes, origin: int, number: int, decrypted: bool = False) -> None:
         self.key = key
         self.origin = origin
         self.number = number
+        self.decrypted = decrypted
 
     @classmethod
     def of(cls, flow: Flow) -> StreamRef:
         """That of a flow."""
-        return cls(flow.key, flow.base + 1 & 0xFFFFFFFF, flow.connection.number)
+        number = flow.connection.number
+        return cls(flow.key, flow.base + 1 & 0xFFFFFFFF, number, flow.decrypted)
 
 
 class Row:

@@ -85,6 +85,7 @@ class Flow:
         "cut",
         "data_after_end",
         "data_after_reset",
+        "decrypted",
         "differences",
         "doubts",
         "duplicate_bytes",
@@ -138,6 +139,7 @@ class Flow:
         self.mark = 0  # where in the batch the last frame of the fast path begins
         self.moved = False  # whether bytes were delivered in this batch the readable way
         self.midstream = False
+        self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
@@ -187,6 +189,15 @@ class Flow:
             and not self.reset
         ):
             self.fast = self.fast_given = self.reader.skippable
+
+    def decrypt(self) -> None:
+        """Make it the plaintext's stream: nothing of that is there yet, what TCP did stays."""
+        self.decrypted = True
+        self.reader = None
+        self.offset = self.missing = self.cut = self.hole_count = 0
+        self.holes = []
+        self.first = self.last = NEVER
+        del self.checkpoint_positions[:], self.checkpoint_offsets[:]
 
     @property
     def source(self) -> str:

@@ -1,0 +1,314 @@
+"""tshark as a source: finds it, runs it, and makes a capture of what it prints.
+
+tshark prints a line of fields for a frame; of those lines comes a pcap file again (raw IP, time
+stamps in ns), which is read like any other.  Every frame keeps its number: what is of no interest
+becomes an empty record.  So nothing else needs to know where a capture came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+
+from analyzer.capture.source import Source, open_source
+from analyzer.errors import CaptureError, ToolUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
+    Record = tuple[bytes, int]
+    """A raw IP frame, and its length on the wire."""
+
+__all__ = ["Conversion", "Spool", "addresses_of", "find", "frame_of", "version"]
+
+TOOL = "tshark"
+INSTALL = (
+    "install it (Debian, Ubuntu: apt install tshark; Fedora: dnf install wireshark-cli; "
+    "Arch: pacman -S wireshark-cli; macOS: brew install wireshark)"
+)
+HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
+RECORD = struct.Struct("<IIII").pack
+NS = 1_000_000_000
+READY = 1 << 16
+LINE_MAX = 1 << 27
+"""No frame that tshark prints is longer: it takes 128 MiB for a line's end to be missing."""
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+CHUNK = 1 << 20
+
+_ipv4 = struct.Struct(">BBHHHBBH4s4s").pack
+_ipv6 = struct.Struct(">IHBB16s16s").pack
+_tcp = struct.Struct(">HHIIBBHHH").pack
+
+
+def find() -> str:
+    """The path of tshark.  Raises :class:`ToolUnavailable`."""
+    path = shutil.which(TOOL)
+    if path is None:
+        raise ToolUnavailable("tshark is not installed", advice=INSTALL)
+    return path
+
+
+def version() -> str:
+    """What tshark calls itself, ``unknown`` where it does not run."""
+    try:
+        ran = subprocess.run(
+            [find(), "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    words = ran.stdout.partition("\n")[0].split()
+    return next((word for word in words if word[:1].isdigit()), "unknown")
+
+
+def frame_of(
+    addresses: tuple[bytes, bytes],
+    ports: tuple[int, int],
+    seq: int,
+    data: bytes,
+    *,
+    ack: int = 0,
+    flags: int = 0x10,
+    window: int = 0xFFFF,
+    length: int | None = None,
+) -> Record:
+    """A TCP segment in a raw IP frame.
+
+    ``length`` is that of the payload on the wire; ``data`` what there is of it.
+    """
+    size = (len(data) if length is None else length) + 20
+    tcp = _tcp(*ports, seq, ack, 0x50 | flags >> 8 & 15, flags & 255, window, 0, 0)
+    source, destination = addresses
+    if len(source) == 4:
+        total = size + 20 if size + 20 < 1 << 16 else 0
+        ip = _ipv4(0x45, 0, total, 0, 0x4000, 64, 6, 0, source, destination)
+    else:
+        ip = _ipv6(6 << 28, size if size < 1 << 16 else 0, 6, 64, source, destination)
+    return ip + tcp + data, len(ip) + size
+
+
+def addresses_of(
+    protocols: list[bytes], values: tuple[bytes, bytes, bytes, bytes]
+) -> tuple[bytes, bytes] | None:
+    """The addresses around the frame's first TCP header; ``None`` where there is no such header.
+
+    ``protocols`` are the frame's layers from the outside in; ``values`` tshark's ``ip.src``,
+    ``ip.dst``, ``ipv6.src`` and ``ipv6.dst``, each with every occurrence.
+    """
+    if b"tcp" not in protocols:
+        return None
+    outside = protocols[: protocols.index(b"tcp")]
+    if b"icmp" in outside or b"icmpv6" in outside:
+        return None  # the header that an error message quotes
+    counts = {b"ip": outside.count(b"ip"), b"ipv6": outside.count(b"ipv6")}
+    inner = next((layer for layer in reversed(outside) if layer in counts), b"")
+    if not inner:
+        return None
+    family, pair = (socket.AF_INET, values[:2]) if inner == b"ip" else (socket.AF_INET6, values[2:])
+    try:
+        source, destination = (
+            socket.inet_pton(family, value.split(b",")[counts[inner] - 1].decode("ascii"))
+            for value in pair
+        )
+    except (OSError, ValueError, IndexError):
+        return None
+    return source, destination
+
+
+def _time(text: bytes) -> int:
+    """``frame.time_epoch`` as ns since the epoch; it is seconds, or ISO 8601 from tshark 4.6 on."""
+    whole, _, rest = text.partition(b".")
+    digits = rest.rstrip(b"Z+0:").ljust(9, b"0")[:9] if b"T" in text else rest.ljust(9, b"0")[:9]
+    try:
+        if b"T" in text:
+            from calendar import timegm
+            from time import strptime
+
+            seconds = timegm(strptime(whole.rstrip(b"Z").decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
+        else:
+            seconds = int(whole)
+        return max(0, seconds * NS + int(digits))
+    except ValueError:
+        return 0
+
+
+class Conversion:
+    """A run of tshark over a file, whose frames come out as a pcap stream.
+
+    ``fields`` are printed behind frame number and time; ``convert`` makes of their values a frame
+    and its length on the wire, or ``None`` for an empty record.  ``complaint`` is what tshark had
+    to say when it failed, empty while all is well; ``frame`` the last frame so far.  ``held`` is
+    let go of when the run is closed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | bytes,
+        arguments: list[str],
+        fields: tuple[str, ...],
+        convert: Callable[[list[bytes]], Record | None],
+        held: contextlib.ExitStack | None = None,
+    ) -> None:
+        self._held = held or contextlib.ExitStack()
+        try:
+            self._start(path, arguments, fields)
+        except BaseException:
+            self._held.close()
+            raise
+        self.complaint = ""
+        self.frame = 0
+        self._convert = convert
+        self._columns = len(fields)
+        self._ready = bytearray(HEADER)
+
+    def _start(
+        self,
+        path: str | os.PathLike[str] | bytes,
+        arguments: list[str],
+        fields: tuple[str, ...],
+    ) -> None:
+        name = self._held.enter_context(_input_file(path))
+        command = [find(), "-n", "-r", name, *arguments, "-T", "fields", "-E", "occurrence=a"]
+        for field in ("frame.number", "frame.time_epoch", *fields):
+            command += "-e", field
+        self._errors = self._held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+            )
+        except OSError as error:
+            raise ToolUnavailable(f"tshark cannot be run: {error}", advice=INSTALL) from error
+
+    def read1(self, size: int, /) -> bytes:
+        """At most ``size`` bytes of the pcap stream, none at its end."""
+        assert self._process.stdout is not None
+        while len(self._ready) < min(size, READY):
+            line = self._process.stdout.readline(LINE_MAX)
+            if not line:
+                self._finish()
+                break
+            self._add(line)
+        part = bytes(self._ready[:size])
+        del self._ready[:size]
+        return part
+
+    def _add(self, line: bytes) -> None:
+        values = line.rstrip(b"\r\n").split(b"\t")
+        if len(values) < self._columns + 2 or not values[0].isdigit():
+            return
+        number, time = int(values[0]), _time(values[1])
+        if number <= self.frame:
+            return
+        if number > self.frame + 1:
+            self._ready += RECORD(*self._clock(time), 0, 0) * (number - self.frame - 1)
+        self.frame = number
+        found = self._convert(values[2:])
+        data, original = found if found is not None else (b"", 0)
+        self._ready += RECORD(*self._clock(time), len(data), original) + data
+
+    @staticmethod
+    def _clock(time: int) -> tuple[int, int]:
+        seconds, rest = divmod(time, NS)
+        return min(seconds, 0xFFFFFFFF), rest
+
+    def _finish(self) -> None:
+        """Take note if it was not the end of the file that ended tshark."""
+        if self._errors.closed or not self._process.wait() or self.complaint:
+            return
+        self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, self._errors.tell() - 2000))
+        said = self._errors.read().decode("utf-8", "replace").splitlines()
+        lines = [line.strip() for line in said if line.strip() and "as user" not in line]
+        text = lines[-1].removeprefix("tshark: ") if lines else "no reason given"
+        self.complaint = f"tshark {version()} stopped: {text}"
+
+    def close(self) -> None:
+        """End tshark."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._held.close()
+
+
+class Spool:
+    """A pcap stream kept in a temporary file, so that it can be read anywhere and again.
+
+    ``make`` starts the stream; that happens when the file is opened for the first time.  The
+    file goes away with the object.
+    """
+
+    def __init__(self, path: str, make: Callable[[], Source]) -> None:
+        self._path = path
+        self._make = make
+        self._file: IO[bytes] | None = None
+
+    def open(self) -> Source:
+        """The stream from its beginning.  Raises :class:`CaptureError`."""
+        opened = open_source(self.name)
+        opened.path = self._path
+        return opened
+
+    @property
+    def name(self) -> str:
+        """The path of the file.  Raises :class:`CaptureError`."""
+        if self._file is None:
+            source = self._make()
+            try:
+                self._file = _copied(source)
+            finally:
+                source.close()
+        return self._file.name
+
+
+def _copied(source: Source) -> IO[bytes]:
+    """A temporary file with everything that a source has to give."""
+    kept = tempfile.NamedTemporaryFile(prefix="mfshark-", suffix=".pcap")  # noqa: SIM115
+    try:
+        view = memoryview(bytearray(CHUNK))
+        while count := source.readinto(view):
+            kept.write(view[:count])
+        kept.flush()
+    except BaseException as error:
+        kept.close()
+        if isinstance(error, OSError):
+            raise CaptureError(
+                f"cannot be kept in {tempfile.gettempdir()}: {error.strerror}",
+                path=source.path,
+                advice="set TMPDIR to a folder with more room",
+            ) from error
+        raise
+    return kept
+
+
+@contextlib.contextmanager
+def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
+    """A capture as a file that tshark reads: itself, or a temporary copy of one in memory or with
+    a compression that not every tshark knows.
+    """
+    if not isinstance(path, bytes):
+        name = os.fspath(path)
+        try:
+            with open(name, "rb") as file:  # noqa: PTH123 - pathlib has no need to know it
+                head = file.read(4)
+        except OSError as error:
+            raise CaptureError(
+                f"cannot be opened: {error.strerror}", path=name, advice="check the path"
+            ) from error
+        if head != ZSTD_MAGIC:
+            yield os.path.abspath(name)  # noqa: PTH100 - a name may begin with a dash
+            return
+    source = open_source(path)
+    try:
+        copy = _copied(source)
+    finally:
+        source.close()
+    with copy:
+        yield copy.name

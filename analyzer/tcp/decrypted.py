@@ -1,0 +1,132 @@
+"""Plaintext in the place of encrypted streams: what the walkers of TLS connections read.
+
+The stream engine has seen the connections with their encrypted bytes; all it found out about TCP
+stays.  Offsets, holes and places are the plaintext's from then on.
+"""
+
+from __future__ import annotations
+
+from analyzer.capture.link import decode
+from analyzer.capture.plaintext import OVERHEAD_MAX
+from analyzer.tcp.flow import MASK, Hole
+from analyzer.tcp.requests import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from analyzer.capture.frames import Batch
+    from analyzer.capture.plaintext import Plaintext
+    from analyzer.tcp.flow import Connection, Flow
+    from analyzer.tcp.reader import Reader
+
+__all__ = ["Decryption"]
+
+RECORD_MAX = 5 + (1 << 14) + 2048
+TAIL = RECORD_MAX + OVERHEAD_MAX
+"""What may be left over at the end of a stream: a record that did not arrive whole."""
+
+
+class Decryption:
+    """Drives the readers of TLS connections with the frames that ``run`` decrypts.
+
+    ``opened`` is called when the first plaintext of a connection appears, before ``attach`` gives
+    the readers.  ``lost`` are the flows of which not all could be decrypted, with the frame from
+    which on.
+    """
+
+    def __init__(
+        self,
+        connections: Iterable[Connection],
+        run: Plaintext,
+        opened: Callable[[Connection], None],
+        attach: Callable[[Flow], Reader | None],
+    ) -> None:
+        self.lost: list[tuple[Flow, int]] = []
+        self._run = run
+        self._opened = opened
+        self._attach = attach
+        self._flows: dict[bytes, list[Flow]] = {}
+        self._encrypted: dict[int, int] = {}  # bytes on the wire, by id of the flow
+        self._whole: dict[int, bool] = {}
+        self._ends: dict[int, int] = {}  # frame of the last encrypted byte or of the end
+        self._open: list[Flow] = []
+        for connection in connections:
+            for flow in connection.flows:
+                self._flows.setdefault(flow.key, []).append(flow)
+
+    def feed(self, batch: Batch) -> None:
+        """All pieces of plaintext in a batch."""
+        for at, (start, stop) in enumerate(zip(batch.starts, batch.stops, strict=True)):
+            if start == stop:
+                continue
+            first, second, captured, original = batch.record(batch.buffer, start - 16)
+            segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
+            if isinstance(segment, str):
+                continue
+            time = batch.interface.clock(first, second)
+            place = Place(batch.first + at, time, batch.base + start - 16)
+            flow = self._flow(segment.key, place.frame)
+            if flow is None:
+                continue
+            self._close(place.frame)
+            if id(flow) not in self._encrypted:
+                self._begin(flow.connection)
+            with memoryview(batch.buffer)[segment.start : segment.start + segment.captured] as data:
+                self._deliver(flow, segment.seq, data, place)
+
+    def _flow(self, key: bytes, frame: int) -> Flow | None:
+        """The latest of the flows with these addresses and ports that had begun by then."""
+        for flow in reversed(self._flows.get(key, ())):
+            if flow.connection.began.frame <= frame:
+                return flow
+        return None
+
+    def _begin(self, connection: Connection) -> None:
+        for flow in connection.flows:
+            self._encrypted[id(flow)] = flow.offset
+            self._whole[id(flow)] = not flow.missing
+            ends = [end.frame for end in (flow.fin, flow.reset) if end is not None]
+            self._ends[id(flow)] = max(flow.last.frame, *ends) if ends else 0
+            flow.decrypt()
+        self._opened(connection)
+
+    def _deliver(self, flow: Flow, seq: int, data: memoryview, place: Place) -> None:
+        if flow.reader is None:
+            flow.base = seq - 1 & MASK
+            flow.first = place
+            flow.reader = self._attach(flow)
+            self._open.append(flow)
+        flow.last = place
+        flow.offset += len(data)
+        if flow.reader is not None:
+            flow.reader.feed(data, place)
+
+    def _close(self, frame: int) -> None:
+        """End the streams that had ended before a frame."""
+        for flow in list(self._open):
+            if 0 < self._ends[id(flow)] < frame:
+                self._end(flow)
+
+    def end(self) -> None:
+        """No more frames."""
+        for flow in list(self._open):
+            self._end(flow)
+
+    def _end(self, flow: Flow) -> None:
+        self._open.remove(flow)
+        sealed = self._run.sealed.get((flow.connection.number, flow.key))
+        failed = sealed.failed if sealed is not None else 0
+        left = self._encrypted[id(flow)] - (sealed.records if sealed is not None else 0)
+        if failed or left > TAIL or (left > 0 and not self._whole[id(flow)]):
+            before = flow.last
+            first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1
+            flow.offset += flow.missing
+            flow.holes.append(
+                Hole(first, flow.offset - 1, before.frame, failed or before.frame, False, False)
+            )
+            self.lost.append((flow, failed or before.frame))
+            if flow.reader is not None:
+                flow.reader.gap(flow.missing, before)
+        if flow.reader is not None:
+            flow.reader.end()

@@ -1,0 +1,161 @@
+"""Migrations over TLS, decrypted: the same analysis as any other, with the frames of Wireshark."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analyzer.checks.checker import Checker
+from analyzer.errors import CaptureError, ToolUnavailable
+from analyzer.migration.framing import Settings
+from analyzer.migration.replay import Replay
+from analyzer.migration.scan import Scan
+from analyzer.migration.table import PacketTable
+from dissectors.multifd import INIT, RAM
+from tests import shipped, truth
+from tests.tcp.tshark import MISSING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMBEDDED = "10.0.13-tls13-x509-2ch-secrets-embedded"
+KEYS = shipped.CAPTURES / f"{EMBEDDED}.keys.log"
+NO_KEYS = "10.0.13-tls13-x509-2ch-nokeys"
+
+needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
+
+
+def read(path: Any, **options: Any) -> tuple[Scan, PacketTable]:
+    table = PacketTable()
+    scan = Scan(path, watchers=(table,), **options).run()
+    table.finish(scan.migrations)
+    return scan, table
+
+
+@pytest.fixture
+def without_secrets(tmp_path: Path) -> Path:
+    """The capture with the secrets' block taken out:
+    the same frames, in another kind of block."""
+    data = shipped.capture(EMBEDDED).read_bytes()
+    kept = bytearray()
+    at = 0
+    while at < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] != (10).to_bytes(4, "little"):
+            kept += data[at : at + size]
+        at += size
+    path = tmp_path / "plain.pcapng"
+    path.write_bytes(kept)
+    return path
+
+
+@needs_tshark
+def test_embedded_secrets_are_used_unasked() -> None:
+    report = truth.report_of(shipped.capture(EMBEDDED))
+    assert list(truth.differences(EMBEDDED, report, shipped.truth(EMBEDDED))) == []
+    assert report["tls"] == []
+
+
+@needs_tshark
+def test_a_key_log_does_the_same_as_embedded_secrets(without_secrets: Path) -> None:
+    embedded, rows = read(shipped.capture(EMBEDDED))
+    logged, same = read(without_secrets, settings=Settings(keylog=str(KEYS)))
+    assert len(rows) == len(same) > 100
+    for name in ("kind", "channel", "stream", "frame", "end_frame", "time", "offset", "length"):
+        assert list(rows.column(name)) == list(same.column(name)), name
+    assert embedded.migrations[0].main_facts is not None
+    assert logged.grouper.tls == []
+
+
+@needs_tshark
+def test_the_variable_names_a_key_log(
+    without_secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(KEYS))
+    scan, table = read(without_secrets)
+    assert len(scan.migrations) == 1
+    assert len(table) > 100
+
+
+@needs_tshark
+def test_frames_and_streams_are_those_of_tshark() -> None:
+    path = shipped.capture(EMBEDDED)
+    listed = subprocess.run(
+        ["tshark", "-n", "-r", str(path), "-Y", "data", "-T", "fields",
+         "-e", "frame.number", "-e", "tcp.stream"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    frames = dict(line.split() for line in listed.stdout.splitlines())
+    _, table = read(path)
+    for row in (table.row(number) for number in range(len(table))):
+        assert frames[str(row.frame)] == str(row.stream)
+        assert frames[str(row.end_frame)] == str(row.stream)
+
+
+@needs_tshark
+def test_packets_can_be_read_again() -> None:
+    scan, table = read(shipped.capture(EMBEDDED))
+    replay = Replay(scan)
+    for number in reversed(range(len(table))):
+        row, excerpt = table.row(number), replay.packet(table, number)
+        assert (len(excerpt.data), excerpt.holes) == (row.length, [])
+        if row.kind == "init":
+            assert INIT.values(excerpt.data)["id"] == row.channel
+        else:
+            assert RAM.values(excerpt.data)["packet_num"] == (row.packet_num or 0)
+    replay.close()
+
+
+@needs_tshark
+def test_a_lost_frame_ends_what_can_be_decrypted(without_secrets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hole.pcapng"
+    _, table = read(without_secrets, settings=Settings(keylog=str(KEYS)))
+    lost = table.row(len(table) // 2).frame
+    subprocess.run(["editcap", str(without_secrets), str(path), str(lost)], check=True)
+    checker = Checker()
+    scan = Scan(path, watchers=(checker,), settings=Settings(keylog=str(KEYS))).run()
+    assert len(scan.migrations) == 1
+    holes = [c for c in scan.migrations[0].channels if c.flow.missing]
+    assert len(holes) == 1
+    assert any("cannot be decrypted from frame" in note for note in scan.file.notes)
+    findings = checker.findings(scan)
+    assert "tcp-hole" in [finding.rule.slug for finding in findings]
+    assert [f.rule.slug for f in findings if f.severity == "error"] == []
+
+
+@needs_tshark
+def test_standard_input_is_kept_for_the_second_reading(without_secrets: Path) -> None:
+    command = [sys.executable, "-m", "analyzer.cli", "check", "-", "--keylog", str(KEYS)]
+    with without_secrets.open("rb") as stdin:
+        ran = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("OK  <stdin>: migration completed, 2 multifd channels")
+
+
+@needs_tshark
+def test_the_wrong_keys_leave_it_encrypted() -> None:
+    path = shipped.capture(NO_KEYS)
+    scan = Scan(path, settings=Settings(keylog=str(KEYS))).run()
+    assert scan.migrations == []
+    assert len(scan.grouper.tls) == 3
+
+
+def test_a_key_log_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(CaptureError, match="key log cannot be opened"):
+        Scan(shipped.capture(NO_KEYS), settings=Settings(keylog="/nowhere/keys.log")).run()
+
+
+def test_without_tshark_an_asked_for_key_log_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ToolUnavailable, match="apt install tshark"):
+        Scan(shipped.capture(NO_KEYS), settings=Settings(keylog=str(KEYS))).run()
+
+
+def test_without_tshark_embedded_secrets_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    scan = Scan(shipped.capture(EMBEDDED)).run()
+    assert len(scan.grouper.tls) == 3
+    assert any("apt install tshark" in note for note in scan.file.notes)
