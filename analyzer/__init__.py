@@ -25,7 +25,6 @@ def open(  # noqa: A001
     :func:`analyzer.analysis.analyze` takes more options.
     """
     from analyzer.analysis import analyze
-
     from analyzer.migration.framing import Settings
 
     return analyze(path, Settings(keylog=keylog), digest=digest)

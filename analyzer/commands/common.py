@@ -145,10 +145,13 @@ def open_analysis(
 
 def no_migration(analysis: Analysis) -> str:
     """What to say of a capture without one; also that it may lie behind damage."""
-    text = f"{terminal(analysis.path)}: no migration found in {analysis.scan.file.frames} frames"
-    if analysis.scan.grouper.tls:
-        text += "; there are TLS connections, which need a key log to be read"
-    return text
+    name = terminal(analysis.path)
+    if tls := analysis.scan.grouper.tls:
+        from analyzer.report.encrypted import ADVICE, encrypted_sentence
+
+        if sentence := encrypted_sentence(tls):
+            return f"{name}: no migration could be read: {sentence}; {ADVICE}"
+    return f"{name}: no migration found in {analysis.scan.file.frames} frames"
 
 
 def failure(error: CaptureError) -> str:

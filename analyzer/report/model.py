@@ -77,17 +77,11 @@ def capture_report(analysis: Analysis) -> Json:
 
 
 def _tls(analysis: Analysis) -> list[Json]:
-    return [
-        {
-            "tcp_stream": channel.stream,
-            "client": channel.client,
-            "server": channel.server,
-            "bytes": channel.length,
-            "first_frame": channel.flow.first.frame,
-            "last_frame": channel.flow.last.frame,
-        }
-        for channel in analysis.scan.grouper.tls
-    ]
+    if not analysis.scan.grouper.tls:
+        return []
+    from analyzer.report.encrypted import encrypted_report
+
+    return encrypted_report(analysis.scan.grouper.tls)
 
 
 def migration_report(migration: Migration, assembler: Assembler | None = None) -> Json:

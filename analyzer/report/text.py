@@ -35,6 +35,10 @@ def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> I
     for migration in analysis.migrations:
         yield ""
         yield from _migration(migration, style, verbose)
+    if tls := analysis.scan.grouper.tls:
+        from analyzer.report.encrypted import encrypted_text
+
+        yield from encrypted_text(tls, style, analysis.scan.engine.first_time, verbose)
     notes = _notes(analysis)
     if notes:
         yield ""
@@ -196,10 +200,11 @@ def _notes(analysis: Analysis) -> list[str]:
         if (count := scan.engine.ignored.get(reason))
     )
     if tls := scan.grouper.tls:
-        servers = sorted({channel.server for channel in tls})
-        notes.append(
-            f"{len(tls)} TLS connections to {', '.join(servers[:3])}: encrypted, not decoded"
-        )
+        from analyzer.report.encrypted import others
+
+        if rest := others(tls):
+            servers = ", ".join(sorted({channel.server for channel in rest})[:3])
+            notes.append(f"{len(rest)} TLS connections to {servers}: encrypted, not decoded")
     return notes
 
 

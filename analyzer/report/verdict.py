@@ -33,7 +33,7 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
     """The leading word and the sentence; the sentence is safe on terminals."""
     migrations = analysis.migrations
     if not migrations:
-        return "NOTHING", _nothing(analysis)
+        return _nothing(analysis)
     word, complaint = complaint_of(analysis)
     if word == "OK":
         outcomes = {outcome_of(migration).name for migration in migrations}
@@ -57,13 +57,17 @@ def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
     return "ERROR" if errors else "WARNING", [text]
 
 
-def _nothing(analysis: Analysis) -> str:
+def _nothing(analysis: Analysis) -> tuple[str, str]:
     scan = analysis.scan
     text = f"no migration in {scan.file.frames} frames"
     if tls := scan.grouper.tls:
+        from analyzer.report.encrypted import encrypted_sentence
+
+        if sentence := encrypted_sentence(tls):
+            return "ENCRYPTED", sentence
         servers = ", ".join(sorted({channel.server for channel in tls})[:3])
-        text += f"; {len(tls)} TLS connections to {servers} may be one, encrypted"
-    return text
+        text += f"; {len(tls)} TLS connections to {servers} are encrypted"
+    return "NOTHING", text
 
 
 def _sentence(migration: Migration, numbered: bool) -> str:

@@ -1,0 +1,86 @@
+"""Migrations over TLS without keys: recognised by how their connections behave.
+
+Wire-format page, sections 1.1 and 1.3: one connection first, whose handshake ends before the
+others are opened; all from one client to one port; nearly all bytes go to the server.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.migration.channel import Channel
+
+__all__ = ["EncryptedMigration", "recognise"]
+
+DOMINANCE = 4
+"""How many times more bytes go to the server than come from it."""
+SIZE_MIN = 1 << 16
+"""Fewer bytes are something else: main alone describes its devices with more."""
+ALONE_SIZE_MIN = 1 << 18
+"""As much must a single connection carry to be taken for a migration without multifd."""
+
+
+class EncryptedMigration:
+    """TLS connections that look like a migration: ``channels`` in the order of their beginnings.
+
+    The first is main; the others are multifd channels, whose ids are inside the encryption.
+    """
+
+    __slots__ = ("channels",)
+
+    def __init__(self, first: Channel) -> None:
+        self.channels = [first]
+
+    @property
+    def main(self) -> Channel:
+        """The connection that was opened first."""
+        return self.channels[0]
+
+    def name(self, channel: Channel) -> str:
+        """``main``, or ``multifd ?``."""
+        return "main" if channel is self.main else "multifd ?"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to the server, with what TLS adds."""
+        return sum(channel.length for channel in self.channels)
+
+    @property
+    def returned(self) -> int:
+        """Bytes from the server."""
+        return sum(channel.flow.peer.offset for channel in self.channels)
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """Begin of the first connection and the last payload, ns since the epoch."""
+        return self.main.flow.connection.began.time, max(c.flow.last.time for c in self.channels)
+
+    @property
+    def likely(self) -> bool:
+        """Whether sizes and directions are a migration's."""
+        least = SIZE_MIN if len(self.channels) > 1 else ALONE_SIZE_MIN
+        return self.bytes >= least and self.bytes >= DOMINANCE * self.returned
+
+
+def recognise(tls: Iterable[Channel]) -> list[EncryptedMigration]:
+    """The migrations among TLS connections, in order of appearance."""
+    groups: list[EncryptedMigration] = []
+    latest: dict[tuple[str, str], EncryptedMigration] = {}
+    for channel in sorted(tls, key=lambda c: c.flow.connection.began.frame):
+        key = channel.client.rpartition(":")[0], channel.server
+        group = latest.get(key)
+        if group is not None and _may_join(group, channel):
+            group.channels.append(channel)
+        else:
+            latest[key] = group = EncryptedMigration(channel)
+            groups.append(group)
+    return [group for group in groups if group.likely]
+
+
+def _may_join(group: EncryptedMigration, channel: Channel) -> bool:
+    """Whether a connection came after main's handshake began, and before main ended."""
+    began, main = channel.flow.connection.began.frame, group.main.flow
+    ends = [end.frame for end in (main.fin, main.reset, main.peer.reset) if end is not None]
+    return main.first.frame < began and not any(end < began for end in ends)

@@ -1,0 +1,122 @@
+"""What reports say of TLS connections that nobody decrypted."""
+
+from __future__ import annotations
+
+from analyzer.migration.encrypted import recognise
+from analyzer.report.model import iso_time
+from analyzer.report.style import size_text, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.encrypted import EncryptedMigration
+    from analyzer.report.style import Style
+
+    Json = dict[str, Any]
+
+__all__ = ["ADVICE", "encrypted_report", "encrypted_sentence", "encrypted_text", "others"]
+
+ADVICE = "run QEMU with SSLKEYLOGFILE=FILE in its environment, and give that file with --keylog"
+HEAD = (
+    "channel", "stream", "client", "to server", "back", "frames", "seconds", "ended", "close_notify"
+)  # fmt: skip
+SHOWN = 12
+
+
+def encrypted_sentence(tls: list[Channel]) -> str:
+    """What the verdict says of them; empty where they are no migration."""
+    found = recognise(tls)
+    if not found:
+        return ""
+    first = found[0]
+    count = len(first.channels) - 1
+    channels = f"main and {count} multifd channel{'s' if count != 1 else ''}" if count else "main"
+    text = f"a migration over TLS to {first.main.server}, not decrypted ({channels}, "
+    text += f"{size_text(first.bytes)})"
+    return text + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+
+
+def encrypted_text(tls: list[Channel], style: Style, begin: int, verbose: bool) -> Iterator[str]:
+    """One block per migration, and what to do to see inside."""
+    found = recognise(tls)
+    for migration in found:
+        first, last = migration.times
+        yield ""
+        yield style.bold("Migration over TLS") + (
+            f"  {migration.main.client} -> {migration.main.server}  not decrypted, "
+            f"{size_text(migration.bytes)} in {(last - first) / 1e9:.3f} s"
+        )
+        yield ""
+        channels = migration.channels
+        shown = channels if verbose or len(channels) <= SHOWN else channels[: SHOWN - 1]
+        rows = [_row(channel, migration, begin) for channel in shown]
+        if len(shown) < len(channels):
+            rest = channels[len(shown) :]
+            size = size_text(sum(channel.length for channel in rest))
+            rows.append((f"{len(rest)} more", "", "", size, *[""] * 5))
+        yield from table(HEAD, rows, style, left=3)
+    if found:
+        yield ""
+        yield style.dim("to read it: ") + ADVICE
+
+
+def _row(channel: Channel, migration: EncryptedMigration, begin: int) -> tuple[str, ...]:
+    flow = channel.flow
+    return (
+        migration.name(channel),
+        str(channel.stream),
+        channel.client,
+        size_text(channel.length),
+        size_text(flow.peer.offset),
+        f"{flow.first.frame}-{flow.last.frame}",
+        f"{(flow.first.time - begin) / 1e9:.3f}-{(flow.last.time - begin) / 1e9:.3f}",
+        _end(channel),
+        "yes" if channel.tls_close_notify else "no",
+    )
+
+
+def _end(channel: Channel) -> str:
+    flow = channel.flow
+    if flow.fin is not None:
+        return "FIN"
+    if flow.reset is not None or flow.peer.reset is not None:
+        return "reset"
+    return "not seen"
+
+
+def others(tls: list[Channel]) -> list[Channel]:
+    """The connections that belong to no migration."""
+    known = {id(channel) for migration in recognise(tls) for channel in migration.channels}
+    return [channel for channel in tls if id(channel) not in known]
+
+
+def encrypted_report(tls: list[Channel]) -> list[Json]:
+    """Every connection, as the JSON report has it."""
+    found = recognise(tls)
+    place = {
+        id(channel): (number, migration.name(channel))
+        for number, migration in enumerate(found)
+        for channel in migration.channels
+    }
+    return [_connection(channel, *place.get(id(channel), (None, None))) for channel in tls]
+
+
+def _connection(channel: Channel, number: int | None, name: str | None) -> Json:
+    flow = channel.flow
+    return {
+        "tcp_stream": channel.stream,
+        "client": channel.client,
+        "server": channel.server,
+        "bytes": channel.length,
+        "bytes_back": flow.peer.offset,
+        "first_frame": flow.first.frame,
+        "last_frame": flow.last.frame,
+        "first_time": iso_time(flow.first.time),
+        "last_time": iso_time(flow.last.time),
+        "migration": number,
+        "kind": name.split()[0] if name is not None else None,
+        "close_notify": channel.tls_close_notify,
+    }
