@@ -165,12 +165,13 @@ class _Phases:
         if self.facts.began_late or not starts:
             return None, 0
         last = starts[-1]
+        end = min(last.offset + last.length, self.limit)
         phase = Phase("setup", self.flow.first.time, last.last.time)
         phase.bytes = INIT.size * sum(c.init is not None for c in self.migration.multifd)
         rounds = self.account.rounds
         if rounds and not rounds[0].normal_pages and not rounds[0].zero_pages:
             phase.add(rounds[0])
-        return phase.add_main(last.offset + last.length), last.offset + last.length
+        return phase.add_main(end), end
 
     # -- iterations ---------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class _Phases:
         before = setup.end if setup is not None else self.flow.first.time
         stop = self.window.begin if self.window is not None else self.flow.last.time
         for number, piece in enumerate(self._pieces(setup is not None, offset), 1):
-            end = piece.cut.offset if piece.cut is not None else self.limit
+            end = max(offset, piece.cut.offset if piece.cut is not None else self.limit)
             at = piece.cut.time if piece.cut is not None else stop
             tally = piece.tally
             start = tally.first if tally.normal_pages or tally.zero_pages else before

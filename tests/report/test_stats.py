@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import re
 import xml.etree.ElementTree as ET
 from importlib import resources
@@ -128,3 +130,20 @@ def test_bars() -> None:
     assert bars.lane(Lane([(5, 5)], 5, 5, "ram"), 4) == "[▁   ]"
     assert bars.share(Share(1, 2), 4) == "██  "
     assert bars.share(Share(0, 0), 4) == "    "
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_captures_give_figures_that_make_sense(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    names = ("10.0.13-vfio-precopy-2ch", "7.2-multifd-2ch", "11.1.3-postcopy-multifd-2ch")
+    data = bytearray(gzip.decompress(capture(names[seed % 3]).read_bytes()))
+    for _ in range(chance.choice((5, 50, 500))):
+        data[chance.randrange(200, len(data))] = chance.choice((0, 1, 0x7E, 255))
+    at = chance.randrange(200, len(data))
+    del data[at : at + chance.randrange(20_000)]
+    path = tmp_path / "damaged.pcapng"
+    path.write_bytes(data)
+    ran = mfshark("stats", "--format", "json", path)
+    if ran.out:
+        jsonschema.validate(json.loads(ran.out), SCHEMA)
+    assert mfshark("stats", path).out.startswith("Migration") == bool(ran.out)
