@@ -7,6 +7,7 @@ takes the readable way through :meth:`Engine._frame`.
 
 from __future__ import annotations
 
+import gc
 import struct
 from bisect import bisect_left, bisect_right
 
@@ -44,7 +45,7 @@ PAUSE = 10_000_000
 """A time without any frame, in ns, from which it counts as a pause."""
 PAUSES_KEPT = 10_000
 DIFFERENCES_KEPT = 100
-CONNECTIONS_KEPT = 1 << 16
+CONNECTIONS_KEPT = 1 << 14
 UNSEEN = bytes(1 << 18)
 """Stands in for bytes that are stepped over: a Skip never looks."""
 
@@ -219,6 +220,7 @@ class Engine:
                     break
         alive = {id(flow.connection) for flow in self._flows.values()}
         self.connections = [c for c in self.connections if id(c) in alive or not _idle(c)]
+        gc.collect()  # both directions point at each other
 
     def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
         if segment.flags & SYN:
@@ -245,13 +247,12 @@ class Engine:
         peer.allow()
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
-        seq = segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
-        distance = _distance(seq, flow.next)
+        distance = _distance(_payload_seq(segment), flow.next)
         if segment.length == 1 and distance == -1 and not segment.flags & (SYN | FIN | RST):
             flow.keep_alives += 1
             return
         if flow.reader is None:
-            flow.reader = self._attach(flow) or _nobody()
+            flow.carry(self._attach(flow) or _nobody())
             self._carrying.append(flow)
         if flow.peer.reset is not None:
             flow.data_after_reset += segment.length
@@ -430,7 +431,7 @@ class Engine:
 
     def _behind_end(self, flow: Flow, segment: Segment) -> None:
         """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
-        distance = _distance(segment.seq, flow.next)
+        distance = _distance(_payload_seq(segment), flow.next)
         behind = distance + segment.length
         if behind > 0:
             flow.data_after_end += behind
@@ -444,8 +445,7 @@ class Engine:
                 flow.reset = place
                 self._end(flow)
             return
-        seq = segment.seq + 1 if segment.flags & SYN else segment.seq
-        distance = _distance(seq + segment.length & MASK, flow.next)
+        distance = _distance(_payload_seq(segment) + segment.length & MASK, flow.next)
         if flow.fin is None and distance >= 0:
             flow.fin = place
             flow.fin_offset = flow.offset + distance
@@ -483,8 +483,13 @@ def _is_new(flow: Flow, segment: Segment) -> bool:
 
 
 def _behind_fin(flow: Flow, segment: Segment) -> bool:
-    ahead = _distance(segment.seq, flow.next) + segment.length
+    ahead = _distance(_payload_seq(segment), flow.next) + segment.length
     return flow.offset + ahead > flow.fin_offset
+
+
+def _payload_seq(segment: Segment) -> int:
+    """Sequence number of the first payload byte; a SYN takes one."""
+    return segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
 
 
 def _part(entry: Waiting, offset: int, length: int) -> bytes | None:

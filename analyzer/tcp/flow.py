@@ -18,6 +18,7 @@ __all__ = ["Connection", "Flow", "Hole", "Waiting"]
 MASK = 0xFFFFFFFF
 HALF = 0x80000000
 NEVER = Place(0, 0, 0)
+NO_CHECKPOINTS = array("q")
 
 
 class Hole:
@@ -167,6 +168,13 @@ class Flow:
         self.zero_window_longest = 0
         self.zero_window_place: Place | None = None
         # Where batches that carried this flow began in the file, and the offset at their ends.
+        # Kept from the first payload on: most flows of a flood never carry any.
+        self.checkpoint_positions = NO_CHECKPOINTS
+        self.checkpoint_offsets = NO_CHECKPOINTS
+
+    def carry(self, reader: Reader) -> None:
+        """Payload begins; ``reader`` takes it."""
+        self.reader = reader
         self.checkpoint_positions = array("q")
         self.checkpoint_offsets = array("q")
 
