@@ -10,6 +10,7 @@ from analyzer.checks.finding import Finding
 from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import is_ordinary
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
+from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
 
 TYPE_CHECKING = False
@@ -191,7 +192,7 @@ class Checker:
         stream = spot.channel.stream if spot.channel is not None else -1
         key = (rule.id, number, stream, spot.device)
         count = self._counts.get(key, 0)
-        self._counts[key] = count + 1
+        self._counts[key] = count + 1 + spot.more
         if count < LISTED:
             self._spots.append((rule, spot, migration))
 
@@ -202,15 +203,15 @@ class Checker:
         for rule, spot, migration in self._ends(scan):
             self._add(rule, spot, migration)
         found: list[Finding] = []
-        last: dict[tuple[str, int, int, str | None], Finding] = {}
+        listed: dict[tuple[str, int, int, str | None], list[Finding]] = {}
         for rule, spot, migration in self._spots:
             finding = self._judged(rule, spot, migration)
             found.append(finding)
             stream = spot.channel.stream if spot.channel is not None else -1
             number = migration.number if migration is not None else -1
-            last[rule.id, number, stream, spot.device] = finding
-        for key, finding in last.items():
-            finding.repeats = max(0, self._counts[key] - LISTED)
+            listed.setdefault((rule.id, number, stream, spot.device), []).append(finding)
+        for key, findings in listed.items():
+            findings[-1].repeats = self._counts[key] - len(findings)
         found.sort(key=lambda f: (-f.rank, f.spot.frame or 0, f.rule.id))
         return found
 
@@ -284,17 +285,17 @@ class Checker:
 
 def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
     """What walkers noted, as places where the rules that they name fire."""
+    unlisted = anomalies.unlisted() if isinstance(anomalies, AnomalyList) else {}
     for anomaly in anomalies:
-        yield (
-            BY_SLUG[anomaly.slug],
-            Spot(
-                anomaly.detail,
-                frame=anomaly.place.frame or None,
-                offset=anomaly.offset,
-                device=anomaly.device,
-                index=anomaly.index,
-            ),
+        spot = Spot(
+            anomaly.detail,
+            frame=anomaly.place.frame or None,
+            offset=anomaly.offset,
+            device=anomaly.device,
+            index=anomaly.index,
         )
+        spot.more = unlisted.pop(anomaly.slug, 0)
+        yield BY_SLUG[anomaly.slug], spot
 
 
 def main_spots(

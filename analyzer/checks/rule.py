@@ -38,10 +38,11 @@ class Spot:
     """A place where a rule fires: a message, and where; what does not apply is ``None``.
 
     ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream.  ``severity``
-    overrides the rule's, where an era or an option changes it.
+    overrides the rule's, where an era or an option changes it.  ``more`` counts places of the same
+    kind that nobody kept.
     """
 
-    __slots__ = ("channel", "device", "frame", "index", "message", "offset", "severity")
+    __slots__ = ("channel", "device", "frame", "index", "message", "more", "offset", "severity")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Spot:
         self.device = device
         self.index = index
         self.severity = severity
+        self.more = 0
 
 
 class Rule:

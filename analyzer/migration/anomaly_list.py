@@ -52,3 +52,10 @@ class AnomalyList(list[Anomaly]):
         """Forget what was noted since."""
         kept, self.counts = snapshot
         del self[kept:]
+
+    def unlisted(self) -> dict[str, int]:
+        """By slug, how many there were beyond those kept."""
+        kept: dict[str, int] = {}
+        for anomaly in self:
+            kept[anomaly.slug] = kept.get(anomaly.slug, 0) + 1
+        return {slug: count - kept.get(slug, 0) for slug, count in self.counts.items()}

@@ -1,0 +1,19 @@
+"""The checker itself: repeats are counted, not listed a million times."""
+
+from __future__ import annotations
+
+from analyzer.checks.checker import LISTED, Checker
+from analyzer.migration.scan import Scan
+from tests.checks.craft import Tiny, ram
+
+
+def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
+    tiny = Tiny()
+    for num in range(200):
+        tiny.multifd[0].insert(2, b"\x11\x22\x33\x44\0\0\0\2" + ram(normal=[0], num=num + 500)[8:])
+    checker = Checker()
+    scan = Scan(tiny.pcap(), watchers=(checker,)).run()
+    found = [f for f in checker.findings(scan) if f.rule.id == "MF202"]
+    assert len(found) <= LISTED
+    assert sum(1 + f.repeats for f in found) == 200
+    assert "more like it" in found[-1].message
