@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.checks.checker import Selection
+    from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel, Init
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.checks.checker import Selection
+    from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.main_channel import MainChannel

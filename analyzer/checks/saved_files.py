@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from analyzer.checks.checker import Selection, main_spots
+from analyzer.checks.checker import main_spots
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
 from analyzer.checks.rule import INFO
+from analyzer.checks.selection import Selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

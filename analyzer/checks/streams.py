@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.checks.checker import Selection
+    from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Flow

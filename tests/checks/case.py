@@ -13,7 +13,7 @@ from tests.checks.craft import Tiny, fired
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analyzer.checks.checker import Selection
+    from analyzer.checks.selection import Selection
     from analyzer.migration.framing import Settings
 
 __all__ = ["Case", "edited", "example", "verify"]

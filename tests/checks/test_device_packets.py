@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.checks.checker import Selection
+from analyzer.checks.selection import Selection
 from analyzer.migration.framing import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, verify

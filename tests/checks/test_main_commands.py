@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from analyzer.checks.checker import Selection
+from analyzer.checks.selection import Selection
 from analyzer.synth import records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.checks.checker import Selection
 from analyzer.checks.main_description import VERIFIED_MAX, description_anomalies
+from analyzer.checks.selection import Selection
 from analyzer.migration import vmdescription
 from analyzer.migration.scan import Scan
 from analyzer.synth import records

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.checks.checker import Selection
+from analyzer.checks.selection import Selection
 from analyzer.synth import build
 from tests.checks.case import Case, edited, example, verify
 from tests.checks.craft import ACK, Craft, Tiny, buffer, findings, fired, sync

@@ -1,0 +1,76 @@
+"""Which rules run, how severe they are, and what the capture cannot tell them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.checks.rule import Rule
+
+__all__ = ["Selection", "names_rule"]
+
+
+class Selection:
+    """Which rules run and how severe they are.
+
+    ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
+    overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
+    ``destination_transfer_off``: the destination takes no device state over multifd;
+    ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
+    ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
+    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
+    against every section (MF637 to MF639), which needs more time than ordinary captures have.
+    ``deep``: decompress and verify the payload of RAM packets (MF8).
+    """
+
+    __slots__ = (
+        "channels",
+        "deep",
+        "descriptions",
+        "destination_transfer_off",
+        "destination_version",
+        "ignore",
+        "limits",
+        "max_queued_buffers",
+        "max_queued_bytes",
+        "select",
+        "severity",
+    )
+
+    def __init__(
+        self,
+        select: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        severity: dict[str, str] | None = None,
+        max_queued_bytes: int | None = None,
+        max_queued_buffers: int | None = None,
+        destination_transfer_off: bool = False,
+        channels: int | None = None,
+        limits: dict[str, float] | None = None,
+        descriptions: bool = False,
+        destination_version: tuple[int, int] | None = None,
+        deep: bool = False,
+    ) -> None:
+        self.select = select
+        self.ignore = ignore
+        self.severity = severity or {}
+        self.max_queued_bytes = max_queued_bytes
+        self.max_queued_buffers = max_queued_buffers
+        self.destination_transfer_off = destination_transfer_off
+        self.channels = channels
+        self.limits = limits or {}
+        self.descriptions = descriptions
+        self.destination_version = destination_version
+        self.deep = deep
+
+    def takes(self, rule: Rule) -> bool:
+        """Whether a rule is to run."""
+        if self.select and not names_rule(rule, self.select):
+            return False
+        return not names_rule(rule, self.ignore)
+
+
+def names_rule(rule: Rule, names: Iterable[str]) -> bool:
+    """Whether any of the names is the rule's slug, its id, or how its id begins."""
+    return any(rule.slug == name or rule.id.startswith(name.upper()) for name in names)
