@@ -12,11 +12,9 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher
 
-from analyzer.analysis import Analysis
 from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
-from analyzer.report.verdict import verdict_text
 from analyzer.tui.actions import Actions
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
@@ -52,6 +50,9 @@ GROWTH = 0.2
 """Seconds between two drawings of a capture that grows."""
 FOLLOW_PAUSE = 1.0
 """Seconds between two readings of a file that grows, or three times as long as one takes."""
+
+VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
+"""Styles of the verdict's leading word; the others are warnings."""
 
 
 class MfsharkApp(Actions, App[int]):
@@ -96,6 +97,7 @@ class MfsharkApp(Actions, App[int]):
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
+    View * { border-title-color: $text 75%; }
     """
 
     def __init__(self, path: str | None, settings: Settings, store: Path | None = None) -> None:
@@ -359,10 +361,9 @@ class MfsharkApp(Actions, App[int]):
             left = self._told
         elif not document.done:
             left = self._progress(document)
-        elif document.scan is not None:
-            word, sentence = verdict_text(Analysis(document.scan, document.findings))
-            style = {"ERROR": "bold red", "WARNING": "bold yellow", "OK": "bold green"}.get(word)
-            left = Text.assemble((word, style or "bold"), " ", sentence)
+        elif document.verdict[0]:
+            word, sentence = document.verdict
+            left = Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
         else:
             left = Text(document.error, "bold red")
         self.screen_stack[0].query_one(StatusLine).show_status(left, right)
@@ -388,5 +389,6 @@ class MfsharkApp(Actions, App[int]):
         if len(migrations) > 1:
             which = "all" if state.migration == ALL else str(state.migration + 1)
             parts.append(f"migration {which} of {len(migrations)}")
-        parts.append(f"{count(self.state.row + 1)}/{count(len(self.document.table))}")
+        total = len(self.document.table)
+        parts.append(f"{count(min(self.state.row + 1, total))}/{count(total)}")
         return Text("  ".join(parts))

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 
 __all__ = ["BufferRows", "DeviceFacts", "DeviceRows", "device_facts"]
 
+CUT_SHOWN = 3
+
 
 class DeviceFacts:
     """One device of one migration.
 
     ``device`` is ``None`` when nothing of it came over multifd, ``section`` when main says
     nothing of it.  ``arrived`` are the buffers in order of arrival, ``states`` what became of each
-    of them, ``waits`` for how long (ns) the receiver had to wait for it.
+    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` says
+    which buffers the end of a stream cut off.
     """
 
     __slots__ = (
-        "arrived", "by_index", "channels", "complete", "device", "duplicates", "key", "late",
+        "arrived", "by_index", "channels", "complete", "cut", "device", "duplicates", "key", "late",
         "missing", "name", "queue", "reassembly", "section", "states", "waits",
     )  # fmt: skip
 
@@ -64,9 +67,19 @@ class DeviceFacts:
         self.complete = completeness(device, migration) if device is not None else None
         self.queue: Queue | None = device.queue() if device is not None else None
         self.channels = device.by_channel() if device is not None else {}
+        self.cut = (
+            [_cut(*one) for one in list(device.cut)[:CUT_SHOWN]] if device is not None else []
+        )
         self.states, self.waits = _judge(self.arrived)
         self.late = self.states.count(LATE)
         self.duplicates = self.states.count(DUPLICATE)
+
+
+def _cut(idx: int | None, channel: int, have: int, length: int) -> str:
+    """A buffer that the end of its stream cut off."""
+    which = f"index {idx}" if idx is not None else "a buffer"
+    where = channel_text(channel)
+    return f"{which} cut off on channel {where}: {size_text(have)} of {size_text(length)}"
 
 
 def _judge(arrived: list[Buffer]) -> tuple[list[int], list[int]]:

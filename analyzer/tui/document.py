@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analyzer.analysis import Analysis
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError
 from analyzer.migration.activity import Activity
@@ -16,6 +17,7 @@ from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
+from analyzer.report.verdict import verdict_text
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
 
@@ -37,7 +39,8 @@ class Document:
 
     ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
     ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
-    finding (by its position in ``findings``); or ``error`` says why there is nothing more.
+    finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
+    ``error`` says why there is nothing more.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
@@ -49,6 +52,7 @@ class Document:
         self.findings: list[Finding] = []
         self.by_row: dict[int, list[Finding]] = {}
         self.row_of: dict[int, int] = {}
+        self.verdict = ("", "")
         self.fraction = 0.0
         self.done = False
         self.error = ""
@@ -71,6 +75,7 @@ class Document:
             self.findings = checker.findings(scan)
             self._place_findings()
             self.table.mark(self.findings)
+            self.verdict = verdict_text(Analysis(scan, self.findings))
             if scan.file.damage is not None:
                 self.error = str(scan.file.damage)
         except CaptureError as error:

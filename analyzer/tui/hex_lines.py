@@ -48,23 +48,43 @@ def hex_line(
     none), ``missing`` the stretches (first, last) that the capture does not have.
     """
     piece = data[offset : offset + per_line]
-    left = [Segment(f"{offset:08x}  ", palette.axis)]
-    right: list[Segment] = []
+    left = _Runs()
+    right = _Runs()
+    left.add(f"{offset:08x}  ", palette.axis)
     begin, end = field[0], field[0] + field[1]
     for at, value in enumerate(piece, offset):
         inside = begin <= at < end
         gone = any(first <= at <= last for first, last in missing)
-        style: Style = palette.error if gone else palette.plain if value else palette.zero
+        style = palette.error if gone else palette.plain if value else palette.zero
         if at == cursor:
             style = palette.byte
         elif inside:
             style = style + palette.field
         joined = style if inside and at + 1 < end and at != cursor else palette.plain
-        left.append(Segment("--" if gone else f"{value:02x}", style))
-        last_of_group = (at - offset) % 8 == 7
-        left.append(Segment("  " if last_of_group else " ", joined))
-        right.append(Segment("?" if gone else PRINTABLE[value], style))
+        left.add("--" if gone else f"{value:02x}", style)
+        left.add("  " if (at - offset) % 8 == 7 else " ", joined)
+        right.add("?" if gone else PRINTABLE[value], style)
     lacking = per_line - len(piece)
     groups = per_line // 8 - len(piece) // 8
-    left.append(Segment(" " * (3 * lacking + groups + 1)))
-    return left + right
+    left.add(" " * (3 * lacking + groups + 1), palette.plain)
+    return left.segments() + right.segments()
+
+
+class _Runs:
+    """Collects text; neighbours of the same style become one segment."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[list[str], Style]] = []
+
+    def add(self, text: str, style: Style) -> None:
+        """More text."""
+        if self._runs and self._runs[-1][1] == style:
+            self._runs[-1][0].append(text)
+        else:
+            self._runs.append(([text], style))
+
+    def segments(self) -> list[Segment]:
+        """What was collected."""
+        return [Segment("".join(texts), style) for texts, style in self._runs]

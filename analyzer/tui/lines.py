@@ -105,10 +105,10 @@ class StatusLine(Widget):
         """The line."""
         right = self._right.copy()
         left = self._left.copy()
-        room = self.size.width - right.cell_len - 2
+        room = self.size.width - right.cell_len - 4
         left.no_wrap = True
         left.truncate(max(0, room), overflow="ellipsis", pad=True)
-        return Text.assemble(" ", left, right, " ", no_wrap=True, end="")
+        return Text.assemble(" ", left, "  ", right, " ", no_wrap=True, end="")
 
 
 class KeyLine(Widget):

@@ -47,7 +47,7 @@ class ChooseDialog(ModalScreen["str | None"]):
     }
     ChooseDialog OptionList {
         width: auto; min-width: 38; height: auto; max-height: 20;
-        border: none; padding: 0; background: $surface;
+        padding: 0; background: $surface;
     }
     """
 
@@ -68,7 +68,7 @@ class ChooseDialog(ModalScreen["str | None"]):
                     label.append(f" {choice.key}  ", "bold")
                 label.append(choice.label)
                 options.append(Option(label))
-            yield OptionList(*options)
+            yield OptionList(*options, compact=True)
 
     def on_mount(self) -> None:
         """Begin at the current choice."""

@@ -132,11 +132,11 @@ class DevicesView(View):
         buffers = self.query_one("#buffers", RowList)
         rows = buffers.rows
         if isinstance(rows, BufferRows):
-            order = "index" if self.by_index else "arrival"
-            missing = index >= 0 and rows.position(index) is None
-            buffers.border_title = f"Buffers by {order}" + (
-                f": index {index} never arrived" if missing else ""
-            )
+            parts = [f"Buffers by {'index' if self.by_index else 'arrival'}"]
+            if index >= 0 and rows.position(index) is None:
+                parts.append(f"index {index} never arrived")
+            parts += rows.facts.cut
+            buffers.border_title = "; ".join(parts)
             position = rows.position(index)
             if position is not None and rows.buffer(buffers.cursor).idx != index:
                 buffers.go(position, centre=True)
