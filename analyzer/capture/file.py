@@ -72,7 +72,8 @@ class CaptureFile:
                 "is empty" if not self._end else "is not a pcap or pcapng file",
                 path=source.path,
                 offset=0,
-                advice="mfshark reads pcap and pcapng, also gzip or zstd compressed",
+                advice="mfshark reads pcap and pcapng, also gzip or zstd compressed, and with "
+                "--via tshark what Wireshark reads",
             )
 
     # -- the buffer ---------------------------------------------------------------------------

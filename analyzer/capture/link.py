@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["FIN", "RST", "SYN", "Segment", "decode", "endpoints"]
+__all__ = ["FIN", "LINK_TYPES", "RST", "SYN", "TUNNEL", "Segment", "decode", "endpoints"]
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -16,12 +16,22 @@ ETHERNET, NULL, RAW, LOOP, COOKED, IPV4, IPV6, COOKED2 = 1, 0, 101, 108, 113, 22
 RAW_TYPES = (RAW, 12, 14, IPV4, IPV6)
 VLAN_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
+LINK_TYPES = (ETHERNET, NULL, LOOP, COOKED, COOKED2, *RAW_TYPES)
+"""All that are understood here."""
+TUNNEL_ETHERTYPES = (0x8847, 0x8848, 0x8864, 0x88E7, 0x894F)
+"""MPLS (both), PPPoE, backbone bridging, NSH."""
+TUNNEL_PROTOCOLS = (4, 41, 47, 97, 115, 137)
+"""IP in IP (both), GRE with ERSPAN, EtherIP, L2TP, MPLS."""
+TUNNEL_PORTS = (1701, 2152, 4789, 4790, 6081, 6635, 8472)
+"""UDP: L2TP, GTP, VXLAN, VXLAN-GPE, Geneve, MPLS, VXLAN as Linux first had it."""
 FAMILY_INET = 2
 FAMILIES_INET6 = (10, 24, 28, 30)
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 43, 44, 51, 60, 135
 EXTENSIONS = (HOP_BY_HOP, ROUTING, AUTHENTICATION, DESTINATION, MOBILITY, 139, 140)
-TCP = 6
+TCP, UDP = 6, 17
+
+NOT_IP, TUNNEL = "non-IP", "tunnel"
 
 _u16 = struct.Struct(">H").unpack_from
 _tcp = struct.Struct(">IIBBH").unpack_from
@@ -83,8 +93,8 @@ def decode(
     """
     end = start + captured
     found = _network(buffer, start, end, link_type)
-    if found is None:
-        return "non-IP"
+    if isinstance(found, str):
+        return found
     version, at = found
     original_end = start + original
     if version == 4:
@@ -92,15 +102,15 @@ def decode(
     return _ipv6(buffer, at, end, original_end)
 
 
-def _network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[int, int] | None:
-    """IP version and where its header begins."""
+def _network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[int, int] | str:
+    """IP version and where its header begins, or why there is none."""
     if link_type == ETHERNET:
         at = start + 12
     elif link_type == COOKED:
         at = start + 14
     elif link_type == COOKED2:
         if end - start < 20:
-            return None
+            return NOT_IP
         kind = _u16(buffer, start)[0]
         at = start + 20
         while kind in VLAN_TAGS and at + 4 <= end:
@@ -109,29 +119,31 @@ def _network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[i
         return _version(kind, at)
     elif link_type in (NULL, LOOP):
         if end - start < 4:
-            return None
+            return NOT_IP
         raw = bytes(buffer[start : start + 4])
         family = min(int.from_bytes(raw, "big"), int.from_bytes(raw, "little"))
         if family == FAMILY_INET:
             return 4, start + 4
-        return (6, start + 4) if family in FAMILIES_INET6 else None
+        return (6, start + 4) if family in FAMILIES_INET6 else NOT_IP
     elif link_type in RAW_TYPES:
         version = buffer[start] >> 4 if end > start else 0
-        return (version, start) if version in (4, 6) else None
+        return (version, start) if version in (4, 6) else NOT_IP
     else:
-        return None
+        return NOT_IP
     while at + 2 <= end:
         kind = _u16(buffer, at)[0]
         if kind not in VLAN_TAGS:
             return _version(kind, at + 2)
         at += 4
-    return None
+    return NOT_IP
 
 
-def _version(kind: int, at: int) -> tuple[int, int] | None:
+def _version(kind: int, at: int) -> tuple[int, int] | str:
     if kind == ETHERTYPE_IPV4:
         return 4, at
-    return (6, at) if kind == ETHERTYPE_IPV6 else None
+    if kind == ETHERTYPE_IPV6:
+        return 6, at
+    return TUNNEL if kind in TUNNEL_ETHERTYPES else NOT_IP
 
 
 def _ipv4(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | str:
@@ -142,7 +154,7 @@ def _ipv4(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | 
     if buffer[at] >> 4 != 4 or header < 20:
         return "malformed IP"
     if buffer[at + 9] != TCP:
-        return "non-TCP"
+        return _not_tcp(buffer, buffer[at + 9], at + header, end)
     if fragment & 0x3FFF:
         return "IP fragment"
     # A segment that the network card is to cut (GSO) may say 0: the frame's length counts.
@@ -170,8 +182,14 @@ def _ipv6(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | 
             return "IP fragment"
         kind, pos = buffer[pos], pos + 8
     if kind != TCP:
-        return "non-TCP"
+        return _not_tcp(buffer, kind, pos, end)
     return _segment(buffer, at + 8, 32, pos, end, ip_end)
+
+
+def _not_tcp(buffer: bytearray, protocol: int, at: int, end: int) -> str:
+    if protocol == UDP and at + 4 <= end and _u16(buffer, at + 2)[0] in TUNNEL_PORTS:
+        return TUNNEL
+    return TUNNEL if protocol in TUNNEL_PROTOCOLS else "non-TCP"
 
 
 def _segment(

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Analysis
     from analyzer.capture.source import Source
-    from analyzer.checks.checker import Selection
+    from analyzer.checks.selection import Selection
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.migration import Watcher
+    from analyzer.migration.scan import Scan
 
 __all__ = [
     "BROKEN",
@@ -31,6 +32,7 @@ __all__ = [
     "complain",
     "open_analysis",
     "output",
+    "say_how_read",
     "settings_of",
     "style_of",
 ]
@@ -55,6 +57,7 @@ def settings_of(options: Namespace) -> Settings:
         sync=options.sync,
         decode_as=frozenset(ports),
         keylog=options.keylog,
+        via=options.via,
     )
 
 
@@ -130,7 +133,7 @@ def open_analysis(
     progress = Progress(name, not (options.quiet or options.no_progress))
     tick: Callable[[float, int], None] = progress
     try:
-        return analyze(
+        analysis = analyze(
             path,
             settings_of(options),
             selection,
@@ -141,6 +144,14 @@ def open_analysis(
         )
     finally:
         progress.done()
+    say_how_read(analysis.scan, options)
+    return analysis
+
+
+def say_how_read(scan: Scan, options: Namespace) -> None:
+    """Tell of tshark where it was not asked for."""
+    if scan.through and options.via == "auto":
+        complain(f"{terminal(scan.source.path)}: read through tshark: {terminal(scan.through)}")
 
 
 def no_migration(analysis: Analysis) -> str:

@@ -12,6 +12,7 @@ from analyzer.commands.common import (
     failure,
     no_migration,
     output,
+    say_how_read,
     settings_of,
     style_of,
 )
@@ -101,6 +102,7 @@ def _list(options: Namespace, printer: _Printer, wait: bool) -> int:
                 table.drop()
     finally:
         progress.done()
+    say_how_read(scan, options)
     table.finish(scan.migrations, scan.engine.first_time)
     if checker is not None:
         table.mark(checker.findings(scan))

@@ -186,6 +186,8 @@ class Replay:
 
 def _reopening(capture: Capture | Spool) -> Callable[[], Source]:
     """What opens a capture from its beginning, as often as wanted."""
+    if isinstance(capture, Scan) and capture.converted is not None:
+        return capture.converted.open
     path = capture.path if isinstance(capture, Scan) else capture
     if not isinstance(path, str | bytes | os.PathLike):
         return path.open

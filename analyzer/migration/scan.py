@@ -6,6 +6,7 @@ import os
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import Source, open_source
+from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import Grouper
 from analyzer.tcp.engine import Engine
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from analyzer.capture.tshark import Spool
+    from analyzer.capture.tshark import Conversion, Spool
     from analyzer.migration.migration import Collector, Migration, Watcher
     from analyzer.tcp.requests import Sink
 
@@ -26,9 +27,10 @@ class Scan:
 
     ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
     :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
-    :meth:`run` does it all.  ``plaintext`` is what was decrypted of TLS connections, to be read
-    again.  Raises :class:`analyzer.errors.CaptureError` when the file is no capture; damage further
-    in ends the pass and stands in ``file.damage``.
+    :meth:`run` does it all.  ``through`` says why tshark reads the capture, empty where it does
+    not; ``converted`` is what it makes of it and ``plaintext`` what was decrypted of TLS
+    connections, to be read again.  Raises :class:`analyzer.errors.CaptureError` when the file is
+    no capture; damage further in ends the pass and stands in ``file.damage``.
     """
 
     def __init__(
@@ -43,15 +45,67 @@ class Scan:
         self.settings = settings or Settings()
         self.source = open_source(path)
         self.path = path.path if isinstance(path, Source) else path
-        if self.settings.keylog is not None and not self._again():
+        asked = self.settings.via == "tshark"
+        if (asked or self.settings.keylog is not None) and not self._again():
             self._keep()
-        self.file = CaptureFile(self.source)
-        self.grouper = Grouper(
-            self.settings, watchers=watchers, collector=collector, device_data=device_data
-        )
-        self.engine = Engine(self.source, self.grouper.attach)
+        self.through = ""
         self.plaintext: Spool | None = None
+        self.converted: Spool | None = None
         self.done = False
+        self._run: Conversion | None = None
+
+        def grouper() -> Grouper:
+            return Grouper(
+                self.settings,
+                watchers=watchers,
+                collector=collector,
+                device_data=device_data,
+            )
+
+        self._grouper = grouper
+        if asked:
+            self._read_through_tshark("as asked")
+        else:
+            self._read_natively()
+
+    def _read_natively(self) -> None:
+        try:
+            self.file = CaptureFile(self.source)
+        except CaptureError as error:
+            if self.settings.via != "auto" or error.offset or not self._retry(str(error.reason)):
+                raise
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self.grouper = self._grouper()
+        self.engine = Engine(self.source, self.grouper.attach)
+
+    def _read_through_tshark(self, reason: str) -> None:
+        from analyzer.capture.dissected import open_dissected
+        from analyzer.capture.tshark import Spool
+        from analyzer.migration.foreign import open_foreign
+
+        path = self.path
+        self.file, self._run = open_foreign(path)
+        name = self.source.path
+        self._size = len(path) if isinstance(path, bytes) else os.path.getsize(path)  # noqa: PTH202
+        self.source.close()
+        self.source = self.file.source
+        self.source.path = name
+        self.through = reason
+        self.converted = Spool(name, lambda: open_dissected(path)[0])
+        self._start()
+
+    def _retry(self, reason: str) -> bool:
+        """Read again through tshark, if that is there and knows the file."""
+        if isinstance(self.path, bytes) or not self._again() or not self.source.raw_size:
+            return False
+        try:
+            self._read_through_tshark(reason)
+        except CaptureError:
+            return False
+        return True
 
     def _again(self) -> bool:
         """Whether the capture can be read a second time."""
@@ -71,19 +125,47 @@ class Scan:
         """The migrations found so far."""
         return self.grouper.migrations
 
+    @property
+    def format(self) -> str:
+        """``pcap`` or ``pcapng``; ``tshark`` for what only tshark reads."""
+        return "tshark" if self.through else self.file.format
+
     def steps(self) -> Iterator[float]:
         """Work through the capture; gives the fraction of the file read, 0 where unknown."""
-        feed = self.engine.feed
-        size = self.source.raw_size
-        for batch in self.file.batches():
-            feed(batch)
-            yield min(1.0, self.source.position / size) if size else 0.0
-        self.engine.end()
+        yield from self._pass()
+        if self.settings.via == "auto" and not self.through and self._nothing_found():
+            from analyzer.migration.foreign import why_foreign
+
+            reason = why_foreign(self)
+            if reason and self._retry(reason):
+                yield from self._pass()
+            elif reason:
+                self.file.notes.append(f"{reason}; --via tshark may find more in them")
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
 
             yield from decrypt(self)
         self.done = True
+
+    def _nothing_found(self) -> bool:
+        return not self.grouper.migrations and not self.grouper.tls
+
+    def _pass(self) -> Iterator[float]:
+        feed = self.engine.feed
+        size = self.source.raw_size
+        try:
+            for batch in self.file.batches():
+                feed(batch)
+                yield min(1.0, self.source.position / size) if size else 0.0
+        finally:
+            if self._run is not None:
+                self._run.close()
+        self.engine.end()
+        if self._run is not None:
+            from analyzer.migration.foreign import note_end
+
+            note_end(self.file, self._run)
+            self.file.bytes = self._size
 
     def run(self) -> Scan:
         """Work through the whole capture."""

@@ -1,0 +1,60 @@
+"""A capture as tshark reads it: any file format, any link type, any tunnel that Wireshark knows.
+
+Of each frame the innermost TCP segment remains; IP fragments are put together.  Streams, holes
+and everything above are found as in any other capture.
+"""
+
+from __future__ import annotations
+
+import os
+
+from analyzer.capture.source import Source
+from analyzer.capture.tshark import Conversion, addresses_of, frame_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.capture.tshark import Record
+
+__all__ = ["open_dissected"]
+
+FIELDS = (
+    "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport",
+    "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.window_size_value", "tcp.len", "tcp.payload",
+)  # fmt: skip
+OPTIONS = (
+    "ip.defragment:TRUE", "tcp.analyze_sequence_numbers:FALSE", "tcp.desegment_tcp_streams:FALSE",
+    "tcp.relative_sequence_numbers:FALSE",
+)  # fmt: skip
+
+
+def open_dissected(path: str | os.PathLike[str] | bytes) -> tuple[Source, Conversion]:
+    """The TCP segments as a capture to read, and the run that makes it.
+
+    Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
+    """
+    arguments: list[str] = []
+    for option in OPTIONS:
+        arguments += "-o", option
+    run = Conversion(path, arguments, FIELDS, _segment)
+    name = "<memory>" if isinstance(path, bytes) else os.fspath(path)
+    return Source(name, run), run
+
+
+def _segment(values: list[bytes]) -> Record | None:
+    layers = values[0].split(b":")
+    addresses = addresses_of(layers, (values[1], values[2], values[3], values[4]))
+    if addresses is None:
+        return None
+    # The first TCP header of the frame; what a payload looks like inside does not count.
+    try:
+        sport, dport, seq, ack, flags, window, length = (
+            int(value.split(b",")[0], 0) for value in values[5:12]
+        )
+        data = bytes.fromhex(values[12].split(b",")[0].replace(b":", b"").decode("ascii"))
+    except ValueError:
+        return None
+    if max(sport, dport, window) >> 16 or max(seq, ack) >> 32 or len(data) > length:
+        return None
+    return frame_of(
+        addresses, (sport, dport), seq, data, ack=ack, flags=flags, window=window, length=length
+    )

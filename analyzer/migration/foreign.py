@@ -1,0 +1,60 @@
+"""When a capture is read through tshark, and how its end is told."""
+
+from __future__ import annotations
+
+from analyzer.capture.dissected import open_dissected
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.link import LINK_TYPES, TUNNEL
+from analyzer.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+    from analyzer.capture.tshark import Conversion
+    from analyzer.migration.scan import Scan
+
+__all__ = ["note_end", "open_foreign", "why_foreign"]
+
+FRAGMENT = "IP fragment"
+CUT_SHORT = "cut short"
+
+
+def open_foreign(path: str | os.PathLike[str] | bytes) -> tuple[CaptureFile, Conversion]:
+    """The capture as tshark reads it, and the run that does.
+
+    Raises :class:`CaptureError` where tshark does not know the file either, without tshark
+    :class:`analyzer.errors.ToolUnavailable`.
+    """
+    source, run = open_dissected(path)
+    file = CaptureFile(source)
+    if run.complaint and not run.frame:
+        source.close()
+        raise CaptureError(f"is no capture that tshark knows: {run.complaint}", path=source.path)
+    return file, run
+
+
+def why_foreign(scan: Scan) -> str:
+    """Why native reading found no migration in what it has read; empty if tshark cannot help."""
+    strange = sorted({i.link_type for i in scan.file.interfaces} - set(LINK_TYPES))
+    if strange:
+        return f"link type {strange[0]}"
+    ignored = scan.engine.ignored
+    hidden = ignored.get(TUNNEL, 0) + ignored.get(FRAGMENT, 0)
+    if hidden > scan.engine.frames - sum(ignored.values()):
+        what = "tunnels" if ignored.get(TUNNEL) else "IP fragments"
+        return f"{hidden} of {scan.engine.frames} frames are {what}"
+    return ""
+
+
+def note_end(file: CaptureFile, run: Conversion) -> None:
+    """Put down why tshark stopped, if it was not the end of the file."""
+    if CUT_SHORT in run.complaint:
+        file.notes.append(run.complaint)
+    elif run.complaint:
+        file.damage = CaptureError(
+            run.complaint,
+            path=file.source.path,
+            frame=run.frame,
+            advice="what came before is reported",
+        )
