@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.capture.source import Source
-    from analyzer.checks.checker import Selection
     from analyzer.checks.finding import Finding
+    from analyzer.checks.selection import Selection
     from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.framing import Settings
-    from analyzer.migration.migration import Migration, Watcher
+    from analyzer.migration.migration import Migration, PageCollector, Watcher
     from analyzer.migration.saved_file import SavedFile
 
 __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file"]
@@ -106,6 +106,7 @@ def analyze(
     digest: bool = False,
     assembler: Assembler | None = None,
     watchers: tuple[Watcher, ...] = (),
+    page_collector: PageCollector | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, its bytes, or an open source.
@@ -124,6 +125,7 @@ def analyze(
         settings,
         watchers=(checker, *watchers),
         collector=assembler,
+        page_collector=checker.page_collector or page_collector,
         device_data=assembler.device_data if assembler is not None else None,
     )
     for fraction in scan.steps():

@@ -155,6 +155,11 @@ def _add_check(
         help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
         "in saved migrations",
     )
+    check.add_argument(
+        "--deep",
+        action="store_true",
+        help="decompress the payload of RAM packets and verify it (rules MF8)",
+    )
     group = check.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
     group.add_argument(
         "--max-queued-bytes",

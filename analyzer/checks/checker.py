@@ -10,6 +10,7 @@ from analyzer.checks.finding import Finding
 from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import is_ordinary
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
+from analyzer.checks.selection import Selection, names_rule
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
 
@@ -17,85 +18,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule
     from analyzer.migration.anomaly import Anomaly
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
-    from analyzer.migration.migration import Migration
+    from analyzer.migration.migration import Migration, PageCollector
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.scan import Scan
 
-__all__ = ["Checker", "Selection", "main_spots"]
+__all__ = ["Checker", "main_spots"]
 
 LISTED = 50
 """Findings of one rule at one channel and device that are listed one by one."""
 
 
-class Selection:
-    """Which rules run and how severe they are.
-
-    ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
-    overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
-    ``destination_transfer_off``: the destination takes no device state over multifd;
-    ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
-    ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
-    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
-    against every section (MF637 to MF639), which needs more time than ordinary captures have.
-    """
-
-    __slots__ = (
-        "channels",
-        "descriptions",
-        "destination_transfer_off",
-        "destination_version",
-        "ignore",
-        "limits",
-        "max_queued_buffers",
-        "max_queued_bytes",
-        "select",
-        "severity",
-    )
-
-    def __init__(
-        self,
-        select: tuple[str, ...] = (),
-        ignore: tuple[str, ...] = (),
-        severity: dict[str, str] | None = None,
-        max_queued_bytes: int | None = None,
-        max_queued_buffers: int | None = None,
-        destination_transfer_off: bool = False,
-        channels: int | None = None,
-        limits: dict[str, float] | None = None,
-        descriptions: bool = False,
-        destination_version: tuple[int, int] | None = None,
-    ) -> None:
-        self.select = select
-        self.ignore = ignore
-        self.severity = severity or {}
-        self.max_queued_bytes = max_queued_bytes
-        self.max_queued_buffers = max_queued_buffers
-        self.destination_transfer_off = destination_transfer_off
-        self.channels = channels
-        self.limits = limits or {}
-        self.descriptions = descriptions
-        self.destination_version = destination_version
-
-    def takes(self, rule: Rule) -> bool:
-        """Whether a rule is to run."""
-        if self.select and not _named(rule, self.select):
-            return False
-        return not _named(rule, self.ignore)
-
-
-def _named(rule: Rule, names: Iterable[str]) -> bool:
-    return any(rule.slug == name or rule.id.startswith(name.upper()) for name in names)
-
-
 class Checker:
     """Watches one scan and judges it.
 
-    Give it to the scan as a watcher; when the scan is done, :meth:`findings` gives everything,
-    the gravest first, then in the order of the capture.
+    Give it to the scan as a watcher, and ``page_collector`` along with it; when the scan is done,
+    :meth:`findings` gives everything, the gravest first, then in the order of the capture.
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
@@ -106,6 +48,14 @@ class Checker:
         self._device = [r for r in rules_of("device-packet", "packet") if takes(r)]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[tuple[str, int, int, str | None], int] = {}
+        self._payload: PayloadRules | None = None
+        self.page_collector: PageCollector | None = None
+        if self.selection.deep:
+            from analyzer.checks.payload import PayloadRules
+            from analyzer.migration.page_payloads import PagePayloads
+
+            self._payload = PayloadRules(self.note)
+            self.page_collector = PagePayloads(self._payload)
 
     # -- while the capture streams by ---------------------------------------------------------
 
@@ -163,9 +113,13 @@ class Checker:
     def _note(
         self, slug: str, text: str, packet: RamPacket, channel: Channel, migration: Migration
     ) -> None:
+        spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
+        self.note(slug, spot, migration)
+
+    def note(self, slug: str, spot: Spot, migration: Migration) -> None:
+        """The rule of that slug fires."""
         rule = BY_SLUG[slug]
         if self.selection.takes(rule):
-            spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
             self._add(rule, spot, migration)
 
     def _packet(
@@ -202,6 +156,8 @@ class Checker:
         """Everything found, packet rules included."""
         for rule, spot, migration in self._ends(scan):
             self._add(rule, spot, migration)
+        for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
+            self.note(slug, spot, owner)
         found: list[Finding] = []
         listed: dict[tuple[str, int, int, str | None], list[Finding]] = {}
         for rule, spot, migration in self._spots:
@@ -358,4 +314,4 @@ def _any_hole(channel: Channel) -> str:
 def unknown_rules(names: Iterable[str]) -> list[str]:
     """Those of the given ids, prefixes and slugs that name no rule."""
     load()
-    return [name for name in names if not any(_named(rule, (name,)) for rule in RULES.values())]
+    return [name for name in names if not any(names_rule(rule, (name,)) for rule in RULES.values())]

@@ -18,6 +18,7 @@ def load() -> None:
     import analyzer.checks.metrics
     import analyzer.checks.packet_headers
     import analyzer.checks.packet_numbers
+    import analyzer.checks.payload
     import analyzer.checks.ram_packets
     import analyzer.checks.ram_pages
     import analyzer.checks.return_path

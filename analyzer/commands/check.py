@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
 from analyzer.capture.source import open_source
-from analyzer.checks.checker import Selection, unknown_rules
+from analyzer.checks.checker import unknown_rules
 from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.selection import Selection
 from analyzer.commands.common import (
     BROKEN,
     CLEAN,
@@ -131,6 +132,7 @@ def _selection(options: Namespace) -> Selection:
         channels=options.destination_channels,
         limits=_limits(options.limit),
         descriptions=options.descriptions,
+        deep=options.deep,
         destination_version=_version(options.destination_version),
     )
 

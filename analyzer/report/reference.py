@@ -37,7 +37,7 @@ FAMILIES = {
     "MF5": "VFIO buffers",
     "MF6": "The main stream",
     "MF7": "The return path",
-    "MF8": "Payload",
+    "MF8": "Payload, with check --deep",
     "MF90": "TCP and the capture",
     "MF91": "TCP and the capture",
     "MF95": "Measures with thresholds",

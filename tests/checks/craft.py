@@ -24,8 +24,8 @@ from dissectors.vfio import BUFFER, BUFFER_HOST, VfioTag
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.checks.checker import Selection
     from analyzer.checks.finding import Finding
+    from analyzer.checks.selection import Selection
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 WRAP = 1 << 32
@@ -367,7 +367,7 @@ def findings(
 ) -> list[Finding]:
     """What the rules say about a capture."""
     checker = Checker(selection)
-    scan = Scan(capture, settings, watchers=(checker,)).run()
+    scan = Scan(capture, settings, watchers=(checker,), page_collector=checker.page_collector).run()
     return checker.findings(scan)
 
 

@@ -1,0 +1,193 @@
+"""MF801 to MF809: what is inside the payload of RAM packets, verified with ``check --deep``.
+
+Wire-format page, section 3.8.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, walker_rule
+from analyzer.checks.wording import counted
+from dissectors.multifd import Compression
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import RamPacket
+    from dissectors.compression import Decoded
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+@walker_rule("MF801", "zlib-bad", ERROR, holes="LG")
+def zlib_bad() -> None:
+    """A payload does not inflate to the pages that its packet announces.
+
+    A channel's payloads are one zlib stream; each must give normal_pages times the page size.
+    After one that does not, no later payload of the channel can be inflated.
+
+    Receiver: ``inflate generated too few output``, ``inflate returned %d instead of Z_OK`` or
+    ``packet size received %u size expected %u``; the migration fails.
+
+    Usual cause: damaged bytes, or a sender that begins a new stream in the middle of a channel.
+    """
+
+
+@walker_rule("MF802", "zlib-no-flush", WARNING, holes="G")
+def zlib_no_flush() -> None:
+    """A zlib payload does not end with a sync flush (00 00 ff ff).
+
+    The flush makes sure that all of a packet's pages can be inflated before the next packet comes.
+
+    Receiver: accepts it, if the pages are complete.
+
+    Usual cause: a sender that is not QEMU.
+    """
+
+
+@walker_rule("MF803", "zstd-bad", ERROR, holes="LG")
+def zstd_bad() -> None:
+    """A payload does not decompress to the pages that its packet announces.
+
+    A channel's payloads are one zstd frame; each must give normal_pages times the page size.
+    After one that does not, no later payload of the channel can be decompressed.
+
+    Receiver: ``decompressStream buffer too small``, ``decompressStream returned %s`` or
+    ``packet size received %u size expected %u``; the migration fails.
+
+    Usual cause: damaged bytes.
+    """
+
+
+@walker_rule("MF804", "zstd-new-frame", WARNING, holes="G")
+def zstd_new_frame() -> None:
+    """A new zstd frame begins in the middle of a channel.
+
+    QEMU's source has one frame for the channel's whole life.
+
+    Receiver: works; zstd goes on with the new frame.
+
+    Usual cause: a sender that is not QEMU.
+    """
+
+
+@walker_rule("MF805", "lengths-do-not-sum", ERROR)
+def lengths_do_not_sum() -> None:
+    """The lengths of compressed pages do not add up to the payload (QPL, UADK).
+
+    The payload begins with the length of every page; all of them and the pages are its size.
+
+    Receiver: ``header len %u >= packet size %u`` or ``packet size %u != header %u + data %u``; the
+    migration fails.  10.2.2 aborts with an assertion.
+
+    Usual cause: damaged bytes.
+    """
+
+
+@walker_rule("MF806", "page-length-too-big", ERROR)
+def page_length_too_big() -> None:
+    """The length of a compressed page is 0, or more than a page (QPL, UADK).
+
+    A page that does not get smaller is sent as it is, so no length is above the page size.
+
+    Receiver: ``page %d compressed len %u too large``; the migration fails.  10.2.2 aborts with an
+    assertion.
+
+    Usual cause: damaged bytes, or source and destination of different page sizes.
+    """
+
+
+@walker_rule("MF807", "page-bad", ERROR)
+def page_bad() -> None:
+    """A page does not decompress to its size (QPL, UADK, QATzip).
+
+    Every page of these methods can be decompressed without the others, QATzip's in groups.
+
+    Receiver: QPL ``qpl job failed with error %d`` or ``qpl decompressed len %u, expected len %u``;
+    UADK ``failed decompression, ret %d status %d`` or ``decompressed length error``; QATzip
+    ``qzDecompress failed`` or ``packet size received %u size expected %u``.  The migration fails.
+
+    Usual cause: damaged bytes, or an accelerator that failed.
+    """
+
+
+@walker_rule("MF808", "zero-page-sent-normal", INFO)
+def zero_page_sent_normal() -> None:
+    """Pages that are all zero were sent with content.
+
+    A zero page needs no more than its number; its content is a page of payload for nothing.
+
+    Receiver: accepts them.
+
+    Usual cause: ``zero-page-detection=none``, or the guest cleared pages between test and sending.
+    """
+
+
+@walker_rule("MF809", "bomb", ERROR)
+def bomb() -> None:
+    """A payload decompresses to more than its pages.
+
+    Decompression stopped at normal_pages times the page size; nobody knows how much there is.
+
+    Receiver: stops at the end of its buffer; what is left over is ignored, or the migration fails.
+
+    Usual cause: a damaged page count, or bytes made to exhaust memory.
+    """
+
+
+# -- the verification ------------------------------------------------------------------------------
+
+
+class PayloadRules:
+    """Takes the pages of every payload and notes what the rules above say.
+
+    ``note(slug, spot, migration)`` takes a finding.
+    """
+
+    def __init__(self, note: Callable[[str, Spot, Migration], None]) -> None:
+        self._note = note
+        self._zero: dict[Channel, tuple[Migration, Spot, list[int]]] = {}
+
+    def pages(
+        self, migration: Migration, channel: Channel, packet: RamPacket, decoded: Decoded
+    ) -> None:
+        """A payload was decompressed, or could not be."""
+        for problem in decoded.problems:
+            text = problem.detail
+            if decoded.broken and problem is decoded.problems[-1]:
+                text += "; later payloads of the channel are not verified"
+            self._note(problem.slug, _spot(text, channel, packet), migration)
+        zero = sum(map(decoded.is_zero, range(packet.normal_pages)))
+        if zero:
+            if channel not in self._zero:
+                self._zero[channel] = migration, _spot("", channel, packet), [0, 0]
+            counts = self._zero[channel][2]
+            counts[0] += zero
+            counts[1] += 1
+
+    def stopped(self, migration: Migration, channel: Channel, packet: RamPacket, why: str) -> None:
+        """A channel's payloads cannot be decompressed any more."""
+        slug = "zlib-bad" if packet.compression == Compression.zlib else "zstd-bad"
+        spot = _spot(
+            f"payloads from here on cannot be decompressed, they are not verified: {why}",
+            channel,
+            packet,
+        )
+        spot.severity = INFO
+        self._note(slug, spot, migration)
+
+    def ends(self) -> Iterator[tuple[str, Spot, Migration]]:
+        """What can be said when the capture has been read."""
+        for channel, (migration, spot, (zero, packets)) in self._zero.items():
+            spot.message = (
+                f"{zero} of {counted(channel.normal_pages, 'page')} with content are all zero, in "
+                f"{counted(packets, 'packet')}; this is the first"
+            )
+            yield "zero-page-sent-normal", spot, migration
+
+
+def _spot(text: str, channel: Channel, packet: RamPacket) -> Spot:
+    return Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
