@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.migration.framing import Settings
-    from analyzer.migration.migration import Collector, Watcher
+    from analyzer.migration.migration import Collector, PageCollector, Watcher
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Sink, Walker
 
@@ -57,6 +57,7 @@ class Grouper:
         *,
         watchers: tuple[Watcher, ...] = (),
         collector: Collector | None = None,
+        page_collector: PageCollector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
     ) -> None:
         self.migrations: list[Migration] = []
@@ -66,6 +67,7 @@ class Grouper:
         self._settings = settings
         self._watchers = watchers
         self._collector = collector
+        self._page_collector = page_collector
         self._device_data = device_data
         self._attempts: dict[tuple[bytes, ...], Migration] = {}
         self._channels: dict[int, Channel] = {}  # by id of the flow
@@ -300,6 +302,7 @@ class Grouper:
         migration = Migration(len(self.migrations), key, self._settings)
         migration.watchers = self._watchers
         migration.collector = self._collector
+        migration.page_collector = self._page_collector
         self.migrations.append(migration)
         self._attempts[key] = migration
         for stranger in [other for other in self.unknown if _key(other.flow) == key]:

@@ -9,7 +9,7 @@ from analyzer.migration.framing import Framing
 from analyzer.migration.mark import Mark
 from analyzer.migration.pages import PageTracker
 from analyzer.migration.rows import SYNC, SYNC_PACKET
-from dissectors.multifd import METHODS, text_of
+from dissectors.multifd import METHODS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
             self, migration: Migration, channel: Channel, packet: RamPacket, page: int
         ) -> None:
             """``packet`` carries the page at offset ``page`` that another channel carried in the
-            same round."""
+            same round.
+            """
 
         def payload(
             self,
@@ -55,6 +56,15 @@ if TYPE_CHECKING:
 
         def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
             """Where the data of this buffer go; ``None`` to let them pass."""
+
+    class PageCollector(Protocol):
+        """Who wants the payload of RAM packets."""
+
+        def payload(self, migration: Migration, channel: Channel, packet: RamPacket) -> Sink | None:
+            """Where the payload of this packet goes; ``None`` to let it pass."""
+
+        def lost(self, channel: Channel) -> None:
+            """Payloads of this channel may have gone by unread."""
 
 
 __all__ = ["Migration"]
@@ -81,6 +91,7 @@ class Migration:
         "main",
         "main_facts",
         "number",
+        "page_collector",
         "pages",
         "preempt",
         "return_facts",
@@ -106,6 +117,7 @@ class Migration:
         self.pages = PageTracker()
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None
+        self.page_collector: PageCollector | None = None
         self.compression: int | None = None  # the method of the first data packet
         self.zero_seen = False
         self.stale = False  # signs of a sender up to 8.1
@@ -204,11 +216,22 @@ class Migration:
             device = self.devices[key] = Device(*key)
         return device
 
-    def buffer_sink(self, channel: Channel, packet: DevicePacket) -> Sink | None:
+    def buffer_sink(self, packet: DevicePacket) -> Sink | None:
         """Where the data of a buffer are wanted."""
         if self.collector is None or packet.idx is None:
             return None
         return self.collector.buffer(self, packet)
+
+    def page_sink(self, channel: Channel, packet: RamPacket) -> Sink | None:
+        """Where the payload of a RAM packet is wanted."""
+        if self.page_collector is None:
+            return None
+        return self.page_collector.payload(self, channel, packet)
+
+    def pages_lost(self, channel: Channel) -> None:
+        """Packets of a channel went by unread, or some bytes of them."""
+        if self.page_collector is not None:
+            self.page_collector.lost(channel)
 
     # -- what it all says ---------------------------------------------------------------------
 

@@ -211,7 +211,8 @@ class MultifdWalker:
             if normal > count or (plain and size != normal * page) or size > 1 << 20:
                 yield from self._doubtful(packet, normal * page)
                 return
-            missing = yield Skip(size)
+            sink = self.migration.page_sink(self.channel, packet)
+            missing = yield Skip(size) if sink is None else Deliver(size, sink)
             if type(missing) is not int:
                 self._end(missing, "payload", packet.header_size)
                 return
@@ -299,7 +300,7 @@ class MultifdWalker:
 
     def _device_data(self, packet: DevicePacket, left: int) -> Generator[Request, Reply, Reply]:
         """The data behind the VFIO header: the config state is kept, the rest passes by."""
-        sink = self.migration.buffer_sink(self.channel, packet)
+        sink = self.migration.buffer_sink(packet)
         if packet.is_config and left <= CONFIG_KEPT:
             data = yield Take(left)
             if type(data) is bytes:
@@ -381,6 +382,7 @@ class MultifdWalker:
 
     def found(self, found: Found) -> None:
         """Go on from a packet found by search; it is read from its saved header."""
+        self.migration.pages_lost(self.channel)
         if not found.header:
             self.more = False
             return

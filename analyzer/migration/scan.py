@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.tshark import Conversion, Spool
-    from analyzer.migration.migration import Collector, Migration, Watcher
+    from analyzer.migration.migration import Collector, Migration, PageCollector, Watcher
     from analyzer.tcp.requests import Sink
 
 __all__ = ["Scan"]
@@ -40,6 +40,7 @@ class Scan:
         *,
         watchers: tuple[Watcher, ...] = (),
         collector: Collector | None = None,
+        page_collector: PageCollector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
     ) -> None:
         self.settings = settings or Settings()
@@ -59,6 +60,7 @@ class Scan:
                 self.settings,
                 watchers=watchers,
                 collector=collector,
+                page_collector=page_collector,
                 device_data=device_data,
             )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import zstandard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.synth.pattern import Bytes
 
 __all__ = ["Compressor", "compressor"]
@@ -19,11 +21,11 @@ QATZIP_INPUT = 65536
 class Compressor(Protocol):
     """What one channel does to the pages of a packet."""
 
-    def __call__(self, pages: list[Bytes]) -> tuple[Bytes, ...]:
+    def __call__(self, pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
         """The payload, in pieces."""
 
 
-def plain(pages: list[Bytes]) -> tuple[Bytes, ...]:
+def plain(pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
     """No compression."""
     return tuple(pages)
 
@@ -34,7 +36,7 @@ class ZlibStream:
     def __init__(self) -> None:
         self._stream = zlib.compressobj(1)
 
-    def __call__(self, pages: list[Bytes]) -> tuple[Bytes, ...]:
+    def __call__(self, pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
         """The next stretch of the stream."""
         out = [self._stream.compress(page) for page in pages]
         return (b"".join([*out, self._stream.flush(zlib.Z_SYNC_FLUSH)]),)
@@ -46,13 +48,13 @@ class ZstdStream:
     def __init__(self) -> None:
         self._stream = zstandard.ZstdCompressor(level=1).compressobj()
 
-    def __call__(self, pages: list[Bytes]) -> tuple[Bytes, ...]:
+    def __call__(self, pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
         """The next stretch of the frame."""
         out = [self._stream.compress(page) for page in pages]
         return (b"".join([*out, self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)]),)
 
 
-def page_by_page(pages: list[Bytes], wbits: int) -> tuple[Bytes, ...]:
+def page_by_page(pages: Sequence[Bytes], wbits: int) -> tuple[Bytes, ...]:
     """Lengths, then the pages, each deflated, or raw where that is not shorter."""
     out: list[Bytes] = []
     for page in pages:
@@ -62,17 +64,17 @@ def page_by_page(pages: list[Bytes], wbits: int) -> tuple[Bytes, ...]:
     return (struct.pack(f">{len(out)}I", *map(len, out)), *out)
 
 
-def qpl(pages: list[Bytes]) -> tuple[Bytes, ...]:
+def qpl(pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
     """QPL: raw deflate with a window of 4 KiB."""
     return page_by_page(pages, -12)
 
 
-def uadk(pages: list[Bytes]) -> tuple[Bytes, ...]:
+def uadk(pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
     """UADK: zlib format."""
     return page_by_page(pages, 15)
 
 
-def qatzip(pages: list[Bytes]) -> tuple[Bytes, ...]:
+def qatzip(pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
     """QATzip: gzip members with the extra field "QZ", 64 KiB of input each."""
     whole = b"".join(pages)
     out = []

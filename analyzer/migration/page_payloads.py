@@ -1,0 +1,189 @@
+"""Decodes the payloads of RAM packets while a capture streams by.
+
+Give :class:`PagePayloads` to a scan as its ``page_collector``.  Wire-format page, section 3.8.
+"""
+
+from __future__ import annotations
+
+from dissectors.compression import decoder_of
+from dissectors.multifd import METHODS, Compression
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import RamPacket
+    from analyzer.tcp.requests import Sink
+    from dissectors.compression import Decoded, Decoder
+
+    class PageTaker(Protocol):
+        """Who gets what was decoded."""
+
+        def pages(
+            self, migration: Migration, channel: Channel, packet: RamPacket, decoded: Decoded
+        ) -> None:
+            """The pages of a packet, just before its row is complete."""
+
+        def stopped(
+            self, migration: Migration, channel: Channel, packet: RamPacket, why: str
+        ) -> None:
+            """From this packet on a channel's payloads cannot be decompressed; told once."""
+
+
+__all__ = ["PagePayloads"]
+
+HELD_MAX = 128 << 20
+"""Bytes of payloads that are on their way, over all channels; a payload has at most 1 MiB."""
+MEMORY_MAX = 512 << 20
+"""Bytes of decompression state, over all channels."""
+CROWDED = "too many channels are decompressed at once"
+
+
+class _Channel:
+    """One channel's decoder; ``lost`` says why there can be none any more."""
+
+    __slots__ = ("decoder", "lost", "method", "told")
+
+    def __init__(self, method: int, lost: str = "") -> None:
+        self.method = method
+        self.decoder: Decoder | None = None
+        self.lost = lost
+        self.told = False
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a payload can be decoded only if all before it were."""
+        return self.method in (Compression.zlib, Compression.zstd)
+
+
+class _Held:
+    """The payload that is arriving on a channel; ``data`` is ``None`` once it was given up."""
+
+    __slots__ = ("data", "holes", "left")
+
+    def __init__(self, size: int) -> None:
+        self.data: bytearray | None = bytearray()
+        self.holes: list[tuple[int, int]] = []
+        self.left = size
+
+
+class PagePayloads:
+    """Collects payloads and hands their pages to ``taker``.
+
+    What is held and what the decoders take is bounded: whoever waits longest loses, and the taker
+    is told.
+    """
+
+    def __init__(self, taker: PageTaker) -> None:
+        self._taker = taker
+        self._channels: dict[Channel, _Channel] = {}
+        self._held: dict[_Held, None] = {}  # the oldest first
+        self._held_bytes = 0
+        self._memory: dict[_Channel, int] = {}  # of decoders; the one used last stands last
+
+    # -- what the walker calls ----------------------------------------------------------------
+
+    def payload(self, migration: Migration, channel: Channel, packet: RamPacket) -> Sink | None:
+        """Where the payload of ``packet`` goes."""
+        if packet.compression not in METHODS:
+            return None
+        state = self._channels.get(channel)
+        if state is None or state.method != packet.compression:
+            state = self._begin(channel, packet.compression)
+        held = _Held(packet.next_packet_size)
+        self._held[held] = None
+
+        def sink(piece: bytes | memoryview | None, size: int) -> None:
+            self._take(held, piece, size)
+            if not held.left:
+                self._finish(held, state, (migration, channel, packet))
+
+        if not held.left:
+            self._finish(held, state, (migration, channel, packet))
+        return sink
+
+    def lost(self, channel: Channel) -> None:
+        """Bytes of the channel went by unread."""
+        state = self._channels.get(channel)
+        if state is None:
+            state = self._channels[channel] = _Channel(0)
+        self._lose(state, "bytes of the channel are missing before it")
+
+    # -- payloads -----------------------------------------------------------------------------
+
+    def _begin(self, channel: Channel, method: int) -> _Channel:
+        """The channel's first payload, or one of another method than that before."""
+        before = self._channels.get(channel)
+        if before is not None:
+            self._lose(before, before.lost)
+        lost = before.lost if before is not None else ""
+        if channel.midstream:
+            lost = "the beginning of the channel is not in the capture"
+        state = self._channels[channel] = _Channel(method, lost)
+        return state
+
+    def _take(self, held: _Held, piece: bytes | memoryview | None, size: int) -> None:
+        held.left -= size
+        if held.data is None:
+            return
+        if piece is None:
+            held.holes.append((len(held.data), len(held.data) + size))
+            held.data += bytes(size)
+        else:
+            held.data += piece
+        self._held_bytes += size
+        while self._held_bytes > HELD_MAX:
+            self._drop(next(iter(self._held)))
+
+    def _drop(self, held: _Held) -> bytearray | None:
+        data = held.data
+        if data is not None:
+            del self._held[held]
+            self._held_bytes -= len(data)
+            held.data = None
+        return data
+
+    def _finish(
+        self, held: _Held, state: _Channel, row: tuple[Migration, Channel, RamPacket]
+    ) -> None:
+        """A payload has arrived, or what is left of it."""
+        data = self._drop(held)
+        if state.stateful:
+            if data is None or held.holes:
+                self._lose(state, CROWDED if data is None else "bytes of its payload are missing")
+            if state.lost:
+                if not state.told:
+                    state.told = True
+                    self._taker.stopped(*row, state.lost)
+                return
+        page_size = row[0].framing.page_size
+        if data is None or not page_size or (held.holes and state.method):
+            return
+        if state.decoder is None:
+            state.decoder = decoder_of(state.method)
+        decoded = state.decoder.decode(data, row[2].normal_pages, page_size)
+        for first, end in held.holes:
+            decoded.bad.update(range(first // page_size, -(-end // page_size)))
+        self._account(state)
+        if decoded.broken:
+            self._lose(state, "an earlier payload of the channel is damaged")
+            state.told = True
+        self._taker.pages(*row, decoded)
+
+    # -- decoders -----------------------------------------------------------------------------
+
+    def _account(self, state: _Channel) -> None:
+        """Note what a decoder takes; give up those unused for longest if it is too much."""
+        if state.decoder is None or not state.decoder.memory:
+            return
+        self._memory.pop(state, None)
+        self._memory[state] = state.decoder.memory
+        while len(self._memory) > 1 and sum(self._memory.values()) > MEMORY_MAX:
+            self._lose(next(iter(self._memory)), CROWDED)
+
+    def _lose(self, state: _Channel, why: str) -> None:
+        state.lost = state.lost or why
+        state.decoder = None
+        self._memory.pop(state, None)
