@@ -32,7 +32,8 @@ def open_dissected(path: str | os.PathLike[str] | bytes) -> tuple[Source, Conver
 
     Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
     """
-    arguments: list[str] = []
+    # What TCP carries is not tshark's to guess.
+    arguments = ["-d", "tcp.port==0-65535,data"]
     for option in OPTIONS:
         arguments += "-o", option
     run = Conversion(path, arguments, FIELDS, _segment)
