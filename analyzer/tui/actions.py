@@ -15,6 +15,7 @@ from analyzer.tui.dialogs.ask import Answer, AskDialog
 from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.quantities import count
@@ -217,6 +218,12 @@ class Actions:
             self._app.show_migration(int(value))
 
     # -- filters ------------------------------------------------------------------------------
+
+    def action_edit_filter(self) -> None:
+        """To the filter line, from any screen."""
+        app = self._app
+        app.show_screen("packets")
+        app.screen.set_focus(app.view.query_one(FilterInput))
 
     def action_saved_filters(self) -> None:
         """Choose among saved and earlier filters."""

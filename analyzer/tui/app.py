@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input
 
 from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
@@ -65,9 +65,12 @@ class MfsharkApp(Actions, App[int]):
     TITLE = "mfshark"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"screen('{screen}')", f"Screen {screen}", show=False)
+            Binding(
+                str(number), f"screen('{screen}')", f"Screen {screen}", show=False, priority=True
+            )
             for number, screen in enumerate(SCREENS, 1)
         ),
+        Binding("slash", "edit_filter", "Filter", show=True, priority=True),
         Binding("tab", "app.focus_next", "Next pane", show=False),
         Binding("shift+tab", "app.focus_previous", "Previous pane", show=False),
         Binding("question_mark,f1", "keys", "Help", show=True),
@@ -149,6 +152,15 @@ class MfsharkApp(Actions, App[int]):
                     f"key {binding.key.replace(',', ', ')}",
                     partial(self.run_action, binding.action),
                 )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that lead elsewhere come first, so that what is typed behind them goes there; in
+        inputs and windows they are not those keys.
+        """
+        elsewhere = len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+        if action in ("screen", "edit_filter") and elsewhere:
+            return False
+        return super().check_action(action, parameters)
 
     # -- reading captures ---------------------------------------------------------------------
 

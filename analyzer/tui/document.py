@@ -141,8 +141,9 @@ class Document:
 
     @property
     def start(self) -> int:
-        """Time of the first frame, ns since the epoch."""
-        return self.scan.engine.first_time if self.scan is not None else 0
+        """Time of the first frame, ns since the epoch; until it is known, of the first packet."""
+        first = self.scan.engine.first_time if self.scan is not None else 0
+        return first or (self.table.column("time")[0] if len(self.table) else 0)
 
     @property
     def end(self) -> int:

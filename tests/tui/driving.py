@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from textual.events import Paste
+from textual.worker import WorkerCancelled
 
 from analyzer.migration.framing import Settings
 from analyzer.tui.app import MfsharkApp
@@ -26,7 +27,8 @@ async def settle(pilot: Pilot[int]) -> None:
     app = pilot.app
     assert isinstance(app, MfsharkApp)
     for _ in range(2000):
-        await app.workers.wait_for_complete()
+        with suppress(WorkerCancelled):
+            await app.workers.wait_for_complete()
         await pilot.pause()
         read = app.document.done and app._loading is None
         if read and not app.filters.behind and not len(app.workers):

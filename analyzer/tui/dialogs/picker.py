@@ -136,7 +136,7 @@ class PickerScreen(ModalScreen["str | None"]):
         """List the directory."""
         self.query_one(RowList).palette = self._palette
         self._show(self._folder)
-        self.query_one(RowList).focus()
+        self.screen.set_focus(self.query_one(RowList))
 
     def _show(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -172,7 +172,7 @@ class PickerScreen(ModalScreen["str | None"]):
         if typed.is_file():
             self.dismiss(str(typed))
         else:
-            self.query_one(RowList).focus()
+            self.screen.set_focus(self.query_one(RowList))
 
     def action_up(self) -> None:
         """To the parent directory."""
@@ -180,11 +180,11 @@ class PickerScreen(ModalScreen["str | None"]):
 
     def action_narrow(self) -> None:
         """To the input."""
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))
 
     def action_leave(self) -> None:
         """Back to the list, or away."""
         if self.query_one(Input).has_focus:
-            self.query_one(RowList).focus()
+            self.screen.set_focus(self.query_one(RowList))
         else:
             self.dismiss(None)

@@ -71,7 +71,7 @@ class DevicesView(View):
 
     def home(self) -> None:
         """The list of devices."""
-        self.query_one("#devices").focus()
+        self.screen.set_focus(self.query_one("#devices"))
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class DevicesView(View):
         """Enter: from a device to its map, from a buffer to its packet."""
         message.stop()
         if message.sender.id == "devices":
-            self.query_one(MapPane).focus()
+            self.screen.set_focus(self.query_one(MapPane))
         else:
             self._select(message.position, screen="packets")
 

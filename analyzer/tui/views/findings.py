@@ -59,7 +59,7 @@ class FindingsView(View):
 
     def home(self) -> None:
         """The list."""
-        self.query_one("#findings").focus()
+        self.screen.set_focus(self.query_one("#findings"))
 
     # -- what is shown ------------------------------------------------------------------------
 

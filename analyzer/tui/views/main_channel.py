@@ -57,7 +57,7 @@ class MainView(View):
 
     def home(self) -> None:
         """The list."""
-        self.records.focus()
+        self.screen.set_focus(self.records)
 
     @property
     def records(self) -> RowList:
@@ -205,7 +205,7 @@ class MainView(View):
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Enter: to the fields."""
         message.stop()
-        self.query_one(TreeList).focus()
+        self.screen.set_focus(self.query_one(TreeList))
 
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
         """Display filters are about packets."""

@@ -10,7 +10,7 @@ from textual.worker import get_current_worker
 
 from analyzer.tui.copying import json_text
 from analyzer.tui.field_panes import FieldPanes
-from analyzer.tui.filter_line import FilterInput, FilterLine
+from analyzer.tui.filter_line import FilterLine
 from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.packet_tree import packet_tree
@@ -36,7 +36,6 @@ class PacketsView(View):
     """Wireshark's three panes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "edit_filter", "Filter", show=True, priority=False),
         Binding("f", "filter_channel", "Channel", show=True),
         Binding("d", "filter_device", "Device", show=True),
         Binding("X", "clear_filter", "Unfilter", show=False),
@@ -58,7 +57,7 @@ class PacketsView(View):
 
     def home(self) -> None:
         """The list."""
-        self.packets.focus()
+        self.screen.set_focus(self.packets)
 
     @property
     def packets(self) -> RowList:
@@ -141,7 +140,7 @@ class PacketsView(View):
                 group="bytes",
             )
 
-        self.run_worker(read(), exclusive=True, group="bytes-pause")
+        self.run_worker(read, exclusive=True, group="bytes-pause")  # type: ignore[arg-type]
 
     def _read_in_thread(self, document: Document, row: int) -> None:
         worker = get_current_worker()
@@ -189,7 +188,7 @@ class PacketsView(View):
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Enter: to the fields."""
         message.stop()
-        self.query_one(TreeList).focus()
+        self.screen.set_focus(self.query_one(TreeList))
 
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
         """Packets with the same value in this field."""
@@ -200,10 +199,6 @@ class PacketsView(View):
         else:
             self.post_message(FilterChosen(text))
 
-    def action_edit_filter(self) -> None:
-        """To the filter line."""
-        self.query_one(FilterInput).focus()
-
     def on_filter_line_applied(self, message: FilterLine.Applied) -> None:
         """Enter in the filter line."""
         message.stop()
@@ -212,7 +207,7 @@ class PacketsView(View):
     def on_filter_line_left(self, message: FilterLine.Left) -> None:
         """Back to the list."""
         message.stop()
-        self.packets.focus()
+        self.screen.set_focus(self.packets)
 
     def on_filter_line_told(self, message: FilterLine.Told) -> None:
         """Faults and completions stand in the status line."""

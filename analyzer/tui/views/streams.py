@@ -49,7 +49,7 @@ class StreamsView(View):
 
     def home(self) -> None:
         """The list."""
-        self.query_one("#streams").focus()
+        self.screen.set_focus(self.query_one("#streams"))
 
     @property
     def _list(self) -> RowList:

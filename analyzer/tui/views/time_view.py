@@ -29,7 +29,7 @@ class TimeView(View):
 
     def home(self) -> None:
         """The pane."""
-        self.pane.focus()
+        self.screen.set_focus(self.pane)
 
     @property
     def window(self) -> TimeWindow:
