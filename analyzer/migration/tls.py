@@ -35,7 +35,7 @@ def decrypt(scan: Scan) -> Iterator[float]:
     :class:`analyzer.errors.ToolUnavailable`.
     """
     keys, demanded = _keys(scan)
-    if not keys:
+    if not keys and not scan.through:  # tshark knows of secrets inside what it reads
         return
     try:
         yield from _decrypt(scan, keys)

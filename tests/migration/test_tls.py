@@ -60,6 +60,12 @@ def test_embedded_secrets_are_used_unasked() -> None:
 
 
 @needs_tshark
+def test_embedded_secrets_are_used_where_tshark_reads_all() -> None:
+    scan, table = read(shipped.capture(EMBEDDED), settings=Settings(via="tshark"))
+    assert (len(scan.migrations), len(table)) == (1, 109)
+
+
+@needs_tshark
 def test_a_key_log_does_the_same_as_embedded_secrets(without_secrets: Path) -> None:
     embedded, rows = read(shipped.capture(EMBEDDED))
     logged, same = read(without_secrets, settings=Settings(keylog=str(KEYS)))
