@@ -19,6 +19,18 @@ def _run(data: bytes, at: int) -> tuple[int, int]:
     return first & 0x7F | data[at + 1] << 7, at + 2
 
 
+def apply(data: bytes, page: bytearray) -> None:
+    """Bring a page's former content up to date.  ``data`` must have no :func:`fault`."""
+    at = begin = 0
+    while at < len(data):
+        same, at = _run(data, at)
+        begin += same
+        changed, at = _run(data, at)
+        page[begin : begin + changed] = data[at : at + changed]
+        at += changed
+        begin += changed
+
+
 def fault(data: bytes, page_size: int) -> str:
     """What is wrong with an encoded page, or an empty string."""
     at = covered = 0

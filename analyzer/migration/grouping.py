@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Collector, PageCollector, Watcher
+    from analyzer.migration.ram_facts import RamFacts
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Sink, Walker
 
@@ -227,11 +228,16 @@ class Grouper:
         facts = migration.main_facts = MainChannel()
         if migration.framing.page_size:
             facts.ram.page_size = migration.framing.page_size
+        self._take_pages(migration, facts.ram)
         sink = self._device_data(migration) if self._device_data is not None else None
         if began:
             yield from walk_main(reader, facts, device_data=sink)
         else:
             yield from walk_main_midstream(reader, facts, device_data=sink)
+
+    def _take_pages(self, migration: Migration, ram: RamFacts) -> None:
+        if self._page_collector is not None:
+            ram.taker = self._page_collector.records(migration, ram)
 
     def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
         from analyzer.migration.return_path_walker import ReturnPath, walk_return_path
@@ -256,6 +262,7 @@ class Grouper:
         attempt.channels.append(channel)
         facts = PreemptChannel()
         facts.ram.page_size = attempt.framing.page_size
+        self._take_pages(attempt, facts.ram)
         yield from walk_preempt(reader, facts)
 
     def _stranger(self, flow: Flow, head: bytes) -> None:

@@ -10,7 +10,7 @@ import struct
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
-from analyzer.tcp.requests import End, Peek, Push, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Peek, Push, Skip, Take
 from dissectors import xbzrle
 from dissectors.main_stream import FOOTER_BYTE, MAPPED_RAM, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import text_of
@@ -116,7 +116,7 @@ class RamWalk:
                     self._odd_address(block, address)
                 ram.last_address = address
                 if flags == PAGE_AGAIN:
-                    missing = yield self.skip
+                    missing = yield self.skip if ram.taker is None else self._content_of(block)
                     if isinstance(missing, End):
                         return Broken(missing, "page content", self.reader.offset)
                     block.normal_pages += 1
@@ -169,6 +169,13 @@ class RamWalk:
         ram = self.ram
         if not ram.postcopy and not ram.flush_count:
             ram.next_iteration(Mark(self.reader.offset - WORD.size, self.reader.last), "wrap")
+
+    def _content_of(self, block: RamBlock) -> Request:
+        """What passes the content of the page at the last address on, if anybody wants it."""
+        ram, size = self.ram, self.skip.size
+        if ram.taker is None:
+            return self.skip
+        return Deliver(size, ram.taker.content(block, ram.last_address, size))
 
     # -- the readable way ---------------------------------------------------------------------
 
@@ -282,7 +289,7 @@ class RamWalk:
                     ram.page_size = size
                     self._use_page_size(size)
                     break
-        missing = yield self.skip
+        missing = yield self._content_of(block)
         if isinstance(missing, End):
             return Broken(missing, "page content", at)
         block.normal_pages += 1
@@ -291,7 +298,7 @@ class RamWalk:
 
     def _zeros(self, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
         """The rest of a zero page, and more of them while they follow each other."""
-        if self.run > 1:
+        if self.run > 1 and self.ram.taker is None:
             ahead = yield Peek(ZERO_AND_WORD.size * self.run)
             if isinstance(ahead, bytes):
                 count = self._count_zeros(ahead, block)
@@ -335,6 +342,8 @@ class RamWalk:
             self._note("ram-zero-value", f"a zero page with value {data[0]}")
         block.zero_pages += 1
         self.ram.zero_pages += 1
+        if self.ram.taker is not None:
+            self.ram.taker.zero(block, self.ram.last_address)
         return None
 
     def _xbzrle(self, block: RamBlock, at: int) -> Steps:
@@ -352,6 +361,8 @@ class RamWalk:
         wrong = xbzrle.fault(data, page_size)
         if wrong:
             self._note("ram-xbzrle", wrong)
+        elif self.ram.taker is not None:
+            self.ram.taker.encoded(block, self.ram.last_address, data)
         block.xbzrle_pages += 1
         self.ram.xbzrle_pages += 1
         self.ram.coded_bytes += size
@@ -368,6 +379,8 @@ class RamWalk:
         missing = yield Skip(size)
         if isinstance(missing, End):
             return Broken(missing, "compressed content", at)
+        if self.ram.taker is not None:
+            self.ram.taker.unread(block, self.ram.last_address)
         block.compressed_pages += 1
         self.ram.compressed_pages += 1
         self.ram.coded_bytes += size

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path_walker import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.requests import Sink
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
 
         def lost(self, channel: Channel) -> None:
             """Payloads of this channel may have gone by unread."""
+
+        def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
+            """Who takes the pages of main's RAM records, or those of the preempt channel."""
 
 
 __all__ = ["Migration"]

@@ -10,10 +10,12 @@ from dissectors.multifd import METHODS, Compression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
+    from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.rows import RamPacket
     from analyzer.tcp.requests import Sink
     from dissectors.compression import Decoded, Decoder
@@ -73,11 +75,16 @@ class PagePayloads:
     """Collects payloads and hands their pages to ``taker``.
 
     What is held and what the decoders take is bounded: whoever waits longest loses, and the taker
-    is told.
+    is told.  ``records`` gives who takes the pages of main's RAM records, which need no decoder.
     """
 
-    def __init__(self, taker: PageTaker) -> None:
+    def __init__(
+        self,
+        taker: PageTaker,
+        records: Callable[[Migration, RamFacts], RecordTaker | None] | None = None,
+    ) -> None:
         self._taker = taker
+        self._records = records
         self._channels: dict[Channel, _Channel] = {}
         self._held: dict[_Held, None] = {}  # the oldest first
         self._held_bytes = 0
@@ -103,6 +110,10 @@ class PagePayloads:
         if not held.left:
             self._finish(held, state, (migration, channel, packet))
         return sink
+
+    def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
+        """Who takes the pages that go over main."""
+        return self._records(migration, ram) if self._records is not None else None
 
     def lost(self, channel: Channel) -> None:
         """Bytes of the channel went by unread."""

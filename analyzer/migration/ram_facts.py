@@ -9,7 +9,26 @@ from analyzer.migration.anomaly_list import AnomalyList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from analyzer.migration.mark import Mark
+    from analyzer.tcp.requests import Sink
+
+    class RecordTaker(Protocol):
+        """Who wants the pages of a stream's RAM records; ``address`` is the offset in the block."""
+
+        def content(self, block: RamBlock, address: int, size: int) -> Sink:
+            """Where the ``size`` bytes of a page go."""
+
+        def zero(self, block: RamBlock, address: int) -> None:
+            """A zero page."""
+
+        def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
+            """A page as what changed since it was last sent (XBZRLE)."""
+
+        def unread(self, block: RamBlock, address: int) -> None:
+            """A page whose content is not decoded."""
+
 
 __all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
 
@@ -113,7 +132,7 @@ class RamFacts:
 
     ``page_size`` is the target's, 0 while unknown; whoever knows it may set it.  ``mem_size`` is
     the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
-    ``coded_bytes`` the content of pages that were sent encoded.
+    ``coded_bytes`` the content of pages that were sent encoded.  ``taker`` gets the pages.
     """
 
     __slots__ = (
@@ -134,6 +153,7 @@ class RamFacts:
         "section_end_count",
         "section_ends",
         "settled",
+        "taker",
         "unnamed",
         "xbzrle_pages",
         "zero_pages",
@@ -160,6 +180,7 @@ class RamFacts:
         self.iterations: list[Iteration] = []
         self.last_address = -1
         self.postcopy = False
+        self.taker: RecordTaker | None = None
 
     @property
     def sent_pages(self) -> int:

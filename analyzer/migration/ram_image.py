@@ -1,0 +1,331 @@
+"""Rebuilds guest memory from the pages of a migration, while the capture streams by.
+
+A page counts as it was sent last: in the highest SYNC round, and within one in the order of the
+capture, for a channel may be a round ahead of another.  Wire-format page, sections 3.6 and 6.6.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from analyzer.migration.rows import SYNC
+from dissectors import xbzrle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.ram_facts import RamBlock, RamFacts, RecordTaker
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.tcp.requests import Sink
+    from dissectors.compression import Decoded
+
+    Content: TypeAlias = "bytes | bytearray | memoryview"
+
+    class Target(Protocol):
+        """What holds an image: zero wherever nothing was written."""
+
+        def span(self, size: int) -> bool:
+            """Make room for an image of ``size`` bytes; ``False`` if that is too much."""
+
+        def fill(self, size: int) -> bool:
+            """Make room for ``size`` bytes of content more."""
+
+        def read(self, offset: int, size: int) -> bytes:
+            """Bytes written before."""
+
+        def write(self, offset: int, data: Content) -> None:
+            """Put bytes at an offset."""
+
+
+__all__ = ["POSTCOPY", "RamImage", "RamImages"]
+
+FULL, LOST = 1, 2
+"""What is known of a page: it has content; what was sent last could not be decoded."""
+COMMON_PAGE_SIZE = 4096
+GROWTH = 1 << 16
+ROUND_MAX = 0xFFFD
+POSTCOPY = ROUND_MAX + 1
+"""The round of pages that were sent after the switchover."""
+
+
+class Round:
+    """Pages of one SYNC round: with content, zero, and those of both that were sent before."""
+
+    __slots__ = ("again", "pages", "zero_pages")
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.zero_pages = 0
+        self.again = 0
+
+
+class RamImage:
+    """One block's memory from offset ``first`` on, ``length`` bytes at most (``None``: all of it).
+
+    ``end`` is the offset behind the last page that was put in.  ``beyond`` counts pages that found
+    no room, ``misplaced`` those at offsets that are no page's.
+    """
+
+    def __init__(self, target: Target, page_size: int, first: int, length: int | None) -> None:
+        self.target = target
+        self.page_size = page_size
+        self.first = first
+        self.length = length
+        self.end = first
+        self.beyond = 0
+        self.misplaced = 0
+        self.rounds: dict[int, Round] = {}
+        self._rounds = array("H")  # by page; 0 is never, n + 1 the n-th round
+        self._times = array("H")
+        self._states = bytearray()
+
+    # -- pages --------------------------------------------------------------------------------
+
+    def put(
+        self, offset: int, content: Content | None, round_number: int, *, lost: bool = False
+    ) -> None:
+        """A page at a byte offset; ``content`` is ``None`` for a zero page, and for a ``lost``
+        one.
+        """
+        size = self.page_size
+        stop = None if self.length is None else self.first + self.length
+        if offset % size:
+            self.misplaced += 1
+            return
+        if offset + size <= self.first or (stop is not None and offset >= stop):
+            return
+        number = (offset - self.first // size * size) // size
+        if offset + size > self.end and not self._grow(number, offset + size):
+            self.beyond += 1
+            return
+        again = self._count(number, round_number, zero=content is None and not lost)
+        if again and round_number + 1 < self._rounds[number]:
+            return
+        self._rounds[number] = round_number + 1
+        if lost:
+            self._states[number] |= LOST
+            return
+        self._store(number, offset, content, stop)
+
+    def _count(self, number: int, round_number: int, *, zero: bool) -> bool:
+        """Count a page; says whether it had been sent before."""
+        tally = self.rounds.get(round_number)
+        if tally is None:
+            tally = self.rounds[round_number] = Round()
+        if zero:
+            tally.zero_pages += 1
+        else:
+            tally.pages += 1
+        before = self._times[number]
+        tally.again += before > 0
+        self._times[number] = min(before + 1, 0xFFFF)
+        return before > 0
+
+    def _store(self, number: int, offset: int, content: Content | None, stop: int | None) -> None:
+        """Write what of a page lies inside; a zero page only where there is something else."""
+        full = self._states[number] & FULL
+        if content is None:
+            self._states[number] = 0
+            if not full:
+                return
+            content = bytes(self.page_size)
+        elif not full and not self.target.fill(self.page_size):
+            self.beyond += 1
+            return
+        else:
+            self._states[number] = FULL
+        begin = max(0, self.first - offset)
+        until = self.page_size if stop is None else min(self.page_size, stop - offset)
+        self.target.write(offset + begin - self.first, content[begin:until])
+
+    def change(self, offset: int, delta: bytes, round_number: int) -> None:
+        """A page as what changed in it; it must lie inside whole."""
+        size = self.page_size
+        inside = self.first <= offset and offset + size <= self.end
+        if self.length is not None:
+            inside = inside and offset + size <= self.first + self.length
+        number = (offset - self.first // size * size) // size
+        if not inside or offset % size or self._states[number] & LOST:
+            self.put(offset, None, round_number, lost=True)
+            return
+        page = bytearray(self.target.read(offset - self.first, size).ljust(size, b"\0"))
+        xbzrle.apply(delta, page)
+        self.put(offset, page, round_number)
+
+    def _grow(self, number: int, end: int) -> bool:
+        """Make room for a page that ends at offset ``end``."""
+        span = end - self.first
+        if not self.target.span(span if self.length is None else min(span, self.length)):
+            return False
+        self.end = end
+        if number >= len(self._states):
+            zeros = bytes((number | GROWTH - 1) + 1 - len(self._states))
+            self._states += zeros
+            self._rounds.frombytes(zeros + zeros)
+            self._times.frombytes(zeros + zeros)
+        return True
+
+    # -- figures ------------------------------------------------------------------------------
+
+    @property
+    def lost_pages(self) -> int:
+        """Pages whose last content could not be decoded."""
+        return sum(bool(state & LOST) for state in self._states)
+
+    @property
+    def seen_pages(self) -> int:
+        """Pages that were sent at all."""
+        return len(self._times) - self._times.count(0)
+
+    def sent_times(self) -> dict[int, int]:
+        """How many pages were sent so many times."""
+        counts: dict[int, int] = {}
+        for times in self._times:
+            if times:
+                counts[times] = counts.get(times, 0) + 1
+        return dict(sorted(counts.items()))
+
+
+class RamImages:
+    """The images of all wanted blocks: give it to a scan as a watcher, and to
+    :class:`analyzer.migration.page_payloads.PagePayloads` as taker, with :meth:`records`.
+
+    ``opener(migration, name)`` gives where a block's image goes, or ``None``; ``first`` and
+    ``length`` are the part of every block that is wanted.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[Migration, bytes], Target | None],
+        first: int = 0,
+        length: int | None = None,
+    ) -> None:
+        self.images: dict[tuple[int, bytes], RamImage | None] = {}
+        self.stops: list[tuple[Channel, str]] = []
+        self._opener = opener
+        self._first = first
+        self._length = length
+        self._decoded: tuple[RamPacket, Decoded] | None = None
+
+    def image(self, migration: Migration, name: bytes, page_size: int) -> RamImage | None:
+        """The image of a block, opened at its first page."""
+        key = migration.number, name
+        if key not in self.images:
+            target = self._opener(migration, name)
+            self.images[key] = (
+                RamImage(target, page_size, self._first, self._length)
+                if target is not None and page_size
+                else None
+            )
+        return self.images[key]
+
+    # -- over multifd -------------------------------------------------------------------------
+
+    def pages(
+        self, _migration: Migration, _channel: Channel, packet: RamPacket, decoded: Decoded
+    ) -> None:
+        """The content of a packet's pages; its row comes next."""
+        self._decoded = packet, decoded
+
+    def stopped(
+        self, _migration: Migration, channel: Channel, _packet: RamPacket, why: str
+    ) -> None:
+        """A channel's payloads cannot be decompressed any more."""
+        self.stops.append((channel, why))
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+    ) -> None:
+        """A packet is complete: its pages go where its offsets say."""
+        held, self._decoded = self._decoded, None
+        if not pages or packet.ramblock is None:
+            return
+        name = packet.ramblock.split(b"\0", 1)[0]
+        image = self.image(migration, name, migration.framing.page_size)
+        if image is None:
+            return
+        if image.page_size != migration.framing.page_size:
+            image.misplaced += len(pages)
+            return
+        decoded = held[1] if held is not None and held[0] is packet else None
+        round_number = min(len(channel.syncs) - (packet.flags & SYNC), ROUND_MAX)
+        for number, offset in enumerate(pages):
+            zero = number >= packet.normal_pages
+            if zero or (decoded is not None and decoded.is_zero(number)):
+                image.put(offset, None, round_number)
+            else:
+                content = decoded.page(number) if decoded is not None else None
+                image.put(offset, content, round_number, lost=content is None)
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """A page that two channels carried in one round: the later one counts."""
+
+    def payload(
+        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
+    ) -> None:
+        """A payload of doubtful size was not decoded."""
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """No memory in it."""
+
+    # -- over main ----------------------------------------------------------------------------
+
+    def records(self, migration: Migration, ram: RamFacts) -> RecordTaker:
+        """Who takes the pages of main's RAM records, or those of the preempt channel."""
+        return _Records(self, migration, ram)
+
+
+class _Records:
+    """Pages that did not go over multifd: legacy zero pages, postcopy, migrations without."""
+
+    def __init__(self, images: RamImages, migration: Migration, ram: RamFacts) -> None:
+        self._images = images
+        self._migration = migration
+        self._ram = ram
+
+    def _image(self, block: RamBlock) -> RamImage | None:
+        size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
+        return self._images.image(self._migration, block.name, size)
+
+    @property
+    def _round(self) -> int:
+        """A round ends with a FLUSH record; of old senders, with each section."""
+        ram = self._ram
+        facts = self._migration.main_facts
+        if ram.postcopy or (facts is not None and facts.postcopy_run is not None):
+            return POSTCOPY
+        return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
+
+    def content(self, block: RamBlock, address: int, size: int) -> Sink:
+        """Where the bytes of a page go."""
+        image, round_number = self._image(block), self._round
+        held = bytearray()
+        broken = False
+
+        def sink(piece: bytes | memoryview | None, count: int) -> None:
+            nonlocal broken
+            held.extend(bytes(count) if piece is None else piece)
+            broken = broken or piece is None
+            if len(held) == size and image is not None and image.page_size == size:
+                image.put(address, None if broken else held, round_number, lost=broken)
+
+        return sink
+
+    def zero(self, block: RamBlock, address: int) -> None:
+        """A zero page."""
+        if (image := self._image(block)) is not None:
+            image.put(address, None, self._round)
+
+    def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
+        """A page as what changed in it."""
+        if (image := self._image(block)) is not None:
+            image.change(address, delta, self._round)
+
+    def unread(self, block: RamBlock, address: int) -> None:
+        """A page of the old compression, which is not decoded."""
+        if (image := self._image(block)) is not None:
+            image.put(address, None, self._round, lost=True)
