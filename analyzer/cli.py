@@ -241,9 +241,10 @@ def _add_extract(
     extract = commands.add_parser(
         "extract",
         parents=list(parents),
-        help="write the reassembled device state to files",
-        description="Writes each device's whole state (main's data, then the buffers by index), "
-        "its config state, and a manifest. Names are made safe; nothing is overwritten.",
+        help="write device state, guest memory or raw streams to files",
+        description="Writes each device's whole state (main's data, then the buffers by index) and "
+        "its config state; with --ram guest memory, with --stream what a channel carried; and a "
+        "manifest. Names are made safe; nothing is overwritten.",
     )
     extract.add_argument("capture", help="pcap or pcapng, - for stdin")
     extract.add_argument(
@@ -251,6 +252,26 @@ def _add_extract(
     )
     extract.add_argument("-o", "--output", metavar="DIR", required=True, help="target folder")
     extract.add_argument("--buffers", action="store_true", help="also each buffer as a file")
+    extract.add_argument(
+        "--ram",
+        action="append",
+        metavar="BLOCK",
+        help="memory of a RAM block (pc.ram) as it was sent last, as a sparse file",
+    )
+    extract.add_argument("--offset", metavar="N", help="of --ram: from this offset on")
+    extract.add_argument("--length", metavar="N", help="of --ram: so many bytes, as 0x1000 or 4M")
+    extract.add_argument(
+        "--stream",
+        action="append",
+        metavar="CHANNEL",
+        help="raw bytes of a channel: main, return-path, or a multifd channel's number",
+    )
+    extract.add_argument(
+        "--max-size",
+        metavar="N",
+        default="16G",
+        help="bytes that all files together may have (default: 16G)",
+    )
     extract.add_argument("--force", action="store_true", help="overwrite existing files")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.checks.selection import Selection
     from analyzer.migration.assembly import Assembler
-    from analyzer.migration.migration import Watcher
+    from analyzer.migration.migration import PageCollector, Watcher
     from analyzer.migration.scan import Scan
 
 __all__ = [
@@ -127,6 +127,7 @@ def open_analysis(
     digest: bool = False,
     assembler: Assembler | None = None,
     watchers: tuple[Watcher, ...] = (),
+    page_collector: PageCollector | None = None,
 ) -> Analysis:
     """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
     name = path if isinstance(path, str) else path.path
@@ -140,6 +141,7 @@ def open_analysis(
             digest=digest,
             assembler=assembler,
             watchers=watchers,
+            page_collector=page_collector,
             progress=tick,
         )
     finally:

@@ -1,146 +1,131 @@
-"""``mfshark extract``: the reassembled state of devices as files."""
+"""``mfshark extract``: device state, guest memory and raw streams as files."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from pathlib import Path
 
 from analyzer.commands.common import BROKEN, CLEAN, complain, failure, no_migration, open_analysis
+from analyzer.commands.extract_devices import DeviceFiles
+from analyzer.commands.folder import Folder
 from analyzer.errors import UsageError
-from analyzer.migration.assembly import Assembler
-from analyzer.report.escape import file_name, terminal
+from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
-    from typing import IO, Any
 
-    from analyzer.migration.migration import Migration
+    from analyzer.analysis import Analysis
+    from analyzer.commands.extract_ram import RamFiles
 
 __all__ = ["extract"]
 
+UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
-class _Folder:
-    """The files of one extraction: names made safe, nothing overwritten unless asked."""
 
-    def __init__(self, root: Path, *, buffers: bool, force: bool) -> None:
-        self.root = root
-        self.buffers = buffers
-        self.force = force
-        self.files: dict[str, dict[str, Any]] = {}
-        self._open: dict[str, tuple[IO[bytes], Any]] = {}
-        self._names: dict[tuple[int, str], str] = {}
-        root.mkdir(parents=True, exist_ok=True)
-
-    def sink_of(self, migration: Migration, name: str) -> Callable[[str, int | None, bytes], None]:
-        """Where a device's bytes go."""
-        stem = f"m{migration.number + 1}-{file_name(name)}"
-        if stem in self._names.values():  # different names that look alike once made safe
-            stem += f"-{len(self._names)}"
-        self._names[migration.number, name] = stem
-
-        def sink(what: str, idx: int | None, data: bytes) -> None:
-            if what == "state":
-                self._write(f"{stem}.state", data, device=name, what="state")
-            elif what == "config":
-                self._write(f"{stem}.config", data, device=name, what="config", index=idx)
-            elif self.buffers:
-                self._write(f"{stem}.{idx:06d}.buffer", data, device=name, what=what, index=idx)
-
-        return sink
-
-    def _write(self, name: str, data: bytes, **facts: Any) -> None:
-        if name not in self._open:
-            if len(self._open) > 64:
-                self.close()
-            mode = "ab" if name in self.files else "wb" if self.force else "xb"
-            try:
-                stream = (self.root / name).open(mode)
-            except FileExistsError:
-                raise UsageError(
-                    f"{self.root / name} exists; --force overwrites existing files"
-                ) from None
-            entry = self.files.setdefault(name, {"file": name, **facts, "bytes": 0})
-            self._open[name] = stream, entry.setdefault("_sha256", hashlib.sha256())
-        stream, digest = self._open[name]
-        stream.write(data)
-        digest.update(data)
-        self.files[name]["bytes"] += len(data)
-
-    def close(self) -> None:
-        """Close the files that are open; they are continued when more comes."""
-        for stream, _ in self._open.values():
-            stream.close()
-        self._open.clear()
-
-    def manifest(self) -> list[dict[str, Any]]:
-        """The files with sizes and digests, by name."""
-        entries = []
-        for name in sorted(self.files):
-            entry = dict(self.files[name])
-            entry["sha256"] = entry.pop("_sha256").hexdigest()
-            entries.append(entry)
-        return entries
+def size_of(text: str, option: str) -> int:
+    """A size in bytes, also as ``0x1000`` or ``4G``.  Raises :class:`UsageError`."""
+    digits = text.lower().removesuffix("b").removesuffix("i")
+    unit = digits[-1:] if digits[-1:] in UNITS and not digits.startswith("0x") else ""
+    try:
+        value = int(digits.removesuffix(unit), 0)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise UsageError(f"{option} takes bytes, as 4096, 0x1000 or 4G, not {text!r}")
+    return value << UNITS[unit]
 
 
 def extract(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError` and :class:`UsageError`."""
-    folder = _Folder(Path(options.output), buffers=options.buffers, force=options.force)
-    wanted = options.device or []
+    if options.stream and not os.path.isfile(options.capture):  # noqa: PTH113
+        raise UsageError("--stream reads the capture twice: save it to a file first")
+    if not options.ram and (options.offset is not None or options.length is not None):
+        raise UsageError("--offset and --length are about --ram")
+    try:
+        return _extract(options)
+    except OSError as error:
+        name = terminal(str(error.filename or options.output))
+        raise UsageError(f"{name} cannot be written: {error.strerror}") from error
 
-    def chosen(name: str) -> bool:
-        return not wanted or any(name in (text, f"{text}#0") for text in wanted)
 
-    assembler = Assembler(chosen, folder.sink_of)
-    analysis = open_analysis(options.capture, options, assembler=assembler)
-    folder.close()
+def _extract(options: Namespace) -> int:
+    folder = Folder(
+        Path(options.output),
+        force=options.force,
+        max_size=size_of(options.max_size, "--max-size"),
+    )
+    devices = ram = None
+    if options.device or not (options.ram or options.stream):
+        devices = DeviceFiles(folder, options.device or (), buffers=options.buffers)
+    if options.ram:
+        from analyzer.commands.extract_ram import RamFiles
+
+        length = None if options.length is None else size_of(options.length, "--length")
+        first = size_of(options.offset or "0", "--offset")
+        ram = RamFiles(folder, options.ram, first, length)
+    try:
+        analysis = open_analysis(
+            options.capture,
+            options,
+            assembler=devices.assembler if devices is not None else None,
+            watchers=(ram.images,) if ram is not None else (),
+            page_collector=ram.payloads if ram is not None else None,
+        )
+    finally:
+        folder.close()
     damage = analysis.scan.file.damage
     if damage is not None:
         complain(failure(damage))
     if not analysis.migrations:
         complain(no_migration(analysis))
         return BROKEN
-    seen = {assembly.name for assembly in assembler.assemblies.values()}
-    for text in wanted:
-        if not any(name in (text, f"{text}#0") for name in seen):
-            names = sorted(
-                device.name for m in analysis.migrations for device in m.devices.values()
-            )
-            raise UsageError(
-                f"no device is called {terminal(text)!r}; the capture has "
-                f"{terminal(', '.join(names)) or 'none'}"
-            )
-    return _finish(folder, assembler, options, damaged=damage is not None)
+    _demand(devices, ram, analysis)
+    complaints = _finish(folder, devices, ram, analysis, options)
+    for text in complaints:
+        complain(terminal(text))
+    return BROKEN if damage is not None or complaints else CLEAN
 
 
-def _finish(folder: _Folder, assembler: Assembler, options: Namespace, *, damaged: bool) -> int:
-    incomplete = [a for a in assembler.assemblies.values() if a.state_digest is None]
-    manifest = {
-        "capture": options.capture,
-        "files": folder.manifest(),
-        "devices": [
-            {
-                "name": assembly.name,
-                "main_bytes": assembly.main_bytes,
-                "data_bytes": assembly.data_bytes,
-                "state_digest": assembly.state_digest,
-                "digest": assembly.data_digest,
-                "config_digest": assembly.config_digest,
-            }
-            for assembly in assembler.assemblies.values()
-        ],
-    }
-    target = folder.root / "manifest.json"
-    if target.exists() and not options.force:
-        raise UsageError(f"{target} exists; --force overwrites existing files")
-    target.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    for entry in folder.manifest():
-        if not options.quiet:
-            print(f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}")
-    for assembly in incomplete:
-        complain(
-            f"{terminal(assembly.name)} is not complete: what could be put together was written"
+def _demand(devices: DeviceFiles | None, ram: RamFiles | None, analysis: Analysis) -> None:
+    """Whatever was asked for must be there.  Raises :class:`UsageError`."""
+    if devices is not None and (unknown := devices.unknown()):
+        names = sorted(device.name for m in analysis.migrations for device in m.devices.values())
+        raise UsageError(
+            f"no device is called {terminal(unknown[0])!r}; the capture has "
+            f"{terminal(', '.join(names)) or 'none'}"
         )
-    return BROKEN if damaged or incomplete else CLEAN
+    if ram is not None and (unknown := ram.unknown()):
+        raise UsageError(
+            f"no page of a RAM block called {terminal(unknown[0])!r} was sent; the capture has "
+            f"{terminal(', '.join(ram.blocks())) or 'none'}"
+        )
+
+
+def _finish(
+    folder: Folder,
+    devices: DeviceFiles | None,
+    ram: RamFiles | None,
+    analysis: Analysis,
+    options: Namespace,
+) -> list[str]:
+    """Complete the files and write the manifest; gives what is not as it should be."""
+    complaints: list[str] = []
+    if ram is not None:
+        complaints += ram.finish(analysis)
+    if options.stream:
+        from analyzer.commands.extract_streams import StreamFiles
+
+        complaints += StreamFiles(folder, options.stream).write(analysis)
+    manifest: dict[str, object] = {"capture": options.capture}
+    if devices is not None:
+        manifest["devices"] = devices.report()
+        complaints += [
+            f"{name} is not complete: what could be put together was written"
+            for name in devices.incomplete()
+        ]
+    folder.write_manifest(manifest)
+    if not options.quiet:
+        for entry in folder.entries():
+            print(f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}")
+    return complaints

@@ -1,0 +1,128 @@
+"""Guest memory as files: the RAM blocks of every migration as they were sent last."""
+
+from __future__ import annotations
+
+from analyzer.checks.wording import counted
+from analyzer.commands.folder import Sparse
+from analyzer.migration.page_payloads import PagePayloads
+from analyzer.migration.ram_image import POSTCOPY, RamImages
+from analyzer.report.escape import file_name
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from analyzer.analysis import Analysis
+    from analyzer.commands.folder import Folder
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.ram_image import RamImage
+
+__all__ = ["RamFiles"]
+
+
+class RamFiles:
+    """The memory of the blocks named ``wanted``, ``length`` bytes from offset ``first`` on.
+
+    ``images`` is a watcher of the scan, ``payloads`` its page collector.  Pages that were never
+    sent, and zero pages, are holes of the files.
+    """
+
+    def __init__(
+        self, folder: Folder, wanted: Sequence[str], first: int, length: int | None
+    ) -> None:
+        self._folder = folder
+        self._wanted = wanted
+        self._files: dict[tuple[int, bytes], Sparse] = {}
+        self._seen: set[str] = set()
+        self.images = RamImages(self._open, first, length)
+        self.payloads = PagePayloads(self.images, self.images.records)
+
+    def _open(self, migration: Migration, name: bytes) -> Sparse | None:
+        text = text_of(name)
+        self._seen.add(text)
+        if text not in self._wanted:
+            return None
+        stem = f"m{migration.number + 1}-{file_name(text)}"
+        if f"{stem}.ram" in self._folder.files:  # different names that look alike once made safe
+            stem += f"-{len(self._files)}"
+        file = Sparse(self._folder, f"{stem}.ram", what="ram", block=text)
+        file.facts["migration"] = migration.number + 1
+        self._files[migration.number, name] = file
+        return file
+
+    def unknown(self) -> list[str]:
+        """The wanted names that no block has."""
+        return [text for text in self._wanted if text not in self._seen]
+
+    def blocks(self) -> list[str]:
+        """Names of the blocks there are."""
+        return sorted(self._seen)
+
+    def finish(self, analysis: Analysis) -> Iterator[str]:
+        """Complete files and manifest entries; gives what is not as it should be."""
+        for channel, why in self.images.stops:
+            yield f"{channel.name} could not be decompressed to its end: {why}"
+        for (number, name), image in self.images.images.items():
+            file = self._files.get((number, name))
+            if image is None or file is None:
+                continue
+            migration = analysis.migrations[number]
+            size = self._size(image, migration, name)
+            file.close(size)
+            file.facts |= _figures(image, size)
+            yield from _complaints(file.name, image, migration, file.facts)
+
+    def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
+        """How long a file is: as the block, as far as that is wanted and there is room."""
+        facts = migration.main_facts
+        block = facts.ram_blocks.get(name) if facts is not None else None
+        end = image.end
+        if block is not None and block.listed:
+            end = max(end, block.used_length)
+        size = end - image.first
+        if image.length is not None:
+            size = min(size, image.length)
+        if not image.target.span(size):
+            image.beyond += 1
+            size = image.end - image.first
+        return max(0, size)
+
+
+def _figures(image: RamImage, size: int) -> dict[str, Any]:
+    """What the manifest says of an image."""
+    pages = -(-size // image.page_size)
+    return {
+        "offset": image.first,
+        "page_size": image.page_size,
+        "pages_sent": image.seen_pages,
+        "pages_never_sent": max(0, pages - image.seen_pages),
+        "pages_lost": image.lost_pages,
+        "sent_times": {str(times): count for times, count in image.sent_times().items()},
+        "rounds": [
+            {
+                "round": "postcopy" if number == POSTCOPY else number,
+                "pages": tally.pages,
+                "zero_pages": tally.zero_pages,
+                "sent_before": tally.again,
+            }
+            for number, tally in sorted(image.rounds.items())
+        ],
+    }
+
+
+def _complaints(
+    name: str, image: RamImage, migration: Migration, facts: dict[str, Any]
+) -> Iterator[str]:
+    if image.lost_pages:
+        lost = counted(image.lost_pages, "page")
+        yield f"{name}: {lost} could not be decoded; what they held before stands there"
+    if image.misplaced:
+        yield f"{name}: {counted(image.misplaced, 'page')} at impossible offsets were left out"
+    if image.beyond:
+        yield f"{name}: not all of the block was written, --max-size allows more"
+    elif never := facts["pages_never_sent"]:
+        yield f"{name}: {never} pages were never sent"
+    if migration.holes or migration.began_late:
+        yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"

@@ -1,0 +1,165 @@
+"""The target folder of an extraction: names made safe, nothing overwritten unless asked, nothing
+written outside, no more than allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from analyzer.errors import UsageError
+from analyzer.report.style import size_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, Any
+
+    from analyzer.migration.ram_image import Content
+
+__all__ = ["Folder", "Sparse"]
+
+OPEN_MAX = 64
+PIECE = 1 << 20
+MANIFEST = "manifest.json"
+
+
+class Folder:
+    """Files below ``root``, which is made.  Names must be safe already (``file_name``).
+
+    ``max_size`` bounds the bytes written to all files together, and what all sparse files span.
+    Files are always made new: with ``force`` whatever had the name is unlinked first, so a symbolic
+    link is never followed.  Raises :class:`UsageError`.
+    """
+
+    def __init__(self, root: Path, *, force: bool, max_size: int) -> None:
+        self.root = root
+        self.force = force
+        self.max_size = max_size
+        self.files: dict[str, dict[str, Any]] = {}
+        self._written = 0
+        self._spanned = 0
+        self._open: dict[str, tuple[IO[bytes], Any]] = {}
+        root.mkdir(parents=True, exist_ok=True)
+        self._free(MANIFEST)
+
+    def _free(self, name: str) -> Path:
+        """The path of a file that is to be made."""
+        path = self.root / name
+        if self.force:
+            path.unlink(missing_ok=True)
+        elif path.is_symlink() or path.exists():
+            raise UsageError(f"{path} exists; --force overwrites existing files")
+        return path
+
+    def add(self, name: str, **facts: Any) -> IO[bytes]:
+        """A new file, to be closed by the caller."""
+        stream = self._free(name).open("xb+")
+        self.files[name] = {"file": name, **facts, "bytes": 0}
+        return stream
+
+    def append(self, name: str, data: bytes, **facts: Any) -> None:
+        """Bytes more for a file; the first ones make it."""
+        if name not in self._open:
+            if len(self._open) > OPEN_MAX:
+                self.close()
+            stream: IO[bytes]
+            if name in self.files:
+                stream = (self.root / name).open("ab")
+                digest = self.files[name]["_sha256"]
+            else:
+                stream = self.add(name, **facts)
+                digest = self.files[name]["_sha256"] = hashlib.sha256()
+            self._open[name] = stream, digest
+        if not self.fill(len(data)):
+            raise UsageError(
+                f"{self.root / name} would make it more than {size_text(self.max_size)}; "
+                "--max-size allows more"
+            )
+        stream, digest = self._open[name]
+        stream.write(data)
+        digest.update(data)
+        self.files[name]["bytes"] += len(data)
+
+    def fill(self, size: int) -> bool:
+        """Account for ``size`` bytes about to be written; ``False`` if that is too much."""
+        if self._written + size > self.max_size:
+            return False
+        self._written += size
+        return True
+
+    def stretch(self, size: int) -> bool:
+        """Account for ``size`` bytes more that sparse files span; ``False`` if that is too much."""
+        if self._spanned + size > self.max_size:
+            return False
+        self._spanned += size
+        return True
+
+    def close(self) -> None:
+        """Close the files that are open; they are continued when more comes."""
+        for stream, _ in self._open.values():
+            stream.close()
+        self._open.clear()
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """The files with sizes and digests, by name."""
+        self.close()
+        for name in sorted(self.files):
+            entry = self.files[name]
+            digest = entry.pop("_sha256", None)
+            if digest is not None:
+                entry["sha256"] = digest.hexdigest()
+            elif "sha256" not in entry:
+                entry["sha256"] = self._digest(name)
+            yield entry
+
+    def _digest(self, name: str) -> str:
+        with (self.root / name).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Say what was written, and more."""
+        with self._free(MANIFEST).open("x", encoding="utf-8") as stream:
+            json.dump({**manifest, "files": list(self.entries())}, stream, indent=1)
+            stream.write("\n")
+
+
+class Sparse:
+    """A file of the folder in which only what is written takes room."""
+
+    def __init__(self, folder: Folder, name: str, **facts: Any) -> None:
+        self.name = name
+        self.facts: dict[str, Any] = {}
+        self.size = 0
+        self._folder = folder
+        self._stream = folder.add(name, **facts)
+        self.facts = folder.files[name]
+
+    def span(self, size: int) -> bool:
+        """Make room up to ``size``; ``False`` if that is too much."""
+        if size > self.size and not self._folder.stretch(size - self.size):
+            return False
+        self.size = max(self.size, size)
+        return True
+
+    def fill(self, size: int) -> bool:
+        """Make room for ``size`` bytes of content more; ``False`` if that is too much."""
+        return self._folder.fill(size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes written before."""
+        self._stream.seek(offset)
+        return self._stream.read(size)
+
+    def write(self, offset: int, data: Content) -> None:
+        """Put bytes at an offset."""
+        self._stream.seek(offset)
+        self._stream.write(data)
+
+    def close(self, size: int) -> None:
+        """The file is complete, with this many bytes."""
+        with contextlib.closing(self._stream):
+            self._stream.truncate(size)
+        self.facts["bytes"] = size
