@@ -132,11 +132,8 @@ class Engine:
             if not flow.mark and not flow.moved:
                 continue
             if flow.mark:
-                time = clock(*record(batch.buffer, flow.mark - 16)[:2])
-                number = first + bisect_left(starts, flow.mark)
-                if number > flow.last.frame:
-                    flow.last = Place(number, time, batch.base + flow.mark - 16)
-            flow.mark, flow.moved = 0, False
+                _catch_up(batch, flow)
+            flow.moved = False
             flow.checkpoint_positions.append(batch.base)
             flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
 
@@ -175,6 +172,8 @@ class Engine:
             flow = self._connect(segment.key, place, flow is not None)
         flow.seen += 1
         flow.settle()
+        if flow.mark:
+            _catch_up(batch, flow)
         peer = flow.peer
         if flow.base < 0:
             self._begin(flow, segment, place)
@@ -466,6 +465,16 @@ class Engine:
             if flow.zero_since:
                 _window_opened(flow, Place(self.frames, self.last_time, 0))
             self._end(flow)
+
+
+def _catch_up(batch: Batch, flow: Flow) -> None:
+    """Where the flow's last frame on the fast path was."""
+    start = flow.mark
+    first, second, _, _ = batch.record(batch.buffer, start - 16)
+    number = batch.first + bisect_left(batch.starts, start)
+    if number > flow.last.frame:
+        flow.last = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
+    flow.mark, flow.moved = 0, True
 
 
 def _distance(seq: int, expected: int) -> int:

@@ -306,3 +306,16 @@ def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert result.engine.streams == 1000
     assert len(result.engine.connections) <= 200
     assert bytes(result.streams[999, "10.0.0.1:60000"]) == b"kept"
+
+
+def test_a_hole_behind_the_fast_path_names_the_frame_in_front_of_it() -> None:
+    wire = Wire().open()
+    for at in range(0, 5000, 1000):
+        wire.send(at, bytes(1000))
+    wire.send(6000, bytes(1000)).send(7000, b"", flags=ACK | FIN)
+
+    def walk(_reader: Reader) -> Walker:
+        yield Skip(100_000)
+
+    (hole,) = Result(pcap(wire.frames), walk).flow.holes
+    assert (hole.first, hole.last, hole.before, hole.after) == (5000, 5999, 7, 8)
