@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    "check", "packets", "devices", "extract", "stats", "rule", "synth", "tui", "completion",
+    "check", "packets", "devices", "extract", "stats", "diff", "rule", "synth", "tui", "completion",
 )  # fmt: skip
 
 EPILOG = """\
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_devices(commands, wire, shown)
     _add_extract(commands, wire, shown)
     _add_stats(commands, wire, shown)
+    _add_diff(commands, wire, shown)
     _add_rule(commands, shown)
     _add_synth(commands)
     tui = commands.add_parser("tui", parents=[wire], help="look at a capture in the terminal")
@@ -291,6 +292,30 @@ def _add_stats(
     stats.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
 
+def _add_diff(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    *parents: argparse.ArgumentParser,
+) -> None:
+    diff = commands.add_parser(
+        "diff",
+        parents=list(parents),
+        help="compare two captures, or two saved reports",
+        description="Compares parameters, channels, RAM, devices (with the first index and byte "
+        "that differ), phases and findings. Exit status 0 the same, 1 different, 2 one side "
+        "could not be read.",
+    )
+    diff.add_argument("a", metavar="A", help="capture, saved migration, or JSON report")
+    diff.add_argument("b", metavar="B", help="what to compare it with")
+    diff.add_argument(
+        "--times",
+        action="store_true",
+        help="also durations, order of arrival, and who carried what",
+    )
+    diff.add_argument("--addresses", action="store_true", help="also addresses, ports and streams")
+    diff.add_argument("--format", choices=("text", "json"), default="text")
+    diff.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
 def _add_rule(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], shown: argparse.ArgumentParser
 ) -> None:
@@ -340,6 +365,10 @@ def _run(options: argparse.Namespace) -> int:
         from analyzer.commands.stats import stats
 
         return stats(options)
+    if command == "diff":
+        from analyzer.commands.diff import diff
+
+        return diff(options)
     if command == "rule":
         from analyzer.commands.rules import rule
 

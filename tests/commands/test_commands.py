@@ -127,7 +127,17 @@ def test_synth_refuses_a_wrong_key(tmp_path: Path) -> None:
 
 
 def test_help_teaches_every_command() -> None:
-    for command in ("check", "packets", "devices", "extract", "stats", "rule", "synth", "tui"):
+    for command in (
+        "check",
+        "packets",
+        "devices",
+        "extract",
+        "stats",
+        "diff",
+        "rule",
+        "synth",
+        "tui",
+    ):
         ran = mfshark(command, "--help")
         assert ran.status == 0
         assert "usage: mfshark" in ran.out

@@ -1,0 +1,172 @@
+"""``mfshark diff``: two captures, or two saved reports, compared."""
+
+from __future__ import annotations
+
+import os
+
+from analyzer.analysis import analyze_saved_file
+from analyzer.capture.source import open_source
+from analyzer.commands.common import (
+    CLEAN,
+    FOUND,
+    no_migration,
+    open_analysis,
+    output,
+    settings_of,
+    style_of,
+)
+from analyzer.errors import CaptureError, UsageError
+from analyzer.migration.activity import Activity
+from analyzer.migration.contents import (
+    MAIN_PIECE,
+    DeviceContents,
+    DevicePieces,
+    first_differences,
+)
+from analyzer.migration.scan import Scan
+from analyzer.migration.statistics import statistics_of
+from analyzer.report.diff import Content, Side, compare, diff_json, diff_text
+from analyzer.report.model import capture_report
+from analyzer.report.saved_file import saved_report
+from analyzer.report.stats_json import stats_json
+from dissectors.main_stream import MAGIC_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from analyzer.capture.source import Source
+    from analyzer.migration.contents import DeviceKey, Piece
+
+__all__ = ["diff"]
+
+REPORT_MAX = 64 << 20
+DEVICES_MAX = 1000
+"""Devices whose contents are compared."""
+BYTES_SHOWN = 8
+
+
+def diff(options: Namespace) -> int:
+    """Run it.  Exit status: 0 the same, 1 different; raises :class:`CaptureError` for what cannot
+    be compared, and :class:`UsageError`.
+    """
+    if options.a == options.b == "-":
+        raise UsageError("standard input can be only one side")
+    (a, ours), (b, theirs) = (_side(path, options) for path in (options.a, options.b))
+    differences, notes = compare(a, b, times=options.times, addresses=options.addresses)
+    contents: list[Content] = []
+    if ours is not None and theirs is not None:
+        contents = _contents(ours, theirs, options)
+    with output(options) as stream:
+        if options.format == "json":
+            import json
+
+            json.dump(diff_json(a, b, differences, contents, notes), stream, indent=1)
+            stream.write("\n")
+        else:
+            lines = diff_text(a, b, differences, contents, notes, style_of(options, stream))
+            for line in lines:
+                print(line, file=stream)
+                if options.quiet:
+                    break
+    return FOUND if differences or contents else CLEAN
+
+
+# -- sides -----------------------------------------------------------------------------------------
+
+
+def _side(path: str, options: Namespace) -> tuple[Side, DeviceContents | None]:
+    """One side: a report, a saved migration, or a capture, as its first bytes tell."""
+    source = open_source(path)
+    head = source.peek(len(MAGIC_BYTES))
+    if head == MAGIC_BYTES:
+        saved = analyze_saved_file(source)
+        if saved.damage is not None:
+            raise saved.damage
+        return Side(path, saved_report(saved), None), None
+    if head.lstrip()[:1] == b"{":
+        return Side.of_saved(path, _loaded(source)), None
+    return _capture(source, options)
+
+
+def _loaded(source: Source) -> object:
+    import json
+
+    data = bytearray()
+    view = memoryview(bytearray(1 << 16))
+    while (size := source.readinto(view)) and len(data) <= REPORT_MAX:
+        data += view[:size]
+    if len(data) > REPORT_MAX:
+        raise CaptureError(f"is no report: more than {REPORT_MAX} bytes", path=source.path)
+    try:
+        return json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"is no report: {error}", path=source.path) from None
+    finally:
+        source.close()
+
+
+def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
+    contents, activity = DeviceContents(), Activity()
+    analysis = open_analysis(source, options, assembler=contents.assembler, watchers=(activity,))
+    contents.finish(analysis.migrations)
+    if analysis.damage is not None:
+        raise analysis.damage
+    if not analysis.migrations:
+        raise CaptureError(no_migration(analysis))
+    engine = analysis.scan.engine
+    figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
+    stats = stats_json(figures, analysis.path, engine.first_time)
+    report = capture_report(analysis)
+    analysis.scan.source.close()
+    return Side(source.path, report, stats), contents
+
+
+# -- contents --------------------------------------------------------------------------------------
+
+
+def _contents(ours: DeviceContents, theirs: DeviceContents, options: Namespace) -> list[Content]:
+    """Where the devices that both have begin to differ; the captures are read again for that."""
+    pieces = [
+        (key, piece)
+        for key in [key for key in ours.digests if key in theirs.digests][:DEVICES_MAX]
+        for piece in first_differences(ours.digests[key], theirs.digests[key])
+    ]
+    found = [
+        Content(number, name, part, index if part == "buffer" else None)
+        for (number, name), (part, index) in pieces
+    ]
+    if pieces and os.path.isfile(options.a) and os.path.isfile(options.b):  # noqa: PTH113
+        one, other = (_reread(path, set(pieces), options) for path in (options.a, options.b))
+        for content, key in zip(found, pieces, strict=True):
+            _compare(content, key[1], one.get(key), other.get(key))
+    return found
+
+
+def _reread(
+    path: str, pieces: set[tuple[DeviceKey, Piece]], options: Namespace
+) -> dict[tuple[DeviceKey, Piece], bytearray]:
+    wanted = DevicePieces(pieces)
+    scan = Scan(
+        path,
+        settings_of(options),
+        collector=wanted.assembler,
+        device_data=wanted.assembler.device_data,
+    )
+    scan.run()
+    wanted.assembler.finish()
+    scan.source.close()
+    return wanted.found
+
+
+def _compare(content: Content, piece: Piece, a: bytearray | None, b: bytearray | None) -> None:
+    """Find the first differing byte, as far as the pieces were kept."""
+    if a is None or b is None:
+        return
+    at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if at is None:
+        if len(a) == len(b):
+            return  # they differ beyond what was kept
+        at = min(len(a), len(b))
+    content.byte = at + (piece[1] * MAIN_PIECE if piece[0] == "main" else 0)
+    content.a, content.b = bytes(a[at : at + BYTES_SHOWN]), bytes(b[at : at + BYTES_SHOWN])

@@ -1,0 +1,219 @@
+"""diff: what differs between two captures or reports, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from tests.checks.craft import Tiny, buffer, config, ram
+from tests.commands.run import Ran, mfshark
+from tests.shipped import CAPTURES, capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMA = json.loads(
+    resources.files("analyzer.report").joinpath("schema/diff-1.json").read_text("utf-8")
+)
+DEVICE = "0000:00:02.0/vfio#0"
+CLEAN = capture("10.0.13-vfio-3dev-4ch")
+
+
+def written(folder: Path, name: str, edit: Callable[[Tiny], object] = lambda _: None) -> Path:
+    tiny = Tiny()
+    edit(tiny)
+    path = folder / name
+    path.write_bytes(tiny.pcap())
+    return path
+
+
+def diff(*words: object) -> tuple[Ran, dict[str, Any]]:
+    ran = mfshark("diff", "--format", "json", *words)
+    loaded: dict[str, Any] = json.loads(ran.out) if ran.out else {}
+    if loaded:
+        jsonschema.validate(loaded, SCHEMA)
+    return ran, loaded
+
+
+def found(loaded: dict[str, Any]) -> set[tuple[str, str, str | None]]:
+    return {(d["section"], d["thing"], d["field"]) for d in loaded["differences"]}
+
+
+@pytest.mark.parametrize("name", ["10.0.13-vfio-3dev-4ch", "11.1.3-veth-mtu1500-zstd-3ch"])
+def test_a_capture_is_the_same_as_itself(name: str) -> None:
+    ran, loaded = diff("--times", "--addresses", capture(name), capture(name))
+    assert (ran.status, loaded["differences"], loaded["contents"]) == (0, [], [])
+    assert mfshark("diff", capture(name), capture(name)).out.startswith("SAME  ")
+
+
+def test_another_dialect_of_the_same_bytes() -> None:
+    """The derived capture has the device state of the real one in the format of the series."""
+    ran, loaded = diff(CLEAN, capture("derived-v1-vfio-3dev-4ch"))
+    assert ran.status == 1
+    assert found(loaded) == {("parameters", "", "dialect")}
+    assert loaded["contents"] == []
+
+
+def test_the_first_index_and_byte_that_differ(tmp_path: Path) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[1][-1] = buffer(1, b"stAte")
+
+    a, b = written(tmp_path, "a.pcap"), written(tmp_path, "b.pcap", edit)
+    ran, loaded = diff(a, b)
+    assert ran.status == 1
+    assert found(loaded) == {("devices", DEVICE, "digest"), ("devices", DEVICE, "state_digest")}
+    assert loaded["contents"] == [
+        {"migration": 0, "device": DEVICE, "part": "buffer", "index": 1, "byte": 2,
+         "a": b"ate".hex(), "b": b"Ate".hex()},
+    ]  # fmt: skip
+    assert "index 1, byte 2" in mfshark("diff", a, b).out
+
+
+def test_a_shorter_buffer_ends_there(tmp_path: Path) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[1][-1] = buffer(1, b"sta")
+
+    a, b = written(tmp_path, "a.pcap"), written(tmp_path, "b.pcap", edit)
+    _, loaded = diff(a, b)
+    (content,) = loaded["contents"]
+    assert (content["index"], content["byte"], content["b"]) == (1, 3, "")
+    assert "B  ends there" in mfshark("diff", a, b).out
+
+
+def test_a_hole_in_a_capture_is_no_difference_of_contents() -> None:
+    whole, holes = CLEAN, capture("10.0.13-vfio-gaps-2ch")
+    _, loaded = diff(holes, holes)
+    assert loaded["contents"] == []
+    assert diff(whole, holes)[0].status == 1
+
+
+def test_things_that_only_one_side_has(tmp_path: Path) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0] += [buffer(0, idstr=b"other/vfio"), config(1, idstr=b"other/vfio")]
+        tiny.multifd[0][2] = ram([0, 1], [4, 5], num=2, pages_alloc=129)
+
+    a, b = written(tmp_path, "a.pcap"), written(tmp_path, "b.pcap", edit)
+    _, loaded = diff(a, b)
+    one_sided = {(d["thing"], d["a"], d["b"]) for d in loaded["differences"] if not d["field"]}
+    assert ("other/vfio#0", False, True) in one_sided
+    assert any(d["section"] == "findings" for d in loaded["differences"])
+    assert "only in B" in mfshark("diff", a, b).out
+    assert ("channels", "multifd 0", "packets") in found(loaded)
+
+
+def test_times_and_addresses_only_when_asked(tmp_path: Path) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.server_port = 5555
+        tiny.multifd[0][-2:], tiny.multifd[1][-1:] = [config(2)], [buffer(1), buffer(0)]
+
+    a, b = written(tmp_path, "a.pcap"), written(tmp_path, "b.pcap", edit)
+    _, plain = diff(a, b)
+    assert {"server", "destination", "out_of_order"}.isdisjoint(f for _, _, f in found(plain))
+    _, full = diff("--times", "--addresses", a, b)
+    assert {
+        ("parameters", "", "destination"),
+        ("channels", "main", "server"),
+        ("devices", DEVICE, "out_of_order"),
+    } <= found(full)
+
+
+def test_another_number_of_migrations() -> None:
+    _, loaded = diff(capture("10.0.13-cancel-then-retry-2ch"), capture("10.0.13-cancelled-2ch"))
+    assert ("migrations", "", None) in found(loaded)
+
+
+def test_saved_reports(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    mfshark("check", "--format", "json", "--digest", "sha256", CLEAN, "-o", saved)
+    assert diff(saved, saved)[0].status == 0
+    ran, loaded = diff(saved, CLEAN)
+    assert ran.status == 0
+    assert loaded["notes"] == [f"phases were not compared: {saved} has none"]
+    bare = tmp_path / "bare.json"
+    mfshark("check", "--format", "json", CLEAN, "-o", bare)
+    ran, loaded = diff(CLEAN, bare)
+    assert ran.status == 0
+    assert any("digests were not compared" in note for note in loaded["notes"])
+
+
+def test_saved_statistics(tmp_path: Path) -> None:
+    saved = tmp_path / "stats.json"
+    mfshark("stats", "--format", "json", CLEAN, "-o", saved)
+    ran, loaded = diff(saved, CLEAN)
+    assert (ran.status, found(loaded)) == (0, set())
+    assert diff(saved, capture("10.0.13-veth-mtu1500-2ch"))[0].status == 1
+
+
+def test_saved_migrations() -> None:
+    plain = CAPTURES / "10.0.13-file-plain.mig.gz"
+    ran, loaded = diff(plain, CAPTURES / "10.0.13-file-mapped-ram.mig.gz")
+    assert ran.status == 1
+    assert ("parameters", "", "capabilities") in found(loaded)
+    assert diff(plain, plain)[0].status == 0
+
+
+# -- what cannot be compared ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}", "{", "{\"schema\": \"mfshark/report/1\"}", "{" * 100_000,
+        "{\"schema\": \"mfshark/report/1\", \"captures\": [{}, {}]}",
+        "{\"schema\": \"mfshark/report/1\", \"captures\": [{\"path\": \"x\", \"error\": \"y\"}]}",
+        "{\"schema\": \"mfshark/report/1\", \"captures\": [{\"migrations\": 7}]}",
+        "{\"schema\": \"mfshark/stats/1\", \"migrations\": [[]]}",
+        "{\"schema\": [], \"captures\": []}",
+    ],
+)  # fmt: skip
+def test_what_is_no_report_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text, "utf-8")
+    ran = mfshark("diff", path, CLEAN)
+    assert ran.status == 2
+    assert "report" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_what_is_unusable() -> None:
+    missing = mfshark("diff", "/nowhere", CLEAN)
+    empty = mfshark("diff", capture("10.0.13-tls13-x509-2ch-nokeys"), CLEAN)
+    assert (missing.status, empty.status) == (2, 2)
+    assert "no migration" in empty.err
+    assert mfshark("diff", "-", "-").status == 2
+
+
+def test_damaged_reports_never_end_in_a_traceback(tmp_path: Path) -> None:
+    saved, damaged = tmp_path / "saved.json", tmp_path / "damaged.json"
+    mfshark("check", "--format", "json", CLEAN, "-o", saved)
+    loaded = json.loads(saved.read_text("utf-8"))
+    chance = random.Random(7)
+    values: list[Any] = [None, 7, "\x1b[31m", [], {}, [[]], True, 1e308]
+
+    def damage(value: Any) -> Any:
+        if chance.random() < 0.01:
+            return chance.choice(values)
+        if isinstance(value, dict):
+            return {key: damage(entry) for key, entry in value.items()}
+        return [damage(entry) for entry in value] if isinstance(value, list) else value
+
+    for _ in range(60):
+        damaged.write_text(json.dumps(damage(loaded)), "utf-8")
+        ran = mfshark("diff", damaged, saved)
+        assert ran.status in (0, 1, 2)
+        assert "\x1b" not in ran.out + ran.err
+
+
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0] += [buffer(0, idstr=b"\x1b[31mred")]
+
+    ran = mfshark("diff", written(tmp_path, "a.pcap"), written(tmp_path, "b.pcap", edit))
+    assert "\x1b" not in ran.out
+    assert r"\x1b[31mred" in ran.out
