@@ -18,6 +18,7 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.verdict import verdict_text
+from analyzer.tui.gate import Pacer
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
 
@@ -65,7 +66,7 @@ class Document:
         """Read the capture; ``rest`` is called after every step and says whether to stop."""
         checker = Checker()
         try:
-            watchers = (checker, self.table, self.activity)
+            watchers = (checker, self.table, self.activity, Pacer(rest))
             self.scan = scan = Scan(self.path, self.settings, watchers=watchers)
             for fraction in scan.steps():
                 self.fraction = fraction

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["Gate"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Gate", "Pacer"]
+
+PACKETS = 256
+"""Packets between two rests inside one step, which may hold thousands."""
 
 BREAK = 0.025
 """How long loading pauses after a key, in seconds."""
@@ -37,3 +45,26 @@ class Gate:
         while not self.stopped and time.monotonic() < min(self._until, deadline):
             time.sleep(STEP)
         return self.stopped
+
+
+class Pacer:
+    """A watcher of the scan that only rests now and then, so that keys need not wait for a step."""
+
+    def __init__(self, rest: Callable[[], bool]) -> None:
+        self._rest = rest
+        self._left = PACKETS
+
+    def _packet(self, *_: Any) -> None:
+        self._left -= 1
+        if not self._left:
+            self._left = PACKETS
+            self._rest()
+
+    ram = _packet
+    device = _packet
+
+    def clash(self, *_: Any) -> None:
+        """Nothing to count."""
+
+    def payload(self, *_: Any) -> None:
+        """Nothing to count."""

@@ -11,6 +11,7 @@ import pytest
 from textual.app import App
 
 from analyzer.tui.columns import Column
+from analyzer.tui.gate import PACKETS, Pacer
 from analyzer.tui.matching import Matching
 from analyzer.tui.pieces import PIECE
 from analyzer.tui.row_list import LINES_KEPT, RowList
@@ -137,3 +138,17 @@ def test_matching_five_million_rows_takes_a_bit_each() -> None:
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert used < MANY // 8 + (1 << 20)
+
+
+def test_loading_rests_between_packets() -> None:
+    rests: list[int] = []
+
+    def rest() -> bool:
+        rests.append(1)
+        return False
+
+    pacer = Pacer(rest)
+    for _ in range(3 * PACKETS + 1):
+        pacer.ram()
+    pacer.device()
+    assert len(rests) == 3
