@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
 from analyzer.capture.source import open_source
 from analyzer.checks.checker import unknown_rules
@@ -19,23 +21,110 @@ from analyzer.commands.common import (
     output,
     style_of,
 )
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import CaptureError, UsageError
 from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable
     from typing import IO
 
     from analyzer.report.style import Style
 
-__all__ = ["check"]
+__all__ = ["add_arguments", "run"]
 
+EPILOG = """\
+exit status:
+  0  nothing at or above the threshold   1  findings
+  2  an input could not be analysed or held no migration, or the command was wrong
+"""
 LIMITS = (*USUAL, "tcp-zero-window")
 
 
-def check(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Finds the migrations in captures, reassembles their device state, verifies "
+        "every rule, and reports."
+    )
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument(
+        "captures",
+        nargs="+",
+        metavar="CAPTURE",
+        help="pcap or pcapng, - for stdin; or a saved migration (file:)",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the report to a file")
+    parser.add_argument(
+        "--select", action="append", metavar="RULES", help="only these rules: ids, MF5, slugs"
+    )
+    parser.add_argument("--ignore", action="append", metavar="RULES", help="not these rules")
+    parser.add_argument(
+        "--severity", action="append", metavar="RULE=LEVEL", help="error, warning or info"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "info"),
+        default="error",
+        help="lowest severity that gives exit status 1 (default: error)",
+    )
+    parser.add_argument(
+        "--allow-empty", action="store_true", help="a capture without migration is no failure"
+    )
+    parser.add_argument(
+        "--digest", choices=("sha256",), help="digests of every device's reassembled state"
+    )
+    parser.add_argument(
+        "--descriptions",
+        action="store_true",
+        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
+        "in saved migrations",
+    )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="decompress the payload of RAM packets and verify it (rules MF8)",
+    )
+    group = parser.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
+    group.add_argument(
+        "--max-queued-bytes",
+        type=int,
+        metavar="N",
+        help="x-migration-max-queued-buffers-size of the destination (rule MF519)",
+    )
+    group.add_argument(
+        "--max-queued-buffers",
+        type=int,
+        metavar="N",
+        help="x-migration-max-queued-buffers of the destination (rule MF520)",
+    )
+    group.add_argument(
+        "--limit",
+        action="append",
+        metavar="RULE=VALUE",
+        help="warn beyond a value: shares, seconds or counts of MF909 and MF951 to MF957, as "
+        "downtime=0.3",
+    )
+    group.add_argument(
+        "--destination-channels", type=int, metavar="N", help="multifd-channels of the destination"
+    )
+    group.add_argument(
+        "--destination-version", metavar="X.Y", help="version of the destination's QEMU"
+    )
+    group.add_argument(
+        "--destination-transfer-off",
+        action="store_true",
+        help="the destination has x-migration-multifd-transfer off (rule MF415)",
+    )
+
+
+def run(options: Namespace) -> int:
     """Run it.  Exit status: 0 nothing at or above ``--fail-on``, 1 findings, 2 an input could not
     be analysed or held no migration.  Raises :class:`UsageError`.
     """

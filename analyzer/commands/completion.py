@@ -7,12 +7,17 @@ from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
-__all__ = ["completion"]
+__all__ = ["add_arguments", "run"]
 
 
-def completion(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def run(options: Namespace) -> int:
     """Print the code to be evaluated by the shell.  Raises :class:`UsageError` without argcomplete,
     whose licence keeps it an optional extra.
     """

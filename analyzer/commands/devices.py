@@ -12,16 +12,17 @@ from analyzer.commands.common import (
     output,
     style_of,
 )
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.report.devices import devices_json, devices_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from analyzer.analysis import Analysis
     from analyzer.migration.device import Buffer
 
-__all__ = ["devices"]
+__all__ = ["add_arguments", "run"]
 
 
 class Chosen:
@@ -58,7 +59,23 @@ class Chosen:
         return (migration, buffer.channel, buffer.offset) in self._packets
 
 
-def devices(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Shows each device's state: buffers by index, arrival order, what is missing, "
+        "who carried what, and the sha256 of what was put together."
+    )
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument(
+        "-Y", "--filter", metavar="FILTER", help="only devices and buffers that pass"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Exit status 2 when a migration was not found; raises :class:`CaptureError`."""
     chosen = Chosen(options.filter) if options.filter else None
     watchers = (chosen.table,) if chosen is not None else ()

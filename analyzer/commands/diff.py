@@ -15,6 +15,7 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
@@ -33,12 +34,12 @@ from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from analyzer.capture.source import Source
     from analyzer.migration.contents import DeviceKey, Piece
 
-__all__ = ["diff"]
+__all__ = ["add_arguments", "run"]
 
 REPORT_MAX = 64 << 20
 DEVICES_MAX = 1000
@@ -46,7 +47,30 @@ DEVICES_MAX = 1000
 BYTES_SHOWN = 8
 
 
-def diff(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Compares parameters, channels, RAM, devices (with the first index and byte "
+        "that differ), phases and findings. Exit status 0 the same, 1 different, 2 one side "
+        "could not be read."
+    )
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument("a", metavar="A", help="capture, saved migration, or JSON report")
+    parser.add_argument("b", metavar="B", help="what to compare it with")
+    parser.add_argument(
+        "--times",
+        action="store_true",
+        help="also durations, order of arrival, and who carried what",
+    )
+    parser.add_argument(
+        "--addresses", action="store_true", help="also addresses, ports and streams"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Exit status: 0 the same, 1 different; raises :class:`CaptureError` for what cannot
     be compared, and :class:`UsageError`.
     """

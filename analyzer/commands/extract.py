@@ -8,17 +8,18 @@ from pathlib import Path
 from analyzer.commands.common import BROKEN, CLEAN, complain, failure, no_migration, open_analysis
 from analyzer.commands.extract_devices import DeviceFiles
 from analyzer.commands.folder import Folder
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from analyzer.analysis import Analysis
     from analyzer.commands.extract_ram import RamFiles
 
-__all__ = ["extract"]
+__all__ = ["add_arguments", "run"]
 
 UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
@@ -36,7 +37,45 @@ def size_of(text: str, option: str) -> int:
     return value << UNITS[unit]
 
 
-def extract(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Writes each device's whole state (main's data, then the buffers by index) and "
+        "its config state; with --ram guest memory, with --stream what a channel carried; and a "
+        "manifest. Names are made safe; nothing is overwritten."
+    )
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument(
+        "--device", action="append", metavar="IDSTR[#INSTANCE]", help="only this device"
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="target folder")
+    parser.add_argument("--buffers", action="store_true", help="also each buffer as a file")
+    parser.add_argument(
+        "--ram",
+        action="append",
+        metavar="BLOCK",
+        help="memory of a RAM block (pc.ram) as it was sent last, as a sparse file",
+    )
+    parser.add_argument("--offset", metavar="N", help="of --ram: from this offset on")
+    parser.add_argument("--length", metavar="N", help="of --ram: so many bytes, as 0x1000 or 4M")
+    parser.add_argument(
+        "--stream",
+        action="append",
+        metavar="CHANNEL",
+        help="raw bytes of a channel: main, return-path, or a multifd channel's number",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="N",
+        default="16G",
+        help="bytes that all files together may have (default: 16G)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError` and :class:`UsageError`."""
     if options.stream and not os.path.isfile(options.capture):  # noqa: PTH113
         raise UsageError("--stream reads the capture twice: save it to a file first")

@@ -16,6 +16,7 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
@@ -24,16 +25,33 @@ from dissectors.registry import field_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable
     from typing import IO
 
     from analyzer.filter.filter import Filter
 
-__all__ = ["packets"]
+__all__ = ["add_arguments", "run"]
 
 
-def packets(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = "Lists multifd packets, as tshark lists frames."
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument("capture", nargs="?", help="pcap or pcapng, - for stdin")
+    parser.add_argument("-Y", "--filter", metavar="FILTER", help="display filter")
+    parser.add_argument(
+        "-e", "--field", action="append", metavar="FIELD", help="print these fields"
+    )
+    parser.add_argument(
+        "-G", "--list-fields", action="store_true", help="list the fields that exist"
+    )
+    parser.add_argument("--format", choices=("text", "json", "jsonl", "csv"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Exit status 2 when the capture is damaged or holds no migration.
 
     Packets are printed as they are found, unless the severity of findings is asked for, which is

@@ -8,17 +8,27 @@ import sys
 from analyzer.checks.families import load
 from analyzer.checks.rule import BY_SLUG, RULES
 from analyzer.commands.common import CLEAN, style_of
+from analyzer.commands.options import add_shown_options
 from analyzer.errors import UsageError
 from analyzer.report.reference import excuses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
-__all__ = ["rule"]
+__all__ = ["add_arguments", "run"]
 
 
-def rule(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Says what a rule verifies, why, what QEMU's receiver does, and what usually causes it."
+    )
+    add_shown_options(parser)
+    parser.add_argument("rule", nargs="?", metavar="ID", help="MF506 or vfio-idx-gap")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Raises :class:`UsageError` for an id that is none."""
     load()
     style = style_of(options, sys.stdout)

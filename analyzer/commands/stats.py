@@ -12,21 +12,35 @@ from analyzer.commands.common import (
     output,
     style_of,
 )
+from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.migration.activity import Activity
 from analyzer.migration.statistics import statistics_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
     from typing import IO
 
     from analyzer.analysis import Analysis
     from analyzer.migration.statistics import Statistics
 
-__all__ = ["stats"]
+__all__ = ["add_arguments", "run"]
 
 
-def stats(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Phases of each migration, the downtime as seen on the wire and who spent it, "
+        "throughput and fairness of the channels."
+    )
+    add_wire_options(parser)
+    add_shown_options(parser)
+    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
+def run(options: Namespace) -> int:
     """Run it.
 
     Exit status 2 when the capture is damaged or holds no migration; raises

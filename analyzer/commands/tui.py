@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from analyzer.commands.common import settings_of
+from analyzer.commands.options import add_wire_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
-__all__ = ["tui"]
+__all__ = ["add_arguments", "run"]
 
 
-def tui(options: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_wire_options(parser)
+    parser.add_argument("capture", nargs="?", help="the capture; without one, choose from a list")
+
+
+def run(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError`."""
-    from analyzer.tui import run
+    from analyzer.tui import run as run_application
 
-    return run(options.capture, settings_of(options))
+    return run_application(options.capture, settings_of(options))
