@@ -25,6 +25,7 @@ COMMANDS = {
     "extract": ("extract", "write device state, guest memory or raw streams to files"),
     "stats": ("stats", "phases, downtime and who spent it"),
     "diff": ("diff", "compare two captures, or two saved reports"),
+    "scrub": ("scrub", "make a copy of a capture that can be shared"),
     "rule": ("rules", "list the rules, or explain one"),
     "synth": ("synth", "generate a capture from a scenario"),
     "tui": ("tui", "look at a capture in the terminal"),

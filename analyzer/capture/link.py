@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["FIN", "LINK_TYPES", "RST", "SYN", "TUNNEL", "Segment", "decode", "endpoints"]
+__all__ = [
+    "FIN",
+    "LINK_TYPES",
+    "RST",
+    "SYN",
+    "TUNNEL",
+    "Segment",
+    "decode",
+    "endpoints",
+    "network",
+]
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -92,7 +102,7 @@ def decode(
     ``captured`` bytes of the frame are in the buffer, ``original`` were on the wire.
     """
     end = start + captured
-    found = _network(buffer, start, end, link_type)
+    found = network(buffer, start, end, link_type)
     if isinstance(found, str):
         return found
     version, at = found
@@ -102,7 +112,7 @@ def decode(
     return _ipv6(buffer, at, end, original_end)
 
 
-def _network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[int, int] | str:
+def network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[int, int] | str:
     """IP version and where its header begins, or why there is none."""
     if link_type == ETHERNET:
         at = start + 12

@@ -5,6 +5,8 @@ Wire-format page, sections 1.1 to 1.4.
 
 from __future__ import annotations
 
+from functools import partial
+
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import MainChannel
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.migration.framing import Settings
+    from analyzer.migration.main_channel import Record
     from analyzer.migration.migration import Collector, PageCollector, Watcher
     from analyzer.migration.ram_facts import RamFacts
     from analyzer.tcp.flow import Connection, Flow
@@ -60,6 +63,7 @@ class Grouper:
         collector: Collector | None = None,
         page_collector: PageCollector | None = None,
         device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
+        record_sink: Callable[[Channel, Record], None] | None = None,
     ) -> None:
         self.migrations: list[Migration] = []
         self.tls: list[Channel] = []
@@ -70,13 +74,18 @@ class Grouper:
         self._collector = collector
         self._page_collector = page_collector
         self._device_data = device_data
+        self._record_sink = record_sink
         self._attempts: dict[tuple[bytes, ...], Migration] = {}
         self._channels: dict[int, Channel] = {}  # by id of the flow
         self._loose: list[Channel] = []  # return paths whose main is not known yet
 
     def attach(self, flow: Flow) -> Reader:
         """The reader of a direction that begins to carry payload."""
-        return Reader(lambda reader: self._identify(reader, flow), 0)
+        return Reader(lambda reader: self.identify(reader, flow), 0)
+
+    def channel_of(self, flow: Flow) -> Channel | None:
+        """What a direction turned out to be, if that is known already."""
+        return self._channels.get(id(flow))
 
     def release(self, connection: Connection) -> None:
         """Forget an encrypted connection: its plaintext is attached next."""
@@ -88,7 +97,8 @@ class Grouper:
 
     # -- what a stream is ---------------------------------------------------------------------
 
-    def _identify(self, reader: Reader, flow: Flow) -> Walker:
+    def identify(self, reader: Reader, flow: Flow) -> Walker:
+        """Walk a direction's bytes as what they turn out to be."""
         peer = self._channels.get(id(flow.peer))
         if peer is not None and peer.kind == "main":
             yield from self._return_path(reader, flow, peer)
@@ -230,10 +240,9 @@ class Grouper:
             facts.ram.page_size = migration.framing.page_size
         self._take_pages(migration, facts.ram)
         sink = self._device_data(migration) if self._device_data is not None else None
-        if began:
-            yield from walk_main(reader, facts, device_data=sink)
-        else:
-            yield from walk_main_midstream(reader, facts, device_data=sink)
+        rows = partial(self._record_sink, channel) if self._record_sink is not None else None
+        walk = walk_main if began else walk_main_midstream
+        yield from walk(reader, facts, device_data=sink, record_sink=rows)
 
     def _take_pages(self, migration: Migration, ram: RamFacts) -> None:
         if self._page_collector is not None:

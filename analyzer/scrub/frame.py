@@ -1,0 +1,151 @@
+"""The second pass's work on one frame: addresses, payload, checksums."""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.capture.link import (
+    COOKED,
+    COOKED2,
+    ETHERNET,
+    EXTENSIONS,
+    FRAGMENT,
+    TCP,
+    UDP,
+    Segment,
+    decode,
+    network,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.capture.frames import Batch
+    from analyzer.scrub.secret import Addresses
+
+    Payload = Callable[[Segment, bytes], bytes | bytearray]
+
+__all__ = ["FrameScrubber"]
+
+NOP = 1
+IPV4_HEADER, IPV6_HEADER = 20, 40
+LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, 0: 4, 108: 4}
+
+
+class FrameScrubber:
+    """Rewrites frames; ``payload`` gives the bytes in the place of a TCP segment's."""
+
+    def __init__(self, addresses: Addresses, payload: Payload) -> None:
+        self._addresses = addresses
+        self._payload = payload
+
+    def rewrite(self, batch: Batch, start: int) -> bytearray:
+        """The frame at ``start`` of a batch, of the same length."""
+        captured, original = batch.record(batch.buffer, start - 16)[2:]
+        link_type = batch.interface.link_type
+        old = batch.buffer[start : start + captured]
+        new = bytearray(old)
+        segment = decode(batch.buffer, start, captured, original, link_type)
+        found = network(batch.buffer, start, start + captured, link_type)
+        self._link(new, link_type)
+        if isinstance(found, str):
+            blank(new, LINK_HEADERS.get(link_type, 0))
+            return new
+        version, at = found
+        at -= start
+        header = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
+        if isinstance(segment, str) or header < 0:
+            keep = 4 if header >= 0 and self._protocol == UDP else 0
+            blank(new, max(header, at) + keep if header >= 0 else at)
+        else:
+            self._tcp(old, new, at, header, version, segment, start)
+        return new
+
+    def _link(self, new: bytearray, link_type: int) -> None:
+        """Link-layer addresses."""
+        spans: tuple[tuple[int, int], ...] = ()
+        if link_type == ETHERNET:
+            spans = (0, 6), (6, 12)
+        elif link_type == COOKED and len(new) >= 16:
+            spans = ((6, 6 + min(int.from_bytes(new[4:6], "big"), 8)),)
+        elif link_type == COOKED2 and len(new) >= 20:
+            spans = ((12, 12 + min(new[11], 8)),)
+        for begin, end in spans:
+            if begin < end <= len(new):
+                new[begin:end] = self._addresses.link(bytes(new[begin:end]))
+
+    def _ipv4(self, new: bytearray, at: int) -> int:
+        """Where what IP carries begins; -1 where there is no whole header."""
+        size = (new[at] & 15) * 4 if len(new) >= at + IPV4_HEADER else 0
+        if size < IPV4_HEADER or new[at] >> 4 != 4 or at + size > len(new):
+            return -1
+        before = total(new[at : at + size])
+        right = before == 0
+        self._protocol = new[at + 9]
+        for begin in (at + 12, at + 16):
+            new[begin : begin + 4] = self._addresses.ipv4(bytes(new[begin : begin + 4]))
+        new[at + IPV4_HEADER : at + size] = bytes((NOP,)) * (size - IPV4_HEADER)
+        mend(new, at + 10, before, total(new[at : at + size]), right)
+        return at + size
+
+    def _ipv6(self, new: bytearray, at: int) -> int:
+        if len(new) < at + IPV6_HEADER or new[at] >> 4 != 6:
+            return -1
+        for begin in (at + 8, at + 24):
+            new[begin : begin + 16] = self._addresses.ipv6(bytes(new[begin : begin + 16]))
+        kind, pos = new[at + 6], at + IPV6_HEADER
+        while kind in (*EXTENSIONS, FRAGMENT) and pos + 8 <= len(new):
+            size = 8 if kind == FRAGMENT else (new[pos + 1] + 1) * 8
+            if kind == 51:
+                size = (new[pos + 1] + 2) * 4
+            elif kind != FRAGMENT:
+                end = min(pos + size, len(new))
+                new[pos + 4 : end] = bytes(max(end - pos - 4, 0))
+            kind, pos = new[pos], pos + size
+        self._protocol = kind
+        return min(pos, len(new))
+
+    def _tcp(
+        self,
+        old: bytearray,
+        new: bytearray,
+        at: int,
+        tcp: int,
+        version: int,
+        segment: Segment,
+        start: int,
+    ) -> None:
+        begin = segment.start - start
+        end = begin + segment.captured
+        addresses = (at + 12, at + 20) if version == 4 else (at + 8, at + 40)
+        for port in (tcp, tcp + 2):
+            new[port : port + 2] = self._addresses.port(bytes(new[port : port + 2]))
+        new[begin:end] = self._payload(segment, bytes(old[begin:end]))
+        blank(new, end)
+        pseudo = TCP + (segment.length + begin - tcp)
+        before, after = (
+            (total(data[slice(*addresses)]) + total(data[tcp:end]) + pseudo) % 0xFFFF
+            for data in (old, new)
+        )
+        whole = segment.captured == segment.length
+        mend(new, tcp + 16, before, after, whole and before == 0)
+
+
+def blank(data: bytearray, begin: int) -> None:
+    """Zeros from ``begin`` on."""
+    data[begin:] = bytes(max(len(data) - begin, 0))
+
+
+def total(data: bytes | bytearray) -> int:
+    """Sum of the 16-bit words, modulo 65535: 0 where the checksum inside is right."""
+    return int.from_bytes(data if len(data) % 2 == 0 else data + b"\0", "big") % 0xFFFF
+
+
+def mend(data: bytearray, at: int, before: int, after: int, right: bool) -> None:
+    """Bring a checksum up to date: a right one stays right, a bad one as bad as it was."""
+    old = int.from_bytes(data[at : at + 2], "big")
+    new = (old + before - after) % 0xFFFF
+    if old == 0 and not right:
+        new = 0  # nobody filled it in
+    struct.pack_into(">H", data, at, new)

@@ -1,0 +1,158 @@
+"""A capture that can be shared, in two passes over the original.
+
+The first finds out what is structure and what is content (:mod:`analyzer.scrub.tracing`); the
+second copies the frames with content, names and addresses replaced.
+"""
+
+from __future__ import annotations
+
+from analyzer.capture.file import PCAP_MAGICS, CaptureFile
+from analyzer.capture.source import open_source
+from analyzer.capture.writing import PcapngWriter, PcapWriter
+from analyzer.scrub.frame import FrameScrubber
+from analyzer.scrub.secret import Addresses, Filling, Names
+from analyzer.scrub.tracing import Tracer
+from analyzer.tcp.engine import Engine
+from analyzer.tcp.flow import HALF, MASK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from analyzer.capture.link import Segment
+    from analyzer.capture.writing import Writable
+    from analyzer.errors import CaptureError
+    from analyzer.migration.framing import Settings
+    from analyzer.scrub.plan import Plan
+    from analyzer.tcp.flow import Flow
+
+__all__ = ["Scrubbed", "scrub"]
+
+HEAD = 24
+SYN = 2
+
+
+class Scrubbed:
+    """What was done: ``frames`` written, ``migrations`` found, ``encrypted`` connections,
+    ``secrets`` whether the original held keys of them; ``damage`` ended reading early.
+    """
+
+    __slots__ = ("damage", "encrypted", "frames", "migrations", "secrets")
+
+    def __init__(
+        self,
+        frames: int,
+        migrations: int,
+        encrypted: int,
+        secrets: bool,
+        damage: CaptureError | None,
+    ) -> None:
+        self.frames = frames
+        self.migrations = migrations
+        self.encrypted = encrypted
+        self.secrets = secrets
+        self.damage = damage
+
+
+class _Place:
+    """A direction of one connection in the second pass."""
+
+    __slots__ = ("began", "flow", "offset", "plan")
+
+    def __init__(self, flow: Flow, plan: Plan) -> None:
+        self.flow = flow
+        self.plan = plan
+        self.began = flow.connection.began.frame
+        self.offset = 0  # of the furthest byte so far
+
+
+class _Payloads:
+    """Gives the replaced bytes of segments, frame after frame."""
+
+    def __init__(self, engine: Engine, plans: dict[int, Plan], filling: Filling) -> None:
+        self._filling = filling
+        self._places: dict[bytes, list[_Place]] = {}
+        self.frame = 0
+        for connection in engine.connections:
+            for flow in connection.flows:
+                plan = plans.get(id(flow))
+                if plan is not None:
+                    self._places.setdefault(flow.key, []).append(_Place(flow, plan))
+
+    def __call__(self, segment: Segment, data: bytes) -> bytes | bytearray:
+        """``data`` of a segment of the current frame, replaced."""
+        places = self._places.get(segment.key, [])
+        while len(places) > 1 and places[1].began <= self.frame:
+            del places[0]
+        if not data or not places or places[0].began > self.frame:
+            return bytes(len(data))
+        place = places[0]
+        seq = segment.seq + bool(segment.flags & SYN)
+        ahead = (seq - place.flow.base - 1 - place.offset + HALF & MASK) - HALF
+        offset = place.offset + ahead
+        place.offset = max(place.offset, offset + segment.length)
+        return place.plan.replace(self._filling, offset, data, self.frame)
+
+
+def scrub(
+    path: str | os.PathLike[str],
+    out: Writable,
+    key: bytes,
+    settings: Settings,
+    *,
+    keep_names: bool = False,
+    ports: bool = False,
+    progress: Callable[[float, int], None] | None = None,
+) -> Scrubbed:
+    """Write the capture at ``path`` to ``out`` with everything replaced by what ``key`` gives.
+
+    pcap stays pcap, pcapng stays pcapng.  Damage ends both passes early.  Raises
+    :class:`CaptureError` for what is no capture.
+    """
+    source = open_source(path)
+    try:
+        file = CaptureFile(source)
+        tracer = Tracer(settings, Names(key, keep_names))
+        engine = Engine(source, tracer.attach)
+        for batch in file.batches():
+            engine.feed(batch)
+            if progress is not None and source.raw_size:
+                progress(source.position / source.raw_size / 2, file.frames)
+        engine.end()
+    finally:
+        source.close()
+    payloads = _Payloads(engine, tracer.finish(engine), Filling(key))
+    frames = _copy(path, out, FrameScrubber(Addresses(key, ports), payloads), payloads, progress)
+    return Scrubbed(
+        frames,
+        len(tracer.grouper.migrations),
+        len(tracer.grouper.tls),
+        bool(file.secrets),
+        file.damage,
+    )
+
+
+def _copy(
+    path: str | os.PathLike[str],
+    out: Writable,
+    scrubber: FrameScrubber,
+    payloads: _Payloads,
+    progress: Callable[[float, int], None] | None,
+) -> int:
+    """The second pass; gives the number of frames."""
+    source = open_source(path)
+    try:
+        head = source.peek(HEAD)
+        file = CaptureFile(source)
+        writer = PcapWriter(out, head) if head[:4] in PCAP_MAGICS else PcapngWriter(out)
+        for batch in file.batches():
+            for number, start in enumerate(batch.starts, batch.first):
+                payloads.frame = number
+                writer.frame(batch, start, scrubber.rewrite(batch, start))
+            if progress is not None and source.raw_size:
+                progress(0.5 + source.position / source.raw_size / 2, file.frames)
+        writer.finish()
+        return writer.frames
+    finally:
+        source.close()

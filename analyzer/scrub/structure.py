@@ -1,0 +1,81 @@
+"""What inside contents is structure: config states, XBZRLE records, headers of subsections.
+
+It stays, so that the result reads the same; the values in it are replaced.
+"""
+
+from __future__ import annotations
+
+from dissectors.main_stream import SUBSECTION_BYTE
+from dissectors.vfio import VfioTag
+from dissectors.vfio_config import CONFIG_SPACE, MSIX_CAPABILITY, parse_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dissectors.tree import Node
+
+    Span = tuple[int, int]
+
+__all__ = ["config_spans", "subsection_spans", "xbzrle_spans"]
+
+END_OF_STATE = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
+CAPABILITIES_POINTER = 0x34
+CAPABILITY_HEAD = 2
+MSIX_HEAD = 4
+
+
+def config_spans(data: bytes) -> Iterator[Span]:
+    """What stays of a VFIO device's config state: tags, version, which device, capability list."""
+    state = parse_config(data)
+    begin = state.space_at
+    yield 0, min(begin, len(data))
+    if state.space_size:
+        yield begin, begin + CONFIG_SPACE["command"].offset
+        status = begin + CONFIG_SPACE["status"].offset
+        yield status, status + 1
+        class_at = CONFIG_SPACE["prog_if"].offset
+        yield begin + class_at, begin + CONFIG_SPACE["cache_line_size"].offset
+        yield begin + CAPABILITIES_POINTER, begin + CAPABILITIES_POINTER + 1
+        for kind, at in sorted(state.capabilities, key=lambda found: found[1]):
+            size = MSIX_HEAD if kind == MSIX_CAPABILITY else CAPABILITY_HEAD
+            yield begin + at, begin + at + size
+        rest = state.rest_at
+        if data[rest : rest + 1] == bytes((SUBSECTION_BYTE,)):
+            yield rest, min(rest + 2 + data[rest + 1 : rest + 2][0] + 4, len(data))
+    if data.endswith(END_OF_STATE):
+        yield len(data) - len(END_OF_STATE), len(data)
+
+
+def xbzrle_spans(data: bytes) -> Iterator[Span]:
+    """The run lengths of an encoded page; the bytes of its runs are between them."""
+    at = 0
+    while at < len(data):
+        begin = at
+        for _ in range(2):  # a zero run and a run with bytes
+            while at < len(data) and data[at] & 0x80:
+                at += 1
+            at += 1
+        yield begin, min(at, len(data))
+        at += _run_before(data, begin, at)
+
+
+def _run_before(data: bytes, begin: int, end: int) -> int:
+    """The second of the two run lengths that stand at ``begin`` to ``end``."""
+    numbers = []
+    value = shift = 0
+    for byte in data[begin:end]:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            numbers.append(value)
+            value = shift = 0
+    return numbers[1] if len(numbers) > 1 else 0
+
+
+def subsection_spans(nodes: Iterable[Node]) -> Iterator[Span]:
+    """The headers of subsections among a section's decoded fields."""
+    for node in nodes:
+        if node.meaning == "subsection":
+            yield node.offset, node.offset + 2 + len(node.name.encode()) + 4
+        yield from subsection_spans(node.children)

@@ -1,0 +1,485 @@
+"""The first pass: which bytes of every stream are structure.
+
+The walkers tell it themselves: what they take, they look at, and what they step over is content.
+So nothing of a stream stays but what a walker has taken and :class:`Tracer` knows to be harmless;
+names in it are put by others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from analyzer.migration.grouping import Grouper
+from analyzer.scrub.plan import Plan
+from analyzer.scrub.structure import config_spans, subsection_spans, xbzrle_spans
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Deliver, Gap, Peek, Push, Skip, Some, Take
+from dissectors.main_stream import FOOTER, FOOTER_BYTE, is_vfio
+from dissectors.multifd import (
+    CHANNEL_HEADER,
+    DEVICE_STATE,
+    HEADER,
+    INIT,
+    MAGIC_VERSION,
+    RAM,
+    ram_header_size,
+)
+from dissectors.vfio import BUFFER, VfioTag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.main_channel import Record
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.scrub.secret import Names
+    from analyzer.tcp.engine import Engine
+    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.requests import Reply, Request, Walker
+
+__all__ = ["Tracer"]
+
+PAGE = 4096
+RUN_MAX = 1 << 20
+CHUNKS_MAX = 100_000
+WORDS_ONLY = 16
+"""Larger chunks may belong to a body whose end is not known yet."""
+XBZRLE_HEAD = 3
+END_WORDS = (bytes(7) + b"\x10", int(VfioTag.END_OF_STATE).to_bytes(8, "big"))
+FLAGS = HEADER["flags"].offset
+DEFAULT_COUNT = 128
+NAME = RAM["ramblock"].offset
+NAME_END = NAME + RAM["ramblock"].size
+IDSTR = DEVICE_STATE["idstr"].offset
+IDSTR_END = IDSTR + DEVICE_STATE["idstr"].size
+HEAD = DEVICE_STATE.size + BUFFER.size
+BUFFER_FLAGS = DEVICE_STATE.size + BUFFER["flags"].offset
+UUID = INIT["uuid"].offset
+UUID_END = UUID + INIT["uuid"].size
+
+
+class Tracer:
+    """Attaches to a stream engine in the place of a :class:`Grouper`, and makes a plan for every
+    direction; :meth:`finish` gives them by connection number and direction.
+    """
+
+    def __init__(self, settings: Settings, names: Names) -> None:
+        self.names = names
+        self.grouper = Grouper(settings, watchers=(self,), record_sink=self._record)
+        self._traces: dict[int, _Trace] = {}  # by id of the flow, which the engine keeps
+        self._flows: list[Flow] = []
+
+    def attach(self, flow: Flow) -> Reader:
+        """The reader of a direction that begins to carry payload."""
+        trace = self._traces[id(flow)] = _Trace(flow, self)
+        self._flows.append(flow)
+        return Reader(lambda reader: trace.walk(reader, self.grouper.identify(reader, flow)), 0)
+
+    def finish(self, engine: Engine) -> dict[int, Plan]:
+        """The plans by id of the flow.  What is no channel of a migration keeps nothing."""
+        for trace in self._traces.values():
+            trace.end()
+        for migration in self.grouper.migrations:
+            self._subsections(migration)
+        strangers = {id(c.flow) for m in self.grouper.migrations for c in m.strangers}
+        channels = {id(c.flow) for m in self.grouper.migrations for c in m.channels}
+        encrypted = {id(c.flow) for c in self.grouper.tls}
+        for connection in engine.connections:
+            for flow in connection.flows:
+                if id(flow) not in self._traces:
+                    continue
+                trace = self._traces[id(flow)]
+                for difference in flow.differences:
+                    frame = difference.place.frame
+                    known = trace.plan.differences.setdefault(frame, difference.offset)
+                    trace.plan.differences[frame] = min(known, difference.offset)
+                if id(flow) in encrypted:
+                    trace.plan.blank = True
+                elif id(flow) not in channels and id(flow) not in strangers:
+                    trace.plan.drop()
+                trace.plan.settle()
+        return {key: trace.plan for key, trace in self._traces.items()}
+
+    def _subsections(self, migration: Migration) -> None:
+        """Devices' subsections, where the stream's own description tells them."""
+        from analyzer.migration.vmdescription import decode
+
+        facts = migration.main_facts
+        if facts is None or migration.main is None:
+            return
+        plan = self._traces[id(migration.main.flow)].plan
+        for device in decode(facts, values=False):
+            base = device.record.body_offset
+            for begin, end in subsection_spans(device.nodes):
+                plan.keep_late(base + begin, base + end)
+
+    # -- what the walkers tell (see Watcher) ----------------------------------------------------
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+    ) -> None:
+        """A RAM packet: its header stays, also when it was found by search."""
+        del migration, pages
+        trace = self._traces[id(channel.flow)]
+        if not trace.covers(packet.offset):
+            trace.found_ram(packet)
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet: likewise."""
+        del migration
+        trace = self._traces[id(channel.flow)]
+        if not trace.covers(packet.offset):
+            trace.found_device(packet)
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """Nothing to do."""
+
+    def payload(
+        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
+    ) -> None:
+        """Nothing to do."""
+
+    def _record(self, channel: Channel, record: Record) -> None:
+        self._traces[id(channel.flow)].record(record)
+
+    def migration_of(self, channel: Channel) -> Migration | None:
+        """The migration that a channel belongs to, if it is known."""
+        for migration in reversed(self.grouper.migrations):
+            if channel in migration.channels:
+                return migration
+        return None
+
+
+class _Trace:
+    """What was taken of one direction, on its way to the plan."""
+
+    def __init__(self, flow: Flow, tracer: Tracer) -> None:
+        connection = flow.connection
+        self.plan = Plan(2 * connection.number + (flow is connection.reverse))
+        self._flow = flow
+        self._tracer = tracer
+        self._chunks: list[tuple[int, bytes]] = []  # taken, not in the plan yet
+        self._migration: Migration | None = None
+
+    # -- the walk -----------------------------------------------------------------------------
+
+    def walk(self, reader: Reader, walker: Walker) -> Walker:
+        """Pass a walker's requests on, and note what became of them."""
+        reply: Reply = None
+        peeked = b""
+        coded = 0
+        pushed = b""
+        while True:
+            try:
+                request = walker.send(reply)
+            except StopIteration:
+                return
+            begin = reader.offset
+            kind = type(request)
+            zeros = _Zeros(self.plan, begin, self._unit()) if kind is Skip else None
+            reply = yield request if zeros is None else self._watched(request, zeros)
+            if kind is Take:
+                data = reply if type(reply) is bytes else getattr(reply, "data", b"")
+                coded = self._taken(begin, data, coded, whole=type(reply) is bytes)
+            elif kind is Skip:
+                assert zeros is not None
+                zeros.end()
+                self._stepped(begin, reader.offset, peeked)
+            elif kind is Push:
+                pushed = request.data  # type: ignore[union-attr]
+                self._back(reader.offset)
+            elif kind is Some:
+                self.flush(final=True)
+                self._keep_magic(begin, pushed)
+                pushed = b""
+            elif kind is Deliver:
+                self._description(begin, reader.offset)
+            peeked = self._seen(reply) if kind is Peek else b""
+
+    @staticmethod
+    def _watched(request: Request, zeros: _Zeros) -> Deliver:
+        """A Skip whose bytes are looked at for zero pages."""
+        return Deliver(request.size, zeros.take)  # type: ignore[union-attr]
+
+    @staticmethod
+    def _seen(reply: Reply) -> bytes:
+        if type(reply) is bytes:
+            return reply
+        return b"" if reply is None or type(reply) is Gap else getattr(reply, "data", b"")
+
+    def _taken(self, at: int, data: bytes, coded: int, *, whole: bool) -> int:
+        """Bytes that a walker looks at; gives the length of XBZRLE data that come next."""
+        kind = self._kind()
+        if not whole and kind in ("main", "postcopy", "return-path"):
+            return 0  # the stream ends inside: how much there is is all that counts
+        if coded and len(data) == coded:
+            for begin, end in xbzrle_spans(data):
+                self._chunks.append((at + begin, data[begin:end]))
+            return 0
+        self._append(at, data)
+        if kind in ("main", "postcopy") and len(data) == XBZRLE_HEAD and data[0] == 1:
+            return int.from_bytes(data[1:], "big")
+        return 0
+
+    def _append(self, at: int, data: bytes) -> None:
+        chunks = self._chunks
+        if chunks and chunks[-1][0] + len(chunks[-1][1]) == at and self._kind() != "main":
+            before = chunks[-1]
+            joined = before[1] + data
+            chunks[-1] = before[0], joined
+            if len(joined) > RUN_MAX:
+                self.flush(final=False)
+            return
+        chunks.append((at, data))
+        if len(chunks) > CHUNKS_MAX:
+            self._flush_words()
+
+    def _back(self, offset: int) -> None:
+        """Bytes from ``offset`` on were put back."""
+        chunks = self._chunks
+        while chunks and chunks[-1][0] + len(chunks[-1][1]) > offset:
+            at, data = chunks.pop()
+            if at < offset:
+                chunks.append((at, data[: offset - at]))
+
+    def _stepped(self, begin: int, end: int, peeked: bytes) -> None:
+        """Content; but a footer that a search ended at stays, and the word in front of it."""
+        kind = self._kind()
+        if kind != "main":
+            if kind == "multifd":
+                self.flush(final=True)
+            return
+        foot = end - begin - FOOTER.size
+        if foot >= 0 and foot + FOOTER.size <= len(peeked) and peeked[foot] == FOOTER_BYTE:
+            word = peeked[foot - 8 : foot] if foot >= 8 else b""
+            if word in END_WORDS:
+                self._chunks.append((begin + foot - 8, word))
+            self._chunks.append((begin + foot, peeked[foot : foot + FOOTER.size]))
+
+    def _keep_magic(self, at: int, pushed: bytes) -> None:
+        """What stood where a header should: a right magic or version tells one that is damaged."""
+        for begin in (0, 4):
+            if pushed[begin : begin + 4] == MAGIC_VERSION[begin : begin + 4]:
+                self.plan.keep(at + begin, at + begin + 4)
+
+    # -- who it is ----------------------------------------------------------------------------
+
+    def _kind(self) -> str:
+        channel = self._tracer.grouper.channel_of(self._flow)
+        return channel.kind if channel is not None else ""
+
+    def _owner(self) -> Migration | None:
+        if self._migration is None:
+            channel = self._tracer.grouper.channel_of(self._flow)
+            if channel is not None:
+                self._migration = self._tracer.migration_of(channel)
+        return self._migration
+
+    def _unit(self) -> int:
+        """The size of pages here, of which zero ones stay zero."""
+        owner = self._owner()
+        return (owner.framing.page_size if owner is not None else 0) or PAGE
+
+    def covers(self, offset: int) -> bool:
+        """Whether a byte was taken."""
+        at = bisect_right(self._chunks, offset, key=lambda chunk: chunk[0]) - 1
+        if at >= 0 and offset < self._chunks[at][0] + len(self._chunks[at][1]):
+            return True
+        return self.plan.keeps(offset)
+
+    # -- into the plan ------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """The stream is over."""
+        self.flush(final=True)
+        if self._kind() != "multifd":
+            self._settle(())
+
+    def record(self, record: Record) -> None:
+        """A record of main is over: a body that was searched for its end is content."""
+        begin, size = record.body_offset, record.body_length
+        body: tuple[int, ...] = ()
+        if record.by_search and size > 0:
+            body = begin, begin + size
+            if is_vfio(record.name.encode()) and record.body is not None:
+                at = begin + size - len(record.body)
+                for first, last in config_spans(record.body):
+                    self.plan.keep_late(at + first, at + last)
+        self._settle(body)
+
+    def _settle(self, body: tuple[int, ...]) -> None:
+        """What was taken stays, but for a body, and for names."""
+        chunks, self._chunks = self._chunks, []
+        joined: list[tuple[int, bytearray]] = []
+        for at, data in chunks:
+            if body and body[0] <= at < body[1]:
+                continue
+            if joined and joined[-1][0] + len(joined[-1][1]) == at:
+                joined[-1][1].extend(data)
+            else:
+                joined.append((at, bytearray(data)))
+        for at, run in joined:
+            self.plan.keep(at, at + len(run))
+            if len(run) > WORDS_ONLY:
+                self._put_names(at, bytes(run))
+
+    def _flush_words(self) -> None:
+        """A long RAM section: its words need not wait for its end."""
+        held = [chunk for chunk in self._chunks if len(chunk[1]) > WORDS_ONLY]
+        if not held:
+            self._settle(())
+
+    def _put_names(self, at: int, run: bytes) -> None:
+        """Names in what was taken, each behind its length."""
+        for old, new in self._known_names():
+            pos = run.find(old)
+            while pos >= 0:
+                self.plan.put_late(at + pos, new)
+                pos = run.find(old, pos + 1)
+
+    def _known_names(self) -> list[tuple[bytes, bytes]]:
+        owner, names = self._owner(), self._tracer.names
+        facts = owner.main_facts if owner is not None else None
+        if facts is None:
+            return []
+        pairs = [(s.idstr, names.idstr(s.idstr)) for s in facts.sections.values()]
+        pairs += [(name, names.block(name)) for name in facts.ram.blocks]
+        known = [
+            (bytes((len(old),)) + old, bytes((len(new),)) + new) for old, new in pairs if old != new
+        ]
+        if facts.uuid is not None and any(facts.uuid):
+            known.append((facts.uuid, names.uuid(facts.uuid)))
+        return known
+
+    def _description(self, begin: int, end: int) -> None:
+        """The text that ends main: it stays, but for the names of devices."""
+        owner, names = self._owner(), self._tracer.names
+        facts = owner.main_facts if owner is not None else None
+        if self._kind() != "main" or facts is None:
+            return
+        text = b"".join(facts.description_parts)
+        if len(text) != end - begin:
+            return  # parts of it are missing
+        self.plan.keep_late(begin, end)
+        for section in facts.sections.values():
+            old, new = (b'"' + name + b'"' for name in (section.idstr, names.idstr(section.idstr)))
+            pos = text.find(old) if old != new else -1
+            while pos >= 0:
+                self.plan.put_late(begin + pos, new)
+                pos = text.find(old, pos + 1)
+
+    def flush(self, *, final: bool) -> None:
+        """Put the headers that were taken into the plan; one that is not complete may wait."""
+        if self._kind() != "multifd":
+            return
+        chunks, self._chunks = self._chunks, []
+        for at, data in chunks:
+            pos = self._init(data) if at == 0 else 0
+            while pos < len(data):
+                size = self._packet(at, data, pos, final)
+                if not size:
+                    self._chunks.append((at + pos, data[pos:]))
+                    break
+                pos += size
+
+    def _init(self, data: bytes) -> int:
+        """The initial packet, and the RFC's header in front of it; bytes that they take."""
+        channel = self._tracer.grouper.channel_of(self._flow)
+        assert channel is not None
+        begin = 0 if channel.channel_header is None else CHANNEL_HEADER.size
+        self.plan.keep(0, begin)
+        if channel.midstream:
+            return begin
+        whole = data[begin : begin + INIT.size]
+        self._named(begin, whole, UUID, UUID_END, self._tracer.names.uuid)
+        return begin + len(whole)
+
+    def _packet(self, at: int, run: bytes, pos: int, final: bool) -> int:
+        """The header at ``pos`` of a run (and a config state); its size, 0 to wait for more."""
+        owner, names = self._owner(), self._tracer.names
+        flags = int.from_bytes(run[pos + FLAGS : pos + HEADER.size], "big")
+        count = owner.framing.page_count if owner is not None else 0
+        device = owner.framing.is_device_state(flags) if owner is not None else None
+        size = ram_header_size(count or DEFAULT_COUNT) if device is False else HEAD
+        have = run[pos : pos + size]
+        if len(have) < size and not final:
+            return 0
+        if device is False:
+            self._named(at + pos, have, NAME, NAME_END, names.block)
+            return len(have)
+        payload = int.from_bytes(have[DEVICE_STATE.size - 4 : DEVICE_STATE.size], "big")
+        if payload < BUFFER.size:
+            have = have[: DEVICE_STATE.size]
+        self._named(at + pos, have, IDSTR, IDSTR_END, names.idstr)
+        flags = have[BUFFER_FLAGS : BUFFER_FLAGS + 4].count(0)
+        config = run[pos + HEAD : pos + DEVICE_STATE.size + payload]
+        behind = run[pos + HEAD : pos + HEAD + len(MAGIC_VERSION)]
+        if payload < BUFFER.size or flags == 4 or behind == MAGIC_VERSION or not config:
+            return len(have)
+        for begin, end in config_spans(config):
+            self.plan.keep(at + pos + HEAD + begin, at + pos + HEAD + end)
+        return HEAD + len(config)
+
+    def _named(
+        self, at: int, data: bytes, begin: int, end: int, other: Callable[[bytes], bytes]
+    ) -> None:
+        """A header with a name in it; of a name that is cut nothing stays."""
+        self.plan.keep(at, at + min(begin, len(data)))
+        field = data[begin:end]
+        if len(field) == end - begin:
+            padded = other is not self._tracer.names.uuid
+            new = self._tracer.names.padded(field, other) if padded else other(field)
+            self.plan.keep(at + begin, at + end)
+            if new != field:
+                self.plan.put(at + begin, new)
+        self.plan.keep(at + end, at + len(data))
+
+    def found_ram(self, packet: RamPacket) -> None:
+        """A RAM packet that was found by search."""
+        at, names = packet.offset, self._tracer.names
+        block = packet.ramblock
+        if block is None:
+            self.plan.keep_late(at, at + NAME)
+            return
+        self.plan.keep_late(at, at + packet.header_size)
+        self.plan.put_late(at + NAME, names.padded(block, names.block))
+
+    def found_device(self, packet: DevicePacket) -> None:
+        """A device-state packet that was found by search."""
+        at, names = packet.offset, self._tracer.names
+        self.plan.keep_late(at, at + HEAD)
+        self.plan.put_late(at + IDSTR, names.padded(packet.idstr, names.idstr))
+
+
+class _Zeros:
+    """Finds the zero pages in content that is stepped over."""
+
+    __slots__ = ("_at", "_begin", "_clean", "_plan", "_unit")
+
+    def __init__(self, plan: Plan, begin: int, unit: int) -> None:
+        self._plan = plan
+        self._at = self._begin = begin
+        self._unit = unit
+        self._clean = True
+
+    def take(self, piece: bytes | memoryview | None, count: int) -> None:
+        """The next bytes; ``None`` for a hole."""
+        done = 0
+        data = b"" if piece is None else bytes(piece)
+        while done < count:
+            part = min(self._begin + self._unit - self._at, count - done)
+            if self._clean and data.count(0, done, done + part) != part:
+                self._clean = False
+            done += part
+            self._at += part
+            if self._at == self._begin + self._unit:
+                self.end()
+
+    def end(self) -> None:
+        """The page is over."""
+        if self._clean:
+            self._plan.zero(self._begin, self._at)
+        self._begin, self._clean = self._at, True
