@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hashlib import blake2b, shake_128
 
-from dissectors.multifd import MAGIC_VERSION, text_of
+from dissectors.multifd import MAGIC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,14 +95,15 @@ class Names:
         """A guest's; that of a guest without one stays zero."""
         return _hash(self._key, b"uuid", uuid, 16) if any(uuid) else uuid
 
-    def padded(self, field: bytes, other: Callable[[bytes], bytes]) -> bytes:
-        """A NUL-padded name; what follows the NUL stays."""
+    def idstr_field(self, field: bytes) -> bytes:
+        """A section's, NUL-padded; what follows the NUL stays."""
         name, nul, rest = field.partition(b"\0")
-        return other(name) + nul + rest
+        return self.idstr(name) + nul + rest
 
-    def texts(self) -> list[tuple[str, str]]:
-        """Every name that was replaced, and by what, as text."""
-        return [(text_of(old), text_of(new)) for (_, old), new in self._known.items()]
+    def block_field(self, field: bytes) -> bytes:
+        """A RAM block's, NUL-padded."""
+        name, nul, rest = field.partition(b"\0")
+        return self.block(name) + nul + rest
 
     def _other(self, kind: bytes, name: bytes) -> bytes:
         if len(name) <= SHORT:

@@ -408,12 +408,12 @@ class _Trace:
         if len(have) < size and not final:
             return 0
         if device is False:
-            self._named(at + pos, have, NAME, NAME_END, names.block)
+            self._named(at + pos, have, NAME, NAME_END, names.block_field)
             return len(have)
         payload = int.from_bytes(have[DEVICE_STATE.size - 4 : DEVICE_STATE.size], "big")
         if payload < BUFFER.size:
             have = have[: DEVICE_STATE.size]
-        self._named(at + pos, have, IDSTR, IDSTR_END, names.idstr)
+        self._named(at + pos, have, IDSTR, IDSTR_END, names.idstr_field)
         flags = have[BUFFER_FLAGS : BUFFER_FLAGS + 4].count(0)
         config = run[pos + HEAD : pos + DEVICE_STATE.size + payload]
         behind = run[pos + HEAD : pos + HEAD + len(MAGIC_VERSION)]
@@ -430,8 +430,7 @@ class _Trace:
         self.plan.keep(at, at + min(begin, len(data)))
         field = data[begin:end]
         if len(field) == end - begin:
-            padded = other is not self._tracer.names.uuid
-            new = self._tracer.names.padded(field, other) if padded else other(field)
+            new = other(field)
             self.plan.keep(at + begin, at + end)
             if new != field:
                 self.plan.put(at + begin, new)
@@ -445,13 +444,13 @@ class _Trace:
             self.plan.keep_late(at, at + NAME)
             return
         self.plan.keep_late(at, at + packet.header_size)
-        self.plan.put_late(at + NAME, names.padded(block, names.block))
+        self.plan.put_late(at + NAME, names.block_field(block))
 
     def found_device(self, packet: DevicePacket) -> None:
         """A device-state packet that was found by search."""
         at, names = packet.offset, self._tracer.names
         self.plan.keep_late(at, at + HEAD)
-        self.plan.put_late(at + IDSTR, names.padded(packet.idstr, names.idstr))
+        self.plan.put_late(at + IDSTR, names.idstr_field(packet.idstr))
 
 
 class _Zeros:

@@ -1,0 +1,277 @@
+"""Scrubbed captures: the same verdict, and nothing of the original in them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analyzer.analysis import analyze
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.link import decode as segment_of
+from analyzer.capture.source import open_source
+from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
+from analyzer.migration.vmdescription import decode, verify
+from analyzer.scrub.frame import mend, total
+from analyzer.scrub.scrubbing import scrub
+from analyzer.scrub.structure import subsection_spans
+from analyzer.scrub.verdict import verdict
+from analyzer.synth import build
+from dissectors import xbzrle
+from tests.commands.run import mfshark
+from tests.shipped import FILES, capture, stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = b"k" * 32
+WITH_SECRETS = "10.0.13-tls13-x509-2ch-secrets-embedded"
+"""Its original is decrypted with the secrets inside, which a scrubbed one does not have."""
+
+
+TSHARK = (
+    *("tshark", "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"),
+    *("-Y", "not ip.fragment and not ip.flags.mf == 1 and not ip.frag_offset > 0"),
+    *("-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len"),
+    *("-e", "tcp.seq_raw", "-e", "tcp.checksum.status", "-e", "ip.checksum.status"),
+)
+
+
+def scrubbed(path: Path | bytes, key: bytes = KEY, **options: Any) -> bytes:
+    out = io.BytesIO()
+    scrub(path, out, key, Settings(), **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def payloads(path: Path | bytes) -> Iterator[bytes]:
+    for batch in CaptureFile(open_source(path)).batches():
+        for start in batch.starts:
+            held, wire = batch.record(batch.buffer, start - 16)[2:]
+            segment = segment_of(batch.buffer, start, held, wire, batch.interface.link_type)
+            if not isinstance(segment, str):
+                yield bytes(batch.buffer[segment.start : segment.start + segment.captured])
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if stem(f) != WITH_SECRETS], ids=stem)
+def test_check_says_the_same(path: Path) -> None:
+    result = scrubbed(path)
+    assert verdict(analyze(result)) == verdict(analyze(path))
+
+
+class Originals:
+    """Collects what must not be found, as 8-byte windows: a collector of pages and of buffers."""
+
+    def __init__(self) -> None:
+        self.windows: set[bytes] = set()
+
+    def take(self, piece: bytes | memoryview | None, _count: int = 0) -> None:
+        data = b"" if piece is None else bytes(piece)
+        for at in range(0, len(data) - 8, 8):
+            window = data[at : at + 8]
+            if len(set(window)) > 4:
+                self.windows.add(window)
+
+    def payload(self, *_: object) -> Any:
+        return self.take
+
+    def lost(self, _channel: object) -> None:
+        pass
+
+    def records(self, *_: object) -> Any:
+        return self
+
+    def content(self, *_: object) -> Any:
+        return self.take
+
+    def zero(self, *_: object) -> None:
+        pass
+
+    unread = zero
+
+    def encoded(self, _block: object, _address: int, data: bytes) -> None:
+        page = bytearray(4096)
+        xbzrle.apply(data, page)
+        self.take(bytes(page))
+
+    def buffer(self, _migration: object, packet: Any) -> Any:
+        return None if packet.is_config else self.take
+
+    def device_data(self, _migration: object) -> Any:
+        return lambda _key: self.take
+
+
+def contents(path: Path) -> set[bytes]:
+    """Windows of page contents, buffers and sections of devices; not of names of subsections."""
+    found = Originals()
+    scan = Scan(path, collector=found, page_collector=found, device_data=found.device_data).run()
+    for migration in scan.migrations:
+        assert migration.main_facts is not None
+        for device in decode(migration.main_facts, values=False):
+            body = device.record.body or b""
+            at = 0
+            for begin, end in sorted(subsection_spans(device.nodes)):
+                found.take(body[at:begin])
+                at = end
+            found.take(body[at:])
+    return found.windows
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "10.0.13-vfio-3dev-4ch",
+        "10.0.13-vfio-transfer-off-2ch",
+        "11.1.3-postcopy-multifd-2ch",
+        "10.0.13-xbzrle-nomultifd",
+        "11.1.3-veth-mtu1500-zstd-3ch",
+        "10.0.13-vfio-gaps-2ch",
+    ],
+)
+def test_nothing_of_the_contents_remains(name: str) -> None:
+    windows = contents(capture(name))
+    assert len(windows) > 100
+    left = set()
+    for data in payloads(scrubbed(capture(name))):
+        left |= {data[at : at + 8] for at in range(len(data) - 7)} & windows
+    # The guest's memory holds the names of the ROMs that QEMU makes, and those are kept.
+    assert {window for window in left if window not in b"/rom@etc/acpi/tables rsdp"} <= {
+        b"acpi/rsd"
+    }
+
+
+def test_names_addresses_and_uuids_are_gone() -> None:
+    path = capture("10.0.13-uuid-name-2ch")
+    before = analyze(path)
+    raw = gzip.decompress(path.read_bytes())
+    result = scrubbed(path)
+    (migration,) = before.migrations
+    assert migration.uuid is not None
+    assert any(migration.uuid)
+    assert migration.uuid in raw
+    assert migration.uuid not in result
+    width = (len(migration.reference.flow.key) - 4) // 2
+    after = analyze(result).migrations[0]
+    for one, other in zip(
+        (migration.source, migration.destination), (after.source, after.destination), strict=True
+    ):
+        assert one == other or not one.startswith("127.")
+    assert width in (4, 16)
+
+
+def test_devices_are_renamed_everywhere_alike() -> None:
+    result = scrubbed(capture("10.0.13-vfio-3dev-4ch"))
+    assert b"0000:00:02.0/vfio" not in result
+    (migration,) = analyze(result).migrations
+    names = {name for name, _ in migration.devices}
+    assert len(names) == 3
+    assert names == {
+        key[0] for key in (migration.main_facts.devices if migration.main_facts else ())
+    }
+    kept = scrubbed(capture("10.0.13-vfio-3dev-4ch"), keep_names=True)
+    assert b"0000:00:02.0/vfio" in kept
+
+
+def test_fields_can_still_be_read_by_the_description() -> None:
+    (migration,) = analyze(scrubbed(capture("11.1.3-vfio-2dev-8ch"))).migrations
+    assert migration.main_facts is not None
+    assert verify(migration.main_facts) == []
+    decoded = decode(migration.main_facts, values=False)
+    assert len(decoded) > 20
+    assert [device.anomalies for device in decoded if device.anomalies] == []
+
+
+def test_a_seed_gives_the_same_bytes_and_another_other_ones() -> None:
+    path = capture("10.0.13-alpha-8k-pages-2ch")
+    assert scrubbed(path) == scrubbed(path)
+    assert scrubbed(path) != scrubbed(path, b"another".ljust(32))
+
+
+def test_zero_pages_stay_zero(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    path.write_bytes(build({"ram": {"blocks": {"pc.ram": 1 << 20}, "normal_pages": 20}}))
+    assert verdict(analyze(scrubbed(path))) == verdict(analyze(path))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        {"capture": {"link": "sll", "resolution": "ns"}},
+        {
+            "capture": {"link": "sll2", "format": "pcapng"},
+            "network": {
+                "source": "2001:db8::1",
+                "destination": "2001:db8::2",
+                "extension_headers": 2,
+            },
+        },
+        {"capture": {"link": "null"}},
+        {"capture": {"link": "raw"}},
+        {"network": {"vlans": [7, 8]}},
+        {"fault": [{"kind": "ip-fragments"}]},
+    ],
+    ids=["sll", "sll2-v6", "null", "raw", "vlan", "fragments"],
+)
+def test_checksums_are_mended(scenario: dict[str, Any], tmp_path: Path) -> None:
+    ram = {"blocks": {"pc.ram": 1 << 20}, "normal_pages": 20}
+    path, result = tmp_path / "x", tmp_path / "y"
+    path.write_bytes(build({"ram": ram, **scenario}))
+    result.write_bytes(scrubbed(path))
+    assert verdict(analyze(result)) == verdict(analyze(path))
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    rows = [
+        subprocess.run(
+            [*TSHARK, "-r", file],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for file in (str(path), str(result))
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0].splitlines()) > 40
+
+
+def test_a_bad_checksum_stays_bad() -> None:
+    data = bytearray(b"\x45\0\0\x28\x12\x34\0\0\x40\x06\x11\x11\xc0\xa8\0\1\xc0\xa8\0\2")
+    before = total(data)
+    assert before != 0
+    data[12] = 10
+    mend(data, 10, before, total(data), False)
+    assert total(data) == before
+
+
+def test_the_command(tmp_path: Path) -> None:
+    source = tmp_path / "in.pcapng.gz"
+    shutil.copy(capture("10.0.13-vfio-3dev-4ch"), source)
+    out, digests = tmp_path / "out.pcapng.gz", tmp_path / "digests.json"
+    ran = mfshark("scrub", source, out, "--seed", "s", "--digests", digests)
+    assert ran.status == 0, ran.err
+    assert "says the same of both" in ran.out
+    devices = json.loads(digests.read_text())["migrations"][0]
+    assert {device["idstr"] for device in devices} == {f"0000:00:0{n}.0/vfio" for n in (2, 3, 4)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "digests.json", "in.pcapng.gz", "out.pcapng.gz",
+    ]  # fmt: skip
+    first = out.read_bytes()
+    assert mfshark("scrub", source, out).status == 2
+    assert mfshark("scrub", source, source, "--force").status == 2
+    assert mfshark("scrub", source, out, "--seed", "s", "--force", "-q").status == 0
+    assert out.read_bytes() == first
+
+
+def test_secrets_and_contents_of_tls_are_gone() -> None:
+    path = capture(WITH_SECRETS)
+    result = scrubbed(path)
+    assert b"TRAFFIC_SECRET" in path.read_bytes()
+    assert b"TRAFFIC_SECRET" not in result
+    for data in payloads(result):
+        assert len(data.replace(b"\0", b"")) < 200
+    assert len(analyze(result).scan.grouper.tls) == 3
