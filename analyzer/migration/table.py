@@ -7,7 +7,6 @@ A row costs some 140 bytes and no object; payload stays in the file and is read 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 
 from analyzer.migration.rows import KINDS as PACKET_KINDS
 from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
@@ -202,7 +201,7 @@ class PacketTable:
     # -- appending ----------------------------------------------------------------------------
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
         del pages
@@ -330,24 +329,35 @@ class PacketTable:
             if at is not None:
                 worst = places.setdefault(spot.channel.stream, {})
                 worst[at] = max(worst.get(at, 0), finding.rank + 1)
-        severity = self._columns["severity"]
         for stream, worst in frames.items():
-            for row in self._rows_of(stream):
-                severity[row] = max(severity[row], worst.get(self._columns["frame"][row], 0))
+            self._mark_frames(stream, worst)
         for stream, worst in offsets.items():
-            self._mark_offsets(stream, worst, severity)
+            self._mark_offsets(stream, worst)
 
-    def _mark_offsets(self, stream: int, worst: dict[int, int], severity: array[int]) -> None:
-        places = sorted(worst)
-        first, length = self._columns["offset"], self._columns["length"]
-        for row in self._rows_of(stream):
-            at, end = bisect_left(places, first[row]), first[row] + length[row]
-            while at < len(places) and places[at] < end:
-                severity[row] = max(severity[row], worst[places[at]])
-                at += 1
+    def _mark_frames(self, stream: int, worst: dict[int, int]) -> None:
+        import numpy
 
-    def _rows_of(self, stream: int) -> list[int]:
-        return [row for row, number in enumerate(self._columns["stream"]) if number == stream]
+        frame = self._columns["frame"]
+        places = numpy.array(sorted(worst), numpy.uint64)
+        found = (self.view("stream") == stream) & numpy.isin(self.view("frame"), places)
+        for row in numpy.flatnonzero(found).tolist():
+            self._worsen(row, worst[frame[row]])
+
+    def _mark_offsets(self, stream: int, worst: dict[int, int]) -> None:
+        import numpy
+
+        places = numpy.array(sorted(worst), numpy.int64)
+        rows = numpy.flatnonzero(self.view("stream") == stream)
+        first = self.view("offset")[rows]
+        low = numpy.searchsorted(places, first)
+        high = numpy.searchsorted(places, first + self.view("length")[rows])
+        for at in numpy.flatnonzero(high > low).tolist():
+            inside = places[low[at] : high[at]].tolist()
+            self._worsen(int(rows[at]), max(worst[place] for place in inside))
+
+    def _worsen(self, row: int, severity: int) -> None:
+        column = self._columns["severity"]
+        column[row] = max(column[row], severity)
 
     def drop(self) -> None:
         """Forget all rows (names, devices and flows stay); numbers go on counting.
