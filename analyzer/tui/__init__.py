@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from analyzer.migration.framing import Settings
 
-__all__ = ["run"]
+__all__ = ["run", "share_time"]
+
+TURN = 0.001
+"""Seconds after which a thread that is busy lets another one have its turn."""
+
+
+def share_time() -> None:
+    """Keys are answered while another thread reads the capture."""
+    import sys
+
+    sys.setswitchinterval(TURN)
 
 
 def run(path: str | None, settings: Settings) -> int:
     """Open the interface on a capture, or let the user choose one; gives the exit status."""
-    import sys
-
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.filters import store_path
 
-    sys.setswitchinterval(0.002)  # keys are answered while another thread reads the capture
+    share_time()
     app = MfsharkApp(path, settings, store_path())
     if app.console.color_system in ("standard", "windows"):
         app.theme = "ansi-dark"  # sixteen colours, and those of the terminal

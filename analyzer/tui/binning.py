@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
-from analyzer.tui.pieces import pieces
+from analyzer.tui.pieces import PIECE, pieces
 from analyzer.tui.state import ALL
 
 if TYPE_CHECKING:
@@ -47,6 +47,18 @@ def spread(
     return result
 
 
+def span_of(table: PacketTable, first: int, last: int) -> tuple[int, int]:
+    """From the first byte of some packets to the last."""
+    begin = table.view("time", first, last).min()
+    return int(begin), int(table.view("end_time", first, last).max())
+
+
+DATA = (
+    "ram", "zero", "device", "main", "lane_ram", "lane_zero", "lane_device", "lane_main",
+    "lane_sync", "lane_missing",
+)  # fmt: skip
+
+
 class Bins:
     """The packets of one migration in a window of time.
 
@@ -77,21 +89,40 @@ class Bins:
         """Length of a bin, ns."""
         return self.window.span / self.bins
 
+    def resampled(self, window: TimeWindow) -> Bins:
+        """The same in another window, as well as can be told without looking at the packets."""
+        made = Bins(window, self.bins, self.streams)
+        middles = window.start + (2 * np.arange(self.bins) + 1) * window.span // (2 * self.bins)
+        at = (middles - self.window.start) * self.bins // self.window.span
+        known = (at >= 0) & (at < self.bins)
+        at = np.clip(at, 0, self.bins - 1)
+        for name in DATA:
+            values = np.where(known, getattr(self, name)[..., at], 0.0)
+            setattr(made, name, values * (window.span / self.window.span))
+        return made
+
     def fill(
         self,
         table: PacketTable,
         migration: int,
         mains: Sequence[Migration] = (),
         cancelled: Callable[[], bool] = lambda: False,
+        spans: dict[int, tuple[int, int]] | None = None,
     ) -> Bins:
         """Take in all packets of a migration and the records of the main channels of ``mains``.
 
-        Stops early when ``cancelled``.
+        Stops early when ``cancelled``.  ``spans`` keeps the times of pieces of the table, so that
+        those outside the window are passed over.
         """
+        spans = {} if spans is None else spans
         for first, last in pieces(0, len(table)):
             if cancelled():
                 break
-            self._piece(table, migration, first, last)
+            low, high = spans.get(first) or span_of(table, first, last)
+            if last - first == PIECE:
+                spans[first] = low, high
+            if high >= self.window.start and low < self.window.end:
+                self._piece(table, migration, first, last)
         for one in mains:
             if one.main is not None and one.main_facts is not None:
                 self._records(list(one.main_facts.records), one.main.stream)

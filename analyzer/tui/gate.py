@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Gate", "Pacer"]
+__all__ = ["Gate", "Pacer", "no_collection"]
 
-PACKETS = 256
+PACKETS = 32
 """Packets between two rests inside one step, which may hold thousands."""
 
-BREAK = 0.025
+BREAK = 0.04
 """How long loading pauses after a key, in seconds."""
+AT_MOST = 0.08
+"""How long it pauses when one key follows the other; then it works for :data:`TURN` seconds."""
+TURN = 0.01
 STEP = 0.005
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """What is made meanwhile stays, and is never searched for garbage: with millions of objects
+    that search takes seconds, in which no key is answered.
+    """
+    if gc.get_freeze_count():  # what was made the last time may be garbage by now
+        gc.unfreeze()
+        gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Gate:
@@ -29,6 +50,7 @@ class Gate:
     def __init__(self) -> None:
         self.stopped = False
         self._until = 0.0
+        self._working = 0.0  # until then it does not pause
 
     def key(self) -> None:
         """A key was pressed."""
@@ -41,9 +63,13 @@ class Gate:
     def rest(self) -> bool:
         """Wait while a key is being answered; says whether to stop."""
         time.sleep(0)
-        deadline = time.monotonic() + 2 * BREAK
-        while not self.stopped and time.monotonic() < min(self._until, deadline):
-            time.sleep(STEP)
+        now = time.monotonic()
+        if now < self._until and now >= self._working:
+            deadline = now + AT_MOST
+            while not self.stopped and now < min(self._until, deadline):
+                time.sleep(STEP)
+                now = time.monotonic()
+            self._working = now + TURN
         return self.stopped
 
 

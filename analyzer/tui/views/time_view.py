@@ -53,10 +53,12 @@ class TimeView(View):
     def show_document(self) -> None:
         """Work the bins out anew."""
         self.pane.palette = self.palette
+        self.pane.lack = self.document.lack()
         self._work_out()
 
     def show_growth(self) -> None:
         """As long as that is quick."""
+        self.pane.lack = self.document.lack()
         if len(self.document.table) < 200_000:
             self._work_out()
 
@@ -76,7 +78,9 @@ class TimeView(View):
             streams = [channel.stream for channel in channels]
             migrations = document.migrations(number)
             bins = Bins(window, columns, streams)
-            bins.fill(document.table, number, migrations, lambda: worker.is_cancelled)
+            bins.fill(
+                document.table, number, migrations, lambda: worker.is_cancelled, document.spans
+            )
             phases = document.phases(number)
             if not worker.is_cancelled:
                 self.app.call_from_thread(self._show, bins, phases, channels)
@@ -96,8 +100,10 @@ class TimeView(View):
     def on_time_pane_windowed(self, message: TimePane.Windowed) -> None:
         """Zoomed or moved."""
         message.stop()
-        window = message.window
+        window, pane = message.window, self.pane
         self.state.window = None if window.whole else (window.start, window.end)
+        if pane.bins is not None:  # at once, if not exactly
+            pane.show_bins(pane.bins.resampled(window), pane.phases, pane.moment)
         self._work_out()
 
     def on_time_pane_pointed(self, message: TimePane.Pointed) -> None:
