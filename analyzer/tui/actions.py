@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,9 @@ TIME_WORDS = dict(
         strict=True,
     )
 )
+PATTERN_SHOWN = 30
+SEARCH_TOLD = 0.2
+"""Seconds between two words about how far a search is."""
 COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
 
 
@@ -99,7 +103,7 @@ class Actions:
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
-                app.tell(Text(f"looking for {pattern.hex(' ')}; Escape stops"))
+                app.tell(Text(f"looking for {shorter(pattern.hex(' '))}; Escape stops"))
                 app.run_worker(
                     lambda: self._find_bytes(pattern, by),
                     thread=True,
@@ -110,14 +114,20 @@ class Actions:
     def _find_bytes(self, pattern: bytes, by: int) -> None:
         app = self._app
         worker = get_current_worker()
+        told = time.monotonic()
+
+        def go_on(share: float) -> bool:
+            nonlocal told
+            now = time.monotonic()
+            if now - told > SEARCH_TOLD and not worker.is_cancelled:
+                told = now
+                text = f"looking for {shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
+                app.call_from_thread(app.tell, Text(text))
+            return not worker.is_cancelled
+
         try:
             found = search.find_bytes(
-                app.document,
-                app.filters.matching,
-                pattern,
-                app.state.row,
-                by,
-                lambda: worker.is_cancelled,
+                app.document, app.filters.matching, pattern, app.state.row, by, go_on
             )
         except CaptureError as error:
             app.call_from_thread(app.tell, Text(terminal(str(error))))
@@ -125,6 +135,15 @@ class Actions:
         if not worker.is_cancelled:
             row = found[0] if found is not None else None
             app.call_from_thread(self._found, row)
+
+    def action_stop(self) -> None:
+        """Stop looking for bytes."""
+        app = self._app
+        running = [worker for worker in app.workers if worker.group == "find"]
+        for worker in running:
+            worker.cancel()
+        if running:
+            app.tell(Text("stopped"))
 
     def _found(self, row: int | None) -> None:
         if row is None:
@@ -235,7 +254,8 @@ class Actions:
         ]
         if choices:
             choices.append(Choice("", "  no filter"))
-            app.push_screen(ChooseDialog("Filters", choices, app.state.filter), self._filter)
+            dialog = ChooseDialog("Filters", choices, app.state.filter, app.filters.forget)
+            app.push_screen(dialog, self._filter)
         else:
             app.tell(Text("no filters yet; / begins one, ^s in it saves it"))
 
@@ -351,6 +371,11 @@ def _bindings(kind: type, seen: set[type]) -> list[Any]:
             seen.add(base)
             found += base.__dict__.get("BINDINGS", [])
     return found
+
+
+def shorter(text: str) -> str:
+    """The begin of a text that may be long."""
+    return text if len(text) <= PATTERN_SHOWN else f"{text[: PATTERN_SHOWN - 1]}…"
 
 
 def _new_file(_mode: str, text: str) -> str:

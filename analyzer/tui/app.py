@@ -79,6 +79,7 @@ class MfsharkApp(Actions, App[int]):
         Binding("ctrl+f", "find", "Find", show=True),
         Binding("n", "find_again(1)", "Find next", show=False),
         Binding("N", "find_again(-1)", "Find previous", show=False),
+        Binding("escape", "stop", "Stop searching", show=False),
         Binding("right_square_bracket", "finding(1)", "Finding", show=True),
         Binding("left_square_bracket", "finding(-1)", "Previous finding", show=False),
         Binding("m", "mark", "Mark", show=True),
@@ -208,7 +209,10 @@ class MfsharkApp(Actions, App[int]):
             return
         self._read_at = time.monotonic()
         self._apply_filter()
-        self.view.show_document()
+        if document.saved is not None and self.state.screen == "packets":
+            self.show_screen("main")
+        else:
+            self.view.show_document()
         self.show_status()
 
     def _tick(self) -> None:

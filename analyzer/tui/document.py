@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.analysis import Analysis
+from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError
 from analyzer.migration.activity import Activity
@@ -17,9 +17,11 @@ from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
+from analyzer.report.saved_file import saved_verdict_text
 from analyzer.report.verdict import verdict_text
-from analyzer.tui.gate import Pacer
+from analyzer.tui.gate import Pacer, no_collection
 from analyzer.tui.pieces import pieces
+from analyzer.tui.saved import holds_saved_migration, scan_of
 from analyzer.tui.state import ALL
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class Document:
     ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
     ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
     finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says why there is nothing more.
+    ``error`` says why there is nothing more.  ``saved`` is set for a saved migration, which has
+    a main channel and no packets, frames or times.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
@@ -50,7 +53,9 @@ class Document:
         self.table = PacketTable()
         self.activity = Activity()
         self.scan: Scan | None = None
+        self.saved: SavedAnalysis | None = None
         self.findings: list[Finding] = []
+        self.spans: dict[int, tuple[int, int]] = {}  # for Bins
         self.by_row: dict[int, list[Finding]] = {}
         self.row_of: dict[int, int] = {}
         self.verdict = ("", "")
@@ -64,27 +69,47 @@ class Document:
 
     def load(self, rest: Callable[[], bool]) -> bool:
         """Read the capture; ``rest`` is called after every step and says whether to stop."""
-        checker = Checker()
-        try:
-            watchers = (checker, self.table, self.activity, Pacer(rest))
-            self.scan = scan = Scan(self.path, self.settings, watchers=watchers)
-            for fraction in scan.steps():
-                self.fraction = fraction
-                if rest():
+        with no_collection():
+            try:
+                if holds_saved_migration(self.path):
+                    self._read_saved()
+                elif not self._read(rest):
                     return False
-            self.table.finish(scan.migrations, scan.engine.first_time)
-            self.findings = checker.findings(scan)
-            self._place_findings()
-            self.table.mark(self.findings)
-            self.verdict = verdict_text(Analysis(scan, self.findings))
-            if scan.file.damage is not None:
-                self.error = str(scan.file.damage)
-        except CaptureError as error:
-            self.error = str(error)
+            except CaptureError as error:
+                self.error = str(error)
         self.elapsed = time.monotonic() - self.began
         self.fraction = 1.0
         self.done = True
         return True
+
+    def _read(self, rest: Callable[[], bool]) -> bool:
+        """A capture; whether it was read to its end."""
+        checker = Checker()
+        watchers = (checker, self.table, self.activity, Pacer(rest))
+        self.scan = scan = Scan(self.path, self.settings, watchers=watchers)
+        for fraction in scan.steps():
+            self.fraction = fraction
+            if rest():
+                return False
+        self.table.finish(scan.migrations, scan.engine.first_time)
+        self.findings = checker.findings(scan)
+        self._place_findings()
+        self.table.mark(self.findings)
+        self.verdict = verdict_text(Analysis(scan, self.findings))
+        if scan.file.damage is not None:
+            self.error = str(scan.file.damage)
+        return True
+
+    def _read_saved(self) -> None:
+        """A saved migration."""
+        analysis = analyze_saved_file(self.path)
+        self.scan = scan_of(analysis.saved)
+        self.saved = analysis
+        self.table.finish([])
+        self.findings = analysis.findings
+        self.verdict = saved_verdict_text(analysis)
+        if analysis.damage is not None:
+            self.error = str(analysis.damage)
 
     def _place_findings(self) -> None:
         """Find the packet that each finding is about."""
@@ -114,7 +139,21 @@ class Document:
             size = os.stat(self.path).st_size  # noqa: PTH116 - the path may be anything
         except OSError:
             return False
-        return self.scan is not None and size > self.scan.source.raw_size
+        return self.scan is not None and self.saved is None and size > self.scan.source.raw_size
+
+    def lack(self) -> str:
+        """Why there are no packets, or not yet; empty if there are some."""
+        if len(self.table):
+            return ""
+        if not self.done:
+            return "no packets yet"
+        if self.saved is not None:
+            return "a saved migration has neither packets nor times; 7 shows its records"
+        if self.error:
+            return self.error
+        if self.scan is not None and self.scan.grouper.tls:
+            return "no packets: the migration is encrypted (TLS); see Streams"
+        return "no multifd packets in this capture; see Streams"
 
     @property
     def remaining(self) -> float | None:

@@ -131,6 +131,10 @@ class FilterLine(Horizontal):
         self._set_by_us = ""
         self.applied = ""
 
+    def on_click(self) -> None:
+        """Everywhere on the line leads into it."""
+        self.query_one(FilterInput).focus()
+
     def compose(self) -> ComposeResult:
         """The line."""
         yield Static(" Filter /", id="sign")

@@ -153,11 +153,14 @@ class Filters:
             self.saved.append(text)
             self._write()
 
-    def forget(self, text: str) -> None:
-        """Keep it no longer."""
-        if text in self.saved:
-            self.saved.remove(text)
+    def forget(self, text: str) -> bool:
+        """Keep a filter no longer, saved or used before; says whether there was one."""
+        known = [kept for kept in (self.saved, self.history) if text in kept]
+        for kept in known:
+            kept.remove(text)
+        if known:
             self._write()
+        return bool(known)
 
     def _load(self) -> None:
         if self._store is None:

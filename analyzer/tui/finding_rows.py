@@ -69,7 +69,7 @@ class FindingRows:
         Column("Count", 6, right=True),
         Column("Frame", 8, right=True),
         Column("Channel", 11, optional=2),
-        Column("What", 24, grow=1),
+        Column("What", 40, grow=1),
     )
 
     def __init__(self, groups: list[Group], opened: set[tuple[str, int]]) -> None:

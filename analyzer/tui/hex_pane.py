@@ -130,13 +130,16 @@ class HexPane(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Point at the byte under the mouse, in either half."""
+        place = event.get_content_offset(self)
+        if place is None:
+            return
         per_line = self._per_line
-        offset = (round(self.scroll_y) + event.y) * per_line
+        offset = (round(self.scroll_y) + place.y) * per_line
         ascii_at = 10 + 3 * per_line + per_line // 8 + 1
-        if event.x >= ascii_at:
-            column = event.x - ascii_at
+        if place.x >= ascii_at:
+            column = place.x - ascii_at
         else:
-            within = max(0, event.x - 10)
+            within = max(0, place.x - 10)
             group, rest = divmod(within, 25)
             column = group * 8 + min(7, rest // 3)
         if column < per_line and offset + column < len(self.data):

@@ -51,6 +51,13 @@ class MainLine:
         return self.message.mark.time if self.message is not None else 0
 
     @property
+    def frame(self) -> int:
+        """The frame of its last byte."""
+        if self.record is not None:
+            return self.record.last.frame
+        return self.message.mark.frame if self.message is not None else 0
+
+    @property
     def offset(self) -> int:
         """Where in its stream it begins."""
         if self.record is not None:
@@ -73,18 +80,26 @@ def main_lines(document: Document, number: int) -> list[MainLine]:
     return lines
 
 
+TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional=1))
+
+
 class RecordRows:
     """One row a record or message; ``opened`` is not needed: nesting is shown by indentation."""
 
-    def __init__(self, lines: list[MainLine], start: int, several: bool) -> None:
+    def __init__(
+        self, lines: list[MainLine], start: int, several: bool, timed: bool = True
+    ) -> None:
+        """``start`` is the time to count from, ``several`` adds the migration's number; not
+        ``timed`` are the records of a saved migration, which have neither time nor frame.
+        """
         self.lines = lines
         self.start = start
         self._several = several
+        self._timed = timed
         migration = (Column("Mig", 3, right=True),) if several else ()
         self.columns: Sequence[Column] = (
             *migration,
-            Column("Time", 11, right=True),
-            Column("Frame", 7, right=True, optional=1),
+            *(TIMED if timed else ()),
             Column("Offset", 10, right=True, optional=3),
             Column("Record", 18),
             Column("Name", 22, grow=2),
@@ -100,7 +115,8 @@ class RecordRows:
         """One record or message."""
         line = self.lines[position]
         cells: list[Cell] = [str(line.migration.number + 1)] if self._several else []
-        cells.append(seconds(line.time - self.start))
+        if self._timed:
+            cells += [seconds(line.time - self.start), str(line.frame)]
         if line.record is not None:
             return cells + _record(line.record, palette), palette.plain
         if line.message is not None:
@@ -141,7 +157,6 @@ def _record(record: Record, palette: Palette) -> list[Cell]:
         look = palette.error
     kind = record.kind.removeprefix("SECTION_")
     return [
-        str(record.last.frame),
         str(record.offset),
         (f"{'  ' * record.depth}{terminal(kind)}", style),
         terminal(record.name),
@@ -160,7 +175,6 @@ def _message(message: Message, palette: Palette) -> list[Cell]:
     if message.size is not None:
         parts.append(f"{size_text(message.size)}")
     return [
-        str(message.mark.frame),
         str(message.mark.offset),
         (f"◂ {message.name}", palette.device),
         terminal(text_of(message.block)) if message.block is not None else "return path",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import CaptureError
 from analyzer.migration.replay import Excerpt, Replay
+from analyzer.migration.saved_file import fetch
 from analyzer.migration.table import StreamRef
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Reread:
 
     def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
         """Bytes of a channel's stream, the first of which was seen at ``place``."""
+        if self._document.saved is not None:
+            return self._of_saved(offset, min(length, SHOWN_MAX))
         flow = channel.flow
         stream = StreamRef.of(flow)
         data = bytearray()
@@ -73,6 +76,14 @@ class Reread:
             except (CaptureError, OSError) as error:
                 self.error = str(error)
         return Excerpt(bytes(data), holes)
+
+    def _of_saved(self, offset: int, length: int) -> Excerpt:
+        """Bytes of a saved migration, whose stream is the file."""
+        try:
+            return Excerpt(fetch(self._document.path, offset, length), [])
+        except (CaptureError, OSError) as error:
+            self.error = str(error)
+            return NOTHING
 
     def close(self) -> None:
         """Let go of the file."""

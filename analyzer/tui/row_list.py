@@ -206,8 +206,11 @@ class RowList(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row under the mouse; a click on the cursor opens it."""
-        position = round(self.scroll_y) + event.y - self.header
-        if event.y < self.header or not 0 <= position < len(self.rows):
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y < self.header:
+            return
+        position = round(self.scroll_y) + offset.y - self.header
+        if position >= len(self.rows):
             return
         if event.chain == 2:
             self.action_choose()

@@ -98,20 +98,23 @@ def find_bytes(
     pattern: bytes,
     start: int,
     by: int,
-    cancelled: Callable[[], bool],
+    go_on: Callable[[float], bool],
 ) -> tuple[int, int] | None:
     """The next packet that contains ``pattern``: (row, offset in it).
 
-    Reads the packets again, so it takes time; for a thread.  Raises :class:`CaptureError`.
+    Reads the packets again, so it takes time; for a thread.  ``go_on`` is told which share of
+    them was looked at and says whether to look on.  Raises :class:`CaptureError`.
     """
     if document.scan is None:
         return None
     replay = Replay(document.scan)
+    count, looked = len(document.table), 0
     try:
-        for first, last in _around(len(document.table), start, by):
+        for first, last in _around(count, start, by):
             for row in range(first, last) if by > 0 else range(last - 1, first - 1, -1):
-                if cancelled():
+                if not go_on(looked / count):
                     return None
+                looked += 1
                 if shown is not None and row not in shown:
                     continue
                 at = replay.packet(document.table, row).data.find(pattern)

@@ -67,6 +67,8 @@ class TimePane(Drawn, can_focus=True):
         self.bins: Bins | None = None
         self.phases: list[Phase] = []
         self.moment = 0
+        self.lack = ""
+        """Why there is nothing to show; shown where nothing else is."""
 
     @property
     def columns(self) -> int:
@@ -163,6 +165,10 @@ class TimePane(Drawn, can_focus=True):
             moment = self.bins.window.time(offset.x - LABEL, self.bins.bins)
             self._go(moment, opened=event.chain == 2)
 
+    def nothing(self, y: int) -> list[Segment]:
+        """What stands in the pane when there is nothing to show."""
+        return [Segment(f" {self.lack}", self.palette.muted)] if y == 0 else []
+
     def label(self, text: str) -> Segment:
         """What stands in front of a line."""
         return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
@@ -216,8 +222,8 @@ class LanesPane(TimePane):
     def segments(self, y: int, _width: int) -> list[Segment]:
         """Phases, lanes, axis."""
         bins = self.bins
-        if bins is None:
-            return []
+        if bins is None or not self.names:
+            return self.nothing(y)
         if y == 0:
             return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
         shown = min(self.content_size.height - 2, len(self.names))
@@ -231,6 +237,15 @@ class LanesPane(TimePane):
             style = self.palette.cursor if self.has_focus else self.palette.cursor_blurred
             label = Segment(label.text, style)
         return [label, *lane_line(bins, lane, self.cursor, self.palette)]
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the lane under the mouse, too."""
+        offset = event.get_content_offset(self)
+        if offset is not None and 0 < offset.y <= min(
+            self.content_size.height - 2, len(self.names)
+        ):
+            self.action_lane(self._top + offset.y - 1 - self.lane)
+        super().on_click(event)
 
     def on_focus(self) -> None:
         """The chosen lane is drawn otherwise."""
@@ -248,7 +263,9 @@ class ThroughputPane(TimePane):
         """Phases, chart, zero pages, axis, and the numbers at the cursor."""
         bins = self.bins
         height = self.content_size.height - 5
-        if bins is None or height < 1:
+        if bins is None or self._idle(bins):
+            return self.nothing(y)
+        if height < 1:
             return []
         if y == 0:
             return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
@@ -264,6 +281,12 @@ class ThroughputPane(TimePane):
         if y == height + 3:
             return [self.label(""), *self._numbers(bins)]
         return [self.label(""), *self._legend(bins)]
+
+    def _idle(self, bins: Bins) -> bool:
+        """Whether nothing at all was carried."""
+        return bins.window.whole and not any(
+            kind.any() for kind in (bins.ram, bins.zero, bins.device, bins.main)
+        )
 
     def _chart_line(self, bins: Bins, line: int, height: int, top: float) -> list[Segment]:
         style = self.palette

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from textual.binding import Binding
-from textual.worker import WorkerCancelled
 
 from analyzer.tui.state import SCREENS
 from tests.shipped import capture
@@ -17,7 +15,6 @@ from tests.tui.driving import SMALL, opened, press, settle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from textual.pilot import Pilot
     from textual.widget import Widget
 
 WINDOWS = {
@@ -43,15 +40,6 @@ def keys_of(owners: list[Widget]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-async def calm(pilot: Pilot[int]) -> None:
-    """Settle, although a worker may make way for the next one meanwhile."""
-    for _ in range(50):
-        with suppress(WorkerCancelled):
-            await settle(pilot)
-            return
-    pytest.fail("it never comes to rest")
-
-
 async def everywhere(path: Path) -> int:
     """Press them all; gives how many panes there were."""
     panes = 0
@@ -65,12 +53,12 @@ async def everywhere(path: Path) -> int:
                     pane.focus()
                     app.simulate_key(key)
                     await pilot._wait_for_screen()
-                await calm(pilot)
+                await settle(pilot)
                 await press(pilot, str(number))
             for key in keys_of([app.view, app]):  # type: ignore[list-item]
                 app.simulate_key(key)
                 await pilot._wait_for_screen()
-            await calm(pilot)
+            await settle(pilot)
         assert app.is_running
     return panes
 
@@ -91,9 +79,9 @@ def test_at_any_size(size: tuple[int, int]) -> None:
             for number in range(1, len(SCREENS) + 1):
                 await press(pilot, str(number), "tab", "j")
             await pilot.resize_terminal(*SMALL)
-            await calm(pilot)
+            await settle(pilot)
             await pilot.resize_terminal(*size)
-            await calm(pilot)
+            await settle(pilot)
             assert app.is_running
 
     asyncio.run(run())

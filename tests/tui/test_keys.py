@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import json
 import shutil
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +16,14 @@ from analyzer.migration.framing import Settings
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.document import Document
+from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.packets import PacketsView
-from tests.shipped import capture, truth
+from tests.shipped import CAPTURES, capture, truth
 from tests.tui.driving import enter, opened, press
 
 if TYPE_CHECKING:
@@ -472,5 +475,96 @@ def test_what_is_no_capture_is_said(tmp_path: Path) -> None:
             assert "is not a pcap" in app.document.error
             for key in "1234567":
                 await press(pilot, key)
+
+    asyncio.run(run())
+
+
+def test_saved_filters_can_be_deleted(tmp_path: Path) -> None:
+    store = tmp_path / "filters.json"
+    store.write_text('{"history": ["kind == ram"], "saved": ["channel == 1", "channel == 2"]}')
+
+    async def run() -> None:
+        async with opened(capture(VFIO), store=store) as (app, pilot):
+            await press(pilot, "b", "j", "d")
+            assert app.filters.saved == ["channel == 1"]
+            await press(pilot, "d")  # the next one is an earlier filter
+            assert app.filters.history == []
+            await press(pilot, "d")  # no filter cannot be deleted
+            await press(pilot, "k", "enter")
+            assert app.state.filter == "channel == 1"
+
+    asyncio.run(run())
+    assert "channel == 2" not in store.read_text()
+
+
+def test_searching_bytes_says_how_far_it_is_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzer.tui.actions.SEARCH_TOLD", 0.0)
+    told = []
+
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            monkeypatch.setattr(app, "tell", lambda text: told.append(text.plain))
+            await press(pilot, "ctrl+f", "tab", *"0102030405060708090a0b0c0d", "enter")
+            assert any("%; Escape stops" in text for text in told)
+            assert told[-1] == "not found"
+            monkeypatch.setattr("analyzer.tui.search.find_bytes", endless)
+            await pilot.press("n")
+            await pilot.pause(0.1)
+            await press(pilot, "escape")
+            assert told[-1] == "stopped"
+
+    asyncio.run(run())
+
+
+def endless(*arguments: Any) -> None:
+    """A search that only ends when it is stopped."""
+    while arguments[-1](0.5):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.mig.gz")), ids=lambda path: path.name)
+def test_saved_migrations_open(path: Path) -> None:
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            assert app.state.screen == "main"
+            assert app.document.verdict[0] == "OK"
+            await press(pilot, "j", "j")
+            panes = app.view.query_one(FieldPanes)
+            assert panes.bytes.data
+            assert panes.fields.nodes
+            for number in range(1, len(SCREENS) + 1):
+                await press(pilot, str(number), "j", "enter")
+            await press(pilot, "1")
+            assert "saved migration" in app.view.query_one("#packets", RowList).empty
+
+    asyncio.run(run())
+
+
+def test_a_finding_of_a_saved_migration_leads_to_its_record(tmp_path: Path) -> None:
+    whole = gzip.decompress((CAPTURES / "10.0.13-file-plain.mig.gz").read_bytes())
+    path = tmp_path / "cut.mig"
+    path.write_bytes(whole[: len(whole) // 2])
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            assert app.document.findings
+            await press(pilot, "5", "enter")
+            if app.state.screen == "findings":  # the rule was closed
+                await press(pilot, "j", "enter")
+            assert app.state.screen == "main"
+
+    asyncio.run(run())
+
+
+def test_decrypts_with_the_keys_given() -> None:
+    if shutil.which("tshark") is None:
+        pytest.skip("needs tshark")
+    path = capture("10.0.13-tls13-x509-2ch-secrets-embedded")
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            assert len(app.document.table)
+            await press(pilot, "end")
+            assert app.view.query_one(FieldPanes).bytes.data
 
     asyncio.run(run())

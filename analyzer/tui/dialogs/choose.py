@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from textual import events
     from textual.app import ComposeResult
@@ -38,6 +38,7 @@ class ChooseDialog(ModalScreen["str | None"]):
         Binding("escape,q", "give_up", "Cancel"),
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
+        Binding("delete,d", "forget", "Delete", show=False),
     ]
     DEFAULT_CSS = """
     ChooseDialog { align: center middle; }
@@ -51,16 +52,25 @@ class ChooseDialog(ModalScreen["str | None"]):
     }
     """
 
-    def __init__(self, title: str, choices: Sequence[Choice], current: str | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        current: str | None = None,
+        forget: Callable[[str], bool] | None = None,
+    ) -> None:
+        """``forget`` deletes what can be chosen, by its value, and says whether it could."""
         super().__init__()
         self._title = title
-        self._choices = choices
+        self._choices = list(choices)
         self._current = current
+        self._forget = forget
 
     def compose(self) -> ComposeResult:
         """The window."""
         with Vertical() as window:
             window.border_title = self._title
+            window.border_subtitle = "d deletes" if self._forget is not None else ""
             options = []
             for choice in self._choices:
                 label = Text(no_wrap=True)
@@ -84,6 +94,16 @@ class ChooseDialog(ModalScreen["str | None"]):
             options.action_cursor_down()
         else:
             options.action_cursor_up()
+
+    def action_forget(self) -> None:
+        """Delete the choice."""
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        if self._forget is None or at is None or not self._forget(self._choices[at].value):
+            return
+        del self._choices[at]
+        options.remove_option_at_index(at)
+        options.highlighted = min(at, len(self._choices) - 1)
 
     def on_key(self, event: events.Key) -> None:
         """A choice's own key."""

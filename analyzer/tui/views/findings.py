@@ -161,7 +161,9 @@ class FindingsView(View):
             self.post_message(Selected(row=row, screen="packets"))
         elif device is not None:
             self.post_message(Selected(device=device, index=spot.index, screen="devices"))
-        elif spot.channel is not None and spot.channel.kind in ("main", "return-path"):
+        elif document.saved is not None or (
+            spot.channel is not None and spot.channel.kind in ("main", "return-path")
+        ):
             self.mfshark.show_main(spot.offset)
         elif spot.frame is not None:
             stream = spot.channel.stream if spot.channel is not None else None

@@ -42,8 +42,7 @@ class MainView(View):
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
     MainView FieldPanes { height: 5fr; }
-    MainView.-wide #records { height: 1fr; }
-    MainView.-wide FieldPanes { height: 1fr; }
+    MainView.-wide #records, MainView.-wide FieldPanes { height: 1fr; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -78,7 +77,8 @@ class MainView(View):
         lines = main_lines(document, self.state.migration)
         self.records.palette = self.palette
         several = len(document.migrations(self.state.migration)) > 1
-        self.records.show_rows(RecordRows(lines, document.start, several))
+        timed = document.saved is None
+        self.records.show_rows(RecordRows(lines, document.start, several, timed))
         self.show_selection()
 
     def show_growth(self) -> None:

@@ -44,8 +44,7 @@ class PacketsView(View):
     DEFAULT_CSS = """
     PacketsView #packets { height: 4fr; }
     PacketsView FieldPanes { height: 5fr; }
-    PacketsView.-wide #packets { height: 1fr; }
-    PacketsView.-wide FieldPanes { height: 1fr; }
+    PacketsView.-wide #packets, PacketsView.-wide FieldPanes { height: 1fr; }
     """
 
     def compose(self) -> ComposeResult:
@@ -86,15 +85,7 @@ class PacketsView(View):
 
     def _empty(self) -> str:
         document = self.document
-        if document.error:
-            return document.error
-        if len(document.table):
-            return "no packet matches the filter" + ("" if document.done else " yet")
-        if not document.done:
-            return "no packets yet"
-        if document.scan is not None and document.scan.grouper.tls:
-            return "no packets: the migration is encrypted (TLS); see Streams"
-        return "no multifd packets in this capture; see Streams"
+        return document.lack() or "no packet matches the filter" + ("" if document.done else " yet")
 
     def show_growth(self) -> None:
         """More packets."""

@@ -66,6 +66,8 @@ class StreamsView(View):
     def show_document(self) -> None:
         """All streams anew."""
         self._list.palette = self.palette
+        saved = self.document.saved is not None
+        self._list.empty = "a saved migration has no connection" if saved else "no TCP connection"
         self._list.show_rows(StreamRows(stream_lines(self.document)))
         self.show_selection()
 
@@ -87,7 +89,8 @@ class StreamsView(View):
 
     def _tell(self) -> None:
         scan = self.document.scan
-        if scan is None:
+        if scan is None or self.document.saved is not None:
+            self.query_one("#details", Static).update("")
             return
         text = capture_text(scan)
         line = self.current

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["View"]
 
-WIDE = 120
-"""From this width on panes stand side by side."""
+WIDE = 170
+"""From this width on fields and bytes stand side by side, every column of both in sight."""
 
 
 class View(Vertical):

@@ -1,0 +1,54 @@
+"""Saved migrations on the screens of captures: one migration whose only channel is main.
+
+Wire-format page, section 7.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from analyzer.capture.source import open_source
+from analyzer.migration.channel import Channel
+from analyzer.migration.framing import Settings
+from analyzer.migration.migration import Migration
+from analyzer.migration.saved_file import is_saved_file
+from analyzer.migration.scan import Scan
+from analyzer.tcp.flow import NEVER, Connection
+from dissectors.main_stream import MAGIC_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.saved_file import SavedFile
+
+__all__ = ["holds_saved_migration", "scan_of"]
+
+NO_FRAMES = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+"""A capture without any."""
+
+
+def holds_saved_migration(path: str) -> bool:
+    """Whether a file is a saved migration, perhaps compressed.
+
+    Raises :class:`analyzer.errors.CaptureError` when it cannot be opened.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113 - the path may be anything
+        return False
+    source = open_source(path)
+    try:
+        return is_saved_file(source.peek(len(MAGIC_BYTES)))
+    finally:
+        source.close()
+
+
+def scan_of(saved: SavedFile) -> Scan:
+    """What a scan of a capture would have found, had the stream been carried in one."""
+    scan = Scan(NO_FRAMES, Settings()).run()
+    flow = Connection(0, bytes(12), NEVER).forward
+    flow.offset = saved.size
+    migration = Migration(0, (), Settings())
+    migration.main = Channel("main", flow)
+    migration.channels.append(migration.main)
+    migration.main_facts = saved.main
+    scan.grouper.migrations.append(migration)
+    return scan
