@@ -8,7 +8,7 @@ from __future__ import annotations
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
 from analyzer.checks.main_description import description_anomalies
-from analyzer.checks.ordinary import is_ordinary
+from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.checks.selection import Selection, names_rule
 from analyzer.migration.anomaly_list import AnomalyList
@@ -16,7 +16,7 @@ from analyzer.migration.outcome import outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule
@@ -46,6 +46,8 @@ class Checker:
         takes = self.selection.takes
         self._ram = [r for r in rules_of("ram", "packet") if takes(r)]
         self._device = [r for r in rules_of("device-packet", "packet") if takes(r)]
+        self._every_ram = [r for r in self._ram if r.id not in ANSWERED]
+        self._every_device = [r for r in self._device if r.id not in ANSWERED]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[tuple[str, int, int, str | None], int] = {}
         self._payload: PayloadRules | None = None
@@ -60,16 +62,17 @@ class Checker:
     # -- while the capture streams by ---------------------------------------------------------
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM or SYNC packet: the rules run only where something is out of the ordinary."""
-        if not is_ordinary(packet, channel, migration, pages):
-            for rule in self._ram:
-                self._packet(rule, packet, channel, migration)
+        """A RAM or SYNC packet: most rules run only where something is out of the ordinary."""
+        ordinary = is_ordinary(packet, channel, migration, pages)
+        for rule in self._every_ram if ordinary else self._ram:
+            self._packet(rule, packet, channel, migration)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """A device-state packet."""
-        for rule in self._device:
+        """A device-state packet, likewise."""
+        ordinary = is_ordinary_buffer(packet, migration)
+        for rule in self._every_device if ordinary else self._device:
             self._packet(rule, packet, channel, migration)
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
@@ -153,11 +156,18 @@ class Checker:
     # -- at the end ---------------------------------------------------------------------------
 
     def findings(self, scan: Scan) -> list[Finding]:
-        """Everything found, packet rules included."""
-        for rule, spot, migration in self._ends(scan):
-            self._add(rule, spot, migration)
-        for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
-            self.note(slug, spot, owner)
+        """Everything found so far, packet rules included; more may come, and be asked for again."""
+        before = list(self._spots), dict(self._counts)
+        try:
+            for rule, spot, migration in self._ends(scan):
+                self._add(rule, spot, migration)
+            for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
+                self.note(slug, spot, owner)
+            return self._all()
+        finally:
+            self._spots, self._counts = before
+
+    def _all(self) -> list[Finding]:
         found: list[Finding] = []
         listed: dict[tuple[str, int, int, str | None], list[Finding]] = {}
         for rule, spot, migration in self._spots:

@@ -1,24 +1,35 @@
-"""The one quick question asked of every RAM packet: is anything out of the ordinary?
+"""The one quick question asked of every packet: is anything out of the ordinary?
 
-Must say no whenever a packet rule would fire; a test holds it against the rules.
+Must say no whenever a rule of ``ANSWERED`` would fire; a test holds it against them.
 """
 
 from __future__ import annotations
 
+from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import RamPacket
+    from analyzer.migration.rows import DevicePacket, RamPacket
 
-__all__ = ["is_ordinary"]
+__all__ = ["ANSWERED", "is_ordinary", "is_ordinary_buffer"]
+
+ANSWERED = frozenset(
+    "MF204 MF205 MF206 MF207 MF208 MF209 MF210 MF211 MF212 MF213 MF215 MF216 MF218 MF219 MF220 "
+    "MF221 MF222 MF224 MF225 MF226 MF227 MF230 MF233 MF237 MF401 MF402 MF403 MF404 MF407 MF408 "
+    "MF409 MF501 MF502 MF503 MF504 MF512 MF513 MF514 MF515 MF516 MF517".split()
+)
+"""Packet rules that no ordinary packet breaks; any other is asked about every packet."""
 
 BUFFER_MAX = 1 << 20
 NO_NAME = bytes(256)
 
 
 def is_ordinary(
-    packet: RamPacket, channel: Channel, migration: Migration, pages: tuple[int, ...]
+    packet: RamPacket, channel: Channel, migration: Migration, pages: Sequence[int]
 ) -> bool:
     """Whether a RAM or SYNC packet is one that a current, correct sender makes.
 
@@ -45,6 +56,25 @@ def is_ordinary(
     return _sizes_fit(packet, migration) and _pages_fit(packet, name, offsets, migration, pages)
 
 
+def is_ordinary_buffer(packet: DevicePacket, migration: Migration) -> bool:
+    """Whether a device-state packet is one that a current, correct sender makes, with a buffer
+    that is not the config state.
+    """
+    raw, framing, facts = packet.raw, migration.framing, migration.main_facts
+    if raw is None or packet.flags != framing.device_flag or migration.compression:
+        return False
+    if facts is not None and facts.postcopy_run is not None:
+        return False
+    if packet.state_flags or packet.vfio_version or framing.settings.dialect is not None:
+        return False
+    # In the order of the migration's other headers, without a sign of the opposite one.
+    if framing.byte_order is None or raw[4 if framing.byte_order == "be" else 7]:
+        return False
+    if not BUFFER.size < packet.next_packet_size <= BUFFER.size + BUFFER_DATA_MAX:
+        return False
+    return _is_padded(packet.idstr)
+
+
 def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
     """Method, counts and sizes of a packet without SYNC."""
     method, normal, size = packet.flags, packet.normal_pages, packet.next_packet_size
@@ -63,20 +93,29 @@ def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
 
 
 def _pages_fit(
-    packet: RamPacket, name: bytes, offsets: bytes, migration: Migration, pages: tuple[int, ...]
+    packet: RamPacket, name: bytes, offsets: bytes, migration: Migration, pages: Sequence[int]
 ) -> bool:
     """Block name and offsets of a packet with pages."""
     used = packet.normal_pages + packet.zero_pages
     framing = migration.framing
     count = framing.page_count
-    if not 0 < used <= count or len(offsets) != 8 * count or len(set(pages)) != used:
+    if not 0 < used <= count or len(offsets) != 8 * count or len(pages) != used:
         return False
     if offsets.count(0, 8 * used) != 8 * (count - used):
         return False
-    end = name.find(0)
-    if end <= 0 or name.count(0, end) != len(name) - end:
+    if not _is_padded(name):
+        return False
+    if type(pages) is range:
+        return not pages[0] % framing.page_size
+    if len(set(pages)) != used:
         return False
     return not int.from_bytes(offsets, "big") & _misaligned(count, framing.page_size)
+
+
+def _is_padded(name: bytes) -> bool:
+    """Whether it is a name with zeros behind it, to the end of its field."""
+    end = name.find(0)
+    return end > 0 and name.count(0, end) == len(name) - end
 
 
 _masks: dict[tuple[int, int], int] = {}

@@ -12,6 +12,8 @@ from analyzer.migration.rows import SYNC, SYNC_PACKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
@@ -81,7 +83,7 @@ class Round(Tally):
         self.lowest: tuple[int, int] | None = None
         self.highest: tuple[int, int] | None = None
 
-    def reach(self, block: int, pages: tuple[int, ...]) -> None:
+    def reach(self, block: int, pages: Sequence[int]) -> None:
         """A packet's pages."""
         low, high = (block, min(pages)), (block, max(pages))
         self.lowest = low if self.lowest is None else min(self.lowest, low)
@@ -164,7 +166,7 @@ class Activity:
         return found
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
         account = self.of(migration)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.mark import Mark
-from analyzer.migration.pages import PageTracker
+from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.multifd import METHODS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     from analyzer.migration.channel import Channel
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
         """Who sees every packet as it completes; nothing keeps the packets."""
 
         def ram(
-            self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+            self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
         ) -> None:
-            """A RAM or SYNC packet; ``pages`` are the offsets of the pages it uses, if readable."""
+            """A RAM or SYNC packet; ``pages`` are the offsets of the pages it uses, if readable
+            (a ``range`` where they follow one another).
+            """
 
         def clash(
             self, migration: Migration, channel: Channel, packet: RamPacket, page: int
@@ -72,8 +73,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Migration"]
-
-OFFSETS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
 
 
 class Migration:
@@ -145,7 +144,7 @@ class Migration:
             channel.sync_packets += 1
             if self.framing.sync_alloc is None:
                 self.framing.sync_alloc = packet.pages_alloc
-            pages: tuple[int, ...] = ()
+            pages: Sequence[int] = ()
         else:
             channel.ram_packets += 1
             pages = self._ram_pages(channel, packet)
@@ -154,7 +153,7 @@ class Migration:
         if pages:
             self._count_pages(channel, packet, pages)
 
-    def _ram_pages(self, channel: Channel, packet: RamPacket) -> tuple[int, ...]:
+    def _ram_pages(self, channel: Channel, packet: RamPacket) -> Sequence[int]:
         """Offsets of the pages that a packet uses; none when they cannot be read."""
         used = packet.normal_pages + packet.zero_pages
         if packet.flags & SYNC or not used:
@@ -172,16 +171,17 @@ class Migration:
         if not packet.flags & SYNC:
             channel.since_sync += 1
         offsets = packet.offsets
-        if offsets is None or not self.framing.page_count or used * 8 > len(offsets):
+        page_size = self.framing.page_size
+        if offsets is None or not page_size or used * 8 > len(offsets):
             return ()
-        return OFFSETS[used](offsets)
+        return read_offsets(offsets, used, page_size)
 
-    def _count_pages(self, channel: Channel, packet: RamPacket, pages: tuple[int, ...]) -> None:
+    def _count_pages(self, channel: Channel, packet: RamPacket, pages: Sequence[int]) -> None:
         assert packet.ramblock is not None
         block = self.pages.block(packet.ramblock.split(b"\0", 1)[0])
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
-        highest = max(pages)
+        highest = pages[-1] if type(pages) is range else max(pages)
         if highest > block.highest:
             block.highest = highest
             block.highest_at = Mark(packet.offset, packet.first)

@@ -46,6 +46,9 @@ INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
 TAKE_INIT = Take(INIT.size)
 TAKE_HEADER = Take(HEADER.size)
+HEAD_SIZE = DEVICE_STATE.size + BUFFER.size
+TAKE_HEAD = Take(HEAD_SIZE)
+"""All headers of a device-state packet, and less than those of any RAM packet."""
 TAKE_COUNTS = Take(COUNTS_SIZE - HEADER.size)
 TAKE_DEVICE = Take(DEVICE_STATE.size - HEADER.size)
 TAKE_BUFFER = Take(BUFFER.size)
@@ -121,19 +124,41 @@ class MultifdWalker:
 
     def packets(self) -> Walker:
         """All packets up to the end of the stream."""
+        reader, framing = self.reader, self.framing
         while self.more:
-            self.start = self.reader.offset
-            self.lost = self.reader.missing
-            header = yield TAKE_HEADER
-            if type(header) is bytes:
-                if header.startswith(MAGIC_VERSION) or self._only_version(header):
-                    yield from self._packet(header, self.reader.first)
-                else:
-                    yield from self._lost(header)
-            elif type(header) is Gap:
-                yield from self.resume()
+            self.start = reader.offset
+            self.lost = reader.missing
+            head = yield TAKE_HEAD
+            if type(head) is bytes:
+                if head.startswith(MAGIC_VERSION):
+                    flags = int.from_bytes(head[FLAGS : FLAGS + 4], "big")
+                    device = framing.is_device_state(flags)
+                    if device is None:
+                        device = framing.decide_bit4(head[: DEVICE_STATE.size])
+                    yield from (self._device_state if device else self._ram)(head, reader.first)
+                    continue
+                yield Push(head)
+            elif type(head) is End and head.have:
+                yield Push(head.data)
+            elif type(head) is End:
+                self._end(head, "header")
+                return
+            yield from self._in_parts()
+
+    def _in_parts(self) -> Walker:
+        """A packet whose headers do not come in one piece: a hole, the end of the stream, or a
+        header that is none.
+        """
+        header = yield TAKE_HEADER
+        if type(header) is bytes:
+            if header.startswith(MAGIC_VERSION) or self._only_version(header):
+                yield from self._packet(header, self.reader.first)
             else:
-                self._end(header, "header")
+                yield from self._lost(header)
+        elif type(header) is Gap:
+            yield from self.resume()
+        else:
+            self._end(header, "header")
 
     def _only_version(self, header: bytes) -> bool:
         """A header that is right but for its version: reported, and read like any other."""
@@ -154,27 +179,29 @@ class MultifdWalker:
             device = self.framing.decide_bit4(header + rest)
             yield Push(rest)
         if device:
-            yield from self._device_state(header, first)
+            yield from self._device_state_parts(header, first)
         else:
-            yield from self._ram(header, first)
+            yield from self._ram_parts(header, first)
 
     # -- RAM and SYNC -------------------------------------------------------------------------
 
-    def _ram(self, header: bytes, first: Place) -> Walker:
+    def _ram(self, head: bytes, first: Place) -> Walker:
         count = self.framing.page_count
         if count:
-            whole = yield Take(ram_header_size(count) - HEADER.size)
-            if type(whole) is bytes:
-                counts = COUNTS(header + whole[: COUNTS_SIZE - HEADER.size])
+            size = ram_header_size(count)
+            rest = yield Take(size - HEAD_SIZE)
+            if type(rest) is bytes:
+                counts = COUNTS(head[:COUNTS_SIZE])
                 packet = RamPacket(self.channel.id, self.start, first, counts)
-                packet.header_size = ram_header_size(count)
-                _name(packet, whole[COUNTS_SIZE - HEADER.size :])
+                packet.header_size = size
+                _name(packet, head[COUNTS_SIZE:] + rest)
                 yield from self._ram_payload(packet, count)
                 return
-            if type(whole) is End:
-                self._end(whole, "offsets", HEADER.size)
+            if type(rest) is End:
+                self._end(rest, "offsets", HEAD_SIZE)
                 return
-        yield from self._ram_parts(header, first)
+        yield Push(head[HEADER.size :])
+        yield from self._ram_parts(head[: HEADER.size], first)
 
     def _ram_parts(self, header: bytes, first: Place) -> Walker:
         """Part by part: N is not known yet, or a hole lies in the header."""
@@ -265,7 +292,18 @@ class MultifdWalker:
 
     # -- device state -------------------------------------------------------------------------
 
-    def _device_state(self, header: bytes, first: Place) -> Walker:
+    def _device_state(self, head: bytes, first: Place) -> Walker:
+        values = DEVICE_STATE.unpack(head[: DEVICE_STATE.size])
+        packet = DevicePacket(self.channel.id, self.start, first, values)
+        self.framing.saw_device_state(packet.flags)
+        raw = head[DEVICE_STATE.size :]
+        if packet.next_packet_size < BUFFER.size:
+            yield Push(raw)
+        else:
+            self._vfio_header(packet, raw)
+        yield from self._device_payload(packet)
+
+    def _device_state_parts(self, header: bytes, first: Place) -> Walker:
         rest = yield TAKE_DEVICE
         if type(rest) is not bytes:
             yield from self._short(rest, "device-state header", HEADER.size)
@@ -274,17 +312,18 @@ class MultifdWalker:
             self.channel.id, self.start, first, DEVICE_STATE.unpack(header + rest)
         )
         self.framing.saw_device_state(packet.flags)
-        left = packet.next_packet_size
-        raw: Reply = b""
-        if left >= BUFFER.size:
+        if packet.next_packet_size >= BUFFER.size:
             raw = yield TAKE_BUFFER
-        if type(raw) is bytes:
-            left -= len(raw)
-            if raw:
+            if type(raw) is bytes:
                 self._vfio_header(packet, raw)
-        elif type(raw) is End:
-            self._device_end(packet, raw, "VFIO header", DEVICE_STATE.size)
-            return
+            elif type(raw) is End:
+                self._device_end(packet, raw, "VFIO header", DEVICE_STATE.size)
+                return
+        yield from self._device_payload(packet)
+
+    def _device_payload(self, packet: DevicePacket) -> Walker:
+        """What follows the headers that were read, to the end of the packet."""
+        left = packet.next_packet_size - len(packet.raw or b"")
         reply = yield from self._device_data(packet, left)
         if type(reply) is not int:
             self._device_end(packet, reply, "payload", packet.length - left)

@@ -5,15 +5,51 @@ One mark a page: the sync round and the channel that carried it last.
 
 from __future__ import annotations
 
+import struct
+from array import array
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.mark import Mark
 
-__all__ = ["BlockPages", "PageTracker"]
+__all__ = ["BlockPages", "PageTracker", "read_offsets"]
 
 TRACKED_MAX = 1 << 22
 """Pages tracked in all (16 GiB of guest memory in 4 KiB pages, 8 MiB of marks)."""
+OFFSETS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
+HIGHEST = 1 << 62
+RUNS_KEPT = 64
+
+
+def read_offsets(offsets: bytes, count: int, page_size: int) -> Sequence[int]:
+    """The first ``count`` (at most 1024) of big-endian page offsets.
+
+    A ``range`` if each is one page behind the one before, as in the first pass over a guest's
+    memory: one multiplication of long numbers tells, and saves looking at them one by one.
+    """
+    first = int.from_bytes(offsets[:8], "big")
+    if first < HIGHEST and count:
+        ones, steps = _runs.get((count, page_size)) or _run(count, page_size)
+        if int.from_bytes(offsets[: 8 * count], "big") == first * ones + steps:
+            return range(first, first + count * page_size, page_size)
+    return OFFSETS[count](offsets)
+
+
+_runs: dict[tuple[int, int], tuple[int, int]] = {}
+
+
+def _run(count: int, page_size: int) -> tuple[int, int]:
+    """Of ``count`` 64-bit words, read as one number: all 1; and 0, 1, 2, ... pages."""
+    if len(_runs) >= RUNS_KEPT:
+        _runs.clear()
+    words = struct.Struct(f">{count}Q")
+    steps = words.pack(*range(0, count * page_size, page_size))
+    made = int.from_bytes(words.pack(*[1] * count), "big"), int.from_bytes(steps, "big")
+    _runs[count, page_size] = made
+    return made
 
 
 class BlockPages:
@@ -73,7 +109,7 @@ class PageTracker:
     def saw(
         self,
         block: BlockPages,
-        offsets: tuple[int, ...],
+        offsets: Sequence[int],
         page_size: int,
         round_number: int,
         channel: int,
@@ -81,27 +117,31 @@ class PageTracker:
         """Pages (byte offsets in the block) that one packet carries; gives one that another
         channel carried in the same round, if there is one.
         """
-        low, top = min(offsets) // page_size, max(offsets) // page_size
+        run = type(offsets) is range
+        low, top = (offsets[0], offsets[-1]) if run else (min(offsets), max(offsets))
+        low, top = low // page_size, top // page_size
         marks = block.marks
         if 2 * top >= len(marks) and not self._extend(block, top):
             return None
         mark = bytes((round_number % 255 + 1, channel & 0xFF))
         count = len(offsets)
-        if top - low == count - 1:  # one run, unless an offset occurs twice
-            before = marks[2 * low : 2 * top + 2]
+        if run:
+            before = bytes(marks[2 * low : 2 * top + 2])
             marks[2 * low : 2 * top + 2] = mark * count
-            if before.count(0) == len(before):
-                return None
-            return self._again(block, before, mark, [low + i for i in range(count)], page_size)
-        pages = [offset // page_size for offset in offsets]
-        before = bytearray()
-        for page in pages:
-            before += marks[2 * page : 2 * page + 2]
-            marks[2 * page : 2 * page + 2] = mark
+            pages: Sequence[int] = range(low, top + 1)
+        else:
+            pages = [offset // page_size for offset in offsets]
+            with memoryview(marks).cast("H") as words:
+                before = array("H", [words[page] for page in pages]).tobytes()
+                word = array("H", mark)[0]
+                for page in pages:
+                    words[page] = word
+        if before.count(0) == len(before):
+            return None
         return self._again(block, before, mark, pages, page_size)
 
     def _again(
-        self, block: BlockPages, before: bytearray, mark: bytes, pages: list[int], page_size: int
+        self, block: BlockPages, before: bytes, mark: bytes, pages: Sequence[int], page_size: int
     ) -> int | None:
         clash = None
         again = 0

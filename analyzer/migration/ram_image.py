@@ -13,7 +13,7 @@ from dissectors import xbzrle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol, TypeAlias
 
     from analyzer.migration.channel import Channel
@@ -238,7 +238,7 @@ class RamImages:
         self.stops.append((channel, why))
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
         """A packet is complete: its pages go where its offsets say."""
         held, self._decoded = self._decoded, None

@@ -80,7 +80,7 @@ class Engine:
 
     def feed(self, batch: Batch) -> None:
         """All frames of a batch."""
-        buffer, frame = batch.buffer, self._frame
+        buffer, frame, follow = batch.buffer, self._frame, self._follow
         self._batch = batch.base
         if batch.interface.link_type == ETHERNET:
             fast, flows = FAST, self._flows
@@ -103,6 +103,18 @@ class Engine:
                     flow.next = seq + length & MASK
                     flow.fast -= length
                     flow.mark = start
+                elif (
+                    seq == flow.next
+                    and flow.plain
+                    and length > 0
+                    and not bits & ENDS
+                    and proto & TCP_WHOLE_MASK == TCP_WHOLE
+                    and start + 14 + total <= stop
+                    and (buffer[start + WINDOW] or buffer[start + WINDOW + 1])
+                    and flow.quiet
+                    and flow.peer.reset is None
+                ):
+                    follow(batch, flow, start, start + 14 + total - length, length)
                 elif (
                     length
                     or bits & FLAGS != BARE_ACK
@@ -153,6 +165,23 @@ class Engine:
             middle = low + high >> 1
             time = clock(*record(batch.buffer, starts[middle] - 16)[:2])
             spans += (middle, high, time, end), (low, middle, begin, time)
+
+    def _follow(self, batch: Batch, flow: Flow, start: int, data: int, length: int) -> None:
+        """The next segment of a plain flow, whole: ``length`` bytes at ``data``, of which the
+        walker wants some.  What :meth:`_frame` comes to for such a frame.
+        """
+        first, second, captured, original = batch.record(batch.buffer, start - 16)
+        if captured < original:
+            self.truncated += 1
+        number = batch.first + bisect_left(batch.starts, start)
+        place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
+        self.now = place
+        flow.seen += 1
+        flow.settle()
+        flow.mark = 0
+        with memoryview(batch.buffer)[data : data + length] as view:
+            self._deliver(flow, view, length, place)
+        flow.allow()
 
     # -- the readable way ---------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ class Flow:
 
     ``next`` is the sequence number expected next, ``offset`` the stream offset that goes with it
     (0 is the first payload byte, or the first one seen when ``midstream``).  ``fast`` is how many
-    bytes may pass on the fast path, ``quiet`` whether a bare ACK in this direction tells nothing.
+    bytes may pass on the fast path, ``plain`` whether the next segment may be taken for nothing
+    but data, ``quiet`` whether a bare ACK in this direction tells nothing.
     """
 
     __slots__ = (
@@ -107,6 +108,7 @@ class Flow:
         "next",
         "offset",
         "peer",
+        "plain",
         "quiet",
         "reader",
         "reordered",
@@ -133,6 +135,7 @@ class Flow:
         self.offset = 0
         self.fast = 0
         self.fast_given = 0
+        self.plain = False
         self.quiet = True
         self.reader: Reader | None = None
         self.first: Place = NEVER  # first and last payload byte
@@ -189,14 +192,17 @@ class Flow:
 
     def allow(self) -> None:
         """Open the fast path as far as the walker allows."""
-        if (
-            self.reader is not None
+        reader = self.reader
+        self.plain = (
+            reader is not None
             and self.quiet
             and not self.waiting
             and not self.fin
             and not self.reset
-        ):
-            self.fast = self.fast_given = self.reader.skippable
+        )
+        if self.plain:
+            assert reader is not None
+            self.fast = self.fast_given = reader.skippable
 
     def decrypt(self) -> None:
         """Make it the plaintext's stream: nothing of that is there yet, what TCP did stays."""

@@ -144,14 +144,14 @@ class Reader:
         self._request = request
         self._began = False
         self._missing = 0
-        if type(request) is Deliver:
-            self._sink = request.sink
-            self._left = request.size
-        elif type(request) is Skip or type(request) is Take or type(request) is Peek:
-            self._sink = None
-            self._left = request.size
+        self._sink = None
+        kind = type(request)
+        if kind is Take or kind is Skip or kind is Peek:
+            self._left = request.size  # type: ignore[union-attr]
+        elif kind is Deliver:
+            self._sink = request.sink  # type: ignore[union-attr]
+            self._left = request.size  # type: ignore[union-attr]
         else:
-            self._sink = None
             self._left = 1
 
     def place_of(self, offset: int) -> Place:
@@ -229,10 +229,14 @@ class Reader:
     def _pump_take(self, *, keep: bool = False) -> bool:
         size = self._left
         joined = self._peeked if keep else self._joined
-        if self._ahead >= size:
-            self._resume(joined(size))
-            return True
         pieces = self._pieces
+        if self._ahead >= size:
+            piece = pieces[0] if pieces else None
+            if piece is None or piece.data is None or keep or piece.size - piece.used <= size:
+                self._resume(joined(size))
+            else:
+                self._resume(self._whole(piece, size))
+            return True
         if self._holes:
             hole = next(piece for piece in pieces if piece.data is None)
             first = self.offset + self._ahead
@@ -244,6 +248,19 @@ class Reader:
             self._resume(End(have, joined(have)))
             return True
         return False
+
+    def _whole(self, piece: _Piece, size: int) -> bytes:
+        """Bytes that lie in one piece, which has more: what :meth:`_joined` gives, sooner."""
+        place, trail, used = piece.place, self._trail, piece.used
+        if not trail or trail[-1][1] is not place:
+            self._note(place)
+        self._began = True
+        self.first = self.last = place
+        self.offset += size
+        self._ahead -= size
+        piece.used = used + size
+        assert piece.data is not None
+        return bytes(piece.data[used : used + size])
 
     def _peeked(self, size: int) -> bytes:
         parts = []

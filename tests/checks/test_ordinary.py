@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.checks.families import load
-from analyzer.checks.ordinary import is_ordinary
+from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import rules_of
 from analyzer.migration.channel import Channel
 from analyzer.migration.device import Device
-from analyzer.migration.framing import Settings
+from analyzer.migration.framing import Framing, Settings
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.mark import Mark
 from analyzer.migration.migration import Migration
@@ -23,14 +23,17 @@ from analyzer.migration.scan import Scan
 from analyzer.tcp.flow import Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
-from tests.checks.craft import init, ram, sync
+from tests.checks.craft import buffer, init, ram, sync
 from tests.shipped import capture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.rows import DevicePacket, RamPacket
 
 load()
-PACKET_RULES = rules_of("ram", "packet")
+PACKET_RULES = [rule for rule in rules_of("ram", "packet") if rule.id in ANSWERED]
+BUFFER_RULES = [rule for rule in rules_of("device-packet", "packet") if rule.id in ANSWERED]
 SIZES = st.sampled_from((0, 40, (1 << 20) + 1))
 PLACE = Place(1, 0, 0)
 
@@ -40,9 +43,10 @@ class Probe:
 
     def __init__(self) -> None:
         self.answers: list[tuple[bool, set[str]]] = []
+        self.buffers: list[tuple[bool, set[str]]] = []
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
         fired = {
             rule.id for rule in PACKET_RULES if rule.test(packet, channel, migration) is not None
@@ -62,7 +66,11 @@ class Probe:
         receiver: int,
     ) -> None: ...
 
-    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None: ...
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        fired = {
+            rule.id for rule in BUFFER_RULES if rule.test(packet, channel, migration) is not None
+        }
+        self.buffers.append((is_ordinary_buffer(packet, migration), fired))
 
 
 def answers(units: list[bytes], migration: Migration, header: int | None = None) -> Probe:
@@ -166,6 +174,54 @@ def test_no_rule_fires_on_an_ordinary_packet(
     assert all(not fired for ordinary, fired in probe.answers if ordinary)
 
 
+BUFFERS: list[dict[str, Any]] = [
+    {},
+    {},
+    {"flags": 0x41},
+    {"flags": 0x44},
+    {"flags": 0x10},
+    {"flags": 0xC0},
+    {"idx": 0xFFFFFFFF},
+    {"idx": 1 << 24},
+    {"config": True},
+    {"header": {"flags": 2}},
+    {"header": {"flags": 1 << 24}},
+    {"header": {"version": 1}},
+    {"header": {"version": 1 << 24}},
+    {"data": b""},
+    {"idstr": b"x" * 256},
+    {"idstr": b"vfio\0old"},
+    {"idstr": b""},
+    {"next_packet_size": 0},
+    {"next_packet_size": 5},
+    {"host_order": True},
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    migration=migrations(),
+    units=st.lists(
+        st.lists(st.sampled_from(BUFFERS), min_size=1, max_size=2), min_size=1, max_size=4
+    ),
+    forced=st.sampled_from(("auto", "auto", "upstream", "v3")),
+    compressed=st.booleans(),
+)
+def test_no_rule_fires_on_an_ordinary_buffer(
+    migration: Migration, units: list[list[dict[str, Any]]], forced: str, compressed: bool
+) -> None:
+    migration.framing = Framing(Settings(dialect=forced))
+    buffers = []
+    for at, wrong in enumerate(units):
+        fields: dict[str, Any] = {"idx": at, "data": b"state" * 8}
+        for part in wrong:
+            fields |= part
+        buffers.append(buffer(**fields))
+    first = ram([0], num=1, flags=2, payload=b"z" * 8) if compressed else ram([0], num=1)
+    probe = answers([sync(0), first, *buffers], migration)
+    assert all(not fired for ordinary, fired in probe.buffers if ordinary)
+
+
 def test_an_odd_page_count_is_not_ordinary() -> None:
     """The mask of aligned offsets holds for powers of two only."""
     offsets = (4096).to_bytes(8, "big").ljust(8 * 130, b"\0")
@@ -180,7 +236,13 @@ def test_an_odd_page_count_is_not_ordinary() -> None:
 def test_what_current_senders_send_is_ordinary(name: str) -> None:
     """Otherwise the fast path is none."""
     probe = Probe()
-    Scan(capture(name), watchers=(probe,)).run()
+    scan = Scan(capture(name), watchers=(probe,)).run()
     odd = [fired for ordinary, fired in probe.answers if not ordinary]
     assert len(probe.answers) > 100
     assert not odd
+    config = sum(len(m.devices) for m in scan.migrations)
+    assert sum(not ordinary for ordinary, _ in probe.buffers) == config
+
+
+def test_only_packet_rules_are_answered() -> None:
+    assert {rule.id for rule in (*PACKET_RULES, *BUFFER_RULES)} == ANSWERED

@@ -14,6 +14,8 @@ from dissectors.multifd import PACKET_BYTES
 from tests.checks.craft import Tiny, ram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
@@ -26,7 +28,7 @@ class Rows:
         self.rows: list[tuple[Any, ...]] = []
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: tuple[int, ...]
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
         row = (migration.number, channel.id, packet.offset, packet.length, packet.flags)
         self.rows.append((*row, packet.packet_num, packet.block, pages, packet.missing))
