@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["ANSWERED", "is_ordinary", "is_ordinary_buffer"]
 
 ANSWERED = frozenset(
-    "MF204 MF205 MF206 MF207 MF208 MF209 MF210 MF211 MF212 MF213 MF215 MF216 MF218 MF219 MF220 "
-    "MF221 MF222 MF224 MF225 MF226 MF227 MF230 MF233 MF237 MF401 MF402 MF403 MF404 MF407 MF408 "
-    "MF409 MF501 MF502 MF503 MF504 MF512 MF513 MF514 MF515 MF516 MF517".split()
+    f"MF{number}"
+    for first, last in (
+        *((204, 213), (215, 216), (218, 222), (224, 227), (230, 230), (233, 233), (237, 237)),
+        *((401, 404), (407, 409), (501, 504), (512, 517)),
+    )
+    for number in range(first, last + 1)
 )
 """Packet rules that no ordinary packet breaks; any other is asked about every packet."""
 
