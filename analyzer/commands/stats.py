@@ -13,6 +13,7 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.statistics import statistics_of
 
@@ -36,6 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument(
+        "-Y",
+        "--filter",
+        metavar="FILTER",
+        help="only the packets that pass a display filter: how many, bytes, pages, times and "
+        "rates by kind, channel and device; phases and downtime need all packets and are left out",
+    )
     parser.add_argument("--format", choices=("text", "json", "html"), default="text")
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
@@ -46,19 +54,58 @@ def run(options: Namespace) -> int:
     Exit status 2 when the capture is damaged or holds no migration; raises
     :class:`analyzer.errors.CaptureError` and :class:`analyzer.errors.UsageError`.
     """
+    if options.filter:
+        return _run_filtered(options)
     activity = Activity()
     analysis = open_analysis(options.capture, options, watchers=(activity,))
+    status = _status(analysis)
+    if analysis.migrations:
+        pauses = analysis.scan.engine.pauses
+        figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
+        with output(options) as stream:
+            _write(figures, analysis, options, stream)
+    return status
+
+
+def _status(analysis: Analysis) -> int:
+    """Complain where there is cause to; the exit status."""
     damage = analysis.scan.file.damage
     if damage is not None:
         complain(failure(damage))
     if not analysis.migrations:
         complain(no_migration(analysis))
         return BROKEN
-    pauses = analysis.scan.engine.pauses
-    figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
-    with output(options) as stream:
-        _write(figures, analysis, options, stream)
     return CLEAN if damage is None else BROKEN
+
+
+def _run_filtered(options: Namespace) -> int:
+    """With ``-Y``."""
+    from analyzer.filter.filter import Filter
+    from analyzer.migration.table import PacketTable
+    from analyzer.report.stats_filtered import filtered_json, filtered_text
+
+    if options.format == "html":
+        raise UsageError("-Y goes with --format text or json")
+    condition = Filter(options.filter)
+    table = PacketTable()
+    analysis = open_analysis(options.capture, options, watchers=(table,))
+    status = _status(analysis)
+    if not analysis.migrations:
+        return status
+    table.finish(analysis.migrations, analysis.scan.engine.first_time)
+    table.mark(analysis.findings)
+    rows = condition.rows(table)
+    with output(options) as stream:
+        if options.format == "json":
+            import json
+
+            json.dump(filtered_json(table, rows, condition.text, analysis.path), stream, indent=1)
+            stream.write("\n")
+        else:
+            style = style_of(options, stream)
+            for line in filtered_text(table, rows, condition.text, analysis.path, style):
+                print(line, file=stream)
+    return status
 
 
 def _write(

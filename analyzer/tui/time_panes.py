@@ -329,5 +329,5 @@ class ThroughputPane(TimePane):
             Segment("█ device  ", palette.device),
             Segment("█ main  ", palette.main),
             Segment("█ RAM  ", palette.ram),
-            Segment(f"{count(round(float(bins.zero.sum())))} zero pages in sight", palette.zero),
+            Segment(f"{count(round(float(bins.zero.sum())))} zero pages", palette.zero),
         ]

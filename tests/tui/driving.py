@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGE", "SMALL", "opened", "settle"]
 
-SMALL, LARGE = (80, 24), (160, 45)
+SMALL, LARGE = (80, 24), (250, 70)
 
 
 async def settle(pilot: Pilot[int]) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FindingsView"]
 
+ROOMY = 30
+"""Lines from which on paragraphs stand apart."""
 OPEN_AT_FIRST = 10
 """A rule with at most so many findings is open at first, unless it is mere information."""
 
@@ -37,9 +39,9 @@ class FindingsView(View):
         Binding("space", "fold_group", "Open/close", show=True, priority=True),
     ]
     DEFAULT_CSS = """
-    FindingsView #findings { height: 3fr; }
+    FindingsView #findings { max-height: 55%; }
     FindingsView #rule {
-        height: 2fr; border-top: solid $panel-lighten-2; padding: 0 1;
+        height: 1fr; border-top: solid $panel-lighten-2; padding: 0 1;
         scrollbar-size-vertical: 1;
     }
     FindingsView #rule:focus { border-top: solid $accent; }
@@ -71,7 +73,8 @@ class FindingsView(View):
         if not document.done:
             findings.empty = "the rules are judged when the whole capture has been read"
         else:
-            findings.empty = document.error or "no findings: nothing the rules object to"
+            lack = "" if document.migrations() else document.lack()
+            findings.empty = document.error or lack or "no findings: nothing the rules object to"
         number = self.state.migration
         groups = groups_of(document.findings, None if number == ALL else number)
         for group in groups:
@@ -80,8 +83,16 @@ class FindingsView(View):
                 if group.rank and group.count <= OPEN_AT_FIRST:
                     self.opened.add(group.key)
         self._groups = groups
-        findings.show_rows(FindingRows(groups, self.opened))
+        self._show_rows()
         self._explain()
+
+    def _show_rows(self) -> FindingRows:
+        """Groups and findings; what the list does not need is the explanation's."""
+        rows = FindingRows(self._groups, self.opened)
+        findings = self.query_one("#findings", RowList)
+        findings.styles.height = max(2, len(rows) + 1)
+        findings.show_rows(rows)
+        return rows
 
     @property
     def _rows(self) -> FindingRows | None:
@@ -96,9 +107,10 @@ class FindingsView(View):
             return
         group, entry = rows.lines[self.query_one("#findings", RowList).cursor]
         text = Text()
+        between = "\n\n" if self.size.height > ROOMY else "\n"
         if entry is not None:
             text.append(terminal(entry[1].message) + "\n", "bold")
-            text.append(self._where(entry[1]) + "\n\n", "dim")
+            text.append(self._where(entry[1]) + between, "dim")
         self.query_one("#rule").border_title = f"{group.rule.id} {group.rule.slug}"
         paragraphs = textwrap.dedent("    " + group.rule.explanation.strip()).split("\n\n")
         for paragraph in paragraphs:
@@ -107,7 +119,7 @@ class FindingsView(View):
             if colon and head in ("Receiver", "Usual cause"):
                 text.append(f"{head}: ", "bold")
                 line = " ".join(rest.split())
-            text.append(line.replace("``", "") + "\n\n")
+            text.append(line.replace("``", "") + between)
         text.rstrip()
         pane.update(text)
         self.query_one("#rule", VerticalScroll).scroll_home(animate=False)
@@ -191,10 +203,8 @@ class FindingsView(View):
             self.opened.add(key)
         else:
             self.opened.discard(key)
-        findings = self.query_one("#findings", RowList)
-        rows = FindingRows(self._groups, self.opened)
-        findings.show_rows(rows)
+        rows = self._show_rows()
         if not opening:
             at = next(at for at, (group, _) in enumerate(rows.lines) if group.key == key)
-            findings.go(at)
+            self.query_one("#findings", RowList).go(at)
         self._explain()

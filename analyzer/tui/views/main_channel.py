@@ -101,7 +101,7 @@ class MainView(View):
         rows = self.rows
         for position, line in enumerate(rows.lines if rows is not None else ()):
             record = line.record
-            if record is not None and record.offset <= offset < record.offset + record.length:
+            if record is not None and record.offset <= offset:  # the last one is the innermost
                 self.state.record = position
         self.show_selection()
 

@@ -46,7 +46,9 @@ class TimeView(View):
 
     @property
     def channels(self) -> list[Channel]:
-        """The channels that get lanes."""
+        """The channels that get lanes; a saved migration has no times to draw."""
+        if self.document.saved is not None:
+            return []
         channels = self.document.channels(self.state.migration)
         return [channel for channel in channels if channel.kind in ("main", "multifd")]
 
@@ -76,7 +78,7 @@ class TimeView(View):
         def work() -> None:
             worker = get_current_worker()
             streams = [channel.stream for channel in channels]
-            migrations = document.migrations(number)
+            migrations = document.migrations(number) if channels else []
             bins = Bins(window, columns, streams)
             bins.fill(
                 document.table, number, migrations, lambda: worker.is_cancelled, document.spans
