@@ -1,0 +1,31 @@
+"""``mfshark wireshark-plugin``: the dissector for Wireshark and tshark."""
+
+from __future__ import annotations
+
+from analyzer.commands.common import CLEAN, output
+from analyzer.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Prints a dissector in Lua for Wireshark and tshark 4.0 and later. Use it as 'tshark -X "
+        "lua_script:multifd.lua -o tcp.reassemble_out_of_order:TRUE', or save it in Wireshark's "
+        "folder of personal Lua plugins."
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+
+
+def run(options: Namespace) -> int:
+    """Run it.  Raises :class:`UsageError` where the file cannot be written."""
+    from dissectors.lua import plugin
+
+    with output(options) as stream:
+        stream.write(plugin(VERSION))
+    return CLEAN
