@@ -108,12 +108,13 @@ def analyze(
     watchers: tuple[Watcher, ...] = (),
     page_collector: PageCollector | None = None,
     progress: Callable[[float, int], None] | None = None,
+    step: Callable[[Scan, Checker], None] | None = None,
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, its bytes, or an open source.
 
     ``digest`` puts every device's state together and takes its sha256.  ``progress`` is called
-    with the fraction read and the frames so far.  Raises :class:`analyzer.errors.CaptureError`
-    for what is no capture.
+    with the fraction read and the frames so far, ``step`` with what is at work.  Raises
+    :class:`analyzer.errors.CaptureError` for what is no capture.
     """
     checker = Checker(selection)
     if digest and assembler is None:
@@ -131,6 +132,8 @@ def analyze(
     for fraction in scan.steps():
         if progress is not None:
             progress(fraction, scan.file.frames)
+        if step is not None:
+            step(scan, checker)
     if assembler is not None:
         assembler.finish()
     return Analysis(scan, checker.findings(scan), assembler)

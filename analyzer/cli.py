@@ -21,11 +21,13 @@ COMMANDS = {
     # name: (module in analyzer.commands, with add_arguments() and run(); help)
     "check": ("check", "verify captures and exit with a status"),
     "packets": ("packets", "one line per multifd packet"),
+    "live": ("live", "capture on an interface, and check while it happens"),
     "devices": ("devices", "every device's buffers, order, holes and digests"),
     "extract": ("extract", "write device state, guest memory or raw streams to files"),
     "stats": ("stats", "phases, downtime and who spent it"),
     "diff": ("diff", "compare two captures, or two saved reports"),
     "scrub": ("scrub", "make a copy of a capture that can be shared"),
+    "wireshark-plugin": ("wireshark_plugin", "print a dissector for Wireshark, in Lua"),
     "rule": ("rules", "list the rules, or explain one"),
     "synth": ("synth", "generate a capture from a scenario"),
     "tui": ("tui", "look at a capture in the terminal"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analyzer.analysis import Analysis, analyze
 from analyzer.errors import CaptureError
 from analyzer.report.devices import devices_json, devices_text
-from analyzer.report.model import report
+from analyzer.report.model import file_report, report
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
 from analyzer.synth import build
@@ -44,7 +44,7 @@ def survives(data: bytes) -> Analysis | None:
     for verbose in (False, True):
         for line in text_report(analysis, Style(), verbose=verbose):
             assert line.isprintable() or not line
-    report([analysis])
+    report([file_report(analysis)])
     list(devices_text(analysis, Style(), True))
     devices_json(analysis)
     for migration in analysis.migrations:

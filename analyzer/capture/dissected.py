@@ -27,8 +27,11 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def open_dissected(path: str | os.PathLike[str] | bytes) -> tuple[Source, Conversion]:
-    """The TCP segments as a capture to read, and the run that makes it.
+def open_dissected(
+    path: str | os.PathLike[str] | bytes | Source, tool: str = "tshark"
+) -> tuple[Source, Conversion]:
+    """The TCP segments as a capture to read, and the run of ``tool`` (see :class:`Conversion`)
+    that makes it.
 
     Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
     """
@@ -36,9 +39,12 @@ def open_dissected(path: str | os.PathLike[str] | bytes) -> tuple[Source, Conver
     arguments = ["-d", "tcp.port==0-65535,data"]
     for option in OPTIONS:
         arguments += "-o", option
-    run = Conversion(path, arguments, FIELDS, _segment)
-    name = "<memory>" if isinstance(path, bytes) else os.fspath(path)
-    return Source(name, run), run
+    run = Conversion(path, arguments, FIELDS, _segment, tool=tool)
+    if isinstance(path, Source):
+        source = Source(path.path, run)
+        source.growing = True
+        return source, run
+    return Source("<memory>" if isinstance(path, bytes) else os.fspath(path), run), run
 
 
 def _segment(values: list[bytes]) -> Record | None:

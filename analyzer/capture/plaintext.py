@@ -83,7 +83,11 @@ class Plaintext(Conversion):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | bytes, keys: bytes, ports: Iterable[int]
+        self,
+        path: str | os.PathLike[str] | bytes,
+        keys: bytes,
+        ports: Iterable[int],
+        tool: str,
     ) -> None:
         self.sealed: dict[tuple[int, bytes], Sealed] = {}
         held = contextlib.ExitStack()
@@ -98,7 +102,7 @@ class Plaintext(Conversion):
         for port in sorted(ports):
             # Told so, tshark leaves what it decrypts alone, whatever it looks like.
             arguments += "-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},data"
-        super().__init__(path, arguments, FIELDS, self._plain, held)
+        super().__init__(path, arguments, FIELDS, self._plain, held, tool=tool)
 
     def _plain(self, values: list[bytes]) -> Record | None:
         layers, ports = values[0].split(b":"), values[5:7]
@@ -120,13 +124,16 @@ class Plaintext(Conversion):
 
 
 def open_plaintext(
-    path: str | os.PathLike[str] | bytes, keys: bytes, ports: Iterable[int]
+    path: str | os.PathLike[str] | bytes,
+    keys: bytes,
+    ports: Iterable[int],
+    tool: str = "tshark",
 ) -> tuple[Source, Plaintext]:
-    """The plaintext as a capture to read, and the run that makes it.
+    """The plaintext as a capture to read, and the run of ``tool`` that makes it.
 
     Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
     """
-    run = Plaintext(path, keys, ports)
+    run = Plaintext(path, keys, ports, tool)
     return Source("<tls>", run), run
 
 

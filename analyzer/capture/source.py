@@ -11,6 +11,7 @@ from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     class Raw(Protocol):
@@ -34,8 +35,12 @@ class Source:
     ``path`` names it in messages.  ``size`` is the length in bytes where it is known before
     reading (plain files), else 0; ``position`` counts the raw bytes read, for progress against
     ``raw_size``.  :meth:`read_at` gives bytes again: any of a plain file's, the last few MiB of
-    everything else's.
+    everything else's.  A ``growing`` one gives what there is at once, rather than waiting for a
+    whole buffer.  ``notes`` say at the end what a reader of the report should know.
     """
+
+    growing = False
+    notes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -113,6 +118,8 @@ class Source:
             ):
                 parts.append(data)
                 count += len(data)
+                if self.growing:
+                    break
         except Exception as error:
             # zlib's and zstandard's own errors derive from nothing but Exception.
             if not isinstance(error, OSError | EOFError | ValueError) and type(

@@ -13,7 +13,9 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
+import threading
 
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     Record = tuple[bytes, int]
     """A raw IP frame, and its length on the wire."""
 
-__all__ = ["Conversion", "Spool", "addresses_of", "find", "frame_of", "version"]
+__all__ = ["Conversion", "Spool", "addresses_of", "find", "frame_of", "pyshark_fault", "version"]
 
 TOOL = "tshark"
 INSTALL = (
@@ -41,6 +43,9 @@ LINE_MAX = 1 << 27
 """No frame that tshark prints is longer: it takes 128 MiB for a line's end to be missing."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 20
+FEED_CHUNK = 1 << 16
+PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
+PROBE_SECONDS = 30
 
 _ipv4 = struct.Struct(">BBHHHBBH4s4s").pack
 _ipv6 = struct.Struct(">IHBB16s16s").pack
@@ -65,6 +70,30 @@ def version() -> str:
         return "unknown"
     words = ran.stdout.partition("\n")[0].split()
     return next((word for word in words if word[:1].isdigit()), "unknown")
+
+
+def pyshark_fault() -> str:
+    """Why pyshark cannot be used here; empty where it can."""
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-P", PYSHARK, "--probe"],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    said = ran.stderr.strip().splitlines()
+    return (said[-1] if said else "it does not start") if ran.returncode else ""
+
+
+def _reader(tool: str) -> list[str]:
+    """The beginning of a command that prints fields of frames."""
+    if tool == "pyshark":
+        # It wants an event loop of its own, and the main thread: a process has both.
+        return [sys.executable, "-P", PYSHARK, "--tshark", find()]
+    return [find(), "-n", "-l", "-T", "fields", "-E", "occurrence=a"]
 
 
 def frame_of(
@@ -141,23 +170,28 @@ def _time(text: bytes) -> int:
 class Conversion:
     """A run of tshark over a file, whose frames come out as a pcap stream.
 
-    ``fields`` are printed behind frame number and time; ``convert`` makes of their values a frame
-    and its length on the wire, or ``None`` for an empty record.  ``complaint`` is what tshark had
-    to say when it failed, empty while all is well; ``frame`` the last frame so far.  ``held`` is
-    let go of when the run is closed.
+    ``path`` may be a source that grows: it is read to its end, in a thread, and tshark prints
+    while it reads.  ``tool`` is who prints: tshark itself, or ``pyshark`` with a tshark of its own,
+    in a process like it and with the same lines.  ``fields`` are printed behind frame number and
+    time; ``convert`` makes of their values a frame and its length on the wire, or ``None`` for an
+    empty record.  ``complaint`` is what tshark had to say when it failed, empty while all is well;
+    ``frame`` the last frame so far.  ``held`` is let go of when the run is closed.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | bytes,
+        path: str | os.PathLike[str] | bytes | Source,
         arguments: list[str],
         fields: tuple[str, ...],
         convert: Callable[[list[bytes]], Record | None],
         held: contextlib.ExitStack | None = None,
+        *,
+        tool: str = TOOL,
     ) -> None:
         self._held = held or contextlib.ExitStack()
+        self._growing = isinstance(path, Source)
         try:
-            self._start(path, arguments, fields)
+            self._start(path, [*_reader(tool), *arguments], fields)
         except BaseException:
             self._held.close()
             raise
@@ -166,40 +200,73 @@ class Conversion:
         self._convert = convert
         self._columns = len(fields)
         self._ready = bytearray(HEADER)
+        self._rest = bytearray()
 
     def _start(
         self,
-        path: str | os.PathLike[str] | bytes,
-        arguments: list[str],
+        path: str | os.PathLike[str] | bytes | Source,
+        command: list[str],
         fields: tuple[str, ...],
     ) -> None:
-        name = self._held.enter_context(_input_file(path))
-        command = [find(), "-n", "-r", name, *arguments, "-T", "fields", "-E", "occurrence=a"]
+        name = "-" if isinstance(path, Source) else self._held.enter_context(_input_file(path))
+        command += "-r", name
         for field in ("frame.number", "frame.time_epoch", *fields):
             command += "-e", field
         self._errors = self._held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+                command,
+                stdin=subprocess.PIPE if isinstance(path, Source) else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=isinstance(path, Source),  # Ctrl-C ends the source, then it
             )
         except OSError as error:
             raise ToolUnavailable(f"tshark cannot be run: {error}", advice=INSTALL) from error
+        if isinstance(path, Source):
+            self._feeder = threading.Thread(target=self._feed, args=(path,), daemon=True)
+            self._feeder.start()
+
+    def _feed(self, source: Source) -> None:
+        """Hand a growing source on, until it ends or nobody takes it."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        view = memoryview(bytearray(FEED_CHUNK))
+        with contextlib.suppress(BrokenPipeError), stdin:
+            try:
+                while count := source.readinto(view):
+                    stdin.write(view[:count])
+                    stdin.flush()
+            except CaptureError as error:
+                self.complaint = error.reason
 
     def read1(self, size: int, /) -> bytes:
         """At most ``size`` bytes of the pcap stream, none at its end."""
         assert self._process.stdout is not None
         while len(self._ready) < min(size, READY):
-            line = self._process.stdout.readline(LINE_MAX)
-            if not line:
+            piece = os.read(self._process.stdout.fileno(), FEED_CHUNK)
+            if not piece:
                 self._finish()
                 break
-            self._add(line)
+            self._lines(piece)
+            if self._growing and self._ready:
+                break
         part = bytes(self._ready[:size])
         del self._ready[:size]
         return part
 
+    def _lines(self, piece: bytes) -> None:
+        self._rest += piece
+        if b"\n" in piece:
+            *lines, rest = self._rest.split(b"\n")
+            self._rest = rest
+            for line in lines:
+                self._add(bytes(line))
+        elif len(self._rest) > LINE_MAX:
+            self._rest.clear()
+
     def _add(self, line: bytes) -> None:
-        values = line.rstrip(b"\r\n").split(b"\t")
+        values = line.rstrip(b"\r").split(b"\t")
         if len(values) < self._columns + 2 or not values[0].isdigit():
             return
         number, time = int(values[0]), _time(values[1])
@@ -235,6 +302,8 @@ class Conversion:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        if self._growing:
+            self._feeder.join()
         self._held.close()
 
 

@@ -11,6 +11,7 @@ from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style
+from analyzer.report.verdict import no_migration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Analysis
     from analyzer.capture.source import Source
+    from analyzer.checks.checker import Checker
     from analyzer.checks.selection import Selection
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.migration import PageCollector, Watcher
@@ -30,6 +32,8 @@ __all__ = [
     "CLEAN",
     "FOUND",
     "complain",
+    "failure",
+    "no_migration",
     "open_analysis",
     "output",
     "say_how_read",
@@ -38,6 +42,7 @@ __all__ = [
 ]
 
 CLEAN, FOUND, BROKEN = 0, 1, 2
+PROGRESS_SECONDS = 0.5
 PAGE_SIZES = {"1k": 1024, "4k": 4096, "8k": 8192, "16k": 16384, "64k": 65536}
 
 
@@ -91,9 +96,9 @@ class Progress:
 
     def __init__(self, path: str, wanted: bool) -> None:
         self._path = terminal(path)
-        self._shown = 0
         self._wanted = wanted and sys.stderr.isatty()
         self._began = 0.0
+        self._shown = 0.0
 
     def __call__(self, fraction: float, frames: int) -> None:
         """Say that ``fraction`` of the file is read."""
@@ -104,13 +109,14 @@ class Progress:
         now = time.monotonic()
         if not self._began:
             self._began = now
-        if now - self._began < 0.5 or frames < self._shown:
+        if now - max(self._began, self._shown) < PROGRESS_SECONDS:
             return
-        self._shown = frames + 20_000
+        self._shown = now
+        done = f"{fraction:4.0%}, " if fraction else ""
         left = ""
         if 0.02 < fraction < 1:
             left = f", {(now - self._began) * (1 - fraction) / fraction:.0f} s left"
-        line = f"{self._path}: {fraction:4.0%}, {frames} frames{left}"
+        line = f"{self._path}: {done}{frames} frames{left}"
         print(f"\r{line[:100]}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def done(self) -> None:
@@ -128,6 +134,7 @@ def open_analysis(
     assembler: Assembler | None = None,
     watchers: tuple[Watcher, ...] = (),
     page_collector: PageCollector | None = None,
+    step: Callable[[Scan, Checker], None] | None = None,
 ) -> Analysis:
     """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
     name = path if isinstance(path, str) else path.path
@@ -143,6 +150,7 @@ def open_analysis(
             watchers=watchers,
             page_collector=page_collector,
             progress=tick,
+            step=step,
         )
     finally:
         progress.done()
@@ -156,15 +164,11 @@ def say_how_read(scan: Scan, options: Namespace) -> None:
         complain(f"{terminal(scan.source.path)}: read through tshark: {terminal(scan.through)}")
 
 
-def no_migration(analysis: Analysis) -> str:
-    """What to say of a capture without one; also that it may lie behind damage."""
-    name = terminal(analysis.path)
-    if tls := analysis.scan.grouper.tls:
-        from analyzer.report.encrypted import ADVICE, encrypted_sentence
-
-        if sentence := encrypted_sentence(tls):
-            return f"{name}: no migration could be read: {sentence}; {ADVICE}"
-    return f"{name}: no migration found in {analysis.scan.file.frames} frames"
+def follows(options: Namespace) -> bool:
+    """Whether the capture is to be followed.  Raises :class:`UsageError`."""
+    if options.duration is not None and not options.follow:
+        raise UsageError("--duration goes with --follow")
+    return bool(options.follow)
 
 
 def failure(error: CaptureError) -> str:

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-__all__ = ["add_shown_options", "add_wire_options"]
+__all__ = ["add_follow_options", "add_shown_options", "add_wire_options"]
 
 
 def add_wire_options(parser: ArgumentParser) -> None:
@@ -46,10 +46,11 @@ def add_wire_options(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--via",
-        choices=("auto", "native", "tshark"),
+        choices=("auto", "native", "tshark", "pyshark"),
         default="auto",
         help="what reads the file: tshark knows tunnels and formats that mfshark does not; by "
-        "itself it is asked where reading natively finds nothing",
+        "itself it is asked where reading natively finds nothing; pyshark is tshark run by that "
+        "library",
     )
     group.add_argument("-q", "--quiet", action="store_true", help="only the verdict, no progress")
     group.add_argument("--no-progress", action="store_true", help="no progress on standard error")
@@ -61,3 +62,18 @@ def add_shown_options(parser: ArgumentParser) -> None:
         "--color", choices=("auto", "always", "never"), default="auto", help="colour the output"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
+
+
+def add_follow_options(parser: ArgumentParser) -> None:
+    """Captures that are still being written; ``followed`` of ``analyzer.commands.watch`` reads
+    them.
+    """
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="the capture is being written: wait for more, until its migrations have ended, or "
+        "Ctrl-C",
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="SECONDS", help="with --follow: for so long at most"
+    )

@@ -10,13 +10,14 @@ from analyzer.commands.common import (
     Progress,
     complain,
     failure,
+    follows,
     no_migration,
     output,
     say_how_read,
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import IO
 
+    from analyzer.capture.source import Source
+    from analyzer.commands.watch import Watch
     from analyzer.filter.filter import Filter
 
 __all__ = ["add_arguments", "run"]
@@ -40,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument("capture", nargs="?", help="pcap or pcapng, - for stdin")
+    add_follow_options(parser)
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="display filter")
     parser.add_argument(
         "-e", "--field", action="append", metavar="FIELD", help="print these fields"
@@ -69,8 +73,14 @@ def run(options: Namespace) -> int:
     used = frozenset(fields) | (condition.fields if condition else frozenset())
     with output(options) as stream:
         listing = Listing(options.format, fields, style_of(options, stream))
-        printer = _Printer(listing, stream, condition)
-        return _list(options, printer, wait=bool(used & LATE))
+        printer = _Printer(listing, stream, condition, options.follow)
+        wait = bool(used & LATE)
+        if not follows(options):
+            return _list(options.capture, options, printer, wait)
+        from analyzer.commands.watch import followed
+
+        with followed(options.capture, options) as (source, watch):
+            return _list(source, options, printer, wait, watch)
 
 
 def _filter(text: str | None) -> Filter | None:
@@ -84,10 +94,13 @@ def _filter(text: str | None) -> Filter | None:
 class _Printer:
     """Prints the rows of a table that pass the filter."""
 
-    def __init__(self, listing: Listing, stream: IO[str], condition: Filter | None) -> None:
+    def __init__(
+        self, listing: Listing, stream: IO[str], condition: Filter | None, flush: bool
+    ) -> None:
         self._listing = listing
         self._stream = stream
         self._filter = condition
+        self._flush = flush
         self._write(listing.head())
 
     def rows(self, table: PacketTable) -> None:
@@ -96,6 +109,8 @@ class _Printer:
         if self._filter is not None:
             rows = self._filter.rows(table).tolist()
         self._write(self._listing.rows(table, rows))
+        if self._flush:
+            self._stream.flush()
 
     def end(self) -> None:
         """No more rows."""
@@ -105,11 +120,19 @@ class _Printer:
         self._stream.writelines(line + self._listing.separator for line in lines)
 
 
-def _list(options: Namespace, printer: _Printer, wait: bool) -> int:
+def _list(
+    capture: str | Source,
+    options: Namespace,
+    printer: _Printer,
+    wait: bool,
+    watch: Watch | None = None,
+) -> int:
     table = PacketTable()
     checker = Checker() if wait else None
     watchers = (table,) if checker is None else (checker, table)
-    scan = Scan(options.capture, settings_of(options), watchers=watchers)
+    scan = Scan(capture, settings_of(options), watchers=watchers)
+    if watch is not None:
+        watch.scan = scan
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
     try:
         for fraction in scan.steps():

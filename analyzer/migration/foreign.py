@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
+    from analyzer.capture.source import Source
     from analyzer.capture.tshark import Conversion
     from analyzer.migration.scan import Scan
 
@@ -20,13 +21,15 @@ FRAGMENT = "IP fragment"
 CUT_SHORT = "cut short"
 
 
-def open_foreign(path: str | os.PathLike[str] | bytes) -> tuple[CaptureFile, Conversion]:
-    """The capture as tshark reads it, and the run that does.
+def open_foreign(
+    path: str | os.PathLike[str] | bytes | Source, tool: str
+) -> tuple[CaptureFile, Conversion]:
+    """The capture as ``tool`` reads it, and the run that does.
 
     Raises :class:`CaptureError` where tshark does not know the file either, without tshark
     :class:`analyzer.errors.ToolUnavailable`.
     """
-    source, run = open_dissected(path)
+    source, run = open_dissected(path, tool)
     file = CaptureFile(source)
     if run.complaint and not run.frame:
         source.close()

@@ -41,7 +41,8 @@ class Settings:
     """What the user forces; ``None`` is found from the bytes.
 
     ``keylog`` is a file with the secrets of TLS connections; ``via`` says what reads the capture:
-    ``native``, ``tshark``, or ``auto``, which is tshark where native reading finds nothing.
+    ``native``, ``tshark``, ``pyshark`` (the same, run by that library), or ``auto``, which is
+    tshark where native reading finds nothing.
     """
 
     __slots__ = ("byte_order", "decode_as", "dialect", "era", "keylog", "page_size", "sync", "via")

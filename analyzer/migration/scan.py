@@ -29,8 +29,9 @@ class Scan:
     :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
     :meth:`run` does it all.  ``through`` says why tshark reads the capture, empty where it does
     not; ``converted`` is what it makes of it and ``plaintext`` what was decrypted of TLS
-    connections, to be read again.  Raises :class:`analyzer.errors.CaptureError` when the file is
-    no capture; damage further in ends the pass and stands in ``file.damage``.
+    connections, to be read again; ``tool`` is who does that.  Raises
+    :class:`analyzer.errors.CaptureError` when the file is no capture; damage further in ends the
+    pass and stands in ``file.damage``.
     """
 
     def __init__(
@@ -46,8 +47,12 @@ class Scan:
         self.settings = settings or Settings()
         self.source = open_source(path)
         self.path = path.path if isinstance(path, Source) else path
-        asked = self.settings.via == "tshark"
-        if (asked or self.settings.keylog is not None) and not self._again():
+        self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
+        asked = self.settings.via in ("tshark", "pyshark")
+        if not self._again() and (
+            self.settings.keylog is not None
+            or (not self.source.growing and (asked or self._secrets_ahead()))
+        ):
             self._keep()
         self.through = ""
         self.plaintext: Spool | None = None
@@ -88,16 +93,33 @@ class Scan:
         from analyzer.capture.tshark import Spool
         from analyzer.migration.foreign import open_foreign
 
-        path = self.path
-        self.file, self._run = open_foreign(path)
+        note = self._without_pyshark()
+        path, tool = self.path, self.tool
+        growing = self.source if self.source.growing else None
+        self.file, self._run = open_foreign(growing or path, tool)
+        self.file.notes += note
         name = self.source.path
-        self._size = len(path) if isinstance(path, bytes) else os.path.getsize(path)  # noqa: PTH202
-        self.source.close()
+        self._original = self.source
+        if not growing:
+            self.source.close()
         self.source = self.file.source
         self.source.path = name
         self.through = reason
-        self.converted = Spool(name, lambda: open_dissected(path)[0])
+        self.converted = Spool(name, lambda: open_dissected(path, tool)[0])
         self._start()
+
+    def _without_pyshark(self) -> list[str]:
+        """Where pyshark is missing or broken, tshark serves, and a note says so."""
+        if self.tool == "tshark":
+            return []
+        from analyzer.capture.tshark import find, pyshark_fault
+
+        find()
+        fault = pyshark_fault()
+        if not fault:
+            return []
+        self.tool = "tshark"
+        return [f"read through tshark itself: pyshark cannot be used: {fault}"]
 
     def _retry(self, reason: str) -> bool:
         """Read again through tshark, if that is there and knows the file."""
@@ -112,6 +134,11 @@ class Scan:
     def _again(self) -> bool:
         """Whether the capture can be read a second time."""
         return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
+
+    def _secrets_ahead(self) -> bool:
+        from analyzer.capture.secrets import holds_secrets
+
+        return holds_secrets(self.source)
 
     def _keep(self) -> None:
         """Take all of a pipe into a temporary file, which goes away with the scan."""
@@ -167,7 +194,14 @@ class Scan:
             from analyzer.migration.foreign import note_end
 
             note_end(self.file, self._run)
-            self.file.bytes = self._size
+            self.file.notes += self._original.notes
+            self.file.bytes = self._size()
+
+    def _size(self) -> int:
+        """Of the capture that tshark read."""
+        if self._original.growing:
+            return self._original.position
+        return len(self.path) if isinstance(self.path, bytes) else os.path.getsize(self.path)  # noqa: PTH202
 
     def run(self) -> Scan:
         """Work through the whole capture."""

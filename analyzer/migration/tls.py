@@ -66,9 +66,9 @@ def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
     ports = sorted({_port(channel.server) for channel in scan.grouper.tls})[:PORTS_MAX]
 
     def again() -> Source:
-        return open_plaintext(path, keys, ports)[0]
+        return open_plaintext(path, keys, ports, scan.tool)[0]
 
-    source, run = open_plaintext(path, keys, ports)
+    source, run = open_plaintext(path, keys, ports, scan.tool)
     connections = [channel.flow.connection for channel in scan.grouper.tls]
     decryption = Decryption(connections, run, scan.grouper.release, scan.grouper.attach)
     try:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Analysis
     from analyzer.checks.finding import Finding
-    from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
@@ -24,34 +23,35 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-__all__ = ["SCHEMA", "capture_report", "iso_time", "report", "uuid_text"]
+__all__ = ["SCHEMA", "capture_report", "file_report", "iso_time", "report", "uuid_text"]
 
 SCHEMA = "mfshark/report/1"
 MISSING_LISTED = 10_000
 
 
-def report(entries: list[Analysis | SavedAnalysis | tuple[str, CaptureError]]) -> Json:
-    """The whole report of one run: each file's analysis, or its path and what stopped it."""
-    analyses = [entry for entry in entries if not isinstance(entry, tuple)]
+def report(captures: list[Json]) -> Json:
+    """The whole report of one run, from each file's part (:func:`file_report`), or its path and
+    the ``error`` that stopped it.
+    """
+    findings = [finding for capture in captures for finding in capture.get("findings", ())]
     return {
         "schema": SCHEMA,
         "tool": {"name": "mfshark", "version": VERSION},
-        "captures": [_entry(entry) for entry in entries],
+        "captures": captures,
         "summary": {
-            severity: sum(analysis.count(severity) for analysis in analyses)
+            severity: sum(1 + f["repeats"] for f in findings if f["severity"] == severity)
             for severity in ("error", "warning", "info")
         },
     }
 
 
-def _entry(entry: Analysis | SavedAnalysis | tuple[str, CaptureError]) -> Json:
-    if isinstance(entry, tuple):
-        return {"path": entry[0], "error": str(entry[1])}
-    if isinstance(entry, SavedAnalysis):
+def file_report(analysis: Analysis | SavedAnalysis) -> Json:
+    """One file's part of the report: a capture's, or a saved migration's."""
+    if isinstance(analysis, SavedAnalysis):
         from analyzer.report.saved_file import saved_report
 
-        return saved_report(entry)
-    return capture_report(entry)
+        return saved_report(analysis)
+    return capture_report(analysis)
 
 
 def capture_report(analysis: Analysis) -> Json:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.report.model import Json
     from analyzer.report.style import Style
 
-__all__ = ["saved_report", "saved_text", "saved_verdict"]
+__all__ = ["saved_report", "saved_text", "saved_verdict", "saved_verdict_text"]
 
 ROWS_SHOWN = 10
 FORMAT = "file"
@@ -127,6 +127,11 @@ def _block_report(block: RamBlock) -> Json:
 
 def saved_verdict(analysis: SavedAnalysis, style: Style) -> str:
     """The first line: what the file holds, and what is wrong with it."""
+    return led(*saved_verdict_text(analysis), analysis.path, style)
+
+
+def saved_verdict_text(analysis: SavedAnalysis) -> tuple[str, str]:
+    """The leading word and the sentence; the sentence is safe on terminals."""
     facts = analysis.saved.main
     parts = [f"saved migration {'complete' if is_complete(facts) else 'INCOMPLETE'}"]
     parts.append(size_text(analysis.saved.size))
@@ -136,7 +141,7 @@ def saved_verdict(analysis: SavedAnalysis, style: Style) -> str:
     word, complaint = complaint_of(analysis)
     if word == "OK" and not is_complete(facts):
         word = "WARNING"
-    return led(word, "; ".join([", ".join(parts), *complaint]), analysis.path, style)
+    return word, "; ".join([", ".join(parts), *complaint])
 
 
 def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) -> Iterator[str]:

@@ -10,10 +10,12 @@ from analyzer.report.style import size_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis, SavedAnalysis
+    from analyzer.checks.finding import Finding
     from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
     from analyzer.report.style import Style
 
-__all__ = ["complaint_of", "led", "verdict", "verdict_text"]
+__all__ = ["complaint_of", "led", "migration_verdict", "no_migration", "verdict", "verdict_text"]
 
 GRAVEST_FIRST = ("failed", "incomplete", "cancelled", "unknown")
 
@@ -34,11 +36,26 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
     migrations = analysis.migrations
     if not migrations:
         return _nothing(analysis)
+    return _text(migrations, analysis, len(migrations) > 1)
+
+
+def migration_verdict(
+    scan: Scan, findings: list[Finding], migration: Migration, style: Style
+) -> str:
+    """The verdict on one migration of a capture that may go on."""
+    from analyzer.analysis import Analysis
+
+    own = Analysis(scan, [finding for finding in findings if finding.migration is migration])
+    ends = f"{migration.source} -> {migration.destination}"
+    return led(*_text([migration], own, True), ends, style)
+
+
+def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tuple[str, str]:
     word, complaint = complaint_of(analysis)
     if word == "OK":
         outcomes = {outcome_of(migration).name for migration in migrations}
         word = next((name for name in GRAVEST_FIRST if name in outcomes), word).upper()
-    sentences = [_sentence(migration, len(migrations) > 1) for migration in migrations]
+    sentences = [_sentence(migration, numbered) for migration in migrations]
     return word, "; ".join([*sentences, *complaint])
 
 
@@ -98,3 +115,14 @@ def _devices(migration: Migration) -> str:
             f"({len(broken)} of {len(devices)} device{plural})"
         )
     return f"{len(devices)} device{plural}, completeness cannot be told"
+
+
+def no_migration(analysis: Analysis) -> str:
+    """What to say of a capture without one; also that it may lie behind damage."""
+    name = terminal(analysis.path)
+    if tls := analysis.scan.grouper.tls:
+        from analyzer.report.encrypted import ADVICE, encrypted_sentence
+
+        if sentence := encrypted_sentence(tls):
+            return f"{name}: no migration could be read: {sentence}; {ADVICE}"
+    return f"{name}: no migration found in {analysis.scan.file.frames} frames"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analyzer.capture.growing import GrowingSource
     from analyzer.migration.framing import Settings
 
 __all__ = ["run", "share_time"]
@@ -20,13 +21,16 @@ def share_time() -> None:
     sys.setswitchinterval(TURN)
 
 
-def run(path: str | None, settings: Settings) -> int:
-    """Open the interface on a capture, or let the user choose one; gives the exit status."""
+def run(path: str | None, settings: Settings, live: GrowingSource | None = None) -> int:
+    """Open the interface on a capture, or let the user choose one; gives the exit status.
+
+    ``live`` gives the bytes of the file at ``path`` while they are being written.
+    """
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.filters import store_path
 
     share_time()
-    app = MfsharkApp(path, settings, store_path())
+    app = MfsharkApp(path, settings, store_path(), live)
     if app.console.color_system in ("standard", "windows"):
         app.theme = "ansi-dark"  # sixteen colours, and those of the terminal
     return app.run() or 0

@@ -214,8 +214,11 @@ class Actions:
         self._app.reload()
 
     def action_follow(self) -> None:
-        """Read it again whenever it has grown."""
+        """Read it again whenever it has grown; end a live capture."""
         app = self._app
+        if app.document.live is not None and not app.document.done:
+            app.document.end_capture()
+            return
         app.state.follow = not app.state.follow
         app.show_status()
         app.tell(Text("following the file as it grows" if app.state.follow else "not following"))
@@ -254,7 +257,7 @@ class Actions:
         ]
         if choices:
             choices.append(Choice("", "  no filter"))
-            dialog = ChooseDialog("Filters", choices, app.state.filter, app.filters.forget)
+            dialog = ChooseDialog("Filters", choices, app.state.filter or None, app.filters.forget)
             app.push_screen(dialog, self._filter)
         else:
             app.tell(Text("no filters yet; / begins one, ^s in it saves it"))

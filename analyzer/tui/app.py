@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.screen import Screen
 
+    from analyzer.capture.growing import GrowingSource
     from analyzer.migration.framing import Settings
 
 __all__ = ["MfsharkApp"]
@@ -59,7 +60,8 @@ class MfsharkApp(Actions, App[int]):
     """The terminal interface.
 
     ``path`` is the capture (``None``: the user chooses one), ``store`` the file that filters are
-    kept in between sessions (``None``: nothing is kept).
+    kept in between sessions (``None``: nothing is kept), ``live`` what gives the capture's bytes
+    while they are being written.
     """
 
     TITLE = "mfshark"
@@ -104,7 +106,13 @@ class MfsharkApp(Actions, App[int]):
     View * { border-title-color: $text 75%; }
     """
 
-    def __init__(self, path: str | None, settings: Settings, store: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        settings: Settings,
+        store: Path | None = None,
+        live: GrowingSource | None = None,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.state = ViewState()
@@ -115,7 +123,9 @@ class MfsharkApp(Actions, App[int]):
         self._loading: Document | None = None  # a reload in the background
         self._told: Text | None = None
         self._path = path
+        self._live = live
         self._drawn = 0.0
+        self._last_row = 0
         self._read_at = 0.0
 
     def compose(self) -> ComposeResult:
@@ -137,7 +147,7 @@ class MfsharkApp(Actions, App[int]):
         self.set_interval(TICK, self._tick)
         self.theme_changed_signal.subscribe(self, lambda _theme: self.view.show_document())
         if self._path is not None:
-            self.open(self._path)
+            self.open(self._path, self._live)
         else:
             self.document.done = True
             self.view.home()
@@ -165,11 +175,11 @@ class MfsharkApp(Actions, App[int]):
 
     # -- reading captures ---------------------------------------------------------------------
 
-    def open(self, path: str) -> None:
+    def open(self, path: str, live: GrowingSource | None = None) -> None:
         """Read another capture from the start; nothing of the view is kept."""
         self.state = ViewState()
         self._loading = None
-        self.document = Document(path, self.settings)
+        self.document = Document(path, self.settings, live)
         self._reread_anew()
         self._apply_filter()
         self._load(self.document)
@@ -224,6 +234,8 @@ class MfsharkApp(Actions, App[int]):
         growing = not document.done and document.scan is not None
         if (growing or behind) and now - self._drawn > GROWTH:
             self._drawn = now
+            if document.live is not None:
+                self._stay_at_end()
             self.view.show_growth()
             self.show_status()
         elif behind and not self.filters.behind:
@@ -232,6 +244,13 @@ class MfsharkApp(Actions, App[int]):
             self.show_status()
         elif self.state.follow and document.done:
             self._look_for_more(now)
+
+    def _stay_at_end(self) -> None:
+        """A cursor on the last packet of a live capture stays on the last one."""
+        last = max(0, len(self.document.table) - 1)
+        if self._last_row <= self.state.row < last:
+            self.select_row(last)
+        self._last_row = last
 
     def _look_for_more(self, now: float) -> None:
         """Read the file again when it has grown; most of the time is left to the user."""
@@ -385,6 +404,11 @@ class MfsharkApp(Actions, App[int]):
         self.screen_stack[0].query_one(StatusLine).show_status(left, right)
 
     def _progress(self, document: Document) -> Text:
+        if document.live is not None:
+            frames = document.scan.engine.frames if document.scan is not None else 0
+            found = len(document.migrations())
+            seen = f"  {count(frames)} frames  {found} migration{'s' if found != 1 else ''}"
+            return Text.assemble(("LIVE", "bold green"), seen, "  F ends it")
         done = round(document.fraction * 20)
         text = Text(f"{'█' * done}{'░' * (20 - done)} {document.fraction:4.0%}  ")
         elapsed = time.monotonic() - document.began

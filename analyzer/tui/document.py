@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ from analyzer.tui.state import ALL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from analyzer.capture.growing import GrowingSource
     from analyzer.checks.finding import Finding
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Buffer, Device
@@ -44,12 +46,15 @@ class Document:
     ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
     finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
     ``error`` says why there is nothing more.  ``saved`` is set for a saved migration, which has
-    a main channel and no packets, frames or times.
+    a main channel and no packets, frames or times.  ``live`` gives the bytes while they are being
+    written, until :meth:`end_capture`.
     """
 
-    def __init__(self, path: str, settings: Settings) -> None:
+    def __init__(self, path: str, settings: Settings, live: GrowingSource | None = None) -> None:
         self.path = path
         self.settings = settings
+        self.live = live
+        self._ending = False
         self.table = PacketTable()
         self.activity = Activity()
         self.scan: Scan | None = None
@@ -69,9 +74,9 @@ class Document:
 
     def load(self, rest: Callable[[], bool]) -> bool:
         """Read the capture; ``rest`` is called after every step and says whether to stop."""
-        with no_collection():
+        with no_collection() if self.live is None else nullcontext():
             try:
-                if holds_saved_migration(self.path):
+                if self.live is None and holds_saved_migration(self.path):
                     self._read_saved()
                 elif not self._read(rest):
                     return False
@@ -86,7 +91,9 @@ class Document:
         """A capture; whether it was read to its end."""
         checker = Checker()
         watchers = (checker, self.table, self.activity, Pacer(rest))
-        self.scan = scan = Scan(self.path, self.settings, watchers=watchers)
+        if self.live is not None:
+            self.live.stops.append(lambda: self._ending or rest())
+        self.scan = scan = Scan(self.live or self.path, self.settings, watchers=watchers)
         for fraction in scan.steps():
             self.fraction = fraction
             if rest():
@@ -99,6 +106,10 @@ class Document:
         if scan.file.damage is not None:
             self.error = str(scan.file.damage)
         return True
+
+    def end_capture(self) -> None:
+        """No more frames are wanted of a live capture: come to the verdict."""
+        self._ending = True
 
     def _read_saved(self) -> None:
         """A saved migration."""

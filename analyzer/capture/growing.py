@@ -1,0 +1,154 @@
+"""A capture that is still being written: a file that grows, or a pipe that somebody feeds."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+import time
+
+from analyzer.capture.source import GZIP_MAGIC, ZSTD_MAGIC, Source
+from analyzer.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Feed", "GrowingSource", "follow"]
+
+PAUSE = 0.05
+"""Seconds between looks for more.  What comes in the meantime is read in one go, so that a slow
+stream makes few batches.
+"""
+HEAD = 28
+"""Bytes that a reader needs before it can say what it reads."""
+
+
+class Feed:
+    """The bytes of a descriptor that others write to, until somebody asks to :meth:`finish`.
+
+    Raises :class:`OSError` where they cannot be read.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._finished = False
+        self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def finish(self) -> None:
+        """What is there by now is all that is wanted."""
+        self._finished = True
+
+    def ended(self) -> bool:
+        """Whether nothing will be written any more."""
+        return self._finished
+
+    def failure(self) -> str:
+        """Why the end came before anybody asked for it, if it was for a bad reason."""
+        return ""
+
+    def notes(self) -> list[str]:
+        """What there is to say at the end."""
+        return []
+
+    def read(self, size: int) -> bytes | None:
+        """What there is, at most ``size`` bytes; ``None`` while more may come, none at the end."""
+        ended = self.ended()  # asked first: what was written before that is there to be read
+        if not self._regular and not self._poll.poll(0):
+            return b"" if ended else None
+        data = os.read(self._descriptor, size)
+        if data or ended or not self._regular:
+            return data
+        if os.fstat(self._descriptor).st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR):
+            raise OSError("it became shorter while it was read")
+        return None
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
+
+
+class GrowingSource(Source):
+    """A source that waits for more where another one would be at its end.
+
+    Every look for more asks ``stops``; once one of them says so, the feed is told to finish, and
+    the source ends with what was written by then.  What was read is gone: nothing is kept.
+    """
+
+    growing = True
+
+    def __init__(self, path: str, feed: Feed) -> None:
+        super().__init__(path)
+        self.stops: list[Callable[[], bool]] = []
+        self._feed = feed
+        self._finishing = False
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill ``view`` with what there is; waits for the first bytes, 0 is the end.
+
+        Raises :class:`CaptureError` when what feeds it fails; what came before was given.
+        """
+        count = 0
+        try:
+            while count < len(view):
+                self._look()
+                data = self._feed.read(len(view) - count)
+                if data:
+                    view[count : count + len(data)] = data
+                    count += len(data)
+                elif data is not None or (count and self._offset + count >= HEAD):
+                    break
+                else:
+                    time.sleep(PAUSE)
+        except OSError as error:
+            raise self._broken(error.strerror or str(error)) from error
+        if not count:
+            if not self._finishing and (reason := self._feed.failure()):
+                raise self._broken(reason)
+            self.notes = self._feed.notes()
+        self._offset += count
+        return count
+
+    def _look(self) -> None:
+        if not self._finishing and any(stop() for stop in self.stops):
+            self._finishing = True
+            self._feed.finish()
+
+    def peek(self, size: int) -> bytes:  # noqa: ARG002
+        """Nothing: the first bytes may be a long time in coming."""
+        return b""
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far; there is no telling of how many."""
+        return self._offset
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._feed.close()
+
+
+def follow(path: str) -> GrowingSource:
+    """A file that is being written, from its start; or what comes over standard input (``-``).
+
+    Raises :class:`CaptureError`, also for what is compressed.
+    """
+    if path == "-":
+        return GrowingSource("<stdin>", Feed(os.dup(sys.stdin.fileno())))
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        head = os.pread(descriptor, 4, 0) if regular else b""
+    except OSError as error:
+        raise CaptureError(
+            f"cannot be opened: {error.strerror}", path=path, advice="check the path"
+        ) from error
+    if head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC:
+        os.close(descriptor)
+        raise CaptureError(
+            "is compressed, and cannot be followed", path=path, advice="check it without --follow"
+        )
+    return GrowingSource(path, Feed(descriptor))

@@ -1,0 +1,86 @@
+"""Prints fields of frames as ``tshark -T fields`` does, read with pyshark: a program of its own.
+
+pyshark 0.6 wants the main thread and an event loop that nobody else runs, and asks Python 3.14 for
+what that no longer has; so it never enters the process of whoever wants the lines.  They are those
+that tshark prints itself: :mod:`analyzer.capture.tshark` does not care which of the two it runs.
+
+    python pyshark_fields.py [--tshark PATH] -r FILE [-Y FILTER] [-d RULE] [-o PREF] -e FIELD...
+    python pyshark_fields.py --probe
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["main"]
+
+BYTES = frozenset(("tcp.payload", "data.data"))
+"""Fields of bytes: PDML shows some of them shortened, the value is whole."""
+FAILED, UNUSABLE = 1, 3
+
+
+def main() -> int:
+    """Entry point; gives the exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--probe", action="store_true")
+    parser.add_argument("--tshark")
+    parser.add_argument("-r", dest="file")
+    parser.add_argument("-e", dest="fields", action="append", default=[])
+    for flag in ("-Y", "-d", "-o"):
+        parser.add_argument(flag, action="append", default=[])
+    options = parser.parse_args()
+    try:
+        from pyshark.capture.file_capture import FileCapture
+        from pyshark.capture.pipe_capture import PipeCapture
+
+        # Without one of ours it takes steps that Python 3.14 does not know.
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        if options.probe:
+            PipeCapture(sys.stdin, eventloop=loop)
+            return 0
+    except Exception as error:  # a library that does not go with this Python fails anyhow
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return UNUSABLE
+    arguments = [
+        word for flag in ("Y", "d", "o") for value in getattr(options, flag)
+        for word in (f"-{flag}", value)
+    ]  # fmt: skip
+    shared = {"eventloop": loop, "tshark_path": options.tshark, "custom_parameters": arguments}
+    if options.file == "-":
+        return _print(PipeCapture(sys.stdin, **shared), options.fields)
+    return _print(FileCapture(options.file, keep_packets=False, **shared), options.fields)
+
+
+def _print(capture: Any, fields: list[str]) -> int:
+    out = sys.stdout
+    try:
+        for packet in capture:
+            out.write("\t".join(",".join(_values(packet, name)) for name in fields) + "\n")
+            out.flush()
+    except BrokenPipeError:
+        return FAILED
+    except Exception as error:  # pyshark raises its own kinds, and whatever lxml raises
+        said = getattr(capture, "_last_error_line", None)
+        print(said or f"{type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _values(packet: Any, name: str) -> Iterator[str]:
+    """Every occurrence of a field, from the outermost layer in."""
+    for layer in (packet.frame_info, *packet.layers):
+        container = layer._all_fields.get(name)
+        for field in container.all_fields if container is not None else ():
+            yield (field.raw_value if name in BYTES else field.show) or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""What ``check`` is to judge, and how severely: its options, and the selection they make."""
+
+from __future__ import annotations
+
+from analyzer.checks.checker import unknown_rules
+from analyzer.checks.metrics import USUAL
+from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.selection import Selection
+from analyzer.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+__all__ = ["add_check_options", "selection_of"]
+
+LIMITS = (*USUAL, "tcp-zero-window")
+
+
+def add_check_options(parser: ArgumentParser) -> None:
+    """Declare them."""
+    parser.add_argument(
+        "--select", action="append", metavar="RULES", help="only these rules: ids, MF5, slugs"
+    )
+    parser.add_argument("--ignore", action="append", metavar="RULES", help="not these rules")
+    parser.add_argument(
+        "--severity", action="append", metavar="RULE=LEVEL", help="error, warning or info"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "info"),
+        default="error",
+        help="lowest severity that gives exit status 1 (default: error)",
+    )
+    parser.add_argument(
+        "--allow-empty", action="store_true", help="a capture without migration is no failure"
+    )
+    parser.add_argument(
+        "--digest", choices=("sha256",), help="digests of every device's reassembled state"
+    )
+    parser.add_argument(
+        "--descriptions",
+        action="store_true",
+        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
+        "in saved migrations",
+    )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="decompress the payload of RAM packets and verify it (rules MF8)",
+    )
+    group = parser.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
+    group.add_argument(
+        "--max-queued-bytes",
+        type=int,
+        metavar="N",
+        help="x-migration-max-queued-buffers-size of the destination (rule MF519)",
+    )
+    group.add_argument(
+        "--max-queued-buffers",
+        type=int,
+        metavar="N",
+        help="x-migration-max-queued-buffers of the destination (rule MF520)",
+    )
+    group.add_argument(
+        "--limit",
+        action="append",
+        metavar="RULE=VALUE",
+        help="warn beyond a value: shares, seconds or counts of MF909 and MF951 to MF957, as "
+        "downtime=0.3",
+    )
+    group.add_argument(
+        "--destination-channels", type=int, metavar="N", help="multifd-channels of the destination"
+    )
+    group.add_argument(
+        "--destination-version", metavar="X.Y", help="version of the destination's QEMU"
+    )
+    group.add_argument(
+        "--destination-transfer-off",
+        action="store_true",
+        help="the destination has x-migration-multifd-transfer off (rule MF415)",
+    )
+
+
+def selection_of(options: Namespace) -> Selection:
+    """Which rules run, and their limits.  Raises :class:`UsageError`."""
+    select, ignore = _split(options.select), _split(options.ignore)
+    severity: dict[str, str] = {}
+    for text in options.severity or ():
+        name, _, level = text.partition("=")
+        if level not in SEVERITIES:
+            raise UsageError(f"--severity takes RULE={'|'.join(SEVERITIES)}, not {text!r}")
+        severity[name] = level
+    if unknown := unknown_rules([*select, *ignore, *severity]):
+        raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
+    return Selection(
+        select,
+        ignore,
+        severity,
+        max_queued_bytes=options.max_queued_bytes,
+        max_queued_buffers=options.max_queued_buffers,
+        destination_transfer_off=options.destination_transfer_off,
+        channels=options.destination_channels,
+        limits=_limits(options.limit),
+        descriptions=options.descriptions,
+        deep=options.deep,
+        destination_version=_version(options.destination_version),
+    )
+
+
+def _limits(values: list[str] | None) -> dict[str, float]:
+    """Thresholds by slug; a rule may be named by its id too."""
+    limits: dict[str, float] = {}
+    for text in values or ():
+        name, _, value = text.partition("=")
+        rule = RULES.get(name.upper())
+        slug = rule.slug if rule is not None else name
+        if slug not in LIMITS:
+            raise UsageError(f"no limit is called {name!r}; there are {', '.join(LIMITS)}")
+        try:
+            limits[slug] = float(value)
+        except ValueError:
+            raise UsageError(f"--limit takes RULE=NUMBER, not {text!r}") from None
+    return limits
+
+
+def _version(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    major, _, minor = text.partition(".")
+    if not major.isdecimal() or not minor.isdecimal():
+        raise UsageError(f"--destination-version takes X.Y, not {text!r}")
+    return int(major), int(minor)
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(name for value in values or () for name in value.split(",") if name)

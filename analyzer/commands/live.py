@@ -1,0 +1,163 @@
+"""``mfshark live``: capture on an interface, watch migrations as they happen, report."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+
+from analyzer.capture.live import BUFFER, LiveCapture, interfaces
+from analyzer.commands.check import EPILOG, add_report_options, report_on, result_of
+from analyzer.commands.common import CLEAN, complain, output, settings_of, style_of
+from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.watch import Watch
+from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+    from typing import IO
+
+    from analyzer.batch.job import Step
+    from analyzer.checks.checker import Checker
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
+    from analyzer.report.style import Style
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description = (
+        "Captures on an interface with dumpcap, which alone needs privileges, and reads what it "
+        "captures as it comes. Ctrl-C ends it, and the report follows: that of mfshark check."
+    )
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_wire_options(parser)
+    add_shown_options(parser)
+    group = parser.add_argument_group("capture")
+    group.add_argument("-i", "--interface", metavar="IFACE", help="where to capture")
+    group.add_argument(
+        "-D", "--list-interfaces", action="store_true", help="list the interfaces there are"
+    )
+    group.add_argument(
+        "-f",
+        "--capture-filter",
+        metavar="FILTER",
+        default="",
+        help="libpcap's, as 'tcp port 49152'",
+    )
+    group.add_argument(
+        "-w", "--write", metavar="FILE", help="keep the capture; without it nothing is kept"
+    )
+    group.add_argument(
+        "-B",
+        "--buffer-size",
+        type=int,
+        default=BUFFER,
+        metavar="MIB",
+        help=f"kernel buffer; a larger one loses less (default: {BUFFER})",
+    )
+    group.add_argument(
+        "--promiscuous", action="store_true", help="also frames for others, as on a mirror port"
+    )
+    group = parser.add_argument_group("end and output")
+    group.add_argument("--duration", type=float, metavar="SECONDS", help="for so long at most")
+    group.add_argument(
+        "--until-ended", action="store_true", help="until the migrations that began have ended"
+    )
+    group.add_argument(
+        "--each", action="store_true", help="a verdict on each migration as soon as it has ended"
+    )
+    group.add_argument("--tui", action="store_true", help="watch in the terminal interface")
+    add_report_options(parser)
+
+
+def run(options: Namespace) -> int:
+    """Run it.  Exit status as ``check``'s.
+
+    Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
+    """
+    if options.list_interfaces:
+        with output(options) as stream:
+            width = max(len(name) for name, _ in interfaces())
+            stream.writelines(f"{n:<{width}}  {text}".rstrip() + "\n" for n, text in interfaces())
+        return CLEAN
+    if options.interface is None:
+        raise UsageError("live needs an interface: -i IFACE; mfshark live -D lists them")
+    if options.buffer_size < 1:
+        raise UsageError("--buffer-size takes a number of MiB above 0")
+    watch = Watch(options.duration, until_ended=options.until_ended)
+    with _destination(options) as file, _capture(options, file) as capture:
+        capture.source.stops.append(watch)
+        if options.tui:
+            from analyzer.tui import run as run_application
+
+            return run_application(file, settings_of(options), capture.source)
+        return _headless(options, capture, watch)
+
+
+@contextlib.contextmanager
+def _destination(options: Namespace) -> Iterator[str | None]:
+    """The file to capture to; a temporary one where bytes are read again and none was named."""
+    again = options.tui or options.keylog is not None or "SSLKEYLOGFILE" in os.environ
+    if options.write or not again:
+        yield options.write
+        return
+    with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:
+        yield os.path.join(folder, "live.pcapng")  # noqa: PTH118
+
+
+def _capture(options: Namespace, file: str | None) -> LiveCapture:
+    return LiveCapture(
+        options.interface,
+        capture_filter=options.capture_filter,
+        output=file,
+        buffer=options.buffer_size,
+        promiscuous=options.promiscuous,
+    )
+
+
+def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
+    if not options.quiet:
+        kept = f", writing {options.write}" if options.write else ""
+        complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
+    with output(options) as stream, watch.signals():
+        step: Step = watch.step
+        if options.each:
+            told = stream if options.format == "text" else sys.stderr
+            step = _Each(watch, told, style_of(options, told)).step
+        source = capture.source
+        result = result_of(source.path, options, stream, source, step)
+        return report_on([result], options, stream)
+
+
+class _Each:
+    """Prints a line for every migration that has ended."""
+
+    def __init__(self, watch: Watch, stream: IO[str], style: Style) -> None:
+        self._watch = watch
+        self._stream = stream
+        self._style = style
+        self._told: set[Migration] = set()
+
+    def step(self, scan: Scan, checker: Checker) -> None:
+        """After every step of the analysis."""
+        self._watch.step(scan, checker)
+        for migration in scan.migrations:
+            if migration not in self._told and not migration.ends_early:
+                self._told.add(migration)
+                self._tell(scan, checker, migration)
+
+    def _tell(self, scan: Scan, checker: Checker, migration: Migration) -> None:
+        from analyzer.report.verdict import migration_verdict
+
+        line = migration_verdict(scan, checker.findings(scan), migration, self._style)
+        print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)

@@ -1,0 +1,101 @@
+"""When reading of a capture that grows comes to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+
+from analyzer.capture.growing import follow
+from analyzer.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from analyzer.capture.growing import GrowingSource
+    from analyzer.checks.checker import Checker
+    from analyzer.migration.scan import Scan
+
+__all__ = ["Watch", "followed"]
+
+SETTLING = 1.0
+"""Seconds that a migration's connections have to stay closed: the last frames may still come."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Watch:
+    """Says when it is enough: after Ctrl-C, after a time, or when the migrations have ended.
+
+    It knows of migrations once it was told of the ``scan``.
+    """
+
+    def __init__(self, duration: float | None = None, *, until_ended: bool = False) -> None:
+        if duration is not None and duration <= 0:
+            raise UsageError("--duration takes a number of seconds above 0")
+        self.scan: Scan | None = None
+        self.interrupted = False
+        self._deadline = None if duration is None else time.monotonic() + duration
+        self._until_ended = until_ended
+        self._ended_at = 0.0
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        now = time.monotonic()
+        if self.interrupted or (self._deadline is not None and now >= self._deadline):
+            return True
+        if not self._until_ended or self.scan is None or not ended(self.scan):
+            self._ended_at = 0.0
+            return False
+        self._ended_at = self._ended_at or now
+        return now - self._ended_at >= SETTLING
+
+    def step(self, scan: Scan, _checker: Checker) -> None:
+        """After every step of an analysis."""
+        self.scan = scan
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Let the signals that end a program end the reading, once: the second one ends both."""
+
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            self.interrupted = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def ended(scan: Scan) -> bool:
+    """Whether there was a migration, and the connections of all are closed."""
+    migrations = list(scan.migrations)
+    if migrations:
+        return not any(migration.ends_early for migration in migrations)
+    if not scan.grouper.tls:
+        return False
+    from analyzer.migration.encrypted import recognise
+
+    channels = [channel for found in recognise(scan.grouper.tls) for channel in found.channels]
+    return bool(channels) and not any(channel.incomplete_end for channel in channels)
+
+
+@contextlib.contextmanager
+def followed(path: str, options: Namespace) -> Iterator[tuple[GrowingSource, Watch]]:
+    """The capture as ``--follow`` and ``--duration`` ask for it, and who tells when it ends.
+
+    Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
+    """
+    watch = Watch(options.duration, until_ended=True)
+    source = follow(path)
+    source.stops.append(watch)
+    try:
+        with watch.signals():
+            yield source, watch
+    finally:
+        source.close()

@@ -1,0 +1,67 @@
+"""What a check found out about one file, as plain data that can leave the process."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
+
+__all__ = ["DEVICES", "LINES", "REPORT", "STATS", "Result"]
+
+LINES, REPORT, STATS, DEVICES = "lines", "report", "stats", "devices"
+"""What a result can hold besides its verdict; a job says what is wanted of it."""
+
+
+class Result:
+    """One file's.
+
+    ``path`` names it as the user did, ``status`` is the exit status it gives (0 nothing at or above
+    the threshold, 1 findings, 2 not analysed).  ``word`` and ``sentence`` are its verdict,
+    ``outcomes`` those of its migrations, ``counts`` how many findings there are by severity,
+    repeats included and known ones left out, ``known`` how many are known or expected.
+    ``complaints`` are lines for standard error.
+
+    Only what was wanted is not ``None``: ``lines``, the text report; ``report``, the file's part of
+    the JSON report, or its path and ``error``; ``stats`` and ``devices``, what ``stats`` and
+    ``devices`` give as JSON (never for a saved migration or for what could not be read).
+    """
+
+    __slots__ = (
+        "complaints",
+        "counts",
+        "devices",
+        "known",
+        "lines",
+        "outcomes",
+        "path",
+        "report",
+        "sentence",
+        "stats",
+        "status",
+        "word",
+    )
+
+    def __init__(self, path: str, status: int, word: str, sentence: str) -> None:
+        self.path = path
+        self.status = status
+        self.word = word
+        self.sentence = sentence
+        self.outcomes: list[str] = []
+        self.counts = {"error": 0, "warning": 0, "info": 0}
+        self.known = 0
+        self.complaints: list[str] = []
+        self.lines: list[str] | None = None
+        self.report: Json | None = None
+        self.stats: Json | None = None
+        self.devices: Json | None = None
+
+    @classmethod
+    def broken(cls, path: str, reason: str) -> Result:
+        """That of a file that could not be analysed; ``reason`` names it."""
+        result = cls(path, 2, "BROKEN", reason)
+        result.complaints.append(reason)
+        result.lines = []
+        result.report = {"path": path, "error": reason}
+        return result
