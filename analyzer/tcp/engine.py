@@ -15,7 +15,7 @@ from analyzer.capture.link import ETHERNET, FIN, RST, SYN, Segment, decode
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
-from analyzer.tcp.retransmission import first_copies
+from analyzer.tcp.retransmission import EarlierCopies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Engine:
         self.last_time = 0
         self.now = Place(0, 0, 0)
         self.pauses: list[tuple[int, int, int]] = []
-        self._source = source
+        self._copies = EarlierCopies(source)
         self._attach = attach
         self._flows: dict[bytes, Flow] = {}
         self._carrying: list[Flow] = []  # flows with a reader
@@ -433,14 +433,12 @@ class Engine:
     # -- second copies ------------------------------------------------------------------------
 
     def _again(self, flow: Flow, offset: int, data: bytes, place: Place) -> None:
-        """A retransmission: the same bytes as the first time?"""
+        """A retransmission: the same bytes as before?"""
         flow.retransmissions += 1
         seen = 0
         if offset >= 0 and not self.truncated:
             before = place.pos
-            for first, copy in first_copies(
-                self._source, flow, offset, len(data), before, self._batch
-            ):
+            for first, copy in self._copies.find(flow, offset, len(data), before, self._batch):
                 at = first - offset
                 self._compare(flow, first, data[at : at + len(copy)], copy, place)
                 seen += len(copy)

@@ -1,8 +1,9 @@
-"""Finds the first copy of bytes that were sent again, so that both can be compared.
+"""Finds an earlier copy of bytes that were sent again, so that both can be compared.
 
-Nothing is kept per segment.  A flow notes, once a batch, where in the file the batch lay and how
-far the stream had come by its end; the first copy is looked for in the batch that passed it, by
-the flow's addresses and ports, which lie side by side in the headers.
+Nothing is kept per segment: the file is read again.  A retransmission follows soon, so the copy is
+looked for backwards from it first.  A flow also notes, once a batch, where in the file the batch
+lay and how far the stream had come by its end: what is not near is looked for in the batch that
+passed it.  A segment is recognised by the flow's addresses and ports, which lie side by side.
 """
 
 from __future__ import annotations
@@ -19,46 +20,87 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.tcp.flow import Flow
 
-__all__ = ["first_copies"]
+__all__ = ["EarlierCopies"]
 
+NEAR = 1 << 20
+"""How far back a copy is near."""
+FIRST_STEP = 1 << 15
 REGION = 9 << 20
 """More than a batch can span."""
+ALLOWANCE = 8
+"""How many times the capture may be read again in all: a flood of retransmissions of what was sent
+long ago would take hours."""
+LEAST = 64 << 20
+LAYERS_IN_FRONT, HEADERS = 16, 64
+"""Bytes that are read in front of a segment's addresses, and from them on."""
 
 _seq = struct.Struct(">I4xB").unpack_from
 _u16 = struct.Struct(">H").unpack_from
 
 
-def first_copies(
-    source: Source, flow: Flow, offset: int, length: int, before: int, batch: int
-) -> Iterator[tuple[int, bytes]]:
-    """The pieces of stream bytes ``offset .. offset + length`` as they were first seen.
+class EarlierCopies:
+    """Reads them from a capture's source."""
 
-    Gives ``(stream offset, bytes)``; nothing where the file cannot be read back or the place is
-    not found.  Only frames in front of file position ``before`` count; ``batch`` is the file
-    position of the current batch.
-    """
-    at = bisect_right(flow.checkpoint_offsets, offset)
-    positions = flow.checkpoint_positions
-    wanted, end = offset, offset + length
-    while wanted < end and at <= len(positions):
-        begin = positions[at] if at < len(positions) else batch
-        region = source.read_at(begin, min(REGION, before - begin))
-        at += 1
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._read = 0
+
+    def find(
+        self, flow: Flow, offset: int, length: int, before: int, batch: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """The pieces of stream bytes ``offset .. offset + length`` as they were seen before.
+
+        Gives ``(stream offset, bytes)``; nothing where the file cannot be read back, the place is
+        not found, or too much was read again already.  Only frames in front of file position
+        ``before`` count; ``batch`` is the file position of the current batch.
+        """
+        missing = [(offset, offset + length)]
+        passed = bisect_right(flow.checkpoint_offsets, offset)
+        begins = flow.checkpoint_positions
+        begin = begins[passed] if passed < len(begins) else batch
+        stop, step = before, FIRST_STEP
+        while missing and stop > max(begin, before - NEAR):
+            start = max(begin, stop - step)
+            yield from self._between(flow, missing, start, stop, before)
+            stop, step = start, 2 * step
+        while missing and begin < stop:
+            passed += 1
+            following = begins[passed] if passed < len(begins) else max(batch, begin + REGION)
+            end = min(following, begin + REGION, stop)
+            yield from self._between(flow, missing, begin, end, before)
+            begin = following
+
+    def _between(
+        self, flow: Flow, missing: list[tuple[int, int]], start: int, stop: int, before: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """What segments that begin in a stretch of the file have of the missing ranges."""
+        if self._read > LEAST + ALLOWANCE * before:
+            return
+        begin = max(0, start - LAYERS_IN_FRONT)
+        region = self._source.read_at(begin, min(stop + HEADERS, before) - begin)
         if not region:
             return
-        for first, data in _segments(region, flow):
-            if first <= wanted < first + len(data):
-                piece = data[wanted - first : end - first]
-                yield wanted, piece
-                wanted += len(piece)
-                if wanted >= end:
-                    return
+        self._read += len(region)
+        for first, at, size in _segments(region, flow, start - begin, stop - begin):
+            for low, high in list(missing):
+                low_here, high_here = max(low, first), min(high, first + size)
+                if low_here >= high_here or begin + at + size > before:
+                    continue
+                wanted = high_here - low_here
+                piece = self._source.read_at(begin + at + low_here - first, wanted)
+                if piece is None or len(piece) < wanted:
+                    continue
+                missing.remove((low, high))
+                missing += (r for r in ((low, low_here), (high_here, high)) if r[0] < r[1])
+                yield low_here, piece
 
 
-def _segments(region: bytes, flow: Flow) -> Iterator[tuple[int, bytes]]:
-    """Stream offset and payload of every segment of the flow in a stretch of the file."""
+def _segments(region: bytes, flow: Flow, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    """Stream offset, place and size of the payload of every segment of the flow whose addresses
+    begin at ``first`` or later and before ``last``.
+    """
     key = flow.key
-    pos = region.find(key)
+    pos = region.find(key, first, last + len(key) - 1)
     while pos >= 0:
         tcp = pos + len(key)
         if tcp + 16 > len(region):
@@ -69,7 +111,7 @@ def _segments(region: bytes, flow: Flow) -> Iterator[tuple[int, bytes]]:
             end = pos - 12 + _u16(region, pos - 10)[0]
         else:
             end = pos + 32 + _u16(region, pos - 4)[0]
-        if start < end <= len(region):
+        if start < end:
             ahead = (seq - flow.next + HALF & MASK) - HALF
-            yield flow.offset + ahead, region[start:end]
-        pos = region.find(key, pos + 1)
+            yield flow.offset + ahead, start, end - start
+        pos = region.find(key, pos + 1, last + len(key) - 1)

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import open_source
+from analyzer.tcp import retransmission
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Skip, Take
 from tests.capture.files import pcap
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Walker
 
@@ -63,11 +66,11 @@ class Wire:
 class Result:
     """What the engine made of it."""
 
-    def __init__(self, data: bytes, walk: Any = None) -> None:
+    def __init__(self, capture: bytes | str, walk: Any = None) -> None:
         self.streams: dict[tuple[int, str], bytearray] = {}
         self.flows: dict[tuple[int, str], Flow] = {}
         self.walk = walk
-        file = CaptureFile(open_source(data))
+        file = CaptureFile(open_source(capture))
         self.engine = Engine(file.source, self.attach)
         for batch in file.batches():
             self.engine.feed(batch)
@@ -132,6 +135,40 @@ def test_a_second_copy_that_differs_is_noted() -> None:
     (difference,) = result.flow.differences
     assert difference.offset == 2
     assert difference.place.frame == 5
+
+
+def test_a_second_copy_is_compared_with_all_segments_that_it_repeats() -> None:
+    wire = Wire().open().send(0, b"abc").send(3, b"def").send(6, b"ghi").send(1, b"bXdeYg")
+    result = analysed(wire)
+    assert [d.offset for d in result.flow.differences] == [2, 5]
+    assert result.flow.unverified == 0
+
+
+@pytest.mark.parametrize("between", [1, 40, 1200, 2600])
+def test_copies_are_found_however_far_apart(between: int, tmp_path: Path) -> None:
+    """Near, in the same batch, and in an earlier batch."""
+    wire = Wire().open()
+    for number in range(between):
+        wire.send(4000 * number, number.to_bytes(2, "big") * 2000)
+    wire.send(6, b"\0\0X\0").send(4000 * between, b"end")
+    path = tmp_path / "wire.pcap"
+    path.write_bytes(pcap(wire.frames))
+    result = Result(str(path))
+    assert [d.offset for d in result.flow.differences] == [8]
+    assert result.flow.unverified == 0
+
+
+def test_a_flood_of_retransmissions_is_not_looked_up_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retransmission, "LEAST", 0)
+    monkeypatch.setattr(retransmission, "ALLOWANCE", 1)
+    wire = Wire().open().send(0, bytes(1000))
+    for _ in range(50):
+        wire.send(0, bytes(1000))
+    flow = analysed(wire).flow
+    assert flow.retransmissions == 50
+    assert 0 < flow.unverified < 50_000
 
 
 def test_a_waiting_segment_that_comes_again_with_other_bytes_is_noted() -> None:
