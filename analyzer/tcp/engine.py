@@ -269,10 +269,17 @@ class Engine:
         distance = _distance(segment.ack, peer.next)
         peer.acked = max(peer.acked, peer.offset + distance)
         if peer.waiting and peer.offset + distance >= peer.waiting[0].offset:
-            peer.doubts += 1
-            if peer.doubts > PATIENCE:
-                self._give_up(peer, acknowledged=True)
+            if not peer.doubts:
+                peer.doubted = peer.offset + distance
+            self._doubt(peer)
         peer.allow()
+
+    def _doubt(self, flow: Flow) -> None:
+        """One frame more after the receiver acknowledged what is missing."""
+        flow.doubts += 1
+        if flow.doubts > PATIENCE:
+            while flow.waiting and flow.waiting[0].offset <= flow.doubted:
+                self._give_up(flow, acknowledged=True)
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
         distance = _distance(_payload_seq(segment), flow.next)
@@ -297,6 +304,8 @@ class Engine:
         if offset > flow.offset or flow.waiting:
             self._wait(flow, offset, length, buffer[start : start + captured], place)
             self._drain(flow, place)
+            if flow.doubts:
+                self._doubt(flow)
         else:
             view = memoryview(buffer)[start : start + captured]
             self._deliver(flow, view, length, place)
@@ -324,7 +333,9 @@ class Engine:
     def _wait(self, flow: Flow, offset: int, length: int, data: bytearray, place: Place) -> None:
         """Keep a segment that is ahead of its turn (or behind one that waits), in order."""
         waiting = flow.waiting
-        at = bisect_right(waiting, offset, key=lambda entry: entry.offset)
+        at = len(waiting)
+        if at and offset < waiting[-1].offset + waiting[-1].length:
+            at = bisect_right(waiting, offset, key=lambda entry: entry.offset)
         for other in waiting[max(0, at - 1) : at + 1]:
             if other.offset <= offset and other.offset + other.length >= offset + length:
                 flow.retransmissions += 1

@@ -89,6 +89,7 @@ class Flow:
         "data_after_reset",
         "decrypted",
         "differences",
+        "doubted",
         "doubts",
         "duplicate_bytes",
         "fast",
@@ -157,6 +158,7 @@ class Flow:
         self.waiting: list[Waiting] = []
         self.waiting_bytes = 0
         self.waiting_from = 0  # no segment that waits stands in front of this file position
+        self.doubted = 0  # what it had acknowledged when that began
         self.doubts = 0  # frames since the receiver acknowledged what is missing here
         self.reordered = 0
         self.retransmissions = 0
