@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "build_parser", "main"]
+__all__ = ["COMMANDS", "build_parser", "main", "script"]
 
 COMMANDS = {
     # name: (module in analyzer.commands, with add_arguments() and run(); help)
@@ -36,8 +36,8 @@ COMMANDS = {
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
-    """The parser, with the options of the ``wanted`` command, or of all: a command's module is
-    imported for them, and what one command needs must not slow down another.
+    """The parser of the ``wanted`` command, of all, or of the names alone if that is none: a
+    command's module is imported for its options, and must not slow down another.
     """
     parser = argparse.ArgumentParser(
         prog="mfshark",
@@ -46,8 +46,11 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
         "a command.",
     )
     parser.add_argument("--version", action="version", version=f"mfshark {VERSION}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, text) in COMMANDS.items():
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, prog="mfshark"
+    )
+    for name in (wanted,) if wanted in COMMANDS else COMMANDS:
+        module, text = COMMANDS[name]
         command = commands.add_parser(name, help=text)
         if wanted is None or wanted == name:
             import_module(f"analyzer.commands.{module}").add_arguments(command)
@@ -93,5 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def script() -> int:
+    """The program: :func:`main` with the process to itself."""
+    status = main()
+    gc.freeze()  # the process ends, and with it what the interpreter would still look through
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptureFile"]
 
-CHUNK = 1 << 22
+CHUNK = 1 << 21
 """Bytes read at once; a small file is read whole."""
 SLACK = 64
 WORDS = 12

@@ -19,7 +19,6 @@ __all__ = ["BlockPages", "PageTracker", "read_offsets"]
 
 TRACKED_MAX = 1 << 22
 """Pages tracked in all (16 GiB of guest memory in 4 KiB pages, 8 MiB of marks)."""
-OFFSETS = {count: struct.Struct(f">{count}Q").unpack_from for count in range(1025)}
 HIGHEST = 1 << 62
 RUNS_KEPT = 64
 
@@ -35,7 +34,7 @@ def read_offsets(offsets: bytes, count: int, page_size: int) -> Sequence[int]:
         ones, steps = _runs.get((count, page_size)) or _run(count, page_size)
         if int.from_bytes(offsets[: 8 * count], "big") == first * ones + steps:
             return range(first, first + count * page_size, page_size)
-    return OFFSETS[count](offsets)
+    return struct.unpack_from(f">{count}Q", offsets)
 
 
 _runs: dict[tuple[int, int], tuple[int, int]] = {}
