@@ -1,11 +1,18 @@
-"""What ``check`` loads: starting is most of a small check's time."""
+"""How the program starts and ends: starting is most of a small check's time."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests import shipped
+
+ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = (
     "scapy", "numpy", "textual", "rich", "pyshark", "lark", "zstandard", "tomllib", "typing",
@@ -27,3 +34,18 @@ def test_check_loads_none_of_the_heavy_libraries() -> None:
         check=True,
     )
     assert ran.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("words", [(), ("--via", "tshark"), ("--deep",)])
+def test_nothing_is_left_behind(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Also of a program that was given a pipe, and of what tshark was told."""
+    path = shipped.capture("10.0.13-tls13-x509-2ch-secrets-embedded")
+    ran = subprocess.run(
+        [sys.executable, "-m", "analyzer.cli", "check", *words, "-"],
+        input=path.read_bytes(),
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
@@ -189,6 +190,7 @@ class Conversion:
         tool: str = TOOL,
     ) -> None:
         self._held = held or contextlib.ExitStack()
+        weakref.finalize(self, self._held.close)  # also where the program ends first
         self._growing = isinstance(path, Source)
         try:
             self._start(path, [*_reader(tool), *arguments], fields)
@@ -334,6 +336,7 @@ class Spool:
                 self._file = _copied(source)
             finally:
                 source.close()
+            weakref.finalize(self, self._file.close)  # also where the program ends first
         return self._file.name
 
 
