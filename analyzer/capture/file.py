@@ -6,7 +6,7 @@ import struct
 from array import array
 from bisect import bisect_left
 
-from analyzer.capture.frames import Batch, Interface
+from analyzer.capture.frames import SLACK, Batch, Interface
 from analyzer.capture.pcapng import BLOCK_MAX, SECTION, Blocks
 from analyzer.errors import CaptureError
 
@@ -20,7 +20,6 @@ __all__ = ["CaptureFile"]
 
 CHUNK = 1 << 21
 """Bytes read at once; a small file is read whole."""
-SLACK = 64
 WORDS = 12
 """Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
 PCAP_MAGICS = {

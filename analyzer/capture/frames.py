@@ -7,7 +7,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Batch", "Interface"]
+__all__ = ["SLACK", "Batch", "Interface"]
+
+SLACK = 128
+"""Bytes that can be read past the end of a frame, whatever they are."""
 
 
 class Interface:
@@ -36,7 +39,7 @@ class Batch:
     captured length, original length; ``record(buffer, start - 16)`` unpacks them.  Their file
     position, ``base + start - 16``, is where reading can begin again: the record's header in a
     pcap file, 12 bytes into the block in a pcapng file, whatever the type of the block.  The
-    buffer is filled anew for the next batch, and can be read for 64 bytes past the last frame.
+    buffer is filled anew for the next batch, and can be read for ``SLACK`` bytes past its frames.
     """
 
     __slots__ = ("base", "buffer", "first", "interface", "record", "starts", "stops")

@@ -10,9 +10,12 @@ import struct
 
 __all__ = [
     "FIN",
+    "IPV4_HEADER",
+    "IPV6_HEADER",
     "LINK_TYPES",
     "RST",
     "SYN",
+    "TCP",
     "TUNNEL",
     "Segment",
     "decode",
@@ -40,6 +43,7 @@ FAMILIES_INET6 = (10, 24, 28, 30)
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 43, 44, 51, 60, 135
 EXTENSIONS = (HOP_BY_HOP, ROUTING, AUTHENTICATION, DESTINATION, MOBILITY, 139, 140)
 TCP, UDP = 6, 17
+IPV4_HEADER, IPV6_HEADER = 20, 40
 
 NOT_IP, TUNNEL = "non-IP", "tunnel"
 
@@ -157,11 +161,11 @@ def _version(kind: int, at: int) -> tuple[int, int] | str:
 
 
 def _ipv4(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | str:
-    if at + 20 > end:
+    if at + IPV4_HEADER > end:
         return "cut before TCP"
     header = (buffer[at] & 15) * 4
     total, fragment = _u16(buffer, at + 2)[0], _u16(buffer, at + 6)[0]
-    if buffer[at] >> 4 != 4 or header < 20:
+    if buffer[at] >> 4 != 4 or header < IPV4_HEADER:
         return "malformed IP"
     if buffer[at + 9] != TCP:
         return _not_tcp(buffer, buffer[at + 9], at + header, end)
@@ -173,13 +177,13 @@ def _ipv4(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | 
 
 
 def _ipv6(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | str:
-    if at + 40 > end:
+    if at + IPV6_HEADER > end:
         return "cut before TCP"
     if buffer[at] >> 4 != 6:
         return "malformed IP"
     payload = _u16(buffer, at + 4)[0]
-    ip_end = at + 40 + payload if payload else original_end
-    kind, pos = buffer[at + 6], at + 40
+    ip_end = at + IPV6_HEADER + payload if payload else original_end
+    kind, pos = buffer[at + 6], at + IPV6_HEADER
     while kind in EXTENSIONS:
         if pos + 8 > end:
             return "cut before TCP"

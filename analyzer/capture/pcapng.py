@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from analyzer.capture.frames import Interface
+from analyzer.capture.frames import SLACK, Interface
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -198,7 +198,7 @@ class Blocks:
 
     def _laid_out(self, high: int, low: int, original: int, data: bytes) -> bytearray:
         words = struct.pack(self._mark + "IIII", high, low, len(data), original)
-        return bytearray(words + data + bytes(64))
+        return bytearray(words + data + bytes(SLACK))
 
     def _options(self, block: bytes, pos: int) -> Iterator[tuple[int, bytes]]:
         end = len(block) - 4

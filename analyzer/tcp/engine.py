@@ -8,10 +8,10 @@ takes the readable way through :meth:`Engine._frame`.
 from __future__ import annotations
 
 import gc
-import struct
 from bisect import bisect_left, bisect_right
 
-from analyzer.capture.link import ETHERNET, FIN, RST, SYN, Segment, decode
+from analyzer.capture.link import FIN, RST, SYN, Segment, decode
+from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
@@ -22,18 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.capture.frames import Batch
+    from analyzer.capture.shape import Shape
     from analyzer.capture.source import Source
     from analyzer.tcp.requests import Walker
 
 __all__ = ["Engine"]
 
-# IPv4 without options and TCP behind an Ethernet header, in one go: total length; fragment bits
-# with TTL and protocol; both addresses and ports; sequence number; data offset with the flags.
-FAST = struct.Struct(">16xH2xI2x12sI4xH").unpack_from
-TCP_WHOLE, TCP_WHOLE_MASK = 0x00000006, 0xBFFF00FF
 ENDS = 0x007  # FIN, SYN, RST
 FLAGS, BARE_ACK = 0x1FF, 0x010
-WINDOW = 48
 
 WAITING_BYTES = 8 << 20
 WAITING_ALL = 16 << 20
@@ -75,56 +71,57 @@ class Engine:
         self._carrying: list[Flow] = []  # flows with a reader
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
+        self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
+        self._slow = 0  # segments with payload in this batch that took the readable way
+        self._slow_at = 0  # where the last one's frame begins
 
     # -- the fast path ------------------------------------------------------------------------
 
     def feed(self, batch: Batch) -> None:
         """All frames of a batch."""
-        buffer, frame, follow = batch.buffer, self._frame, self._follow
+        buffer, frame, follow, flows = batch.buffer, self._frame, self._follow, self._flows
         self._batch = batch.base
-        if batch.interface.link_type == ETHERNET:
-            fast, flows = FAST, self._flows
-            for start, stop in zip(batch.starts, batch.stops, strict=True):
-                total, proto, key, seq, bits = fast(buffer, start)
-                # A known key proves the headers' layout: elsewhere these bytes are other fields.
-                try:
-                    flow = flows[key]
-                except KeyError:
-                    frame(batch, start)
-                    continue
-                length = total - 20 - (bits >> 10 & 60)
-                if (
-                    seq == flow.next
-                    and 0 < length < flow.fast
-                    and not bits & ENDS
-                    and proto & TCP_WHOLE_MASK == TCP_WHOLE
-                    and start + 14 + total <= stop
-                ):
-                    flow.next = seq + length & MASK
-                    flow.fast -= length
-                    flow.mark = start
-                elif (
-                    seq == flow.next
-                    and flow.plain
-                    and length > 0
-                    and not bits & ENDS
-                    and proto & TCP_WHOLE_MASK == TCP_WHOLE
-                    and start + 14 + total <= stop
-                    and (buffer[start + WINDOW] or buffer[start + WINDOW + 1])
-                    and flow.quiet
-                    and flow.peer.reset is None
-                ):
-                    follow(batch, flow, start, start + 14 + total - length, length)
-                elif (
-                    length
-                    or bits & FLAGS != BARE_ACK
-                    or not flow.quiet
-                    or proto & TCP_WHOLE_MASK != TCP_WHOLE
-                    or not (buffer[start + WINDOW] or buffer[start + WINDOW + 1])
-                ):
-                    frame(batch, start)
-        else:
-            for start in batch.starts:
+        shape = self._shapes.get(batch.interface.link_type, USUAL)
+        unpack, header, reach = shape.unpack, shape.header, shape.reach
+        whole, mask, window = shape.whole, shape.mask, shape.window
+        for start, stop in zip(batch.starts, batch.stops, strict=True):
+            total, proto, key, seq, bits = unpack(buffer, start)
+            # A known key proves the headers' layout: elsewhere these bytes are other fields.
+            try:
+                flow = flows[key]
+            except KeyError:
+                frame(batch, start)
+                continue
+            length = total - header - (bits >> 10 & 60)
+            if (
+                seq == flow.next
+                and 0 < length < flow.fast
+                and not bits & ENDS
+                and proto & mask == whole
+                and start + reach + total <= stop
+            ):
+                flow.next = seq + length & MASK
+                flow.fast -= length
+                flow.mark = start
+            elif (
+                seq == flow.next
+                and flow.plain
+                and length > 0
+                and not bits & ENDS
+                and proto & mask == whole
+                and start + reach + total <= stop
+                and (buffer[start + window] or buffer[start + window + 1])
+                and flow.quiet
+                and flow.peer.reset is None
+            ):
+                follow(batch, flow, start, start + reach + total - length, length)
+            elif (
+                length
+                or bits & FLAGS != BARE_ACK
+                or not flow.quiet
+                or proto & mask != whole
+                or not (buffer[start + window] or buffer[start + window + 1])
+            ):
                 frame(batch, start)
         self._close_batch(batch)
 
@@ -148,6 +145,12 @@ class Engine:
             flow.moved = False
             flow.checkpoint_positions.append(batch.base)
             flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
+        if 2 * self._slow > len(starts):
+            shape = shape_of(
+                batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type
+            )
+            self._shapes[batch.interface.link_type] = shape or USUAL
+        self._slow = 0
 
     def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
         """Find the pauses in front of and in a batch, halving it where it took long."""
@@ -213,6 +216,8 @@ class Engine:
         elif flow.zero_since:
             _window_opened(flow, place)
         if segment.length:
+            self._slow += 1
+            self._slow_at = start
             if flow.reset is not None or (flow.fin is not None and _behind_fin(flow, segment)):
                 self._behind_end(flow, segment)
             else:

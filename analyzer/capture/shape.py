@@ -1,0 +1,60 @@
+"""Where the fields of TCP segments stand in frames that all have the same headers.
+
+A capture's frames mostly do: one link layer, the same VLAN tags, one IP version, no IP options and
+no extension headers.  The stream engine's fast path reads such frames with one struct.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from analyzer.capture.frames import SLACK
+from analyzer.capture.link import IPV4_HEADER, IPV6_HEADER, TCP, network
+
+__all__ = ["USUAL", "Shape", "shape_of"]
+
+FRONT_MAX = SLACK - IPV6_HEADER - 20
+"""Of a link layer with its tags: a shape looks at a frame's start, however short the frame is."""
+
+
+class Shape:
+    """One layout: ``front`` bytes of link layer, then IPv4 (``version`` 4) or IPv6, then TCP.
+
+    ``unpack`` gives five numbers of a frame: IP's length field; the word of which ``mask`` leaves
+    ``whole`` if this is TCP and no fragment; the flow's key; the sequence number; TCP's data
+    offset with the flags.  ``header`` bytes of the length are IP's own header, and the length
+    counts from ``reach`` on.  ``window`` is where TCP's window stands.
+    """
+
+    __slots__ = ("header", "mask", "reach", "unpack", "whole", "window")
+
+    def __init__(self, front: int, version: int) -> None:
+        if version == 4:
+            layout = struct.Struct(f">{front + 2}xH2xI2x12sI4xH")
+            self.header, self.reach = IPV4_HEADER, front
+            self.whole, self.mask = TCP, 0xBFFF00FF  # more fragments, fragment offset, protocol
+            tcp = front + IPV4_HEADER
+        else:
+            layout = struct.Struct(f">{front + 4}xHH36sI4xH")
+            self.header, self.reach = 0, front + IPV6_HEADER
+            self.whole, self.mask = TCP << 8, 0xFF00  # next header, hop limit
+            tcp = front + IPV6_HEADER
+        self.unpack = layout.unpack_from
+        self.window = tcp + 14
+
+
+USUAL = Shape(14, 4)
+"""Ethernet without tags, and IPv4."""
+_shapes = {(14, 4): USUAL}
+
+
+def shape_of(buffer: bytearray, start: int, stop: int, link_type: int) -> Shape | None:
+    """That of the frame ``buffer[start:stop]``; ``None`` if it is no IP, or deep in tags."""
+    found = network(buffer, start, stop, link_type)
+    if isinstance(found, str) or found[1] - start > FRONT_MAX:
+        return None
+    version, at = found
+    key = at - start, version
+    if key not in _shapes:
+        _shapes[key] = Shape(*key)
+    return _shapes[key]
