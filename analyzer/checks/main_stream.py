@@ -51,7 +51,7 @@ def main_no_configuration() -> None:
     """
 
 
-@walker_rule("MF604", "main-truncated", ERROR, holes="EG", forgiven=True)
+@walker_rule("MF604", "main-truncated", ERROR, holes="LEG", forgiven=True)
 def main_truncated() -> None:
     """The main stream ends inside a record.
 

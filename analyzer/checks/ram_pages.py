@@ -119,8 +119,8 @@ def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str]]:
         head += part
         if len(head) >= DESCRIPTION_LOOK:
             break
-    digits = head.partition(PAGE_SIZE_KEY)[2].lstrip()[:12].partition(b",")[0].strip()
-    if digits.isdigit():
+    digits, comma, _ = head.partition(PAGE_SIZE_KEY)[2].lstrip()[:12].partition(b",")
+    if comma and digits.strip().isdigit():  # without the comma a hole cut it off
         yield int(digits), "the description says"
 
 

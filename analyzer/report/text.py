@@ -5,6 +5,7 @@ At most a screen for a clean capture.
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.model import completeness, uuid_text
@@ -27,6 +28,8 @@ __all__ = ["findings_lines", "text_report"]
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
+OF_A_RULE = 3
+"""Findings of one rule that are shown, if there are more than one more."""
 
 
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
@@ -217,10 +220,11 @@ def findings_lines(
     if findings:
         yield ""
         yield style.bold("Findings")
-        for finding in findings[: None if verbose else FINDINGS_SHOWN]:
-            yield from _finding(finding, style)
-        if len(findings) > FINDINGS_SHOWN and not verbose:
-            yield f"  ... {len(findings) - FINDINGS_SHOWN} more; --verbose shows all"
+        if verbose:
+            for finding in findings:
+                yield from _finding(finding, style)
+        else:
+            yield from _first_findings(findings, style)
     if infos:
         by_rule: dict[str, int] = {}
         for finding in infos:
@@ -231,6 +235,28 @@ def findings_lines(
             label + (f" x{count}" if count > 1 else "") for label, count in by_rule.items()
         )
         yield style.dim(f"info: {listed} (--verbose shows them)")
+
+
+def _first_findings(findings: list[Finding], style: Style) -> Iterator[str]:
+    """Rule by rule, the gravest first, and of each rule the first places."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.rule.id), []).append(finding)
+    shown = 0
+    for number, (severity, rule) in enumerate(groups):
+        group = groups[severity, rule]
+        if shown >= FINDINGS_SHOWN:
+            rest = list(groups.values())[number:]
+            count = sum(1 + f.repeats for members in rest for f in members)
+            yield f"  ... {count} more of {counted(len(rest), 'other rule')}; --verbose shows all"
+            return
+        first = len(group) if len(group) <= OF_A_RULE + 1 else OF_A_RULE
+        for finding in group[:first]:
+            yield from _finding(finding, style)
+        shown += first
+        if more := sum(1 + finding.repeats for finding in group[first:]):
+            label = style.severity(severity, f"{severity:<7} {rule}")
+            yield f"  {label} ... {more} more; --verbose shows all"
 
 
 def _finding(finding: Finding, style: Style) -> Iterator[str]:
