@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from analyzer.analysis import Analysis, analyze, analyze_saved_file
 from analyzer.capture.source import open_source
-from analyzer.checks.rule import SEVERITIES
+from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.errors import CaptureError
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.result import DEVICES, LINES, REPORT, STATS, Result
+from analyzer.report.result import (
+    DEVICES,
+    FIGURES,
+    LINES,
+    PLACES,
+    REPORT,
+    STATS,
+    TABLES,
+    Result,
+)
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration, verdict, verdict_text
 from dissectors.main_stream import MAGIC_BYTES
@@ -23,7 +32,9 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
     from analyzer.migration.framing import Settings
+    from analyzer.migration.migration import Watcher
     from analyzer.migration.scan import Scan
+    from analyzer.migration.table import PacketTable
 
     Progress = Callable[[float, int], None]
     Step = Callable[[Scan, Checker], None]
@@ -36,7 +47,7 @@ CLEAN, FOUND, BROKEN = 0, 1, 2
 class Job:
     """How one file is checked.
 
-    ``path`` is opened, ``name`` is what it is called in every output.  ``settings`` and
+    ``path`` is opened; ``settings`` and
     ``selection`` are the analysis's; ``digest`` takes digests of the devices.  ``fail_on`` is the
     lowest severity that gives status 1, ``allow_empty`` forgives a capture without migration.
     ``wants`` says what the result is to hold (see :class:`Result`); ``colour``, ``verbose`` and
@@ -48,7 +59,6 @@ class Job:
         "colour",
         "digest",
         "fail_on",
-        "name",
         "path",
         "selection",
         "settings",
@@ -63,7 +73,6 @@ class Job:
         settings: Settings,
         selection: Selection,
         *,
-        name: str | None = None,
         digest: bool = False,
         fail_on: str = "error",
         allow_empty: bool = False,
@@ -73,7 +82,6 @@ class Job:
         style: str = "full",
     ) -> None:
         self.path = path
-        self.name = path if name is None else name
         self.settings = settings
         self.selection = selection
         self.digest = digest
@@ -96,25 +104,41 @@ def run_job(
     ``source`` gives its bytes if the path does not (a capture that is being written); ``step`` is
     called with what is at work after every step.
     """
-    activity = None
-    if STATS in job.wants:
-        from analyzer.migration.activity import Activity
-
-        activity = Activity()
+    watchers = _Watchers(job)
     try:
-        analysis = _analysis(job, activity, progress, source, step)
+        analysis = _analysis(job, watchers.all, progress, source, step)
     except CaptureError as error:
-        return Result.broken(job.name, terminal(str(error)))
+        return Result.broken(job.path, terminal(str(error)))
     try:
-        return _result(job, analysis, activity)
+        return _result(job, analysis, watchers)
     finally:
         if isinstance(analysis, Analysis):
             analysis.scan.source.close()
 
 
+class _Watchers:
+    """Those that what is wanted needs."""
+
+    def __init__(self, job: Job) -> None:
+        self.activity: Activity | None = None
+        self.table: PacketTable | None = None
+        if job.wants & {STATS, FIGURES}:
+            from analyzer.migration.activity import Activity
+
+            self.activity = Activity()
+        if TABLES in job.wants:
+            from analyzer.migration.table import PacketTable
+
+            self.table = PacketTable()
+
+    @property
+    def all(self) -> tuple[Watcher, ...]:
+        return tuple(w for w in (self.activity, self.table) if w is not None)
+
+
 def _analysis(
     job: Job,
-    activity: Activity | None,
+    watchers: tuple[Watcher, ...],
     progress: Progress | None,
     source: Source | None,
     step: Step | None,
@@ -122,7 +146,6 @@ def _analysis(
     """A capture's or a saved migration's: the first bytes tell which it is."""
     if source is None:
         source = open_source(job.path)
-        source.path = job.name if job.path != "-" else source.path
     if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
         return analyze_saved_file(source, job.selection)
     return analyze(
@@ -130,13 +153,13 @@ def _analysis(
         job.settings,
         job.selection,
         digest=job.digest,
-        watchers=() if activity is None else (activity,),
+        watchers=watchers,
         progress=progress,
         step=step,
     )
 
 
-def _result(job: Job, analysis: Analysis | SavedAnalysis, activity: Activity | None) -> Result:
+def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -> Result:
     if isinstance(analysis, Analysis):
         word, sentence = verdict_text(analysis)
     else:
@@ -154,7 +177,13 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, activity: Activity | N
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis))
-    _add_documents(result, job, analysis, activity)
+    if REPORT in job.wants:
+        from analyzer.report.model import file_report
+
+        result.report = file_report(analysis)
+        result.rules = sorted(r.id for r in RULES.values() if job.selection.takes(r))
+    if isinstance(analysis, Analysis):
+        _add_documents(result, job, analysis, watchers)
     return result
 
 
@@ -191,23 +220,35 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
         yield from findings_lines(analysis, style, job.verbose)
 
 
-def _add_documents(
-    result: Result, job: Job, analysis: Analysis | SavedAnalysis, activity: Activity | None
-) -> None:
-    if REPORT in job.wants:
-        from analyzer.report.model import file_report
-
-        result.report = file_report(analysis)
-    if not isinstance(analysis, Analysis):
-        return
-    if activity is not None:
+def _add_documents(result: Result, job: Job, analysis: Analysis, watchers: _Watchers) -> None:
+    """What only captures have."""
+    if watchers.activity is not None:
         from analyzer.migration.statistics import statistics_of
-        from analyzer.report.stats_json import stats_json
 
-        engine = analysis.scan.engine
-        figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
-        result.stats = stats_json(figures, analysis.path, engine.first_time)
+        of, engine = watchers.activity.of, analysis.scan.engine
+        figures = [statistics_of(m, of(m), engine.pauses) for m in analysis.migrations]
+        if STATS in job.wants:
+            from analyzer.report.stats_json import stats_json
+
+            result.stats = stats_json(figures, analysis.path, engine.first_time)
+        if FIGURES in job.wants:
+            from analyzer.report.stats_html import migration_html
+
+            parts = (part for entry in figures for part in migration_html(entry, engine.first_time))
+            result.figures = "".join(parts)
     if DEVICES in job.wants:
         from analyzer.report.devices import devices_json
 
         result.devices = devices_json(analysis)
+    if watchers.table is not None:
+        from analyzer.report.columns import packet_columns
+
+        table = watchers.table
+        table.finish(analysis.migrations, analysis.scan.engine.first_time)
+        table.mark(analysis.findings)
+        result.tables = {"packets": packet_columns(table)}
+    if PLACES in job.wants:
+        from analyzer.migration.replay import frame_places
+
+        frames = {finding.spot.frame for finding in analysis.findings if finding.spot.frame}
+        result.places = frame_places(analysis.scan, frames)

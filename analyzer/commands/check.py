@@ -11,19 +11,17 @@ from analyzer.commands.common import (
     Progress,
     complain,
     follows,
-    output,
     settings_of,
-    style_of,
 )
 from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
+from analyzer.commands.outputs import Outputs
 from analyzer.errors import UsageError
-from analyzer.report.result import LINES, REPORT
+from analyzer.report.formats import FORMATS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable, Iterator
-    from typing import IO
 
     from analyzer.batch.job import Step
     from analyzer.capture.source import Source
@@ -60,8 +58,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def add_report_options(parser: ArgumentParser) -> None:
     """What is verified, how it is reported, and what gives which exit status."""
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the report to a file")
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        help="of standard output (default: text), or of a file whose name does not tell",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        metavar="FILE",
+        help="write a report to a file, as often as wanted; its ending tells the format: "
+        + ", ".join(one.endings[0] for one in FORMATS.values() if one.endings)
+        + "; - is standard output",
+    )
     add_check_options(parser)
 
 
@@ -71,52 +81,42 @@ def run(options: Namespace) -> int:
     """
     if follows(options) and len(options.captures) > 1:
         raise UsageError("--follow takes one capture")
-    with output(options) as stream:
-        return report_on(_results(options, stream), options, stream)
+    outputs = Outputs(options)
+    return report_on(_results(options, outputs), options, outputs)
 
 
-def report_on(results: Iterable[Result], options: Namespace, stream: IO[str]) -> int:
+def report_on(results: Iterable[Result], options: Namespace, outputs: Outputs) -> int:
     """Say what there is to say of each file; gives the exit status."""
     status = CLEAN
-    documents = []
-    for number, result in enumerate(results):
+    for result in results:
         for complaint in result.complaints:
             complain(complaint)
         status = max(status, result.status)
-        if options.format == "text":
-            _print_text(result, options, stream, number)
-        elif result.report is not None:
-            documents.append(result.report)
-    if options.format == "json":
-        import json
-
-        from analyzer.report.model import report
-
-        json.dump(report(documents), stream, indent=1)
-        stream.write("\n")
+        outputs.add(result)
+    outputs.finish(options.fail_on)
     return status
 
 
-def _results(options: Namespace, stream: IO[str]) -> Iterator[Result]:
+def _results(options: Namespace, outputs: Outputs) -> Iterator[Result]:
     if options.follow:
         from analyzer.commands.watch import followed
 
         path = options.captures[0]
         with followed(path, options) as (source, watch):
-            yield result_of(path, options, stream, source, watch.step)
+            yield result_of(path, options, outputs, source, watch.step)
         return
     for path in options.captures:
-        yield result_of(path, options, stream)
+        yield result_of(path, options, outputs)
 
 
 def result_of(
     path: str,
     options: Namespace,
-    stream: IO[str],
+    outputs: Outputs,
     source: Source | None = None,
     step: Step | None = None,
 ) -> Result:
-    """One file's, as the options want it on ``stream``; ``source`` gives its bytes if not the
+    """One file's, as the options and outputs want it; ``source`` gives its bytes if not the
     path does.  Raises :class:`UsageError`.
     """
     job = Job(
@@ -126,8 +126,8 @@ def result_of(
         digest=options.digest == "sha256",
         fail_on=options.fail_on,
         allow_empty=options.allow_empty,
-        wants=(LINES,) if options.format == "text" else (REPORT,),
-        colour=style_of(options, stream).colour,
+        wants=outputs.wants,
+        colour=outputs.colour,
         verbose=options.verbose,
         style="verdict" if options.quiet else "full",
     )
@@ -136,10 +136,3 @@ def result_of(
         return run_job(job, progress, source, step)
     finally:
         progress.done()
-
-
-def _print_text(result: Result, options: Namespace, stream: IO[str], number: int) -> None:
-    if number and not options.quiet and result.lines:
-        print(file=stream)
-    for line in result.lines or ():
-        print(line, file=stream)

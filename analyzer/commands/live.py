@@ -11,8 +11,9 @@ import time
 
 from analyzer.capture.live import BUFFER, LiveCapture, interfaces
 from analyzer.commands.check import EPILOG, add_report_options, report_on, result_of
-from analyzer.commands.common import CLEAN, complain, output, settings_of, style_of
+from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.outputs import Outputs
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -86,9 +87,9 @@ def run(options: Namespace) -> int:
     Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
     if options.list_interfaces:
-        with output(options) as stream:
-            width = max(len(name) for name, _ in interfaces())
-            stream.writelines(f"{n:<{width}}  {text}".rstrip() + "\n" for n, text in interfaces())
+        width = max(len(name) for name, _ in interfaces())
+        for name, text in interfaces():
+            print(f"{name:<{width}}  {text}".rstrip())
         return CLEAN
     if options.interface is None:
         raise UsageError("live needs an interface: -i IFACE; mfshark live -D lists them")
@@ -129,14 +130,15 @@ def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
     if not options.quiet:
         kept = f", writing {options.write}" if options.write else ""
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
-    with output(options) as stream, watch.signals():
+    outputs = Outputs(options)
+    with watch.signals():
         step: Step = watch.step
         if options.each:
-            told = stream if options.format == "text" else sys.stderr
+            told = sys.stdout if outputs.streams else sys.stderr
             step = _Each(watch, told, style_of(options, told)).step
         source = capture.source
-        result = result_of(source.path, options, stream, source, step)
-        return report_on([result], options, stream)
+        result = result_of(source.path, options, outputs, source, step)
+        return report_on([result], options, outputs)
 
 
 class _Each:

@@ -18,7 +18,7 @@ from analyzer.migration.scan import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import TypeAlias
 
     from analyzer.capture.frames import Batch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Capture: TypeAlias = "str | os.PathLike[str] | bytes | Scan"
     Piece: TypeAlias = tuple[bytes | None, int]
 
-__all__ = ["LIMIT", "Excerpt", "Replay", "read_packet"]
+__all__ = ["LIMIT", "Excerpt", "Replay", "frame_places", "read_packet"]
 
 LIMIT = 2 << 20
 """Enough for every packet that QEMU sends."""
@@ -182,6 +182,30 @@ class Replay:
         file.begin_at(pos, self._declarations)
         self._batch = None
         self._batches = file.batches()
+
+
+def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, int]]:
+    """Offset and length of the captured bytes of frames, by number, in the (uncompressed) file.
+
+    Reads it again up to the last one; nothing where that is impossible, or tshark read it.
+    """
+    if not frames or scan.converted is not None:
+        return {}
+    try:
+        source = _reopening(scan)()
+    except CaptureError:
+        return {}
+    found: dict[int, tuple[int, int]] = {}
+    wanted = sorted(frames)
+    for batch in CaptureFile(source).batches():
+        low = bisect_left(wanted, batch.first)
+        for frame in wanted[low : bisect_left(wanted, batch.first + len(batch.starts))]:
+            start = batch.starts[frame - batch.first]
+            found[frame] = batch.base + start, batch.stops[frame - batch.first] - start
+        if batch.first > wanted[-1]:
+            break
+    source.close()
+    return found
 
 
 def _reopening(capture: Capture | Spool) -> Callable[[], Source]:

@@ -8,9 +8,10 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-__all__ = ["DEVICES", "LINES", "REPORT", "STATS", "Result"]
+__all__ = ["DEVICES", "FIGURES", "LINES", "PLACES", "REPORT", "STATS", "TABLES", "Result"]
 
 LINES, REPORT, STATS, DEVICES = "lines", "report", "stats", "devices"
+FIGURES, PLACES, TABLES = "figures", "places", "tables"
 """What a result can hold besides its verdict; a job says what is wanted of it."""
 
 
@@ -21,25 +22,32 @@ class Result:
     the threshold, 1 findings, 2 not analysed).  ``word`` and ``sentence`` are its verdict,
     ``outcomes`` those of its migrations, ``counts`` how many findings there are by severity,
     repeats included and known ones left out, ``known`` how many are known or expected.
-    ``complaints`` are lines for standard error.
+    ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were verified.
 
     Only what was wanted is not ``None``: ``lines``, the text report; ``report``, the file's part of
     the JSON report, or its path and ``error``; ``stats`` and ``devices``, what ``stats`` and
-    ``devices`` give as JSON (never for a saved migration or for what could not be read).
+    ``devices`` give as JSON, ``figures``, what ``stats`` draws, as HTML, ``tables``, columns of
+    values by table and name (these never for a saved migration or for what could not be read).
+    ``places`` has the offset and length in the file of every frame that a finding names, where
+    mfshark itself read the file.
     """
 
     __slots__ = (
         "complaints",
         "counts",
         "devices",
+        "figures",
         "known",
         "lines",
         "outcomes",
         "path",
+        "places",
         "report",
+        "rules",
         "sentence",
         "stats",
         "status",
+        "tables",
         "word",
     )
 
@@ -52,10 +60,14 @@ class Result:
         self.counts = {"error": 0, "warning": 0, "info": 0}
         self.known = 0
         self.complaints: list[str] = []
+        self.rules: list[str] = []
         self.lines: list[str] | None = None
         self.report: Json | None = None
         self.stats: Json | None = None
         self.devices: Json | None = None
+        self.figures: str | None = None
+        self.tables: dict[str, Json] | None = None
+        self.places: dict[int, tuple[int, int]] = {}
 
     @classmethod
     def broken(cls, path: str, reason: str) -> Result:

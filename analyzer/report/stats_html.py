@@ -7,6 +7,7 @@ from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import html
 from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, lanes_plot
 from analyzer.report.stats_tables import Lane, Share, headline, tables_of
+from analyzer.report.web_page import PAGE_END, html_table, page_begin
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False
@@ -16,56 +17,28 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
     from analyzer.report.stats_tables import Cell, Table
 
-__all__ = ["stats_html"]
+__all__ = ["migration_html", "stats_html"]
 
 ROWS_DRAWN = 64
 ROWS_LISTED = 1000
 SWITCHED = "since the switchover began"
-STYLE = """
-:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --paper: #fff;
-  --box: #f6f6f7; --warn: #a15c00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --soft: #999; --line: #444;
-  --paper: #1c1c1e; --box: #262629; --warn: #e0a040; } }
-body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 1080px; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.25em; margin-top: 2em; }
-h3 { font-size: 1.05em; margin: 1.8em 0 .3em; }
-p { margin: .2em 0; } .soft { color: var(--soft); } .warn { color: var(--warn); }
-.cards { display: flex; flex-wrap: wrap; gap: .8em; margin: 1em 0; }
-.card { background: var(--box); border-radius: 6px; padding: .6em 1em; }
-.card b { display: block; font-size: 1.3em; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .6em 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2em .7em; text-align: right; white-space: pre; }
-th { color: var(--soft); font-weight: normal; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.share { display: inline-block; width: 110px; height: .8em; background: var(--box); }
-.share i { display: block; height: 100%; }
-svg.plot { display: block; width: 100%; height: auto; margin: .4em 0; }
-svg.plot text { fill: var(--soft); } svg.plot .axis.left text { fill: var(--ink); }
-svg.plot .tick line { stroke: var(--line); }
-"""
 
 
 def stats_html(figures: Sequence[Statistics], path: str, begin: int) -> Iterator[str]:
     """The page, in pieces; ``begin`` is the time of the capture's first frame (ns)."""
-    title = html(f"mfshark stats: {path}")
-    yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{title}</title>\n"
-        '<meta name="viewport" content="width=device-width">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{html(path)}</h1>\n"
-        f'<p class="soft">mfshark {html(VERSION)} stats, {len(figures)} '
-        f"migration{'s' if len(figures) != 1 else ''}</p>\n"
+    count = len(figures)
+    yield page_begin(
+        f"mfshark stats: {path}",
+        path,
+        f"mfshark {VERSION} stats, {count} migration{'s' if count != 1 else ''}",
     )
     for entry in figures:
-        yield from _migration(entry, begin)
-    yield "</body>\n</html>\n"
+        yield from migration_html(entry, begin)
+    yield PAGE_END
 
 
-def _migration(figures: Statistics, begin: int) -> Iterator[str]:
+def migration_html(figures: Statistics, begin: int) -> Iterator[str]:
+    """One migration's part of a page."""
     migration = figures.migration
     outcome = outcome_of(migration)
     yield f"<h2>Migration {migration.number + 1}: {html(outcome.name)}</h2>\n"
@@ -92,12 +65,8 @@ def _table(found: Table) -> Iterator[str]:
         for n in range(len(found.head))
         if n not in lanes and any(row[n] not in ("", "0") for row in found.rows)
     ]
-    head = "".join(f"<th>{html(found.head[n])}</th>" for n in used)
-    yield f'<div class="wide"><table>\n<tr>{head}</tr>\n'
-    for row in found.rows[:ROWS_LISTED]:
-        cells = "".join(f"<td>{_cell(row[n], found.head[n])}</td>" for n in used)
-        yield f"<tr>{cells}</tr>\n"
-    yield "</table></div>\n"
+    rows = [[_cell(row[n], found.head[n]) for n in used] for row in found.rows[:ROWS_LISTED]]
+    yield from html_table([found.head[n] for n in used], rows)
 
 
 def _cell(cell: Cell, head: str) -> str:

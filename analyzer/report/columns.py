@@ -1,0 +1,55 @@
+"""The packet table as columns of plain values, for column stores."""
+
+from __future__ import annotations
+
+from analyzer.filter.masks import Rows
+from analyzer.migration.table_fields import TABLE_FIELDS
+from analyzer.report.model import uuid_text
+from analyzer.report.packets import USUAL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+
+    from analyzer.migration.table import PacketTable
+
+__all__ = ["Column", "packet_columns"]
+
+
+class Column:
+    """One field of all packets: numbers, and who has one (``None``: all); ``texts`` is what the
+    numbers stand for, if they do.
+    """
+
+    __slots__ = ("present", "texts", "values")
+
+    def __init__(
+        self,
+        values: np.ndarray[Any, np.dtype[Any]],
+        present: np.ndarray[Any, np.dtype[np.bool_]] | None,
+        texts: list[str] | None,
+    ) -> None:
+        self.values = values
+        self.present = present
+        self.texts = texts
+
+
+def packet_columns(table: PacketTable) -> dict[str, Column]:
+    """The fields that ``packets`` lists, by name; times are ns."""
+    rows = Rows(table, 0, len(table))
+    columns = {}
+    for name in (*USUAL, "severity"):
+        field = TABLE_FIELDS[name]
+        texts = None
+        if field.texts:
+            known = range(table.text_count(field.texts))
+            texts = [_text(field.text(table, number)) for number in known]
+        # The table's columns may not outlive it where they are views of it.
+        columns[name] = Column(rows.numbers(name).copy(), rows.present(name), texts)
+    return columns
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else uuid_text(value[:16].ljust(16, b"\0")) or ""

@@ -1,0 +1,48 @@
+"""The formats of ``mfshark check``.
+
+Each is a module of this package with ``render(results, fail_on)``, which gives the document in
+pieces, the same ones for the same results: no clock, no random, no order that is not the input's.
+``results`` are :class:`analyzer.report.result.Result`, ``fail_on`` the lowest severity that counts
+as a failure.  Parquet is a folder of tables, and has ``write(results, folder)`` instead.
+"""
+
+from __future__ import annotations
+
+from analyzer.report.result import DEVICES, FIGURES, LINES, PLACES, REPORT, TABLES
+
+__all__ = ["FORMATS", "Format", "format_of"]
+
+
+class Format:
+    """One format: its module here, the endings of its files, and what a result has to hold."""
+
+    __slots__ = ("endings", "module", "name", "wants")
+
+    def __init__(self, name: str, endings: tuple[str, ...], wants: tuple[str, ...]) -> None:
+        self.name = name
+        self.module = f"analyzer.report.formats.{name}"
+        self.endings = endings
+        self.wants = wants
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format("text", (".txt",), (LINES,)),
+        Format("json", (".json",), (REPORT,)),
+        Format("sarif", (".sarif", ".sarif.json"), (REPORT, PLACES)),
+        Format("junit", (".xml",), (REPORT,)),
+        Format("github", (), (REPORT,)),
+        Format("gitlab", (".gitlab.json",), (REPORT,)),
+        Format("csv", (".csv",), (REPORT,)),
+        Format("html", (".html", ".htm"), (REPORT, DEVICES, FIGURES)),
+        Format("parquet", (".parquet",), (REPORT, DEVICES, TABLES)),
+    )
+}
+
+
+def format_of(path: str) -> Format | None:
+    """The format that a file's name asks for; the longest ending counts."""
+    name = path.lower()
+    fitting = [(e, one) for one in FORMATS.values() for e in one.endings if name.endswith(e)]
+    return max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else None

@@ -1,0 +1,41 @@
+"""``--format csv``: one line a finding, for spreadsheets; no cell can be taken for a formula."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from analyzer.report.escape import csv_cell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.report.result import Result
+
+__all__ = ["render"]
+
+COLUMNS = (
+    "path", "rule", "name", "severity", "message", "migration", "frame", "tcp_stream", "channel",
+    "offset", "device", "index", "repeats",
+)  # fmt: skip
+
+
+def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
+    """The head line, and a line for each finding or capture that could not be analysed."""
+    made = io.StringIO()
+    lines = csv.writer(made, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for result in results:
+        if result.status == 2:
+            lines.writerow(
+                [csv_cell(result.path), "", "broken", "error", csv_cell(result.sentence)]
+            )
+        for finding in (result.report or {}).get("findings", ()):
+            row = {"path": result.path, **finding}
+            lines.writerow([_cell(row[name]) for name in COLUMNS])
+    yield made.getvalue()
+
+
+def _cell(value: object) -> object:
+    return csv_cell(value) if isinstance(value, str) else value

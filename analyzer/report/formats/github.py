@@ -1,0 +1,37 @@
+"""``--format github``: workflow commands, which GitHub shows as annotations of a run."""
+
+from __future__ import annotations
+
+from analyzer.report.escape import terminal
+from analyzer.report.wording import placed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.report.result import Result
+
+__all__ = ["render"]
+
+LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
+    """A line for each finding, and for each capture that could not be analysed."""
+    for result in results:
+        file = _property(result.path)
+        report = result.report or {}
+        if result.status == 2:
+            yield f"::error file={file},title=mfshark::{_data(result.sentence)}\n"
+        for finding in report.get("findings", ()):
+            title = _property(f"{finding['rule']} {finding['name']}")
+            level = LEVELS[finding["severity"]]
+            yield f"::{level} file={file},title={title}::{_data(placed(finding))}\n"
+
+
+def _data(text: str) -> str:
+    return terminal(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,146 @@
+"""``--format html``: one self-contained page: verdict, findings, tables, device maps, timeline."""
+
+from __future__ import annotations
+
+from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.report.device_map import device_map
+from analyzer.report.escape import html
+from analyzer.report.style import size_text
+from analyzer.report.web_page import PAGE_END, html_table, page_begin
+from analyzer.report.wording import explanation_parts, placed
+from analyzer.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.report.result import Json, Result
+
+__all__ = ["render"]
+
+PLACES_LISTED = 50
+CLASSES = {"error": "error", "warning": "warn", "info": "soft"}
+WORDS = {"OK": "", "WARNING": "warn"}
+CHANNEL_COLUMNS = (
+    "tcp_stream", "client", "bytes", "packets", "ram_packets", "sync_packets",
+    "device_state_packets", "normal_pages", "zero_pages", "holes", "missing_bytes",
+)  # fmt: skip
+EMPTY = ("", "0 B")
+BYTES = frozenset(("bytes", "missing_bytes"))
+
+
+def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
+    """The page, in pieces."""
+    results = list(results)
+    count = len(results)
+    title = results[0].path if count == 1 else f"{count} captures"
+    yield page_begin(f"mfshark: {title}", title, f"mfshark {VERSION} check")
+    if count > 1:
+        yield from _summary(results)
+    for number, result in enumerate(results):
+        yield from _capture(result, number, count > 1)
+    yield PAGE_END
+
+
+def _summary(results: list[Result]) -> Iterator[str]:
+    rows = [
+        [
+            f'<a href="#capture-{number}">{html(result.path)}</a>',
+            _word(result),
+            *(str(result.counts[severity] or "") for severity in reversed(SEVERITIES)),
+        ]
+        for number, result in enumerate(results)
+    ]
+    yield from html_table(["capture", "verdict", "errors", "warnings", "infos"], rows)
+
+
+def _word(result: Result) -> str:
+    return f'<span class="{WORDS.get(result.word, "error")}">{html(result.word)}</span>'
+
+
+def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
+    if several:
+        yield f'<h2 id="capture-{number}">{html(result.path)}</h2>\n'
+    yield f'<p class="word">{_word(result)} {html(result.sentence)}</p>\n'
+    report = result.report or {}
+    yield from _findings(report.get("findings", []))
+    devices = (result.devices or {}).get("migrations", [])
+    for at, migration in enumerate(report.get("migrations", ())):
+        heading = f"Migration {at + 1}: channels"
+        yield f"<h3>{html(heading)}</h3>\n"
+        yield from _channels(migration["channels"])
+        for device in devices[at]["devices"] if at < len(devices) else ():
+            yield from _device(device)
+    yield result.figures or ""
+
+
+def _findings(findings: list[Json]) -> Iterator[str]:
+    """A fold for each rule: its places, and what it is about."""
+    by_rule: dict[tuple[str, str], list[Json]] = {}
+    for finding in findings:
+        by_rule.setdefault((finding["severity"], finding["rule"]), []).append(finding)
+    if by_rule:
+        yield "<h3>Findings</h3>\n"
+    for (severity, name), places in by_rule.items():
+        rule = RULES[name]
+        count = sum(1 + place["repeats"] for place in places)
+        opened = " open" if severity != "info" else ""
+        yield (
+            f'<details{opened}><summary class="{CLASSES[severity]}">{severity} {name} '
+            f"{html(rule.slug)}{f' &times; {count}' if count > 1 else ''}</summary>\n<ul>\n"
+        )
+        for place in places[:PLACES_LISTED]:
+            yield f"<li>{html(placed(place))}</li>\n"
+        if (more := count - min(count, PLACES_LISTED)) > 0:
+            yield f"<li>and {more} more</li>\n"
+        text = "\n\n".join(explanation_parts(rule)).strip()
+        yield f"</ul>\n{_paragraphs(text)}</details>\n"
+
+
+def _paragraphs(text: str) -> str:
+    parts = [" ".join(part.split()) for part in text.split("\n\n")]
+    return "".join(f'<p class="soft">{html(part)}</p>\n' for part in parts)
+
+
+def _channels(channels: list[Json]) -> Iterator[str]:
+    used = [
+        name
+        for name in CHANNEL_COLUMNS
+        if any(_cell(channel, name) not in ("", "0 B") for channel in channels)
+    ]
+    rows = []
+    for channel in channels:
+        title = channel["kind"] if channel["id"] is None else f"{channel['kind']} {channel['id']}"
+        cells = [_cell(channel, name) for name in used]
+        rows.append([html(title), *map(html, cells)])
+    yield from html_table(["channel", *(name.replace("_", " ") for name in used)], rows)
+
+
+def _cell(channel: Json, name: str) -> str:
+    value = channel[name]
+    if name in BYTES:
+        return size_text(value)
+    return str(value) if value or name == "tcp_stream" else ""
+
+
+def _device(device: Json) -> Iterator[str]:
+    name = f"{device['idstr']}#{device['instance_id']}"
+    state = {True: "complete", False: "NOT complete", None: "cannot tell"}[device["complete"]]
+    facts = [
+        state,
+        f"{device['buffers']} buffers",
+        f"{size_text(device['bytes'])} over multifd",
+        f"{size_text(device['main_bytes'])} on main",
+    ]
+    if device["missing"]:
+        ranges = [f"{a}" if a == b else f"{a}-{b}" for a, b in device["missing"][:PLACES_LISTED]]
+        facts.append(f"missing {', '.join(ranges)}")
+    if device["out_of_order"]:
+        facts.append(f"{device['out_of_order']} late")
+    yield f"<h3>Device {html(name)}</h3>\n"
+    warned = "error" if device["complete"] is False else "soft"
+    yield f'<p class="{warned}">{html(", ".join(facts))}</p>\n'
+    if device.get("arrivals"):
+        yield device_map(device)
+    if device["state_digest"]:
+        yield f'<p class="soft">sha256 of the whole state {html(device["state_digest"])}</p>\n'

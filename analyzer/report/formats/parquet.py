@@ -1,0 +1,116 @@
+"""``--format parquet``: packets, buffers and findings as tables for DuckDB, polars or Spark."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from analyzer.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analyzer.report.columns import Column
+    from analyzer.report.result import Json, Result
+
+__all__ = ["write"]
+
+FINDINGS = {
+    "capture": "string", "rule": "string", "name": "string", "severity": "string",
+    "message": "string", "migration": "int32", "frame": "int64", "channel": "int32",
+    "tcp_stream": "int32", "offset": "int64", "device": "string", "index": "int64",
+    "repeats": "int64",
+}  # fmt: skip
+BUFFERS = {
+    "capture": "string", "migration": "int32", "device": "string", "index": "int64",
+    "channel": "int32", "bytes": "int64", "missing_bytes": "int64", "config": "bool_",
+    "first_frame": "int64", "last_frame": "int64", "start": "float64", "end": "float64",
+}  # fmt: skip
+
+
+def write(results: Iterable[Result], folder: str) -> None:
+    """Write ``packets.parquet``, ``buffers.parquet`` and ``findings.parquet`` into a folder.
+
+    Raises :class:`UsageError` without pyarrow, or where that is not possible.
+    """
+    try:
+        import pyarrow.parquet as store
+    except ImportError as error:
+        raise UsageError(
+            "parquet needs pyarrow: pip install 'mfshark[parquet]', or pip install pyarrow"
+        ) from error
+    results = list(results)
+    tables = {
+        "packets": _packets(results),
+        "buffers": _rows(BUFFERS, (row for result in results for row in _buffers(result))),
+        "findings": _rows(FINDINGS, (row for result in results for row in _findings(result))),
+    }
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        for name, table in tables.items():
+            store.write_table(table, os.path.join(folder, f"{name}.parquet"))  # noqa: PTH118
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _rows(types: dict[str, str], rows: Iterable[Json]) -> Any:
+    import pyarrow
+
+    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in types.items()])
+    plain = [{name: _valid(row[name]) for name in types} for row in rows]
+    return pyarrow.Table.from_pylist(plain, schema=schema)
+
+
+def _valid(value: Any) -> Any:
+    """Text that is UTF-8, whatever the capture made of it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return value
+
+
+def _findings(result: Result) -> Iterable[Json]:
+    for finding in (result.report or {}).get("findings", ()):
+        yield {"capture": result.path, **finding}
+
+
+def _buffers(result: Result) -> Iterable[Json]:
+    for number, migration in enumerate((result.devices or {}).get("migrations", ())):
+        for device in migration["devices"]:
+            name = f"{device['idstr']}#{device['instance_id']}"
+            for arrival in device["arrivals"]:
+                yield {
+                    "capture": result.path,
+                    "migration": number,
+                    "device": name,
+                    **arrival,
+                }
+
+
+def _packets(results: list[Result]) -> Any:
+    import pyarrow
+
+    made = []
+    for result in results:
+        columns: dict[str, Column] = (result.tables or {}).get("packets", {})
+        if not columns:
+            continue
+        arrays = {name: _array(column) for name, column in columns.items()}
+        count = len(next(iter(arrays.values())))
+        path, first = [_valid(result.path)], pyarrow.nulls(count, "int32").fill_null(0)
+        arrays = {"capture": pyarrow.DictionaryArray.from_arrays(first, path), **arrays}
+        made.append(pyarrow.table(arrays))
+    if not made:
+        return pyarrow.table({"capture": pyarrow.array([], pyarrow.string())})
+    return pyarrow.concat_tables(made).unify_dictionaries()
+
+
+def _array(column: Column) -> Any:
+    import pyarrow
+
+    mask = None if column.present is None else ~column.present
+    if column.texts is None:
+        return pyarrow.array(column.values, mask=mask)
+    texts = pyarrow.array([_valid(text) for text in column.texts])
+    numbers = pyarrow.array(column.values.astype("int32"), mask=mask)
+    return pyarrow.DictionaryArray.from_arrays(numbers, texts)

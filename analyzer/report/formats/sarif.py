@@ -1,0 +1,116 @@
+"""``--format sarif``: SARIF 2.1.0, for code scanning and viewers of static analysis.
+
+A result's region is its frame: offset and length in the capture file (in what it holds, where that
+is compressed).
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from analyzer.checks.rule import RULES
+from analyzer.report.escape import terminal
+from analyzer.report.fingerprint import fingerprints
+from analyzer.report.wording import explanation_parts, placed
+from analyzer.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.checks.rule import Rule
+    from analyzer.report.result import Json, Result
+
+__all__ = ["render"]
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+LEVELS = {"error": "error", "warning": "warning", "info": "note"}
+BROKEN = 2
+FINGERPRINT = "mfsharkFinding/v1"
+PROPERTIES = ("migration", "channel", "tcp_stream", "offset", "device", "index", "frame")
+
+
+def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
+    """The log: one run."""
+    results = list(results)
+    rules = [RULES[name] for name in sorted(RULES)]
+    numbers = {rule.id: number for number, rule in enumerate(rules)}
+    broken = [result for result in results if result.status == BROKEN]
+    run = {
+        "tool": {
+            "driver": {
+                "name": "mfshark",
+                "semanticVersion": VERSION,
+                "rules": [_rule(rule) for rule in rules],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": not broken,
+                "toolExecutionNotifications": [
+                    {
+                        "level": "error",
+                        "message": {"text": result.sentence},
+                        "locations": [_file(result)],
+                    }
+                    for result in broken
+                ],
+            }
+        ],
+        "artifacts": [{"location": {"uri": _uri(result.path)}} for result in results],
+        "columnKind": "unicodeCodePoints",
+        "results": [
+            _result(result, number, finding, mark, numbers)
+            for number, result in enumerate(results)
+            for finding, mark in _marked(result)
+        ],
+    }
+    yield json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
+    yield "\n"
+
+
+def _marked(result: Result) -> Iterable[tuple[Json, str]]:
+    findings = (result.report or {}).get("findings", [])
+    return zip(findings, fingerprints(findings, result.path), strict=True)
+
+
+def _uri(path: str) -> str:
+    return quote(path.encode("utf-8", "surrogateescape"), safe="/-._~")
+
+
+def _file(result: Result) -> Json:
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(result.path)}}}
+
+
+def _rule(rule: Rule) -> Json:
+    first, rest = explanation_parts(rule)
+    return {
+        "id": rule.id,
+        "name": rule.slug,
+        "shortDescription": {"text": first},
+        "fullDescription": {"text": f"{first}\n\n{rest}".strip()},
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+    }
+
+
+def _result(
+    result: Result, number: int, finding: Json, fingerprint: str, rules: dict[str, int]
+) -> Json:
+    location = _file(result)
+    location["physicalLocation"]["artifactLocation"]["index"] = number
+    if (place := result.places.get(finding["frame"] or 0)) is not None:
+        location["physicalLocation"]["region"] = {"byteOffset": place[0], "byteLength": place[1]}
+    if finding["tcp_stream"] is not None:
+        stream = f"tcp.stream {finding['tcp_stream']}"
+        location["logicalLocations"] = [{"fullyQualifiedName": stream, "kind": "module"}]
+    return {
+        "ruleId": finding["rule"],
+        "ruleIndex": rules[finding["rule"]],
+        "level": LEVELS[finding["severity"]],
+        "message": {"text": terminal(placed(finding))},
+        "locations": [location],
+        "partialFingerprints": {FINGERPRINT: fingerprint},
+        "occurrenceCount": 1 + finding["repeats"],
+        "properties": {name: finding[name] for name in PROPERTIES if finding[name] is not None},
+    }

@@ -1,0 +1,231 @@
+"""The formats of ``check``: valid, complete, the same for the same input, safe to show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow.parquet
+import pytest
+
+from analyzer.batch.job import Job, run_job
+from analyzer.checks.rule import RULES
+from analyzer.checks.selection import Selection
+from analyzer.errors import UsageError
+from analyzer.migration.framing import Settings
+from analyzer.report.device_map import device_map, states_of
+from analyzer.report.fingerprint import fingerprints
+from analyzer.report.formats import FORMATS, format_of
+from analyzer.report.result import Result
+from tests.checks.craft import Tiny, buffer, sync
+from tests.commands.run import mfshark
+from tests.shipped import capture
+
+HERE = Path(__file__).parent
+LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
+CLEAN = "10.0.13-vfio-3dev-4ch"
+TEXTS = [name for name in FORMATS if name != "parquet"]
+
+
+def result_of(path: Path, name: str) -> Result:
+    """With everything in it, called by another name."""
+    wants = {want for one in FORMATS.values() for want in one.wants}
+    result = run_job(Job(str(path), Settings(), Selection(), wants=wants))
+    result.path = name
+    return result
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    broken = tmp_path_factory.mktemp("broken") / "broken.pcap"
+    broken.write_bytes(b"\xd4\xc3\xb2\xa1 this is no capture")
+    return [
+        result_of(capture(LOST), "lost.pcap"),
+        result_of(capture(CLEAN), "a b/clean.pcap"),
+        result_of(broken, "broken.pcap"),
+    ]
+
+
+def render(name: str, results: list[Result], fail_on: str = "error") -> str:
+    from importlib import import_module
+
+    return "".join(import_module(FORMATS[name].module).render(results, fail_on))
+
+
+def test_sarif_is_valid_and_leads_to_the_frame(results: list[Result]) -> None:
+    log = json.loads(render("sarif", results))
+    schema = json.loads((HERE / "sarif-2.1.0.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(log)
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert {rule["id"] for rule in rules} == set(RULES)
+    assert not run["invocations"][0]["executionSuccessful"]
+    assert len(run["invocations"][0]["toolExecutionNotifications"]) == 1
+    gap = next(r for r in run["results"] if r["ruleId"] == "MF506")
+    assert rules[gap["ruleIndex"]]["id"] == "MF506"
+    assert gap["level"] == "error"
+    assert f"frame {gap['properties']['frame']}" in gap["message"]["text"]
+    marks = [next(iter(r["partialFingerprints"].values())) for r in run["results"]]
+    assert len(set(marks)) == len(marks)
+    assert "a%20b/clean.pcap" in {a["location"]["uri"] for a in run["artifacts"]}
+
+
+def test_sarif_regions_are_the_frames(tmp_path: Path) -> None:
+    path = tmp_path / "faulty.pcap"
+    made = Tiny()
+    made.multifd[0].insert(1, buffer(0, header={"version": 7}))
+    path.write_bytes(made.pcap())
+    result = result_of(path, "faulty.pcap")
+    found = json.loads(render("sarif", [result]))["runs"][0]["results"]
+    finding = next(r for r in found if r["ruleId"] == "MF502")
+    region = finding["locations"][0]["physicalLocation"]["region"]
+    data = path.read_bytes()[region["byteOffset"] : region["byteOffset"] + region["byteLength"]]
+    assert b"\x00\x00\x00\x07" in data
+
+
+def test_junit_has_a_case_for_every_rule(results: list[Result]) -> None:
+    root = ET.fromstring(render("junit", results))
+    lost, clean, broken = root.findall("testsuite")
+    assert {case.get("name", "").split()[0] for case in clean.findall("testcase")} == set(RULES)
+    failed = {c.get("name") for c in lost.findall("testcase") if c.find("failure") is not None}
+    assert failed == {"MF506 vfio-idx-gap", "MF203 packet-truncated"}
+    assert (clean.get("failures"), broken.get("errors")) == ("0", "1")
+    assert root.get("tests") == str(len(root.findall(".//testcase")))
+    stricter = ET.fromstring(render("junit", results, "info"))
+    assert int(stricter.get("failures", "0")) > int(root.get("failures", "0"))
+
+
+def test_github_annotations(results: list[Result]) -> None:
+    lines = render("github", results).splitlines()
+    assert lines[0].startswith(
+        "::error file=lost.pcap,title=MF506 vfio-idx-gap::idx 3 is missing: "
+    )
+    assert sum(line.startswith("::error") for line in lines) == 3
+    assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in lines)
+
+
+def test_gitlab_code_quality(results: list[Result]) -> None:
+    issues = json.loads(render("gitlab", results))
+    assert len({issue["fingerprint"] for issue in issues}) == len(issues)
+    assert {i["severity"] for i in issues} <= {"info", "minor", "major", "critical", "blocker"}
+    assert issues[-1]["location"] == {"path": "broken.pcap", "lines": {"begin": 1}}
+
+
+def test_csv_has_a_line_for_every_finding(results: list[Result]) -> None:
+    rows = list(csv.DictReader(io.StringIO(render("csv", results))))
+    assert len(rows) == 1 + sum(len((r.report or {}).get("findings", ())) for r in results)
+    assert rows[0]["rule"] == "MF506"
+    assert rows[-1]["name"] == "broken"
+
+
+def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) -> None:
+    page = render("html", results)
+    for text in ("MF506", "0000:00:03.0/vfio#0", "NOT complete", "Phases", 'class="map"', "broken"):
+        assert text in page
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_parquet_tables(results: list[Result], tmp_path: Path) -> None:
+    from analyzer.report.formats.parquet import write
+
+    write(results, str(tmp_path / "out.parquet"))
+    read: dict[str, Any] = {
+        name: pyarrow.parquet.read_table(tmp_path / "out.parquet" / f"{name}.parquet").to_pylist()
+        for name in ("packets", "buffers", "findings")
+    }
+    states = [row for row in read["packets"] if row["kind"] == "device-state"]
+    assert len(states) == len(read["buffers"]) == 27
+    assert {row["capture"] for row in states} == {"lost.pcap", "a b/clean.pcap"}
+    assert all(row["multifd.packet_num"] is None for row in states)
+    assert read["findings"][0]["rule"] == "MF506"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_same_input_gives_the_same_bytes(name: str, results: list[Result]) -> None:
+    again = [result_of(capture(LOST), "lost.pcap"), result_of(capture(CLEAN), "a b/clean.pcap")]
+    assert render(name, again) == render(name, results[:2])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
+    evil = b"=cmd|'/c calc'!A0\x1b[31m<script>alert(1)</script>\n::error::x]]>\xe2\x80\xae"
+    made = Tiny()
+    made.multifd[0] += [buffer(0, idstr=evil, header={"version": 9}), sync(99)]
+    path = tmp_path / "evil.pcap"
+    path.write_bytes(made.pcap())
+    text = render(name, [result_of(path, "evil,name:\n<b>.pcap")])
+    assert not {"\x1b", "\u202e", "\r"} & set(text)
+    if name == "html":
+        assert "<script" not in text
+        assert "<b>" not in text
+    if name == "junit":
+        ET.fromstring(text)
+    if name == "github":
+        assert all(line.startswith("::") and line.count("\n") == 0 for line in text.splitlines())
+        assert not any(line.startswith("::error::x") for line in text.splitlines())
+    if name == "csv":
+        for row in csv.reader(io.StringIO(text)):
+            assert not any(cell.startswith(("=", "@")) for cell in row)
+
+
+def test_fingerprints_are_of_the_place_and_not_of_the_time(results: list[Result]) -> None:
+    assert results[0].report is not None
+    findings = results[0].report["findings"]
+    moved = [{**f, "frame": 1, "offset": 2, "message": "other", "tcp_stream": 9} for f in findings]
+    assert fingerprints(findings, "x") == fingerprints(moved, "x")
+    assert fingerprints(findings, "x") != fingerprints(findings, "y")
+    assert len(set(fingerprints(findings * 2, "x"))) == 2 * len(findings)
+
+
+def test_maps_say_what_became_of_an_index() -> None:
+    arrivals = [{"index": i, "config": i == 5} for i in (0, 2, 1, 1, 5)]
+    device = {"arrivals": arrivals, "missing": [[3, 4]]}
+    assert states_of(device) == {0: "in order", 2: "in order", 1: "twice", 5: "config"}
+    drawn = device_map(device)
+    assert drawn.count("<title>") == 6
+    assert "3: missing" in drawn
+    many = {"arrivals": [{"index": i, "config": False} for i in range(100_000)], "missing": []}
+    assert device_map(many).count("<title>") <= 1200
+
+
+def test_files_tell_their_format() -> None:
+    names = {"x.json": "json", "x.gitlab.json": "gitlab", "x.SARIF": "sarif", "x.xml": "junit"}
+    for path, name in names.items():
+        found = format_of(path)
+        assert found is not None
+        assert found.name == name
+    assert format_of("x.pcap") is None
+
+
+def test_several_outputs_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("r.sarif", "r.xml", "r.txt")]
+    words = [word for path in files for word in ("-o", path)]
+    ran = mfshark("check", capture(LOST), "-o", "-", *words)
+    assert ran.status == 1
+    assert ran.out == files[2].read_text(encoding="utf-8")
+    assert all(path.stat().st_size for path in files)
+
+
+@pytest.mark.parametrize("words", [("-o", "x.docx"), ("--format", "parquet")])
+def test_a_format_that_cannot_be_is_refused(words: tuple[str, ...]) -> None:
+    ran = mfshark("check", capture(CLEAN), *words)
+    assert ran.status == 2
+    assert "Traceback" not in ran.err
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    from analyzer.report.formats.parquet import write
+
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(UsageError, match=r"pip install 'mfshark\[parquet\]'"):
+        write([], str(tmp_path))
