@@ -26,6 +26,7 @@ COMMANDS = {
     "extract": ("extract", "write device state, guest memory or raw streams to files"),
     "stats": ("stats", "phases, downtime and who spent it"),
     "diff": ("diff", "compare two captures, or two saved reports"),
+    "expect": ("expect", "write down what a capture shows, to compare others with"),
     "scrub": ("scrub", "make a copy of a capture that can be shared"),
     "wireshark-plugin": ("wireshark_plugin", "print a dissector for Wireshark, in Lua"),
     "rule": ("rules", "list the rules, or explain one"),

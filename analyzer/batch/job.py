@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.analysis import Analysis, analyze, analyze_saved_file
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.wording import counted
 from analyzer.errors import CaptureError
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Watcher
     from analyzer.migration.scan import Scan
+    from analyzer.migration.statistics import Statistics
     from analyzer.migration.table import PacketTable
+    from analyzer.report.expectation import Expectation
+    from analyzer.report.result import Json
 
     Progress = Callable[[float, int], None]
     Step = Callable[[Scan, Checker], None]
@@ -52,13 +56,18 @@ class Job:
     lowest severity that gives status 1, ``allow_empty`` forgives a capture without migration.
     ``wants`` says what the result is to hold (see :class:`Result`); ``colour``, ``verbose`` and
     ``style`` (``full``, ``brief``: without tables, or ``verdict``: one line) concern its text.
+    ``known`` are fingerprints of findings that do not count, of the capture called
+    ``known_as``; ``expectation`` is what the capture must be like, findings included.
     """
 
     __slots__ = (
         "allow_empty",
         "colour",
         "digest",
+        "expectation",
         "fail_on",
+        "known",
+        "known_as",
         "path",
         "selection",
         "settings",
@@ -80,6 +89,9 @@ class Job:
         colour: bool = False,
         verbose: bool = False,
         style: str = "full",
+        known: frozenset[str] = frozenset(),
+        known_as: str = "",
+        expectation: Expectation | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
@@ -91,6 +103,9 @@ class Job:
         self.colour = colour
         self.verbose = verbose
         self.style = style
+        self.known = known
+        self.known_as = known_as
+        self.expectation = expectation
 
 
 def run_job(
@@ -117,19 +132,32 @@ def run_job(
 
 
 class _Watchers:
-    """Those that what is wanted needs."""
+    """Those that what is wanted needs, and what they saw."""
 
     def __init__(self, job: Job) -> None:
         self.activity: Activity | None = None
         self.table: PacketTable | None = None
-        if job.wants & {STATS, FIGURES}:
+        self.figures: list[Statistics] = []
+        expected = job.expectation
+        if job.wants & {STATS, FIGURES} or expected is not None:
             from analyzer.migration.activity import Activity
 
             self.activity = Activity()
-        if TABLES in job.wants:
+        if TABLES in job.wants or (expected is not None and expected.needs_packets):
             from analyzer.migration.table import PacketTable
 
             self.table = PacketTable()
+
+    def finish(self, analysis: Analysis) -> None:
+        """All has been read."""
+        if self.table is not None:
+            self.table.finish(analysis.migrations, analysis.scan.engine.first_time)
+            self.table.mark(analysis.findings)
+        if self.activity is not None:
+            from analyzer.migration.statistics import statistics_of
+
+            of, pauses = self.activity.of, analysis.scan.engine.pauses
+            self.figures = [statistics_of(m, of(m), pauses) for m in analysis.migrations]
 
     @property
     def all(self) -> tuple[Watcher, ...]:
@@ -161,12 +189,19 @@ def _analysis(
 
 def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -> Result:
     if isinstance(analysis, Analysis):
+        watchers.finish(analysis)
+        if job.expectation is not None:
+            _expect(job.expectation, analysis, watchers)
+    report = _report(job, analysis)
+    known = _leave_out_known(job, analysis, report)
+    if isinstance(analysis, Analysis):
         word, sentence = verdict_text(analysis)
     else:
         from analyzer.report.saved_file import saved_verdict_text
 
         word, sentence = saved_verdict_text(analysis)
     result = Result(analysis.path, CLEAN, word, sentence)
+    result.known = known
     result.counts = {severity: analysis.count(severity) for severity in SEVERITIES}
     if isinstance(analysis, Analysis):
         scan = analysis.scan
@@ -177,14 +212,55 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis))
+        if known and job.style != "verdict":
+            result.lines += "", f"{counted(known, 'known finding')} left out"
     if REPORT in job.wants:
-        from analyzer.report.model import file_report
-
-        result.report = file_report(analysis)
+        result.report = report
         result.rules = sorted(r.id for r in RULES.values() if job.selection.takes(r))
     if isinstance(analysis, Analysis):
         _add_documents(result, job, analysis, watchers)
     return result
+
+
+def _expect(expectation: Expectation, analysis: Analysis, watchers: _Watchers) -> None:
+    """Whatever is not as expected becomes a finding."""
+    from analyzer.checks.expected import unmet
+    from analyzer.report.expectation import facts_of
+    from analyzer.report.model import capture_report
+    from analyzer.report.stats_json import stats_json
+
+    figures = stats_json(watchers.figures, analysis.path, analysis.scan.engine.first_time)
+    facts = facts_of(capture_report(analysis), figures)
+    found = [unmet(text) for text in expectation.differences(facts, watchers.table)]
+    analysis.findings[:0] = found
+
+
+def _report(job: Job, analysis: Analysis | SavedAnalysis) -> Json | None:
+    """With all findings; also where only their fingerprints are wanted."""
+    if REPORT not in job.wants and not job.known:
+        return None
+    from analyzer.report.model import file_report
+
+    return file_report(analysis)
+
+
+def _leave_out_known(job: Job, analysis: Analysis | SavedAnalysis, report: Json | None) -> int:
+    """What is known or expected does not count, and is marked in the report; how much that is."""
+    known: set[int] = set()
+    if job.known and report is not None:
+        from analyzer.report.fingerprint import fingerprints
+
+        marks = fingerprints(report["findings"], job.known_as)
+        known |= {number for number, mark in enumerate(marks) if mark in job.known}
+    if job.expectation is not None:
+        ids = enumerate(finding.rule.id for finding in analysis.findings)
+        known |= {number for number, rule in ids if job.expectation.knows(rule)}
+    if report is not None:
+        for number in known:
+            report["findings"][number]["known"] = True
+    count = sum(1 + analysis.findings[number].repeats for number in known)
+    analysis.findings = [f for n, f in enumerate(analysis.findings) if n not in known]
+    return count
 
 
 def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str]) -> int:
@@ -222,31 +298,24 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
 
 def _add_documents(result: Result, job: Job, analysis: Analysis, watchers: _Watchers) -> None:
     """What only captures have."""
-    if watchers.activity is not None:
-        from analyzer.migration.statistics import statistics_of
+    begin = analysis.scan.engine.first_time
+    if STATS in job.wants:
+        from analyzer.report.stats_json import stats_json
 
-        of, engine = watchers.activity.of, analysis.scan.engine
-        figures = [statistics_of(m, of(m), engine.pauses) for m in analysis.migrations]
-        if STATS in job.wants:
-            from analyzer.report.stats_json import stats_json
+        result.stats = stats_json(watchers.figures, analysis.path, begin)
+    if FIGURES in job.wants:
+        from analyzer.report.stats_html import migration_html
 
-            result.stats = stats_json(figures, analysis.path, engine.first_time)
-        if FIGURES in job.wants:
-            from analyzer.report.stats_html import migration_html
-
-            parts = (part for entry in figures for part in migration_html(entry, engine.first_time))
-            result.figures = "".join(parts)
+        parts = (part for entry in watchers.figures for part in migration_html(entry, begin))
+        result.figures = "".join(parts)
     if DEVICES in job.wants:
         from analyzer.report.devices import devices_json
 
         result.devices = devices_json(analysis)
-    if watchers.table is not None:
+    if TABLES in job.wants and watchers.table is not None:
         from analyzer.report.columns import packet_columns
 
-        table = watchers.table
-        table.finish(analysis.migrations, analysis.scan.engine.first_time)
-        table.mark(analysis.findings)
-        result.tables = {"packets": packet_columns(table)}
+        result.tables = {"packets": packet_columns(watchers.table)}
     if PLACES in job.wants:
         from analyzer.migration.replay import frame_places
 

@@ -9,6 +9,7 @@ def load() -> None:
     """Import the modules that declare rules; a second call does nothing."""
     import analyzer.checks.channels
     import analyzer.checks.device_packets
+    import analyzer.checks.expected
     import analyzer.checks.main_commands
     import analyzer.checks.main_description
     import analyzer.checks.main_ram

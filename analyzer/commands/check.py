@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 
+from analyzer.batch.find import captures_in
 from analyzer.batch.job import Job, run_job
-from analyzer.commands.check_options import add_check_options, selection_of
+from analyzer.commands.check_options import (
+    add_check_options,
+    add_known_options,
+    baseline_of,
+    compare,
+    expectation_of,
+    selection_of,
+)
 from analyzer.commands.common import (
     CLEAN,
     Progress,
     complain,
+    cores,
     follows,
     settings_of,
 )
@@ -17,6 +26,7 @@ from analyzer.commands.options import add_follow_options, add_shown_options, add
 from analyzer.commands.outputs import Outputs
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS
+from analyzer.report.result import REPORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.report.result import Result
 
-__all__ = ["EPILOG", "add_arguments", "add_report_options", "report_on", "result_of", "run"]
+__all__ = ["EPILOG", "Check", "add_arguments", "add_report_options", "run"]
 
 EPILOG = """\
 exit status:
@@ -50,7 +60,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "captures",
         nargs="+",
         metavar="CAPTURE",
-        help="pcap or pcapng, - for stdin; or a saved migration (file:)",
+        help="pcap or pcapng, - for stdin; a saved migration (file:); or a folder of them",
+    )
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="check so many captures at a time, 0: one a core",
     )
     add_follow_options(parser)
     add_report_options(parser)
@@ -61,78 +78,110 @@ def add_report_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
-        help="of standard output (default: text), or of a file whose name does not tell",
+        help="of standard output (default: text), of a single file, or of files whose ending does "
+        "not tell",
     )
     parser.add_argument(
         "-o",
         "--output",
         action="append",
-        metavar="FILE",
+        metavar="[FORMAT:]FILE",
         help="write a report to a file, as often as wanted; its ending tells the format: "
         + ", ".join(one.endings[0] for one in FORMATS.values() if one.endings)
         + "; - is standard output",
     )
     add_check_options(parser)
+    add_known_options(parser)
 
 
 def run(options: Namespace) -> int:
     """Run it.  Exit status: 0 nothing at or above ``--fail-on``, 1 findings, 2 an input could not
     be analysed or held no migration.  Raises :class:`UsageError`.
     """
-    if follows(options) and len(options.captures) > 1:
+    paths = captures_in(options.captures)
+    if follows(options) and len(paths) > 1:
         raise UsageError("--follow takes one capture")
-    outputs = Outputs(options)
-    return report_on(_results(options, outputs), options, outputs)
+    if options.jobs is not None and options.jobs < 0:
+        raise UsageError("--jobs takes a number of processes, 0 for one a core")
+    several = options.jobs is not None or paths != options.captures
+    check = Check(options, style="brief" if several else "full")
+    return check.report(_results(check, paths, options))
 
 
-def report_on(results: Iterable[Result], options: Namespace, outputs: Outputs) -> int:
-    """Say what there is to say of each file; gives the exit status."""
-    status = CLEAN
-    for result in results:
-        for complaint in result.complaints:
-            complain(complaint)
-        status = max(status, result.status)
-        outputs.add(result)
-    outputs.finish(options.fail_on)
-    return status
-
-
-def _results(options: Namespace, outputs: Outputs) -> Iterator[Result]:
+def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Result]:
     if options.follow:
         from analyzer.commands.watch import followed
 
-        path = options.captures[0]
-        with followed(path, options) as (source, watch):
-            yield result_of(path, options, outputs, source, watch.step)
-        return
-    for path in options.captures:
-        yield result_of(path, options, outputs)
+        with followed(paths[0], options) as (source, watch):
+            yield check.result(paths[0], source, watch.step)
+    elif options.jobs is None or len(paths) == 1:
+        for path in paths:
+            yield check.result(path)
+    else:
+        from analyzer.batch.pool import run_jobs
+
+        yield from run_jobs([check.job(path) for path in paths], options.jobs or cores())
 
 
-def result_of(
-    path: str,
-    options: Namespace,
-    outputs: Outputs,
-    source: Source | None = None,
-    step: Step | None = None,
-) -> Result:
-    """One file's, as the options and outputs want it; ``source`` gives its bytes if not the
-    path does.  Raises :class:`UsageError`.
+class Check:
+    """One run: what the options want of every file, and where it goes.
+
+    ``style`` is that of the text, see :class:`Job`.  Raises :class:`UsageError`.
     """
-    job = Job(
-        path,
-        settings_of(options),
-        selection_of(options),
-        digest=options.digest == "sha256",
-        fail_on=options.fail_on,
-        allow_empty=options.allow_empty,
-        wants=outputs.wants,
-        colour=outputs.colour,
-        verbose=options.verbose,
-        style="verdict" if options.quiet else "full",
-    )
-    progress = Progress(path, not (options.quiet or options.no_progress))
-    try:
-        return run_job(job, progress, source, step)
-    finally:
-        progress.done()
+
+    def __init__(self, options: Namespace, style: str = "full") -> None:
+        self._options = options
+        self.outputs = Outputs(options)
+        self._settings = settings_of(options)
+        self._selection = selection_of(options)
+        self._baseline = baseline_of(options)
+        self._expectation = expectation_of(options)
+        self._style = style
+        if options.verbose:
+            self._style = "full"
+        if options.quiet:
+            self._style = "verdict"
+
+    def job(self, path: str) -> Job:
+        """That of one file."""
+        options, baseline, wants = self._options, self._baseline, self.outputs.wants
+        return Job(
+            path,
+            self._settings,
+            self._selection,
+            digest=options.digest == "sha256" or self._expectation is not None,
+            fail_on=options.fail_on,
+            allow_empty=options.allow_empty,
+            wants=wants if baseline is None else {*wants, REPORT},
+            colour=self.outputs.colour,
+            verbose=options.verbose,
+            style=self._style,
+            known=baseline.known(path) if baseline is not None else frozenset(),
+            known_as=baseline.name(path) if baseline is not None else "",
+            expectation=self._expectation,
+        )
+
+    def result(self, path: str, source: Source | None = None, step: Step | None = None) -> Result:
+        """One file's; ``source`` gives its bytes if not the path does."""
+        options = self._options
+        progress = Progress(path, not (options.quiet or options.no_progress))
+        try:
+            return run_job(self.job(path), progress, source, step)
+        finally:
+            progress.done()
+
+    def report(self, results: Iterable[Result]) -> int:
+        """Say what there is to say of each file; gives the exit status."""
+        status = CLEAN
+        told: list[Result] = []
+        for result in results:
+            for complaint in result.complaints:
+                complain(complaint)
+            status = max(status, result.status)
+            self.outputs.add(result)
+            if self._baseline is not None:
+                told.append(result)
+        self.outputs.finish(self._options.fail_on)
+        if self._baseline is not None:
+            compare(self._baseline, told, update=self._options.update_baseline)
+        return status

@@ -6,13 +6,26 @@ from analyzer.checks.checker import unknown_rules
 from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.selection import Selection
+from analyzer.commands.common import complain
 from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-__all__ = ["add_check_options", "selection_of"]
+    from analyzer.report.baseline import Baseline
+    from analyzer.report.expectation import Expectation
+    from analyzer.report.result import Result
+
+__all__ = [
+    "add_check_options",
+    "add_known_options",
+    "baseline_of",
+    "compare",
+    "expectation_of",
+    "selection_of",
+]
 
 LIMITS = (*USUAL, "tcp-zero-window")
 
@@ -80,6 +93,60 @@ def add_check_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="the destination has x-migration-multifd-transfer off (rule MF415)",
     )
+
+
+def add_known_options(parser: ArgumentParser) -> None:
+    """What is expected, and what is known."""
+    group = parser.add_argument_group("expected and known")
+    group.add_argument(
+        "--expect",
+        metavar="FILE",
+        help="what the captures must be like, as 'mfshark expect' writes it; what is not so is a "
+        "finding (MF961), findings that are expected do not count",
+    )
+    group.add_argument(
+        "--baseline", metavar="FILE", help="known findings, which do not count; new ones do"
+    )
+    group.add_argument(
+        "--update-baseline", action="store_true", help="write what was found to the baseline"
+    )
+
+
+def expectation_of(options: Namespace) -> Expectation | None:
+    """Raises :class:`UsageError` for a file that cannot be read or makes no sense."""
+    if options.expect is None:
+        return None
+    from analyzer.report.expectation import Expectation
+
+    try:
+        with open(options.expect, encoding="utf-8") as file:  # noqa: PTH123
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{options.expect} cannot be read: {error}") from None
+    return Expectation(text, options.expect)
+
+
+def baseline_of(options: Namespace) -> Baseline | None:
+    """Raises :class:`UsageError` for a file that cannot be read or is none."""
+    if options.baseline is None:
+        if options.update_baseline:
+            raise UsageError("--update-baseline needs --baseline FILE")
+        return None
+    from analyzer.report.baseline import Baseline
+
+    return Baseline(options.baseline, missing_ok=options.update_baseline)
+
+
+def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:
+    """Say on standard error what is new, fixed and unchanged, and update if wanted."""
+    new = sum(sum(result.counts[name] for name in SEVERITIES[1:]) for result in results)
+    unchanged = sum(result.known for result in results)
+    fixed = [(result.path, text) for result in results for text in baseline.fixed(result)]
+    for path, text in fixed:
+        complain(f"{terminal(path)}: fixed: {terminal(text)}")
+    complain(f"baseline: {new} new, {len(fixed)} fixed, {unchanged} unchanged")
+    if update:
+        baseline.update(results)
 
 
 def selection_of(options: Namespace) -> Selection:

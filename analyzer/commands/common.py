@@ -32,6 +32,7 @@ __all__ = [
     "CLEAN",
     "FOUND",
     "complain",
+    "cores",
     "failure",
     "no_migration",
     "open_analysis",
@@ -76,6 +77,11 @@ def style_of(options: Namespace, stream: IO[str]) -> Style:
 def complain(text: str) -> None:
     """A line on standard error."""
     print(f"mfshark: {text}", file=sys.stderr)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -10,10 +10,9 @@ import tempfile
 import time
 
 from analyzer.capture.live import BUFFER, LiveCapture, interfaces
-from analyzer.commands.check import EPILOG, add_report_options, report_on, result_of
+from analyzer.commands.check import EPILOG, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.outputs import Outputs
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -130,15 +129,14 @@ def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
     if not options.quiet:
         kept = f", writing {options.write}" if options.write else ""
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
-    outputs = Outputs(options)
+    check = Check(options)
     with watch.signals():
         step: Step = watch.step
         if options.each:
-            told = sys.stdout if outputs.streams else sys.stderr
+            told = sys.stdout if check.outputs.streams else sys.stderr
             step = _Each(watch, told, style_of(options, told)).step
         source = capture.source
-        result = result_of(source.path, options, outputs, source, step)
-        return report_on([result], options, outputs)
+        return check.report([check.result(source.path, source, step)])
 
 
 class _Each:

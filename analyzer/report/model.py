@@ -33,7 +33,8 @@ def report(captures: list[Json]) -> Json:
     """The whole report of one run, from each file's part (:func:`file_report`), or its path and
     the ``error`` that stopped it.
     """
-    findings = [finding for capture in captures for finding in capture.get("findings", ())]
+    told = [finding for capture in captures for finding in capture.get("findings", ())]
+    findings = [finding for finding in told if not finding.get("known")]
     return {
         "schema": SCHEMA,
         "tool": {"name": "mfshark", "version": VERSION},

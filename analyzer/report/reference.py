@@ -41,6 +41,7 @@ FAMILIES = {
     "MF90": "TCP and the capture",
     "MF91": "TCP and the capture",
     "MF95": "Measures with thresholds",
+    "MF96": "Expectations",
 }
 
 

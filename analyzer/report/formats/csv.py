@@ -17,7 +17,7 @@ __all__ = ["render"]
 
 COLUMNS = (
     "path", "rule", "name", "severity", "message", "migration", "frame", "tcp_stream", "channel",
-    "offset", "device", "index", "repeats",
+    "offset", "device", "index", "repeats", "known",
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             )
         for finding in (result.report or {}).get("findings", ()):
             row = {"path": result.path, **finding}
-            lines.writerow([_cell(row[name]) for name in COLUMNS])
+            lines.writerow([_cell(row.get(name)) for name in COLUMNS])
     yield made.getvalue()
 
 

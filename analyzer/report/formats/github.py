@@ -24,6 +24,8 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
         if result.status == 2:
             yield f"::error file={file},title=mfshark::{_data(result.sentence)}\n"
         for finding in report.get("findings", ()):
+            if finding.get("known"):
+                continue
             title = _property(f"{finding['rule']} {finding['name']}")
             level = LEVELS[finding["severity"]]
             yield f"::{level} file={file},title={title}::{_data(placed(finding))}\n"

@@ -28,6 +28,8 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             fingerprint = fingerprints([BROKEN], result.path)[0]
             issues.append(_issue(result, "broken", "blocker", result.sentence, 0, fingerprint))
         for finding, mark in zip(findings, fingerprints(findings, result.path), strict=True):
+            if finding.get("known"):
+                continue
             name = f"{finding['rule']} {finding['name']}"
             text = f"{name}: {placed(finding)}"
             level = LEVELS[finding["severity"]]

@@ -90,7 +90,8 @@ def _findings(findings: list[Json]) -> Iterator[str]:
             f"{html(rule.slug)}{f' &times; {count}' if count > 1 else ''}</summary>\n<ul>\n"
         )
         for place in places[:PLACES_LISTED]:
-            yield f"<li>{html(placed(place))}</li>\n"
+            known = " (known)" if place.get("known") else ""
+            yield f"<li>{html(placed(place))}{known}</li>\n"
         if (more := count - min(count, PLACES_LISTED)) > 0:
             yield f"<li>and {more} more</li>\n"
         text = "\n\n".join(explanation_parts(rule)).strip()

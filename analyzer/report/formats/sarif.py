@@ -27,6 +27,7 @@ __all__ = ["render"]
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 BROKEN = 2
+KNOWN = {"kind": "external", "justification": "in the baseline, or expected"}
 FINGERPRINT = "mfsharkFinding/v1"
 PROPERTIES = ("migration", "channel", "tcp_stream", "offset", "device", "index", "frame")
 
@@ -104,6 +105,7 @@ def _result(
     if finding["tcp_stream"] is not None:
         stream = f"tcp.stream {finding['tcp_stream']}"
         location["logicalLocations"] = [{"fullyQualifiedName": stream, "kind": "module"}]
+    suppressions = {"suppressions": [KNOWN]} if finding.get("known") else {}
     return {
         "ruleId": finding["rule"],
         "ruleIndex": rules[finding["rule"]],
@@ -113,4 +115,5 @@ def _result(
         "partialFingerprints": {FINGERPRINT: fingerprint},
         "occurrenceCount": 1 + finding["repeats"],
         "properties": {name: finding[name] for name in PROPERTIES if finding[name] is not None},
+        **suppressions,
     }

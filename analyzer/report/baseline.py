@@ -1,0 +1,103 @@
+"""Baselines: the findings that are known, so that only new ones count.
+
+A finding is the same one if its fingerprint is; captures are told apart by their path, seen from
+the folder of the baseline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from analyzer.errors import UsageError
+from analyzer.report.fingerprint import fingerprints
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from analyzer.report.result import Result
+
+    Json = dict[str, Any]
+
+__all__ = ["Baseline"]
+
+SCHEMA = "mfshark/baseline/1"
+
+
+class Baseline:
+    """The baseline in the file ``path``; an empty one where ``missing_ok`` and there is none.
+
+    Raises :class:`UsageError` for a file that is none.
+    """
+
+    def __init__(self, path: str, *, missing_ok: bool = False) -> None:
+        self.path = path
+        self._known: dict[str, dict[str, str]] = {}
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                read = json.load(file)
+        except FileNotFoundError:
+            if missing_ok:
+                return
+            raise UsageError(f"{path}: no such file; --update-baseline makes it") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read: {error}") from None
+        captures = read.get("captures") if isinstance(read, dict) else None
+        if not isinstance(captures, dict) or read.get("schema") != SCHEMA:
+            raise UsageError(f"{path} is no baseline: schema is not {SCHEMA!r}")
+        for name, known in captures.items():
+            if not isinstance(known, dict):
+                raise UsageError(f"{path}: {name!r} has no table of fingerprints")
+            self._known[name] = known
+
+    def name(self, capture: str) -> str:
+        """What a capture is called here."""
+        if capture == "-":
+            return capture
+        folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
+        return os.path.relpath(os.path.abspath(capture), folder)  # noqa: PTH100
+
+    def known(self, capture: str) -> frozenset[str]:
+        """Fingerprints of the findings that are known of a capture."""
+        return frozenset(self._known.get(self.name(capture), ()))
+
+    def fixed(self, result: Result) -> list[str]:
+        """What is known and was not found again, in words."""
+        now = set(self._marks(result))
+        return [text for mark, text in self._of(result).items() if mark not in now]
+
+    def update(self, results: Iterable[Result]) -> None:
+        """Make it say what was found now; of other captures it says what it said.
+
+        A capture that could not be read changes nothing.  Raises :class:`UsageError` where the
+        file cannot be written.
+        """
+        for result in results:
+            if result.report is None or "error" in result.report:
+                continue
+            found = self._marks(result)
+            self._known.pop(self.name(result.path), None)
+            if found:
+                self._known[self.name(result.path)] = found
+        document = {"schema": SCHEMA, "captures": dict(sorted(self._known.items()))}
+        try:
+            with open(self.path, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
+                json.dump(document, file, indent=1)
+                file.write("\n")
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def _of(self, result: Result) -> dict[str, str]:
+        return self._known.get(self.name(result.path), {})
+
+    def _marks(self, result: Result) -> dict[str, str]:
+        """Errors and warnings by fingerprint; information is not worth knowing beforehand."""
+        findings = (result.report or {}).get("findings", [])
+        marks = fingerprints(findings, self.name(result.path))
+        return {
+            mark: f"{finding['rule']} {finding['name']}: {finding['message']}"
+            for mark, finding in zip(marks, findings, strict=True)
+            if finding["severity"] != "info"
+        }

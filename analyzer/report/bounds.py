@@ -1,0 +1,70 @@
+"""Bounds on values as a person writes them: ``">= 20"``, ``"10..20"``, ``"<= 300 ms"``, ``any``."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Bound"]
+
+UNITS = {
+    "": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "%": 0.01,
+    "K": 1e3, "M": 1e6, "G": 1e9,
+    "B": 1.0, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3, "TiB": 1024.0**4,
+}  # fmt: skip
+NUMBER = r"(-?\d+(?:\.\d+)?)\s*([A-Za-z%]*)"
+COMPARED = re.compile(rf"(<=|>=|<|>|!=|=)\s*{NUMBER}")
+RANGE = re.compile(rf"{NUMBER}\s*\.\.\s*{NUMBER}")
+ANY = "any"
+
+
+class Bound:
+    """What a value must be: ``text`` says it.
+
+    Made of a TOML value.  Text that is no bound, and anything else, means that very value.  Raises
+    :class:`ValueError` for a bound with a unit that is none.
+    """
+
+    def __init__(self, wanted: Any) -> None:
+        self.text = repr(wanted) if not isinstance(wanted, str) else wanted
+        self._wanted = wanted
+        self._sign = ""
+        self._low = self._high = 0.0
+        if not isinstance(wanted, str):
+            return
+        text = wanted.strip()
+        if text == ANY:
+            self._sign = ANY
+        elif found := COMPARED.fullmatch(text):
+            self._sign = found[1]
+            self._low = _number(found[2], found[3])
+        elif found := RANGE.fullmatch(text):
+            self._sign = ".."
+            self._low, self._high = _number(found[1], found[2]), _number(found[3], found[4])
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value keeps to it; what is no number keeps to no bound."""
+        if self._sign == ANY:
+            return True
+        if not self._sign:
+            return type(value) is type(self._wanted) and bool(value == self._wanted)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return {
+            "<": value < self._low,
+            "<=": value <= self._low,
+            ">": value > self._low,
+            ">=": value >= self._low,
+            "=": value == self._low,
+            "!=": value != self._low,
+            "..": self._low <= value <= self._high,
+        }[self._sign]
+
+
+def _number(digits: str, unit: str) -> float:
+    if unit not in UNITS:
+        raise ValueError(f"{unit!r} is no unit; there are {', '.join(filter(None, UNITS))}")
+    return float(digits) * UNITS[unit]

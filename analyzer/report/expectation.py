@@ -1,0 +1,293 @@
+"""Expectations: what a capture shows, written down, edited into bounds, and compared again.
+
+Times, addresses and uuids are no part of it unless a person asks for them; neither is the order of
+channels and devices.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+
+from analyzer.errors import UsageError
+from analyzer.filter.error import FilterError
+from analyzer.filter.filter import Filter
+from analyzer.report.bounds import Bound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from analyzer.migration.table import PacketTable
+
+    Json = dict[str, Any]
+
+__all__ = ["SCHEMA", "Expectation", "facts_of", "written"]
+
+SCHEMA = "mfshark/expect/1"
+MASKED = frozenset(("downtime", "longest_wait", "out_of_order", "queue_peak_buffers"))
+"""What differs from run to run: written as ``any``, with what was measured beside it."""
+SECONDS = frozenset(("downtime", "longest_wait"))
+MIGRATION = (
+    "outcome", "dialect", "page_size", "machine", "multifd_channels", "compression", "iterations",
+    "sync_rounds", "normal_pages", "zero_pages", "holes", "missing_bytes", "downtime", "phases",
+)  # fmt: skip
+DEVICE = (
+    "idstr", "instance_id", "transfer", "complete", "buffers", "bytes", "main_bytes", "missing",
+    "duplicates", "state_digest", "out_of_order", "queue_peak_buffers", "longest_wait",
+)  # fmt: skip
+FILTER = ("must", "never", "count")
+
+
+# -- what a capture shows --------------------------------------------------------------------------
+
+
+def facts_of(report: Json, stats: Json) -> Json:
+    """What can be expected of a capture, from its part of the report and its figures."""
+    counts: dict[str, int] = {}
+    for finding in report["findings"]:
+        if finding["severity"] != "info":
+            counts[finding["rule"]] = counts.get(finding["rule"], 0) + 1 + finding["repeats"]
+    migrations = zip(report["migrations"], stats["migrations"], strict=True)
+    return {
+        "findings": dict(sorted(counts.items())),
+        "migration": [_migration(told, figures) for told, figures in migrations],
+    }
+
+
+def _migration(told: Json, figures: Json) -> Json:
+    channels = [channel for channel in told["channels"] if channel["kind"] == "multifd"]
+    methods = sorted({channel["compression"] for channel in channels})
+    pages = figures["pages"]
+    return {
+        "outcome": told["outcome"],
+        "dialect": told["dialect"],
+        "page_size": told["page_size"],
+        "machine": told["machine"],
+        "multifd_channels": len(channels),
+        "compression": ", ".join(methods) or None,
+        "iterations": figures["iterations"],
+        "sync_rounds": told["ram"]["sync_rounds"],
+        "normal_pages": pages["multifd_normal"] + pages["main_normal"],
+        "zero_pages": pages["multifd_zero"] + pages["main_zero"],
+        "holes": sum(channel["holes"] for channel in told["channels"]),
+        "missing_bytes": sum(channel["missing_bytes"] for channel in told["channels"]),
+        "downtime": figures["wire_downtime"],
+        "phases": list(dict.fromkeys(phase["name"] for phase in figures["phases"])),
+        "device": [_device(device) for device in told["devices"]],
+    }
+
+
+def _device(told: Json) -> Json:
+    return {
+        "idstr": told["idstr"],
+        "instance_id": told["instance_id"],
+        "transfer": "multifd" if told["buffers"] else "main",
+        "complete": told["complete"],
+        "buffers": told["buffers"],
+        "bytes": told["bytes"],
+        "main_bytes": told["main_bytes"],
+        "missing": sum(last - first + 1 for first, last in told["missing"]),
+        "duplicates": len(told["duplicates"]),
+        "state_digest": told["state_digest"],
+        "out_of_order": told["out_of_order"],
+        "queue_peak_buffers": told.get("queue_peak_buffers", 0),
+        "longest_wait": told.get("longest_wait", 0.0),
+    }
+
+
+# -- as TOML ---------------------------------------------------------------------------------------
+
+
+def written(facts: Json, capture: str) -> Iterator[str]:
+    """The facts as the lines of an expectation, to be edited."""
+    yield f"# What mfshark found in {_string(capture)[1:-1]}."
+    yield '# Make bounds of values: ">= 20", "10..20", "<= 300 ms", "any"; leave out what does not'
+    yield "# matter. Filters: [[filter]] with must = or never = and a display filter."
+    yield f"schema = {_string(SCHEMA)}"
+    yield ""
+    yield "[findings]  # errors and warnings by rule: these, and no others"
+    for rule, count in facts["findings"].items():
+        yield f"{rule} = {count}"
+    for migration in facts["migration"]:
+        yield ""
+        yield "[[migration]]"
+        yield from _pairs(migration, MIGRATION)
+        for device in migration["device"]:
+            yield ""
+            yield "[[migration.device]]"
+            yield from _pairs(device, DEVICE)
+
+
+def _pairs(values: Json, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        value = values[name]
+        if value is None:
+            continue
+        if name in MASKED:
+            measured = f"{value * 1000:.1f} ms" if name in SECONDS else value
+            yield f'{name} = "any"  # {measured} here'
+        else:
+            yield f"{name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return _string(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _string(text: str) -> str:
+    """Text as TOML has it; a surrogate, which TOML cannot hold, becomes a question mark."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+# -- compared --------------------------------------------------------------------------------------
+
+
+class Expectation:
+    """An expectation, read from the TOML ``text`` of the file ``path``.
+
+    Raises :class:`UsageError` with what is wrong in it, and the nearest name of a misspelt one.
+    """
+
+    def __init__(self, text: str, path: str) -> None:
+        self.path = path
+        try:
+            read = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path}: {error}") from None
+        if read.get("schema") != SCHEMA:
+            raise UsageError(
+                f"{path}: schema is not {SCHEMA!r}: 'mfshark expect' writes such files"
+            )
+        self._check(read, ("schema", "findings", "migration", "filter"), "")
+        self._findings: Json | None = read.get("findings")
+        if self._findings is not None and not isinstance(self._findings, dict):
+            raise UsageError(f"{path}: findings: a table is wanted, not {self._findings!r}")
+        self._migrations: list[Json] | None = read.get("migration")
+        for migration in self._tables(self._migrations, (*MIGRATION, "device"), "migration"):
+            self._tables(migration.get("device"), DEVICE, "migration.device")
+        self._filters = self._tables(read.get("filter"), FILTER, "filter")
+        for wanted in self._filters:
+            if ("must" in wanted) == ("never" in wanted):
+                raise UsageError(f"{path}: a filter has one of must and never")
+            self._compiled(wanted)
+        self._bounds(read)
+
+    @property
+    def needs_packets(self) -> bool:
+        """Whether filters ask about packets."""
+        return bool(self._filters)
+
+    def knows(self, rule: str) -> bool:
+        """Whether findings of a rule are expected (how many is another question)."""
+        return self._findings is not None and rule in self._findings
+
+    def differences(self, facts: Json, table: PacketTable | None) -> Iterator[str]:
+        """One sentence for whatever is not as expected."""
+        if self._findings is not None:
+            yield from self._of_findings(facts["findings"])
+        if self._migrations is not None:
+            yield from self._of_migrations(facts["migration"])
+        for wanted in self._filters:
+            assert table is not None
+            yield from self._of_filter(wanted, table)
+
+    def _of_findings(self, found: dict[str, int]) -> Iterator[str]:
+        assert self._findings is not None
+        for rule, count in self._findings.items():
+            yield from _compared(f"findings of {rule}", count, found.get(rule, 0))
+        for rule, number in found.items():
+            if rule not in self._findings:
+                yield f"findings of {rule}: none expected, found {number}"
+
+    def _of_migrations(self, found: list[Json]) -> Iterator[str]:
+        assert self._migrations is not None
+        if len(found) != len(self._migrations):
+            yield f"migrations: expected {len(self._migrations)}, found {len(found)}"
+        for number, (wanted, got) in enumerate(zip(self._migrations, found, strict=False)):
+            where = f"migration {number + 1}"
+            for name in MIGRATION:
+                if name in wanted:
+                    yield from _compared(f"{where}: {name}", wanted[name], got[name])
+            if "device" in wanted:
+                yield from self._of_devices(where, wanted["device"], got["device"])
+
+    def _of_devices(self, where: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
+        left = {_key(device): device for device in found}
+        for device in wanted:
+            key = _key(device)
+            got = left.pop(key, None)
+            if got is None:
+                yield f"{where}: device {_name(key)}: expected, not found"
+                continue
+            for name, value in device.items():
+                yield from _compared(f"{where}: {_name(key)}: {name}", value, got[name])
+        for key in left:
+            yield f"{where}: device {_name(key)}: not expected, found"
+
+    def _of_filter(self, wanted: Json, table: PacketTable) -> Iterator[str]:
+        condition = self._compiled(wanted)
+        count = int(condition.mask(table).sum())
+        if "never" in wanted and count:
+            yield f"filter {condition.text}: no packet may pass, {count} do"
+        elif "must" in wanted:
+            bound = Bound(wanted.get("count", ">= 1"))
+            if not bound.holds(count):
+                yield f"filter {condition.text}: {bound.text} packets must pass, {count} do"
+
+    def _compiled(self, wanted: Json) -> Filter:
+        try:
+            return Filter(str(wanted.get("must", wanted.get("never"))))
+        except FilterError as error:
+            raise UsageError(f"{self.path}: {error}") from None
+
+    # -- what a person may have got wrong ---------------------------------------------------------
+
+    def _check(self, table: Any, names: Iterable[str], where: str) -> None:
+        place = f"{self.path}: {where}: " if where else f"{self.path}: "
+        if not isinstance(table, dict):
+            raise UsageError(f"{place}a table is wanted, not {table!r}")
+        names = tuple(names)
+        for name in table:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+                raise UsageError(f"{place}nothing is called {name!r}{hint}")
+
+    def _tables(self, tables: Any, names: Iterable[str], where: str) -> list[Json]:
+        """A list of tables with no other names than these; an empty one for ``None``."""
+        if not isinstance(tables, list | None):
+            raise UsageError(f"{self.path}: [[{where}]]: tables are wanted, not {tables!r}")
+        for table in tables or ():
+            self._check(table, names, where)
+        return tables or []
+
+    def _bounds(self, value: Any) -> None:
+        """All bounds in it, made once: a unit that is none is told before any capture is read."""
+        if isinstance(value, dict | list):
+            for inner in value.values() if isinstance(value, dict) else value:
+                self._bounds(inner)
+        else:
+            try:
+                Bound(value)
+            except ValueError as error:
+                raise UsageError(f"{self.path}: {value!r}: {error}") from None
+
+
+def _key(device: Json) -> tuple[Any, Any]:
+    return device.get("idstr", ""), device.get("instance_id", 0)
+
+
+def _name(key: tuple[Any, Any]) -> str:
+    return f"{key[0]}#{key[1]}"
+
+
+def _compared(what: str, wanted: Any, found: Any) -> Iterator[str]:
+    bound = Bound(wanted)
+    if not bound.holds(found):
+        yield f"{what}: expected {bound.text}, found {found!r}"

@@ -1,0 +1,77 @@
+"""Baselines: known findings do not count, new ones do, and those that are gone are told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.commands.run import mfshark
+from tests.shipped import capture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+CLEAN = capture("10.0.13-vfio-3dev-4ch")
+
+
+def test_known_findings_do_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    ran = mfshark("check", "--baseline", file, "--update-baseline", LOST)
+    assert ran.status == 1
+    assert "baseline: 2 new, 0 fixed, 0 unchanged" in ran.err
+    ran = mfshark("check", "--baseline", file, LOST, CLEAN)
+    assert ran.status == 0
+    assert "baseline: 0 new, 0 fixed, 2 unchanged" in ran.err
+    assert "MF506" not in ran.out
+    assert "2 known findings left out" in ran.out
+    report = json.loads(mfshark("check", "--baseline", file, LOST, "--format", "json").out)
+    known = [f["rule"] for f in report["captures"][0]["findings"] if f.get("known")]
+    assert known == ["MF506", "MF203"]
+    assert report["summary"]["error"] == 0
+
+
+def test_new_and_fixed_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    mfshark("check", "--baseline", file, "--update-baseline", LOST)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    (marks,) = document["captures"].values()
+    first = next(iter(marks))
+    marks["00ff"] = marks.pop(first)
+    file.write_text(json.dumps(document), encoding="utf-8")
+    ran = mfshark("check", "--baseline", file, LOST)
+    assert ran.status == 1
+    assert "baseline: 1 new, 1 fixed, 1 unchanged" in ran.err
+    assert "fixed: MF506" in ran.err
+
+
+def test_known_findings_fail_no_format(tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    mfshark("check", "--baseline", file, "--update-baseline", LOST)
+    shown = {
+        name: mfshark("check", "--baseline", file, LOST, "--format", name).out
+        for name in ("junit", "github", "gitlab", "sarif", "csv", "html")
+    }
+    assert 'failures="0"' in shown["junit"]
+    assert "::error" not in shown["github"]
+    assert "MF506" not in shown["gitlab"]
+    results = json.loads(shown["sarif"])["runs"][0]["results"]
+    assert [r["ruleId"] for r in results if r.get("suppressions")] == ["MF506", "MF203"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": "mfshark/baseline/1", "captures": 3}']
+)
+def test_what_is_no_baseline_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    file.write_text(text, encoding="utf-8")
+    ran = mfshark("check", "--baseline", file, CLEAN)
+    assert ran.status == 2
+    assert "known.json" in ran.err
+
+
+def test_a_baseline_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert mfshark("check", "--baseline", tmp_path / "none.json", CLEAN).status == 2
+    assert mfshark("check", "--update-baseline", CLEAN).status == 2

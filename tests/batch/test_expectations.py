@@ -1,0 +1,162 @@
+"""Expectations: written of a capture they hold for it; edited they say what does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer.report.bounds import Bound
+from analyzer.report.expectation import _string
+from tests.checks.craft import Tiny, buffer
+from tests.commands.run import mfshark
+from tests.shipped import FILES, capture, stem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEVICES = "10.0.13-vfio-3dev-4ch"
+LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
+HELD = [path for path in FILES if "nokeys" not in path.name and "tls" not in path.name][::4]
+
+
+def expected(path: Path, tmp_path: Path) -> Path:
+    """What mfshark expects of a capture, in a file."""
+    written = tmp_path / "expect.toml"
+    ran = mfshark("expect", path, "-o", written)
+    assert ran.status in (0, 2), ran.err
+    return written
+
+
+@pytest.mark.parametrize("path", HELD, ids=stem)
+def test_what_was_written_holds(path: Path, tmp_path: Path) -> None:
+    ran = mfshark("check", "--expect", expected(path, tmp_path), path)
+    assert ran.status == 0, ran.out
+    assert "MF961" not in ran.out
+
+
+def edited(name: str, tmp_path: Path, *changes: tuple[str, str], more: str = "") -> str:
+    """The report on a capture whose expectation was edited."""
+    file = expected(capture(name), tmp_path)
+    text = file.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert re.search(before, text), before
+        text = re.sub(before, after, text, count=1)
+    file.write_text(text + more, encoding="utf-8")
+    ran = mfshark("check", "--expect", file, capture(name), "--format", "json")
+    if ran.status == 2:
+        return ran.err
+    findings = json.loads(ran.out)["captures"][0]["findings"]
+    told = [f["message"] for f in findings if f["rule"] == "MF961"]
+    assert ran.status == int(bool(told))
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("buffers = 6", 'buffers = ">= 7"'), "buffers: expected >= 7, found 6"),
+        (("buffers = 6", 'buffers = "5..7"'), ""),
+        (('downtime = "any"', 'downtime = "<= 1 ms"'), "downtime: expected <= 1 ms, found 0."),
+        (('downtime = "any"', 'downtime = "<= 10 s"'), ""),
+        (("multifd_channels = 4", "multifd_channels = 5"), "expected 5, found 4"),
+        (('"iteration", ', ""), "phases: expected "),
+        (('idstr = "0000:00:03.0/vfio"', 'idstr = "gone"'), "device gone#0: expected, not found"),
+        (('state_digest = "..', 'state_digest = "00'), "state_digest: expected 00"),
+    ],
+)
+def test_what_differs_is_told(change: tuple[str, str], told: str, tmp_path: Path) -> None:
+    found = edited(DEVICES, tmp_path, change)
+    assert told in found if told else not found
+
+
+def test_expected_findings_do_not_count(tmp_path: Path) -> None:
+    assert not edited(LOST, tmp_path)
+    assert "findings of MF506: none expected, found 1" in edited(
+        LOST, tmp_path, ("MF506 = 1\n", "")
+    )
+    assert "findings of MF506: expected 2, found 1" in edited(
+        LOST, tmp_path, ("MF506 = 1", "MF506 = 2")
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ('must = "vfio.idx > 2"', ""),
+        ('must = "vfio.idx > 20"', "filter vfio.idx > 20: >= 1 packets must pass, 0 do"),
+        ('must = "multifd.flags.device_state"\ncount = "10..20"', ""),
+        ('never = "vfio.idx > 2"', "no packet may pass"),
+        ('never = "vfio.idx > 20"', ""),
+        ('never = "vfio.idxx > 20"', "vfio.idx"),
+    ],
+)
+def test_filters(condition: str, told: str, tmp_path: Path) -> None:
+    found = edited(DEVICES, tmp_path, more=f"\n[[filter]]\n{condition}\n")
+    assert told in found if told else not found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("schema = 'x'", "schema"),
+        ("= 3", "expect.toml"),
+        ("schema = 'mfshark/expect/1'\nmigrations = 3", "did you mean migration"),
+        ("schema = 'mfshark/expect/1'\n[[migration]]\ndowntim = 3", "did you mean downtime"),
+        ("schema = 'mfshark/expect/1'\n[[migration]]\ndowntime = '< 3 parsec'", "parsec"),
+        ("schema = 'mfshark/expect/1'\n[[filter]]\ncount = 3", "must and never"),
+        ("schema = 'mfshark/expect/1'\nmigration = 3", "table"),
+        ("schema = 'mfshark/expect/1'\nmigration = [3]", "table"),
+        ("schema = 'mfshark/expect/1'\nfilter = [3]", "table"),
+        ("schema = 'mfshark/expect/1'\nfindings = 3", "table"),
+        ("schema = 'mfshark/expect/1'\n[[migration]]\ndevice = 3", "table"),
+    ],
+)
+def test_an_expectation_that_makes_no_sense_is_refused(
+    text: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "expect.toml"
+    file.write_text(text, encoding="utf-8")
+    ran = mfshark("check", "--expect", file, capture(DEVICES))
+    assert ran.status == 2
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_hostile_names_are_written_and_read(tmp_path: Path) -> None:
+    made = Tiny()
+    made.multifd[0].append(buffer(0, idstr=b'"]\n[[x]]\x1b\x7f\xff\xe2\x80\xae\\'))
+    path = tmp_path / "evil.pcap"
+    path.write_bytes(made.pcap())
+    ran = mfshark("check", "--expect", expected(path, tmp_path), path)
+    assert "MF961" not in ran.out
+
+
+@given(st.text())
+def test_text_is_toml(text: str) -> None:
+    assert tomllib.loads(f"x = {_string(text)}")["x"] == text
+
+
+@pytest.mark.parametrize(
+    ("bound", "holds", "fails"),
+    [
+        (">= 20", [20, 21.5], [19, "20", None, True]),
+        ("10..20", [10, 20], [9, 21]),
+        ("<= 300 ms", [0.3, 0], [0.31]),
+        ("< 2KiB", [2047], [2048]),
+        ("!= 3", [4], [3]),
+        ("any", [None, "x", 3], []),
+        ("completed", ["completed"], ["failed", 3]),
+        (3, [3], [4, "3", True, None]),
+        (True, [True], [1, False]),
+        (["a", "b"], [["a", "b"]], [["b", "a"], "a"]),
+    ],
+)
+def test_bounds(bound: object, holds: list[object], fails: list[object]) -> None:
+    assert all(Bound(bound).holds(value) for value in holds)
+    assert not any(Bound(bound).holds(value) for value in fails)
