@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib import import_module
 
 from analyzer.commands.common import style_of
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS, format_of
+from analyzer.report.formats.text import summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import IO
 
     from analyzer.report.formats import Format
     from analyzer.report.result import Result
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Outputs"]
 
 STDOUT = "-"
+TEXT = FORMATS["text"]
 
 
 class Outputs:
@@ -27,64 +31,102 @@ class Outputs:
     ``wants`` is what a result has to hold for them, ``colour`` whether its text is coloured, and
     ``streams`` whether text goes to standard output; it does so as results come, everything else
     is written when all are there.
-    Raises :class:`UsageError` for a file whose format nobody knows.
+    Raises :class:`UsageError` where a format is unknown or a file cannot be written, before there
+    is anything to write.
     """
 
     def __init__(self, options: Namespace) -> None:
-        paths = options.output or [STDOUT]
-        self._wanted = [(path, _format(path, options.format)) for path in paths]
-        self.wants = frozenset(want for _, one in self._wanted for want in one.wants)
-        texts = [path for path, one in self._wanted if one.name == "text"]
-        self.colour = bool(texts) and style_of(options, sys.stdout).colour
-        if options.color == "auto" and texts != [STDOUT]:
-            self.colour = False
+        wanted = _wanted(options.output or [STDOUT], options.format)
+        self.wants = frozenset(want for _, one in wanted for want in one.wants)
+        self.streams = (STDOUT, TEXT) in wanted
+        in_files = any(one is TEXT and path != STDOUT for path, one in wanted)
+        plain = options.color == "auto" and in_files
+        self.colour = style_of(options, sys.stdout).colour and not plain
         self._results: list[Result] = []
-        self._kept = any(path != STDOUT or one.name != "text" for path, one in self._wanted)
-        self.streams = (STDOUT, FORMATS["text"]) in self._wanted
+        self._words: list[str] = []
         self._begun = False
+        self._files = contextlib.ExitStack()
+        self._documents: list[tuple[Format, IO[str]]] = []
+        self._folders: list[tuple[Format, str]] = []
+        for path, one in wanted:
+            if one.folder:
+                import_module(one.module).prepare(path)
+                self._folders.append((one, path))
+            elif path != STDOUT:
+                self._documents.append((one, self._open(path)))
+            elif one is not TEXT:
+                self._documents.append((one, sys.stdout))
+
+    def _open(self, path: str) -> IO[str]:
+        try:
+            return self._files.enter_context(
+                open(path, "w", encoding="utf-8", newline="\n")  # noqa: PTH123
+            )
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
     def add(self, result: Result) -> None:
         """One more."""
-        if self._kept:
+        self._words.append(result.word)
+        if self._documents or self._folders:
             self._results.append(result)
-        try:
-            if self.streams:
-                self._print(result.lines or [])
-        except BrokenPipeError:
-            if not self._kept:
-                raise
-            self.streams = False  # whoever read it has seen enough; the files are still wanted
+        if self.streams:
+            lines = result.lines or []
+            self._print(["", *lines] if self._begun and len(lines) > 1 else lines)
+            self._begun = self._begun or bool(lines)
 
     def _print(self, lines: list[str]) -> None:
-        if self._begun and len(lines) > 1:
-            print()
-        self._begun = self._begun or bool(lines)
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
+        """Text for standard output.  Whoever reads it may have seen enough: then only files are
+        still wanted.
+        """
+        try:
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not self._documents and not self._folders:
+                raise
+            self.streams = False
 
     def finish(self, fail_on: str) -> None:
         """All are there.  Raises :class:`UsageError` where a file cannot be written."""
-        for path, one in self._wanted:
-            module = import_module(one.module)
-            if one.name == "parquet":
-                module.write(self._results, path)
-            elif path != STDOUT:
-                pieces = module.render(self._results, fail_on)
-                try:
-                    with open(path, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
-                        stream.writelines(pieces)
-                except OSError as error:
-                    raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-            elif one.name != "text":
-                sys.stdout.writelines(module.render(self._results, fail_on))
+        if self.streams and len(self._words) > 1:
+            self._print(["", summary(self._words)])
+        for one, stream in self._documents:
+            pieces = import_module(one.module).render(self._results, fail_on)
+            try:
+                stream.writelines(pieces)
+                stream.flush()
+            except OSError as error:
+                if stream is sys.stdout:
+                    raise
+                raise UsageError(f"{stream.name} cannot be written: {error.strerror}") from error
+        self._files.close()
+        for one, path in self._folders:
+            import_module(one.module).write(self._results, path)
 
 
-def _format(path: str, name: str | None) -> Format:
-    found = None if path == STDOUT or name is not None else format_of(path)
-    if found is None and name is None and path != STDOUT and "." in path.rsplit("/", 1)[-1]:
-        raise UsageError(f"{path}: no format has such an ending; --format says which is meant")
-    found = found or FORMATS[name or "text"]
-    if found.name == "parquet" and path == STDOUT:
-        raise UsageError("parquet is a folder of tables: -o FOLDER says where")
+def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
+    """Path and format of each.  ``name`` is what ``--format`` says: of a single output it is the
+    format whatever its ending, of several it concerns those whose ending does not tell.
+    """
+    wanted: dict[str, Format] = {}
+    for text in outputs:
+        prefix, colon, rest = text.partition(":")
+        path, forced = (rest, prefix) if colon and prefix in FORMATS else (text, None)
+        if len(outputs) == 1:
+            forced = forced or name
+        if path in wanted:
+            raise UsageError(f"{path} is named twice as an output")
+        wanted[path] = _format(path, forced, name)
+    return list(wanted.items())
+
+
+def _format(path: str, forced: str | None, usual: str | None) -> Format:
+    found = FORMATS[forced] if forced else None if path == STDOUT else format_of(path)
+    if found is None and usual is None and "." in path.rsplit("/", 1)[-1]:
+        raise UsageError(f"{path}: no format has such an ending; -o FORMAT:{path} says which one")
+    found = found or FORMATS[usual or TEXT.name]
+    if found.folder and path == STDOUT:
+        raise UsageError(f"{found.name} is a folder of tables: -o FOLDER says where")
     return found

@@ -3,7 +3,8 @@
 Each is a module of this package with ``render(results, fail_on)``, which gives the document in
 pieces, the same ones for the same results: no clock, no random, no order that is not the input's.
 ``results`` are :class:`analyzer.report.result.Result`, ``fail_on`` the lowest severity that counts
-as a failure.  Parquet is a folder of tables, and has ``write(results, folder)`` instead.
+as a failure.  A format that is a folder of files has ``prepare(folder)``, which finds out early
+whether it can be written, and ``write(results, folder)`` instead.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ __all__ = ["FORMATS", "Format", "format_of"]
 
 
 class Format:
-    """One format: its module here, the endings of its files, and what a result has to hold."""
+    """One format: its module here, the endings of its files, what a result has to hold, and
+    whether it is a folder.
+    """
 
-    __slots__ = ("endings", "module", "name", "wants")
+    __slots__ = ("endings", "folder", "module", "name", "wants")
 
-    def __init__(self, name: str, endings: tuple[str, ...], wants: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, endings: tuple[str, ...], wants: tuple[str, ...], folder: bool = False
+    ) -> None:
         self.name = name
+        self.folder = folder
         self.module = f"analyzer.report.formats.{name}"
         self.endings = endings
         self.wants = wants
@@ -28,7 +34,7 @@ class Format:
 FORMATS = {
     one.name: one
     for one in (
-        Format("text", (".txt",), (LINES,)),
+        Format("text", (".txt", ".log"), (LINES,)),
         Format("json", (".json",), (REPORT,)),
         Format("sarif", (".sarif", ".sarif.json"), (REPORT, PLACES)),
         Format("junit", (".xml",), (REPORT,)),
@@ -36,7 +42,7 @@ FORMATS = {
         Format("gitlab", (".gitlab.json",), (REPORT,)),
         Format("csv", (".csv",), (REPORT,)),
         Format("html", (".html", ".htm"), (REPORT, DEVICES, FIGURES)),
-        Format("parquet", (".parquet",), (REPORT, DEVICES, TABLES)),
+        Format("parquet", (".parquet",), (REPORT, DEVICES, TABLES), folder=True),
     )
 }
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analyzer.report.columns import Column
     from analyzer.report.result import Json, Result
 
-__all__ = ["write"]
+__all__ = ["prepare", "write"]
 
 FINDINGS = {
     "capture": "string", "rule": "string", "name": "string", "severity": "string",
@@ -29,17 +29,26 @@ BUFFERS = {
 }  # fmt: skip
 
 
-def write(results: Iterable[Result], folder: str) -> None:
-    """Write ``packets.parquet``, ``buffers.parquet`` and ``findings.parquet`` into a folder.
-
-    Raises :class:`UsageError` without pyarrow, or where that is not possible.
-    """
+def prepare(folder: str) -> None:
+    """Make the folder.  Raises :class:`UsageError` without pyarrow, or where that is impossible."""
     try:
-        import pyarrow.parquet as store
+        import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise UsageError(
             "parquet needs pyarrow: pip install 'mfshark[parquet]', or pip install pyarrow"
         ) from error
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def write(results: Iterable[Result], folder: str) -> None:
+    """Write ``packets.parquet``, ``buffers.parquet`` and ``findings.parquet`` into a prepared
+    folder.  Raises :class:`UsageError` where that is not possible.
+    """
+    import pyarrow.parquet as store
+
     results = list(results)
     tables = {
         "packets": _packets(results),
@@ -47,7 +56,6 @@ def write(results: Iterable[Result], folder: str) -> None:
         "findings": _rows(FINDINGS, (row for result in results for row in _findings(result))),
     }
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
         for name, table in tables.items():
             store.write_table(table, os.path.join(folder, f"{name}.parquet"))  # noqa: PTH118
     except OSError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import xml.etree.ElementTree as ET
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,9 @@ from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.device_map import device_map, states_of
-from analyzer.report.fingerprint import fingerprints
-from analyzer.report.formats import FORMATS, format_of
+from analyzer.report.formats import FORMATS, format_of, parquet
 from analyzer.report.result import Result
 from tests.checks.craft import Tiny, buffer, sync
-from tests.commands.run import mfshark
 from tests.shipped import capture
 
 HERE = Path(__file__).parent
@@ -52,8 +52,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
 
 
 def render(name: str, results: list[Result], fail_on: str = "error") -> str:
-    from importlib import import_module
-
     return "".join(import_module(FORMATS[name].module).render(results, fail_on))
 
 
@@ -132,9 +130,9 @@ def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) ->
 
 
 def test_parquet_tables(results: list[Result], tmp_path: Path) -> None:
-    from analyzer.report.formats.parquet import write
-
-    write(results, str(tmp_path / "out.parquet"))
+    folder = str(tmp_path / "out.parquet")
+    parquet.prepare(folder)
+    parquet.write(results, folder)
     read: dict[str, Any] = {
         name: pyarrow.parquet.read_table(tmp_path / "out.parquet" / f"{name}.parquet").to_pylist()
         for name in ("packets", "buffers", "findings")
@@ -174,15 +172,6 @@ def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
             assert not any(cell.startswith(("=", "@")) for cell in row)
 
 
-def test_fingerprints_are_of_the_place_and_not_of_the_time(results: list[Result]) -> None:
-    assert results[0].report is not None
-    findings = results[0].report["findings"]
-    moved = [{**f, "frame": 1, "offset": 2, "message": "other", "tcp_stream": 9} for f in findings]
-    assert fingerprints(findings, "x") == fingerprints(moved, "x")
-    assert fingerprints(findings, "x") != fingerprints(findings, "y")
-    assert len(set(fingerprints(findings * 2, "x"))) == 2 * len(findings)
-
-
 def test_maps_say_what_became_of_an_index() -> None:
     arrivals = [{"index": i, "config": i == 5} for i in (0, 2, 1, 1, 5)]
     device = {"arrivals": arrivals, "missing": [[3, 4]]}
@@ -203,29 +192,9 @@ def test_files_tell_their_format() -> None:
     assert format_of("x.pcap") is None
 
 
-def test_several_outputs_at_once(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("r.sarif", "r.xml", "r.txt")]
-    words = [word for path in files for word in ("-o", path)]
-    ran = mfshark("check", capture(LOST), "-o", "-", *words)
-    assert ran.status == 1
-    assert ran.out == files[2].read_text(encoding="utf-8")
-    assert all(path.stat().st_size for path in files)
-
-
-@pytest.mark.parametrize("words", [("-o", "x.docx"), ("--format", "parquet")])
-def test_a_format_that_cannot_be_is_refused(words: tuple[str, ...]) -> None:
-    ran = mfshark("check", capture(CLEAN), *words)
-    assert ran.status == 2
-    assert "Traceback" not in ran.err
-
-
 def test_without_pyarrow_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import sys
-
-    from analyzer.report.formats.parquet import write
-
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UsageError, match=r"pip install 'mfshark\[parquet\]'"):
-        write([], str(tmp_path))
+        parquet.prepare(str(tmp_path))

@@ -1,0 +1,78 @@
+"""Several outputs at once, and what each is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.run import mfshark
+from tests.shipped import capture
+
+LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+
+
+def test_several_outputs_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("r.sarif", "r.xml", "r.txt")]
+    words = [word for path in files for word in ("-o", path)]
+    ran = mfshark("check", LOST, "-o", "-", *words)
+    assert ran.status == 1
+    assert ran.out == files[2].read_text(encoding="utf-8")
+    assert json.loads(files[0].read_text(encoding="utf-8"))["version"] == "2.1.0"
+    assert files[1].read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_format_is_that_of_standard_output_where_files_have_endings(tmp_path: Path) -> None:
+    file = tmp_path / "r.sarif"
+    ran = mfshark("check", LOST, "--format", "github", "-o", "-", "-o", file)
+    assert ran.out.startswith("::error ")
+    assert json.loads(file.read_text(encoding="utf-8"))["version"] == "2.1.0"
+
+
+def test_format_decides_for_a_single_file(tmp_path: Path) -> None:
+    file = tmp_path / "report.txt"
+    ran = mfshark("check", LOST, "--format", "json", "-o", file)
+    assert (ran.status, ran.out) == (1, "")
+    assert json.loads(file.read_text(encoding="utf-8"))["schema"] == "mfshark/report/1"
+
+
+def test_a_prefix_names_the_format(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    mfshark("check", LOST, "-o", f"gitlab:{file}")
+    assert json.loads(file.read_text(encoding="utf-8"))[0]["check_name"] == "MF506 vfio-idx-gap"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("-o", "x.docx"), "no format has such an ending; -o FORMAT:x.docx"),
+        (("--format", "parquet"), "-o FOLDER says where"),
+        (("-o", "parquet:-"), "-o FOLDER says where"),
+        (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),
+        (("-o", "x.json", "-o", "sarif:x.json"), "x.json is named twice"),
+    ],
+    ids=lambda value: "" if isinstance(value, tuple) else value,
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = mfshark("check", "no such capture", *words)
+    assert ran.status == 2
+    assert told in ran.err
+    assert "no such capture" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told() -> None:
+    ran = mfshark("check", LOST, "-o", "json:/dev/full")
+    assert ran.status == 2
+    assert "/dev/full cannot be written: No space left on device" in ran.err
+
+
+def test_tables_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run.parquet"
+    assert mfshark("check", LOST, "-o", folder).status == 1
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"packets.parquet", "buffers.parquet", "findings.parquet"}
