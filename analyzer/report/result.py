@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEVICES", "FIGURES", "LINES", "PLACES", "REPORT", "STATS", "TABLES", "Result"]
 
+BROKEN = 2
+"""The status of what could not be analysed."""
 LINES, REPORT, STATS, DEVICES = "lines", "report", "stats", "devices"
 FIGURES, PLACES, TABLES = "figures", "places", "tables"
 """What a result can hold besides its verdict; a job says what is wanted of it."""
@@ -69,10 +71,23 @@ class Result:
         self.tables: dict[str, Json] | None = None
         self.places: dict[int, tuple[int, int]] = {}
 
+    @property
+    def findings(self) -> list[Json]:
+        """Those of the report; none of a file that could not be analysed."""
+        found: list[Json] = (self.report or {}).get("findings", [])
+        return found
+
+    @property
+    def failure(self) -> str | None:
+        """Why it could not be analysed, if so."""
+        if self.status < BROKEN:
+            return None
+        return self.complaints[-1] if self.complaints else self.sentence
+
     @classmethod
     def broken(cls, path: str, reason: str) -> Result:
         """That of a file that could not be analysed; ``reason`` names it."""
-        result = cls(path, 2, "BROKEN", reason)
+        result = cls(path, BROKEN, "BROKEN", reason)
         result.complaints.append(reason)
         result.lines = []
         result.report = {"path": path, "error": reason}

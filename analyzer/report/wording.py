@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-__all__ = ["explanation_parts", "placed"]
+__all__ = ["explanation_parts", "hosted_path", "placed"]
 
 
 def placed(finding: Json) -> str:
@@ -31,7 +31,17 @@ def placed(finding: Json) -> str:
     return f"{finding['message']} ({', '.join(where)})" if where else str(finding["message"])
 
 
+def hosted_path(path: str) -> str:
+    """A file as code hosts know it: relative to the working directory where it is beneath that."""
+    path = os.path.normpath(path)
+    if os.path.isabs(path):  # noqa: PTH117
+        relative = os.path.relpath(path)
+        return path if relative.startswith("..") else relative
+    return path
+
+
 def explanation_parts(rule: Rule) -> tuple[str, str]:
-    """A rule's first sentence, and the rest of its explanation, without markup."""
-    first, _, rest = rule.explanation.replace("``", "").strip().partition("\n")
-    return first, textwrap.dedent(rest).strip()
+    """A rule's first sentence, and the other paragraphs of its explanation, without markup."""
+    text = rule.explanation.replace("``", "").strip()
+    first, *rest = (" ".join(part.split()) for part in text.split("\n\n"))
+    return first, "\n\n".join(rest)

@@ -27,11 +27,10 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
     lines = csv.writer(made, lineterminator="\n")
     lines.writerow(COLUMNS)
     for result in results:
-        if result.status == 2:
-            lines.writerow(
-                [csv_cell(result.path), "", "broken", "error", csv_cell(result.sentence)]
-            )
-        for finding in (result.report or {}).get("findings", ()):
+        rows = result.findings
+        if result.failure is not None:
+            rows = [{"name": "broken", "severity": "error", "message": result.failure}, *rows]
+        for finding in rows:
             row = {"path": result.path, **finding}
             lines.writerow([_cell(row.get(name)) for name in COLUMNS])
     yield made.getvalue()

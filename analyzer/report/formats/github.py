@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.report.escape import terminal
-from analyzer.report.wording import placed
+from analyzer.report.wording import hosted_path, placed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,10 @@ LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """A line for each finding, and for each capture that could not be analysed."""
     for result in results:
-        file = _property(result.path)
-        report = result.report or {}
-        if result.status == 2:
-            yield f"::error file={file},title=mfshark::{_data(result.sentence)}\n"
-        for finding in report.get("findings", ()):
+        file = _property(hosted_path(result.path))
+        if result.failure is not None:
+            yield f"::error file={file},title=mfshark::{_data(result.failure)}\n"
+        for finding in result.findings:
             if finding.get("known"):
                 continue
             title = _property(f"{finding['rule']} {finding['name']}")

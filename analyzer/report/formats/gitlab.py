@@ -6,7 +6,7 @@ import json
 
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
-from analyzer.report.wording import placed
+from analyzer.report.wording import hosted_path, placed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,39 +17,36 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 LEVELS = {"error": "major", "warning": "minor", "info": "info"}
+BROKEN: dict[str, object] = {
+    "rule": "broken", "migration": None, "channel": None, "device": None, "index": None,
+}  # fmt: skip
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The document; a frame's number stands for the line."""
     issues: list[Json] = []
     for result in results:
-        findings = (result.report or {}).get("findings", [])
-        if result.status == 2:
-            fingerprint = fingerprints([BROKEN], result.path)[0]
-            issues.append(_issue(result, "broken", "blocker", result.sentence, 0, fingerprint))
-        for finding, mark in zip(findings, fingerprints(findings, result.path), strict=True):
+        path = hosted_path(result.path)
+        if result.failure is not None:
+            mark = fingerprints([BROKEN], path)[0]
+            issues.append(_issue(path, "broken", "blocker", result.failure, 0, mark))
+        findings = result.findings
+        for finding, mark in zip(findings, fingerprints(findings, path), strict=True):
             if finding.get("known"):
                 continue
             name = f"{finding['rule']} {finding['name']}"
             text = f"{name}: {placed(finding)}"
             level = LEVELS[finding["severity"]]
-            issues.append(_issue(result, name, level, text, finding["frame"] or 0, mark))
+            issues.append(_issue(path, name, level, text, finding["frame"] or 0, mark))
     yield json.dumps(issues, indent=1)
     yield "\n"
 
 
-BROKEN: dict[str, object] = {
-    "rule": "broken", "migration": None, "channel": None, "device": None, "index": None,
-}  # fmt: skip
-
-
-def _issue(
-    result: Result, name: str, severity: str, text: str, frame: int, fingerprint: str
-) -> Json:
+def _issue(path: str, name: str, severity: str, text: str, frame: int, fingerprint: str) -> Json:
     return {
         "description": terminal(text),
         "check_name": name,
         "fingerprint": fingerprint,
         "severity": severity,
-        "location": {"path": result.path, "lines": {"begin": max(1, frame)}},
+        "location": {"path": path, "lines": {"begin": max(1, frame)}},
     }

@@ -20,7 +20,7 @@ __all__ = ["render"]
 
 PLACES_LISTED = 50
 CLASSES = {"error": "error", "warning": "warn", "info": "soft"}
-WORDS = {"OK": "", "WARNING": "warn"}
+WORDS = {"OK": "", "WARNING": "warn", "CANCELLED": "warn"}
 CHANNEL_COLUMNS = (
     "tcp_stream", "client", "bytes", "packets", "ram_packets", "sync_packets",
     "device_state_packets", "normal_pages", "zero_pages", "holes", "missing_bytes",
@@ -60,10 +60,12 @@ def _word(result: Result) -> str:
 
 def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
     if several:
-        yield f'<h2 id="capture-{number}">{html(result.path)}</h2>\n'
+        yield f'<h1 id="capture-{number}">{html(result.path)}</h1>\n'
     yield f'<p class="word">{_word(result)} {html(result.sentence)}</p>\n'
+    if result.failure not in (None, result.sentence):
+        yield f'<p class="error">{html(str(result.failure))}</p>\n'
     report = result.report or {}
-    yield from _findings(report.get("findings", []))
+    yield from _findings(result.findings)
     devices = (result.devices or {}).get("migrations", [])
     for at, migration in enumerate(report.get("migrations", ())):
         heading = f"Migration {at + 1}: channels"
@@ -92,15 +94,12 @@ def _findings(findings: list[Json]) -> Iterator[str]:
         for place in places[:PLACES_LISTED]:
             known = " (known)" if place.get("known") else ""
             yield f"<li>{html(placed(place))}{known}</li>\n"
-        if (more := count - min(count, PLACES_LISTED)) > 0:
+        if (more := count - min(len(places), PLACES_LISTED)) > 0:
             yield f"<li>and {more} more</li>\n"
-        text = "\n\n".join(explanation_parts(rule)).strip()
-        yield f"</ul>\n{_paragraphs(text)}</details>\n"
-
-
-def _paragraphs(text: str) -> str:
-    parts = [" ".join(part.split()) for part in text.split("\n\n")]
-    return "".join(f'<p class="soft">{html(part)}</p>\n' for part in parts)
+        yield "</ul>\n"
+        for text in "\n\n".join(explanation_parts(rule)).strip().split("\n\n"):
+            yield f'<p class="soft">{html(text)}</p>\n'
+        yield "</details>\n"
 
 
 def _channels(channels: list[Json]) -> Iterator[str]:

@@ -38,17 +38,12 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:
 def _suite(result: Result, threshold: int) -> ET.Element:
     path = terminal(result.path)
     suite = ET.Element("testsuite", name=path)
-    report = result.report or {}
-    if "error" in report:
-        case = ET.SubElement(suite, "testcase", classname=path, name="capture can be read")
-        ET.SubElement(case, "error", message=terminal(report["error"]))
-        return _counted(suite)
+    case = ET.SubElement(suite, "testcase", classname=path, name="capture can be analysed")
+    if result.failure is not None:
+        ET.SubElement(case, "error", message=terminal(result.failure))
     by_rule: dict[str, list[Json]] = {}
-    for finding in report.get("findings", ()):
+    for finding in result.findings:
         by_rule.setdefault(finding["rule"], []).append(finding)
-    if result.status == 2:
-        case = ET.SubElement(suite, "testcase", classname=path, name="capture can be analysed")
-        ET.SubElement(case, "error", message=terminal(result.sentence))
     for rule in result.rules:
         name = f"{rule} {RULES[rule].slug}"
         case = ET.SubElement(suite, "testcase", classname=path, name=name)

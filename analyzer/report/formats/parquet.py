@@ -78,7 +78,7 @@ def _valid(value: Any) -> Any:
 
 
 def _findings(result: Result) -> Iterable[Json]:
-    for finding in (result.report or {}).get("findings", ()):
+    for finding in result.findings:
         yield {"capture": result.path, **finding}
 
 

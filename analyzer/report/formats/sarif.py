@@ -12,7 +12,7 @@ from urllib.parse import quote
 from analyzer.checks.rule import RULES
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
-from analyzer.report.wording import explanation_parts, placed
+from analyzer.report.wording import explanation_parts, hosted_path, placed
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ __all__ = ["render"]
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
-BROKEN = 2
 KNOWN = {"kind": "external", "justification": "in the baseline, or expected"}
 FINGERPRINT = "mfsharkFinding/v1"
 PROPERTIES = ("migration", "channel", "tcp_stream", "offset", "device", "index", "frame")
@@ -37,7 +36,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
     results = list(results)
     rules = [RULES[name] for name in sorted(RULES)]
     numbers = {rule.id: number for number, rule in enumerate(rules)}
-    broken = [result for result in results if result.status == BROKEN]
+    broken = [result for result in results if result.failure is not None]
     run = {
         "tool": {
             "driver": {
@@ -52,7 +51,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
                 "toolExecutionNotifications": [
                     {
                         "level": "error",
-                        "message": {"text": result.sentence},
+                        "message": {"text": result.failure},
                         "locations": [_file(result)],
                     }
                     for result in broken
@@ -72,12 +71,14 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
 
 
 def _marked(result: Result) -> Iterable[tuple[Json, str]]:
-    findings = (result.report or {}).get("findings", [])
-    return zip(findings, fingerprints(findings, result.path), strict=True)
+    marks = fingerprints(result.findings, hosted_path(result.path))
+    return zip(result.findings, marks, strict=True)
 
 
 def _uri(path: str) -> str:
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/-._~")
+    path = hosted_path(path)
+    name = quote(path.encode("utf-8", "surrogateescape"), safe="/-._~")
+    return f"file://{name}" if path.startswith("/") else name
 
 
 def _file(result: Result) -> Json:
@@ -86,11 +87,13 @@ def _file(result: Result) -> Json:
 
 def _rule(rule: Rule) -> Json:
     first, rest = explanation_parts(rule)
+    meaning = rest.partition("Receiver:")[0]
     return {
         "id": rule.id,
         "name": rule.slug,
         "shortDescription": {"text": first},
-        "fullDescription": {"text": f"{first}\n\n{rest}".strip()},
+        "fullDescription": {"text": f"{first}\n\n{meaning}".strip()},
+        "help": {"text": f"{first}\n\n{rest}".strip()},
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
     }
 

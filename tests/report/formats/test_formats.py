@@ -23,6 +23,7 @@ from analyzer.migration.framing import Settings
 from analyzer.report.device_map import device_map, states_of
 from analyzer.report.formats import FORMATS, format_of, parquet
 from analyzer.report.result import Result
+from analyzer.report.wording import hosted_path
 from tests.checks.craft import Tiny, buffer, sync
 from tests.shipped import capture
 
@@ -89,7 +90,9 @@ def test_sarif_regions_are_the_frames(tmp_path: Path) -> None:
 def test_junit_has_a_case_for_every_rule(results: list[Result]) -> None:
     root = ET.fromstring(render("junit", results))
     lost, clean, broken = root.findall("testsuite")
-    assert {case.get("name", "").split()[0] for case in clean.findall("testcase")} == set(RULES)
+    names = [case.get("name", "") for case in clean.findall("testcase")]
+    assert names[0] == "capture can be analysed"
+    assert {name.split()[0] for name in names[1:]} == set(RULES)
     failed = {c.get("name") for c in lost.findall("testcase") if c.find("failure") is not None}
     assert failed == {"MF506 vfio-idx-gap", "MF203 packet-truncated"}
     assert (clean.get("failures"), broken.get("errors")) == ("0", "1")
@@ -198,3 +201,29 @@ def test_without_pyarrow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UsageError, match=r"pip install 'mfshark\[parquet\]'"):
         parquet.prepare(str(tmp_path))
+
+
+def test_code_hosts_get_paths_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/usr")
+    assert hosted_path("/usr/lib/a.pcap") == "lib/a.pcap"
+    assert hosted_path("./lib//a.pcap") == "lib/a.pcap"
+    assert hosted_path("/etc/a.pcap") == "/etc/a.pcap"
+    result = Result.broken("/etc/a b.pcap", "is no capture")
+    for path, uri in (("/etc/a b.pcap", "file:///etc/a%20b.pcap"), ("/usr/a.pcap", "a.pcap")):
+        result.path = path
+        log = json.loads(render("sarif", [result]))
+        assert log["runs"][0]["artifacts"] == [{"location": {"uri": uri}}]
+
+
+@pytest.mark.parametrize("name", ["github", "gitlab", "csv", "junit", "sarif", "html"])
+def test_a_damaged_capture_says_what_is_wrong_beside_its_findings(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.pcap"
+    path.write_bytes(Tiny().pcap() + b"\xff" * 64)
+    result = result_of(path, "damaged.pcap")
+    assert result.failure is not None
+    text = render(name, [result])
+    assert "damaged.pcap: " in text
+    assert result.failure.partition(": ")[2][:20] in text
+    assert all(finding["rule"] in text for finding in result.findings)
