@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
     from analyzer.analysis import Analysis
 
@@ -15,16 +16,30 @@ __all__ = ["open"]
 
 
 def open(  # noqa: A001
-    path: str | os.PathLike[str] | bytes, *, digest: bool = False, keylog: str | None = None
+    path: str | os.PathLike[str] | bytes,
+    *,
+    digest: bool = False,
+    packets: bool = False,
+    deep: bool = False,
+    dialect: str = "auto",
+    keylog: str | None = None,
+    select: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, or its bytes.
 
-    ``digest`` also puts every device's state together and takes its sha256; ``keylog`` is a file
-    with the secrets of TLS connections.  Raises
-    :class:`analyzer.errors.CaptureError` for what is no capture.
+    ``digest`` also puts every device's state together and takes its sha256; ``packets`` keeps a
+    table of all packets; ``deep`` decompresses and verifies the payload of RAM packets.
+    ``dialect`` forces the revision of the wire format, ``keylog`` is a file with the secrets of TLS
+    connections; ``select`` and ``ignore`` name rules by id, prefix of an id or slug.
+
+    Raises :class:`analyzer.errors.CaptureError` for what is no capture, and
+    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist.
     :func:`analyzer.analysis.analyze` takes more options.
     """
-    from analyzer.analysis import analyze
-    from analyzer.migration.framing import Settings
+    from analyzer.analysis import analyze, chosen
 
-    return analyze(path, Settings(keylog=keylog), digest=digest)
+    settings, selection = chosen(
+        dialect=dialect, keylog=keylog, select=select, ignore=ignore, deep=deep
+    )
+    return analyze(path, settings, selection, digest=digest, packets=packets)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from analyzer.checks.checker import Checker
+from analyzer.checks.checker import Checker, unknown_rules
+from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from analyzer.capture.source import Source
     from analyzer.checks.finding import Finding
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration, PageCollector, Watcher
     from analyzer.migration.saved_file import SavedFile
+    from analyzer.migration.table import PacketTable
 
-__all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file"]
+__all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen"]
 
 
 class Analysis:
-    """What came out: ``scan`` with its migrations, ``findings``, and ``assembler`` if digests
-    were asked for.
+    """What came out: ``scan`` with its migrations, ``findings``, ``assembler`` if digests were
+    asked for, and the table of ``packets`` if that was.
     """
 
-    __slots__ = ("assembler", "findings", "scan")
+    __slots__ = ("assembler", "findings", "packets", "scan")
 
     def __init__(
         self, scan: Scan, findings: list[Finding], assembler: Assembler | None = None
@@ -35,6 +37,7 @@ class Analysis:
         self.scan = scan
         self.findings = findings
         self.assembler = assembler
+        self.packets: PacketTable | None = None
 
     @property
     def path(self) -> str:
@@ -84,6 +87,32 @@ def _count(findings: list[Finding], severity: str) -> int:
     return sum(1 + f.repeats for f in findings if f.severity == severity)
 
 
+def chosen(
+    *,
+    dialect: str = "auto",
+    keylog: str | None = None,
+    select: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
+    deep: bool = False,
+) -> tuple[Settings, Selection]:
+    """What :func:`analyzer.open` takes, as :func:`analyze` takes it.
+
+    Raises :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist.
+    """
+    from analyzer.checks.selection import Selection
+    from analyzer.migration.framing import Settings
+    from dissectors.dialects import DIALECTS
+
+    if dialect != "auto" and dialect not in DIALECTS:
+        raise UsageError(f"no dialect is called {dialect!r}; there are auto, {', '.join(DIALECTS)}")
+    selected, ignored = (
+        (names,) if isinstance(names, str) else tuple(names) for names in (select, ignore)
+    )
+    if unknown := unknown_rules([*selected, *ignored]):
+        raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
+    return Settings(dialect=dialect, keylog=keylog), Selection(selected, ignored, deep=deep)
+
+
 def analyze_saved_file(
     path: str | os.PathLike[str] | bytes | Source, selection: Selection | None = None
 ) -> SavedAnalysis:
@@ -104,6 +133,7 @@ def analyze(
     selection: Selection | None = None,
     *,
     digest: bool = False,
+    packets: bool = False,
     assembler: Assembler | None = None,
     watchers: tuple[Watcher, ...] = (),
     page_collector: PageCollector | None = None,
@@ -112,19 +142,25 @@ def analyze(
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, its bytes, or an open source.
 
-    ``digest`` puts every device's state together and takes its sha256.  ``progress`` is called
-    with the fraction read and the frames so far, ``step`` with what is at work.  Raises
-    :class:`analyzer.errors.CaptureError` for what is no capture.
+    ``digest`` puts every device's state together and takes its sha256, ``packets`` keeps a table of
+    all packets.  ``progress`` is called with the fraction read and the frames so far, ``step`` with
+    what is at work.  Raises :class:`analyzer.errors.CaptureError` for what is no capture.
     """
     checker = Checker(selection)
     if digest and assembler is None:
         from analyzer.migration.assembly import Assembler
 
         assembler = Assembler()
+    table: PacketTable | None = None
+    if packets:
+        from analyzer.migration.table import PacketTable
+
+        table = PacketTable()
+    own = (watcher for watcher in (checker, checker.traced, table) if watcher is not None)
     scan = Scan(
         path,
         settings,
-        watchers=(checker, *watchers),
+        watchers=(*own, *watchers),
         collector=assembler,
         page_collector=checker.page_collector or page_collector,
         device_data=assembler.device_data if assembler is not None else None,
@@ -136,4 +172,9 @@ def analyze(
             step(scan, checker)
     if assembler is not None:
         assembler.finish()
-    return Analysis(scan, checker.findings(scan), assembler)
+    analysis = Analysis(scan, checker.findings(scan), assembler)
+    if table is not None:
+        table.finish(scan.migrations, scan.engine.first_time)
+        table.mark(analysis.findings)
+        analysis.packets = table
+    return analysis
