@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from analyzer.report.result import Result
 
-__all__ = ["render"]
+__all__ = ["COLUMNS", "render"]
 
 COLUMNS = (
     "path", "rule", "name", "severity", "message", "migration", "frame", "tcp_stream", "channel",

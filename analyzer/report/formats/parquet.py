@@ -20,7 +20,7 @@ FINDINGS = {
     "capture": "string", "rule": "string", "name": "string", "severity": "string",
     "message": "string", "migration": "int32", "frame": "int64", "channel": "int32",
     "tcp_stream": "int32", "offset": "int64", "device": "string", "index": "int64",
-    "repeats": "int64",
+    "repeats": "int64", "known": "bool_",
 }  # fmt: skip
 BUFFERS = {
     "capture": "string", "migration": "int32", "device": "string", "index": "int64",
@@ -79,7 +79,7 @@ def _valid(value: Any) -> Any:
 
 def _findings(result: Result) -> Iterable[Json]:
     for finding in result.findings:
-        yield {"capture": result.path, **finding}
+        yield {"capture": result.path, "known": False, **finding}
 
 
 def _buffers(result: Result) -> Iterable[Json]:

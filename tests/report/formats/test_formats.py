@@ -22,6 +22,7 @@ from analyzer.errors import UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.device_map import device_map, states_of
 from analyzer.report.formats import FORMATS, format_of, parquet
+from analyzer.report.formats.csv import COLUMNS
 from analyzer.report.result import Result
 from analyzer.report.wording import hosted_path
 from tests.checks.craft import Tiny, buffer, sync
@@ -193,6 +194,14 @@ def test_files_tell_their_format() -> None:
         assert found is not None
         assert found.name == name
     assert format_of("x.pcap") is None
+
+
+def test_the_page_lists_every_format() -> None:
+    page = (HERE.parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    for one in FORMATS.values():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{one.name}` |"))
+        assert all(f"`{ending}`" in row for ending in one.endings)
+    assert all(f"`{column}`" in page for column in COLUMNS)
 
 
 def test_without_pyarrow_it_says_what_to_install(
