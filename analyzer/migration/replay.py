@@ -193,16 +193,17 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
         return {}
     try:
         source = _reopening(scan)()
+        file = CaptureFile(source)
     except CaptureError:
         return {}
     found: dict[int, tuple[int, int]] = {}
     wanted = sorted(frames)
-    for batch in CaptureFile(source).batches():
+    for batch in file.batches():
         low = bisect_left(wanted, batch.first)
         for frame in wanted[low : bisect_left(wanted, batch.first + len(batch.starts))]:
             start = batch.starts[frame - batch.first]
             found[frame] = batch.base + start, batch.stops[frame - batch.first] - start
-        if batch.first > wanted[-1]:
+        if batch.first + len(batch.starts) > wanted[-1]:
             break
     source.close()
     return found

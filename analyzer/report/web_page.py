@@ -27,7 +27,8 @@ p { margin: .2em 0; } .soft { color: var(--soft); } .warn { color: var(--warn); 
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6em 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2em .7em; text-align: right; white-space: pre; }
-th { color: var(--soft); font-weight: normal; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: normal; border-bottom: 1px solid var(--line);
+  white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .share { display: inline-block; width: 110px; height: .8em; background: var(--box); }
 .share i { display: block; height: 100%; }

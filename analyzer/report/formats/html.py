@@ -12,7 +12,7 @@ from analyzer.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from analyzer.report.result import Json, Result
 
@@ -22,11 +22,17 @@ PLACES_LISTED = 50
 CLASSES = {"error": "error", "warning": "warn", "info": "soft"}
 WORDS = {"OK": "", "WARNING": "warn", "CANCELLED": "warn"}
 CHANNEL_COLUMNS = (
-    "tcp_stream", "client", "bytes", "packets", "ram_packets", "sync_packets",
+    "channel", "tcp_stream", "client", "bytes", "packets", "ram_packets", "sync_packets",
     "device_state_packets", "normal_pages", "zero_pages", "holes", "missing_bytes",
 )  # fmt: skip
 EMPTY = ("", "0 B")
-BYTES = frozenset(("bytes", "missing_bytes"))
+TLS_COLUMNS = (
+    "kind", "tcp_stream", "client", "server", "bytes", "bytes_back", "first_frame", "last_frame",
+)  # fmt: skip
+BLOCK_COLUMNS = ("name", "used_length", "normal_pages", "zero_pages", "encoded_pages")
+SECTION_COLUMNS = ("idstr", "instance_id", "section_id", "version", "records", "bytes")
+BYTES = frozenset(("bytes", "bytes_back", "missing_bytes", "used_length"))
+NUMBERED = frozenset(("tcp_stream", "instance_id", "section_id"))
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
@@ -68,11 +74,11 @@ def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
     yield from _findings(result.findings)
     devices = (result.devices or {}).get("migrations", [])
     for at, migration in enumerate(report.get("migrations", ())):
-        heading = f"Migration {at + 1}: channels"
-        yield f"<h3>{html(heading)}</h3>\n"
-        yield from _channels(migration["channels"])
-        for device in devices[at]["devices"] if at < len(devices) else ():
-            yield from _device(device)
+        yield from _migration(migration, devices[at]["devices"], at + 1)
+    yield from _records("TLS connections", report.get("tls", []), TLS_COLUMNS)
+    saved = report.get("saved_migration", {})
+    yield from _records("RAM blocks", saved.get("ram_blocks", []), BLOCK_COLUMNS)
+    yield from _records("Sections", saved.get("sections", []), SECTION_COLUMNS)
     yield result.figures or ""
 
 
@@ -102,25 +108,37 @@ def _findings(findings: list[Json]) -> Iterator[str]:
         yield "</details>\n"
 
 
-def _channels(channels: list[Json]) -> Iterator[str]:
-    used = [
-        name
-        for name in CHANNEL_COLUMNS
-        if any(_cell(channel, name) not in ("", "0 B") for channel in channels)
+def _migration(migration: Json, devices: list[Json], number: int) -> Iterator[str]:
+    channels = [
+        {"channel": name if at is None else f"{name} {at}", **channel}
+        for channel in sorted(migration["channels"], key=_channel_order)
+        for name, at in ((channel["kind"], channel["id"]),)
     ]
-    rows = []
-    for channel in channels:
-        title = channel["kind"] if channel["id"] is None else f"{channel['kind']} {channel['id']}"
-        cells = [_cell(channel, name) for name in used]
-        rows.append([html(title), *map(html, cells)])
-    yield from html_table(["channel", *(name.replace("_", " ") for name in used)], rows)
+    yield from _records(f"Migration {number}: channels", channels, CHANNEL_COLUMNS)
+    for device in devices:
+        yield from _device(device)
 
 
-def _cell(channel: Json, name: str) -> str:
-    value = channel[name]
+def _channel_order(channel: Json) -> tuple[bool, int]:
+    return channel["kind"] == "multifd", channel["id"] or 0
+
+
+def _records(heading: str, entries: list[Json], columns: Sequence[str]) -> Iterator[str]:
+    """Those columns in which something stands."""
+    if not entries:
+        return
+    cells = [[_cell(entry, name) for name in columns] for entry in entries]
+    used = [n for n in range(len(columns)) if any(row[n] not in EMPTY for row in cells)]
+    yield f"<h3>{html(heading)}</h3>\n"
+    rows = ([html(row[n]) for n in used] for row in cells)
+    yield from html_table([columns[n].replace("_", " ") for n in used], rows)
+
+
+def _cell(entry: Json, name: str) -> str:
+    value = entry[name]
     if name in BYTES:
         return size_text(value)
-    return str(value) if value or name == "tcp_stream" else ""
+    return str(value) if value or name in NUMBERED else ""
 
 
 def _device(device: Json) -> Iterator[str]:

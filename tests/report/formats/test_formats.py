@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import sys
@@ -26,7 +27,7 @@ from analyzer.report.formats.csv import COLUMNS
 from analyzer.report.result import Result
 from analyzer.report.wording import hosted_path
 from tests.checks.craft import Tiny, buffer, sync
-from tests.shipped import capture
+from tests.shipped import CAPTURES, capture
 
 HERE = Path(__file__).parent
 LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
@@ -84,6 +85,9 @@ def test_sarif_regions_are_the_frames(tmp_path: Path) -> None:
     found = json.loads(render("sarif", [result]))["runs"][0]["results"]
     finding = next(r for r in found if r["ruleId"] == "MF502")
     region = finding["locations"][0]["physicalLocation"]["region"]
+    packed = tmp_path / "faulty.pcap.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert result_of(packed, "faulty.pcap.gz").places == result.places
     data = path.read_bytes()[region["byteOffset"] : region["byteOffset"] + region["byteLength"]]
     assert b"\x00\x00\x00\x07" in data
 
@@ -131,6 +135,20 @@ def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) ->
         assert text in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "heading", "cell"),
+    [
+        (CAPTURES / "10.0.13-file-plain.mig.gz", "Sections", "0000:00:1f.0/ICH9LPC"),
+        (capture("10.0.13-tls13-x509-2ch-nokeys"), "TLS connections", "127.0.0.1:53328"),
+    ],
+    ids=["saved", "encrypted"],
+)
+def test_html_shows_what_there_is_of_other_files(path: Path, heading: str, cell: str) -> None:
+    page = render("html", [result_of(path, "x")])
+    assert f"<h3>{heading}</h3>" in page
+    assert f"<td>{cell}</td>" in page
 
 
 def test_parquet_tables(results: list[Result], tmp_path: Path) -> None:
