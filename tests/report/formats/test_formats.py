@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import xml.etree.ElementTree as ET
 from importlib import import_module
@@ -15,6 +16,8 @@ from typing import Any
 import jsonschema
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyzer.batch.job import Job, run_job
 from analyzer.checks.rule import RULES
@@ -32,6 +35,7 @@ from tests.shipped import CAPTURES, capture
 HERE = Path(__file__).parent
 LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 CLEAN = "10.0.13-vfio-3dev-4ch"
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 TEXTS = [name for name in FORMATS if name != "parquet"]
 
 
@@ -192,6 +196,32 @@ def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
     if name == "csv":
         for row in csv.reader(io.StringIO(text)):
             assert not any(cell.startswith(("=", "@")) for cell in row)
+
+
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> None:
+    finding = {
+        "rule": "MF506", "name": "vfio-idx-gap", "severity": "error", "message": message,
+        "migration": 0, "frame": 7, "channel": None, "tcp_stream": None, "offset": None,
+        "device": device, "index": 3, "repeats": 0,
+    }  # fmt: skip
+    result = Result(path, 1, "ERROR", "there is an error")
+    result.report = {"path": path, "findings": [finding]}
+    result.rules = ["MF506"]
+    documents = {name: render(name, [result]) for name in TEXTS if name != "text"}
+    for text in documents.values():
+        text.encode("utf-8")
+    (annotation,) = documents["github"].splitlines()
+    assert annotation.startswith("::error file=")
+    assert annotation.count("::") >= 2
+    assert annotation.partition("::error ")[2].partition("::")[0].count(",") == 1
+    assert len(json.loads(documents["gitlab"])) == 1
+    assert len(json.loads(documents["sarif"])["runs"][0]["results"]) == 1
+    assert json.loads(documents["json"])["captures"][0]["findings"][0]["message"] == message
+    assert len(ET.fromstring(documents["junit"]).findall(".//failure")) == 1
+    (row,) = csv.DictReader(io.StringIO(documents["csv"]))
+    assert not row["message"].startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert re.sub(r"<[^>]*>", "", documents["html"]).count("<") == 0
 
 
 def test_maps_say_what_became_of_an_index() -> None:
