@@ -37,4 +37,6 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return csv_cell(value) if isinstance(value, str) else value

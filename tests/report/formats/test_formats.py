@@ -133,6 +133,21 @@ def test_csv_has_a_line_for_every_finding(results: list[Result]) -> None:
     assert rows[-1]["name"] == "broken"
 
 
+def test_what_a_baseline_knows_fails_nothing(results: list[Result]) -> None:
+    result = Result("x", 0, "ERROR", "known")
+    result.rules = ["MF506"]
+    finding = next(f for f in results[0].findings if f["rule"] == "MF506")
+    result.report = {"path": "x", "findings": [{**finding, "known": True}]}
+    assert ET.fromstring(render("junit", [result])).get("failures") == "0"
+    assert render("github", [result]) == ""
+    assert json.loads(render("gitlab", [result])) == []
+    (row,) = csv.DictReader(io.StringIO(render("csv", [result])))
+    assert row["known"] == "true"
+    (told,) = json.loads(render("sarif", [result]))["runs"][0]["results"]
+    assert told["suppressions"][0]["kind"] == "external"
+    assert "(known)" in render("html", [result])
+
+
 def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) -> None:
     page = render("html", results)
     for text in ("MF506", "0000:00:03.0/vfio#0", "NOT complete", "Phases", 'class="map"', "broken"):
