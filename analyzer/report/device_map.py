@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from analyzer.report.escape import html
 
 TYPE_CHECKING = False
@@ -65,10 +67,10 @@ def device_map(device: Json) -> str:
 
 
 def _cells(states: dict[int, str], missing: list[list[int]]) -> Iterator[tuple[int, int, str]]:
-    """First and last index, and the gravest state among them."""
+    """First and last index, and the gravest state among them; gaps are in order."""
     known = sorted(states)
-    gaps = [tuple(gap) for gap in missing]
-    span = max([*known, *(last for _, last in gaps)], default=-1) + 1
+    gap_ends = [last for _, last in missing]
+    span = max(known[-1:] + gap_ends[-1:], default=-1) + 1
     each = -(-span // CELLS) or 1
     at = 0
     for first in range(0, span, each):
@@ -77,7 +79,8 @@ def _cells(states: dict[int, str], missing: list[list[int]]) -> Iterator[tuple[i
         while at < len(known) and known[at] <= last:
             found.add(states[known[at]])
             at += 1
-        if any(low <= last and high >= first for low, high in gaps):
+        gap = bisect_left(gap_ends, first)
+        if gap < len(missing) and missing[gap][0] <= last:
             found.add("missing")
         state = next((name for name in GRAVEST_FIRST if name in found), None)
         if state is not None:

@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 from analyzer.errors import UsageError
+from analyzer.migration.table import PacketTable
+from analyzer.report.columns import packet_columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,19 +100,24 @@ def _buffers(result: Result) -> Iterable[Json]:
 def _packets(results: list[Result]) -> Any:
     import pyarrow
 
-    made = []
-    for result in results:
-        columns: dict[str, Column] = (result.tables or {}).get("packets", {})
-        if not columns:
-            continue
-        arrays = {name: _array(column) for name, column in columns.items()}
-        count = len(next(iter(arrays.values())))
-        path, first = [_valid(result.path)], pyarrow.nulls(count, "int32").fill_null(0)
-        arrays = {"capture": pyarrow.DictionaryArray.from_arrays(first, path), **arrays}
-        made.append(pyarrow.table(arrays))
-    if not made:
-        return pyarrow.table({"capture": pyarrow.array([], pyarrow.string())})
+    made = [
+        _packet_table(result.path, result.tables["packets"])
+        for result in results
+        if result.tables is not None
+    ]
+    made = made or [_packet_table("", packet_columns(PacketTable()))]
     return pyarrow.concat_tables(made).unify_dictionaries()
+
+
+def _packet_table(path: str, columns: dict[str, Column]) -> Any:
+    import pyarrow
+
+    arrays = {name: _array(column) for name, column in columns.items()}
+    count = len(next(iter(arrays.values())))
+    captures = pyarrow.array([_valid(path)], pyarrow.string())
+    numbers = pyarrow.array([0] * count, pyarrow.int32())
+    captures = pyarrow.DictionaryArray.from_arrays(numbers, captures)
+    return pyarrow.table({"capture": captures, **arrays})
 
 
 def _array(column: Column) -> Any:
@@ -119,6 +126,6 @@ def _array(column: Column) -> Any:
     mask = None if column.present is None else ~column.present
     if column.texts is None:
         return pyarrow.array(column.values, mask=mask)
-    texts = pyarrow.array([_valid(text) for text in column.texts])
+    texts = pyarrow.array([_valid(text) for text in column.texts], pyarrow.string())
     numbers = pyarrow.array(column.values.astype("int32"), mask=mask)
     return pyarrow.DictionaryArray.from_arrays(numbers, texts)

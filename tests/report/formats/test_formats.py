@@ -185,6 +185,18 @@ def test_parquet_tables(results: list[Result], tmp_path: Path) -> None:
     assert read["findings"][0]["rule"] == "MF506"
 
 
+def test_tables_have_their_columns_without_a_row(results: list[Result], tmp_path: Path) -> None:
+    saved = result_of(CAPTURES / "10.0.13-file-plain.mig.gz", "saved")
+    ram_only = result_of(capture("10.0.13-gap-single-frame-2ch"), "ram only")
+    schemas = set()
+    for number, some in enumerate(([], [saved], [ram_only], [saved, ram_only, results[0]])):
+        folder = tmp_path / f"{number}.parquet"
+        parquet.prepare(str(folder))
+        parquet.write(some, str(folder))
+        schemas.add(pyarrow.parquet.read_schema(folder / "packets.parquet"))
+    assert len(schemas) == 1
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_same_input_gives_the_same_bytes(name: str, results: list[Result]) -> None:
     again = [result_of(capture(LOST), "lost.pcap"), result_of(capture(CLEAN), "a b/clean.pcap")]
@@ -246,6 +258,8 @@ def test_maps_say_what_became_of_an_index() -> None:
     drawn = device_map(device)
     assert drawn.count("<title>") == 6
     assert "3: missing" in drawn
+    few = {"arrivals": arrivals[:1], "missing": [[n, n] for n in range(1, 200_000, 2)]}
+    assert device_map(few).count(": missing") == 1198
     many = {"arrivals": [{"index": i, "config": False} for i in range(100_000)], "missing": []}
     assert device_map(many).count("<title>") <= 1200
 
