@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.migration.table import KINDS
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text, table
+from analyzer.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,29 +120,37 @@ def _line(sums: Sums, begin: int) -> tuple[str, ...]:
         str(sums.zero_pages),
         f"{(sums.first - begin) / 1e9:.6f}",
         f"{(sums.last - begin) / 1e9:.6f}",
-        f"{size_text(round(rate))}" if rate is not None else "-",
+        size_text(round(rate)) if rate is not None else "-",
     )
 
 
 def filtered_json(packets: PacketTable, rows: Values, text: str, path: str) -> dict[str, Any]:
-    """The report as plain data; times in ns since the epoch."""
+    """The report as plain data, in the shape of ``schema/filtered-stats-1.json``; moments are in
+    seconds since the capture's first frame.
+    """
     return {
         "schema": SCHEMA,
+        "tool": {"name": "mfshark", "version": VERSION},
         "path": path,
         "filter": text,
         "packets": len(packets),
         "passed": len(rows),
-        "begin": packets.start or None,
-        "all": _plain(sums_by(packets, rows)),
-        **{f"by_{what}": _plain(sums_by(packets, rows, what)) for what in GROUPS},
+        "all": _plain(packets, rows),
+        **{f"by_{what}": _plain(packets, rows, what) for what in GROUPS},
     }
 
 
-def _plain(sums: Sequence[Sums]) -> list[dict[str, Any]]:
+def _plain(packets: PacketTable, rows: Values, what: str = "") -> list[dict[str, Any]]:
     return [
         {
-            **{name: getattr(one, name) for name in Sums.__slots__},
-            "bytes_per_second": one.rate,
+            "name": one.name,
+            "packets": one.packets,
+            "bytes": one.bytes,
+            "normal_pages": one.normal_pages,
+            "zero_pages": one.zero_pages,
+            "first": round((one.first - packets.start) / 1e9, 9),
+            "last": round((one.last - packets.start) / 1e9, 9),
+            "bytes_per_second": None if one.rate is None else round(one.rate, 1),
         }
-        for one in sums
+        for one in sums_by(packets, rows, what)
     ]
