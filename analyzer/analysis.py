@@ -74,6 +74,11 @@ class SavedAnalysis:
         return self.saved.path
 
     @property
+    def migrations(self) -> list[Migration]:
+        """The one migration, whose only channel is main."""
+        return [self.saved.migration]
+
+    @property
     def damage(self) -> CaptureError | None:
         """The error that ended reading early."""
         return self.saved.damage
@@ -114,17 +119,24 @@ def chosen(
 
 
 def analyze_saved_file(
-    path: str | os.PathLike[str] | bytes | Source, selection: Selection | None = None
+    path: str | os.PathLike[str] | bytes | Source,
+    selection: Selection | None = None,
+    *,
+    assembler: Assembler | None = None,
+    page_collector: PageCollector | None = None,
 ) -> SavedAnalysis:
     """Analyse a saved migration: a path, ``-`` for standard input, its bytes, or an open source.
 
     Raises :class:`analyzer.errors.CaptureError` for what is none.
     """
-    from analyzer.checks.saved_files import judge
+    from analyzer.checks.saved_files import SavedFileChecker
     from analyzer.migration.saved_file import read
 
-    saved = read(path)
-    return SavedAnalysis(saved, judge(saved, selection))
+    checker = SavedFileChecker(selection)
+    saved = read(path, assembler=assembler, page_collector=checker.page_collector or page_collector)
+    if assembler is not None:
+        assembler.finish()
+    return SavedAnalysis(saved, checker.findings(saved))
 
 
 def analyze(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             """The ``pages`` pages of the next payload."""
 
 
-__all__ = ["Decoded", "Problem", "decoder_of"]
+__all__ = ["Decoded", "Problem", "decoder_of", "inflated_page"]
 
 SYNC_FLUSH = b"\x00\x00\xff\xff"
 """The end of what ``deflate(Z_SYNC_FLUSH)`` writes."""
@@ -271,18 +271,24 @@ class PageByPage:
         return Decoded(b"".join(parts), page_size, problems, bad=set(bad))
 
     def _page(self, piece: bytes, number: int, page_size: int) -> bytes | Problem:
-        stream = zlib.decompressobj(self._wbits)
-        try:
-            page = stream.decompress(piece, page_size + 1)
-        except zlib.error as error:
-            return Problem("page-bad", f"page {number} does not inflate: {_reason(error)}")
-        if len(page) > page_size:
-            return Problem("bomb", f"page {number} inflates to more than {page_size} bytes")
-        if len(page) < page_size or not stream.eof:
-            return Problem(
-                "page-bad", f"page {number} inflates to {len(page)} of {page_size} bytes"
-            )
+        page = inflated_page(piece, page_size, self._wbits)
+        if isinstance(page, Problem):
+            page.detail = f"page {number} {page.detail}"
         return page
+
+
+def inflated_page(data: Payload, page_size: int, wbits: int = zlib.MAX_WBITS) -> bytes | Problem:
+    """One page that was compressed alone, or what is wrong with it."""
+    stream = zlib.decompressobj(wbits)
+    try:
+        page = stream.decompress(data, page_size + 1)
+    except zlib.error as error:
+        return Problem("page-bad", f"does not inflate: {_reason(error)}")
+    if len(page) > page_size:
+        return Problem("bomb", f"inflates to more than {page_size} bytes")
+    if len(page) < page_size or not stream.eof:
+        return Problem("page-bad", f"inflates to {len(page)} of {page_size} bytes")
+    return page
 
 
 class GzipMembers:

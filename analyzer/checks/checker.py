@@ -57,7 +57,7 @@ class Checker:
             from analyzer.migration.page_payloads import PagePayloads
 
             self._payload = PayloadRules(self.note)
-            self.page_collector = PagePayloads(self._payload)
+            self.page_collector = PagePayloads(self._payload, self._payload.records)
 
     # -- while the capture streams by ---------------------------------------------------------
 

@@ -1,13 +1,14 @@
-"""MF801 to MF809: what is inside the payload of RAM packets, verified with ``check --deep``.
+"""MF801 to MF809: what is inside the payload of RAM packets, and the pages of main's RAM records,
+verified with ``check --deep``.
 
-Wire-format page, section 3.8.
+Wire-format page, sections 3.8 and 6.6.
 """
 
 from __future__ import annotations
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, walker_rule
 from analyzer.checks.wording import counted
-from dissectors.multifd import Compression
+from dissectors.multifd import Compression, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
+    from analyzer.migration.ram_facts import RamBlock, RamFacts
     from analyzer.migration.rows import RamPacket
+    from analyzer.tcp.requests import Sink
     from dissectors.compression import Decoded
 
 
@@ -102,13 +105,14 @@ def page_length_too_big() -> None:
 
 @walker_rule("MF807", "page-bad", ERROR)
 def page_bad() -> None:
-    """A page does not decompress to its size (QPL, UADK, QATzip).
+    """A page does not decompress to its size (QPL, UADK, QATzip, COMPRESS_PAGE on main).
 
     Every page of these methods can be decompressed without the others, QATzip's in groups.
 
     Receiver: QPL ``qpl job failed with error %d`` or ``qpl decompressed len %u, expected len %u``;
     UADK ``failed decompression, ret %d status %d`` or ``decompressed length error``; QATzip
-    ``qzDecompress failed`` or ``packet size received %u size expected %u``.  The migration fails.
+    ``qzDecompress failed`` or ``packet size received %u size expected %u``; on main (up to 9.0)
+    ``decompress data failed``.  The migration fails.
 
     Usual cause: damaged bytes, or an accelerator that failed.
     """
@@ -150,6 +154,13 @@ class PayloadRules:
     def __init__(self, note: Callable[[str, Spot, Migration], None]) -> None:
         self._note = note
         self._zero: dict[Channel, tuple[Migration, Spot, list[int]]] = {}
+        self._records: list[_RecordPages] = []
+
+    def records(self, migration: Migration, ram: RamFacts) -> _RecordPages:
+        """Who looks at the pages of main's RAM records, or those of the preempt channel."""
+        pages = _RecordPages(migration, ram)
+        self._records.append(pages)
+        return pages
 
     def pages(
         self, migration: Migration, channel: Channel, packet: RamPacket, decoded: Decoded
@@ -187,6 +198,52 @@ class PayloadRules:
                 f"{counted(packets, 'packet')}; this is the first"
             )
             yield "zero-page-sent-normal", spot, migration
+        for pages in self._records:
+            if pages.all_zero:
+                yield "zero-page-sent-normal", pages.spot(), pages.migration
+
+
+class _RecordPages:
+    """Counts the pages of one stream's RAM records that are all zero though they have content."""
+
+    def __init__(self, migration: Migration, ram: RamFacts) -> None:
+        self.migration = migration
+        self.all_zero = 0
+        self._ram = ram
+        self._first = ""
+
+    def content(self, block: RamBlock, address: int, size: int) -> Sink:
+        """A page is looked at as it comes, never kept."""
+        left, zero = size, True
+
+        def sink(piece: bytes | memoryview | None, count: int) -> None:
+            nonlocal left, zero
+            zero = zero and piece is not None and not any(piece)
+            left -= count
+            if zero and not left:
+                self._first = self._first or f"{address:#x} of {text_of(block.name)!r}"
+                self.all_zero += 1
+
+        return sink
+
+    def zero(self, block: RamBlock, address: int, count: int) -> None:
+        """These are sent as they should be."""
+
+    def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
+        """The walker verifies them."""
+
+    def unread(self, block: RamBlock, address: int) -> None:
+        """The walker has said so."""
+
+    def spot(self) -> Spot:
+        """What is to be said of them."""
+        facts = self.migration.main_facts
+        on_main = facts is not None and facts.ram is self._ram
+        sent = counted(self._ram.sent_pages, "page")
+        return Spot(
+            f"{self.all_zero} of {sent} with content are all zero; the first is {self._first}",
+            channel=self.migration.main if on_main else self.migration.preempt,
+        )
 
 
 def _spot(text: str, channel: Channel, packet: RamPacket) -> Spot:

@@ -5,38 +5,67 @@ from __future__ import annotations
 from analyzer.checks.checker import main_spots
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
-from analyzer.checks.rule import INFO
+from analyzer.checks.rule import BY_SLUG, INFO
 from analyzer.checks.selection import Selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.checks.payload import PayloadRules
+    from analyzer.checks.rule import Rule, Spot
+    from analyzer.migration.migration import Migration, PageCollector
     from analyzer.migration.saved_file import SavedFile
 
-__all__ = ["judge"]
+__all__ = ["SavedFileChecker"]
 
 UNREADABLE = "the file cannot be read to its end"
 
 
-def judge(saved: SavedFile, selection: Selection | None = None) -> list[Finding]:
-    """Everything found, the gravest first, then in the order of the file.
+class SavedFileChecker:
+    """Judges one saved migration: give ``page_collector`` to who reads it, then ask for
+    :meth:`findings`.
 
     The description is always held against the sections.
     """
-    load()
-    selection = selection or Selection()
-    found = []
-    last: dict[str, Finding] = {}
-    for rule, spot in main_spots(saved.main, None, verify=True):
-        if not selection.takes(rule):
-            continue
-        excuse = UNREADABLE if "E" in rule.holes and saved.damage is not None else ""
-        severity = selection.severity.get(rule.id) or spot.severity or rule.severity
-        finding = Finding(rule, spot, None, INFO if excuse else severity, excuse)
-        found.append(finding)
-        last[rule.slug] = finding
-    kept = [anomaly.slug for anomaly in saved.main.anomalies]
-    for slug, count in saved.main.anomalies.counts.items():
-        if slug in last:
-            last[slug].repeats = count - kept.count(slug)
-    found.sort(key=lambda f: (-f.rank, f.spot.offset or 0, f.rule.id))
-    return found
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        load()
+        self.selection = selection or Selection()
+        self.page_collector: PageCollector | None = None
+        self._payload: PayloadRules | None = None
+        if self.selection.deep:
+            from analyzer.checks.payload import PayloadRules
+            from analyzer.migration.page_payloads import PagePayloads
+
+            self._payload = PayloadRules(_no_packets)
+            self.page_collector = PagePayloads(self._payload, self._payload.records)
+
+    def findings(self, saved: SavedFile) -> list[Finding]:
+        """Everything found, the gravest first, then in the order of the file."""
+        found = []
+        last: dict[str, Finding] = {}
+        for rule, spot in self._spots(saved):
+            if not self.selection.takes(rule):
+                continue
+            excuse = UNREADABLE if "E" in rule.holes and saved.damage is not None else ""
+            severity = self.selection.severity.get(rule.id) or spot.severity or rule.severity
+            finding = Finding(rule, spot, None, INFO if excuse else severity, excuse)
+            found.append(finding)
+            last[rule.slug] = finding
+        kept = [anomaly.slug for anomaly in saved.main.anomalies]
+        for slug, count in saved.main.anomalies.counts.items():
+            if slug in last:
+                last[slug].repeats = count - kept.count(slug)
+        found.sort(key=lambda f: (-f.rank, f.spot.offset or 0, f.rule.id))
+        return found
+
+    def _spots(self, saved: SavedFile) -> Iterator[tuple[Rule, Spot]]:
+        yield from main_spots(saved.main, None, verify=True)
+        for slug, spot, _ in self._payload.ends() if self._payload is not None else ():
+            spot.channel = None
+            yield BY_SLUG[slug], spot
+
+
+def _no_packets(_slug: str, _spot: Spot, _migration: Migration) -> None:
+    """A saved migration has no multifd packets to say anything of."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from analyzer.analysis import Analysis, analyze_saved_file
+from analyzer.capture.source import open_source
 from analyzer.commands.common import BROKEN, CLEAN, complain, failure, no_migration, open_analysis
 from analyzer.commands.extract_devices import DeviceFiles
 from analyzer.commands.folder import Folder
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import SavedAnalysis
     from analyzer.commands.extract_ram import RamFiles
 
 __all__ = ["add_arguments", "run"]
@@ -46,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_wire_options(parser)
     add_shown_options(parser)
-    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument("capture", help="pcap or pcapng, or a saved migration (file:), - for stdin")
     parser.add_argument(
         "--device", action="append", metavar="IDSTR[#INSTANCE]", help="only this device"
     )
@@ -104,32 +107,46 @@ def _extract(options: Namespace) -> int:
         first = size_of(options.offset or "0", "--offset")
         ram = RamFiles(folder, options.ram, first, length)
     try:
-        analysis = open_analysis(
-            options.capture,
-            options,
-            assembler=devices.assembler if devices is not None else None,
-            watchers=(ram.images,) if ram is not None else (),
-            page_collector=ram.payloads if ram is not None else None,
-        )
+        analysis = _analysis(devices, ram, options)
     finally:
         folder.close()
-    damage = analysis.scan.file.damage
+    damage = analysis.damage
     if damage is not None:
         complain(failure(damage))
-    if not analysis.migrations:
+    if isinstance(analysis, Analysis) and not analysis.migrations:
         complain(no_migration(analysis))
         return BROKEN
-    _demand(devices, ram, analysis)
+    _demand(devices, ram)
     complaints = _finish(folder, devices, ram, analysis, options)
     for text in complaints:
         complain(terminal(text))
     return BROKEN if damage is not None or complaints else CLEAN
 
 
-def _demand(devices: DeviceFiles | None, ram: RamFiles | None, analysis: Analysis) -> None:
+def _analysis(
+    devices: DeviceFiles | None, ram: RamFiles | None, options: Namespace
+) -> Analysis | SavedAnalysis:
+    """Read the capture, or saved migration, and write on the way.  Raises :class:`UsageError`."""
+    assembler = devices.assembler if devices is not None else None
+    payloads = ram.payloads if ram is not None else None
+    source = open_source(options.capture)
+    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+        if options.stream:
+            raise UsageError("a saved migration is main's stream itself: --stream needs a capture")
+        return analyze_saved_file(source, assembler=assembler, page_collector=payloads)
+    return open_analysis(
+        source,
+        options,
+        assembler=assembler,
+        watchers=(ram.images,) if ram is not None else (),
+        page_collector=payloads,
+    )
+
+
+def _demand(devices: DeviceFiles | None, ram: RamFiles | None) -> None:
     """Whatever was asked for must be there.  Raises :class:`UsageError`."""
     if devices is not None and (unknown := devices.unknown()):
-        names = sorted(device.name for m in analysis.migrations for device in m.devices.values())
+        names = sorted(devices.names())
         raise UsageError(
             f"no device is called {terminal(unknown[0])!r}; the capture has "
             f"{terminal(', '.join(names)) or 'none'}"
@@ -145,20 +162,25 @@ def _finish(
     folder: Folder,
     devices: DeviceFiles | None,
     ram: RamFiles | None,
-    analysis: Analysis,
+    analysis: Analysis | SavedAnalysis,
     options: Namespace,
 ) -> list[str]:
     """Complete the files and write the manifest; gives what is not as it should be."""
     complaints: list[str] = []
     if ram is not None:
         complaints += ram.finish(analysis)
-    if options.stream:
+    if options.stream and isinstance(analysis, Analysis):
         from analyzer.commands.extract_streams import StreamFiles
 
         complaints += StreamFiles(folder, options.stream).write(analysis)
     manifest: dict[str, object] = {"capture": options.capture}
     if devices is not None:
-        manifest["devices"] = devices.report()
+        manifest["devices"] = devices.finish(analysis)
+        if not devices.names():
+            complaints.append(
+                "no device state was sent; --ram writes guest memory, --stream what a channel "
+                "carried"
+            )
         complaints += [
             f"{name} is not complete: what could be put together was written"
             for name in devices.incomplete()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from analyzer.commands.folder import seen
 from analyzer.migration.assembly import Assembler
-from analyzer.report.escape import file_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.commands.folder import Folder
+    from analyzer.migration.device import Buffer
+    from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
 
 __all__ = ["DeviceFiles"]
@@ -25,16 +28,21 @@ class DeviceFiles:
         self._folder = folder
         self._wanted = wanted
         self._buffers = buffers
-        self._names: dict[tuple[int, str], str] = {}
+        self._seen: set[str] = set()
+        self._stems: dict[tuple[int, str], str] = {}
         self.assembler = Assembler(self._chosen, self._sink_of)
 
     def _chosen(self, name: str) -> bool:
+        self._seen.add(name)
         return not self._wanted or any(name in (text, f"{text}#0") for text in self._wanted)
 
     def unknown(self) -> list[str]:
         """The wanted names that no device has."""
-        seen = {assembly.name for assembly in self.assembler.assemblies.values()}
-        return [text for text in self._wanted if not seen & {text, f"{text}#0"}]
+        return [text for text in self._wanted if not self._seen & {text, f"{text}#0"}]
+
+    def names(self) -> set[str]:
+        """Names of the devices there are."""
+        return self._seen
 
     def incomplete(self) -> list[str]:
         """Names of the devices of which something is missing."""
@@ -43,32 +51,66 @@ class DeviceFiles:
 
     def _sink_of(self, migration: Migration, name: str) -> Callable[[str, int | None, bytes], None]:
         """Where a device's bytes go."""
-        stem = f"m{migration.number + 1}-{file_name(name)}"
-        if stem in self._names.values():  # different names that look alike once made safe
-            stem += f"-{len(self._names)}"
-        self._names[migration.number, name] = stem
+        number = migration.number + 1
+        stem = self._stems[migration.number, name] = self._folder.stem(f"m{number}-{name}")
         append = self._folder.append
 
         def sink(what: str, idx: int | None, data: bytes) -> None:
+            facts = {"migration": number, "device": name, "what": what}
             if what == "state":
-                append(f"{stem}.state", data, device=name, what="state")
+                append(f"{stem}.state", data, **facts)
             elif what == "config":
-                append(f"{stem}.config", data, device=name, what="config", index=idx)
+                append(f"{stem}.config", data, **facts, index=idx)
             elif self._buffers:
-                append(f"{stem}.{idx:06d}.buffer", data, device=name, what=what, index=idx)
+                append(f"{stem}.{idx:06d}.buffer", data, **facts, index=idx)
 
         return sink
 
-    def report(self) -> list[dict[str, Any]]:
-        """What the manifest says of them."""
-        return [
-            {
-                "name": assembly.name,
-                "main_bytes": assembly.main_bytes,
-                "data_bytes": assembly.data_bytes,
-                "state_digest": assembly.state_digest,
-                "digest": assembly.data_digest,
-                "config_digest": assembly.config_digest,
-            }
-            for assembly in self.assembler.assemblies.values()
-        ]
+    def finish(self, analysis: Analysis | SavedAnalysis) -> list[dict[str, Any]]:
+        """Complete the manifest entries of the files; gives what the manifest says of devices."""
+        devices = []
+        for (number, key), assembly in self.assembler.assemblies.items():
+            migration = analysis.migrations[number]
+            device = migration.devices.get(key)
+            facts = migration.main_facts
+            section = facts.devices.get(key) if facts is not None else None
+            buffers = device.buffers if device is not None else []
+            when = _when(section, buffers)
+            self._complete(self._stems[number, assembly.name], buffers, when)
+            devices.append(
+                {
+                    "migration": number + 1,
+                    "name": assembly.name,
+                    "main_bytes": assembly.main_bytes,
+                    "data_bytes": assembly.data_bytes,
+                    "buffers": assembly.buffers,
+                    "state_digest": assembly.state_digest,
+                    "digest": assembly.data_digest,
+                    "config_digest": assembly.config_digest,
+                    **when,
+                }
+            )
+        return devices
+
+    def _complete(self, stem: str, buffers: list[Buffer], when: dict[str, Any]) -> None:
+        """Say in the entries of a device's files where their bytes were seen."""
+        files = self._folder.files
+        if f"{stem}.state" in files:
+            files[f"{stem}.state"] |= when
+        for buffer in buffers:
+            what = "config" if buffer.is_config else f"{buffer.idx:06d}.buffer"
+            entry = files.get(f"{stem}.{what}")
+            if entry is not None and entry["index"] == buffer.idx:
+                entry["channel"] = buffer.channel
+                entry |= seen(buffer.frame, buffer.time, buffer.end_frame, buffer.end_time)
+
+
+def _when(section: VfioSection | None, buffers: list[Buffer]) -> dict[str, Any]:
+    """Where the state of a device, its data on main and the buffers without config, was seen."""
+    data = [buffer for buffer in buffers if not buffer.is_config]
+    begun = [(buffer.frame, buffer.time) for buffer in data]
+    ended = [(buffer.end_frame, buffer.end_time) for buffer in data]
+    if section is not None and section.first_data is not None and section.last_data is not None:
+        begun.append((section.first_data.frame, section.first_data.time))
+        ended.append((section.last_data.frame, section.last_data.time))
+    return seen(*min(begun), *max(ended)) if begun else {}

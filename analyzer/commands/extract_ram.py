@@ -6,7 +6,6 @@ from analyzer.checks.wording import counted
 from analyzer.commands.folder import Sparse
 from analyzer.migration.page_payloads import PagePayloads
 from analyzer.migration.ram_image import POSTCOPY, RamImages
-from analyzer.report.escape import file_name
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.commands.folder import Folder
     from analyzer.migration.migration import Migration
     from analyzer.migration.ram_image import RamImage
@@ -44,9 +43,7 @@ class RamFiles:
         self._seen.add(text)
         if text not in self._wanted:
             return None
-        stem = f"m{migration.number + 1}-{file_name(text)}"
-        if f"{stem}.ram" in self._folder.files:  # different names that look alike once made safe
-            stem += f"-{len(self._files)}"
+        stem = self._folder.stem(f"m{migration.number + 1}-{text}")
         file = Sparse(self._folder, f"{stem}.ram", what="ram", block=text)
         file.facts["migration"] = migration.number + 1
         self._files[migration.number, name] = file
@@ -60,7 +57,7 @@ class RamFiles:
         """Names of the blocks there are."""
         return sorted(self._seen)
 
-    def finish(self, analysis: Analysis) -> Iterator[str]:
+    def finish(self, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
         """Complete files and manifest entries; gives what is not as it should be."""
         for channel, why in self.images.stops:
             yield f"{channel.name} could not be decompressed to its end: {why}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from analyzer.commands.folder import Sparse
+from analyzer.commands.folder import Sparse, seen
 from analyzer.errors import UsageError
 from analyzer.migration.replay import Replay
 from analyzer.migration.table import StreamRef
-from analyzer.report.escape import file_name
-from analyzer.report.model import iso_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,9 +55,8 @@ class StreamFiles:
 
     def _write(self, replay: Replay, migration: Migration, channel: Channel) -> Iterator[str]:
         flow = channel.flow
-        name = f"m{migration.number + 1}-{file_name(channel.name.replace(' ', '-'))}.stream"
-        if name in self._folder.files:  # two channels of one id
-            name = f"m{migration.number + 1}-stream-{channel.stream}.stream"
+        stem = f"m{migration.number + 1}-{channel.name.replace(' ', '-')}"
+        name = self._folder.stem(stem) + ".stream"
         file = Sparse(self._folder, name, what="stream", channel=channel.name)
         at = missing = 0
         holes: list[list[int]] = []
@@ -81,10 +78,7 @@ class StreamFiles:
         file.facts |= {
             "migration": migration.number + 1,
             "tcp_stream": channel.stream,
-            "first_frame": flow.first.frame,
-            "last_frame": flow.last.frame,
-            "first_time": iso_time(flow.first.time),
-            "last_time": iso_time(flow.last.time),
+            **seen(flow.first.frame, flow.first.time, flow.last.frame, flow.last.time),
             "missing_bytes": missing,
             "holes": holes,
         }

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 
 from analyzer.errors import UsageError
+from analyzer.report.escape import file_name
+from analyzer.report.model import iso_time
 from analyzer.report.style import size_text
 
 TYPE_CHECKING = False
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.ram_image import Content
 
-__all__ = ["Folder", "Sparse"]
+__all__ = ["Folder", "Sparse", "seen"]
 
 OPEN_MAX = 64
 PIECE = 1 << 20
@@ -27,7 +29,8 @@ MANIFEST = "manifest.json"
 
 
 class Folder:
-    """Files below ``root``, which is made.  Names must be safe already (``file_name``).
+    """Files below ``root``, which is made.  Names must be safe already: begin them with what
+    :meth:`stem` gives.
 
     ``max_size`` bounds the bytes written to all files together, and what all sparse files span.
     Files are always made new: with ``force`` whatever had the name is unlinked first, so a symbolic
@@ -42,8 +45,19 @@ class Folder:
         self._written = 0
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
+        self._stems: set[str] = set()
         root.mkdir(parents=True, exist_ok=True)
         self._free(MANIFEST)
+
+    def stem(self, text: str) -> str:
+        """What names of files can begin with, made of any text; never the same for two texts, not
+        even where capitals do not count.
+        """
+        safe = stem = file_name(text)
+        while stem.lower() in self._stems:
+            stem = f"{safe}-{len(self._stems)}"
+        self._stems.add(stem.lower())
+        return stem
 
     def _free(self, name: str) -> Path:
         """The path of a file that is to be made."""
@@ -163,3 +177,15 @@ class Sparse:
         with contextlib.closing(self._stream):
             self._stream.truncate(size)
         self.facts["bytes"] = size
+
+
+def seen(first_frame: int, first_time: int, last_frame: int, last_time: int) -> dict[str, Any]:
+    """Manifest facts: where bytes were seen; nothing for a saved migration, which has no frames."""
+    if not first_frame:
+        return {}
+    return {
+        "first_frame": first_frame,
+        "last_frame": last_frame,
+        "first_time": iso_time(first_time),
+        "last_time": iso_time(last_time),
+    }

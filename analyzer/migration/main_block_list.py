@@ -13,19 +13,22 @@ from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.ram_facts import RamBlock, RamFacts
+    from analyzer.migration.ram_facts import RamBlock, RamFacts, RecordTaker
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
 __all__ = ["walk_block_list"]
 
 SMALLEST_PAGE = 1024
+LARGEST_PAGE = 1 << 16
 MAPPED_VERSION = 1
 PAGES_ALIGNMENT = 1 << 20
 WORD_BITS = 64
+BITMAP_KEPT = 64 << 20
+"""Bytes of a bitmap: 2 TiB of guest memory in 4 KiB pages."""
 
 
 def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
@@ -152,20 +155,57 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     if bitmap_offset < reader.offset or pages_offset < bitmap_offset + bitmap_size:
         return Broken(None, "mapped-ram header", at)
 
-    def count(piece: bytes | memoryview | None, _size: int) -> None:
-        if piece is not None:
-            mapped.set_pages += int.from_bytes(piece, "little").bit_count()
+    bitmap = bytearray()
+    kept = BITMAP_KEPT if ram.taker is not None and page_size <= LARGEST_PAGE else 0
 
-    for request in (
-        Skip(bitmap_offset - reader.offset),
-        Deliver(bitmap_size, count),
-        Skip(region_end - bitmap_offset - bitmap_size),
-    ):
+    def count(piece: bytes | memoryview | None, size: int) -> None:
+        bits = bytes(size) if piece is None else piece
+        mapped.set_pages += int.from_bytes(bits, "little").bit_count()
+        bitmap.extend(bits[: kept - len(bitmap)])
+
+    for request in (Skip(bitmap_offset - reader.offset), Deliver(bitmap_size, count)):
         reply = yield request
         if isinstance(reply, End):
             return Broken(reply, "mapped-ram pages", at)
+    yield Skip(pages_offset - reader.offset)
+    if ram.taker is not None:
+        yield from _mapped_pages(reader, ram.taker, block, mapped, bitmap)
+    reply = yield Skip(region_end - reader.offset)
+    if isinstance(reply, End):
+        return Broken(reply, "mapped-ram pages", at)
     block.normal_pages += mapped.set_pages
     block.zero_pages += max(pages - mapped.set_pages, 0)
     ram.normal_pages += mapped.set_pages
     ram.zero_pages += max(pages - mapped.set_pages, 0)
     return None
+
+
+def _mapped_pages(
+    reader: Reader, taker: RecordTaker, block: RamBlock, mapped: MappedRam, bitmap: bytearray
+) -> Generator[Request, Reply, None]:
+    """The pages of a region, as far as its bitmap was kept, for who wants them."""
+    size = mapped.page_size
+    end = -(-block.used_length // size)
+    for first, count, is_set in _runs(bitmap):
+        count = min(count, end - first)
+        if count > 0 and not is_set:
+            taker.zero(block, first * size, count)
+            continue
+        for address in range(first * size, (first + count) * size, size):
+            yield Skip(mapped.pages_offset + address - reader.offset)
+            if isinstance((yield Deliver(size, taker.content(block, address, size))), End):
+                return
+    if 8 * len(bitmap) < end:
+        taker.unread(block, 8 * len(bitmap) * size)
+
+
+def _runs(bitmap: bytearray) -> Iterator[tuple[int, int, bool]]:
+    """Stretches of equal bits: the first bit, how many, whether they are set."""
+    import re  # not on the way of those who do not want pages
+
+    for match in re.finditer(rb"\0+|\xff+|[^\0\xff]", bitmap):
+        first, value = 8 * match.start(), match[0][0]
+        if value in (0, 0xFF):
+            yield first, 8 * len(match[0]), value > 0
+        else:
+            yield from ((first + bit, 1, bool(value >> bit & 1)) for bit in range(8))

@@ -12,6 +12,7 @@ from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
 from analyzer.tcp.requests import Deliver, End, Peek, Push, Skip, Take
 from dissectors import xbzrle
+from dissectors.compression import Problem, inflated_page
 from dissectors.main_stream import FOOTER_BYTE, MAPPED_RAM, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import text_of
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.ram_facts import RamBlock, RamFacts
+    from analyzer.migration.ram_facts import RamBlock, RamFacts, RecordTaker
     from analyzer.tcp.reader import Reader
-    from analyzer.tcp.requests import Reply, Request
+    from analyzer.tcp.requests import Reply, Request, Sink
 
 __all__ = ["RamWalk", "plausible_word"]
 
@@ -343,7 +344,7 @@ class RamWalk:
         block.zero_pages += 1
         self.ram.zero_pages += 1
         if self.ram.taker is not None:
-            self.ram.taker.zero(block, self.ram.last_address)
+            self.ram.taker.zero(block, self.ram.last_address, 1)
         return None
 
     def _xbzrle(self, block: RamBlock, at: int) -> Steps:
@@ -376,12 +377,37 @@ class RamWalk:
         if size > 2 * (self.ram.page_size or COMMON_PAGE_SIZE):
             self._note("ram-flags-unknown", f"a compressed page of {size} bytes")
             return Broken(None, "compressed length", at)
-        missing = yield Skip(size)
+        held = bytearray()
+        wanted = self.ram.taker is not None
+        missing = yield Deliver(size, _into(held)) if wanted else Skip(size)
         if isinstance(missing, End):
             return Broken(missing, "compressed content", at)
         if self.ram.taker is not None:
-            self.ram.taker.unread(block, self.ram.last_address)
+            self._inflate(self.ram.taker, block, None if missing else held)
         block.compressed_pages += 1
         self.ram.compressed_pages += 1
         self.ram.coded_bytes += size
         return None
+
+    def _inflate(self, taker: RecordTaker, block: RamBlock, data: bytearray | None) -> None:
+        """A compressed page at the last address for who wants it; ``None`` if bytes are missing."""
+        address = self.ram.last_address
+        size = self.ram.page_size or COMMON_PAGE_SIZE
+        page = None if data is None else inflated_page(data, size)
+        if isinstance(page, Problem):
+            self._note(page.slug, f"page {address:#x} of {text_of(block.name)!r} {page.detail}")
+            page = None
+        if page is None:
+            taker.unread(block, address)
+        else:
+            taker.content(block, address, size)(page, size)
+
+
+def _into(held: bytearray) -> Sink:
+    """A sink that keeps what it gets."""
+
+    def sink(piece: bytes | memoryview | None, _size: int) -> None:
+        if piece is not None:
+            held.extend(piece)
+
+    return sink

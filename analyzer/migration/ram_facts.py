@@ -20,14 +20,14 @@ if TYPE_CHECKING:
         def content(self, block: RamBlock, address: int, size: int) -> Sink:
             """Where the ``size`` bytes of a page go."""
 
-        def zero(self, block: RamBlock, address: int) -> None:
-            """A zero page."""
+        def zero(self, block: RamBlock, address: int, count: int) -> None:
+            """So many zero pages in a row."""
 
         def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
             """A page as what changed since it was last sent (XBZRLE)."""
 
         def unread(self, block: RamBlock, address: int) -> None:
-            """A page whose content is not decoded."""
+            """A page whose content could not be decoded."""
 
 
 __all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]

@@ -46,6 +46,7 @@ __all__ = ["POSTCOPY", "RamImage", "RamImages"]
 FULL, LOST = 1, 2
 """What is known of a page: it has content; what was sent last could not be decoded."""
 COMMON_PAGE_SIZE = 4096
+PAGE_MAX = 1 << 16
 GROWTH = 1 << 16
 ROUND_MAX = 0xFFFD
 POSTCOPY = ROUND_MAX + 1
@@ -142,6 +143,17 @@ class RamImage:
         until = self.page_size if stop is None else min(self.page_size, stop - offset)
         self.target.write(offset + begin - self.first, content[begin:until])
 
+    def put_zeros(self, offset: int, count: int, round_number: int) -> None:
+        """So many zero pages from a byte offset on, as far as they are wanted and find room."""
+        size, beyond = self.page_size, self.beyond
+        end = offset + count * size
+        if self.length is not None:
+            end = min(end, self.first + self.length)
+        for at in range(max(offset, self.first // size * size), end, size):
+            self.put(at, None, round_number)
+            if self.beyond > beyond:
+                break
+
     def change(self, offset: int, delta: bytes, round_number: int) -> None:
         """A page as what changed in it; it must lie inside whole."""
         size = self.page_size
@@ -212,13 +224,14 @@ class RamImages:
         self._decoded: tuple[RamPacket, Decoded] | None = None
 
     def image(self, migration: Migration, name: bytes, page_size: int) -> RamImage | None:
-        """The image of a block, opened at its first page."""
+        """The image of a block, opened at its first page; ``None`` if it is not wanted."""
         key = migration.number, name
         if key not in self.images:
-            target = self._opener(migration, name)
+            sensible = 0 < page_size <= PAGE_MAX
+            target = self._opener(migration, name) if sensible else None
             self.images[key] = (
                 RamImage(target, page_size, self._first, self._length)
-                if target is not None and page_size
+                if target is not None
                 else None
             )
         return self.images[key]
@@ -303,6 +316,11 @@ class _Records:
     def content(self, block: RamBlock, address: int, size: int) -> Sink:
         """Where the bytes of a page go."""
         image, round_number = self._image(block), self._round
+        if image is None:
+            return _nowhere
+        if image.page_size != size:
+            image.misplaced += 1
+            return _nowhere
         held = bytearray()
         broken = False
 
@@ -310,15 +328,15 @@ class _Records:
             nonlocal broken
             held.extend(bytes(count) if piece is None else piece)
             broken = broken or piece is None
-            if len(held) == size and image is not None and image.page_size == size:
+            if len(held) == size:
                 image.put(address, None if broken else held, round_number, lost=broken)
 
         return sink
 
-    def zero(self, block: RamBlock, address: int) -> None:
-        """A zero page."""
+    def zero(self, block: RamBlock, address: int, count: int) -> None:
+        """So many zero pages in a row."""
         if (image := self._image(block)) is not None:
-            image.put(address, None, self._round)
+            image.put_zeros(address, count, self._round)
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
         """A page as what changed in it."""
@@ -326,6 +344,10 @@ class _Records:
             image.change(address, delta, self._round)
 
     def unread(self, block: RamBlock, address: int) -> None:
-        """A page of the old compression, which is not decoded."""
+        """A page whose content could not be decoded."""
         if (image := self._image(block)) is not None:
             image.put(address, None, self._round, lost=True)
+
+
+def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:
+    """The content of a page that nobody wants."""

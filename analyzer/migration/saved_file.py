@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
+from analyzer.migration.channel import Channel
+from analyzer.migration.framing import Settings
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_walker import walk_main
+from analyzer.migration.migration import Migration
+from analyzer.tcp.flow import NEVER, Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
 from dissectors.main_stream import MAGIC_BYTES
@@ -19,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.source import Source
+    from analyzer.migration.assembly import Assembler
     from analyzer.migration.main_channel import Record
-    from analyzer.migration.main_sections import DeviceData
+    from analyzer.migration.migration import PageCollector
 
 __all__ = ["SavedFile", "fetch", "is_saved_file", "read"]
 
@@ -31,15 +36,20 @@ class SavedFile:
     """A saved migration: ``main`` is its stream, whose offsets are positions in the file.
 
     ``size`` is the uncompressed length in bytes; ``damage`` the error that ended reading early.
+    ``migration`` is what it would be in a capture: a migration whose only channel is main.
     """
 
-    __slots__ = ("damage", "main", "path", "size")
+    __slots__ = ("damage", "main", "migration", "path", "size")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.size = 0
         self.main = MainChannel()
         self.damage: CaptureError | None = None
+        self.migration = Migration(0, (), Settings())
+        self.migration.main = Channel("main", Connection(0, bytes(12), NEVER).forward)
+        self.migration.channels.append(self.migration.main)
+        self.migration.main_facts = self.main
 
 
 def is_saved_file(head: bytes) -> bool:
@@ -50,12 +60,14 @@ def is_saved_file(head: bytes) -> bool:
 def read(
     path: str | os.PathLike[str] | bytes | Source,
     *,
-    device_data: DeviceData | None = None,
+    assembler: Assembler | None = None,
+    page_collector: PageCollector | None = None,
     record_sink: Callable[[Record], None] | None = None,
 ) -> SavedFile:
     """Walk the file at ``path`` (or the bytes of one, or an open source) once, front to back.
 
-    In a plain file the pages of a mapped-ram migration are not read.  Raises
+    ``assembler`` gets the state of VFIO devices, ``page_collector`` the pages.  In a plain file
+    the pages of a mapped-ram migration are read only for the latter.  Raises
     :class:`CaptureError` for what is no saved migration.
     """
     source = open_source(path)
@@ -70,16 +82,18 @@ def read(
                 offset=0,
                 advice="the file of a file: migration begins with QEVM",
             )
-        reader = Reader(
-            lambda r: walk_main(r, saved.main, device_data=device_data, record_sink=record_sink)
-        )
+        main, migration = saved.main, saved.migration
+        data = assembler.device_data(migration) if assembler is not None else None
+        if page_collector is not None:
+            main.ram.taker = page_collector.records(migration, main.ram)
+        reader = Reader(lambda r: walk_main(r, main, device_data=data, record_sink=record_sink))
         reader.feed(head, Place(0, 0, 0))
         try:
             _feed(reader, source, pieces)
         except CaptureError as error:
             saved.damage = error
         reader.end()
-        saved.size = reader.offset
+        saved.size = saved.migration.channels[0].flow.offset = reader.offset
         return saved
     finally:
         source.close()

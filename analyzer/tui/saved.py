@@ -9,12 +9,9 @@ import os
 import struct
 
 from analyzer.capture.source import open_source
-from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Settings
-from analyzer.migration.migration import Migration
 from analyzer.migration.saved_file import is_saved_file
 from analyzer.migration.scan import Scan
-from analyzer.tcp.flow import NEVER, Connection
 from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
@@ -44,11 +41,5 @@ def holds_saved_migration(path: str) -> bool:
 def scan_of(saved: SavedFile) -> Scan:
     """What a scan of a capture would have found, had the stream been carried in one."""
     scan = Scan(NO_FRAMES, Settings()).run()
-    flow = Connection(0, bytes(12), NEVER).forward
-    flow.offset = saved.size
-    migration = Migration(0, (), Settings())
-    migration.main = Channel("main", flow)
-    migration.channels.append(migration.main)
-    migration.main_facts = saved.main
-    scan.grouper.migrations.append(migration)
+    scan.grouper.migrations.append(saved.migration)
     return scan

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from analyzer.analysis import analyze_saved_file
 from analyzer.checks.checker import Checker
 from analyzer.checks.selection import Selection
 from analyzer.migration.scan import Scan
 from analyzer.synth.compression import compressor
+from dissectors.main_stream import RamFlag
 from dissectors.multifd import Compression
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import PAGE, Craft, Tiny, findings, fired, init, ram, sync
+from tests.migration import main_streams as build
+from tests.migration.main_streams import EOS, RAM_ID
+from tests.migration.test_main_ram import mapped_file
 from tests.shipped import FILES, stem
 
 if TYPE_CHECKING:
@@ -193,3 +198,44 @@ def test_real_payloads_have_no_fault(path: Path) -> None:
     scan = Scan(path, watchers=(checker,), page_collector=checker.page_collector).run()
     found = [f for f in checker.findings(scan) if f.severity != "info"]
     assert found == []
+
+
+# -- pages on main ---------------------------------------------------------------------------------
+
+
+def told_of(stream: bytes, *, deep: bool = True) -> list[tuple[str, str]]:
+    """What MF8 finds in a saved migration."""
+    found = analyze_saved_file(stream, Selection(select=("MF8",), deep=deep)).findings
+    return [(finding.rule.id, finding.message) for finding in found]
+
+
+def compressed_page(packed: bytes) -> bytes:
+    record = build.record(PAGE, RamFlag.COMPRESS_PAGE, b"pc.ram", build.u32(len(packed)) + packed)
+    stream = build.OPENING + build.RAM_START + build.part(RAM_ID, record + EOS)
+    return stream + build.end(RAM_ID, EOS) + build.CLOSING
+
+
+@pytest.mark.parametrize(
+    ("packed", "rule", "text"),
+    [
+        (b"zlib!", "MF807", "does not inflate: incorrect header check"),
+        (zlib.compress(bytes(100)), "MF807", "inflates to 100 of 4096 bytes"),
+        (zlib.compress(bytes(1 << 20)), "MF809", "inflates to more than 4096 bytes"),
+    ],
+)
+def test_pages_compressed_one_by_one(packed: bytes, rule: str, text: str) -> None:
+    stream = compressed_page(packed)
+    assert told_of(stream) == [(rule, f"page 0x1000 of 'pc.ram' {text}")]
+    assert told_of(stream, deep=False) == []
+    assert told_of(compressed_page(zlib.compress(PAGES[0]))) == []
+
+
+def test_zero_pages_with_content_on_main() -> None:
+    mapped = mapped_file({3: b"x", 4: b"\0", 9: b"\0"})
+    assert told_of(mapped) == [
+        ("MF808", "2 of 3 pages with content are all zero; the first is 0x4000 of 'pc.ram'")
+    ]
+    plain = told_of(build.plain())  # the content of its page 0 is zero
+    assert plain == [
+        ("MF808", "1 of 4 pages with content are all zero; the first is 0x0 of 'pc.ram'")
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from analyzer.errors import CaptureError
 from analyzer.migration import saved_file, vmdescription
+from analyzer.migration.assembly import Assembler
 from tests.migration import main_streams as build
 from tests.migration.test_main_ram import mapped_file
 from tests.shipped import CAPTURES
@@ -87,13 +89,11 @@ def test_cut_files(tmp_path: Path) -> None:
 
 
 def test_device_data_of_a_file() -> None:
-    got = []
-
-    def sink(piece: bytes | memoryview | None, _count: int) -> None:
-        got.append(bytes(piece or b""))
-
-    saved_file.read(build.with_vfio(), device_data=lambda _key: sink)
-    assert b"".join(got) == b"early" * 9 + b"latestate"
+    assembler = Assembler()
+    saved_file.read(build.with_vfio(), assembler=assembler)
+    over_multifd, over_main = assembler.assemblies.values()
+    assert over_main.state_digest == hashlib.sha256(b"latestate").hexdigest()
+    assert (over_multifd.main_bytes, over_multifd.state_digest) == (45, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"QEV", b"\x0a\x0d\x0d\x0a" * 9, bytes(100)])
