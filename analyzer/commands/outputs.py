@@ -43,6 +43,7 @@ class Outputs:
         plain = options.color == "auto" and in_files
         self.colour = style_of(options, sys.stdout).colour and not plain
         self._results: list[Result] = []
+        self._quiet = options.quiet
         self._words: list[str] = []
         self._begun = False
         self._files = contextlib.ExitStack()
@@ -90,12 +91,15 @@ class Outputs:
 
     def finish(self, fail_on: str) -> None:
         """All are there.  Raises :class:`UsageError` where a file cannot be written."""
-        if self.streams and len(self._words) > 1:
-            self._print(["", summary(self._words)])
+        end = [] if self._quiet or len(self._words) < 2 else ["", summary(self._words)]
+        if self.streams:
+            self._print(end)
         for one, stream in self._documents:
             pieces = import_module(one.module).render(self._results, fail_on)
             try:
                 stream.writelines(pieces)
+                if one is TEXT:
+                    stream.writelines(f"{line}\n" for line in end)
                 stream.flush()
             except OSError as error:
                 if stream is sys.stdout:

@@ -16,8 +16,9 @@ LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 def test_several_outputs_at_once(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("r.sarif", "r.xml", "r.txt")]
     words = [word for path in files for word in ("-o", path)]
-    ran = mfshark("check", LOST, "-o", "-", *words)
+    ran = mfshark("check", LOST, LOST, "-o", "-", *words)
     assert ran.status == 1
+    assert ran.out.endswith("\n\n2 captures: 2 ERROR\n")
     assert ran.out == files[2].read_text(encoding="utf-8")
     assert json.loads(files[0].read_text(encoding="utf-8"))["version"] == "2.1.0"
     assert files[1].read_text(encoding="utf-8").startswith("<?xml")

@@ -12,19 +12,15 @@ __all__ = ["render", "summary"]
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """The reports, with an empty line between those that take several, and a summary."""
+    """The reports, with an empty line between those that take several."""
     before = False
-    words = []
     for result in results:
-        words.append(result.word)
         lines = result.lines or []
         if before and len(lines) > 1:
             yield "\n"
         for line in lines:
             yield line + "\n"
         before = before or bool(lines)
-    if len(words) > 1:
-        yield f"\n{summary(words)}\n"
 
 
 def summary(words: Sequence[str]) -> str:
