@@ -66,6 +66,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--addresses", action="store_true", help="also addresses, ports and streams"
     )
+    parser.add_argument(
+        "--same-migration",
+        action="store_true",
+        help="A and B were captured at the source and at the destination of one migration: match "
+        "them packet by packet",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
@@ -76,6 +82,10 @@ def run(options: Namespace) -> int:
     """
     if options.a == options.b == "-":
         raise UsageError("standard input can be only one side")
+    if options.same_migration:
+        from analyzer.commands.same_migration import run_same_migration
+
+        return run_same_migration(options)
     (a, ours), (b, theirs) = (_side(path, options) for path in (options.a, options.b))
     differences, notes = compare(a, b, times=options.times, addresses=options.addresses)
     contents: list[Content] = []

@@ -1,0 +1,62 @@
+"""``mfshark diff --same-migration``: one migration in captures of both hosts."""
+
+from __future__ import annotations
+
+from analyzer.analysis import Analysis
+from analyzer.capture.source import open_source
+from analyzer.commands.common import CLEAN, FOUND, no_migration, output, settings_of, style_of
+from analyzer.errors import CaptureError, UsageError
+from analyzer.migration.sightings import KEPT_MAX, Sightings
+from analyzer.migration.two_views import match
+from analyzer.report.two_views import two_views_json, two_views_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+__all__ = ["run_same_migration"]
+
+
+def run_same_migration(options: Namespace) -> int:
+    """Run it.  Exit status: 0 both captures show the same packets, 1 they do not; raises
+    :class:`CaptureError` for what is no capture or holds no migration, and :class:`UsageError`.
+    """
+    if options.times or options.addresses:
+        raise UsageError("--same-migration does not go with --times and --addresses")
+    views = [_view(path, options) for path in (options.a, options.b)]
+    pairs = match(*views)
+    notes = [note for view in views for note in _notes(view)]
+    paths = views[0].path, views[1].path
+    with output(options) as stream:
+        if options.format == "json":
+            import json
+
+            json.dump(two_views_json(paths, pairs, notes), stream, indent=1)
+            stream.write("\n")
+        else:
+            style = style_of(options, stream)
+            for line in two_views_text(paths, pairs, notes, style, verbose=options.verbose):
+                print(line, file=stream)
+                if options.quiet:
+                    break
+    return CLEAN if all(pair.same for pair in pairs) else FOUND
+
+
+def _view(path: str, options: Namespace) -> Sightings:
+    view = Sightings(open_source(path), settings_of(options))
+    scan = view.scan
+    if scan.file.damage is not None:
+        raise scan.file.damage
+    if not view.migrations:
+        raise CaptureError(no_migration(Analysis(scan, [])))
+    scan.source.close()
+    return view
+
+
+def _notes(view: Sightings) -> list[str]:
+    notes = [f"{view.path}: {note}" for note in view.scan.file.notes]
+    if view.dropped:
+        notes.append(
+            f"{view.path}: only the first {KEPT_MAX} packets were compared, not {view.dropped} more"
+        )
+    return notes
