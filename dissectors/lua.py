@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import NamedTuple
 
 from dissectors.dialects import DIALECTS
 from dissectors.multifd import (
     CHANNEL_HEADER,
+    COMPRESSED_MAX,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC,
     METHODS,
+    PACKET_BYTES,
     RAM,
     VERSION,
 )
-from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
+from dissectors.vfio import BUFFER, BUFFER_DATA_MAX, IDX_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +36,18 @@ if TYPE_CHECKING:
         "str | int | bool | Sequence[Value] | Mapping[str, Value] | Mapping[int, Value]"
     )
 
-__all__ = ["EXPERTS", "LAYOUTS", "plugin"]
+__all__ = ["EXPERTS", "LAYOUTS", "Expert", "plugin"]
+
+
+class Expert(NamedTuple):
+    """An expert item: slug, id and severity of a rule, and what to say."""
+
+    slug: str
+    rule: str
+    severity: str
+    text: str
+    malformed: bool = False
+
 
 LAYOUTS = {
     "CHANNEL_HEADER": CHANNEL_HEADER,
@@ -46,29 +60,35 @@ LAYOUTS = {
 UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 KINDS = {"uuid": "guid", "name": "string", "bytes": "bytes"}
 
-EXPERTS = {
-    "packet-magic": ("malformed", "error", "No packet header where one must stand"),
-    "init-version": ("malformed", "error", "Version of the initial packet is not 1"),
-    "flags-unknown": ("protocol", "warning", "Unknown flags"),
-    "flags-two-compressions": ("protocol", "error", "Two compression methods at once"),
-    "devstate-with-sync": ("protocol", "error", "SYNC together with device state"),
-    "devstate-with-compression": ("protocol", "warning", "Device state with a compression method"),
-    "devstate-empty": ("protocol", "error", "Empty device-state packet"),
-    "devstate-idstr-unterminated": ("protocol", "error", "idstr without a NUL"),
-    "ramblock-unterminated": ("protocol", "warning", "Name of the RAM block without a NUL"),
-    "pages-alloc-too-big": ("protocol", "error", "pages_alloc is more than a packet holds"),
-    "normal-pages-too-many": ("protocol", "error", "More normal pages than pages_alloc"),
-    "zero-pages-too-many": ("protocol", "error", "More zero pages than are left"),
-    "payload-size": ("protocol", "warning", "next_packet_size is not that of the pages"),
-    "payload-too-big": ("protocol", "error", "Payload larger than the receiver's buffer"),
-    "offset-unaligned": ("protocol", "warning", "Page offset is no multiple of the page size"),
-    "vfio-too-short": ("protocol", "error", "Payload shorter than the VFIO header"),
-    "vfio-version": ("protocol", "error", "Unknown version of the VFIO header"),
-    "vfio-flags-unknown": ("protocol", "warning", "Unknown flags in the VFIO header"),
-    "vfio-idx-max": ("protocol", "error", "The index that receivers refuse"),
-    "vfio-buffer-too-big": ("protocol", "warning", "Larger than QEMU's sender makes a buffer"),
-}
-"""What a single packet can show: group, severity and text by name."""
+EXPERTS = (
+    Expert("init-version", "MF102", "error", "The initial packet's version is not 1"),
+    Expert("packet-magic", "MF201", "error", "No packet header where one must stand", True),
+    Expert("packet-version", "MF202", "error", "The packet's version is not 1", True),
+    Expert("flags-two-compressions", "MF204", "error", "More than one compression method"),
+    Expert("flags-unknown-bits", "MF206", "warning", "Flags that no known version defines"),
+    Expert("sync-with-pages", "MF208", "warning", "SYNC packet with pages"),
+    Expert("alloc-exceeds-capacity", "MF209", "error", "pages_alloc above the offset array's size"),
+    Expert("normal-exceeds-alloc", "MF211", "error", "More normal pages than pages_alloc"),
+    Expert("zero-exceeds-rest", "MF212", "error", "More zero pages than there is room for"),
+    Expert("ramblock-empty", "MF213", "error", "Pages of no RAM block"),
+    Expert("ramblock-unterminated", "MF215", "warning", "Name of the RAM block without a NUL"),
+    Expert("offset-unaligned", "MF218", "error", "Page offset is no multiple of the page size"),
+    Expert("size-mismatch-nocomp", "MF223", "error", "next_packet_size is not that of the pages"),
+    Expert("size-zero-with-pages", "MF224", "error", "Normal pages, but no payload"),
+    Expert("size-exceeds-buffer", "MF226", "error", "Compressed payload above 1 MiB"),
+    Expert("empty-packet", "MF227", "warning", "Neither pages nor SYNC"),
+    Expert("devstate-with-sync", "MF401", "error", "SYNC together with device state"),
+    Expert("devstate-empty", "MF402", "error", "Device state without payload"),
+    Expert("devstate-idstr-unterminated", "MF403", "error", "idstr without a NUL"),
+    Expert("devstate-compression-bits", "MF407", "error", "Device state with a compression method"),
+    Expert("vfio-short", "MF501", "error", "Payload shorter than the VFIO header", True),
+    Expert("vfio-version", "MF502", "error", "Version of the VFIO header is not 0"),
+    Expert("vfio-idx-max", "MF504", "error", "The index that receivers refuse"),
+    Expert("vfio-flags-unknown", "MF512", "warning", "Flags other than CONFIG_STATE"),
+    Expert("vfio-data-empty", "MF513", "warning", "Buffer without data"),
+    Expert("vfio-buffer-large", "MF518", "info", "Buffer of more than 1 MiB"),
+)
+"""What a single packet can show, by the names of mfshark's rules."""
 
 
 def plugin(version: str) -> str:
@@ -79,7 +99,8 @@ def plugin(version: str) -> str:
 
 def _tables() -> Iterator[str]:
     yield f"local MAGIC, VERSION = 0x{MAGIC:08x}, {VERSION}"
-    yield f"local BUFFER_DATA_MAX = {BUFFER_DATA_MAX}"
+    yield f"local PACKET_BYTES, COMPRESSED_MAX = {PACKET_BYTES}, {COMPRESSED_MAX}"
+    yield f"local BUFFER_DATA_MAX, IDX_MAX = {BUFFER_DATA_MAX}, {IDX_MAX}"
     yield f"local METHODS = {_lua({int(method): True for method in sorted(METHODS)})}"
     dialects: list[Value] = [
         {
@@ -96,12 +117,8 @@ def _tables() -> Iterator[str]:
         fields = ",\n    ".join(_lua(_field(layout, field)) for field in layout)
         yield f"-- {layout.name}, wire-format page {layout.reference}"
         yield f"LAYOUTS.{name} = {{\n    size = {layout.size},\n    {fields},\n}}"
-    experts: dict[str, Value] = {
-        slug: {"group": group, "severity": severity, "text": text}
-        for slug, (group, severity, text) in EXPERTS.items()
-    }
-    rows = ",\n    ".join(f"[{_lua(slug)}] = {_lua(expert)}" for slug, expert in experts.items())
-    yield f"local EXPERTS = {{\n    {rows},\n}}"
+    experts = ",\n    ".join(f"[{_lua(row.slug)}] = {_lua(row._asdict())}" for row in EXPERTS)
+    yield f"local EXPERTS = {{\n    {experts},\n}}"
 
 
 def _field(layout: Layout, field: Field) -> dict[str, Value]:

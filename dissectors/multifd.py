@@ -17,6 +17,9 @@ MAGIC_VERSION = b"\x11\x22\x33\x44\x00\x00\x00\x01"
 PACKET_BYTES = 512 * 1024
 """A RAM packet covers at most this many bytes of guest memory, whatever the page size."""
 
+COMPRESSED_MAX = 1 << 20
+"""The receiver's buffer for the compressed payload of a RAM packet, bytes."""
+
 
 class MultifdFlag(IntFlag):
     """Packet flags since QEMU 9.2; before, some bits were free or meant something else."""

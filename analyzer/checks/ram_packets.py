@@ -10,6 +10,7 @@ import struct
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, ram_rule, walker_rule
 from analyzer.checks.wording import counted
 from analyzer.migration.rows import SYNC_PACKET
+from dissectors.multifd import COMPRESSED_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
 
-COMPRESSED_MAX = 1 << 20
-"""The receiver's buffer for a compressed payload."""
 NAME_SIZE = 256
 
 

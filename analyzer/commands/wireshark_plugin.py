@@ -15,9 +15,10 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Prints a dissector in Lua for Wireshark and tshark 4.0 and later. Use it as 'tshark -X "
-        "lua_script:multifd.lua -o tcp.reassemble_out_of_order:TRUE', or save it in Wireshark's "
-        "folder of personal Lua plugins."
+        "Prints a dissector in Lua for Wireshark and tshark 4.0 and later. Save it in the folder "
+        "that 'tshark -G folders' calls Personal Lua Plugins (on Linux "
+        "~/.local/lib/wireshark/plugins), or load it with 'tshark -X lua_script:multifd.lua'. "
+        "Switch the preference tcp.reassemble_out_of_order on: without it Wireshark loses packets."
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
