@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.capture.link import decode
-from analyzer.migration.two_views import Clock
+from analyzer.capture.source import open_source
+from analyzer.errors import CaptureError
+from analyzer.migration.framing import Settings
+from analyzer.migration.sightings import Sightings
+from analyzer.migration.two_views import Clock, match
+from analyzer.report.style import Style
+from analyzer.report.two_views import two_views_json, two_views_text
 from analyzer.synth import build
 from tests.altered import Frame, Frames, read
 from tests.commands.run import Ran, mfshark
@@ -23,10 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.capture.link import Segment
+    from analyzer.migration.two_views import MigrationPair
 
 SCHEMA = json.loads(
     resources.files("analyzer.report").joinpath("schema/same-migration-1.json").read_text("utf-8")
 )
+VALID = jsonschema.Draft202012Validator(SCHEMA)
 AHEAD, THERE, BACK = 5_000_000_000, 300_000, 100_000
 """The destination's clock, and the ways there and back, ns."""
 DEVICES = "10.0.13-vfio-3dev-4ch"
@@ -36,7 +44,7 @@ def compared(source: Path, destination: Path, *words: str) -> tuple[Ran, dict[st
     ran = mfshark("diff", "--same-migration", "--format", "json", *words, source, destination)
     loaded: dict[str, Any] = json.loads(ran.out) if ran.out else {}
     if loaded:
-        jsonschema.validate(loaded, SCHEMA)
+        VALID.validate(loaded)
         assert loaded["same"] == (ran.status == 0)
     return ran, loaded
 
@@ -310,3 +318,43 @@ def test_the_estimate_is_as_good_as_it_says(there: list[int], back: list[int], a
     assert clock.round_trip == min(there) + min(back)
     assert abs(clock.offset - ahead) <= clock.round_trip / 2 + 1
     assert not clock.swapped
+
+
+SMALL = build({"channels": 2, "seed": 2, "device": [{"size": "20 KiB", "buffer_size": "8 KiB"}]})
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, len(SMALL)),
+    st.lists(st.tuples(st.integers(24, len(SMALL) - 1), st.integers(1, 255))),
+)
+def test_damaged_captures_end_well(cut: int, flips: list[tuple[int, int]]) -> None:
+    """Whatever came of one of the captures: every packet of the other is accounted for."""
+    damaged = bytearray(SMALL)
+    for at, bits in flips:
+        damaged[at] ^= bits
+    whole = Sightings(open_source(SMALL), Settings())
+    for data in (bytes(damaged), bytes(damaged[:cut])):
+        try:
+            other = Sightings(open_source(data), Settings())
+        except CaptureError:
+            continue
+        for here, there in ((whole, other), (other, whole)):
+            pairs = match(here, there)
+            VALID.validate(two_views_json(("a", "b"), pairs, ()))
+            assert list(two_views_text(("a", "b"), pairs, (), Style(), verbose=True))
+            assert_accounted(pairs, here)
+
+
+def assert_accounted(pairs: list[MigrationPair], view: Sightings) -> None:
+    """Every packet of the source's view is the same, differs, or is missing on one side."""
+    for pair in pairs:
+        for channels in pair.channels:
+            if pair.source is None or channels.source is None or channels.shift is None:
+                continue
+            packets = view.of(pair.source, channels.source)
+            of_one = channels.arrived_only if channels.backwards else channels.sent_only
+            partly = channels.sent_only if channels.backwards else channels.arrived_only
+            holed = sum(absent.why == "hole" for absent in partly)
+            known = channels.both + len(channels.differing) + len(of_one)
+            assert known <= len(packets) <= known + holed
