@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.analysis import Analysis, analyze, analyze_saved_file
 from analyzer.capture.source import open_source
-from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.rule import INFO, RULES, SEVERITIES
 from analyzer.checks.wording import counted
 from analyzer.errors import CaptureError
 from analyzer.migration.outcome import outcome_of
@@ -55,7 +55,7 @@ class Job:
     ``selection`` are the analysis's; ``digest`` takes digests of the devices.  ``fail_on`` is the
     lowest severity that gives status 1, ``allow_empty`` forgives a capture without migration.
     ``wants`` says what the result is to hold (see :class:`Result`); ``colour``, ``verbose`` and
-    ``style`` (``full``, ``brief``: without tables, or ``verdict``: one line) concern its text.
+    ``style`` (``full``, ``brief``: errors and warnings, or ``verdict``: one line) concern its text.
     ``known`` are fingerprints of findings that do not count, of the capture called
     ``known_as``; ``expectation`` is what the capture must be like, findings included.
     """
@@ -212,7 +212,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis))
-        if known and job.style != "verdict":
+        if known and job.style == "full":
             result.lines += "", f"{counted(known, 'known finding')} left out"
     if REPORT in job.wants:
         result.report = report
@@ -282,18 +282,21 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
         if job.style == "full":
             yield from text_report(analysis, style, verbose=job.verbose)
             return
-        yield verdict(analysis, style)
+        line = verdict(analysis, style)
     else:
         from analyzer.report.saved_file import saved_text, saved_verdict
 
         if job.style == "full":
             yield from saved_text(analysis, style, verbose=job.verbose)
             return
-        yield saved_verdict(analysis, style)
+        line = saved_verdict(analysis, style)
+    grave = [finding for finding in analysis.findings if finding.severity != INFO]
+    if grave or job.style == "verdict":
+        yield line
     if job.style == "brief":
-        from analyzer.report.text import findings_lines
+        from analyzer.report.text import first_findings
 
-        yield from findings_lines(analysis, style, job.verbose)
+        yield from first_findings(grave, style)
 
 
 def _add_documents(result: Result, job: Job, analysis: Analysis, watchers: _Watchers) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import contextlib
+import signal
+from collections import deque
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from time import monotonic
 
 from analyzer.batch.job import run_job
 from analyzer.report.escape import terminal
@@ -13,38 +16,149 @@ from analyzer.report.result import Result
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
 
-    from analyzer.batch.job import Job
+    from analyzer.batch.job import Job, Progress
 
 __all__ = ["run_jobs"]
 
+IDLE = -1
+TELL_SECONDS = 0.3
+STOP_SECONDS = 2.0
+"""How long a process may take to put away what it has in hand."""
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+
+def run_jobs(
+    jobs: Sequence[Job], workers: int, progress: Progress | None = None
+) -> Iterator[Result]:
     """The results in the order of the jobs, as they come.
 
     A process that dies (out of memory, killed) costs the capture that it read, and no other one.
+    ``progress`` is called with the fraction of the jobs that is done, and the frames read.
     """
-    rest = list(jobs)
-    while rest:
-        done = 0
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        try:
-            for future in [pool.submit(run_job, job) for job in rest]:
-                yield future.result()
-                done += 1
-        except BrokenProcessPool:
-            # Whoever read that capture, or another one beside it: alone it shows.
-            yield _alone(rest[done])
-            done += 1
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        rest = rest[done:]
+    pool = _Pool(jobs, progress)
+    try:
+        yield from pool.results(min(workers, len(jobs)))
+    finally:
+        pool.stop()
 
 
-def _alone(job: Job) -> Result:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(run_job, job).result()
-        except BrokenProcessPool:
+class _Pool:
+    def __init__(self, jobs: Sequence[Job], progress: Progress | None) -> None:
+        self._jobs = jobs
+        self._waiting = deque(range(len(jobs)))
+        self._workers: list[_Worker] = []
+        self._done: dict[int, Result] = {}
+        self._reached = [(0.0, 0)] * len(jobs)
+        self._progress = progress
+
+    def results(self, workers: int) -> Iterator[Result]:
+        """One for every job, in their order."""
+        for _ in range(workers):
+            self._start()
+        for number in range(len(self._jobs)):
+            while number not in self._done:
+                self._step()
+            yield self._done.pop(number)
+
+    def stop(self) -> None:
+        """End all processes, busy ones too."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(STOP_SECONDS)
+            worker.process.kill()
+
+    def _start(self) -> None:
+        if self._waiting:
+            worker = _Worker()
+            self._workers.append(worker)
+            self._give(worker)
+
+    def _give(self, worker: _Worker) -> None:
+        """The next job, if there is one."""
+        worker.number = self._waiting.popleft() if self._waiting else IDLE
+        if worker.number == IDLE:
+            return
+        with contextlib.suppress(OSError):  # It died; reading from it tells.
+            worker.connection.send(self._jobs[worker.number])
+
+    def _step(self) -> None:
+        """Wait for news of any process."""
+        news = wait([worker.connection for worker in self._workers])
+        for worker in [worker for worker in self._workers if worker.connection in news]:
+            try:
+                told = worker.connection.recv()
+            except (EOFError, OSError):
+                self._lost(worker)
+                continue
+            if isinstance(told, Result):
+                self._finished(worker.number, told)
+                self._give(worker)
+            else:
+                self._reach(worker.number, told)
+
+    def _lost(self, worker: _Worker) -> None:
+        """A process died, and with it what it had in hand."""
+        self._workers.remove(worker)
+        if worker.number != IDLE:
+            path = self._jobs[worker.number].path
             reason = "the process that read it died: killed, or out of memory"
-            return Result.broken(job.path, f"{terminal(job.path)}: {reason}")
+            self._finished(worker.number, Result.broken(path, f"{terminal(path)}: {reason}"))
+        self._start()
+
+    def _finished(self, number: int, result: Result) -> None:
+        self._done[number] = result
+        self._reach(number, (1.0, self._reached[number][1]))
+
+    def _reach(self, number: int, reached: tuple[float, int]) -> None:
+        self._reached[number] = reached
+        if self._progress is not None:
+            done = sum(fraction for fraction, _ in self._reached)
+            self._progress(done / len(self._jobs), sum(frames for _, frames in self._reached))
+
+
+class _Worker:
+    """A process, the pipe to it, and the number of its job."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.connection, far = context.Pipe()
+        self.process = context.Process(target=_work, args=(far,), daemon=True)
+        # Ctrl-C reaches all processes of a terminal; of these only the first one acts on it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        far.close()
+        self.number = IDLE
+
+
+def _work(connection: Connection) -> None:
+    """The life of a process of the pool: jobs in, results out, until it is ended."""
+    # Handlers, for what is ignored or blocked would be so for tshark too.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, _ended)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    with contextlib.suppress(EOFError, OSError):  # Nobody is there any more.
+        while True:
+            connection.send(run_job(connection.recv(), _Teller(connection)))
+
+
+def _ended(*_: object) -> None:
+    raise SystemExit(1)
+
+
+class _Teller:
+    """Tells now and then how far a job is."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._told = monotonic()
+
+    def __call__(self, fraction: float, frames: int) -> None:
+        now = monotonic()
+        if now - self._told >= TELL_SECONDS:
+            self._told = now
+            self._connection.send((fraction, frames))

@@ -6,6 +6,7 @@ import argparse
 
 from analyzer.batch.find import captures_in
 from analyzer.batch.job import Job, run_job
+from analyzer.checks.wording import counted
 from analyzer.commands.check_options import (
     add_check_options,
     add_known_options,
@@ -103,8 +104,10 @@ def run(options: Namespace) -> int:
         raise UsageError("--follow takes one capture")
     if options.jobs is not None and options.jobs < 0:
         raise UsageError("--jobs takes a number of processes, 0 for one a core")
-    several = options.jobs is not None or paths != options.captures
-    check = Check(options, style="brief" if several else "full")
+    many = len(paths) > 1 and (options.jobs is not None or paths != options.captures)
+    if many and "-" in paths:
+        raise UsageError("standard input is checked alone: leave out --jobs, and folders")
+    check = Check(options, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
 
 
@@ -120,7 +123,11 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
     else:
         from analyzer.batch.pool import run_jobs
 
-        yield from run_jobs([check.job(path) for path in paths], options.jobs or cores())
+        progress = check.progress(counted(len(paths), "capture"))
+        jobs = [check.job(path) for path in paths]
+        for result in run_jobs(jobs, options.jobs or cores(), progress):
+            progress.done()
+            yield result
 
 
 class Check:
@@ -163,12 +170,15 @@ class Check:
 
     def result(self, path: str, source: Source | None = None, step: Step | None = None) -> Result:
         """One file's; ``source`` gives its bytes if not the path does."""
-        options = self._options
-        progress = Progress(path, not (options.quiet or options.no_progress))
+        progress = self.progress(path)
         try:
             return run_job(self.job(path), progress, source, step)
         finally:
             progress.done()
+
+    def progress(self, what: str) -> Progress:
+        """A line that says how far it is, if wanted."""
+        return Progress(what, not (self._options.quiet or self._options.no_progress))
 
     def report(self, results: Iterable[Result]) -> int:
         """Say what there is to say of each file; gives the exit status."""

@@ -9,7 +9,8 @@ from importlib import import_module
 from analyzer.commands.common import style_of
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS, format_of
-from analyzer.report.formats.text import summary
+from analyzer.report.formats.text import Row, summary
+from analyzer.report.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Outputs:
         self.colour = style_of(options, sys.stdout).colour and not plain
         self._results: list[Result] = []
         self._quiet = options.quiet
-        self._words: list[str] = []
+        self._rows: list[Row] = []
         self._begun = False
         self._files = contextlib.ExitStack()
         self._documents: list[tuple[Format, IO[str]]] = []
@@ -68,13 +69,13 @@ class Outputs:
 
     def add(self, result: Result) -> None:
         """One more."""
-        self._words.append(result.word)
+        self._rows.append(Row(result))
         if self._documents or self._folders:
             self._results.append(result)
+        lines = result.lines or []
         if self.streams:
-            lines = result.lines or []
             self._print(["", *lines] if self._begun and len(lines) > 1 else lines)
-            self._begun = self._begun or bool(lines)
+        self._begun = self._begun or bool(lines)
 
     def _print(self, lines: list[str]) -> None:
         """Text for standard output.  Whoever reads it may have seen enough: then only files are
@@ -91,7 +92,9 @@ class Outputs:
 
     def finish(self, fail_on: str) -> None:
         """All are there.  Raises :class:`UsageError` where a file cannot be written."""
-        end = [] if self._quiet or len(self._words) < 2 else ["", summary(self._words)]
+        end: list[str] = []
+        if len(self._rows) > 1 and not self._quiet:
+            end = [*([""] if self._begun else []), *summary(self._rows, Style(self.colour))]
         if self.streams:
             self._print(end)
         for one, stream in self._documents:

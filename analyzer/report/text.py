@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
 
-__all__ = ["findings_lines", "text_report"]
+__all__ = ["findings_lines", "first_findings", "text_report"]
 
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
@@ -224,7 +224,7 @@ def findings_lines(
             for finding in findings:
                 yield from _finding(finding, style)
         else:
-            yield from _first_findings(findings, style)
+            yield from first_findings(findings, style)
     if infos:
         by_rule: dict[str, int] = {}
         for finding in infos:
@@ -237,7 +237,7 @@ def findings_lines(
         yield style.dim(f"info: {listed} (--verbose shows them)")
 
 
-def _first_findings(findings: list[Finding], style: Style) -> Iterator[str]:
+def first_findings(findings: list[Finding], style: Style) -> Iterator[str]:
     """Rule by rule, the gravest first, and of each rule the first places."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:

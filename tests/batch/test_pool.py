@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from multiprocessing import active_children
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from analyzer.batch import pool
 from analyzer.batch.find import captures_in
-from analyzer.batch.job import Job, run_job
+from analyzer.batch.job import Job
 from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
 from analyzer.migration.framing import Settings
-from analyzer.report.result import Result
 from tests.commands.run import mfshark
 from tests.shipped import capture
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("7.2-multifd-2ch", "10.0.13-vlan-2ch", "10.0.13-vfio-truncated-no-returnpath-2ch")
 
 
@@ -50,20 +54,49 @@ def test_many_at_a_time_give_the_same_in_the_same_order(folder: Path) -> None:
     assert one.out == many.out
     assert one.err == many.err
     assert one.status == many.status == 2
-    assert "5 captures" not in many.out
+    assert "inner/broken.pcap" in many.out
+    assert "notes.txt" not in many.out + many.err
     assert "4 captures: 2 OK, 1 ERROR, 1 BROKEN" in many.out
 
 
-def killed(job: Job) -> Result:
-    """As run_job, but for a capture whose reader is killed."""
-    if "vlan" in job.path:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run_job(job)
+class Deadly:
+    """Ends the process to which it is sent."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (9,)
 
 
-def test_a_process_that_dies_costs_one_capture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "run_job", killed)
-    jobs = [Job(str(capture(name)), Settings(), Selection()) for name in NAMES]
-    results = list(pool.run_jobs(jobs, 2))
-    assert [result.word for result in results] == ["OK", "BROKEN", "ERROR"]
+def test_a_process_that_dies_costs_one_capture() -> None:
+    jobs = [Job(str(capture(name)), Settings(), Selection()) for name in (*NAMES, *NAMES)]
+    jobs[1].style = cast("str", Deadly())
+    told: list[tuple[float, int]] = []
+    results = list(pool.run_jobs(jobs, 2, lambda *reached: told.append(reached)))
+    assert [result.word for result in results] == ["OK", "BROKEN", "ERROR", "OK", "OK", "ERROR"]
     assert "died" in results[1].sentence
+    assert told[-1][0] == 1
+    assert not active_children()
+
+
+def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
+    pipes = [tmp_path / "one.pcap", tmp_path / "two.pcap"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "analyzer.cli", "check", "--jobs", "2", *pipes],
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )  # fmt: skip
+    ends = [pipe.open("wb") for pipe in pipes]  # Waits until both are being read.
+    os.killpg(ran.pid, signal.SIGINT)
+    assert ran.communicate(timeout=20)[1] == b""
+    assert ran.returncode == 130
+    with pytest.raises(BrokenPipeError):  # Nobody reads it any more.
+        os.write(ends[0].fileno(), b"x")
+    for end in ends:
+        end.close()
+
+
+def test_standard_input_goes_alone() -> None:
+    ran = mfshark("check", "--jobs", 2, "-", capture(NAMES[0]))
+    assert ran.status == 2
+    assert "alone" in ran.err

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from analyzer.report.escape import terminal
+from analyzer.report.style import table
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from analyzer.report.result import Result
+    from analyzer.report.style import Style
 
-__all__ = ["render", "summary"]
+__all__ = ["Row", "render", "summary"]
+
+HEAD = ("capture", "verdict", "outcome", "errors", "warnings", "info", "known")
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
@@ -23,8 +29,27 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
         before = before or bool(lines)
 
 
-def summary(words: Sequence[str]) -> str:
-    """How many captures there were, by the leading word of their verdicts."""
+class Row:
+    """What the summary says of one capture."""
+
+    __slots__ = ("cells", "word")
+
+    def __init__(self, result: Result) -> None:
+        self.word = result.word
+        counts = [result.counts[severity] for severity in ("error", "warning", "info")]
+        self.cells = (
+            terminal(result.path),
+            result.word,
+            ", ".join(result.outcomes),
+            *map(str, (*counts, result.known)),
+        )
+
+
+def summary(rows: Sequence[Row], style: Style) -> Iterator[str]:
+    """A line for every capture, and how many there were by the leading word of their verdicts."""
+    yield from table(HEAD, [row.cells for row in rows], style, left=3)
+    yield ""
+    words = [row.word for row in rows]
     counts = {word: words.count(word) for word in dict.fromkeys(words)}
     parts = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{len(words)} captures: {parts}"
+    yield f"{len(words)} captures: {parts}"
