@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from analyzer.analysis import analyze
+from analyzer.checks.wording import counted
 from analyzer.commands.common import BROKEN, CLEAN, FOUND, Progress, complain, failure, settings_of
 from analyzer.commands.options import add_wire_options
 from analyzer.errors import UsageError
@@ -34,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_wire_options(parser)
     parser.add_argument("capture", help="pcap or pcapng, also gzip or zstd; it is read twice")
-    parser.add_argument("output", help="file to write, compressed if its name ends in .gz")
+    parser.add_argument("output", help="file to write, compressed if its name ends in .gz or .zst")
     parser.add_argument(
         "--seed", metavar="TEXT", help="the same seed gives the same result (default: random)"
     )
@@ -69,7 +70,7 @@ def run(options: Namespace) -> int:
         if options.digests:
             _write_digests(options, target)
     except OSError as error:
-        name = terminal(str(error.filename or target))
+        name = terminal(str(error.filename or target).removesuffix(".part"))
         raise UsageError(f"{name} cannot be written: {error.strerror}") from error
     return _tell(options, done)
 
@@ -81,7 +82,7 @@ def _scrub(options: Namespace, target: Path) -> Scrubbed:
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
     unfinished = target.with_name(target.name + ".part")
     try:
-        with _open(unfinished, target.suffix == ".gz") as stream:
+        with _open(unfinished, target.suffix) as stream:
             done = scrub(
                 options.capture,
                 stream,
@@ -98,12 +99,17 @@ def _scrub(options: Namespace, target: Path) -> Scrubbed:
         unfinished.unlink(missing_ok=True)
 
 
-def _open(path: Path, compressed: bool) -> AbstractContextManager[IO[bytes]]:
-    if not compressed:
-        return path.open("wb")
-    import gzip
+def _open(path: Path, suffix: str) -> AbstractContextManager[IO[bytes]]:
+    if suffix == ".gz":
+        import gzip
 
-    return gzip.GzipFile(path, "wb", mtime=0)  # type: ignore[return-value]
+        return gzip.GzipFile(path, "wb", mtime=0)  # type: ignore[return-value]
+    if suffix == ".zst":
+        import zstandard
+
+        stream: IO[bytes] = zstandard.open(path, "wb")
+        return stream
+    return path.open("wb")
 
 
 def _write_digests(options: Namespace, target: Path) -> None:
@@ -128,10 +134,11 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
         complain(failure(done.damage))
     name = terminal(options.output)
     if not options.quiet:
-        print(f"{name}: {done.frames} frames, {done.migrations} migrations")
+        what = f"{counted(done.frames, 'frame')}, {counted(done.migrations, 'migration')}"
+        print(f"{name}: {what}")
     if done.encrypted:
         complain(
-            f"contents of {done.encrypted} encrypted connections became zeros"
+            f"contents of {counted(done.encrypted, 'encrypted connection')} became zeros"
             + (", and the secrets inside the file were dropped" if done.secrets else "")
         )
     status = BROKEN if done.damage is not None or not done.migrations else CLEAN

@@ -267,6 +267,29 @@ def test_the_command(tmp_path: Path) -> None:
     assert out.read_bytes() == first
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_the_copy_is_compressed_as_its_name_says(suffix: str, tmp_path: Path) -> None:
+    out = tmp_path / ("out.pcapng" + suffix)
+    ran = mfshark("scrub", capture("10.0.13-vfio-3dev-4ch"), out, "--seed", "s")
+    assert ran.out.startswith(f"{out}: 619 frames, 1 migration\n")
+    assert out.read_bytes()[:2] == {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5"}[suffix]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    ran = mfshark("scrub", capture("10.0.13-alpha-8k-pages-2ch"), tmp_path / "none" / "x.pcap")
+    assert ran.status == 2
+    assert "none/x.pcap cannot be written" in ran.err
+
+
+def test_a_cut_original_is_copied_up_to_the_cut(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcapng.gz"
+    cut.write_bytes(capture("10.0.13-vfio-3dev-4ch").read_bytes()[:200_000])
+    ran = mfshark("scrub", cut, tmp_path / "out.pcapng")
+    assert ran.status == 2
+    assert "what came before is reported" in ran.err
+    assert "says the same of both" in ran.out
+
+
 def test_secrets_and_contents_of_tls_are_gone() -> None:
     path = capture(WITH_SECRETS)
     result = scrubbed(path)
