@@ -442,7 +442,9 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
         host = channel.flow.source.rpartition(":")[0]
         groups.setdefault((host, channel.flow.destination), []).append(channel)
     for group in groups.values():
-        channels = sorted(group, key=lambda c: c.flow.connection.began.frame)[1:]  # without main
+        main, *channels = sorted(group, key=lambda c: c.flow.connection.began.frame)
+        if main.midstream:
+            continue  # which of them is main cannot be told
         if not any(channel.tls_close_notify for channel in channels):
             continue  # a sender up to 9.2, as far as one can tell
         for channel in channels:

@@ -131,12 +131,13 @@ def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
     check = Check(options)
     with watch.signals():
-        step: Step = watch.step
-        if options.each:
-            told = sys.stdout if check.outputs.streams else sys.stderr
-            step = _Each(watch, told, style_of(options, told)).step
-        source = capture.source
-        return check.report([check.result(source.path, source, step)])
+        told = sys.stdout if check.outputs.streams else sys.stderr
+        each = _Each(watch, told, style_of(options, told)) if options.each else None
+        step: Step = each.step if each is not None else watch.step
+        result = check.result(capture.source.path, capture.source, step)
+        if each is not None:
+            each.finish()
+        return check.report([result])
 
 
 class _Each:
@@ -147,17 +148,29 @@ class _Each:
         self._stream = stream
         self._style = style
         self._told: set[Migration] = set()
+        self._at_work: tuple[Scan, Checker] | None = None
 
     def step(self, scan: Scan, checker: Checker) -> None:
         """After every step of the analysis."""
         self._watch.step(scan, checker)
+        self._at_work = scan, checker
         for migration in scan.migrations:
-            if migration not in self._told and not migration.ends_early:
-                self._told.add(migration)
+            # Of what is decrypted at the end, the ends are known before the bytes are.
+            if not any(channel.flow.decrypted for channel in migration.channels):
+                self._tell(scan, checker, migration)
+
+    def finish(self) -> None:
+        """After the last step."""
+        if self._at_work is not None:
+            scan, checker = self._at_work
+            for migration in scan.migrations:
                 self._tell(scan, checker, migration)
 
     def _tell(self, scan: Scan, checker: Checker, migration: Migration) -> None:
         from analyzer.report.verdict import migration_verdict
 
+        if migration in self._told or migration.ends_early:
+            return
+        self._told.add(migration)
         line = migration_verdict(scan, checker.findings(scan), migration, self._style)
         print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)

@@ -64,6 +64,7 @@ class Channel:
         "sync_packets",
         "syncs",
         "tls_close_notify",
+        "tls_random",
         "uncounted",
         "used_compression",
         "zero_pages",
@@ -97,6 +98,7 @@ class Channel:
         self.anomalies = AnomalyList()
         self.head = b""  # what a stranger's stream begins with
         self.tls_close_notify = False  # whether a TLS stream ends with an alert record
+        self.tls_random = b""  # what key logs name the session by; its ClientHello has it
         self.return_facts: ReturnPath | None = None  # of a return path without its main
         self.since_sync = 0  # packets with pages since the last SYNC
 

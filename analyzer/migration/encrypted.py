@@ -25,7 +25,8 @@ ALONE_SIZE_MIN = 1 << 18
 class EncryptedMigration:
     """TLS connections that look like a migration: ``channels`` in the order of their beginnings.
 
-    The first is main; the others are multifd channels, whose ids are inside the encryption.
+    The first is main, if the capture has its beginning; the others are multifd channels, whose ids
+    are inside the encryption.
     """
 
     __slots__ = ("channels",)
@@ -38,9 +39,16 @@ class EncryptedMigration:
         """The connection that was opened first."""
         return self.channels[0]
 
+    def kind(self, channel: Channel) -> str | None:
+        """``main`` or ``multifd``; ``None`` where the capture began too late to tell."""
+        if self.main.midstream:
+            return None
+        return "main" if channel is self.main else "multifd"
+
     def name(self, channel: Channel) -> str:
-        """``main``, or ``multifd ?``."""
-        return "main" if channel is self.main else "multifd ?"
+        """``main``, or ``multifd ?``, or ``channel ?``."""
+        kind = self.kind(channel)
+        return kind if kind == "main" else f"{kind or 'channel'} ?"
 
     @property
     def bytes(self) -> int:

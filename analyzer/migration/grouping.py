@@ -13,27 +13,26 @@ from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
 from analyzer.migration.resync import find_packet
-from analyzer.migration.tls_records import walk_tls
+from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Push, Skip, Some, Take
 from dissectors.multifd import MAGIC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
     from analyzer.migration.migration import Collector, PageCollector, Watcher
     from analyzer.migration.ram_facts import RamFacts
     from analyzer.tcp.flow import Connection, Flow
-    from analyzer.tcp.requests import Sink, Walker
+    from analyzer.tcp.requests import Reply, Request, Sink, Walker
 
 __all__ = ["Grouper"]
 
 QEVM = b"QEVM"
 MAGIC = MAGIC_VERSION[:4]
-TLS_HANDSHAKE = b"\x16\x03"
 RFC0_HEADER = bytes(7) + b"\x04"
 LOOK_AROUND = 1 << 17
 """How much of a stream without beginning is looked at to tell main from multifd."""
@@ -121,16 +120,29 @@ class Grouper:
             yield from self._main(reader, flow)
         elif head.startswith(MAGIC) or self._forced(flow):
             yield from self._multifd(reader, flow)
-        elif head.startswith(TLS_HANDSHAKE) and head[2] <= 4:
-            if flow.peer is not flow and id(flow.peer) not in self._channels:
-                self.tls.append(self._channel("tls", flow))
-                yield from walk_tls(self.tls[-1])
+        elif is_handshake(head):
+            if not is_server_hello(head):
+                yield from self._encrypted(flow)
         elif head == RFC0_HEADER:
             yield from self._rfc0(reader, flow)
         elif flow.midstream or flow.holes:
             yield from self._midstream(reader, flow)
         else:
             yield from self._other(reader, flow, head)
+
+    def _encrypted(self, flow: Flow) -> Walker:
+        if flow.peer is not flow and id(flow.peer) not in self._channels:
+            self.tls.append(self._channel("tls", flow))
+            yield from walk_tls(self.tls[-1])
+
+    def _encrypted_midstream(self, flow: Flow, held: bytes) -> Generator[Request, Reply, bool]:
+        """Whether it is TLS: who sends most is the client, as no handshake tells."""
+        begin = find_records(held) if flow.offset > flow.peer.offset else None
+        if begin is None:
+            return False
+        yield Push(held[begin:])
+        yield from self._encrypted(flow)
+        return True
 
     def _forced(self, flow: Flow) -> bool:
         return int.from_bytes(flow.key[-2:], "big") in self._settings.decode_as
@@ -184,11 +196,15 @@ class Grouper:
                 if self._is_return_path(held):
                     yield Push(held)
                     yield from self._return_path(reader, flow, None)
+                else:
+                    yield from self._encrypted_midstream(flow, held)
                 return
             if self._is_return_path(held):
                 yield Push(held)
                 yield from self._return_path(reader, flow, None)
                 return
+        if (yield from self._encrypted_midstream(flow, held)):
+            return
         yield Push(held)
         found = yield from find_packet(reader, Framing(self._settings), SEARCH_MAX)
         if found.header:

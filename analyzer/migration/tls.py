@@ -12,6 +12,7 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.plaintext import open_plaintext, read_keys
 from analyzer.capture.tshark import Spool
 from analyzer.errors import CaptureError
+from analyzer.migration.foreign import CUT_SHORT
 from analyzer.tcp.decrypted import Decryption
 
 TYPE_CHECKING = False
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.capture.source import Source
+    from analyzer.migration.channel import Channel
     from analyzer.migration.scan import Scan
 
 __all__ = ["decrypt"]
 
 PORTS_MAX = 64
 VARIABLE = "SSLKEYLOGFILE"
+NAMED_MAX = 8
+RANDOM_DIGITS = 64
 
 
 def decrypt(scan: Scan) -> Iterator[float]:
@@ -32,28 +36,56 @@ def decrypt(scan: Scan) -> Iterator[float]:
     done.  What stays encrypted stays in ``grouper.tls``; notes of the file say why.
 
     Raises :class:`CaptureError` where a key log was asked for and cannot be used, without tshark
-    :class:`analyzer.errors.ToolUnavailable`.
+    :class:`analyzer.errors.ToolUnavailable`; what was captured live is reported all the same.
     """
-    keys, demanded = _keys(scan)
-    if not keys and not scan.through:  # tshark knows of secrets inside what it reads
-        return
     try:
+        keys = _keys(scan)
+        if not keys and not scan.through:  # tshark knows of secrets inside what it reads
+            return
         yield from _decrypt(scan, keys)
     except CaptureError as error:
-        if demanded:
+        if scan.settings.keylog is not None and not scan.source.growing:
             raise
-        scan.file.notes.append(f"the capture has the secrets of its TLS connections, but {error}")
+        scan.file.notes.append(f"the TLS connections are not decrypted: {error}")
+    else:
+        scan.file.notes += _still_encrypted(scan.grouper.tls, keys)
 
 
-def _keys(scan: Scan) -> tuple[bytes, bool]:
-    """All secrets at hand, and whether somebody asked for them to be used."""
+def _keys(scan: Scan) -> bytes:
+    """All secrets at hand."""
     parts = list(scan.file.secrets)
-    keylog = scan.settings.keylog
-    if keylog is not None:
-        parts.append(read_keys(keylog))
+    if scan.settings.keylog is not None:
+        parts.append(read_keys(scan.settings.keylog))
     elif not parts and os.path.isfile(path := os.environ.get(VARIABLE, "")):  # noqa: PTH113
         parts.append(read_keys(path))
-    return b"\n".join(parts), keylog is not None
+    return b"\n".join(parts)
+
+
+def _still_encrypted(channels: list[Channel], keys: bytes) -> list[str]:
+    """Why the secrets did not help with some connections."""
+    known = {words[1].lower() for line in keys.splitlines() if len(words := line.split()) == 3}
+    known = {word for word in known if len(word) == RANDOM_DIGITS}
+    if channels and keys and not known:
+        return ["the key log holds no secrets of TLS sessions (lines as CLIENT_RANDOM ... ...)"]
+    late, strange, refused = [], [], []
+    for channel in channels:
+        if not channel.tls_random:
+            late.append(channel.stream)
+        elif channel.tls_random.hex().encode() not in known:
+            strange.append(channel.stream)
+        else:
+            refused.append(channel.stream)
+    reasons = (
+        (late, "the capture lacks the handshake, without which nothing can be decrypted"),
+        (strange, "the secrets at hand are those of other sessions"),
+        (refused, "tshark did not decrypt it, though its secrets are at hand"),
+    )
+    return [f"{_streams(numbers)}: {reason}" for numbers, reason in reasons if numbers and keys]
+
+
+def _streams(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
+    return f"TLS in stream {', '.join(map(str, numbers[:NAMED_MAX]))}{more}"
 
 
 def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
@@ -79,7 +111,7 @@ def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
         source.close()
     decryption.end()
     scan.plaintext = Spool(scan.source.path, again)
-    if run.complaint:
+    if run.complaint and not (scan.source.growing and CUT_SHORT in run.complaint):
         scan.file.notes.append(run.complaint)
     for flow, frame in decryption.lost:
         scan.file.notes.append(

@@ -1,4 +1,5 @@
-"""TLS records without their keys: where a stream ends, and whether an alert comes last.
+"""TLS records without their keys: what they are recognised by, whose session it is, and whether an
+alert comes last.
 
 Wire-format page, section 1.3.
 """
@@ -12,14 +13,50 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.tcp.requests import Walker
 
-__all__ = ["walk_tls"]
+__all__ = ["find_records", "is_handshake", "is_server_hello", "walk_tls"]
 
 HEADER = Take(5)
-ALERT, APPLICATION_DATA = 21, 23
+HEADER_SIZE = 5
+HELLO = Take(38)
+"""Handshake type, length and version, and the random that key logs name a session by."""
+RANDOM_AT = 6
+ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
+CLIENT_HELLO, SERVER_HELLO = 1, 2
 TYPES = range(20, 25)
 FRAGMENT_MAX = (1 << 14) + 2048
+IN_A_ROW = 3
+"""So many headers, each where the one before says, are no accident."""
+DATA_HEADER = bytes((APPLICATION_DATA, 3, 3))
 ALERT_MAX = 24
 """TLS 1.3 hides an alert in application data: two bytes, a type byte and a tag of 8 or 16."""
+
+
+def is_handshake(head: bytes) -> bool:
+    """Whether a stream that begins with these 8 bytes begins with a TLS handshake."""
+    return head[0] == HANDSHAKE and head[1] == 3 and head[2] <= 4
+
+
+def is_server_hello(head: bytes) -> bool:
+    """Whether that handshake is the server's half."""
+    return head[5] == SERVER_HELLO
+
+
+def find_records(data: bytes) -> int | None:
+    """Where in a piece of a stream without beginning the first TLS record begins; ``None`` where
+    there are not enough in a row to be sure.
+    """
+    at = data.find(DATA_HEADER)
+    while at >= 0:
+        end = at
+        for _ in range(IN_A_ROW):
+            size = int.from_bytes(data[end + 3 : end + HEADER_SIZE], "big")
+            if not data.startswith(DATA_HEADER, end) or size > FRAGMENT_MAX:
+                break
+            end += HEADER_SIZE + size
+        else:
+            return at
+        at = data.find(DATA_HEADER, at + 1)
+    return None
 
 
 def walk_tls(channel: Channel) -> Walker:
@@ -32,7 +69,15 @@ def walk_tls(channel: Channel) -> Walker:
         size = int.from_bytes(header[3:], "big")
         if header[0] not in TYPES or header[1] != 3 or size > FRAGMENT_MAX:
             return
-        whole = yield Skip(size)
+        if not last[0] and header[0] == HANDSHAKE and size >= HELLO.size:
+            hello = yield HELLO
+            if type(hello) is not bytes:
+                return
+            if hello[0] == CLIENT_HELLO:
+                channel.tls_random = hello[RANDOM_AT:]
+            whole = yield Skip(size - HELLO.size)
+        else:
+            whole = yield Skip(size)
         if type(whole) is not int:
             return
         last = header[0], size

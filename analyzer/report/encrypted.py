@@ -34,6 +34,8 @@ def encrypted_sentence(tls: list[Channel]) -> str:
     first = found[0]
     count = len(first.channels) - 1
     channels = f"main and {count} multifd channel{'s' if count != 1 else ''}" if count else "main"
+    if first.main.midstream:
+        channels = f"{count + 1} channel{'s' if count else ''}, open before the capture began"
     text = f"a migration over TLS to {first.main.server}, not decrypted ({channels}, "
     text += f"{size_text(first.bytes)})"
     return text + (f" and {len(found) - 1} more" if len(found) > 1 else "")
@@ -97,14 +99,14 @@ def encrypted_report(tls: list[Channel]) -> list[Json]:
     """Every connection, as the JSON report has it."""
     found = recognise(tls)
     place = {
-        id(channel): (number, migration.name(channel))
+        id(channel): (number, migration.kind(channel))
         for number, migration in enumerate(found)
         for channel in migration.channels
     }
     return [_connection(channel, *place.get(id(channel), (None, None))) for channel in tls]
 
 
-def _connection(channel: Channel, number: int | None, name: str | None) -> Json:
+def _connection(channel: Channel, number: int | None, kind: str | None) -> Json:
     flow = channel.flow
     return {
         "tcp_stream": channel.stream,
@@ -117,6 +119,6 @@ def _connection(channel: Channel, number: int | None, name: str | None) -> Json:
         "first_time": iso_time(flow.first.time),
         "last_time": iso_time(flow.last.time),
         "migration": number,
-        "kind": name.split()[0] if name is not None else None,
+        "kind": kind,
         "close_notify": channel.tls_close_notify,
     }

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError, ToolUnavailable
+from analyzer.migration.encrypted import recognise
 from analyzer.migration.framing import Settings
 from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
+from analyzer.migration.tls_records import find_records
 from dissectors.multifd import INIT, RAM
 from tests import shipped, truth
 from tests.tcp.tshark import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 EMBEDDED = "10.0.13-tls13-x509-2ch-secrets-embedded"
@@ -142,11 +149,81 @@ def test_standard_input_is_kept_for_the_second_reading(without_secrets: Path) ->
 
 
 @needs_tshark
-def test_the_wrong_keys_leave_it_encrypted() -> None:
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("piped", [False, True])
+def test_embedded_secrets_are_used_however_the_file_comes(
+    pack: Callable[[bytes], bytes], piped: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "capture"
+    path.write_bytes(pack(shipped.capture(EMBEDDED).read_bytes()))
+    command = [sys.executable, "-m", "analyzer.cli", "packets", "-" if piped else str(path)]
+    with path.open("rb") as stdin:
+        ran = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    assert len(ran.stdout.splitlines()) >= 109
+
+
+@needs_tshark
+def test_the_wrong_keys_leave_it_encrypted_and_a_note_says_why() -> None:
     path = shipped.capture(NO_KEYS)
     scan = Scan(path, settings=Settings(keylog=str(KEYS))).run()
     assert scan.migrations == []
     assert len(scan.grouper.tls) == 3
+    assert scan.file.notes == [
+        "TLS in stream 0, 1, 2: the secrets at hand are those of other sessions"
+    ]
+
+
+@needs_tshark
+@pytest.mark.parametrize("text", ["", "CLIENT_RANDOM\n", "# a comment of words\n"])
+def test_a_key_log_without_secrets_is_told(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "keys.log"
+    path.write_text(text or "\n")
+    scan = Scan(shipped.capture(NO_KEYS), settings=Settings(keylog=str(path))).run()
+    assert ["holds no secrets" in note for note in scan.file.notes] == [True]
+
+
+@pytest.fixture
+def late(without_secrets: Path, tmp_path: Path) -> Path:
+    """The capture, begun when all its connections were open and encrypted."""
+    path = tmp_path / "late.pcapng"
+    subprocess.run(["editcap", str(without_secrets), str(path), "1-70"], check=True)
+    return path
+
+
+@needs_tshark
+def test_a_late_capture_is_told_to_be_one_of_tls(late: Path) -> None:
+    checker = Checker()
+    scan = Scan(late, watchers=(checker,), settings=Settings(keylog=str(KEYS))).run()
+    assert [channel.server for channel in scan.grouper.tls] == ["127.0.0.1:20076"] * 3
+    assert [finding.rule.id for finding in checker.findings(scan)] == []
+    (found,) = recognise(scan.grouper.tls)
+    assert [found.name(channel) for channel in found.channels] == ["channel ?"] * 3
+    assert any("lacks the handshake" in note for note in scan.file.notes)
+
+
+@needs_tshark
+def test_without_the_clients_hello_the_server_is_still_the_server(
+    without_secrets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "hole.pcapng"
+    hellos = subprocess.run(
+        ["tshark", "-n", "-r", str(without_secrets), "-Y", "tls.handshake.type == 1",
+         "-T", "fields", "-e", "frame.number"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert len(hellos) == 3
+    subprocess.run(["editcap", str(without_secrets), str(path), *hellos], check=True)
+    scan = Scan(path).run()
+    assert [channel.server for channel in scan.grouper.tls] == ["127.0.0.1:20076"] * 3
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 300), min_size=3, max_size=5))
+def test_records_are_found_behind_whatever_comes_first(before: bytes, sizes: list[int]) -> None:
+    records = b"".join(b"\x17\x03\x03" + size.to_bytes(2, "big") + bytes(size) for size in sizes)
+    assume(b"\x17" not in before)
+    assert find_records(before + records) == len(before)
+    assert find_records(before + records[:5] + b"x" + records[5:8]) is None
 
 
 def test_a_key_log_that_is_not_there_is_an_error() -> None:
