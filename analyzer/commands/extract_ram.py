@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.checks.wording import counted
 from analyzer.commands.folder import Sparse
 from analyzer.migration.page_payloads import PagePayloads
-from analyzer.migration.ram_image import POSTCOPY, RamImages
+from analyzer.migration.ram_image import RamImages
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -90,22 +90,14 @@ class RamFiles:
 def _figures(image: RamImage, size: int) -> dict[str, Any]:
     """What the manifest says of an image."""
     pages = -(-size // image.page_size)
+    sent = image.sent.pages
     return {
         "offset": image.first,
         "page_size": image.page_size,
-        "pages_sent": image.seen_pages,
-        "pages_never_sent": max(0, pages - image.seen_pages),
+        "pages_sent": sent,
+        "pages_never_sent": max(0, pages - sent),
         "pages_lost": image.lost_pages,
-        "sent_times": {str(times): count for times, count in image.sent_times().items()},
-        "rounds": [
-            {
-                "round": "postcopy" if number == POSTCOPY else number,
-                "pages": tally.pages,
-                "zero_pages": tally.zero_pages,
-                "sent_before": tally.again,
-            }
-            for number, tally in sorted(image.rounds.items())
-        ],
+        **image.sent.report(),
     }
 
 

@@ -15,6 +15,7 @@ from analyzer.commands.common import (
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
+from analyzer.migration.sendings import SentPages
 from analyzer.migration.statistics import statistics_of
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
         "Phases of each migration, the downtime as seen on the wire and who spent it, "
-        "throughput and fairness of the channels."
+        "throughput and fairness of the channels, and how often pages of guest memory were sent."
     )
     add_wire_options(parser)
     add_shown_options(parser)
@@ -56,12 +57,16 @@ def run(options: Namespace) -> int:
     """
     if options.filter:
         return _run_filtered(options)
-    activity = Activity()
-    analysis = open_analysis(options.capture, options, watchers=(activity,))
+    activity, sent = Activity(), SentPages()
+    analysis = open_analysis(
+        options.capture, options, watchers=(activity, sent), page_collector=sent
+    )
     status = _status(analysis)
     if analysis.migrations:
         pauses = analysis.scan.engine.pauses
         figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
+        for entry in figures:
+            entry.count_pages(sent)
         with output(options) as stream:
             _write(figures, analysis, options, stream)
     return status

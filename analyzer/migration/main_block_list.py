@@ -193,7 +193,9 @@ def _mapped_pages(
             continue
         for address in range(first * size, (first + count) * size, size):
             yield Skip(mapped.pages_offset + address - reader.offset)
-            if isinstance((yield Deliver(size, taker.content(block, address, size))), End):
+            sink = taker.content(block, address, size)
+            reply = yield Skip(size) if sink is None else Deliver(size, sink)
+            if isinstance(reply, End):
                 return
     if 8 * len(bitmap) < end:
         taker.unread(block, 8 * len(bitmap) * size)

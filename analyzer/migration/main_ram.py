@@ -176,7 +176,8 @@ class RamWalk:
         ram, size = self.ram, self.skip.size
         if ram.taker is None:
             return self.skip
-        return Deliver(size, ram.taker.content(block, ram.last_address, size))
+        sink = ram.taker.content(block, ram.last_address, size)
+        return self.skip if sink is None else Deliver(size, sink)
 
     # -- the readable way ---------------------------------------------------------------------
 
@@ -399,8 +400,8 @@ class RamWalk:
             page = None
         if page is None:
             taker.unread(block, address)
-        else:
-            taker.content(block, address, size)(page, size)
+        elif (sink := taker.content(block, address, size)) is not None:
+            sink(page, size)
 
 
 def _into(held: bytearray) -> Sink:

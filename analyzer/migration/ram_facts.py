@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     class RecordTaker(Protocol):
         """Who wants the pages of a stream's RAM records; ``address`` is the offset in the block."""
 
-        def content(self, block: RamBlock, address: int, size: int) -> Sink:
-            """Where the ``size`` bytes of a page go."""
+        def content(self, block: RamBlock, address: int, size: int) -> Sink | None:
+            """Where the ``size`` bytes of a page go; ``None`` to let them pass."""
 
         def zero(self, block: RamBlock, address: int, count: int) -> None:
             """So many zero pages in a row."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 
-from analyzer.migration.rows import SYNC
+from analyzer.migration.sendings import COMMON_PAGE_SIZE, GROWTH, Sendings, record_round, sync_round
 from dissectors import xbzrle
 
 TYPE_CHECKING = False
@@ -41,27 +41,11 @@ if TYPE_CHECKING:
             """Put bytes at an offset."""
 
 
-__all__ = ["POSTCOPY", "RamImage", "RamImages"]
+__all__ = ["RamImage", "RamImages"]
 
 FULL, LOST = 1, 2
 """What is known of a page: it has content; what was sent last could not be decoded."""
-COMMON_PAGE_SIZE = 4096
 PAGE_MAX = 1 << 16
-GROWTH = 1 << 16
-ROUND_MAX = 0xFFFD
-POSTCOPY = ROUND_MAX + 1
-"""The round of pages that were sent after the switchover."""
-
-
-class Round:
-    """Pages of one SYNC round: with content, zero, and those of both that were sent before."""
-
-    __slots__ = ("again", "pages", "zero_pages")
-
-    def __init__(self) -> None:
-        self.pages = 0
-        self.zero_pages = 0
-        self.again = 0
 
 
 class RamImage:
@@ -79,9 +63,8 @@ class RamImage:
         self.end = first
         self.beyond = 0
         self.misplaced = 0
-        self.rounds: dict[int, Round] = {}
+        self.sent = Sendings()  # page 0 is the one at ``first``
         self._rounds = array("H")  # by page; 0 is never, n + 1 the n-th round
-        self._times = array("H")
         self._states = bytearray()
 
     # -- pages --------------------------------------------------------------------------------
@@ -103,7 +86,7 @@ class RamImage:
         if offset + size > self.end and not self._grow(number, offset + size):
             self.beyond += 1
             return
-        again = self._count(number, round_number, zero=content is None and not lost)
+        again = self.sent.count((number,), round_number, zero=content is None and not lost)
         if again and round_number + 1 < self._rounds[number]:
             return
         self._rounds[number] = round_number + 1
@@ -111,20 +94,6 @@ class RamImage:
             self._states[number] |= LOST
             return
         self._store(number, offset, content, stop)
-
-    def _count(self, number: int, round_number: int, *, zero: bool) -> bool:
-        """Count a page; says whether it had been sent before."""
-        tally = self.rounds.get(round_number)
-        if tally is None:
-            tally = self.rounds[round_number] = Round()
-        if zero:
-            tally.zero_pages += 1
-        else:
-            tally.pages += 1
-        before = self._times[number]
-        tally.again += before > 0
-        self._times[number] = min(before + 1, 0xFFFF)
-        return before > 0
 
     def _store(self, number: int, offset: int, content: Content | None, stop: int | None) -> None:
         """Write what of a page lies inside; a zero page only where there is something else."""
@@ -178,7 +147,7 @@ class RamImage:
             zeros = bytes((number | GROWTH - 1) + 1 - len(self._states))
             self._states += zeros
             self._rounds.frombytes(zeros + zeros)
-            self._times.frombytes(zeros + zeros)
+            self.sent.reserve(len(self._states))
         return True
 
     # -- figures ------------------------------------------------------------------------------
@@ -187,19 +156,6 @@ class RamImage:
     def lost_pages(self) -> int:
         """Pages whose last content could not be decoded."""
         return sum(bool(state & LOST) for state in self._states)
-
-    @property
-    def seen_pages(self) -> int:
-        """Pages that were sent at all."""
-        return len(self._times) - self._times.count(0)
-
-    def sent_times(self) -> dict[int, int]:
-        """How many pages were sent so many times."""
-        counts: dict[int, int] = {}
-        for times in self._times:
-            if times:
-                counts[times] = counts.get(times, 0) + 1
-        return dict(sorted(counts.items()))
 
 
 class RamImages:
@@ -265,7 +221,7 @@ class RamImages:
             image.misplaced += len(pages)
             return
         decoded = held[1] if held is not None and held[0] is packet else None
-        round_number = min(len(channel.syncs) - (packet.flags & SYNC), ROUND_MAX)
+        round_number = sync_round(channel, packet)
         for number, offset in enumerate(pages):
             zero = number >= packet.normal_pages
             if zero or (decoded is not None and decoded.is_zero(number)):
@@ -304,23 +260,15 @@ class _Records:
         size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
         return self._images.image(self._migration, block.name, size)
 
-    @property
-    def _round(self) -> int:
-        """A round ends with a FLUSH record; of old senders, with each section."""
-        ram = self._ram
-        facts = self._migration.main_facts
-        if ram.postcopy or (facts is not None and facts.postcopy_run is not None):
-            return POSTCOPY
-        return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
-
-    def content(self, block: RamBlock, address: int, size: int) -> Sink:
+    def content(self, block: RamBlock, address: int, size: int) -> Sink | None:
         """Where the bytes of a page go."""
-        image, round_number = self._image(block), self._round
+        image = self._image(block)
         if image is None:
-            return _nowhere
+            return None
         if image.page_size != size:
             image.misplaced += 1
-            return _nowhere
+            return None
+        round_number = record_round(self._migration, self._ram)
         held = bytearray()
         broken = False
 
@@ -336,18 +284,14 @@ class _Records:
     def zero(self, block: RamBlock, address: int, count: int) -> None:
         """So many zero pages in a row."""
         if (image := self._image(block)) is not None:
-            image.put_zeros(address, count, self._round)
+            image.put_zeros(address, count, record_round(self._migration, self._ram))
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
         """A page as what changed in it."""
         if (image := self._image(block)) is not None:
-            image.change(address, delta, self._round)
+            image.change(address, delta, record_round(self._migration, self._ram))
 
     def unread(self, block: RamBlock, address: int) -> None:
         """A page whose content could not be decoded."""
         if (image := self._image(block)) is not None:
-            image.put(address, None, self._round, lost=True)
-
-
-def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:
-    """The content of a page that nobody wants."""
+            image.put(address, None, record_round(self._migration, self._ram), lost=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.intervals import Span
     from analyzer.migration.migration import Migration
+    from analyzer.migration.sendings import BlockSendings, SentPages
     from analyzer.migration.switchover import Switchover
 
 __all__ = ["ChannelFigures", "DeviceFigures", "Statistics", "statistics_of"]
@@ -101,12 +102,13 @@ class Statistics:
 
     ``window`` is the switchover as far as it was seen, ``downtime`` what took its time;
     ``fairness_ram`` and ``fairness_state`` are Jain's indices, the runs by the order of
-    packet_num, and of first bytes for device state.
+    packet_num, and of first bytes for device state.  ``blocks`` tell how often pages were sent, if
+    somebody counted them; ``uncounted`` says that not all found room.
     """
 
     __slots__ = (
-        "channels", "devices", "downtime", "fairness_ram", "fairness_state", "migration",
-        "phases", "runs_ram", "runs_state", "window",
+        "blocks", "channels", "devices", "downtime", "fairness_ram", "fairness_state", "migration",
+        "phases", "runs_ram", "runs_state", "uncounted", "window",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +131,13 @@ class Statistics:
         self.fairness_state = jain([c.device_bytes for c in carriers])
         self.runs_ram = _ram_runs(migration, account)
         self.runs_state = _state_runs(migration)
+        self.blocks: list[BlockSendings] | None = None
+        self.uncounted = False
+
+    def count_pages(self, sent: SentPages) -> None:
+        """Take in who counted the pages."""
+        self.blocks = sent.of(self.migration)
+        self.uncounted = sent.untracked
 
     @property
     def iterations(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from analyzer.migration.intervals import clipped, union
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import html
-from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, lanes_plot
-from analyzer.report.stats_tables import Lane, Share, headline, tables_of
+from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, heat_strip, lanes_plot
+from analyzer.report.stats_tables import Heat, Lane, Share, headline, tables_of
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
 from analyzer.version import VERSION
 
@@ -21,6 +21,7 @@ __all__ = ["migration_html", "stats_html"]
 
 ROWS_DRAWN = 64
 ROWS_LISTED = 1000
+STRIP_CELLS = 256
 SWITCHED = "since the switchover began"
 
 
@@ -75,6 +76,8 @@ def _cell(cell: Cell, head: str) -> str:
         colour = COLOURS["ram" if head.startswith("RAM") else "device-state"]
         bar = f'<i style="width:{part:.1f}%;background:{colour}"></i>'
         return f'<span class="share">{bar}</span>'
+    if isinstance(cell, Heat):
+        return heat_strip(cell.block.heat(cell.block.end, STRIP_CELLS))
     return html(cell) if isinstance(cell, str) else ""
 
 

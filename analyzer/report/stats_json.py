@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analyzer.migration.fairness import Runs
     from analyzer.migration.intervals import Span
     from analyzer.migration.phases import Phase
+    from analyzer.migration.sendings import BlockSendings
     from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
 
     Json = dict[str, Any]
@@ -27,6 +28,7 @@ __all__ = ["SCHEMA", "stats_json"]
 
 SCHEMA = "mfshark/stats/1"
 SPANS_LISTED = 1000
+HEAT_CELLS = 256
 
 
 def stats_json(figures: Sequence[Statistics], path: str, begin: int) -> Json:
@@ -63,6 +65,7 @@ class _Migration:
         """All of it."""
         figures, migration = self.figures, self.migration
         outcome, wire = outcome_of(migration), figures.wire_downtime
+        counted = {} if figures.blocks is None else {"ram_blocks": _blocks(figures.blocks)}
         return {
             "number": migration.number,
             "source": migration.source,
@@ -79,6 +82,7 @@ class _Migration:
                 "multifd_device_state": sum(c.device_bytes for c in migration.multifd),
             },
             "pages": self._pages(),
+            **counted,
             "fairness": {
                 "ram": _fairness(figures.fairness_ram),
                 "device_state": _fairness(figures.fairness_state),
@@ -189,6 +193,20 @@ class _Migration:
     def _carriers(self, figures: DeviceFigures) -> list[int]:
         device = figures.device
         return [] if device is None else [c for c in device.by_channel() if c >= 0]
+
+
+def _blocks(blocks: Sequence[BlockSendings]) -> list[Json]:
+    """How often pages were sent."""
+    return [
+        {
+            "name": text_of(block.name),
+            "page_size": block.page_size,
+            "pages_sent": block.pages,
+            **block.report(),
+            "heat": block.heat(block.end, HEAT_CELLS),
+        }
+        for block in blocks
+    ]
 
 
 def _fairness(index: float | None) -> float | None:

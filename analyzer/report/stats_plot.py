@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.intervals import Span
 
-__all__ = ["COLOURS", "Layer", "counts_plot", "lanes_plot"]
+__all__ = ["COLOURS", "Layer", "counts_plot", "heat_strip", "lanes_plot"]
 
 COLOURS = {
     "ram": "#3f7fbf",
@@ -41,6 +41,9 @@ WIDTH = 960
 ROW = 22
 AXES = 96
 LEGEND = 24
+STRIP = 512
+STRIP_HEIGHT = 14
+FAINTEST = 0.15
 STEPS = 2000
 """Spans are told apart down to this fraction of the width."""
 
@@ -57,6 +60,26 @@ class Layer:
         self.name = name
         self.colours = colours
         self.rows = rows
+
+
+def heat_strip(values: Sequence[int]) -> str:
+    """Numbers of times as an SVG element: 0 is empty, 1 faint, the highest full."""
+    most = max(values)
+    colour = COLOURS["switchover"]
+    rects = [
+        f'<rect x="{at}" width="1" height="1" fill-opacity="{_opacity(value, most):.2f}"/>'
+        for at, value in enumerate(values)
+        if value
+    ]
+    return (
+        f'<svg class="map" width="{STRIP}" height="{STRIP_HEIGHT}" fill="{colour}" '
+        f'viewBox="0 0 {len(values)} 1" preserveAspectRatio="none" '
+        f'shape-rendering="crispEdges">{"".join(rects)}</svg>'
+    )
+
+
+def _opacity(value: int, most: int) -> float:
+    return FAINTEST + (1 - FAINTEST) * (value - 1) / max(1, most - 1)
 
 
 def lanes_plot(

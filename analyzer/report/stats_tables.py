@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from analyzer.migration.fairness import Runs
     from analyzer.migration.intervals import Span
     from analyzer.migration.phases import Phase
+    from analyzer.migration.sendings import BlockSendings
     from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
 
-    Cell: TypeAlias = "str | Lane | Share"
+    Cell: TypeAlias = "str | Lane | Share | Heat"
     Row: TypeAlias = "tuple[Cell, ...]"
 
-__all__ = ["Lane", "Share", "Table", "headline", "tables_of"]
+__all__ = ["Heat", "Lane", "Share", "Table", "headline", "tables_of"]
 
 CHANNELS_SHOWN = 16
 DEVICES_SHOWN = 16
@@ -68,6 +69,17 @@ class Share:
     def __init__(self, part: int, whole: int) -> None:
         self.part = part
         self.whole = whole
+
+
+class Heat:
+    """A cell that shows how often the pages of a RAM block were sent, from its first page to its
+    last.
+    """
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: BlockSendings) -> None:
+        self.block = block
 
 
 class Table:
@@ -122,6 +134,10 @@ def tables_of(
         yield _devices(figures, verbose)
     if figures.channels:
         yield _channels(figures, verbose)
+    if any(tally.again for block in figures.blocks or () for tally in block.rounds.values()):
+        from analyzer.report.stats_pages import page_tables
+
+        yield from page_tables(figures, verbose=verbose)
 
 
 def milliseconds(time: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.migration.intervals import Coverage
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.stats_tables import Lane, Share, headline, tables_of
+from analyzer.report.stats_tables import Heat, Lane, Share, headline, tables_of
 from analyzer.report.style import Style, table
 
 TYPE_CHECKING = False
@@ -47,6 +47,14 @@ class Bars:
                 cells.append(self.steps[min(len(self.steps) - 1, level)])
             else:
                 cells.append(" ")
+        return f"[{''.join(cells)}]"
+
+    def heat(self, heat: Heat, width: int = LANE) -> str:
+        """Where: the lowest step is a page sent once, the highest one sent most often of all."""
+        values = heat.block.heat(heat.block.end, width)
+        most, top = max(values), len(self.steps) - 1
+        levels = [-(-(value - 1) * top // max(1, most - 1)) for value in values]
+        cells = [self.steps[level] if level >= 0 else " " for level in levels]
         return f"[{''.join(cells)}]"
 
     def share(self, share: Share, width: int = SHARE) -> str:
@@ -91,6 +99,8 @@ def _table(found: Table, style: Style, bars: Bars) -> Iterator[str]:
     def shown(cell: Cell) -> str:
         if isinstance(cell, Lane):
             return bars.lane(cell, width)
+        if isinstance(cell, Heat):
+            return bars.heat(cell, width)
         return bars.share(cell) if isinstance(cell, Share) else terminal(cell)
 
     rows = [[shown(cell) for cell in row] for row in found.rows]

@@ -62,8 +62,8 @@ def test_the_copy_of_the_latest_round_counts() -> None:
     image.put(PAGE, page(3), 1)
     image.put(PAGE, page(4), 1)  # in one round: the order of the capture
     assert data_of(image) == page(2) + page(4)
-    assert image.sent_times() == {2: 2}
-    assert {n: (r.pages, r.again) for n, r in image.rounds.items()} == {2: (1, 0), 1: (3, 2)}
+    assert image.sent.sent_times() == {2: 2}
+    assert {n: (r.pages, r.again) for n, r in image.sent.rounds.items()} == {2: (1, 0), 1: (3, 2)}
 
 
 def test_zero_pages_take_room_only_where_something_else_was() -> None:
@@ -75,7 +75,7 @@ def test_zero_pages_take_room_only_where_something_else_was() -> None:
     assert data_of(image) == bytes(2 * PAGE)
     assert isinstance(image.target, Memory)
     assert image.target.written == 2 * PAGE
-    assert image.seen_pages == 2
+    assert image.sent.pages == 2
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_an_offset_far_away_allocates_nothing() -> None:
     image.put((1 << 64) - PAGE, page(1), 1)
     image.put(1 << 21, page(1), 1)
     image.put(5, page(1), 1)
-    assert (image.beyond, image.misplaced, image.seen_pages) == (2, 1, 0)
+    assert (image.beyond, image.misplaced, image.sent.pages) == (2, 1, 0)
 
 
 def test_changes_are_applied_to_what_was_there() -> None:
@@ -108,7 +108,7 @@ def test_changes_are_applied_to_what_was_there() -> None:
     expected[12 + 133 : 12 + 134] = b"z"
     assert data_of(image) == bytes(expected)
     image.change(8 * PAGE, delta, 2)  # never sent before
-    assert image.lost_pages == 0 or image.seen_pages == 2
+    assert image.lost_pages == 0 or image.sent.pages == 2
 
 
 def test_a_page_that_is_lost_keeps_what_was_there_and_is_counted() -> None:
@@ -137,7 +137,7 @@ def test_a_whole_migration() -> None:
     assert bytes(targets[b"pc.ram"].data) == page(7) + page(3) + page(4)
     (image,) = images.images.values()
     assert image is not None
-    assert image.sent_times() == {1: 5, 2: 1}
+    assert image.sent.sent_times() == {1: 5, 2: 1}
 
 
 @pytest.mark.parametrize("method", [m.name for m in Compression])

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from analyzer.report.stats_tables import Lane, Share
+from analyzer.migration.sendings import BlockSendings
+from analyzer.report.stats_tables import Heat, Lane, Share
 from analyzer.report.stats_text import Bars
 from analyzer.synth import synth
 from tests.commands.run import mfshark
@@ -45,6 +46,17 @@ def test_every_capture_in_every_format(path: Path) -> None:
     count = len(loaded["migrations"])
     assert len(re.findall(r"^Migration \d", text.out, re.MULTILINE)) == count
     assert page.out.count("<h2>") == count
+    for found in loaded["migrations"]:
+        sent, pages = found["pages"], {"pages": 0, "zero_pages": 0}
+        for tally in (tally for block in found["ram_blocks"] for tally in block["rounds"]):
+            pages = {kind: pages[kind] + tally[kind] for kind in pages}
+        normal = ("multifd_normal", "main_normal", "main_xbzrle", "main_compressed")
+        expected = {
+            "pages": sum(sent[name] for name in normal),
+            "zero_pages": sent["multifd_zero"] + sent["main_zero"],
+        }
+        unread = "snaplen" in path.name  # offsets of pages were cut off
+        assert pages == ({"pages": 0, "zero_pages": 0} if unread else expected)
     for plot in re.findall(r"<svg.*?</svg>", page.out, re.DOTALL):
         ET.fromstring(plot)
 
@@ -73,6 +85,26 @@ def test_text_reads_like_this() -> None:
     assert re.search(r"\[ +▃█+▆ \]  160.7 ms +81%", line)
     assert "2 carried device state only, 2 carried both" in out
     assert max(map(len, out.splitlines())) <= 160
+
+
+def test_pages_that_were_sent_again_are_shown_where_they_are() -> None:
+    lines = mfshark("stats", capture("10.0.13-xbzrle-nomultifd")).out.splitlines()
+    at = lines.index("Pages sent again and again")
+    assert lines[at + 2].split() == ["block", "where", "once", "3", "to", "4", "most"]
+    strip = "[▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁]"
+    assert lines[at + 3].split() == ["pc.ram", strip, "16128", "256", "3"]
+    assert lines[-1].split() == ["7", "256", "0", "256"]
+    assert "Pages sent again" not in mfshark("stats", capture("10.0.13-vlan-2ch")).out
+
+
+def test_the_strip_shows_once_and_most() -> None:
+    block = BlockSendings(b"a", 4096)
+    block.reserve(8)
+    for numbers in ((0, 1, 2), (1, 2), (2,)):
+        block.count(numbers, 1, zero=False)
+    block.end = 8
+    assert Bars().heat(Heat(block), 8) == "[▁▅█     ]"
+    assert Bars("ascii").heat(Heat(block), 2) == "[# ]"
 
 
 def test_many_iterations_share_rows_unless_all_are_wanted() -> None:

@@ -1,0 +1,287 @@
+"""How often each page of guest memory was sent, and in which round: what the guest dirties.
+
+Wire-format page, sections 3.6 and 6.6.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from analyzer.migration.rows import SYNC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.ram_facts import RamBlock, RamFacts
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.tcp.requests import Sink
+
+__all__ = [
+    "POSTCOPY",
+    "ROUND_MAX",
+    "BlockSendings",
+    "Round",
+    "Sendings",
+    "SentPages",
+    "record_round",
+    "sync_round",
+]
+
+ROUND_MAX = 0xFFFD
+POSTCOPY = ROUND_MAX + 1
+"""The round of pages that were sent after the switchover."""
+TIMES_MAX = 0xFFFF
+GROWTH = 1 << 16
+TRACKED_MAX = 1 << 24
+"""Pages counted in all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
+BLOCKS_MAX = 4096
+COMMON_PAGE_SIZE = 4096
+
+
+def sync_round(channel: Channel, packet: RamPacket) -> int:
+    """The round of a multifd packet: how many SYNCs its channel carried before; a SYNC belongs to
+    the round that it ends.
+    """
+    return min(len(channel.syncs) - (packet.flags & SYNC), ROUND_MAX)
+
+
+def record_round(migration: Migration, ram: RamFacts) -> int:
+    """The round of main's RAM records just now: one ends with a FLUSH record; of senders that have
+    none, with each section.
+    """
+    facts = migration.main_facts
+    if ram.postcopy or (facts is not None and facts.postcopy_run is not None):
+        return POSTCOPY
+    return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
+
+
+class Round:
+    """Pages of one round: with content, zero, and those of both that were sent before."""
+
+    __slots__ = ("again", "pages", "zero_pages")
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.zero_pages = 0
+        self.again = 0
+
+    def add(self, other: Round) -> None:
+        """Everything that another one counted."""
+        self.pages += other.pages
+        self.zero_pages += other.zero_pages
+        self.again += other.again
+
+
+class Sendings:
+    """How often pages were sent: ``times`` by page (at most 65535), ``rounds`` by number."""
+
+    __slots__ = ("rounds", "times")
+
+    def __init__(self) -> None:
+        self.rounds: dict[int, Round] = {}
+        self.times = array("H")
+
+    def reserve(self, count: int) -> None:
+        """Make room for the counts of ``count`` pages."""
+        missing = count - len(self.times)
+        if missing > 0:
+            self.times.frombytes(bytes(missing * self.times.itemsize))
+
+    def count(self, numbers: Sequence[int], round_number: int, *, zero: bool) -> int:
+        """Count pages, for which there must be room; gives how many had been sent before."""
+        tally = self.rounds.get(round_number)
+        if tally is None:
+            tally = self.rounds[round_number] = Round()
+        if zero:
+            tally.zero_pages += len(numbers)
+        else:
+            tally.pages += len(numbers)
+        again = self._again(numbers)
+        tally.again += again
+        return again
+
+    def _again(self, numbers: Sequence[int]) -> int:
+        times = self.times
+        if type(numbers) is range and len(numbers) > 1:
+            before = times[numbers[0] : numbers[-1] + 1]
+            if before.count(0) == len(numbers):
+                times[numbers[0] : numbers[-1] + 1] = array("H", [1]) * len(numbers)
+                return 0
+        again = 0
+        for number in numbers:
+            before_it = times[number]
+            again += before_it > 0
+            times[number] = min(before_it + 1, TIMES_MAX)
+        return again
+
+    @property
+    def pages(self) -> int:
+        """Pages that were sent at all."""
+        return len(self.times) - self.times.count(0)
+
+    def sent_times(self) -> dict[int, int]:
+        """How many pages were sent so many times, the lowest number first."""
+        counts: dict[int, int] = {}
+        for times in self.times:
+            if times:
+                counts[times] = counts.get(times, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def report(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "sent_times": {str(times): count for times, count in self.sent_times().items()},
+            "rounds": [
+                {
+                    "round": "postcopy" if number == POSTCOPY else number,
+                    "pages": tally.pages,
+                    "zero_pages": tally.zero_pages,
+                    "sent_before": tally.again,
+                }
+                for number, tally in sorted(self.rounds.items())
+            ],
+        }
+
+    def heat(self, pages: int, cells: int) -> list[int]:
+        """The block's first ``pages`` pages in at most ``cells`` stretches of one length, the last
+        one perhaps shorter: how often the page was sent that was sent most often.
+        """
+        step = max(1, -(-pages // cells))
+        return [max(self.times[at : at + step], default=0) for at in range(0, pages, step)]
+
+
+class BlockSendings(Sendings):
+    """Those of one RAM block; ``end`` is the number behind its last page that was sent."""
+
+    __slots__ = ("end", "name", "page_size")
+
+    def __init__(self, name: bytes, page_size: int) -> None:
+        super().__init__()
+        self.name = name
+        self.page_size = page_size
+        self.end = 0
+
+
+class SentPages:
+    """Counts the pages of a scan: give it as a watcher, and as page collector; it lets every
+    payload pass.
+
+    ``untracked`` says that there are more pages than could be counted.
+    """
+
+    def __init__(self) -> None:
+        self.untracked = False
+        self._blocks: dict[int, dict[bytes, BlockSendings]] = {}
+        self._tracked = 0
+
+    def of(self, migration: Migration) -> list[BlockSendings]:
+        """The blocks of one migration, in the order in which their first pages came."""
+        return list(self._blocks.get(migration.number, {}).values())
+
+    def _count(
+        self,
+        migration: Migration,
+        name: bytes,
+        offsets: Sequence[int],
+        page_size: int,
+        round_number: int,
+        zero: bool,
+    ) -> None:
+        """Pages at byte offsets of a block."""
+        if not offsets or not page_size:
+            return
+        blocks = self._blocks.setdefault(migration.number, {})
+        block = blocks.get(name)
+        if block is None:
+            if len(blocks) >= BLOCKS_MAX:
+                self.untracked = True
+                return
+            block = blocks[name] = BlockSendings(name, page_size)
+        size = block.page_size
+        numbers: Sequence[int]
+        if type(offsets) is range and offsets.step == size:
+            first = offsets[0] // size
+            numbers = range(first, first + len(offsets))
+        else:
+            numbers = [offset // size for offset in offsets]
+        end = numbers[-1] + 1 if type(numbers) is range else max(numbers) + 1
+        if end > len(block.times):
+            wanted = -(-end // GROWTH) * GROWTH
+            grow = wanted - len(block.times)
+            if self._tracked + grow > TRACKED_MAX:
+                self.untracked = True
+                return
+            self._tracked += grow
+            block.reserve(wanted)
+        block.end = max(block.end, end)
+        block.count(numbers, round_number, zero=zero)
+
+    # -- over multifd -------------------------------------------------------------------------
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+    ) -> None:
+        """A RAM packet; see Watcher."""
+        if not pages or packet.ramblock is None:
+            return
+        name = packet.ramblock.split(b"\0", 1)[0]
+        number, size = sync_round(channel, packet), migration.framing.page_size or 0
+        normal = packet.normal_pages
+        self._count(migration, name, pages[:normal], size, number, False)
+        self._count(migration, name, pages[normal:], size, number, True)
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """Nothing to note; see Watcher."""
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """No memory in it."""
+
+    def payload(self, *_packet: object) -> None:
+        """Every payload may pass, and sizes that disagree are for others: see PageCollector and
+        Watcher.
+        """
+
+    def lost(self, channel: Channel) -> None:
+        """Nothing to note; see PageCollector."""
+
+    # -- over main ----------------------------------------------------------------------------
+
+    def records(self, migration: Migration, ram: RamFacts) -> _Records:
+        """Who takes the pages of main's RAM records, or those of the preempt channel."""
+        return _Records(self, migration, ram)
+
+
+class _Records:
+    """Counts the pages of one stream's RAM records."""
+
+    def __init__(self, sent: SentPages, migration: Migration, ram: RamFacts) -> None:
+        self._sent = sent
+        self._migration = migration
+        self._ram = ram
+
+    def _count(self, block: RamBlock, address: int, count: int, zero: bool) -> None:
+        size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
+        offsets = range(address, address + count * size, size)
+        number = record_round(self._migration, self._ram)
+        self._sent._count(self._migration, block.name, offsets, size, number, zero)
+
+    def content(self, block: RamBlock, address: int, _size: int) -> Sink | None:
+        """A page, whose bytes may pass."""
+        self._count(block, address, 1, False)
+        return None
+
+    def zero(self, block: RamBlock, address: int, count: int) -> None:
+        """So many zero pages in a row."""
+        self._count(block, address, count, True)
+
+    def encoded(self, block: RamBlock, address: int, _delta: bytes) -> None:
+        """A page as what changed in it."""
+        self._count(block, address, 1, False)
+
+    def unread(self, block: RamBlock, address: int) -> None:
+        """A page whose content could not be decoded."""
+        self._count(block, address, 1, False)

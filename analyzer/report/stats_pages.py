@@ -1,0 +1,75 @@
+"""How often pages of guest memory were sent, as tables of ``mfshark stats``."""
+
+from __future__ import annotations
+
+from analyzer.migration.sendings import POSTCOPY, Round
+from analyzer.report.stats_tables import ITERATIONS_SHOWN, Heat, Table
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.migration.sendings import BlockSendings
+    from analyzer.migration.statistics import Statistics
+    from analyzer.report.stats_tables import Row
+
+__all__ = ["page_tables"]
+
+BLOCKS_SHOWN = 16
+TIMES = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 0xFFFF))
+"""Numbers of times that share a column."""
+ROUNDS = (
+    "a round ends with a SYNC on the channel, on main with a FLUSH or section; iterations may have "
+    "several"
+)
+UNCOUNTED = "there are more pages than are counted: these are lower bounds"
+
+
+def page_tables(figures: Statistics, *, verbose: bool) -> Iterator[Table]:
+    """Where in each block pages were sent again, and in which round."""
+    blocks = figures.blocks or []
+    notes = ["where: from the first page to the last one sent, the higher the more often"]
+    if figures.uncounted:
+        notes.append(UNCOUNTED)
+    again = [block for block in blocks if any(r.again for r in block.rounds.values())]
+    shown = again if verbose else again[:BLOCKS_SHOWN]
+    head = ("block", "where", *map(_column, TIMES), "most")
+    more = f"{len(again) - len(shown)} more blocks" if len(again) > len(shown) else ""
+    yield Table("Pages sent again and again", head, [_block(b) for b in shown], notes, more)
+    rounds = _rounds(blocks)
+    rows = [_round(number, rounds[number]) for number in sorted(rounds)]
+    kept = rows if verbose else rows[:ITERATIONS_SHOWN]
+    more = f"{len(rows) - len(kept)} more rounds" if len(rows) > len(kept) else ""
+    head = ("round", "pages", "zero pages", "sent before")
+    yield Table("Pages by round", head, kept, (ROUNDS,), more)
+
+
+def _column(times: tuple[int, int]) -> str:
+    low, high = times
+    if low == high:
+        return {1: "once", 2: "twice"}[low]
+    return f"{low} up" if high == TIMES[-1][1] else f"{low} to {high}"
+
+
+def _block(block: BlockSendings) -> Row:
+    counts = block.sent_times()
+    columns = (
+        str(sum(count for times, count in counts.items() if low <= times <= high))
+        for low, high in TIMES
+    )
+    return (text_of(block.name), Heat(block), *columns, str(max(counts)))
+
+
+def _rounds(blocks: Sequence[BlockSendings]) -> dict[int, Round]:
+    """The rounds of all blocks together."""
+    rounds: dict[int, Round] = {}
+    for block in blocks:
+        for number, tally in block.rounds.items():
+            rounds.setdefault(number, Round()).add(tally)
+    return rounds
+
+
+def _round(number: int, tally: Round) -> Row:
+    name = "postcopy" if number == POSTCOPY else str(number)
+    return name, str(tally.pages), str(tally.zero_pages), str(tally.again)
