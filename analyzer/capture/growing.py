@@ -21,6 +21,8 @@ PAUSE = 0.05
 """Seconds between looks for more.  What comes in the meantime is read in one go, so that a slow
 stream makes few batches.
 """
+GRACE = 1.0
+"""Seconds that a file may be gone before its end is taken for final."""
 HEAD = 28
 """Bytes that a reader needs before it can say what it reads."""
 
@@ -54,6 +56,10 @@ class Feed:
         """What there is to say at the end."""
         return []
 
+    def lost(self) -> int:
+        """At the end: how many frames were not captured that should have been."""
+        return 0
+
     def read(self, size: int) -> bytes | None:
         """What there is, at most ``size`` bytes; ``None`` while more may come, none at the end."""
         ended = self.ended()  # asked first: what was written before that is there to be read
@@ -69,6 +75,44 @@ class Feed:
     def close(self) -> None:
         """Let go of it."""
         os.close(self._descriptor)
+
+
+class _FileFeed(Feed):
+    """A file by its name: it also ends when it is removed, or another takes its place.
+
+    Whoever writes may go on for a moment, as on rotation.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._path = path
+        found = os.fstat(descriptor)
+        self._identity = found.st_dev, found.st_ino
+        self._gone_at = 0.0
+        self._gone = False
+
+    def read(self, size: int) -> bytes | None:
+        """As :meth:`Feed.read`."""
+        data = super().read(size)
+        if data is None and self._elsewhere():
+            now = time.monotonic()
+            self._gone_at = self._gone_at or now
+            self._gone = now - self._gone_at >= GRACE
+            return b"" if self._gone else None
+        self._gone_at = 0.0
+        return data
+
+    def _elsewhere(self) -> bool:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - pathlib costs start-up time
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._identity
+
+    def notes(self) -> list[str]:
+        """That the name no longer leads to it."""
+        text = "the file was removed or replaced while it was followed: what it held is reported"
+        return [text] * self._gone
 
 
 class GrowingSource(Source):
@@ -108,7 +152,7 @@ class GrowingSource(Source):
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)
-            self.notes = self._feed.notes()
+            self.notes, self.lost = self._feed.notes(), self._feed.lost()
         self._offset += count
         return count
 
@@ -151,4 +195,4 @@ def follow(path: str) -> GrowingSource:
         raise CaptureError(
             "is compressed, and cannot be followed", path=path, advice="check it without --follow"
         )
-    return GrowingSource(path, Feed(descriptor))
+    return GrowingSource(path, _FileFeed(path, descriptor))

@@ -174,12 +174,10 @@ class _DumpcapFeed(Feed):
         """Whether it is gone."""
         return self._process.poll() is not None
 
-    def notes(self) -> list[str]:
-        """Frames that the kernel or dumpcap lost."""
+    def lost(self) -> int:
+        """Frames that the kernel or dumpcap dropped."""
         self._told.join()
-        return [f"the capturing machine dropped {self._told.dropped} frames"] * bool(
-            self._told.dropped
-        )
+        return self._told.dropped
 
     def failure(self) -> str:
         """What it said if it failed."""

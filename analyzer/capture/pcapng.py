@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture.file import CaptureFile
 
-__all__ = ["Blocks"]
+__all__ = ["Blocks", "dropped_note"]
 
 SECTION = 0x0A0D0D0A
 INTERFACE = 1
@@ -172,8 +172,7 @@ class Blocks:
         if total := max(dropped.values(), default=0):
             interface = self._interfaces[owner]
             interface.dropped = total
-            named = f" on {interface.name}" if interface.name else ""
-            self._file.notes.append(f"the capturing machine dropped {total} frames{named}")
+            self._file.notes.append(dropped_note(total, interface.name))
 
     def _secrets(self, block: bytes) -> None:
         kind, size = struct.unpack_from(self._mark + "II", block, 8)
@@ -208,6 +207,12 @@ class Blocks:
                 return
             yield code, block[pos + 4 : pos + 4 + size]
             pos += 4 + (size + 3 & ~3)
+
+
+def dropped_note(count: int, interface: str = "") -> str:
+    """How a report says that frames were lost before they were captured."""
+    where = f" on {interface}" if interface else ""
+    return f"the capturing machine dropped {count} frames{where}"
 
 
 def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:

@@ -36,10 +36,12 @@ class Source:
     reading (plain files), else 0; ``position`` counts the raw bytes read, for progress against
     ``raw_size``.  :meth:`read_at` gives bytes again: any of a plain file's, the last few MiB of
     everything else's.  A ``growing`` one gives what there is at once, rather than waiting for a
-    whole buffer.  ``notes`` say at the end what a reader of the report should know.
+    whole buffer.  ``notes`` say at the end what a reader of the report should know; ``lost`` is how
+    many frames the one who captured them did not get, where the bytes may not tell.
     """
 
     growing = False
+    lost = 0
     notes: Sequence[str] = ()
 
     def __init__(

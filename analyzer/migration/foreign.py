@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.capture.dissected import open_dissected
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.link import LINK_TYPES, TUNNEL
+from analyzer.capture.pcapng import dropped_note
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -50,8 +51,13 @@ def why_foreign(scan: Scan) -> str:
     return ""
 
 
-def note_end(file: CaptureFile, run: Conversion) -> None:
-    """Put down why tshark stopped, if it was not the end of the file."""
+def note_end(file: CaptureFile, run: Conversion, original: Source) -> None:
+    """Put down why tshark stopped, if it was not the end of the file, and what else there is to
+    say of the ``original`` that it read.
+    """
+    file.notes += original.notes
+    if original.lost:
+        file.notes.append(dropped_note(original.lost))
     if CUT_SHORT in run.complaint:
         file.notes.append(run.complaint)
     elif run.complaint:

@@ -193,9 +193,10 @@ class Scan:
         if self._run is not None:
             from analyzer.migration.foreign import note_end
 
-            note_end(self.file, self._run)
-            self.file.notes += self._original.notes
+            note_end(self.file, self._run, self._original)
             self.file.bytes = self._size()
+        else:
+            self.file.notes += self.source.notes
 
     def _size(self) -> int:
         """Of the capture that tshark read."""

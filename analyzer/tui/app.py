@@ -209,6 +209,11 @@ class MfsharkApp(Actions, App[int]):
     def on_loaded(self, message: Loaded) -> None:
         """A capture was read to its end."""
         document = message.document
+        if document is self._loading and document.scan is None:
+            self._loading = None  # what was read before is better than nothing
+            self._read_at = time.monotonic()
+            self.tell(Text(document.error, "bold red"))
+            return
         if document is self._loading:
             at_end = self.state.row >= len(self.document.table) - 1
             self.document, self._loading = document, None
@@ -255,7 +260,7 @@ class MfsharkApp(Actions, App[int]):
     def _look_for_more(self, now: float) -> None:
         """Read the file again when it has grown; most of the time is left to the user."""
         pause = max(FOLLOW_PAUSE, 3 * self.document.elapsed)
-        if now - self._read_at > pause and self.document.grew():
+        if now - self._read_at > pause and self.document.changed():
             self.reload()
 
     async def on_event(self, event: events.Event) -> None:

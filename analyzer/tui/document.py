@@ -144,13 +144,13 @@ class Document:
         for at, row in self.row_of.items():
             self.by_row.setdefault(row, []).append(self.findings[at])
 
-    def grew(self) -> bool:
-        """Whether the file is longer than when it was read."""
+    def changed(self) -> bool:
+        """Whether the file is of another size than when it was read; not when it is gone."""
         try:
             size = os.stat(self.path).st_size  # noqa: PTH116 - the path may be anything
         except OSError:
             return False
-        return self.scan is not None and self.saved is None and size > self.scan.source.raw_size
+        return self.scan is not None and self.saved is None and size != self.scan.source.raw_size
 
     def lack(self) -> str:
         """Why there are no packets, or not yet; empty if there are some."""
