@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from analyzer.batch.find import captures_in
 from analyzer.batch.job import Job, run_job
@@ -70,6 +71,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="check so many captures at a time, 0: one a core",
     )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="check them on the Dask cluster whose scheduler has this address; its workers read "
+        "the same files",
+    )
     add_follow_options(parser)
     add_report_options(parser)
 
@@ -100,15 +107,28 @@ def run(options: Namespace) -> int:
     be analysed or held no migration.  Raises :class:`UsageError`.
     """
     paths = captures_in(options.captures)
-    if follows(options) and len(paths) > 1:
-        raise UsageError("--follow takes one capture")
-    if options.jobs is not None and options.jobs < 0:
-        raise UsageError("--jobs takes a number of processes, 0 for one a core")
-    many = len(paths) > 1 and (options.jobs is not None or paths != options.captures)
-    if many and "-" in paths:
-        raise UsageError("standard input is checked alone: leave out --jobs, and folders")
+    at_once = options.jobs is not None or options.dask is not None
+    many = len(paths) > 1 and (at_once or paths != options.captures)
+    _refuse_nonsense(options, paths, many)
+    if options.dask is not None:
+        # Its workers run in folders of their own.
+        paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
+        if options.keylog is not None:
+            options.keylog = os.path.abspath(options.keylog)  # noqa: PTH100
     check = Check(options, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
+
+
+def _refuse_nonsense(options: Namespace, paths: list[str], many: bool) -> None:
+    """Options that do not go together.  Raises :class:`UsageError`."""
+    if follows(options) and (len(paths) > 1 or options.dask is not None):
+        raise UsageError("--follow takes one capture, here")
+    if options.jobs is not None and options.jobs < 0:
+        raise UsageError("--jobs takes a number of processes, 0 for one a core")
+    if options.jobs is not None and options.dask is not None:
+        raise UsageError("--jobs is for this machine: with --dask the workers are the cluster's")
+    if "-" in paths and (many or options.dask is not None):
+        raise UsageError("standard input is checked alone: leave out --jobs, --dask and folders")
 
 
 def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Result]:
@@ -117,6 +137,10 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
 
         with followed(paths[0], options) as (source, watch):
             yield check.result(paths[0], source, watch.step)
+    elif options.dask is not None:
+        from analyzer.batch.cluster import run_on_cluster
+
+        yield from run_on_cluster([check.job(path) for path in paths], options.dask)
     elif options.jobs is None or len(paths) == 1:
         for path in paths:
             yield check.result(path)
