@@ -31,7 +31,10 @@ if TYPE_CHECKING:
             """The ``pages`` pages of the next payload."""
 
 
-__all__ = ["Decoded", "Problem", "decoder_of", "inflated_page"]
+__all__ = ["STREAMS", "Decoded", "Problem", "decoder_of", "inflated_page"]
+
+STREAMS = frozenset({Compression.zlib, Compression.zstd})
+"""Methods of which a payload can be decoded only if all before it on the channel were."""
 
 SYNC_FLUSH = b"\x00\x00\xff\xff"
 """The end of what ``deflate(Z_SYNC_FLUSH)`` writes."""

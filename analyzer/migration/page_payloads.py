@@ -5,8 +5,8 @@ Give :class:`PagePayloads` to a scan as its ``page_collector``.  Wire-format pag
 
 from __future__ import annotations
 
-from dissectors.compression import decoder_of
-from dissectors.multifd import METHODS, Compression
+from dissectors.compression import STREAMS, decoder_of
+from dissectors.multifd import METHODS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Channel:
     @property
     def stateful(self) -> bool:
         """Whether a payload can be decoded only if all before it were."""
-        return self.method in (Compression.zlib, Compression.zstd)
+        return self.method in STREAMS
 
 
 class _Held:

@@ -1,0 +1,203 @@
+"""The pages of one RAM packet, when someone looks at it: its bytes are read from the capture again
+and decompressed.
+
+Payloads of zlib and zstd can be decompressed only in the order in which their channel carried
+them, so all before the wanted one come first.  Wire-format page, sections 3.3 and 3.8.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.rows import RAM_PACKET
+from dissectors.compression import STREAMS, decoder_of
+from dissectors.multifd import COMPRESSION_MASK, METHODS, RAM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.framing import Framing
+    from analyzer.migration.replay import Excerpt
+    from analyzer.migration.table import PacketTable
+    from dissectors.compression import Decoded, Decoder
+
+__all__ = ["PacketPages", "Page", "PageReader"]
+
+
+class Page:
+    """One page that a packet lists.
+
+    ``offset`` is its place in the RAM block (bytes), ``zero`` says that it was sent as a zero page,
+    without content; ``content`` is ``None`` if it has none or that could not be decoded.
+    """
+
+    __slots__ = ("content", "offset", "zero")
+
+    def __init__(self, offset: int, zero: bool, content: bytes | None) -> None:
+        self.offset = offset
+        self.zero = zero
+        self.content = content
+
+
+class PacketPages:
+    """What a packet holds: its ``pages``, content first, the ``method`` and the bytes of its
+    payload (``packed``), and what is ``wrong`` with it, in words.
+    """
+
+    __slots__ = ("method", "packed", "pages", "wrong")
+
+    def __init__(self, method: int) -> None:
+        self.method = method
+        self.packed = 0
+        self.pages: list[Page] = []
+        self.wrong: list[str] = []
+
+
+class _Chain:
+    """A channel's decoder, and the row of the last packet that it took; ``broken`` once one of
+    them was damaged.
+    """
+
+    __slots__ = ("broken", "decoder", "flow", "method", "row")
+
+    def __init__(self, flow: int, method: int) -> None:
+        self.flow = flow
+        self.method = method
+        self.row = -1
+        self.broken = False
+        self.decoder: Decoder = decoder_of(method)
+
+
+class PageReader:
+    """Reads packets of a table through ``fetch(row)``.
+
+    The decoder of the last packet is kept: going forward on its channel costs no more than each
+    packet.  Not for two threads at once.
+    """
+
+    def __init__(self, table: PacketTable, fetch: Callable[[int], Excerpt]) -> None:
+        self._table = table
+        self._fetch = fetch
+        self._chain: _Chain | None = None
+
+    def pages(
+        self, row: int, framing: Framing, channel: Channel, go_on: Callable[[float], bool]
+    ) -> PacketPages | None:
+        """The pages of a RAM packet; ``None`` if ``go_on``, told what share of the packets before
+        it is done, said no.
+        """
+        method = self._table.column("flags")[row] & COMPRESSION_MASK
+        found = PacketPages(method)
+        excerpt = self._fetch(row)
+        normal, zero = (self._table.column(name)[row] for name in ("normal_pages", "zero_pages"))
+        offsets = _offsets(excerpt.data, normal + zero, framing)
+        decoded = None
+        if method not in METHODS:
+            found.wrong.append(f"no compression method is {method:#x}")
+        elif normal and framing.page_size:
+            why = self._hindered(row, channel, framing, excerpt, method)
+            if why:
+                found.wrong.append(why)
+            elif not self._catch_up(row, method, framing, go_on):
+                return None
+            else:
+                decoded = self._decode(row, excerpt, framing)
+                if decoded is None:
+                    found.wrong.append("an earlier payload of the channel is damaged")
+        found.packed = max(0, self._table.column("length")[row] - _header(framing))
+        if decoded is not None:
+            found.wrong += [f"{problem.slug}: {problem.detail}" for problem in decoded.problems]
+            _spoil(decoded, excerpt, framing)
+        for number, offset in enumerate(offsets):
+            view = decoded.page(number) if decoded is not None and number < normal else None
+            content = None if view is None else bytes(view)
+            found.pages.append(Page(offset, number >= normal, content))
+        return found
+
+    def _hindered(
+        self, row: int, channel: Channel, framing: Framing, excerpt: Excerpt, method: int
+    ) -> str:
+        """Why a packet's payload cannot be decompressed, if it cannot."""
+        header = _header(framing)
+        if len(excerpt.data) < self._table.column("length")[row]:
+            return "the packet could not be read whole"
+        if method and any(end > header for _, end in excerpt.holes):
+            return "the capture lacks bytes of its payload"
+        if method not in STREAMS:
+            return ""
+        if channel.midstream:
+            return "the beginning of the channel is not in the capture"
+        at = self._table.column("offset")[row]
+        passed = any(offset <= at for offset, _ in channel.resyncs)
+        if passed or any(hole.first < at for hole in channel.flow.holes):
+            return "bytes of the channel before it are missing, or could not be understood"
+        return ""
+
+    # -- decoding -----------------------------------------------------------------------------
+
+    def _catch_up(
+        self, row: int, method: int, framing: Framing, go_on: Callable[[float], bool]
+    ) -> bool:
+        """Let the channel's decoder take every payload before that of ``row``."""
+        flow = self._table.column("flow")[row]
+        chain = self._chain
+        if chain is None or (chain.flow, chain.method) != (flow, method) or chain.row >= row:
+            chain = self._chain = _Chain(flow, method)
+        if method not in STREAMS:
+            return True
+        before = self._before(row, chain)
+        for done, earlier in enumerate(before):
+            if not go_on(done / len(before)):
+                self._chain = None
+                return False
+            if self._decode(earlier, self._fetch(earlier), framing) is None:
+                break
+        return True
+
+    def _before(self, row: int, chain: _Chain) -> list[int]:
+        """The rows behind the chain's last one whose payloads come before that of ``row``."""
+        import numpy
+
+        first = chain.row + 1
+        kind, flow, flags, normal = (
+            self._table.view(name, first, row) for name in ("kind", "flow", "flags", "normal_pages")
+        )
+        wanted = (kind == RAM_PACKET) & (flow == chain.flow) & (normal > 0)
+        wanted &= (flags & COMPRESSION_MASK) == chain.method
+        rows: list[int] = (numpy.flatnonzero(wanted) + first).tolist()
+        return rows
+
+    def _decode(self, row: int, excerpt: Excerpt, framing: Framing) -> Decoded | None:
+        """A payload's pages; ``None`` behind a damaged one."""
+        chain = self._chain
+        assert chain is not None
+        if chain.broken:
+            return None
+        chain.row = row
+        payload = excerpt.data[_header(framing) :]
+        normal = self._table.column("normal_pages")[row]
+        decoded = chain.decoder.decode(payload, normal, framing.page_size)
+        chain.broken = decoded.broken
+        return decoded
+
+
+def _header(framing: Framing) -> int:
+    """Bytes of a packet in front of its payload."""
+    return RAM.size + 8 * framing.page_count
+
+
+def _offsets(data: bytes, count: int, framing: Framing) -> list[int]:
+    """The first ``count`` of the page offsets that the header has room for, and that were read."""
+    count = min(count, framing.page_count, max(0, len(data) - RAM.size) // 8)
+    return [
+        int.from_bytes(data[at : at + 8], "big") for at in range(RAM.size, RAM.size + 8 * count, 8)
+    ]
+
+
+def _spoil(decoded: Decoded, excerpt: Excerpt, framing: Framing) -> None:
+    """Pages of an uncompressed payload that a hole touches."""
+    header, size = _header(framing), framing.page_size
+    for first, end in excerpt.holes:
+        if end > header:
+            begin = max(0, first - header)
+            decoded.bad.update(range(begin // size, -(-(end - header) // size)))
