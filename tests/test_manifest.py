@@ -16,8 +16,17 @@ CHECKSUMS = {
 }
 
 
+TRACES = sorted(CAPTURES.glob("*.trace.log.gz"))
+
+
 def test_the_list_is_complete() -> None:
-    assert sorted(CHECKSUMS) == [path.name for path in FILES]
+    assert sorted(CHECKSUMS) == sorted(path.name for path in (*FILES, *TRACES))
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.name)
+def test_traces_are_unchanged_and_of_a_capture(path: Path) -> None:
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == CHECKSUMS[path.name]
+    assert path.name.rpartition(".trace")[0][:-4] in map(stem, FILES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=stem)

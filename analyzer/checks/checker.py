@@ -11,6 +11,7 @@ from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.checks.selection import Selection, names_rule
+from analyzer.checks.traces import Traced
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
 
@@ -36,8 +37,9 @@ LISTED = 50
 class Checker:
     """Watches one scan and judges it.
 
-    Give it to the scan as a watcher, and ``page_collector`` along with it; when the scan is done,
-    :meth:`findings` gives everything, the gravest first, then in the order of the capture.
+    Give it to the scan as a watcher, ``traced`` too if there is one, and ``page_collector`` along
+    with them; when the scan is done, :meth:`findings` gives everything, the gravest first, then in
+    the order of the capture.
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
@@ -52,6 +54,7 @@ class Checker:
         self._counts: dict[tuple[str, int, int, str | None], int] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
+        self.traced = Traced(self.selection.traces) if self.selection.traces else None
         if self.selection.deep:
             from analyzer.checks.payload import PayloadRules
             from analyzer.migration.page_payloads import PagePayloads
@@ -119,7 +122,7 @@ class Checker:
         spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
         self.note(slug, spot, migration)
 
-    def note(self, slug: str, spot: Spot, migration: Migration) -> None:
+    def note(self, slug: str, spot: Spot, migration: Migration | None) -> None:
         """The rule of that slug fires."""
         rule = BY_SLUG[slug]
         if self.selection.takes(rule):
@@ -163,6 +166,8 @@ class Checker:
                 self._add(rule, spot, migration)
             for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
                 self.note(slug, spot, owner)
+            for slug, spot, traced in self.traced.ends(scan) if self.traced is not None else ():
+                self.note(slug, spot, traced)
             return self._all()
         finally:
             self._spots, self._counts = before

@@ -25,5 +25,6 @@ def load() -> None:
     import analyzer.checks.return_path
     import analyzer.checks.streams
     import analyzer.checks.sync
+    import analyzer.checks.traces
     import analyzer.checks.vfio_buffers
     import analyzer.checks.vfio_order  # noqa: F401

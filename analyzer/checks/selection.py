@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
 __all__ = ["Selection", "names_rule"]
@@ -21,7 +22,8 @@ class Selection:
     ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
     counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
     against every section (MF637 to MF639), which needs more time than ordinary captures have.
-    ``deep``: decompress and verify the payload of RAM packets (MF8).
+    ``deep``: decompress and verify the payload of RAM packets (MF8).  ``traces``: QEMU's own
+    account, to be held against the capture (MF97).
     """
 
     __slots__ = (
@@ -36,6 +38,7 @@ class Selection:
         "max_queued_bytes",
         "select",
         "severity",
+        "traces",
     )
 
     def __init__(
@@ -51,6 +54,7 @@ class Selection:
         descriptions: bool = False,
         destination_version: tuple[int, int] | None = None,
         deep: bool = False,
+        traces: tuple[TraceRun, ...] = (),
     ) -> None:
         self.select = select
         self.ignore = ignore
@@ -63,6 +67,7 @@ class Selection:
         self.descriptions = descriptions
         self.destination_version = destination_version
         self.deep = deep
+        self.traces = traces
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is to run."""

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from analyzer.capture.trace_log import TraceRun
     from analyzer.report.baseline import Baseline
     from analyzer.report.expectation import Expectation
     from analyzer.report.result import Result
@@ -61,6 +62,13 @@ def add_check_options(parser: ArgumentParser) -> None:
         "--deep",
         action="store_true",
         help="decompress the payload of RAM packets and verify it (rules MF8)",
+    )
+    parser.add_argument(
+        "--trace",
+        action="append",
+        metavar="FILE",
+        help="a trace log of the source's or the destination's QEMU, to be held against the "
+        "capture (rules MF97)",
     )
     group = parser.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
     group.add_argument(
@@ -172,7 +180,17 @@ def selection_of(options: Namespace) -> Selection:
         descriptions=options.descriptions,
         deep=options.deep,
         destination_version=_version(options.destination_version),
+        traces=_traces(options.trace),
     )
+
+
+def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:
+    """Raises :class:`UsageError` for a file without traces, or that cannot be read."""
+    if not paths:
+        return ()
+    from analyzer.capture.trace_log import read_trace
+
+    return tuple(run for path in paths for run in read_trace(path))
 
 
 def _limits(values: list[str] | None) -> dict[str, float]:

@@ -42,6 +42,7 @@ FAMILIES = {
     "MF91": "TCP and the capture",
     "MF95": "Measures with thresholds",
     "MF96": "Expectations",
+    "MF97": "QEMU's own trace",
 }
 
 

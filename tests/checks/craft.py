@@ -367,7 +367,8 @@ def findings(
 ) -> list[Finding]:
     """What the rules say about a capture."""
     checker = Checker(selection)
-    scan = Scan(capture, settings, watchers=(checker,), page_collector=checker.page_collector).run()
+    watchers = (checker,) if checker.traced is None else (checker, checker.traced)
+    scan = Scan(capture, settings, watchers=watchers, page_collector=checker.page_collector).run()
     return checker.findings(scan)
 
 

@@ -1,0 +1,358 @@
+"""MF97x: QEMU's own trace of the migration, held against the capture."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from analyzer.checks.rule import INFO, WARNING, Spot, walker_rule
+from analyzer.checks.wording import counted, milliseconds, ranges
+from dissectors.multifd import COMPRESSION_MASK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from analyzer.capture.trace_log import TracedPacket, TraceRun
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.scan import Scan
+
+    Key: TypeAlias = tuple[int, int]
+    """A packet number, and how often it was there before (possible before QEMU 9.0)."""
+    Pair: TypeAlias = "tuple[Channel, dict[Key, Seen], dict[Key, TracedPacket]]"
+    Found: TypeAlias = tuple[str, Spot, Migration | None]
+
+__all__ = ["Traced"]
+
+EVENTS = {"source": "multifd_send_fill", "destination": "multifd_recv_unfill"}
+SAME_CLOCK = 10**9
+"""Clocks that are further apart (ns) are not the same one."""
+
+
+@walker_rule("MF971", "trace-unmatched", WARNING)
+def trace_unmatched() -> None:
+    """A trace log is of no migration in the capture.
+
+    Of its packets fewer than half have number, flags and size of a packet in the capture.
+
+    Receiver: not affected.
+
+    Usual cause: the trace of another run, or a capture without the channels that it speaks of.
+    """
+
+
+@walker_rule("MF972", "trace-packet-unseen", WARNING, holes="LGE", forgiven=True)
+def trace_packet_unseen() -> None:
+    """QEMU traced packets that are not in the capture.
+
+    The source traces a packet when it has put it together, the destination when it has read its
+    header, so every one has to be on the wire.
+
+    Receiver: what never arrives, it never reads.
+
+    Usual cause: frames that the capture lost, or a source that was stopped before it sent them.
+    """
+
+
+@walker_rule("MF973", "packet-untraced", WARNING, holes="LGE", forgiven=True)
+def packet_untraced() -> None:
+    """The capture has packets that QEMU did not trace.
+
+    What the source sent it has traced; what the destination did not trace it did not read, although
+    it arrived.
+
+    Receiver: it was told to stop, hangs in another channel, or failed before it came to them.
+
+    Usual cause: a destination that gave up, or a trace that was switched on late.
+    """
+
+
+@walker_rule("MF974", "trace-disagrees", WARNING)
+def trace_disagrees() -> None:
+    """A packet has other flags or another size than QEMU traced.
+
+    Number and channel are the same.  On the way nothing may change.
+
+    Receiver: goes by what arrived.
+
+    Usual cause: a modified QEMU, a wrong era or dialect, or memory corruption.
+    """
+
+
+@walker_rule("MF975", "trace-delay", INFO)
+def trace_delay() -> None:
+    """How far trace and wire are apart in time.
+
+    From the source's trace of a packet to its first frame, or from its last frame to the
+    destination's trace.  It is what queues in QEMU, in the socket and in the network card took; the
+    clocks have to be the same one.
+
+    Receiver: not affected.
+
+    Usual cause: a send queue that is full; a receiver that is busy.
+    """
+
+
+@walker_rule("MF976", "trace-buffers-differ", WARNING, holes="LGE", forgiven=True)
+def trace_buffers_differ() -> None:
+    """The destination traced other buffers of a device than the capture has.
+
+    The trace names devices in its own way, so the one whose indexes agree best is taken.
+
+    Receiver: has what it traced.
+
+    Usual cause: buffers that arrived and were not read: the destination gave up or hangs.
+    """
+
+
+@walker_rule("MF977", "trace-buffers-not-loaded", WARNING, forgiven=True)
+def trace_buffers_not_loaded() -> None:
+    """The destination traced buffers that came in, but not that it loaded them.
+
+    The load thread gives buffers to the device in order of their index, after the ones before
+    them; the config state is loaded last, and traced differently.
+
+    Receiver: waits for an earlier index, without a timeout, or has given up.
+
+    Usual cause: a missing index before them (see MF506), or a device that refused a buffer.
+    """
+
+
+@walker_rule("MF978", "trace-compared", INFO)
+def trace_compared() -> None:
+    """How much of a trace log was held against the capture, and what of it could not be read.
+
+    Lines of other events are left out silently, everything that is no line of a trace is counted.
+
+    Receiver: not affected.
+
+    Usual cause: it is always told.
+    """
+
+
+class Seen:
+    """A packet in the capture."""
+
+    __slots__ = ("empty", "end", "flags", "frame", "offset", "size", "time")
+
+    def __init__(self, packet: RamPacket) -> None:
+        self.empty = not packet.normal_pages and not packet.zero_pages
+        self.flags = packet.flags
+        self.size = packet.next_packet_size
+        self.offset = packet.offset
+        self.frame = packet.first.frame
+        self.time = packet.first.time
+        self.end = packet.last.time
+
+
+class Traced:
+    """Watches a scan and holds what comes against trace logs."""
+
+    def __init__(self, runs: Sequence[TraceRun]) -> None:
+        self._runs = runs
+        self._seen: dict[Migration, dict[Channel, dict[Key, Seen]]] = {}
+
+    def ram(
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        pages: Sequence[int],  # noqa: ARG002
+    ) -> None:
+        """A RAM or SYNC packet."""
+        packets = self._seen.setdefault(migration, {}).setdefault(channel, {})
+        packets[_key(packet.packet_num, packets)] = Seen(packet)
+
+    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
+        """QEMU traces buffers at the destination only; the devices know theirs."""
+
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """Nothing that is traced."""
+
+    def payload(
+        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
+    ) -> None:
+        """Nothing that is traced."""
+
+    def ends(self, scan: Scan) -> Iterator[Found]:
+        """What disagrees: a rule's slug, where, and the migration."""
+        for run in self._runs:
+            scores = {migration: self._agreeing(run, migration) for migration in scan.migrations}
+            best = max(scores, key=lambda migration: scores[migration], default=None)
+            if best is None:
+                continue  # nothing could be read, which is told elsewhere
+            if not self._enough(scores[best], run, best):
+                packets = sum(map(len, run.packets.values()))
+                told = f"{counted(packets, 'packet')} of the {run.side}"
+                spot = Spot(f"{run.path}: {told}, not of these migrations")
+                if any(m.began_late or m.holes for m in scan.migrations):
+                    spot.severity = INFO  # they may be what the capture lacks
+                yield "trace-unmatched", spot, None
+                continue
+            yield "trace-compared", Spot(_summary(run, scores[best])), best
+            for slug, spot in self._compared(run, best):
+                yield slug, spot, best
+
+    def _enough(self, agreeing: int, run: TraceRun, migration: Migration) -> bool:
+        """Whether a trace is of a migration: SYNC packets are much the same everywhere."""
+        seen = sum(map(len, self._seen.get(migration, {}).values()))
+        return 0 < min(seen, sum(map(len, run.packets.values()))) <= 2 * agreeing
+
+    def _pairs(self, run: TraceRun, migration: Migration) -> Iterator[Pair]:
+        """Channels with what was traced of them; where the beginning is not in the capture, and
+        with it the number of a channel, packets tell.
+        """
+        left = dict(run.packets)
+        unknown = []
+        for channel, packets in self._seen.get(migration, {}).items():
+            if channel.id >= 0:
+                yield channel, packets, _keyed(left.pop(channel.id, []))
+            else:
+                unknown.append((channel, packets))
+        for channel, packets in unknown:
+            shared = {n: sum((p.packet_num, 0) in packets for p in left[n]) for n in left}
+            number = max(shared, key=lambda n: shared[n], default=-1)
+            if shared.get(number):
+                yield channel, packets, _keyed(left.pop(number))
+
+    def _agreeing(self, run: TraceRun, migration: Migration) -> int:
+        """How many packets of the trace are in a migration."""
+        return sum(
+            _agrees(packets.get(key), packet)
+            for _, packets, traced in self._pairs(run, migration)
+            for key, packet in traced.items()
+        )
+
+    def _compared(self, run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
+        delays: list[tuple[int, str, int]] = []
+        for channel, packets, traced in self._pairs(run, migration):
+            for slug, spot in _channel(run, packets, traced):
+                spot.channel = channel
+                yield slug, spot
+            delays += _delays(run, channel.name, packets, traced)
+        if delays:
+            yield "trace-delay", Spot(_delay_text(run, delays))
+        if run.side == "destination" and run.buffers:
+            yield from _buffers(run, migration)
+
+
+def _summary(run: TraceRun, agreeing: int) -> str:
+    packets = sum(map(len, run.packets.values()))
+    text = f"{run.path}: {agreeing} of {counted(packets, 'packet')} of the {run.side} agree"
+    return f"{text}; {counted(run.ignored, 'line')} could not be read" if run.ignored else text
+
+
+def _key(number: int, known: Container[Key]) -> Key:
+    """The next one of a number."""
+    return next((number, again) for again in count() if (number, again) not in known)
+
+
+def _keyed(packets: Iterable[TracedPacket]) -> dict[Key, TracedPacket]:
+    keyed: dict[Key, TracedPacket] = {}
+    for packet in packets:
+        keyed[_key(packet.packet_num, keyed)] = packet
+    return keyed
+
+
+def _agrees(seen: Seen | None, packet: TracedPacket) -> bool:
+    """Before QEMU 9.0 the source traces a packet before it puts the method into its flags."""
+    if seen is None or seen.size != packet.size:
+        return False
+    flags = seen.flags if packet.flags & COMPRESSION_MASK else seen.flags & ~COMPRESSION_MASK
+    return flags == packet.flags
+
+
+def _channel(
+    run: TraceRun, packets: dict[Key, Seen], traced: dict[Key, TracedPacket]
+) -> Iterator[tuple[str, Spot]]:
+    """One channel's packets against those traced."""
+    if unseen := [key for key in traced if key not in packets]:
+        text = f"the {run.side} traced {counted(len(unseen), 'packet')} more: {_numbers(unseen)}"
+        yield "trace-packet-unseen", Spot(text)
+    if untraced := [key for key in packets if key not in traced]:
+        which = f"{counted(len(untraced), 'packet')}: {_numbers(untraced)}"
+        first = packets[untraced[0]]
+        text = f"the {run.side} did not trace {which}"
+        spot = Spot(text, frame=first.frame, offset=first.offset)
+        if run.side == "destination" and all(packets[key].empty for key in untraced):
+            spot.severity = INFO  # nothing that the guest needs: it was done without the last SYNC
+        yield "packet-untraced", spot
+    for key, packet in traced.items():
+        seen = packets.get(key)
+        if seen is not None and not _agrees(seen, packet):
+            text = (
+                f"packet {key[0]}: the {run.side} traced flags {packet.flags:#x} and size "
+                f"{packet.size}, the capture has {seen.flags:#x} and {seen.size}"
+            )
+            yield "trace-disagrees", Spot(text, frame=seen.frame, offset=seen.offset)
+
+
+def _numbers(keys: Iterable[Key]) -> str:
+    return ranges(number for number, _ in keys)
+
+
+def _delays(
+    run: TraceRun, channel: str, packets: dict[Key, Seen], traced: dict[Key, TracedPacket]
+) -> Iterator[tuple[int, str, int]]:
+    """Time between trace and wire (ns), with the channel's name and the packet's number."""
+    for key, packet in traced.items():
+        seen = packets.get(key)
+        if seen is not None and packet.time:
+            source = run.side == "source"
+            delay = seen.time - packet.time if source else packet.time - seen.end
+            yield delay, channel, key[0]
+
+
+def _delay_text(run: TraceRun, delays: list[tuple[int, str, int]]) -> str:
+    ordered = sorted(delays)
+    median = ordered[len(ordered) // 2][0]
+    longest, channel, number = ordered[-1]
+    event = EVENTS[run.side]
+    if abs(median) > SAME_CLOCK:
+        return f"{event} and the capture have clocks that are {median / 1e9:.0f} s apart"
+    way = f"{event} to the wire" if run.side == "source" else f"the wire to {event}"
+    return (
+        f"from {way}: {milliseconds(median)} in the median, at most {milliseconds(longest)} "
+        f"({channel}, packet {number})"
+    )
+
+
+def _buffers(run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
+    """Indexes by device, each device of the trace with the one that is most like it."""
+    left = dict(migration.devices)
+    for name, indexes in sorted(run.buffers.items(), key=lambda item: -len(item[1])):
+        told = set(indexes)
+        best = min(left, key=lambda key: len(_indexes(left[key]) ^ told), default=None)
+        if best is None:
+            yield "trace-buffers-differ", Spot(f"{name}: traced, and no such device is here")
+            continue
+        device = left.pop(best)
+        for slug, text in _of_device(run, name, told, device):
+            yield slug, Spot(text, device=device.name)
+
+
+def _indexes(device: Device) -> set[int | None]:
+    return {buffer.idx for buffer in device.buffers} | {cut[0] for cut in device.cut}
+
+
+def _of_device(
+    run: TraceRun, name: str, told: set[int], device: Device
+) -> Iterator[tuple[str, str]]:
+    found = {idx for idx in _indexes(device) if idx is not None}
+    if more := found - told:
+        text = f"the destination did not trace idx {ranges(more)} of what it calls {name}"
+        yield "trace-buffers-differ", text
+    if more := told - found:
+        yield (
+            "trace-buffers-differ",
+            f"the destination traced idx {ranges(more)} of what it calls {name}, too",
+        )
+    config = {buffer.idx for buffer in device.buffers if buffer.is_config}
+    if run.loaded and (more := told - run.loaded.get(name, set()) - config):
+        yield (
+            "trace-buffers-not-loaded",
+            f"idx {ranges(more)} came in, but was not loaded, of what the destination calls {name}",
+        )
