@@ -87,6 +87,7 @@ EXPERTS = (
     Expert("vfio-flags-unknown", "MF512", "warning", "Flags other than CONFIG_STATE"),
     Expert("vfio-data-empty", "MF513", "warning", "Buffer without data"),
     Expert("vfio-buffer-large", "MF518", "info", "Buffer of more than 1 MiB"),
+    Expert("tcp-hole", "MF901", "warning", "Bytes before this are missing or come later"),
 )
 """What a single packet can show, by the names of mfshark's rules."""
 

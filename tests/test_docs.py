@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ from tests.checks.case import Case, edited, verify
 from tests.checks.craft import buffer
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "captures/MANIFEST.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "captures/MANIFEST.md"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MFSHARK = "import sys; from analyzer.cli import main; sys.exit(main())"
+HOW_TO = sorted(f"howto/{path.stem}" for path in ROOT.glob("docs/howto/*.md"))
 COMMANDS = re.findall(r"^\$ mfshark (.*)$", README, re.MULTILINE)
 
 
@@ -55,6 +57,37 @@ def test_the_tour_works(tmp_path: Path) -> None:
         assert "Traceback" not in run.stderr, run.stderr
     assert (tmp_path / "state").is_dir()
     assert (tmp_path / "lost.pcap").is_file()
+
+
+def shown(page: Path) -> list[tuple[str, str]]:
+    """Commands of a page and what it says that they print; ``...`` stands for anything."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [
+        (command, output)
+        for block in blocks
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("page", ["tutorial", *HOW_TO])
+def test_pages_show_what_commands_print(page: str, tmp_path: Path) -> None:
+    (tmp_path / "captures").symlink_to(ROOT / "captures")
+    command_file = tmp_path / "bin" / "mfshark"
+    command_file.parent.mkdir()
+    command_file.write_text(f"#!{sys.executable}\n{MFSHARK}\n", encoding="utf-8")
+    command_file.chmod(0o755)
+    path = f"{command_file.parent}:/usr/bin:/bin"
+    environment = {"PYTHONPATH": str(ROOT), "PATH": path, "LC_ALL": "C.UTF-8"}
+    for command, output in shown(ROOT / f"docs/{page}.md"):
+        if command.startswith("tshark") and shutil.which("tshark") is None:
+            continue
+        run = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        pattern = re.escape(output).replace(r"\.\.\.\n", ".*").replace(r"\.\.\.", ".*")
+        assert re.fullmatch(pattern, run.stdout, re.DOTALL), f"{command}\n{run.stdout}{run.stderr}"
 
 
 def test_the_walk_to_a_rule_works() -> None:

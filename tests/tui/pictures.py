@@ -1,4 +1,4 @@
-"""Makes the README's pictures: ``python -m tests.tui.pictures``.
+"""Makes the documentation's pictures: ``python -m tests.tui.pictures``.
 
 Needs rsvg-convert (Debian: librsvg2-bin) and netpbm.
 """
@@ -15,14 +15,16 @@ from tests.shipped import capture
 from tests.tui.driving import opened, press
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
-CAPTURE = "10.0.13-vfio-3dev-4ch"
+GOOD, LOST = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-truncated-no-returnpath-2ch"
 SIZE = (112, 32)
 WIDTH = 1120
 """Of the picture, in pixels."""
 PICTURES = {
-    "packets": ("ctrl+f", *"04.0", "enter", "tab", "down", "down", "down", "shift+tab"),
-    "devices": ("2", "down", "tab", "right", "right", "right"),
-    "channels": ("3", "down", "down", "down", *["right"] * 70),
+    "packets": (GOOD, "ctrl+f", *"04.0", "enter", "tab", "down", "down", "down", "shift+tab"),
+    "devices": (GOOD, "2", "down", "tab", "right", "right", "right"),
+    "channels": (GOOD, "3", "down", "down", "down", *["right"] * 70),
+    "lost-findings": (LOST, "5"),
+    "lost-device": (LOST, "2", "down", "tab", "right", "right", "right"),
 }
 LINE, ASCENT = 24.4, 18.5
 """Height of a line of the drawing, and how far it reaches above the base line."""
@@ -70,9 +72,9 @@ def prepared(svg: str) -> str:
     )
 
 
-async def draw(name: str, keys: tuple[str, ...]) -> None:
-    """One picture."""
-    async with opened(capture(CAPTURE), SIZE) as (app, pilot):
+async def draw(name: str, shown: str, *keys: str) -> None:
+    """One picture, of the capture ``shown`` after ``keys``."""
+    async with opened(capture(shown), SIZE) as (app, pilot):
         await press(pilot, *keys)
         await pilot.pause(0.5)
         image = prepared(app.export_screenshot(title="mfshark")).encode()
@@ -88,5 +90,5 @@ async def draw(name: str, keys: tuple[str, ...]) -> None:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name, keys in PICTURES.items():
-        asyncio.run(draw(name, keys))
+    for name, shown in PICTURES.items():
+        asyncio.run(draw(name, *shown))

@@ -1,0 +1,101 @@
+"""Hooks of mkdocs: the menu, and the pages that lie outside docs/.
+
+README.md is the front page.  A link is written for who reads the repository, and is turned here
+into one that works in the site; what leads to a file that is no page becomes plain text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "captures/MANIFEST.md": "captures.md",
+}
+"""Pages of the site by the path in the repository."""
+
+MENU = {
+    "Start": ["index", "tutorial"],
+    "How to": [
+        "howto/lost-buffer",
+        "howto/downtime",
+        "live",
+        "tls",
+        "formats",
+        "expectations",
+        "many-captures",
+        "configuration",
+        "two-views",
+        "diff",
+        "trace",
+        "payload",
+        "scrub",
+        "wireshark",
+        "howto/tshark-loses-packets",
+    ],
+    "Python": ["api", "recipes", "pytest"],
+    "Reference": ["tui", "display-filters", "fields", "rules", "synth", "captures", "completion"],
+    "Inside": ["wire-format", "architecture", "contributing", "changelog"],
+}
+"""Sections and their pages, without ``.md``; those that are not there are left out, and those
+that are in no section come last in Reference.
+"""
+
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages from outside, and make the menu of what there is."""
+    for source, target in OUTSIDE.items():
+        files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+    config.nav = menu({file.src_uri for file in files.documentation_pages()})
+    return files
+
+
+def menu(pages: set[str]) -> list[dict[str, list[str]]]:
+    """The sections with those of their pages that exist."""
+    listed = {
+        title: [f"{n}.md" for n in names if f"{n}.md" in pages] for title, names in MENU.items()
+    }
+    listed["Reference"] += sorted(pages - {page for names in listed.values() for page in names})
+    return [{title: names} for title, names in listed.items()]
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
+    """Links that lead somewhere in the site."""
+    parts = FENCE.split(markdown)
+    parts[::2] = [
+        LINK.sub(lambda link: relink(link, page.file.src_uri, files), part) for part in parts[::2]
+    ]
+    return "".join(parts)
+
+
+def relink(link: re.Match[str], page: str, files: Files) -> str:
+    """One link; ``page`` is the path in the site of the page that it stands on."""
+    picture, text, target = link.groups()
+    path, hash_mark, anchor = target.partition("#")
+    if not path or "://" in path:
+        return link[0]
+    origin = next((source for source, at in OUTSIDE.items() if at == page), f"docs/{page}")
+    wanted = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
+    there = OUTSIDE.get(wanted, wanted.removeprefix("docs/"))
+    if files.get_file_from_path(there) is None and not wanted.startswith("docs/"):
+        if not (ROOT / wanted).exists():
+            raise ValueError(f"{page}: {target} leads nowhere")
+        return text if text.startswith("`") else f"`{wanted}`"
+    relative = posixpath.relpath(there, posixpath.dirname(page) or ".")
+    return f"{picture}[{text}]({relative}{hash_mark}{anchor})"
