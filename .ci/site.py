@@ -28,7 +28,7 @@ OUTSIDE = {
 """Pages of the site by the path in the repository."""
 
 MENU = {
-    "Start": ["index", "tutorial"],
+    "Start": ["index", "install", "tutorial"],
     "How to": [
         "howto/lost-buffer",
         "howto/downtime",
@@ -47,7 +47,7 @@ MENU = {
         "howto/tshark-loses-packets",
     ],
     "Python": ["api", "recipes", "pytest"],
-    "Reference": ["tui", "display-filters", "fields", "rules", "synth", "captures", "completion"],
+    "Reference": ["tui", "display-filters", "fields", "rules", "synth", "captures"],
     "Inside": ["wire-format", "architecture", "contributing", "changelog"],
 }
 """Sections and their pages, without ``.md``; those that are not there are left out, and those

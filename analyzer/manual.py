@@ -1,0 +1,141 @@
+"""The manual page, made from the parsers of the command line.
+
+``python -m analyzer.manual docs`` writes ``mfshark.1`` into a folder; the wheel installs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from analyzer.cli import COMMANDS, build_parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PAGE", "manual"]
+
+PAGE = "mfshark.1"
+
+EXIT_STATUS = (
+    ("0", "Nothing at or above the severity chosen; with diff, no difference."),
+    ("1", "Findings, or a difference."),
+    ("2", "The input could not be analysed, held no migration, or the command was wrong."),
+)
+EXAMPLES = (
+    ("Verify a capture", "mfshark check migration.pcap.gz --digest sha256"),
+    ("Fail a test job where state was lost", "mfshark check run.pcapng --fail-on warning -o r.xml"),
+    ("The buffers of one device", "mfshark packets run.pcapng -Y 'device contains \"03.0\"'"),
+    ("Where the downtime went", "mfshark stats run.pcapng"),
+    ("Look at it in the terminal", "mfshark run.pcapng"),
+)
+
+
+def manual() -> str:
+    """The page, in man's language; the same whichever Python makes it."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    parser = build_parser()
+    yield ".\\\" Made by analyzer/manual.py from the command line's parsers"
+    yield '.TH MFSHARK 1 "" mfshark "User Commands"'
+    yield from (".SH NAME", _text(f"mfshark - {parser.description}").rstrip("."))
+    yield from (".SH SYNOPSIS", ".B mfshark", ".I COMMAND", "[options] ...", ".br")
+    yield from (".B mfshark", ".I CAPTURE", ".SH DESCRIPTION")
+    yield _text(
+        "Reads captures of live migrations, decodes the multifd and main channels, puts the state "
+        "of VFIO devices back together, and verifies more than a hundred rules. A capture instead "
+        "of a command opens the terminal interface on it."
+    )
+    yield ".SH COMMANDS"
+    for name, (_, text) in COMMANDS.items():
+        yield from _command(_child(parser, name), text)
+    yield ".SH EXIT STATUS"
+    for status, meaning in EXIT_STATUS:
+        yield from (".TP", f".B {status}", _text(meaning))
+    yield ".SH EXAMPLES"
+    for meaning, command in EXAMPLES:
+        yield from (".TP", _text(meaning), f".B {_text(command)}")
+    yield from (".SH SEE ALSO", ".BR tshark (1),", ".BR tcpdump (8),", ".BR qemu (1)")
+
+
+def _child(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
+    found: argparse.ArgumentParser = _children(parser)[name]
+    return found
+
+
+def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return {
+        name: child
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, child in action.choices.items()
+    }
+
+
+def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
+    """A section on one command, then on those below it."""
+    children = _children(parser)
+    places = [] if children else [_words(a) for a in _shown(parser) if not a.option_strings]
+    usage = " ".join([parser.prog, "[options]", *places])
+    yield from (f'.SS "{_text(parser.prog)}"', f".B {_text(usage)}", ".PP")
+    yield _text(parser.description or f"{text[:1].upper()}{text[1:]}.")
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action in _shown(parser)]
+        if actions and group.description:
+            yield from (".PP", _text(f"{group.title}: {group.description}"))
+        for action in actions:
+            yield from (".TP", f".B {_text(_words(action))}")
+            if action.help:
+                yield _text(action.help % {**vars(action), "prog": parser.prog})
+    if parser.epilog:
+        yield from (".PP", _text(parser.epilog))
+    for name, child in children.items():
+        yield from _command(child, name)
+
+
+def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What is worth a line: nothing hidden, not --help, no commands below this one."""
+    return [
+        action
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS
+        and not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+    ]
+
+
+def _words(action: argparse.Action) -> str:
+    """``-o, --output FILE``, or how a positional argument is written."""
+    value = _value(action)
+    if not action.option_strings:
+        return {"?": f"[{value}]", "*": f"[{value} ...]", "+": f"{value} ..."}.get(
+            str(action.nargs), value
+        )
+    names = ", ".join(action.option_strings)
+    if action.nargs == 0:
+        return names
+    return f"{names} [{value}]" if action.nargs == "?" else f"{names} {value}"
+
+
+def _value(action: argparse.Action) -> str:
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    if action.metavar:
+        return action.metavar
+    if action.choices:
+        return "|".join(str(choice) for choice in action.choices)
+    return action.dest.upper() if action.option_strings else action.dest
+
+
+def _text(text: str) -> str:
+    """Text on one line of its own, none of it a request or an escape."""
+    escaped = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    escaped = escaped.replace('"', "\\(dq")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+if __name__ == "__main__":
+    (Path(sys.argv[1]) / PAGE).write_text(manual(), encoding="utf-8")
