@@ -10,6 +10,7 @@ import tempfile
 import time
 
 from analyzer.capture.live import BUFFER, LiveCapture, interfaces
+from analyzer.capture.tshark import find as find_tshark
 from analyzer.commands.check import EPILOG, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.options import add_shown_options, add_wire_options
@@ -94,6 +95,10 @@ def run(options: Namespace) -> int:
         raise UsageError("live needs an interface: -i IFACE; mfshark live -D lists them")
     if options.buffer_size < 1:
         raise UsageError("--buffer-size takes a number of MiB above 0")
+    if options.tui and options.each:
+        raise UsageError("--each is of the report; --tui shows migrations as they come")
+    if options.keylog is not None or options.via in ("tshark", "pyshark"):
+        find_tshark()  # rather than after the migration
     watch = Watch(options.duration, until_ended=options.until_ended)
     with _destination(options) as file, _capture(options, file) as capture:
         capture.source.stops.append(watch)
