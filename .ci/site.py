@@ -54,6 +54,17 @@ MENU = {
 that are in no section come last in Reference.
 """
 
+TITLES = {
+    "index.md": "What it is",
+    "formats.md": "Reports, and CI on GitHub and GitLab",
+    "tls.md": "TLS keys from QEMU",
+    "scrub.md": "Sharing a capture",
+    "two-views.md": "Captures of both hosts",
+    "wire-format.md": "Wire format",
+    "captures.md": "Captures that come with it",
+}
+"""What the menu calls pages whose heading says less to who looks for something."""
+
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
@@ -66,13 +77,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def menu(pages: set[str]) -> list[dict[str, list[str]]]:
+def menu(pages: set[str]) -> list[dict[str, list[str | dict[str, str]]]]:
     """The sections with those of their pages that exist."""
     listed = {
         title: [f"{n}.md" for n in names if f"{n}.md" in pages] for title, names in MENU.items()
     }
     listed["Reference"] += sorted(pages - {page for names in listed.values() for page in names})
-    return [{title: names} for title, names in listed.items()]
+    return [
+        {section: [{TITLES[name]: name} if name in TITLES else name for name in names]}
+        for section, names in listed.items()
+    ]
 
 
 def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
