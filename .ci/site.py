@@ -37,7 +37,7 @@ MENU = {
         "formats",
         "expectations",
         "many-captures",
-        "configuration",
+        "settings",
         "two-views",
         "diff",
         "trace",
