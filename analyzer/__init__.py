@@ -25,6 +25,7 @@ def open(  # noqa: A001
     keylog: str | None = None,
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, or its bytes.
 
@@ -32,14 +33,16 @@ def open(  # noqa: A001
     table of all packets; ``deep`` decompresses and verifies the payload of RAM packets.
     ``dialect`` forces the revision of the wire format, ``keylog`` is a file with the secrets of TLS
     connections; ``select`` and ``ignore`` name rules by id, prefix of an id or slug.
+    ``trace`` are trace logs of either side's QEMU, to be held against the capture.
 
     Raises :class:`analyzer.errors.CaptureError` for what is no capture, and
-    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist.
+    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a trace
+    log without traces.
     :func:`analyzer.analysis.analyze` takes more options.
     """
     from analyzer.analysis import analyze, chosen
 
     settings, selection = chosen(
-        dialect=dialect, keylog=keylog, select=select, ignore=ignore, deep=deep
+        dialect=dialect, keylog=keylog, select=select, ignore=ignore, deep=deep, trace=trace
     )
     return analyze(path, settings, selection, digest=digest, packets=packets)

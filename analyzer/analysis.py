@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.capture.source import Source
+    from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.finding import Finding
     from analyzer.checks.selection import Selection
     from analyzer.errors import CaptureError
@@ -99,10 +100,12 @@ def chosen(
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     deep: bool = False,
+    trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
 ) -> tuple[Settings, Selection]:
     """What :func:`analyzer.open` takes, as :func:`analyze` takes it.
 
-    Raises :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist.
+    Raises :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a
+    trace log without traces, :class:`analyzer.errors.CaptureError` for one that cannot be read.
     """
     from analyzer.checks.selection import Selection
     from analyzer.migration.framing import Settings
@@ -115,7 +118,21 @@ def chosen(
     )
     if unknown := unknown_rules([*selected, *ignored]):
         raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
-    return Settings(dialect=dialect, keylog=keylog), Selection(selected, ignored, deep=deep)
+    settings = Settings(dialect=dialect, keylog=keylog)
+    return settings, Selection(selected, ignored, deep=deep, traces=_traces(trace))
+
+
+def _traces(
+    logs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> tuple[TraceRun, ...]:
+    import os
+
+    paths = [logs] if isinstance(logs, (str, os.PathLike)) else list(logs)
+    if not paths:
+        return ()
+    from analyzer.capture.trace_log import read_trace
+
+    return tuple(run for path in paths for run in read_trace(os.fspath(path)))
 
 
 def analyze_saved_file(

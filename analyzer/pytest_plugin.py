@@ -44,6 +44,7 @@ class MFShark:
         keylog: str | os.PathLike[str] | None = None,
         select: str | Iterable[str] = (),
         ignore: str | Iterable[str] = (),
+        trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     ) -> Capture:
         """Check a capture; the options are those of :func:`analyzer.testing.check`, but digests
         are taken unless ``digest`` is false.  Raises what that raises.
@@ -52,7 +53,7 @@ class MFShark:
 
         found = check(
             path, digest=digest, deep=deep, dialect=dialect, keylog=keylog,
-            select=select, ignore=ignore,
+            select=select, ignore=ignore, trace=trace,
         )  # fmt: skip
         self.checked.append(found)
         return found

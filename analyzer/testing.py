@@ -247,11 +247,13 @@ def check(
     keylog: str | os.PathLike[str] | None = None,
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
 ) -> Capture:
     """Check a capture or a saved migration; the options are those of :func:`analyzer.open`.
 
     Raises :class:`analyzer.errors.CaptureError` where nothing can be read, and
-    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist.
+    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a trace
+    log without traces.
     """
     settings, selection = chosen(
         dialect=dialect,
@@ -259,6 +261,7 @@ def check(
         select=select,
         ignore=ignore,
         deep=deep,
+        trace=trace,
     )
     job = Job(os.fspath(path), settings, selection, digest=digest, wants=(LINES, REPORT))
     result = run_job(job)

@@ -140,6 +140,15 @@ def test_questions_that_have_no_answer() -> None:
         _ = check(capture("10.0.13-vfio-two-vms-2ch-3ch")).outcome
 
 
+def test_trace_logs_are_held_against_the_capture() -> None:
+    name = "10.0.13-vfio-3dev-4ch"
+    logs = [CAPTURES / f"{name}.{side}.trace.log.gz" for side in ("src", "dst")]
+    for trace, count in ((logs, 2), (logs[0], 1), (str(logs[1]), 1), ((), 0)):
+        assert len(check(capture(name), trace=trace).findings_of("trace-compared")) == count
+    with pytest.raises(CaptureError, match="nowhere"):
+        analyzer.open(capture(name), trace="nowhere.log")
+
+
 def test_the_table_is_kept_only_if_asked_for() -> None:
     assert analyzer.open(TRUNCATED).packets is None
     analysis = analyzer.open(TRUNCATED, packets=True)
