@@ -55,8 +55,27 @@ def main() -> int:
     ]  # fmt: skip
     shared = {"eventloop": loop, "tshark_path": options.tshark, "custom_parameters": arguments}
     if options.file == "-":
-        return _print(PipeCapture(sys.stdin, **shared), options.fields)
-    return _print(FileCapture(options.file, keep_packets=False, **shared), options.fields)
+        return _print(_patient(PipeCapture)(sys.stdin, **shared), options.fields)
+    capture = _patient(FileCapture)(options.file, keep_packets=False, **shared)
+    return _print(capture, options.fields)
+
+
+def _patient(kind: type[Any]) -> type[Any]:
+    """A capture that lets tshark end by itself: killed right behind its last packet, it says
+    neither that the file is cut short nor that it is none.
+    """
+
+    class Patient(kind):  # type: ignore[misc]
+        status = 0
+
+        async def _cleanup_subprocess(self, process: Any) -> None:
+            if not self._eof_reached:
+                await super()._cleanup_subprocess(process)
+                return
+            self.status = await process.wait()
+            await asyncio.gather(*self._stderr_handling_tasks)
+
+    return Patient
 
 
 def _print(capture: Any, fields: list[str]) -> int:
@@ -68,8 +87,10 @@ def _print(capture: Any, fields: list[str]) -> int:
     except BrokenPipeError:
         return FAILED
     except Exception as error:  # pyshark raises its own kinds, and whatever lxml raises
-        said = getattr(capture, "_last_error_line", None)
-        print(said or f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    if capture.status:
+        print(capture._last_error_line or f"exit status {capture.status}", file=sys.stderr)
         return FAILED
     return 0
 

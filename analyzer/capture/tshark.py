@@ -85,7 +85,7 @@ def pyshark_fault() -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    said = ran.stderr.strip().splitlines()
+    said = [line for line in ran.stderr.splitlines() if line.strip()]
     return (said[-1] if said else "it does not start") if ran.returncode else ""
 
 

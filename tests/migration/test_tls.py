@@ -42,10 +42,8 @@ def read(path: Any, **options: Any) -> tuple[Scan, PacketTable]:
     return scan, table
 
 
-@pytest.fixture
-def without_secrets(tmp_path: Path) -> Path:
-    """The capture with the secrets' block taken out:
-    the same frames, in another kind of block."""
+def stripped(path: Path) -> Path:
+    """The capture with the block of its secrets taken out: the same frames."""
     data = shipped.capture(EMBEDDED).read_bytes()
     kept = bytearray()
     at = 0
@@ -54,9 +52,13 @@ def without_secrets(tmp_path: Path) -> Path:
         if data[at : at + 4] != (10).to_bytes(4, "little"):
             kept += data[at : at + size]
         at += size
-    path = tmp_path / "plain.pcapng"
     path.write_bytes(kept)
     return path
+
+
+@pytest.fixture
+def without_secrets(tmp_path: Path) -> Path:
+    return stripped(tmp_path / "plain.pcapng")
 
 
 @needs_tshark
