@@ -145,7 +145,7 @@ class Verdict(str):
     capture: Capture
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Capture:
     """What a check found out: ``verdict`` is the report's first word, ``sentence`` what follows.
 
@@ -156,8 +156,8 @@ class Capture:
     path: str
     verdict: Verdict = field(compare=False)
     sentence: str
-    text: str = field(repr=False)
-    report: Json = field(repr=False)
+    text: str
+    report: Json
     damage: str | None
     migrations: list[Migration]
     findings: list[Finding]
@@ -226,6 +226,9 @@ class Capture:
     def explanation(self) -> list[str]:
         """Lines that say what is wrong: the verdict, then errors and warnings."""
         return [str(self), *_shown([str(f) for f in self.findings_of(at_least="warning")])]
+
+    def __repr__(self) -> str:
+        return f"<Capture {terminal(self.path)}: {self.verdict}>"
 
     def __str__(self) -> str:
         return f"{self.verdict}  {terminal(self.path)}: {self.sentence}"

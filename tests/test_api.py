@@ -164,4 +164,5 @@ def test_a_capture_is_shown_in_a_line_that_is_safe() -> None:
         path="a\x1b[31m.pcap", verdict=found.verdict, sentence="s", text="", report={},
         damage=None, migrations=[], findings=[],
     )  # fmt: skip
-    assert "\x1b" not in str(evil)
+    assert "\x1b" not in str(evil) + repr(evil)
+    assert repr(found) == f"<Capture {TRUNCATED}: ERROR>"
