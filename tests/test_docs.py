@@ -70,7 +70,7 @@ def shown(page: Path) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", ["tutorial", *HOW_TO])
+@pytest.mark.parametrize("page", ["tutorial", "payload", *HOW_TO])
 def test_pages_show_what_commands_print(page: str, tmp_path: Path) -> None:
     (tmp_path / "captures").symlink_to(ROOT / "captures")
     command_file = tmp_path / "bin" / "mfshark"

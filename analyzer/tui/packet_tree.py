@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from analyzer.migration.framing import Framing
     from analyzer.migration.table import Row
 
-__all__ = ["find_node", "packet_tree"]
+__all__ = ["CONFIG_STATE", "DEVICE_DATA_AT", "device_header", "find_node", "packet_tree"]
 
 CONFIG_STATE = 1
+DEVICE_DATA_AT = DEVICE_STATE.size + BUFFER.size
+"""Where a buffer's data begin in its packet."""
 
 
 def packet_tree(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
@@ -80,13 +82,11 @@ def _device(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
         )
     ]
     begin = DEVICE_STATE.size
-    host = framing is not None and framing.byte_order == "le"
-    layout = BUFFER_HOST if host else BUFFER
-    fields = layout_tree(layout, data, begin)
+    fields = device_header(data, framing)
     if fields:
-        size = min(layout.size, len(data) - begin)
-        groups.append(_group("VFIO buffer", layout.name, fields, begin, size))
-    body = begin + layout.size
+        size = min(BUFFER.size, len(data) - begin)
+        groups.append(_group("VFIO buffer", BUFFER.name, fields, begin, size))
+    body = DEVICE_DATA_AT
     if row.length > body:
         name = "Config state" if (row.state_flags or 0) & CONFIG_STATE else "Device data"
         node = _group(name, f"{row.length - body} bytes", [], body, row.length - body)
@@ -98,6 +98,12 @@ def _device(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
             ]
         groups.append(node)
     return groups
+
+
+def device_header(data: bytes, framing: Framing | None) -> list[Node]:
+    """The fields in front of a buffer's data, in the byte order that the migration uses."""
+    host = framing is not None and framing.byte_order == "le"
+    return layout_tree(BUFFER_HOST if host else BUFFER, data, DEVICE_STATE.size)
 
 
 def find_node(nodes: list[Node], offset: int) -> list[Node]:

@@ -6,12 +6,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from analyzer.errors import CaptureError
+from analyzer.migration.packet_pages import PageReader
 from analyzer.migration.replay import Excerpt, Replay
 from analyzer.migration.saved_file import fetch
 from analyzer.migration.table import StreamRef
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analyzer.migration.channel import Channel
+    from analyzer.migration.packet_pages import PacketPages
     from analyzer.tcp.requests import Place
     from analyzer.tui.document import Document
 
@@ -32,6 +36,8 @@ class Reread:
         self._document = document
         self._lock = threading.Lock()
         self._replay: Replay | None = None
+        self._pages_lock = threading.Lock()
+        self._page_reader = PageReader(document.table, self.packet)
         self.error = ""
 
     def _open(self) -> Replay | None:
@@ -54,6 +60,17 @@ class Reread:
             except (CaptureError, OSError) as error:
                 self.error = str(error)
                 return NOTHING
+
+    def pages(self, row: int, go_on: Callable[[float], bool]) -> PacketPages | None:
+        """The pages of a RAM packet; ``None`` if ``go_on``, told what share of the packets that
+        have to be decompressed before it is done, said no.
+        """
+        table = self._document.table
+        number, stream = table.column("migration")[row], table.column("stream")[row]
+        migration = self._document.migrations(number)[0]
+        channel = next(c for c in list(migration.channels) if c.stream == stream)
+        with self._pages_lock:
+            return self._page_reader.pages(row, migration.framing, channel, go_on)
 
     def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
         """Bytes of a channel's stream, the first of which was seen at ``place``."""

@@ -62,8 +62,8 @@ class TreeRows:
         cells: list[Cell] = [
             (name, palette.header if group else palette.plain),
             (terminal(node.value), palette.muted if group else palette.info),
-            (f"{node.offset}", palette.axis),
-            (f"{node.size}", palette.axis),
+            (f"{node.offset}" if node.size else "", palette.axis),
+            (f"{node.size}" if node.size else "", palette.axis),
             (terminal(node.meaning), palette.muted),
         ]
         return cells, palette.plain

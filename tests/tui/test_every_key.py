@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WINDOWS = {
     "change_theme", "command_palette", "copy", "export", "extract", "find", "find_again", "go_to",
-    "keys", "migration", "open", "save_svg", "saved_filters",
+    "keys", "migration", "open", "payload", "save_svg", "saved_filters",
 }  # fmt: skip
 """Actions that open a window: each has a test of its own."""
 LEFT_OUT = {"quit", "screen", "app.focus_next", "app.focus_previous", "edit_filter", *WINDOWS}

@@ -40,6 +40,7 @@ class DevicesView(View):
         Binding("s", "sort", "By index/arrival", show=True),
         Binding("x", "extract", "Extract", show=True),
         Binding("f", "filter", "Its packets", show=True),
+        Binding("p", "payload", "Payload", show=True),
     ]
     DEFAULT_CSS = """
     DevicesView #devices { height: auto; max-height: 9; }
@@ -187,6 +188,17 @@ class DevicesView(View):
         if self.current is not None:
             _, idstr, instance = self.current.key
             self.mfshark.filter_device(f"{text_of(idstr)}#{instance}")
+
+    def action_payload(self) -> None:
+        """The selected buffer."""
+        facts, index = self.current, self.state.index
+        if facts is None or index is None:
+            self.notify("select a buffer", severity="warning")
+            return
+        if facts.key != self.state.device or index not in facts.reassembly.indexes:
+            self.notify("this buffer never arrived", severity="warning")
+            return
+        super().action_payload()
 
     def action_extract(self) -> None:
         """Write the device's state to files."""

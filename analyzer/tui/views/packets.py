@@ -40,6 +40,7 @@ class PacketsView(View):
         Binding("d", "filter_device", "Device", show=True),
         Binding("X", "clear_filter", "Unfilter", show=False),
         Binding("D", "to_device", "To its device", show=False),
+        Binding("p", "payload", "Payload", show=True),
     ]
     DEFAULT_CSS = """
     PacketsView #packets { height: 4fr; }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.containers import Vertical
 
+from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
 from analyzer.tui.palette import palette_of
 from analyzer.tui.row_list import RowList
 
@@ -70,6 +71,14 @@ class View(Vertical):
         focused = self.app.focused
         rows = focused if isinstance(focused, RowList) else self.query(RowList).first()
         return rows.copied(form)
+
+    def action_payload(self) -> None:
+        """The payload of the selected packet: its pages, or its buffer."""
+        table, row = self.document.table, self.state.row
+        if row >= len(table) or not holds_payload(table, row):
+            self.notify("this packet has no payload", severity="warning")
+        else:
+            self.app.push_screen(PayloadScreen(self.mfshark, row))
 
     def home(self) -> None:
         """Put the focus where work on this screen begins."""

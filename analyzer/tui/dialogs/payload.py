@@ -1,0 +1,215 @@
+"""The payload of one packet: the pages of a RAM packet, decompressed, or the buffer of a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import ContentSwitcher
+from textual.worker import get_current_worker
+
+from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
+from analyzer.tui.field_panes import FieldPanes
+from analyzer.tui.hex_pane import HexPane
+from analyzer.tui.payload_rows import (
+    PageRows,
+    buffer_data,
+    buffer_title,
+    buffer_tree,
+    page_note,
+    pages_title,
+)
+from analyzer.tui.row_list import RowList
+from analyzer.tui.tree_list import TreeList
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from analyzer.migration.packet_pages import PacketPages
+    from analyzer.migration.replay import Excerpt
+    from analyzer.migration.table import PacketTable
+    from analyzer.tui.app import MfsharkApp
+
+__all__ = ["PayloadScreen", "holds_payload"]
+
+WIDE = 150
+"""From this width on the pages and their bytes stand side by side."""
+
+
+def holds_payload(table: PacketTable, row: int) -> bool:
+    """Whether a packet has pages or a buffer to look at."""
+    kind = table.column("kind")[row]
+    if kind == RAM_PACKET:
+        return bool(table.column("normal_pages")[row] or table.column("zero_pages")[row])
+    return bool(kind == DEVICE_STATE)
+
+
+class PayloadScreen(ModalScreen[None]):
+    """Shows what the packet at ``row`` of the table carries; the application follows it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,p", "leave", "Close", show=True),
+        Binding("n", "step(1)", "Next of its channel", show=True),
+        Binding("N", "step(-1)", "Previous of its channel", show=True),
+    ]
+    DEFAULT_CSS = """
+    PayloadScreen { align: center middle; }
+    PayloadScreen > ContentSwitcher {
+        width: 100%; height: 100%; border: round $accent; background: $surface;
+    }
+    PayloadScreen #pages { layout: vertical; }
+    PayloadScreen #pages RowList { height: 2fr; }
+    PayloadScreen #pages HexPane { height: 3fr; border-top: solid $panel-lighten-2; }
+    PayloadScreen #pages HexPane:focus { border-top: solid $accent; }
+    PayloadScreen.-wide #pages { layout: horizontal; }
+    PayloadScreen.-wide #pages RowList { width: 1fr; height: 1fr; }
+    PayloadScreen.-wide #pages HexPane { width: 79; height: 1fr; margin-left: 1; }
+    """
+
+    def __init__(self, mfshark: MfsharkApp, row: int) -> None:
+        super().__init__()
+        self._mfshark = mfshark
+        self._row = row
+        self._document = mfshark.document
+
+    def compose(self) -> ComposeResult:
+        """One window for either."""
+        with ContentSwitcher(initial="pages"):
+            with Container(id="pages"):
+                yield RowList(empty="reading …")
+                yield HexPane()
+            yield FieldPanes(id="buffer")
+
+    def on_mount(self) -> None:
+        """Read."""
+        palette = self._mfshark.view.palette
+        self._pages.palette = self._bytes.palette = palette
+        self._window.border_subtitle = "n next  N previous  Esc closes"
+        self._read()
+
+    def on_resize(self) -> None:
+        """Know whether there is room side by side."""
+        self.set_class(self.app.size.width >= WIDE, "-wide")
+
+    @property
+    def _window(self) -> ContentSwitcher:
+        return self.query_one(ContentSwitcher)
+
+    @property
+    def _pages(self) -> RowList:
+        return self.query_one("#pages RowList", RowList)
+
+    @property
+    def _bytes(self) -> HexPane:
+        return self.query_one("#pages HexPane", HexPane)
+
+    # -- reading, in a thread -----------------------------------------------------------------
+
+    def _read(self) -> None:
+        row, kind = self._row, self._document.table.column("kind")[self._row]
+        work = self._read_pages if kind == RAM_PACKET else self._read_buffer
+        self.run_worker(lambda: work(row), thread=True, exclusive=True, group="payload")
+
+    def _read_pages(self, row: int) -> None:
+        worker = get_current_worker()
+        told = -1
+
+        def go_on(share: float) -> bool:
+            nonlocal told
+            if worker.is_cancelled:
+                return False
+            if int(100 * share) > told:
+                told = int(100 * share)
+                self.app.call_from_thread(self._tell, f"decompressing what came before: {told}%")
+            return True
+
+        found = self._mfshark.reread.pages(row, go_on)
+        if found is not None and not worker.is_cancelled:
+            self.app.call_from_thread(self._show_pages, row, found)
+
+    def _read_buffer(self, row: int) -> None:
+        worker = get_current_worker()
+        excerpt = self._mfshark.reread.packet(row)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._show_buffer, row, excerpt)
+
+    def _tell(self, text: str) -> None:
+        self._window.border_title = Content(text)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _show_pages(self, number: int, found: PacketPages) -> None:
+        row = self._document.table.row(number)
+        framing = self._document.migrations(row.migration)[0].framing
+        self._window.current = "pages"
+        self._tell(pages_title(row, found, framing.page_size))
+        self._pages.empty = found.wrong[0] if found.wrong else "no page"
+        self._pages.show_rows(PageRows(found))
+        self._show_page()
+        if not self._bytes.has_focus:
+            self.set_focus(self._pages)
+
+    def _show_page(self) -> None:
+        rows, at = self._pages.rows, self._pages.cursor
+        if not isinstance(rows, PageRows) or at >= len(rows):
+            self._bytes.show_bytes(b"")
+            return
+        page = rows.found.pages[at]
+        self._bytes.border_title = f"Page at {page.offset:#x}"
+        self._bytes.show_bytes(page.content or b"", page_note(page, rows.found))
+
+    def _show_buffer(self, number: int, excerpt: Excerpt) -> None:
+        row = self._document.table.row(number)
+        migration = self._document.migrations(row.migration)[0]
+        panes = self.query_one(FieldPanes)
+        self._window.current = "buffer"
+        self._tell(buffer_title(row))
+        nodes = buffer_tree(row, excerpt, migration)
+        note = "" if excerpt.data else self._mfshark.reread.error
+        panes.fields.opened |= {(node.name,) for node in nodes}
+        panes.show(nodes, buffer_data(excerpt), self._mfshark.view.palette, "Buffer", note)
+        if not panes.bytes.has_focus:
+            self.set_focus(panes.fields)
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def on_row_list_moved(self, message: RowList.Moved) -> None:
+        """Another page."""
+        message.stop()
+        if message.sender is self._pages:
+            self._show_page()
+
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
+        """Enter: to its bytes."""
+        message.stop()
+        self.set_focus(self._bytes)
+
+    def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
+        """There is nothing to filter here."""
+        message.stop()
+
+    def action_step(self, by: int) -> None:
+        """The next or previous packet of the same kind on its channel."""
+        table, row = self._document.table, self._row
+        kind, stream = table.column("kind"), table.column("stream")
+        at = row + by
+        while 0 <= at < len(table):
+            same = kind[at] == kind[row] and stream[at] == stream[row]
+            if same and holds_payload(table, at):
+                break
+            at += by
+        else:
+            self.notify("that was the last one" if by > 0 else "that was the first one")
+            return
+        self._row = at
+        self._mfshark.select_row(at)
+        self._mfshark.view.show_selection()
+        self._mfshark.show_status()
+        self._read()
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss(None)
