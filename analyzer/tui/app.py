@@ -232,6 +232,8 @@ class MfsharkApp(Actions, App[int]):
 
     def _tick(self) -> None:
         """While a capture is being read or filtered: show what has come."""
+        if not self.screen_stack[0].query(StatusLine):
+            return  # the application is ending
         document, now = self.document, time.monotonic()
         behind = self.filters.behind
         if behind:
@@ -239,9 +241,9 @@ class MfsharkApp(Actions, App[int]):
         growing = not document.done and document.scan is not None
         if (growing or behind) and now - self._drawn > GROWTH:
             self._drawn = now
+            self.view.show_growth()
             if document.live is not None:
                 self._stay_at_end()
-            self.view.show_growth()
             self.show_status()
         elif behind and not self.filters.behind:
             self.view.show_document()
@@ -255,6 +257,8 @@ class MfsharkApp(Actions, App[int]):
         last = max(0, len(self.document.table) - 1)
         if self._last_row <= self.state.row < last:
             self.select_row(last)
+            if self.state.screen == "packets":
+                self.view.show_selection()
         self._last_row = last
 
     def _look_for_more(self, now: float) -> None:

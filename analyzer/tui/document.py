@@ -157,7 +157,9 @@ class Document:
         if len(self.table):
             return ""
         if not self.done:
-            return "no packets yet"
+            tls = len(self.scan.grouper.tls) if self.live is not None and self.scan else 0
+            later = f": {tls} TLS connections, read when the capture has ended" if tls else ""
+            return "no packets yet" + later
         if self.saved is not None:
             return "a saved migration has neither packets nor times; 7 shows its records"
         if self.error:
