@@ -27,6 +27,7 @@ COMMANDS = {
     "stats": ("stats", "phases, downtime and who spent it"),
     "diff": ("diff", "compare two captures, or two saved reports"),
     "expect": ("expect", "write down what a capture shows, to compare others with"),
+    "config": ("config", "show the settings in force, and where they come from"),
     "scrub": ("scrub", "make a copy of a capture that can be shared"),
     "wireshark-plugin": ("wireshark_plugin", "print a dissector for Wireshark, in Lua"),
     "rule": ("rules", "list the rules, or explain one"),
@@ -59,6 +60,10 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if "no_config" in options:
+        from analyzer.config.configuration import configured
+
+        options = configured(options)
     module = import_module(f"analyzer.commands.{COMMANDS[options.command][0]}")
     status: int = module.run(options)
     return status

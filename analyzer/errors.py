@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CaptureError", "ToolUnavailable", "UsageError"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CaptureError", "ToolUnavailable", "UsageError", "nearest"]
 
 
 class CaptureError(Exception):
@@ -46,3 +50,16 @@ class UsageError(Exception):
 
 class ToolUnavailable(CaptureError):
     """A program that this capture needs is not on the machine; ``advice`` says how to get it."""
+
+
+def nearest(name: str, names: Iterable[str], *, others: str = "") -> str:
+    """How the message goes on that nothing is called ``name``: what is called nearly so, else
+    ``others``, by default which names there are.
+    """
+    from difflib import get_close_matches
+
+    names = tuple(names)
+    near = get_close_matches(name, names, 1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; {others or 'there are ' + ', '.join(names)}"

@@ -22,6 +22,7 @@ class Selection:
     ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
     counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
     against every section (MF637 to MF639), which needs more time than ordinary captures have.
+    ``expected_dialect`` is the one that migrations must have, by name (MF962).
     ``deep``: decompress and verify the payload of RAM packets (MF8).  ``traces``: QEMU's own
     account, to be held against the capture (MF97).
     """
@@ -32,6 +33,7 @@ class Selection:
         "descriptions",
         "destination_transfer_off",
         "destination_version",
+        "expected_dialect",
         "ignore",
         "limits",
         "max_queued_buffers",
@@ -55,6 +57,7 @@ class Selection:
         destination_version: tuple[int, int] | None = None,
         deep: bool = False,
         traces: tuple[TraceRun, ...] = (),
+        expected_dialect: str | None = None,
     ) -> None:
         self.select = select
         self.ignore = ignore
@@ -68,6 +71,7 @@ class Selection:
         self.destination_version = destination_version
         self.deep = deep
         self.traces = traces
+        self.expected_dialect = expected_dialect
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is to run."""

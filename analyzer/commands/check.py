@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from analyzer.batch.job import Step
     from analyzer.capture.source import Source
+    from analyzer.checks.selection import Selection
+    from analyzer.migration.framing import Settings
+    from analyzer.report.expectation import Expectation
     from analyzer.report.result import Result
 
 __all__ = ["EPILOG", "Check", "add_arguments", "add_report_options", "run"]
@@ -113,8 +116,6 @@ def run(options: Namespace) -> int:
     if options.dask is not None:
         # Its workers run in folders of their own.
         paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
-        if options.keylog is not None:
-            options.keylog = os.path.abspath(options.keylog)  # noqa: PTH100
     check = Check(options, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
 
@@ -140,7 +141,11 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
     elif options.dask is not None:
         from analyzer.batch.cluster import run_on_cluster
 
-        yield from run_on_cluster([check.job(path) for path in paths], options.dask)
+        jobs = [check.job(path) for path in paths]
+        for settings in {job.settings for job in jobs}:
+            if settings.keylog is not None:
+                settings.keylog = os.path.abspath(settings.keylog)  # noqa: PTH100
+        yield from run_on_cluster(jobs, options.dask)
     elif options.jobs is None or len(paths) == 1:
         for path in paths:
             yield check.result(path)
@@ -163,10 +168,9 @@ class Check:
     def __init__(self, options: Namespace, style: str = "full") -> None:
         self._options = options
         self.outputs = Outputs(options)
-        self._settings = settings_of(options)
-        self._selection = selection_of(options)
         self._baseline = baseline_of(options)
-        self._expectation = expectation_of(options)
+        self._judged: dict[int, tuple[Settings, Selection, Expectation | None]] = {}
+        self._judgement(options)
         self._style = style
         if options.verbose:
             self._style = "full"
@@ -174,14 +178,16 @@ class Check:
             self._style = "verdict"
 
     def job(self, path: str) -> Job:
-        """That of one file."""
-        options, baseline, wants = self._options, self._baseline, self.outputs.wants
+        """That of one file, as its configuration says.  Raises :class:`UsageError`."""
+        options = self._options.configuration.options(path)
+        settings, selection, expectation = self._judgement(options)
+        baseline, wants = self._baseline, self.outputs.wants
         return Job(
             path,
-            self._settings,
-            self._selection,
-            digest=options.digest == "sha256" or self._expectation is not None,
-            fail_on=options.fail_on,
+            settings,
+            selection,
+            digest=options.digest == "sha256" or expectation is not None,
+            fail_on=self._options.fail_on,
             allow_empty=options.allow_empty,
             wants=wants if baseline is None else {*wants, REPORT},
             colour=self.outputs.colour,
@@ -189,8 +195,19 @@ class Check:
             style=self._style,
             known=baseline.known(path) if baseline is not None else frozenset(),
             known_as=baseline.name(path) if baseline is not None else "",
-            expectation=self._expectation,
+            expectation=expectation,
         )
+
+    def _judgement(self, options: Namespace) -> tuple[Settings, Selection, Expectation | None]:
+        """What these options make of captures; read once for all of them.
+
+        Raises :class:`UsageError`.
+        """
+        made = self._judged.get(id(options))
+        if made is None:
+            made = settings_of(options), selection_of(options), expectation_of(options)
+            self._judged[id(options)] = made
+        return made
 
     def result(self, path: str, source: Source | None = None, step: Step | None = None) -> Result:
         """One file's; ``source`` gives its bytes if not the path does."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from analyzer.checks.checker import unknown_rules
-from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.selection import Selection
 from analyzer.commands.common import complain
-from analyzer.errors import UsageError
+from analyzer.commands.options import add_settings
+from analyzer.config.kinds import reported
+from analyzer.config.settings import LIMIT, SETTINGS, in_section
+from analyzer.errors import UsageError, nearest
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -28,41 +29,13 @@ __all__ = [
     "selection_of",
 ]
 
-LIMITS = (*USUAL, "tcp-zero-window")
+KNOWN = ("expect", "baseline")
 
 
 def add_check_options(parser: ArgumentParser) -> None:
     """Declare them."""
-    parser.add_argument(
-        "--select", action="append", metavar="RULES", help="only these rules: ids, MF5, slugs"
-    )
-    parser.add_argument("--ignore", action="append", metavar="RULES", help="not these rules")
-    parser.add_argument(
-        "--severity", action="append", metavar="RULE=LEVEL", help="error, warning or info"
-    )
-    parser.add_argument(
-        "--fail-on",
-        choices=("error", "warning", "info"),
-        default="error",
-        help="lowest severity that gives exit status 1 (default: error)",
-    )
-    parser.add_argument(
-        "--allow-empty", action="store_true", help="a capture without migration is no failure"
-    )
-    parser.add_argument(
-        "--digest", choices=("sha256",), help="digests of every device's reassembled state"
-    )
-    parser.add_argument(
-        "--descriptions",
-        action="store_true",
-        help="hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
-        "in saved migrations",
-    )
-    parser.add_argument(
-        "--deep",
-        action="store_true",
-        help="decompress the payload of RAM packets and verify it (rules MF8)",
-    )
+    judged = (setting for setting in in_section("") if setting.name not in KNOWN)
+    add_settings(parser, [*judged, SETTINGS["severity.*"]])
     parser.add_argument(
         "--trace",
         action="append",
@@ -71,50 +44,22 @@ def add_check_options(parser: ArgumentParser) -> None:
         "capture (rules MF97)",
     )
     group = parser.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
+    add_settings(group, (setting for setting in in_section("limits") if setting.option != LIMIT))
     group.add_argument(
-        "--max-queued-bytes",
-        type=int,
-        metavar="N",
-        help="x-migration-max-queued-buffers-size of the destination (rule MF519)",
-    )
-    group.add_argument(
-        "--max-queued-buffers",
-        type=int,
-        metavar="N",
-        help="x-migration-max-queued-buffers of the destination (rule MF520)",
-    )
-    group.add_argument(
-        "--limit",
-        action="append",
+        LIMIT,
+        action="extend",
+        type=reported(_limit),
         metavar="RULE=VALUE",
-        help="warn beyond a value: shares, seconds or counts of MF909 and MF951 to MF957, as "
-        "downtime=0.3",
+        help="warn beyond a value: shares, times or counts of MF909 and MF951 to MF957, as "
+        "downtime=0.3 or 'downtime=300 ms'",
     )
-    group.add_argument(
-        "--destination-channels", type=int, metavar="N", help="multifd-channels of the destination"
-    )
-    group.add_argument(
-        "--destination-version", metavar="X.Y", help="version of the destination's QEMU"
-    )
-    group.add_argument(
-        "--destination-transfer-off",
-        action="store_true",
-        help="the destination has x-migration-multifd-transfer off (rule MF415)",
-    )
+    add_settings(group, in_section("destination"))
 
 
 def add_known_options(parser: ArgumentParser) -> None:
     """What is expected, and what is known."""
     group = parser.add_argument_group("expected and known")
-    group.add_argument(
-        "--expect",
-        metavar="FILE",
-        help="what the captures must be like, as 'mfshark expect' writes it; what is not so is a "
-        "finding (MF961), findings that are expected do not count",
-    )
-    group.add_argument(
-        "--baseline", metavar="FILE", help="known findings, which do not count; new ones do"
-    )
+    add_settings(group, (SETTINGS[name] for name in KNOWN))
     group.add_argument(
         "--update-baseline", action="store_true", help="write what was found to the baseline"
     )
@@ -159,27 +104,19 @@ def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:
 
 def selection_of(options: Namespace) -> Selection:
     """Which rules run, and their limits.  Raises :class:`UsageError`."""
-    select, ignore = _split(options.select), _split(options.ignore)
-    severity: dict[str, str] = {}
-    for text in options.severity or ():
-        name, _, level = text.partition("=")
-        if level not in SEVERITIES:
-            raise UsageError(f"--severity takes RULE={'|'.join(SEVERITIES)}, not {text!r}")
-        severity[name] = level
-    if unknown := unknown_rules([*select, *ignore, *severity]):
-        raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
     return Selection(
-        select,
-        ignore,
-        severity,
+        tuple(options.select or ()),
+        tuple(options.ignore or ()),
+        dict(options.severity or ()),
         max_queued_bytes=options.max_queued_bytes,
         max_queued_buffers=options.max_queued_buffers,
         destination_transfer_off=options.destination_transfer_off,
         channels=options.destination_channels,
-        limits=_limits(options.limit),
+        limits=dict(options.limit or ()),
         descriptions=options.descriptions,
         deep=options.deep,
-        destination_version=_version(options.destination_version),
+        destination_version=options.destination_version,
+        expected_dialect=options.expected_dialect,
         traces=_traces(options.trace),
     )
 
@@ -193,30 +130,15 @@ def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:
     return tuple(run for path in paths for run in read_trace(path))
 
 
-def _limits(values: list[str] | None) -> dict[str, float]:
-    """Thresholds by slug; a rule may be named by its id too."""
-    limits: dict[str, float] = {}
-    for text in values or ():
-        name, _, value = text.partition("=")
-        rule = RULES.get(name.upper())
-        slug = rule.slug if rule is not None else name
-        if slug not in LIMITS:
-            raise UsageError(f"no limit is called {name!r}; there are {', '.join(LIMITS)}")
-        try:
-            limits[slug] = float(value)
-        except ValueError:
-            raise UsageError(f"--limit takes RULE=NUMBER, not {text!r}") from None
-    return limits
+def _limit(text: str) -> list[tuple[str, float]]:
+    """A threshold with the slug of its rule, which may be named by its id too.
 
-
-def _version(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    major, _, minor = text.partition(".")
-    if not major.isdecimal() or not minor.isdecimal():
-        raise UsageError(f"--destination-version takes X.Y, not {text!r}")
-    return int(major), int(minor)
-
-
-def _split(values: list[str] | None) -> tuple[str, ...]:
-    return tuple(name for value in values or () for name in value.split(",") if name)
+    Raises :class:`ValueError`.
+    """
+    name, _, value = text.partition("=")
+    rule = RULES.get(name.upper())
+    slug = rule.slug if rule is not None else name
+    limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
+    if slug not in limits:
+        raise ValueError(f"no limit is called {name!r}{nearest(name, limits)}")
+    return [(slug, limits[slug].kind.parse(value))]

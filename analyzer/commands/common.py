@@ -48,20 +48,14 @@ PAGE_SIZES = {"1k": 1024, "4k": 4096, "8k": 8192, "16k": 16384, "64k": 65536}
 
 
 def settings_of(options: Namespace) -> Settings:
-    """What the command line forces about the wire format.  Raises :class:`UsageError`."""
-    ports = set()
-    for text in options.decode_as or ():
-        port, _, protocol = text.partition("=")
-        if protocol != "multifd" or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise UsageError(f"--decode-as takes PORT=multifd, not {text!r}")
-        ports.add(int(port))
+    """What the user forces about the wire format."""
     return Settings(
         dialect=options.dialect,
         era=options.ram_era,
         page_size=PAGE_SIZES.get(options.page_size or ""),
         byte_order=options.byte_order,
         sync=options.sync,
-        decode_as=frozenset(ports),
+        decode_as=frozenset(options.decode_as or ()),
         keylog=options.keylog,
         via=options.via,
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from analyzer.config.settings import in_section
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, _ActionsContainer
+    from collections.abc import Iterable
 
-__all__ = ["add_follow_options", "add_shown_options", "add_wire_options"]
+    from analyzer.config.settings import Setting
+
+__all__ = ["add_follow_options", "add_settings", "add_shown_options", "add_wire_options"]
 
 
 def add_wire_options(parser: ArgumentParser) -> None:
@@ -14,46 +19,25 @@ def add_wire_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "wire format", "Found from the bytes; say only what you want to force."
     )
+    add_settings(group, in_section("wire"))
     group.add_argument(
-        "--dialect",
-        choices=("auto", "rfc0", "v1", "v3", "upstream", "10.1"),
-        default="auto",
-        help="revision of device state over multifd: rfc0; v1 (also v2); v3 (to v6); upstream "
-        "(10.0); 10.1",
-    )
-    group.add_argument(
-        "--ram-era", choices=("7.2", "8.2", "9.0", "9.2"), help="how RAM packets are filled"
-    )
-    group.add_argument(
-        "--page-size", choices=("1k", "4k", "8k", "16k", "64k"), help="the target's page size"
-    )
-    group.add_argument(
-        "--byte-order", choices=("le", "be"), help="byte order of the VFIO buffer headers"
-    )
-    group.add_argument(
-        "--sync", choices=("legacy", "round"), help="SYNC per section, or per round with FLUSH"
-    )
-    group.add_argument(
-        "--decode-as",
-        action="append",
-        metavar="PORT=multifd",
-        help="take connections to a port for multifd channels whatever they begin with",
-    )
-    group.add_argument(
-        "--keylog",
+        "--config",
         metavar="FILE",
-        help="secrets of TLS connections, as QEMU writes them with SSLKEYLOGFILE set; needs tshark",
+        help="settings of the project (default: mfshark.toml, or [tool.mfshark] in "
+        "pyproject.toml, in this folder or above)",
     )
-    group.add_argument(
-        "--via",
-        choices=("auto", "native", "tshark", "pyshark"),
-        default="auto",
-        help="what reads the file: tshark knows tunnels and formats that mfshark does not; by "
-        "itself it is asked where reading natively finds nothing; pyshark is tshark run by that "
-        "library",
-    )
+    group.add_argument("--no-config", action="store_true", help="take no settings from files")
     group.add_argument("-q", "--quiet", action="store_true", help="only the verdict, no progress")
     group.add_argument("--no-progress", action="store_true", help="no progress on standard error")
+
+
+def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
+    """The options of settings, without defaults: what is not given, configuration files may say."""
+    for setting in settings:
+        usual = f" (default: {setting.default})" if isinstance(setting.default, str) else ""
+        group.add_argument(
+            setting.option, help=setting.meaning + usual, default=None, **setting.kind.argument
+        )
 
 
 def add_shown_options(parser: ArgumentParser) -> None:

@@ -8,13 +8,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Bound"]
+__all__ = ["Bound", "quantity"]
 
 UNITS = {
     "": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "%": 0.01,
     "K": 1e3, "M": 1e6, "G": 1e9,
     "B": 1.0, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3, "TiB": 1024.0**4,
 }  # fmt: skip
+MEASURES = {
+    "seconds": ("ns", "us", "ms", "s", "min"),
+    "bytes": ("B", "K", "M", "G", "KiB", "MiB", "GiB", "TiB"),
+    "share": ("%",),
+    "count": (),
+}
+"""The units of a measure."""
 NUMBER = r"(-?\d+(?:\.\d+)?)\s*([A-Za-z%]*)"
 COMPARED = re.compile(rf"(<=|>=|<|>|!=|=)\s*{NUMBER}")
 RANGE = re.compile(rf"{NUMBER}\s*\.\.\s*{NUMBER}")
@@ -62,6 +69,17 @@ class Bound:
             "!=": value != self._low,
             "..": self._low <= value <= self._high,
         }[self._sign]
+
+
+def quantity(text: str, measure: str) -> float:
+    """A number with or without one of the units of a measure.  Raises :class:`ValueError`."""
+    found = re.fullmatch(NUMBER, text.strip())
+    if found is None:
+        raise ValueError("that is no number")
+    if found[2] and found[2] not in MEASURES[measure]:
+        units = ", ".join(MEASURES[measure]) or "none"
+        raise ValueError(f"{found[2]!r} is no unit of it; there are {units}")
+    return _number(found[1], found[2])
 
 
 def _number(digits: str, unit: str) -> float:

@@ -1,0 +1,285 @@
+"""Configuration files: where they are found, and what stands in them."""
+
+from __future__ import annotations
+
+import os
+
+from analyzer.config.settings import ANY, SECTIONS, SETTINGS
+from analyzer.errors import UsageError, nearest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, TypeAlias
+
+    from analyzer.config.settings import Setting
+
+    Json: TypeAlias = dict[str, Any]
+    Path: TypeAlias = tuple[str | int, ...]
+    """Keys and numbers that lead to a value."""
+
+__all__ = ["ConfigFile", "Entry", "FileTable", "find"]
+
+OWN = "mfshark.toml"
+SHARED = "pyproject.toml"
+TABLE = ("tool", "mfshark")
+"""Where settings stand in the shared one."""
+SIZE_MAX = 1 << 20
+CLOSING = ("]", "}", '"""', "'''")
+"""One of them stands in the last line of what takes several."""
+TRIES_MAX = 500
+"""A value with more lines that might be its last: lines of what follows are not told."""
+FILES = "files"
+PATTERN = "pattern"
+
+
+def find(folder: str) -> str | None:
+    """The configuration file in force in a folder: there or in the nearest one above."""
+    while True:
+        for name in (OWN, SHARED):
+            path = os.path.join(folder, name)  # noqa: PTH118
+            if os.path.isfile(path) and (name == OWN or _is_ours(path)):  # noqa: PTH113
+                return path
+        above = os.path.dirname(folder)  # noqa: PTH120
+        if above == folder:
+            return None
+        folder = above
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a shared file speaks of mfshark; else it need not even be valid."""
+    text = _text(path)
+    return ".".join(TABLE) in text and _table(_parsed(text, path)) is not None
+
+
+class Entry:
+    """A setting in a file: what the option would hold, what stands there, and in which line."""
+
+    __slots__ = ("key", "line", "setting", "shown", "value")
+
+    def __init__(self, setting: Setting, key: str, value: Any, shown: Any, line: int) -> None:
+        self.setting = setting
+        self.key = key
+        self.value = value
+        self.shown = shown
+        self.line = line
+
+
+class FileTable:
+    """A ``[[files]]`` table: patterns, and settings of the captures that match one of them."""
+
+    __slots__ = ("entries", "patterns")
+
+    def __init__(self, patterns: list[str], entries: list[Entry]) -> None:
+        self.patterns = patterns
+        self.entries = entries
+
+    def matches(self, name: str) -> bool:
+        """Whether it is about a capture; ``name`` is its path seen from the file's folder.
+
+        A pattern without a slash is about names of files, wherever they are.
+        """
+        from fnmatch import fnmatchcase
+
+        own = name.rpartition("/")[2]
+        return any(fnmatchcase(name if "/" in one else own, one) for one in self.patterns)
+
+
+class ConfigFile:
+    """What stands in the configuration file ``path``.
+
+    ``entries`` are the settings of all captures, ``files`` those of some.  Raises
+    :class:`UsageError`, with the line, for what is none.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        text = _text(path)
+        document = _parsed(text, path)
+        shared = os.path.basename(path) == SHARED  # noqa: PTH119
+        self._at: Path = TABLE if shared else ()
+        self._lines = _lines(text)
+        table = _table(document) if shared else document
+        if table is None:
+            raise UsageError(f"{path} has no table [{'.'.join(TABLE)}]")
+        self._folder = os.path.dirname(path)  # noqa: PTH120
+        files = table.pop(FILES, [])
+        self.entries = list(self._entries(table, (), per_file=False))
+        self.files = list(self._file_tables(files))
+
+    def name_of(self, capture: str) -> str:
+        """A capture's path seen from the folder of the file."""
+        capture = os.path.abspath(capture)  # noqa: PTH100
+        return os.path.relpath(capture, self._folder or ".").replace(os.sep, "/")
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _entries(self, table: Any, at: Path, *, per_file: bool) -> Iterator[Entry]:
+        """Those of the top or of a ``[[files]]`` table."""
+        self._check_table(table, at)
+        for name, value in table.items():
+            if name in SECTIONS:
+                self._check_table(value, (*at, name))
+                for inner, entry in value.items():
+                    yield self._entry(name, inner, entry, (*at, name, inner), per_file)
+            else:
+                yield self._entry("", name, value, (*at, name), per_file)
+
+    def _entry(self, section: str, name: str, value: Any, at: Path, per_file: bool) -> Entry:
+        key = f"{section}.{name}" if section else name
+        setting = SETTINGS.get(f"{section}.{ANY}") or SETTINGS.get(key)
+        if setting is None:
+            raise self._error(at, f"nothing is called {key}{_hint(section, name, per_file)}")
+        if per_file and not setting.per_file:
+            raise self._error(at, f"{key} cannot differ from file to file")
+        try:
+            read = setting.kind.read_as(name, value, self._folder)
+        except ValueError as error:
+            raise self._error(at, f"{key} {error}") from None
+        return Entry(setting, key, read, value, self._line(at))
+
+    def _file_tables(self, tables: Any) -> Iterator[FileTable]:
+        if not isinstance(tables, list):
+            raise self._error((FILES,), f"[[{FILES}]] tables are wanted, not {tables!r}")
+        for number, table in enumerate(tables):
+            at = (FILES, number)
+            self._check_table(table, at)
+            patterns = table.pop(PATTERN, None)
+            if isinstance(patterns, str):
+                patterns = [patterns]
+            if not _texts(patterns):
+                raise self._error(
+                    (*at, PATTERN), f"{PATTERN} takes names of captures with * and ?, or a list"
+                )
+            yield FileTable(patterns, list(self._entries(table, at, per_file=True)))
+
+    def _check_table(self, value: Any, at: Path) -> None:
+        if not isinstance(value, dict):
+            raise self._error(at, f"{at[-1]} is a table, not {value!r}")
+
+    def _line(self, at: Path) -> int:
+        """Where it stands, or what it stands in."""
+        at = (*self._at, *at)
+        while at and at not in self._lines:
+            at = at[:-1]
+        return self._lines.get(at, 1)
+
+    def _error(self, at: Path, text: str) -> UsageError:
+        return UsageError(f"{self.path}:{self._line(at)}: {text}")
+
+
+def _hint(section: str, name: str, per_file: bool) -> str:
+    """What a misspelt name may have meant; also if it stands in the wrong table."""
+    elsewhere = [key for key in SETTINGS if key.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"; {name} stands in [{elsewhere[0].rpartition('.')[0]}]" if "." in elsewhere[0] \
+            else f"; {name} stands above all tables"  # fmt: skip
+    if section:
+        return nearest(name, (s.name for s in SETTINGS.values() if s.section == section))
+    top = [key for key in SETTINGS if "." not in key]
+    return nearest(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+# -- TOML ------------------------------------------------------------------------------------------
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:  # noqa: PTH123
+            text = file.read(SIZE_MAX + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    if len(text) > SIZE_MAX:
+        raise UsageError(f"{path} is no configuration: it is larger than {SIZE_MAX >> 20} MiB")
+    return text.replace("\r\n", "\n")
+
+
+def _parsed(text: str, path: str) -> Json:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _table(document: Json) -> Json | None:
+    """The one of mfshark in a shared file."""
+    found: Any = document
+    for name in TABLE:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _lines(text: str) -> dict[Path, int]:
+    """In which line, from 1, every table and key of a valid document stands."""
+    found: dict[Path, int] = {}
+    table: Path = ()
+    for line, statement in _statements(text):
+        if statement.lstrip().startswith("["):
+            table = _header(statement, found)
+            found[table] = line
+        else:
+            for path in _leaves(_loaded(statement) or {}):
+                for end in range(1, len(path) + 1):
+                    found.setdefault((*table, *path[:end]), line)
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each header and each key with its value: the fewest lines that are valid alone."""
+    lines = text.split("\n")
+    begin = 0
+    while begin < len(lines):
+        end, tries = begin + 1, 1
+        while _loaded("\n".join(lines[begin:end])) is None:
+            end += 1
+            while end < len(lines) and not any(mark in lines[end - 1] for mark in CLOSING):
+                end += 1
+            tries += 1
+            if end > len(lines) or tries > TRIES_MAX:
+                return
+        statement = "\n".join(lines[begin:end])
+        if _loaded(statement):
+            yield begin + 1, statement
+        begin = end
+
+
+def _loaded(text: str) -> Json | None:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _header(statement: str, found: Iterable[Path]) -> Path:
+    """The path of a table, with the number of the last one where there are several."""
+    path: Path = ()
+    inside: Any = _loaded(statement)
+    while inside:
+        (name, inside), *_ = inside.items()
+        path += (name,)
+        opens = isinstance(inside, list)
+        known = [at[len(path)] for at in found if at[: len(path)] == path and len(at) > len(path)]
+        numbers = [number for number in known if isinstance(number, int)]
+        if opens:
+            path += (max(numbers, default=-1) + 1,)
+            inside = inside[0]
+        elif numbers:
+            path += (max(numbers),)
+    return path
+
+
+def _leaves(table: Json) -> Iterator[Path]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            for rest in _leaves(value):
+                yield (name, *rest)
+        else:
+            yield (name,)
