@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, ram
 from tests.commands.run import mfshark
-from tests.shipped import capture
+from tests.shipped import capture, truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROM = "fa4323"
 """What the sha256 of the ROM begins with that every one of these machines has."""
@@ -145,10 +149,71 @@ def test_streams_of_a_pipe_are_refused_before_it_is_read(tmp_path: Path) -> None
     assert "save it to a file" in ran.err
 
 
+# -- the manifest of devices ----------------------------------------------------------------------
+
+
+def test_the_manifest_says_where_device_state_was_seen(tmp_path: Path) -> None:
+    name = "10.0.13-vfio-precopy-2ch"
+    assert mfshark("extract", capture(name), "--buffers", "-o", tmp_path).status == 0
+    loaded = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    (device,) = loaded["devices"]
+    files = manifest(tmp_path)
+    stem = "m1-0000_00_02.0_vfio#0"
+    state, config = files[f"{stem}.state"], files[f"{stem}.config"]
+    buffers = [files[f"{stem}.{index:06d}.buffer"] for index in range(device["buffers"] - 1)]
+    assert state["sha256"] == device["state_digest"] == truth_digest(name)
+    assert config["sha256"] == device["config_digest"]
+    assert state["bytes"] == device["main_bytes"] + device["data_bytes"]
+    assert device["data_bytes"] == sum(entry["bytes"] for entry in buffers)
+    for entry in (state, config, *buffers):
+        data = (tmp_path / entry["file"]).read_bytes()
+        assert (entry["bytes"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert entry["first_frame"] <= entry["last_frame"]
+        assert entry["first_time"] <= entry["last_time"]
+        assert entry["device"] == device["name"]
+        assert entry["migration"] == 1
+    for entry in buffers:
+        assert state["first_frame"] < entry["first_frame"]
+        assert entry["last_frame"] <= state["last_frame"] < config["first_frame"]
+        assert entry["channel"] in (0, 1)
+    listed = json.loads(mfshark("packets", capture(name), "-Y", "vfio.idx == 0",
+                                "--format", "jsonl").out)  # fmt: skip
+    assert buffers[0]["first_frame"] == listed["frame"]
+
+
+def truth_digest(name: str) -> str:
+    """What the source's kernel gave out."""
+    digest: str = truth(name)["devices"][0]["kernel_saved"]["sha256"]
+    return digest
+
+
 # -- nothing outside the folder ------------------------------------------------------------------
 
 
-HOSTILE = (b"../../outside", b"/etc/outside", b"..", b".hidden", b"a\nb", b"\xff\xfe", b"pc.ram")
+HOSTILE = (
+    b"../../outside", b"/etc/outside", b"..", b".hidden", b"a\nb", b"\xff\xfe", b"pc.ram", b"CON",
+    b"C:\\outside", b"~root", b"$(touch outside)", b"-o", b"n" * 255, "\u202epng".encode(),
+)  # fmt: skip
+
+
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""File names that Windows takes for devices."""
+
+
+def everything(folder: Path) -> set[str]:
+    """All files and folders below one."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def harmless(names: Iterable[str]) -> bool:
+    """Whether names can be made on any system, and name nothing elsewhere."""
+    return all(
+        re.fullmatch(r"[\w.#-]{1,200}", name, re.ASCII)
+        and not name.startswith((".", "-"))
+        and not name.endswith(".")
+        and not RESERVED.match(name)
+        for name in names
+    )
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -158,23 +223,49 @@ def test_hostile_block_names_stay_inside(name: bytes, tmp_path: Path) -> None:
     text = name.decode("utf-8", "backslashreplace")
     out = tmp_path / "deep" / "out"
     path = tiny(tmp_path, migration)
-    before = sorted(path.parent.iterdir())
-    ran = mfshark("extract", path, "--ram", text, "-o", out)
+    ran = mfshark("extract", path, f"--ram={text}", "-o", out)
     assert "\n" not in ran.err.strip() or name != b"a\nb"
     made = [p for p in out.iterdir() if p.name != "manifest.json"]
     assert len(made) == 1
-    assert not made[0].name.startswith(".")
     assert made[0].stat().st_size >= 2 * PAGE
-    assert sorted(p for p in path.parent.iterdir() if p.name != "deep") == before
+    names = {made[0].name, "manifest.json"}
+    assert harmless(names)
+    inside = {f"deep/out/{name}" for name in names}
+    assert everything(tmp_path) == {"tiny.pcap", "deep", "deep/out", *inside}
 
 
-def test_names_that_look_alike_once_made_safe_are_kept_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name[:200] for name in HOSTILE])
+def test_hostile_device_names_stay_inside(name: bytes, tmp_path: Path) -> None:
     migration = Tiny()
-    migration.multifd[0][2] = ram([0, 1], [4, 5], num=2, block=b"a/b")
-    migration.multifd[0][4] = ram([0], num=6, block=b"a:b")
-    words = ("--ram", "a/b", "--ram", "a:b", "-o", tmp_path / "out")
+    migration.multifd[1] += [buffer(0, idstr=name), buffer(1, idstr=name, config=True)]
+    mfshark("extract", tiny(tmp_path, migration), "-o", tmp_path / "out", "--buffers")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len([name for name in names if name.endswith(".state")]) == 2
+    assert harmless(names)
+    inside = {f"out/{name}" for name in names}
+    assert everything(tmp_path) == {"tiny.pcap", "out", *inside}
+
+
+def test_a_name_ends_at_its_first_nul(tmp_path: Path) -> None:
+    migration = Tiny()
+    migration.multifd[0][2] = ram([0, 1], [4, 5], num=2, block=b"a\0/../../b")
+    mfshark("extract", tiny(tmp_path, migration), "--ram", "a", "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "m1-a.ram").exists()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(b"a/b", b"a:b"), (b"ram", b"RAM"), (b"n" * 150 + b"1", b"n" * 150 + b"2")]
+)
+def test_names_that_look_alike_once_made_safe_are_kept_apart(
+    one: bytes, other: bytes, tmp_path: Path
+) -> None:
+    migration = Tiny()
+    migration.multifd[0][2] = ram([0, 1], [4, 5], num=2, block=one)
+    migration.multifd[0][4] = ram([0], num=6, block=other)
+    words = ("--ram", one.decode(), "--ram", other.decode(), "-o", tmp_path / "out")
     mfshark("extract", tiny(tmp_path, migration), *words)
-    assert len(list((tmp_path / "out").glob("*.ram"))) == 2
+    names = {path.name.lower() for path in (tmp_path / "out").glob("*.ram")}
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -191,6 +282,22 @@ def test_a_symbolic_link_is_never_followed(name: str, force: bool, tmp_path: Pat
     assert (out / name).is_symlink() == (not force)
 
 
+@pytest.mark.parametrize(
+    "name", ["m1-0000_00_02.0_vfio#0.state", "m1-0000_00_02.0_vfio#0.config", "manifest.json"]
+)
+def test_nothing_is_overwritten_unless_asked(name: str, tmp_path: Path) -> None:
+    migration = Tiny()
+    path, out = tiny(tmp_path, migration), tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine", "utf-8")
+    ran = mfshark("extract", path, "-o", out)
+    assert ran.status == 2
+    assert "--force" in ran.err
+    assert (out / name).read_text("utf-8") == "mine"
+    assert mfshark("extract", path, "-o", out, "--force").status == 0
+    assert (out / name).read_bytes() != b"mine"
+
+
 def test_a_folder_that_cannot_be_made_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     ran = mfshark("extract", tiny(tmp_path, Tiny()), "-o", tmp_path / "file")
@@ -199,12 +306,3 @@ def test_a_folder_that_cannot_be_made_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "out" / "m1-main.stream").mkdir(parents=True)
     words = ("--stream", "main", "--force", "-o", tmp_path / "out")
     assert mfshark("extract", tiny(tmp_path, Tiny()), *words).status == 2
-
-
-def test_hostile_device_names_stay_inside(tmp_path: Path) -> None:
-    migration = Tiny()
-    migration.multifd[1] += [buffer(0, idstr=b"../../../evil")]
-    mfshark("extract", tiny(tmp_path, migration), "-o", tmp_path / "out", "--buffers")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert "m1-.._.._.._evil#0.state" in names
-    assert {path.name for path in tmp_path.iterdir()} == {"tiny.pcap", "out"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -140,3 +141,25 @@ def test_damaged_files_are_no_traceback(cut: int, tmp_path: Path) -> None:
     status, err, _ = extracted(written(tmp_path, bytes(stream[:cut])), "--ram", "pc.ram")
     assert status in (0, 2)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("size", [1 << 40, 1 << 62])
+def test_sizes_without_measure_take_no_memory(size: int, tmp_path: Path) -> None:
+    """A region of a size that no file has, its pages of usual size or not."""
+    listed = build.mem_size({b"pc.ram": size})
+    capability = build.u32(1) + build.text(b"mapped-ram")
+    opening = build.header() + build.configuration(
+        b"pc-q35-10.0", build.subsection(b"configuration/capabilities", capability)
+    )
+    before = opening + build.start(RAM_ID, b"ram", listed)[:-5]
+    head = before + build.mapped_ram_header(len(before) + 28, 1 << 60)
+    for page_size in (PAGE, size >> 4):
+        stream = head.replace(build.u64(PAGE), build.u64(page_size), 1) + b"\xff" * (1 << 16)
+        path = written(tmp_path, stream)
+        tracemalloc.start()
+        status, err, _ = extracted(path, "--ram", "pc.ram", "--force")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert status == 2
+        assert "pc.ram" in err
+        assert peak < 64 << 20
