@@ -33,6 +33,7 @@ MENU = {
         "howto/lost-buffer",
         "howto/downtime",
         "live",
+        "live",
         "tls",
         "formats",
         "expectations",
