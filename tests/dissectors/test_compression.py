@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import random
+import struct
 import tracemalloc
 import zlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
@@ -11,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.synth.compression import compressor
-from dissectors.compression import decoder_of
+from dissectors.compression import Problem, decoder_of, inflated_page
 from dissectors.multifd import Compression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = 4096
 NAMES = [method.name for method in Compression]
@@ -41,6 +48,101 @@ def test_pages_come_back(name: str) -> None:
         assert decoded.page(count) is None
 
 
+# -- held against zlib, gzip and zstandard --------------------------------------------------------
+
+
+def by_the_page(level: int, wbits: int) -> Callable[[list[bytes]], bytes]:
+    """The lengths, then pages, as zlib makes them; what gets no smaller goes as it is."""
+
+    def compress(sent: list[bytes]) -> bytes:
+        out = []
+        for page in sent:
+            stream = zlib.compressobj(level, zlib.DEFLATED, wbits)
+            small = stream.compress(page) + stream.flush()
+            out.append(small if len(small) < PAGE else page)
+        return struct.pack(f">{len(out)}I", *map(len, out)) + b"".join(out)
+
+    return compress
+
+
+def as_members(level: int) -> Callable[[list[bytes]], bytes]:
+    """gzip members of 16 pages."""
+
+    def compress(sent: list[bytes]) -> bytes:
+        groups = [sent[at : at + 16] for at in range(0, len(sent), 16)]
+        return b"".join(gzip.compress(b"".join(group), level) for group in groups)
+
+    return compress
+
+
+def in_one_stream(name: str, level: int) -> Callable[[list[bytes]], bytes]:
+    """A stream that is flushed behind every packet."""
+    stream: Any
+    if name == "zlib":
+        stream, flush = zlib.compressobj(level), zlib.Z_SYNC_FLUSH
+    else:
+        stream = zstandard.ZstdCompressor(level=level).compressobj()
+        flush = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+
+    def compress(sent: list[bytes]) -> bytes:
+        data: bytes = stream.compress(b"".join(sent)) + stream.flush(flush)
+        return data
+
+    return compress
+
+
+LIBRARIES: dict[str, Callable[[int], Callable[[list[bytes]], bytes]]] = {
+    "zlib": lambda level: in_one_stream("zlib", level),
+    "zstd": lambda level: in_one_stream("zstd", level),
+    "qpl": lambda level: by_the_page(level, -12),
+    "uadk": lambda level: by_the_page(level, 15),
+    "qatzip": as_members,
+}
+PAGES = st.one_of(
+    st.integers(0, 99).map(lambda seed: random.Random(seed).randbytes(PAGE)),
+    st.binary(min_size=1, max_size=64).map(lambda piece: (piece * PAGE)[:PAGE]),
+    st.binary(max_size=64).map(lambda piece: piece.ljust(PAGE, b"\0")),
+)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@given(
+    packets=st.lists(st.lists(PAGES, min_size=1, max_size=6), min_size=1, max_size=5),
+    level=st.integers(1, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_the_libraries_compress_comes_back(
+    name: str, packets: list[list[bytes]], level: int
+) -> None:
+    compress, decoder = LIBRARIES[name](level), decoder_of(Compression[name])
+    for sent in packets:
+        decoded = decoder.decode(compress(sent), len(sent), PAGE)
+        assert decoded.problems == []
+        assert decoded.data == b"".join(sent)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@given(sent=st.lists(PAGES, min_size=2, max_size=4), wrong=st.sampled_from([-1, 1]))
+@settings(max_examples=30, deadline=None)
+def test_a_packet_with_another_count_of_pages_is_no_success(
+    name: str, sent: list[bytes], wrong: int
+) -> None:
+    payload = LIBRARIES[name](1)(sent)
+    decoded = decoder_of(Compression[name]).decode(payload, len(sent) + wrong, PAGE)
+    assert decoded.problems
+    assert len(decoded.data) <= (len(sent) + wrong) * PAGE
+
+
+@given(page=PAGES, wbits=st.sampled_from([15, -15]))
+@settings(max_examples=40, deadline=None)
+def test_single_pages(page: bytes, wbits: int) -> None:
+    stream = zlib.compressobj(6, zlib.DEFLATED, wbits)
+    packed = stream.compress(page) + stream.flush()
+    assert inflated_page(packed, PAGE, wbits) == page
+    for other in (PAGE - 1, PAGE + 1):
+        assert isinstance(inflated_page(packed, other, wbits), Problem)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_zero_pages_are_seen(name: str) -> None:
     payload = b"".join(compressor(name)([bytes(PAGE), b"\0" * (PAGE - 1) + b"x", bytes(PAGE)]))
@@ -58,15 +160,18 @@ def test_a_bad_page_does_not_spoil_the_others() -> None:
     assert bytes(decoded.page(1) or b"") == sent[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "payload"),
-    [
-        ("zlib", zlib.compress(bytes(1 << 28))),
-        ("zstd", zstandard.ZstdCompressor().compress(bytes(1 << 28))),
-        ("qatzip", b"".join(compressor("qatzip")([bytes(1 << 24)]))),
-    ],
-)
-def test_a_bomb_stops_at_its_pages(name: str, payload: bytes) -> None:
+BOMBS: dict[str, Callable[[], tuple[str, bytes]]] = {
+    "zlib": lambda: ("zlib", zlib.compress(bytes(1 << 28))),
+    "zstd": lambda: ("zstd", zstandard.ZstdCompressor().compress(bytes(1 << 28))),
+    "members": lambda: ("qatzip", b"".join(compressor("qatzip")([bytes(1 << 24)]))),
+    "member": lambda: ("qatzip", gzip.compress(bytes(1 << 28))),
+    "page": lambda: ("uadk", struct.pack(">II", 4000, 4096) + zlib.compress(bytes(1 << 28))[:8096]),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_stops_at_its_pages(bomb: str) -> None:
+    name, payload = BOMBS[bomb]()
     tracemalloc.start()
     decoded = decoder_of(Compression[name]).decode(payload, 2, PAGE)
     _, peak = tracemalloc.get_traced_memory()
