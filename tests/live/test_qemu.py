@@ -25,20 +25,18 @@ if TYPE_CHECKING:
 CHANNELS = 3
 
 
-def may_capture() -> bool:
+pytestmark = pytest.mark.skipif(qemu.MISSING, reason="qemu-system-x86_64 is not installed")
+needs_tshark = pytest.mark.skipif(TSHARK_MISSING, reason="tshark is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rights() -> None:
+    """Skips where nobody here may capture."""
     try:
         with LiveCapture("lo", capture_filter="tcp port 1") as capture:
             capture.source.close()
-    except CaptureError:
-        return False
-    return True
-
-
-pytestmark = [
-    pytest.mark.skipif(qemu.MISSING, reason="qemu-system-x86_64 is not installed"),
-    pytest.mark.skipif(not may_capture(), reason="there is no dumpcap that may capture"),
-]
-needs_tshark = pytest.mark.skipif(TSHARK_MISSING, reason="tshark is not installed")
+    except CaptureError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
