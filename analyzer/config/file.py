@@ -135,7 +135,7 @@ class ConfigFile:
         try:
             read = setting.kind.read_as(name, value, self._folder)
         except ValueError as error:
-            raise self._error(at, f"{key} {error}") from None
+            raise self._error(at, f"{key}: {error}") from None
         return Entry(setting, key, read, value, self._line(at))
 
     def _file_tables(self, tables: Any) -> Iterator[FileTable]:
