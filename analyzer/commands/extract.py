@@ -8,10 +8,10 @@ from pathlib import Path
 from analyzer.analysis import Analysis, analyze_saved_file
 from analyzer.capture.source import open_source
 from analyzer.commands.common import BROKEN, CLEAN, complain, failure, no_migration, open_analysis
-from analyzer.commands.extract_devices import DeviceFiles
-from analyzer.commands.folder import Folder
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
+from analyzer.extraction.devices import DeviceFiles
+from analyzer.extraction.folder import SIZE_MAX, Folder
 from analyzer.report.escape import terminal
 from dissectors.main_stream import MAGIC_BYTES
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from analyzer.analysis import SavedAnalysis
-    from analyzer.commands.extract_ram import RamFiles
+    from analyzer.extraction.ram import RamFiles
 
 __all__ = ["add_arguments", "run"]
 
@@ -72,8 +72,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-size",
         metavar="N",
-        default="16G",
-        help="bytes that all files together may have (default: 16G)",
+        default=str(SIZE_MAX),
+        help=f"bytes that all files together may have (default: {SIZE_MAX >> 30}G)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
@@ -86,6 +86,9 @@ def run(options: Namespace) -> int:
         raise UsageError("--offset and --length are about --ram")
     try:
         return _extract(options)
+    except FileExistsError as error:
+        name = terminal(str(error.filename))
+        raise UsageError(f"{name} exists; --force overwrites existing files") from error
     except OSError as error:
         name = terminal(str(error.filename or options.output))
         raise UsageError(f"{name} cannot be written: {error.strerror}") from error
@@ -101,7 +104,7 @@ def _extract(options: Namespace) -> int:
     if options.device or not (options.ram or options.stream):
         devices = DeviceFiles(folder, options.device or (), buffers=options.buffers)
     if options.ram:
-        from analyzer.commands.extract_ram import RamFiles
+        from analyzer.extraction.ram import RamFiles
 
         length = None if options.length is None else size_of(options.length, "--length")
         first = size_of(options.offset or "0", "--offset")
@@ -168,14 +171,14 @@ def _finish(
     """Complete the files and write the manifest; gives what is not as it should be."""
     complaints: list[str] = []
     if ram is not None:
-        complaints += ram.finish(analysis)
+        complaints += ram.finish(analysis.migrations)
     if options.stream and isinstance(analysis, Analysis):
-        from analyzer.commands.extract_streams import StreamFiles
+        from analyzer.extraction.streams import StreamFiles
 
-        complaints += StreamFiles(folder, options.stream).write(analysis)
+        complaints += StreamFiles(folder, options.stream).write(analysis.scan)
     manifest: dict[str, object] = {"capture": options.capture}
     if devices is not None:
-        manifest["devices"] = devices.finish(analysis)
+        manifest["devices"] = devices.finish(analysis.migrations)
         if not devices.names():
             complaints.append(
                 "no device state was sent; --ram writes guest memory, --stream what a channel "

@@ -23,6 +23,7 @@ from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.packets import PacketsView
+from tests.migration.main_streams import with_vfio
 from tests.shipped import CAPTURES, capture, truth
 from tests.tui.driving import enter, opened, press
 
@@ -354,17 +355,32 @@ def test_exports_what_is_shown(tmp_path: Path, mode: str) -> None:
     drive(VFIO, path)
 
 
-def test_extracts_a_device(tmp_path: Path) -> None:
+def test_extracts_a_device_once(tmp_path: Path) -> None:
     folder = tmp_path / "state"
 
-    async def path(_app: MfsharkApp, pilot: Pilot[int]) -> None:
-        await press(pilot, "2", "x", "ctrl+u")
-        await enter(pilot, str(folder))
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        for told in ("2 files", "manifest.json exists already"):
+            await press(pilot, "2", "x", "ctrl+u")
+            await enter(pilot, str(folder))
+            assert app._told is not None
+            assert told in app._told.plain
 
     drive(VFIO, path)
-    manifest = json.loads(next(folder.glob("*.manifest.json")).read_text())
-    digest = manifest["state_sha256"]
-    assert digest in json.dumps(truth(VFIO))
+    (device,) = json.loads((folder / "manifest.json").read_text())["devices"]
+    assert device["state_digest"] in json.dumps(truth(VFIO))
+
+
+def test_extracts_a_device_of_a_saved_migration(tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    saved.write_bytes(with_vfio())
+
+    async def run() -> None:
+        async with opened(saved) as (_, pilot):
+            await press(pilot, "2", "j", "x", "ctrl+u")
+            await enter(pilot, str(tmp_path / "state"))
+
+    asyncio.run(run())
+    assert [path.read_bytes() for path in (tmp_path / "state").glob("*.state")] == [b"latestate"]
 
 
 def test_saves_the_screen(tmp_path: Path) -> None:

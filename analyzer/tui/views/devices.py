@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.worker import get_current_worker
 
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, UsageError
 from analyzer.report.escape import terminal
 from analyzer.tui.device_facts import BufferRows, DeviceRows, device_facts
 from analyzer.tui.dialogs.extract import MODES, ExtractDialog
@@ -224,9 +224,10 @@ class DevicesView(View):
                     buffers=answer.mode == MODES[1],
                     rest=lambda: worker.is_cancelled,
                 )
-            except (OSError, CaptureError) as error:
-                why = error.strerror if isinstance(error, OSError) else error
-                told = f"not extracted: {why}"
+            except OSError as error:
+                told = f"not extracted: {error.filename} {error.strerror}"
+            except (CaptureError, UsageError) as error:
+                told = f"not extracted: {error}"
             if not worker.is_cancelled:
                 app.call_from_thread(app.tell, Text(terminal(told)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
-from analyzer.commands.folder import Sparse
+from analyzer.extraction.folder import Sparse
 from analyzer.migration.page_payloads import PagePayloads
 from analyzer.migration.ram_image import RamImages
 from dissectors.multifd import text_of
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from analyzer.analysis import Analysis, SavedAnalysis
-    from analyzer.commands.folder import Folder
+    from analyzer.extraction.folder import Folder
     from analyzer.migration.migration import Migration
     from analyzer.migration.ram_image import RamImage
 
@@ -57,7 +56,7 @@ class RamFiles:
         """Names of the blocks there are."""
         return sorted(self._seen)
 
-    def finish(self, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
+    def finish(self, migrations: Sequence[Migration]) -> Iterator[str]:
         """Complete files and manifest entries; gives what is not as it should be."""
         for channel, why in self.images.stops:
             yield f"{channel.name} could not be decompressed to its end: {why}"
@@ -65,7 +64,7 @@ class RamFiles:
             file = self._files.get((number, name))
             if image is None or file is None:
                 continue
-            migration = analysis.migrations[number]
+            migration = migrations[number]
             size = self._size(image, migration, name)
             file.close(size)
             file.facts |= _figures(image, size)

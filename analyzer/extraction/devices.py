@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.commands.folder import seen
+from analyzer.extraction.folder import seen
 from analyzer.migration.assembly import Assembler
 
 TYPE_CHECKING = False
@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from analyzer.analysis import Analysis, SavedAnalysis
-    from analyzer.commands.folder import Folder
+    from analyzer.extraction.folder import Folder
     from analyzer.migration.device import Buffer
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
@@ -21,13 +20,22 @@ __all__ = ["DeviceFiles"]
 
 class DeviceFiles:
     """The state of the devices named ``wanted`` (``idstr`` or ``idstr#instance``; none: of all),
-    their config state, and with ``buffers`` each buffer.
+    their config state, and with ``buffers`` each buffer; of the migration of that ``number`` only
+    if one is given.
     """
 
-    def __init__(self, folder: Folder, wanted: Sequence[str], *, buffers: bool) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        wanted: Sequence[str],
+        *,
+        buffers: bool,
+        number: int | None = None,
+    ) -> None:
         self._folder = folder
         self._wanted = wanted
         self._buffers = buffers
+        self._number = number
         self._seen: set[str] = set()
         self._stems: dict[tuple[int, str], str] = {}
         self.assembler = Assembler(self._chosen, self._sink_of)
@@ -51,6 +59,8 @@ class DeviceFiles:
 
     def _sink_of(self, migration: Migration, name: str) -> Callable[[str, int | None, bytes], None]:
         """Where a device's bytes go."""
+        if self._number not in (None, migration.number):
+            return _nowhere
         number = migration.number + 1
         stem = self._stems[migration.number, name] = self._folder.stem(f"m{number}-{name}")
         append = self._folder.append
@@ -66,11 +76,13 @@ class DeviceFiles:
 
         return sink
 
-    def finish(self, analysis: Analysis | SavedAnalysis) -> list[dict[str, Any]]:
+    def finish(self, migrations: Sequence[Migration]) -> list[dict[str, Any]]:
         """Complete the manifest entries of the files; gives what the manifest says of devices."""
         devices = []
         for (number, key), assembly in self.assembler.assemblies.items():
-            migration = analysis.migrations[number]
+            if (number, assembly.name) not in self._stems:
+                continue
+            migration = migrations[number]
             device = migration.devices.get(key)
             facts = migration.main_facts
             section = facts.devices.get(key) if facts is not None else None
@@ -103,6 +115,10 @@ class DeviceFiles:
             if entry is not None and entry["index"] == buffer.idx:
                 entry["channel"] = buffer.channel
                 entry |= seen(buffer.frame, buffer.time, buffer.end_frame, buffer.end_time)
+
+
+def _nowhere(_what: str, _idx: int | None, _data: bytes) -> None:
+    """The bytes of a device that nobody wants."""
 
 
 def _when(section: VfioSection | None, buffers: list[Buffer]) -> dict[str, Any]:

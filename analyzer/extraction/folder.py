@@ -5,6 +5,7 @@ written outside, no more than allowed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from analyzer.migration.ram_image import Content
 
-__all__ = ["Folder", "Sparse", "seen"]
+__all__ = ["SIZE_MAX", "Folder", "Sparse", "seen"]
+
+SIZE_MAX = 16 << 30
+"""Bytes of all files together, unless someone allows more."""
 
 OPEN_MAX = 64
 PIECE = 1 << 20
@@ -34,7 +38,8 @@ class Folder:
 
     ``max_size`` bounds the bytes written to all files together, and what all sparse files span.
     Files are always made new: with ``force`` whatever had the name is unlinked first, so a symbolic
-    link is never followed.  Raises :class:`UsageError`.
+    link is never followed.  Raises :class:`FileExistsError` for a file that exists and
+    :class:`UsageError` for more than ``max_size``.
     """
 
     def __init__(self, root: Path, *, force: bool, max_size: int) -> None:
@@ -46,7 +51,10 @@ class Folder:
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
         self._stems: set[str] = set()
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(root)) from error
         self._free(MANIFEST)
 
     def stem(self, text: str) -> str:
@@ -65,7 +73,7 @@ class Folder:
         if self.force:
             path.unlink(missing_ok=True)
         elif path.is_symlink() or path.exists():
-            raise UsageError(f"{path} exists; --force overwrites existing files")
+            raise FileExistsError(errno.EEXIST, "exists already", str(path))
         return path
 
     def add(self, name: str, **facts: Any) -> IO[bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analyzer.commands.folder import Sparse, seen
 from analyzer.errors import UsageError
+from analyzer.extraction.folder import Sparse, seen
 from analyzer.migration.replay import Replay
 from analyzer.migration.table import StreamRef
 
@@ -11,10 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from analyzer.analysis import Analysis
-    from analyzer.commands.folder import Folder
+    from analyzer.extraction.folder import Folder
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
 
 __all__ = ["StreamFiles"]
 
@@ -28,7 +28,7 @@ class StreamFiles:
         self._folder = folder
         self._wanted = [text.removeprefix("multifd").strip(" -") or text for text in wanted]
 
-    def write(self, analysis: Analysis) -> Iterator[str]:
+    def write(self, scan: Scan) -> Iterator[str]:
         """Read the capture again; gives what is not as it should be.
 
         Raises :class:`analyzer.errors.CaptureError`, and :class:`UsageError` for a channel that
@@ -36,7 +36,7 @@ class StreamFiles:
         """
         chosen = [
             (migration, channel, text)
-            for migration in analysis.migrations
+            for migration in scan.migrations
             for channel in migration.channels
             for text in self._wanted
             if text == _name(channel)
@@ -44,9 +44,9 @@ class StreamFiles:
         found = {text for _, _, text in chosen}
         for text in self._wanted:
             if text not in found:
-                names = sorted({_name(c) for m in analysis.migrations for c in m.channels})
+                names = sorted({_name(c) for m in scan.migrations for c in m.channels})
                 raise UsageError(f"no channel is called {text!r}; there are {', '.join(names)}")
-        replay = Replay(analysis.scan)
+        replay = Replay(scan)
         try:
             for migration, channel, _ in chosen:
                 yield from self._write(replay, migration, channel)

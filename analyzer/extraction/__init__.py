@@ -1,0 +1,1 @@
+"""Payload as files: device state, guest memory, raw streams, and a manifest."""
