@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
 PYSHARK = Settings(via="pyshark")
-SMALL = build({"migration": [{"channels": 1}], "device": [{"size": 5000}]})
+SMALL = build(
+    {
+        "ram": {"normal_pages": 3, "dirty_pages": 1},
+        "migration": [{"channels": 1}],
+        "device": [{"size": 5000}],
+    }
+)
 WITHOUT_314 = """
 import asyncio, warnings
 warnings.simplefilter("ignore")

@@ -14,7 +14,7 @@ from analyzer.synth import build
 from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp
 from tests.migration.test_tls import stripped
-from tests.tui.driving import opened, press, settle
+from tests.tui.driving import opened, press
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -128,12 +128,8 @@ def test_following_keeps_what_it_read_when_the_file_is_none_any_more(
                 path.unlink()
             else:
                 path.write_bytes(b"" if then == "nothing" else b"not a capture\n" * 3)
-            for _ in range(10):
-                await asyncio.sleep(0.02)
-                await settle(pilot)
-            assert len(app.document.table) == count > 0
-            assert app._told is not None
-            assert said in app._told.plain
+            await until(pilot, lambda: app._told is not None and said in app._told.plain)
             await press(pilot, "F")
+            assert len(app.document.table) == count > 0
 
     asyncio.run(use())
