@@ -136,7 +136,13 @@ class LiveCapture:
 
     def _feed(self, output: str | None) -> Feed:
         if output is not None:
-            return _DumpcapFeed(os.open(output, os.O_RDONLY), self._process, self._told)
+            try:
+                written = os.open(output, os.O_RDONLY)
+            except OSError as error:
+                raise CaptureError(
+                    f"what dumpcap writes cannot be read: {error.strerror}", path=output
+                ) from error
+            return _DumpcapFeed(written, self._process, self._told)
         assert self._process.stdout is not None
         descriptor = os.dup(self._process.stdout.fileno())
         with contextlib.suppress(OSError):

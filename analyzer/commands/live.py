@@ -95,6 +95,8 @@ def run(options: Namespace) -> int:
         raise UsageError("live needs an interface: -i IFACE; mfshark live -D lists them")
     if options.buffer_size < 1:
         raise UsageError("--buffer-size takes a number of MiB above 0")
+    if options.write == "-":
+        raise UsageError("-w takes the name of a file; standard output is the report's")
     if options.tui and options.each:
         raise UsageError("--each is of the report; --tui shows migrations as they come")
     if options.keylog is not None or options.via in ("tshark", "pyshark"):

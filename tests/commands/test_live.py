@@ -137,6 +137,7 @@ def test_interfaces_are_listed(folder: Path) -> None:
         (["-i", "lo", "-B", "0"], "--buffer-size takes"),
         (["-i", "lo", "--duration", "0"], "--duration takes"),
         (["-i", "lo", "--tui", "--each"], "--tui"),
+        (["-i", "lo", "-w", "-"], "-w takes the name of a file"),
     ],
 )
 def test_wrong_options_are_told(words: list[str], message: str) -> None:
