@@ -232,7 +232,7 @@ class MfsharkApp(Actions, App[int]):
 
     def _tick(self) -> None:
         """While a capture is being read or filtered: show what has come."""
-        if not self.screen_stack[0].query(StatusLine):
+        if not any(screen.query(StatusLine) for screen in self.screen_stack[:1]):
             return  # the application is ending
         document, now = self.document, time.monotonic()
         behind = self.filters.behind

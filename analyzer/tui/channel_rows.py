@@ -26,7 +26,7 @@ class ChannelRows:
     """The channels of the migrations that are shown."""
 
     columns: Sequence[Column] = (
-        Column("Channel", 11, grow=1),
+        Column("Channel", 11, grow=1, most=20),
         Column("Stream", 6, right=True, optional=5),
         Column("Packets", 8, right=True),
         Column("RAM", 7, right=True, optional=3),

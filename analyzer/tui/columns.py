@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "cell_text", "fit", "row_segments"]
 
+ANY = 1 << 20
+"""More cells than any terminal has."""
+
 
 class Column:
     """A column of a list.
 
-    ``width`` is what it needs, in cells; of the room that is left it gets a share of ``grow``.
-    Where there is too little room columns of the highest ``optional`` go first; 0 stays.
+    ``width`` is what it needs, in cells; of the room that is left it gets a share of ``grow``, up
+    to ``most`` cells (0: any).  Where there is too little room only columns of a low ``optional``
+    are shown, those of 0 always.
     """
 
-    __slots__ = ("grow", "optional", "right", "title", "width")
+    __slots__ = ("grow", "most", "optional", "right", "title", "width")
 
     def __init__(
         self,
@@ -33,34 +37,39 @@ class Column:
         *,
         right: bool = False,
         grow: int = 0,
+        most: int = 0,
         optional: int = 0,
     ) -> None:
         self.title = title
         self.width = width
         self.right = right
         self.grow = grow
+        self.most = most
         self.optional = optional
+
+    @property
+    def headroom(self) -> int:
+        """By how many cells it may grow."""
+        return self.most - self.width if self.most else ANY
 
 
 def fit(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
     """The columns that are shown in ``width`` cells: (number of the column, its width)."""
-    shown = list(range(len(columns)))
-
-    def needed() -> int:
-        return sum(columns[at].width + 1 for at in shown) - 1
-
-    while needed() > width:
-        leaver = max(shown, key=lambda at: (columns[at].optional, at))
-        if not columns[leaver].optional:
-            break
-        shown.remove(leaver)
-    spare = max(0, width - needed())
-    shares = sum(columns[at].grow for at in shown)
-    fitted = []
-    for at in shown:
-        extra = spare * columns[at].grow // shares if shares else 0
-        fitted.append((at, columns[at].width + extra))
-    return fitted
+    spare = width + 1
+    widths: dict[int, int] = {}
+    for at in sorted(range(len(columns)), key=lambda at: (columns[at].optional, at)):
+        column = columns[at]
+        if column.width + 1 <= spare or not column.optional:
+            widths[at] = column.width
+            spare -= column.width + 1
+    growing = [at for at in widths if columns[at].grow]
+    growing.sort(key=lambda at: (columns[at].headroom / columns[at].grow, at))
+    for done, at in enumerate(growing):
+        shares = sum(columns[other].grow for other in growing[done:])
+        part = min(max(0, spare) * columns[at].grow // shares, columns[at].headroom)
+        widths[at] += part
+        spare -= part
+    return sorted(widths.items())
 
 
 def cell_text(text: str, width: int, right: bool = False) -> str:

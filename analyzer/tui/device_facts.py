@@ -128,11 +128,11 @@ class DeviceRows:
         migration = (Column("Mig", 3, right=True),) if several else ()
         self.columns: Sequence[Column] = (
             *migration,
-            Column("Device", 18, grow=3),
-            Column("Buffers", 8, right=True),
+            Column("Device", 20, grow=3, most=41),
+            Column("Buffers", 7, right=True),
             Column("Bytes", 9, right=True),
-            Column("Complete?", 14, grow=1),
-            Column("Missing", 8, right=True, optional=2),
+            Column("Complete?", 13),
+            Column("Missing", 7, right=True, optional=2),
             Column("Late", 5, right=True),
             Column("Dup", 4, right=True, optional=3),
             Column("Longest wait", 12, right=True),

@@ -18,6 +18,7 @@ __all__ = ["LANE_LEGEND", "jain", "lane_line"]
 
 IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE, MAIN = range(8)
 LANE_GLYPHS = "·░▒▚█│╳━"  # noqa: RUF001
+THIN = str.maketrans(LANE_GLYPHS[IDLE] + LANE_GLYPHS[MAIN], "  ")
 LANE_LEGEND = (
     (RAM, "RAM"),
     (ZERO, "zero"),
@@ -70,11 +71,16 @@ def contents(bins: Bins, lane: int) -> list[int]:
     return found
 
 
-def lane_line(bins: Bins, lane: int, cursor: int = -1, palette: Palette = DEFAULT) -> list[Segment]:
-    """One lane; ``cursor`` is the bin to mark (-1: none)."""
+def lane_line(
+    bins: Bins, lane: int, cursor: int = -1, palette: Palette = DEFAULT, *, first: bool = True
+) -> list[Segment]:
+    """One lane; ``cursor`` is the bin to mark (-1: none).  Of a lane of several lines only the
+    ``first`` shows what is drawn thin.
+    """
     looks = lane_styles(palette)
+    glyphs = LANE_GLYPHS if first else LANE_GLYPHS.translate(THIN)
     return [
-        Segment(LANE_GLYPHS[kind], looks[kind] + palette.field if at == cursor else looks[kind])
+        Segment(glyphs[kind], looks[kind] + palette.field if at == cursor else looks[kind])
         for at, kind in enumerate(contents(bins, lane))
     ]
 

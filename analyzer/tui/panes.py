@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -11,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from analyzer.tui.arrival_plot import braille_plot
+from analyzer.tui.arrival_plot import LATE, arrival_plot
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line
 
@@ -151,5 +152,10 @@ class ArrivalPane(Drawn):
         """The plot."""
         size = (width, self.content_size.height)
         if self._lines[0] != size:
-            self._lines = size, braille_plot(self._order, *size)
-        return [Segment(self._lines[1][y], self.palette.device)] if self._order else []
+            self._lines = size, arrival_plot(self._order, *size)
+        if not self._order:
+            return []
+        return [
+            Segment("".join(run), self.palette.warning if late else self.palette.device)
+            for late, run in groupby(self._lines[1][y], LATE.__eq__)
+        ]

@@ -142,5 +142,6 @@ def legend(state: Reassembly, palette: Palette) -> list[Segment]:
     looks = styles(palette)
     for kind, number in state.counts().items():
         if number or kind in (IN_ORDER, MISSING):
-            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", looks[kind]))
+            style = looks[kind] if number else palette.muted
+            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", style))
     return segments

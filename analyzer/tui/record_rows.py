@@ -102,7 +102,7 @@ class RecordRows:
             *(TIMED if timed else ()),
             Column("Offset", 10, right=True, optional=3),
             Column("Record", 18),
-            Column("Name", 22, grow=2),
+            Column("Name", 22, grow=2, most=50),
             Column("Section", 7, right=True, optional=4),
             Column("Length", 10, right=True),
             Column("What it carries", 22, grow=3, optional=2),

@@ -244,7 +244,7 @@ class RowList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
         width = self.scrollable_content_region.width
-        layout = fit(self.rows.columns, width - 1)
+        layout = fit(self.rows.columns, width)
         if self.header and y == 0:
             titles = [column.title for column in self.rows.columns]
             segments = row_segments(titles, self.rows.columns, layout, self.palette.header)

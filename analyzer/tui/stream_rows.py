@@ -81,9 +81,9 @@ class StreamRows:
 
     columns: Sequence[Column] = (
         Column("Stream", 6, right=True),
-        Column("What", 20, grow=2),
-        Column("From", 17, grow=1, optional=3),
-        Column("To", 17, grow=1, optional=4),
+        Column("What", 20, grow=2, most=34),
+        Column("From", 17, grow=1, most=47, optional=3),
+        Column("To", 17, grow=1, most=47, optional=4),
         Column("Bytes", 9, right=True),
         Column("Frames", 8, right=True, optional=5),
         Column("Holes", 6, right=True),
@@ -91,7 +91,7 @@ class StreamRows:
         Column("Again", 6, right=True),
         Column("Order", 6, right=True, optional=2),
         Column("Closed window", 13, right=True, optional=6),
-        Column("End", 5, optional=1),
+        Column("End", 5, grow=1, optional=1),
     )
 
     def __init__(self, lines: list[StreamLine]) -> None:

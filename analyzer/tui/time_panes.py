@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from analyzer.migration.phases import Phase
     from analyzer.tui.binning import Bins
 
-__all__ = ["LanesPane", "ThroughputPane", "TimePane"]
+__all__ = ["AROUND_LANES", "LanesPane", "ThroughputPane", "TimePane", "lane_thickness"]
 
 LABEL = 12
 """Cells in front of the time axis."""
+AROUND_LANES = 2
+"""Lines above and below the lanes: phases, axis."""
+THICKEST = 3
+
+
+def lane_thickness(lanes: int, room: int) -> int:
+    """How many lines each of some lanes gets in ``room`` lines."""
+    return max(1, min(THICKEST, room // max(1, lanes)))
 
 
 class TimePane(Drawn, can_focus=True):
@@ -214,10 +222,20 @@ class LanesPane(TimePane):
             self.post_message(self.Laned(self.lane))
 
     @property
+    def thickness(self) -> int:
+        """Lines of a lane; from two on the last of them is empty."""
+        return lane_thickness(len(self.names), self.content_size.height - AROUND_LANES)
+
+    @property
+    def _shown(self) -> int:
+        """How many lanes are shown."""
+        room = max(1, self.content_size.height - AROUND_LANES) // self.thickness
+        return min(room, len(self.names))
+
+    @property
     def _top(self) -> int:
         """The first lane that is shown."""
-        room = max(1, self.content_size.height - 2)
-        return max(0, min(self.lane - room // 2, len(self.names) - room))
+        return max(0, min(self.lane - self._shown // 2, len(self.names) - self._shown))
 
     def segments(self, y: int, _width: int) -> list[Segment]:
         """Phases, lanes, axis."""
@@ -226,25 +244,24 @@ class LanesPane(TimePane):
             return self.nothing(y)
         if y == 0:
             return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
-        shown = min(self.content_size.height - 2, len(self.names))
-        if y == shown + 1:
-            return self.cursor_line()
-        lane = self._top + y - 1
-        if y > shown or lane >= len(self.names):
+        thickness = self.thickness
+        at, line = divmod(y - 1, thickness)
+        if at >= self._shown:
+            return self.cursor_line() if y == self._shown * thickness + 1 else []
+        if line and line == thickness - 1:
             return []
-        label = self.label(self.names[lane])
-        if lane == self.lane:
+        lane = self._top + at
+        label = self.label(self.names[lane] if not line else "")
+        if lane == self.lane and not line:
             style = self.palette.cursor if self.has_focus else self.palette.cursor_blurred
             label = Segment(label.text, style)
-        return [label, *lane_line(bins, lane, self.cursor, self.palette)]
+        return [label, *lane_line(bins, lane, self.cursor, self.palette, first=not line)]
 
     def on_click(self, event: events.Click) -> None:
         """Choose the lane under the mouse, too."""
         offset = event.get_content_offset(self)
-        if offset is not None and 0 < offset.y <= min(
-            self.content_size.height - 2, len(self.names)
-        ):
-            self.action_lane(self._top + offset.y - 1 - self.lane)
+        if offset is not None and 0 < offset.y <= self._shown * self.thickness:
+            self.action_lane(self._top + (offset.y - 1) // self.thickness - self.lane)
         super().on_click(event)
 
     def on_focus(self) -> None:

@@ -30,9 +30,9 @@ class TreeRows:
     """
 
     columns: Sequence[Column] = (
-        Column("Field", 26, grow=2),
+        Column("Field", 26, grow=1, most=40),
         Column("Value", 20, grow=3),
-        Column("Offset", 9, right=True, optional=2),
+        Column("Offset", 8, right=True, optional=2),
         Column("Size", 7, right=True, optional=3),
         Column("Meaning", 22, grow=4, optional=1),
     )

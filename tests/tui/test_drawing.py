@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.style import Style
 
 from analyzer.tui.area_chart import sparkline, stacked_chart
-from analyzer.tui.arrival_plot import braille_plot
+from analyzer.tui.arrival_plot import arrival_plot, braille_plot
 from analyzer.tui.binning import spread
 from analyzer.tui.columns import Column, cell_text, fit
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
@@ -16,6 +18,7 @@ from analyzer.tui.palette import DEFAULT, palette_of
 from analyzer.tui.quantities import clock_time, duration
 from analyzer.tui.reassembly import MapLayout, Reassembly, map_line
 from analyzer.tui.time_axis import TimeWindow, axis_line
+from analyzer.tui.time_panes import lane_thickness
 
 
 def text(segments: list) -> str:  # type: ignore[type-arg]
@@ -130,6 +133,21 @@ def test_times_beyond_reason() -> None:
     assert duration(-1500.0) == "-1.5 µs"
 
 
+def test_few_buffers_are_plotted_as_glyphs() -> None:
+    assert arrival_plot([0, 2, 1], 9, 3) == ["    ■    ", "        ▲", "■        "]
+    assert arrival_plot([0], 9, 2) == [" " * 9, "■        "]
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=60), st.integers(0, 40), st.integers(0, 20))
+def test_plots_fill_their_pane(order: list[int], width: int, height: int) -> None:
+    lines = arrival_plot(order, width, height)
+    assert [len(line) for line in lines] == [width] * height
+
+
+def test_lanes_are_as_thick_as_there_is_room() -> None:
+    assert [lane_thickness(5, room) for room in (0, 5, 9, 10, 15, 90)] == [1, 1, 1, 2, 3, 3]
+
+
 # -- lists and bytes --------------------------------------------------------------------------
 
 
@@ -138,6 +156,43 @@ def test_columns_go_when_there_is_no_room() -> None:
     assert fit(columns, 20) == [(0, 5), (1, 5), (2, 8)]
     assert fit(columns, 12) == [(0, 5), (1, 5)]
     assert fit(columns, 6) == [(0, 5)]
+    assert fit(columns, 1) == [(0, 5)]
+
+
+def test_a_column_that_does_not_fit_leaves_its_room_to_others() -> None:
+    columns = (Column("a", 5), Column("b", 9, optional=1), Column("c", 3, optional=2))
+    assert fit(columns, 12) == [(0, 5), (2, 3)]
+
+
+def test_what_a_full_column_does_not_take_goes_to_others() -> None:
+    columns = (Column("a", 5, grow=3, most=8), Column("b", 5, grow=1), Column("c", 5, grow=1))
+    assert fit(columns, 22) == [(0, 8), (1, 6), (2, 6)]
+    assert fit(columns, 57) == [(0, 8), (1, 23), (2, 24)]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Column,
+            st.just("x"),
+            st.integers(1, 9),
+            grow=st.integers(0, 3),
+            most=st.sampled_from((0, 9, 12)),
+            optional=st.integers(0, 3),
+        ),
+        max_size=8,
+    ),
+    st.integers(0, 90),
+)
+def test_columns_fill_the_room_and_no_more(columns: list[Column], width: int) -> None:
+    found = fit(columns, width)
+    used = sum(size + 1 for _, size in found) - 1
+    assert all(columns[at].width <= size <= (columns[at].most or size) for at, size in found)
+    assert [at for at, _ in found] == sorted({at for at, _ in found})
+    if any(columns[at].optional for at, _ in found):
+        assert used <= width
+    if any(columns[at].grow and not columns[at].most for at, _ in found):
+        assert used >= width
 
 
 def test_cells_are_exactly_as_wide() -> None:

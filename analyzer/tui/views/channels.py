@@ -12,7 +12,7 @@ from analyzer.tui.channel_rows import ChannelRows, fairness_text
 from analyzer.tui.lane_lines import legend_segments
 from analyzer.tui.messages import Selected
 from analyzer.tui.row_list import RowList
-from analyzer.tui.time_panes import LanesPane
+from analyzer.tui.time_panes import AROUND_LANES, LanesPane, lane_thickness
 from analyzer.tui.views.time_view import TimeView
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ class ChannelsView(TimeView):
             for channel in channels
         ]
         lanes = self.query_one(LanesPane)
-        lanes.styles.height = min(len(channels) + 3, max(6, self.size.height // 2))
+        room = max(3, self.size.height // 2 - AROUND_LANES - 1)
+        lines = min(room, len(channels) * lane_thickness(len(channels), room))
+        lanes.styles.height = lines + AROUND_LANES + 1
         lanes.show_lanes(names, self._lane)
         text = Text(no_wrap=True)
         for segment in legend_segments(self.palette):
