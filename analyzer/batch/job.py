@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
     from analyzer.migration.framing import Settings
-    from analyzer.migration.migration import Watcher
+    from analyzer.migration.watcher import Watcher
     from analyzer.migration.scan import Scan
     from analyzer.migration.statistics import Statistics
     from analyzer.migration.table import PacketTable
@@ -190,8 +190,8 @@ def _analysis(
 def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -> Result:
     if isinstance(analysis, Analysis):
         watchers.finish(analysis)
-        if job.expectation is not None:
-            _expect(job.expectation, analysis, watchers)
+    if job.expectation is not None:
+        _expect(job.expectation, analysis, watchers)
     report = _report(job, analysis)
     known = _leave_out_known(job, analysis, report)
     if isinstance(analysis, Analysis):
@@ -213,7 +213,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis))
         if known and job.style == "full":
-            result.lines += "", f"{counted(known, 'known finding')} left out"
+            result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
         result.report = report
         result.rules = sorted(r.id for r in RULES.values() if job.selection.takes(r))
@@ -222,15 +222,20 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
     return result
 
 
-def _expect(expectation: Expectation, analysis: Analysis, watchers: _Watchers) -> None:
+def _expect(
+    expectation: Expectation, analysis: Analysis | SavedAnalysis, watchers: _Watchers
+) -> None:
     """Whatever is not as expected becomes a finding."""
     from analyzer.checks.expected import unmet
     from analyzer.report.expectation import facts_of
-    from analyzer.report.model import capture_report
-    from analyzer.report.stats_json import stats_json
+    from analyzer.report.model import file_report
 
-    figures = stats_json(watchers.figures, analysis.path, analysis.scan.engine.first_time)
-    facts = facts_of(capture_report(analysis), figures)
+    figures = None
+    if isinstance(analysis, Analysis):
+        from analyzer.report.stats_json import stats_json
+
+        figures = stats_json(watchers.figures, analysis.path, analysis.scan.engine.first_time)
+    facts = facts_of(file_report(analysis), figures)
     found = [unmet(text) for text in expectation.differences(facts, watchers.table)]
     analysis.findings[:0] = found
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Bound", "quantity"]
+__all__ = ["Bound", "quantity", "shown"]
 
 UNITS = {
     "": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "%": 0.01,
@@ -36,7 +37,7 @@ class Bound:
     """
 
     def __init__(self, wanted: Any) -> None:
-        self.text = repr(wanted) if not isinstance(wanted, str) else wanted
+        self.text = shown(wanted)
         self._wanted = wanted
         self._sign = ""
         self._low = self._high = 0.0
@@ -51,6 +52,8 @@ class Bound:
         elif found := RANGE.fullmatch(text):
             self._sign = ".."
             self._low, self._high = _number(found[1], found[2]), _number(found[3], found[4])
+        if self._sign:
+            self.text = text
 
     def holds(self, value: Any) -> bool:
         """Whether a value keeps to it; what is no number keeps to no bound."""
@@ -69,6 +72,11 @@ class Bound:
             "!=": value != self._low,
             "..": self._low <= value <= self._high,
         }[self._sign]
+
+
+def shown(value: Any) -> str:
+    """A value as TOML writes it; ``nothing`` for ``None``."""
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def quantity(text: str, measure: str) -> float:

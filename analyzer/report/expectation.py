@@ -1,19 +1,18 @@
 """Expectations: what a capture shows, written down, edited into bounds, and compared again.
 
-Times, addresses and uuids are no part of it unless a person asks for them; neither is the order of
-channels and devices.
+Times, addresses and uuids do not count unless a person says so; the order of migrations, channels
+and devices never does.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, nearest
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
-from analyzer.report.bounds import Bound
+from analyzer.report.bounds import Bound, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,33 +26,47 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "Expectation", "facts_of", "written"]
 
 SCHEMA = "mfshark/expect/1"
-MASKED = frozenset(("downtime", "longest_wait", "out_of_order", "queue_peak_buffers"))
-"""What differs from run to run: written as ``any``, with what was measured beside it."""
+MASKED = frozenset((
+    "downtime", "longest_wait", "out_of_order", "queue_peak_buffers", "uuid", "source",
+    "destination",
+))  # fmt: skip
+"""What differs from run to run: written as ``any``, with what was found beside it."""
 SECONDS = frozenset(("downtime", "longest_wait"))
 MIGRATION = (
-    "outcome", "dialect", "page_size", "machine", "multifd_channels", "compression", "iterations",
-    "sync_rounds", "normal_pages", "zero_pages", "holes", "missing_bytes", "downtime", "phases",
+    "uuid", "source", "destination", "outcome", "dialect", "page_size", "machine",
+    "multifd_channels", "compression", "iterations", "sync_rounds", "normal_pages", "zero_pages",
+    "holes", "missing_bytes", "downtime", "phases",
 )  # fmt: skip
 DEVICE = (
     "idstr", "instance_id", "transfer", "complete", "buffers", "bytes", "main_bytes", "missing",
     "duplicates", "state_digest", "out_of_order", "queue_peak_buffers", "longest_wait",
 )  # fmt: skip
+SAVED = ("uuid", "machine", "page_size", "complete", "sections", "normal_pages", "zero_pages")
+SAVED_DEVICE = ("idstr", "instance_id", "complete", "main_bytes", "config_bytes")
+DEVICES = {"migration": DEVICE, "saved": SAVED_DEVICE}
+TABLES = {"migration": MIGRATION, "saved": SAVED}
+"""What can be expected of migrations in captures, and of saved ones."""
+NAMES = {"migration": "migration", "saved": "saved migration"}
 FILTER = ("must", "never", "count")
 
 
 # -- what a capture shows --------------------------------------------------------------------------
 
 
-def facts_of(report: Json, stats: Json) -> Json:
-    """What can be expected of a capture, from its part of the report and its figures."""
+def facts_of(report: Json, stats: Json | None) -> Json:
+    """What can be expected of a file, from its part of the report and a capture's figures."""
     counts: dict[str, int] = {}
     for finding in report["findings"]:
         if finding["severity"] != "info":
             counts[finding["rule"]] = counts.get(finding["rule"], 0) + 1 + finding["repeats"]
-    migrations = zip(report["migrations"], stats["migrations"], strict=True)
+    figures = stats["migrations"] if stats is not None else ()
+    saved = report.get("saved_migration")
     return {
         "findings": dict(sorted(counts.items())),
-        "migration": [_migration(told, figures) for told, figures in migrations],
+        "migration": [
+            _migration(*both) for both in zip(report["migrations"], figures, strict=True)
+        ],
+        "saved": [_saved(saved)] if saved is not None else [],
     }
 
 
@@ -62,6 +75,9 @@ def _migration(told: Json, figures: Json) -> Json:
     methods = sorted({channel["compression"] for channel in channels})
     pages = figures["pages"]
     return {
+        "uuid": told["uuid"],
+        "source": told["source"],
+        "destination": told["destination"],
         "outcome": told["outcome"],
         "dialect": told["dialect"],
         "page_size": told["page_size"],
@@ -98,6 +114,20 @@ def _device(told: Json) -> Json:
     }
 
 
+def _saved(told: Json) -> Json:
+    blocks = told["ram_blocks"]
+    return {
+        "uuid": told["uuid"],
+        "machine": told["machine"],
+        "page_size": told["page_size"],
+        "complete": told["complete"],
+        "sections": len(told["sections"]),
+        "normal_pages": sum(block["normal_pages"] for block in blocks),
+        "zero_pages": sum(block["zero_pages"] for block in blocks),
+        "device": told["devices"],
+    }
+
+
 # -- as TOML ---------------------------------------------------------------------------------------
 
 
@@ -111,14 +141,15 @@ def written(facts: Json, capture: str) -> Iterator[str]:
     yield "[findings]  # errors and warnings by rule: these, and no others"
     for rule, count in facts["findings"].items():
         yield f"{rule} = {count}"
-    for migration in facts["migration"]:
-        yield ""
-        yield "[[migration]]"
-        yield from _pairs(migration, MIGRATION)
-        for device in migration["device"]:
+    for kind, names in TABLES.items():
+        for migration in facts[kind]:
             yield ""
-            yield "[[migration.device]]"
-            yield from _pairs(device, DEVICE)
+            yield f"[[{kind}]]"
+            yield from _pairs(migration, names)
+            for device in migration["device"]:
+                yield ""
+                yield f"[[{kind}.device]]"
+                yield from _pairs(device, DEVICES[kind])
 
 
 def _pairs(values: Json, names: Iterable[str]) -> Iterator[str]:
@@ -127,8 +158,8 @@ def _pairs(values: Json, names: Iterable[str]) -> Iterator[str]:
         if value is None:
             continue
         if name in MASKED:
-            measured = f"{value * 1000:.1f} ms" if name in SECONDS else value
-            yield f'{name} = "any"  # {measured} here'
+            found = f"{value * 1000:.1f} ms" if name in SECONDS else _value(value)
+            yield f'{name} = "any"  # {found} here'
         else:
             yield f"{name} = {_value(value)}"
 
@@ -164,13 +195,15 @@ class Expectation:
             raise UsageError(
                 f"{path}: schema is not {SCHEMA!r}: 'mfshark expect' writes such files"
             )
-        self._check(read, ("schema", "findings", "migration", "filter"), "")
+        self._check(read, ("schema", "findings", *TABLES, "filter"), "")
         self._findings: Json | None = read.get("findings")
         if self._findings is not None and not isinstance(self._findings, dict):
             raise UsageError(f"{path}: findings: a table is wanted, not {self._findings!r}")
-        self._migrations: list[Json] | None = read.get("migration")
-        for migration in self._tables(self._migrations, (*MIGRATION, "device"), "migration"):
-            self._tables(migration.get("device"), DEVICE, "migration.device")
+        self._wanted: dict[str, list[Json]] = {}
+        for kind in filter(read.__contains__, TABLES):
+            self._wanted[kind] = self._tables(read[kind], (*TABLES[kind], "device"), kind)
+            for migration in self._wanted[kind]:
+                self._tables(migration.get("device"), DEVICES[kind], f"{kind}.device")
         self._filters = self._tables(read.get("filter"), FILTER, "filter")
         for wanted in self._filters:
             if ("must" in wanted) == ("never" in wanted):
@@ -191,11 +224,10 @@ class Expectation:
         """One sentence for whatever is not as expected."""
         if self._findings is not None:
             yield from self._of_findings(facts["findings"])
-        if self._migrations is not None:
-            yield from self._of_migrations(facts["migration"])
-        for wanted in self._filters:
-            assert table is not None
-            yield from self._of_filter(wanted, table)
+        for kind, wanted in self._wanted.items():
+            yield from self._of_migrations(kind, wanted, facts[kind])
+        for condition in self._filters:
+            yield from self._of_filter(condition, table)
 
     def _of_findings(self, found: dict[str, int]) -> Iterator[str]:
         assert self._findings is not None
@@ -205,17 +237,28 @@ class Expectation:
             if rule not in self._findings:
                 yield f"findings of {rule}: none expected, found {number}"
 
-    def _of_migrations(self, found: list[Json]) -> Iterator[str]:
-        assert self._migrations is not None
-        if len(found) != len(self._migrations):
-            yield f"migrations: expected {len(self._migrations)}, found {len(found)}"
-        for number, (wanted, got) in enumerate(zip(self._migrations, found, strict=False)):
-            where = f"migration {number + 1}"
-            for name in MIGRATION:
-                if name in wanted:
-                    yield from _compared(f"{where}: {name}", wanted[name], got[name])
-            if "device" in wanted:
-                yield from self._of_devices(where, wanted["device"], got["device"])
+    def _of_migrations(self, kind: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
+        """Each that is wanted is held against the one that differs least from it."""
+        if len(found) != len(wanted):
+            yield f"{NAMES[kind]}s: expected {len(wanted)}, found {len(found)}"
+        left = list(enumerate(found))
+        for one in wanted:
+            if not left:
+                return
+            differences = {
+                number: list(self._of_migration(f"{NAMES[kind]} {number + 1}", one, got))
+                for number, got in left
+            }
+            best = min(differences, key=lambda number: len(differences[number]))
+            yield from differences[best]
+            left = [(number, got) for number, got in left if number != best]
+
+    def _of_migration(self, where: str, wanted: Json, found: Json) -> Iterator[str]:
+        for name, value in wanted.items():
+            if name == "device":
+                yield from self._of_devices(where, value, found[name])
+            else:
+                yield from _compared(f"{where}: {name}", value, found[name])
 
     def _of_devices(self, where: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
         left = {_key(device): device for device in found}
@@ -230,9 +273,10 @@ class Expectation:
         for key in left:
             yield f"{where}: device {_name(key)}: not expected, found"
 
-    def _of_filter(self, wanted: Json, table: PacketTable) -> Iterator[str]:
+    def _of_filter(self, wanted: Json, table: PacketTable | None) -> Iterator[str]:
+        """``table`` is ``None`` where there are no packets: of a saved migration."""
         condition = self._compiled(wanted)
-        count = int(condition.mask(table).sum())
+        count = int(condition.mask(table).sum()) if table is not None else 0
         if "never" in wanted and count:
             yield f"filter {condition.text}: no packet may pass, {count} do"
         elif "must" in wanted:
@@ -255,9 +299,7 @@ class Expectation:
         names = tuple(names)
         for name in table:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-                raise UsageError(f"{place}nothing is called {name!r}{hint}")
+                raise UsageError(f"{place}nothing is called {name!r}{nearest(name, names)}")
 
     def _tables(self, tables: Any, names: Iterable[str], where: str) -> list[Json]:
         """A list of tables with no other names than these; an empty one for ``None``."""
@@ -290,4 +332,4 @@ def _name(key: tuple[Any, Any]) -> str:
 def _compared(what: str, wanted: Any, found: Any) -> Iterator[str]:
     bound = Bound(wanted)
     if not bound.holds(found):
-        yield f"{what}: expected {bound.text}, found {found!r}"
+        yield f"{what}: expected {bound.text}, found {shown(found)}"

@@ -27,9 +27,15 @@ CLEAN = capture("7.2-multifd-2ch")
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """That of the cluster's scheduler."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as local:
+    import dask
+
+    few = {"distributed.scheduler.allowed-failures": 0}  # Each one costs a worker's start.
+    with (
+        dask.config.set(few),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as local,
+    ):
         yield local.scheduler_address
 
 
