@@ -32,7 +32,8 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 class Source:
     """A sequence of bytes read once from front to back.
 
-    ``path`` names it in messages.  ``size`` is the length in bytes where it is known before
+    ``path`` names it in messages; ``file`` is where its bytes can be read again under another
+    name, empty if that is no other.  ``size`` is the length in bytes where it is known before
     reading (plain files), else 0; ``position`` counts the raw bytes read, for progress against
     ``raw_size``.  :meth:`read_at` gives bytes again: any of a plain file's, the last few MiB of
     everything else's.  A ``growing`` one gives what there is at once, rather than waiting for a
@@ -40,6 +41,7 @@ class Source:
     many frames the one who captured them did not get, where the bytes may not tell.
     """
 
+    file = ""
     growing = False
     lost = 0
     notes: Sequence[str] = ()

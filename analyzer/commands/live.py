@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from analyzer.batch.job import Step
+    from analyzer.capture.growing import GrowingSource
     from analyzer.checks.checker import Checker
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
@@ -103,12 +104,15 @@ def run(options: Namespace) -> int:
         find_tshark()  # rather than after the migration
     watch = Watch(options.duration, until_ended=options.until_ended)
     with _destination(options) as file, _capture(options, file) as capture:
-        capture.source.stops.append(watch)
+        source = capture.source
+        source.stops.append(watch)
+        if file is not None and not options.write:
+            source.path, source.file = f"<{options.interface}>", file  # a temporary one
         if options.tui:
             from analyzer.tui import run as run_application
 
-            return run_application(file, settings_of(options), capture.source)
-        return _headless(options, capture, watch)
+            return run_application(file, settings_of(options), source)
+        return _headless(options, source, watch)
 
 
 @contextlib.contextmanager
@@ -132,7 +136,7 @@ def _capture(options: Namespace, file: str | None) -> LiveCapture:
     )
 
 
-def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
+def _headless(options: Namespace, source: GrowingSource, watch: Watch) -> int:
     if not options.quiet:
         kept = f", writing {options.write}" if options.write else ""
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
@@ -141,7 +145,7 @@ def _headless(options: Namespace, capture: LiveCapture, watch: Watch) -> int:
         told = sys.stdout if check.outputs.streams else sys.stderr
         each = _Each(watch, told, style_of(options, told)) if options.each else None
         step: Step = each.step if each is not None else watch.step
-        result = check.result(capture.source.path, capture.source, step)
+        result = check.result(source.path, source, step)
         if each is not None:
             each.finish()
         return check.report([result])

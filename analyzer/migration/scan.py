@@ -46,7 +46,7 @@ class Scan:
     ) -> None:
         self.settings = settings or Settings()
         self.source = open_source(path)
-        self.path = path.path if isinstance(path, Source) else path
+        self.path = path.file or path.path if isinstance(path, Source) else path
         self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
         asked = self.settings.via in ("tshark", "pyshark")
         if not self._again() and (

@@ -290,8 +290,7 @@ class MfsharkApp(Actions, App[int]):
         """Show a screen and put the focus where its work begins."""
         self.state.screen = screen
         self.screen_stack[0].query_one(ContentSwitcher).current = screen
-        name = terminal(Path(self.document.path).name)
-        self.screen_stack[0].query_one(TabLine).show_tab(screen, name)
+        self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
         self.view.show_document()
         self.view.home()
 

@@ -70,6 +70,13 @@ class Document:
         self.began = time.monotonic()
         self.elapsed = 0.0
 
+    @property
+    def name(self) -> str:
+        """What to call it: the file's name, or the interface if nobody keeps the file."""
+        if self.live is not None and self.live.file:
+            return self.live.path
+        return os.path.basename(self.path)  # noqa: PTH119 - the path may be anything
+
     # -- loading, in a thread of its own ------------------------------------------------------
 
     def load(self, rest: Callable[[], bool]) -> bool:

@@ -93,7 +93,7 @@ def test_keys_decrypt_at_the_end(folder: Path) -> None:
     assert ran.status == 0, ran.err
     each, verdict, *_ = ran.out.splitlines()
     assert each.endswith("migration 1 completed, 2 multifd channels")
-    assert verdict.startswith("OK  ")
+    assert verdict.startswith("OK  <lo>: ")
 
 
 @needs_tshark
