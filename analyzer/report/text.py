@@ -30,6 +30,8 @@ DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
 OF_A_RULE = 3
 """Findings of one rule that are shown, if there are more than one more."""
+EACH_SHOWN = frozenset(("MF961",))
+"""Rules whose findings are not alike: each difference to what was expected."""
 
 
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
@@ -250,7 +252,8 @@ def first_findings(findings: list[Finding], style: Style) -> Iterator[str]:
             count = sum(1 + f.repeats for members in rest for f in members)
             yield f"  ... {count} more of {counted(len(rest), 'other rule')}; --verbose shows all"
             return
-        first = len(group) if len(group) <= OF_A_RULE + 1 else OF_A_RULE
+        most = FINDINGS_SHOWN if rule in EACH_SHOWN else OF_A_RULE
+        first = len(group) if len(group) <= most + 1 else most
         for finding in group[:first]:
             yield from _finding(finding, style)
         shown += first
