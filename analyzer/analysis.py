@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.framing import Settings
-    from analyzer.migration.migration import Migration, PageCollector, Watcher
+    from analyzer.migration.migration import Migration, PageCollector
     from analyzer.migration.saved_file import SavedFile
     from analyzer.migration.table import PacketTable
+    from analyzer.migration.watcher import Watcher
 
 __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen"]
 

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
     from analyzer.migration.framing import Settings
-    from analyzer.migration.watcher import Watcher
     from analyzer.migration.scan import Scan
     from analyzer.migration.statistics import Statistics
     from analyzer.migration.table import PacketTable
+    from analyzer.migration.watcher import Watcher
     from analyzer.report.expectation import Expectation
     from analyzer.report.result import Json
 

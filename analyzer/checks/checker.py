@@ -14,6 +14,7 @@ from analyzer.checks.selection import Selection, names_rule
 from analyzer.checks.traces import Traced
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
+from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ LISTED = 50
 """Findings of one rule at one channel and device that are listed one by one."""
 
 
-class Checker:
+class Checker(Watcher):
     """Watches one scan and judges it.
 
     Give it to the scan as a watcher, ``traced`` too if there is one, and ``page_collector`` along

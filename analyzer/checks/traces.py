@@ -6,6 +6,7 @@ from itertools import count
 
 from analyzer.checks.rule import INFO, WARNING, Spot, walker_rule
 from analyzer.checks.wording import counted, milliseconds, ranges
+from analyzer.migration.watcher import Watcher
 from dissectors.multifd import COMPRESSION_MASK
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.migration.scan import Scan
 
     Key: TypeAlias = tuple[int, int]
@@ -148,7 +149,7 @@ class Seen:
         self.end = packet.last.time
 
 
-class Traced:
+class Traced(Watcher):
     """Watches a scan and holds what comes against trace logs."""
 
     def __init__(self, runs: Sequence[TraceRun]) -> None:
@@ -165,17 +166,6 @@ class Traced:
         """A RAM or SYNC packet."""
         packets = self._seen.setdefault(migration, {}).setdefault(channel, {})
         packets[_key(packet.packet_num, packets)] = Seen(packet)
-
-    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """QEMU traces buffers at the destination only; the devices know theirs."""
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing that is traced."""
-
-    def payload(
-        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
-    ) -> None:
-        """Nothing that is traced."""
 
     def ends(self, scan: Scan) -> Iterator[Found]:
         """What disagrees: a rule's slug, where, and the migration."""

@@ -9,6 +9,7 @@ from array import array
 
 from analyzer.migration.intervals import Busy
 from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ class MigrationActivity:
         return found
 
 
-class Activity:
-    """A Watcher (:class:`analyzer.migration.migration.Watcher`) of one scan.
+class Activity(Watcher):
+    """The account of one scan.
 
     Packets are told apart by when the capture shows them: channels are connections of their own,
     and nothing on them says that the switchover has begun.
@@ -203,19 +204,6 @@ class Activity:
             device = account.devices[key] = DeviceActivity()
         device.add(packet)
         device.busy.add(begin, end)
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing to note; see Watcher."""
-
-    def payload(
-        self,
-        migration: Migration,
-        channel: Channel,
-        packet: RamPacket,
-        found: int,
-        receiver: int,
-    ) -> None:
-        """Nothing to note; see Watcher."""
 
 
 def _in_switchover(packet: RamPacket, facts: MainChannel | None) -> bool:

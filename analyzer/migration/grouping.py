@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
-    from analyzer.migration.migration import Collector, PageCollector, Watcher
+    from analyzer.migration.migration import Collector, PageCollector
     from analyzer.migration.ram_facts import RamFacts
+    from analyzer.migration.watcher import Watcher
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Sink, Walker
 

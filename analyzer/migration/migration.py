@@ -20,38 +20,9 @@ if TYPE_CHECKING:
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path_walker import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
     from dissectors.dialects import RamEra
-
-    class Watcher(Protocol):
-        """Who sees every packet as it completes; nothing keeps the packets."""
-
-        def ram(
-            self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
-        ) -> None:
-            """A RAM or SYNC packet; ``pages`` are the offsets of the pages it uses, if readable
-            (a ``range`` where they follow one another).
-            """
-
-        def clash(
-            self, migration: Migration, channel: Channel, packet: RamPacket, page: int
-        ) -> None:
-            """``packet`` carries the page at offset ``page`` that another channel carried in the
-            same round.
-            """
-
-        def payload(
-            self,
-            migration: Migration,
-            channel: Channel,
-            packet: RamPacket,
-            found: int,
-            receiver: int,
-        ) -> None:
-            """The payload was ``found`` bytes long; a receiver reads ``receiver`` bytes."""
-
-        def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-            """A device-state packet that arrived whole."""
 
     class Collector(Protocol):
         """Who wants the payload of device-state buffers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 
 from analyzer.migration.sendings import COMMON_PAGE_SIZE, GROWTH, Sendings, record_round, sync_round
+from analyzer.migration.watcher import Watcher
 from dissectors import xbzrle
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.ram_facts import RamBlock, RamFacts, RecordTaker
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.tcp.requests import Sink
     from dissectors.compression import Decoded
 
@@ -158,7 +159,7 @@ class RamImage:
         return sum(bool(state & LOST) for state in self._states)
 
 
-class RamImages:
+class RamImages(Watcher):
     """The images of all wanted blocks: give it to a scan as a watcher, and to
     :class:`analyzer.migration.page_payloads.PagePayloads` as taker, with :meth:`records`.
 
@@ -229,17 +230,6 @@ class RamImages:
             else:
                 content = decoded.page(number) if decoded is not None else None
                 image.put(offset, content, round_number, lost=content is None)
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """A page that two channels carried in one round: the later one counts."""
-
-    def payload(
-        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
-    ) -> None:
-        """A payload of doubtful size was not decoded."""
-
-    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """No memory in it."""
 
     # -- over main ----------------------------------------------------------------------------
 

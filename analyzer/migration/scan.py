@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.tshark import Conversion, Spool
-    from analyzer.migration.migration import Collector, Migration, PageCollector, Watcher
+    from analyzer.migration.migration import Collector, Migration, PageCollector
+    from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
 
 __all__ = ["Scan"]

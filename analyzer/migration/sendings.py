@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 
 from analyzer.migration.rows import SYNC
+from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.ram_facts import RamBlock, RamFacts
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.tcp.requests import Sink
 
 __all__ = [
@@ -166,7 +167,7 @@ class BlockSendings(Sendings):
         self.end = 0
 
 
-class SentPages:
+class SentPages(Watcher):
     """Counts the pages of a scan: give it as a watcher, and as page collector; it lets every
     payload pass.
 
@@ -233,12 +234,6 @@ class SentPages:
         normal = packet.normal_pages
         self._count(migration, name, pages[:normal], size, number, False)
         self._count(migration, name, pages[normal:], size, number, True)
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing to note; see Watcher."""
-
-    def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """No memory in it."""
 
     def payload(self, *_packet: object) -> None:
         """Every payload may pass, and sizes that disagree are for others: see PageCollector and

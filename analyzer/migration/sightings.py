@@ -8,6 +8,7 @@ from zlib import crc32
 
 from analyzer.migration.rows import KINDS
 from analyzer.migration.scan import Scan
+from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Sighting:
         return f"Sighting({self.name!r}, {self.offset}+{self.length})"
 
 
-class Sightings:
+class Sightings(Watcher):
     """Reads a capture whole; ``scan`` is the pass, ``dropped`` counts packets beyond those kept.
 
     Raises :class:`analyzer.errors.CaptureError`.
@@ -133,14 +134,6 @@ class Sightings:
         head = crc32(b"%d " % packet.flags + packet.idstr + (packet.raw or b""))
         idx = "" if packet.idx is None else f" idx {packet.idx}"
         self._keep(channel, packet, f"{packet.device}{idx}", head)
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing to keep; see Watcher."""
-
-    def payload(
-        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
-    ) -> None:
-        """Nothing to keep; see Watcher."""
 
     def _keep(
         self, channel: Channel, packet: RamPacket | DevicePacket, name: str, head: int

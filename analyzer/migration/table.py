@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 
 from analyzer.migration.rows import KINDS as PACKET_KINDS
+from analyzer.migration.watcher import Watcher
 from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
 
 TYPE_CHECKING = False
@@ -167,8 +168,8 @@ RAM_ONLY = ("packet_num", "pages_alloc", "normal_pages", "zero_pages")
 VFIO_ONLY = ("vfio_version", "idx", "state_flags")
 
 
-class PacketTable:
-    """Columns of packets; a Watcher (:class:`analyzer.migration.migration.Watcher`) of one scan.
+class PacketTable(Watcher):
+    """Columns of the packets of one scan.
 
     ``names`` are the distinct names (bytes, without padding; ``names[0]`` is empty: no name),
     ``devices`` the distinct devices as (index of the name, instance id), ``flows`` what finds the
@@ -236,19 +237,6 @@ class PacketTable:
             packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
             packet.missing, 0,
         )  # fmt: skip
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing to keep; see Watcher."""
-
-    def payload(
-        self,
-        migration: Migration,
-        channel: Channel,
-        packet: RamPacket,
-        found: int,
-        receiver: int,
-    ) -> None:
-        """Nothing to keep; see Watcher."""
 
     def _join(self, migration: Migration) -> None:
         """Rows for the initial packets of the channels that are new."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from analyzer.migration.grouping import Grouper
+from analyzer.migration.watcher import Watcher
 from analyzer.scrub.plan import Plan
 from analyzer.scrub.structure import config_spans, subsection_spans, xbzrle_spans
 from analyzer.tcp.reader import Reader
@@ -61,7 +62,7 @@ UUID = INIT["uuid"].offset
 UUID_END = UUID + INIT["uuid"].size
 
 
-class Tracer:
+class Tracer(Watcher):
     """Attaches to a stream engine in the place of a :class:`Grouper`, and makes a plan for every
     direction; :meth:`finish` gives them by connection number and direction.
     """
@@ -133,14 +134,6 @@ class Tracer:
         trace = self._traces[id(channel.flow)]
         if not trace.covers(packet.offset):
             trace.found_device(packet)
-
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """Nothing to do."""
-
-    def payload(
-        self, migration: Migration, channel: Channel, packet: RamPacket, found: int, receiver: int
-    ) -> None:
-        """Nothing to do."""
 
     def _record(self, channel: Channel, record: Record) -> None:
         self._traces[id(channel.flow)].record(record)

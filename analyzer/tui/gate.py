@@ -6,6 +6,8 @@ import gc
 import time
 from contextlib import contextmanager
 
+from analyzer.migration.watcher import Watcher
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,14 +75,14 @@ class Gate:
         return self.stopped
 
 
-class Pacer:
+class Pacer(Watcher):
     """A watcher of the scan that only rests now and then, so that keys need not wait for a step."""
 
     def __init__(self, rest: Callable[[], bool]) -> None:
         self._rest = rest
         self._left = PACKETS
 
-    def _packet(self, *_: Any) -> None:
+    def _packet(self, *_: Any, **__: Any) -> None:
         self._left -= 1
         if not self._left:
             self._left = PACKETS
@@ -88,9 +90,3 @@ class Pacer:
 
     ram = _packet
     device = _packet
-
-    def clash(self, *_: Any) -> None:
-        """Nothing to count."""
-
-    def payload(self, *_: Any) -> None:
-        """Nothing to count."""

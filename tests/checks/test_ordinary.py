@@ -20,6 +20,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_multifd
 from analyzer.migration.scan import Scan
+from analyzer.migration.watcher import Watcher
 from analyzer.tcp.flow import Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
@@ -38,7 +39,7 @@ SIZES = st.sampled_from((0, 40, (1 << 20) + 1))
 PLACE = Place(1, 0, 0)
 
 
-class Probe:
+class Probe(Watcher):
     """Asks both: the quick question, and every packet rule."""
 
     def __init__(self) -> None:
@@ -52,19 +53,6 @@ class Probe:
             rule.id for rule in PACKET_RULES if rule.test(packet, channel, migration) is not None
         }
         self.answers.append((is_ordinary(packet, channel, migration, pages), fired))
-
-    def clash(
-        self, migration: Migration, channel: Channel, packet: RamPacket, page: int
-    ) -> None: ...
-
-    def payload(
-        self,
-        migration: Migration,
-        channel: Channel,
-        packet: RamPacket,
-        found: int,
-        receiver: int,
-    ) -> None: ...
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         fired = {

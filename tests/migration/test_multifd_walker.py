@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.watcher import Watcher
 from analyzer.synth import build
 from dissectors.multifd import PACKET_BYTES
 from tests.checks.craft import Tiny, ram
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket, RamPacket
 
 
-class Rows:
+class Rows(Watcher):
     """Keeps what a scan's packets say, in a form that can be compared."""
 
     def __init__(self) -> None:
@@ -36,12 +37,6 @@ class Rows:
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         row = (migration.number, channel.id, packet.offset, packet.length, packet.flags)
         self.rows.append((*row, packet.device, packet.idx, packet.is_config, packet.missing))
-
-    def clash(self, *_: Any) -> None:
-        """Not compared."""
-
-    def payload(self, *_: Any) -> None:
-        """Not compared."""
 
 
 def rows_of(data: bytes, settings: Settings | None = None) -> tuple[list[tuple[Any, ...]], Scan]:
