@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "qemu-system-x86_64"
 MISSING = shutil.which(PROGRAM) is None
-SECONDS = 10.0
+SECONDS = 30.0
 """After so long without an answer a test fails rather than hangs."""
 PSK = "qemu:" + "5a" * 32 + "\n"
 

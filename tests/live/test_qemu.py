@@ -71,7 +71,7 @@ class Captured:
 def live(port: int, *words: str) -> Iterator[subprocess.Popen[str]]:
     """``mfshark live`` on loopback, capturing."""
     command = [sys.executable, "-m", "analyzer.cli", "live", "-i", "lo", "-f", f"tcp port {port}",
-               "--until-ended", "--duration", "10", *words]  # fmt: skip
+               "--until-ended", "--duration", "40", *words]  # fmt: skip
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stderr is not None
