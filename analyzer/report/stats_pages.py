@@ -29,7 +29,7 @@ UNCOUNTED = "there are more pages than are counted: these are lower bounds"
 def page_tables(figures: Statistics, *, verbose: bool) -> Iterator[Table]:
     """Where in each block pages were sent again, and in which round."""
     blocks = figures.blocks or []
-    notes = ["where: from the first page to the last one sent, the higher the more often"]
+    notes = ["where: from the first page to the last one sent; the stronger, the more often"]
     if figures.uncounted:
         notes.append(UNCOUNTED)
     again = [block for block in blocks if any(r.again for r in block.rounds.values())]
