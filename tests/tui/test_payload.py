@@ -232,7 +232,7 @@ def test_entropy(data: bytes, bits: float) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("name", "keys"),
-    [(ZSTD, ("G", "k", "k", "p", "j")), (VFIO, ("2", "tab", "end", "p"))],
+    [(ZSTD, ("G", "k", "k", "k", "k", "p", "j")), (VFIO, ("2", "tab", "end", "p"))],
     ids=["pages", "buffer"],
 )
 def test_pictures(
