@@ -59,7 +59,8 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(words: Sequence[str]) -> int:
+    options = build_parser(words[0]).parse_args(words)
     if "no_config" in options:
         from analyzer.config.configuration import configured
 
@@ -82,13 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or (words[0] not in COMMANDS and not words[0].startswith("-")):
         words.insert(0, "tui")
     try:
-        options = build_parser(words[0]).parse_args(words)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
-    try:
-        status = _run(options)
+        status = _run(words)
         sys.stdout.flush()
         return status
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
     except (CaptureError, UsageError) as error:
         from analyzer.report.escape import terminal
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.selection import Selection
 from analyzer.commands.common import complain
-from analyzer.commands.options import add_settings
-from analyzer.config.kinds import reported
+from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
 from analyzer.errors import UsageError, nearest
 from analyzer.report.escape import terminal
@@ -48,7 +47,7 @@ def add_check_options(parser: ArgumentParser) -> None:
     group.add_argument(
         LIMIT,
         action="extend",
-        type=reported(_limit),
+        type=reported(LIMIT, _limit),
         metavar="RULE=VALUE",
         help="warn beyond a value: shares, times or counts of MF909 and MF951 to MF957, as "
         "downtime=0.3 or 'downtime=300 ms'",

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from analyzer.config.settings import in_section
+from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _ActionsContainer
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from analyzer.config.settings import Setting
 
-__all__ = ["add_follow_options", "add_settings", "add_shown_options", "add_wire_options"]
+__all__ = [
+    "add_follow_options",
+    "add_settings",
+    "add_shown_options",
+    "add_wire_options",
+    "reported",
+]
 
 
 def add_wire_options(parser: ArgumentParser) -> None:
@@ -35,9 +43,22 @@ def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
     """The options of settings, without defaults: what is not given, configuration files may say."""
     for setting in settings:
         usual = f" (default: {setting.default})" if isinstance(setting.default, str) else ""
-        group.add_argument(
-            setting.option, help=setting.meaning + usual, default=None, **setting.kind.argument
-        )
+        words = dict(setting.kind.argument)
+        if "type" in words:
+            words["type"] = reported(setting.option, words["type"])
+        group.add_argument(setting.option, help=setting.meaning + usual, default=None, **words)
+
+
+def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What parses the text of an option: errors name it, without a page about usage before."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from None
+
+    return parsed
 
 
 def add_shown_options(parser: ArgumentParser) -> None:

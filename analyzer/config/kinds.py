@@ -31,7 +31,6 @@ __all__ = [
     "Quantity",
     "Rules",
     "Version",
-    "reported",
 ]
 
 
@@ -50,7 +49,7 @@ class Kind:
     @property
     def argument(self) -> Json:
         """Keywords of ``add_argument``."""
-        return {"type": reported(self.parse), "metavar": self._metavar}
+        return {"type": self.parse, "metavar": self._metavar}
 
     def read(self, value: Any, folder: str) -> Any:  # noqa: ARG002 - of files
         """A value of TOML; paths are seen from ``folder``."""
@@ -69,7 +68,7 @@ class Kind:
         raise NotImplementedError
 
     def _refuse(self, value: Any) -> Any:
-        raise ValueError(f"takes {self.words}, not {value!r}")
+        raise ValueError(f"takes {_plain(self.words)}, not {value!r}")
 
 
 class Choice(Kind):
@@ -162,9 +161,10 @@ class Quantity(Kind):
         from analyzer.report.bounds import quantity
 
         try:
-            return self.read(quantity(text, self._measure), "")
+            value = quantity(text, self._measure)
         except ValueError as error:
-            raise ValueError(f"takes {self.words}, not {text!r}: {error}") from None
+            raise ValueError(f"takes {_plain(self.words)}, not {text!r}: {error}") from None
+        return self.read(value, "")
 
     def schema(self) -> Json:
         """The JSON schema of its values."""
@@ -195,7 +195,7 @@ class FilePath(Kind):
 class Version(Kind):
     """A version of QEMU, as major and minor number."""
 
-    words = "a version as `10.0`, in quotation marks"
+    words = 'a version as `"10.0"`'
 
     def __init__(self) -> None:
         super().__init__("X.Y")
@@ -322,15 +322,6 @@ def rules_named(name: str) -> Sequence[str]:
     return found
 
 
-def reported(parse: Any) -> Any:
-    """For ``argparse``, which keeps the text of no other exception."""
-
-    def parsed(text: str) -> Any:
-        from argparse import ArgumentTypeError
-
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(str(error)) from None
-
-    return parsed
+def _plain(words: str) -> str:
+    """Without the marks of the documentation's code."""
+    return words.replace("`", "")
