@@ -12,18 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["captures_in"]
 
-ENDINGS = tuple(
-    ending + packed
-    for ending in (".pcap", ".pcapng", ".cap", ".mig")
-    for packed in ("", ".gz", ".zst")
-)
+PLAIN = (".pcap", ".pcapng", ".cap", ".mig")
+ENDINGS = tuple(ending + packed for ending in PLAIN for packed in ("", ".gz", ".zst"))
 """What captures and saved migrations are called."""
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
     """The files themselves, and in place of a folder the captures below it, by name.
 
-    Raises :class:`UsageError` for a folder without any.
+    Raises :class:`UsageError` for a folder without any, or that cannot be read.
     """
     found: list[str] = []
     for path in paths:
@@ -32,13 +29,18 @@ def captures_in(paths: Iterable[str]) -> list[str]:
             continue
         inside = sorted(_below(path))
         if not inside:
-            raise UsageError(f"{path}: no captures in there; their names end in {ENDINGS[0]} ...")
+            endings = ", ".join(PLAIN)
+            raise UsageError(f"{path}: no captures in there; their names end in {endings}")
         found += inside
     return found
 
 
 def _below(folder: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=_unreadable):
         for name in names:
             if name.lower().endswith(ENDINGS):
                 yield os.path.join(place, name)  # noqa: PTH118
+
+
+def _unreadable(error: OSError) -> None:
+    raise UsageError(f"{error.filename} cannot be read: {error.strerror}")

@@ -203,7 +203,7 @@ def _parsed(text: str, path: str) -> Json:
 
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
@@ -254,7 +254,7 @@ def _loaded(text: str) -> Json | None:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -42,13 +42,13 @@ class Baseline:
             if missing_ok:
                 return
             raise UsageError(f"{path}: no such file; --update-baseline makes it") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} cannot be read: {error}") from None
         captures = read.get("captures") if isinstance(read, dict) else None
         if not isinstance(captures, dict) or read.get("schema") != SCHEMA:
             raise UsageError(f"{path} is no baseline: schema is not {SCHEMA!r}")
         for name, known in captures.items():
-            if not isinstance(known, dict):
+            if not isinstance(known, dict) or not all(isinstance(t, str) for t in known.values()):
                 raise UsageError(f"{path}: {name!r} has no table of fingerprints")
             self._known[name] = known
 

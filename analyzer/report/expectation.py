@@ -189,7 +189,7 @@ class Expectation:
         self.path = path
         try:
             read = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}: {error}") from None
         if read.get("schema") != SCHEMA:
             raise UsageError(

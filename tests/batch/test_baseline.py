@@ -62,7 +62,17 @@ def test_known_findings_fail_no_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": "mfshark/baseline/1", "captures": 3}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"schema": "mfshark/baseline/1", "captures": 3}',
+        '{"schema": "mfshark/baseline/1", "captures": {"a": 3}}',
+        '{"schema": "mfshark/baseline/1", "captures": {"a": {"00": 3}}}',
+    ],
+    ids=lambda text: text[:60],
 )
 def test_what_is_no_baseline_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "known.json"

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.errors import UsageError
 from analyzer.report.bounds import Bound
-from analyzer.report.expectation import _string
+from analyzer.report.expectation import Expectation, _string
 from tests.altered import cut_anew, out_of_order, read
 from tests.checks.craft import Tiny, buffer
 from tests.commands.run import mfshark
@@ -186,6 +187,24 @@ def test_hostile_names_are_written_and_read(tmp_path: Path) -> None:
     path.write_bytes(made.pcap())
     ran = mfshark("check", "--expect", expected(path, tmp_path), path)
     assert "MF961" not in ran.out
+
+
+WORDS = st.sampled_from(
+    ["schema", "migration", "device", "saved", "findings", "filter", "must", "never", "count",
+     "downtime", "idstr", "=", '"mfshark/expect/1"', "3", '">= 3 ms"', '"9..1"', "[", "]", "[[",
+     "]]", "{", "}", ".", "\n", "nan", "1979-05-27", '"any"', "9" * 5000, "[" * 5000],
+)  # fmt: skip
+
+
+@given(st.lists(WORDS, max_size=20).map(" ".join))
+def test_any_file_is_read_or_refused(text: str) -> None:
+    try:
+        made = Expectation(f'schema = "mfshark/expect/1"\n{text}', "any.toml")
+    except UsageError as error:
+        assert str(error).startswith("any.toml: ")  # noqa: PT017
+    else:
+        for told in made.differences({"findings": {}, "migration": [], "saved": []}, None):
+            assert "expected" in told or "packets" in told
 
 
 @given(st.text())

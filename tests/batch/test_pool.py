@@ -44,7 +44,7 @@ def test_folders_are_searched(folder: Path, tmp_path: Path) -> None:
         "10.0.13-vlan", "7.2-multifd-", "10.0.13-vfio", "broken.pcap", "other.pcap",
     ]  # fmt: skip
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"their names end in \.pcap, "):
         captures_in([str(tmp_path / "empty")])
 
 
