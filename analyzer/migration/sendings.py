@@ -183,43 +183,56 @@ class SentPages(Watcher):
         """The blocks of one migration, in the order in which their first pages came."""
         return list(self._blocks.get(migration.number, {}).values())
 
-    def _count(
+    def count(
         self,
         migration: Migration,
         name: bytes,
         offsets: Sequence[int],
         page_size: int,
         round_number: int,
+        *,
         zero: bool,
     ) -> None:
-        """Pages at byte offsets of a block."""
+        """Count pages at byte offsets of a block."""
         if not offsets or not page_size:
             return
-        blocks = self._blocks.setdefault(migration.number, {})
-        block = blocks.get(name)
+        block = self._block(migration, name, page_size)
         if block is None:
-            if len(blocks) >= BLOCKS_MAX:
-                self.untracked = True
-                return
-            block = blocks[name] = BlockSendings(name, page_size)
+            return
         size = block.page_size
         numbers: Sequence[int]
         if type(offsets) is range and offsets.step == size:
             first = offsets[0] // size
             numbers = range(first, first + len(offsets))
+            end = numbers.stop
         else:
             numbers = [offset // size for offset in offsets]
-        end = numbers[-1] + 1 if type(numbers) is range else max(numbers) + 1
-        if end > len(block.times):
-            wanted = -(-end // GROWTH) * GROWTH
-            grow = wanted - len(block.times)
-            if self._tracked + grow > TRACKED_MAX:
-                self.untracked = True
-                return
-            self._tracked += grow
-            block.reserve(wanted)
-        block.end = max(block.end, end)
-        block.count(numbers, round_number, zero=zero)
+            end = max(numbers) + 1
+        if self._reserve(block, end):
+            block.end = max(block.end, end)
+            block.count(numbers, round_number, zero=zero)
+
+    def _block(self, migration: Migration, name: bytes, page_size: int) -> BlockSendings | None:
+        """The block of that name, unless there are too many."""
+        blocks = self._blocks.setdefault(migration.number, {})
+        block = blocks.get(name)
+        if block is None and len(blocks) < BLOCKS_MAX:
+            block = blocks[name] = BlockSendings(name, page_size)
+        self.untracked = self.untracked or block is None
+        return block
+
+    def _reserve(self, block: BlockSendings, end: int) -> bool:
+        """Make room for the pages up to ``end``; ``False`` if that is too much."""
+        if end <= len(block.times):
+            return True
+        wanted = -(-end // GROWTH) * GROWTH
+        grow = wanted - len(block.times)
+        if self._tracked + grow > TRACKED_MAX:
+            self.untracked = True
+            return False
+        self._tracked += grow
+        block.reserve(wanted)
+        return True
 
     # -- over multifd -------------------------------------------------------------------------
 
@@ -232,8 +245,8 @@ class SentPages(Watcher):
         name = packet.ramblock.split(b"\0", 1)[0]
         number, size = sync_round(channel, packet), migration.framing.page_size or 0
         normal = packet.normal_pages
-        self._count(migration, name, pages[:normal], size, number, False)
-        self._count(migration, name, pages[normal:], size, number, True)
+        self.count(migration, name, pages[:normal], size, number, zero=False)
+        self.count(migration, name, pages[normal:], size, number, zero=True)
 
     def payload(self, *_packet: object) -> None:
         """Every payload may pass, and sizes that disagree are for others: see PageCollector and
@@ -258,25 +271,25 @@ class _Records:
         self._migration = migration
         self._ram = ram
 
-    def _count(self, block: RamBlock, address: int, count: int, zero: bool) -> None:
+    def _count(self, block: RamBlock, address: int, count: int, *, zero: bool) -> None:
         size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
         offsets = range(address, address + count * size, size)
         number = record_round(self._migration, self._ram)
-        self._sent._count(self._migration, block.name, offsets, size, number, zero)
+        self._sent.count(self._migration, block.name, offsets, size, number, zero=zero)
 
     def content(self, block: RamBlock, address: int, _size: int) -> Sink | None:
         """A page, whose bytes may pass."""
-        self._count(block, address, 1, False)
+        self._count(block, address, 1, zero=False)
         return None
 
     def zero(self, block: RamBlock, address: int, count: int) -> None:
         """So many zero pages in a row."""
-        self._count(block, address, count, True)
+        self._count(block, address, count, zero=True)
 
     def encoded(self, block: RamBlock, address: int, _delta: bytes) -> None:
         """A page as what changed in it."""
-        self._count(block, address, 1, False)
+        self._count(block, address, 1, zero=False)
 
     def unread(self, block: RamBlock, address: int) -> None:
         """A page whose content could not be decoded."""
-        self._count(block, address, 1, False)
+        self._count(block, address, 1, zero=False)
