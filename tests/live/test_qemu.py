@@ -75,7 +75,8 @@ def live(port: int, *words: str) -> Iterator[subprocess.Popen[str]]:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stderr is not None
-        assert "capturing on lo" in process.stderr.readline()
+        told = process.stderr.readline()
+        assert "capturing on lo" in told, told + process.stderr.read()
         yield process
 
 
@@ -99,7 +100,7 @@ def report_of(path: Path, *words: object) -> dict[str, Any]:
 def test_a_migration_is_verified_while_it_runs(folder: Path) -> None:
     file = folder / "kept.pcapng"
     found = captured(folder, "--each", "-w", str(file))
-    assert found.status == 0
+    assert found.status == 0, found.lines
     assert f"migration 1 completed, {CHANNELS} multifd channels" in found.lines[0]
     assert found.lines[1].startswith(f"OK  {file}: migration completed")
     found.agrees(report_of(file))
@@ -110,7 +111,7 @@ def test_a_migration_over_tls_is_decrypted(folder: Path) -> None:
     file, keys = folder / "kept.pcapng", folder / "keys.log"
     words = ("--each", "-w", str(file), "--keylog", str(keys))
     found = captured(folder, *words, tls=True, keylog=keys)
-    assert found.status == 0
+    assert found.status == 0, found.lines
     assert f"migration 1 completed, {CHANNELS} multifd channels" in found.lines[0]
     found.agrees(report_of(file, "--keylog", keys))
 
@@ -124,7 +125,7 @@ def test_a_migration_over_tls_is_decrypted(folder: Path) -> None:
 
 def test_a_migration_over_tls_without_keys_is_recognised(folder: Path) -> None:
     found = captured(folder, tls=True)
-    assert found.status == 2
+    assert found.status == 2, found.lines
     assert found.lines[0].startswith("ENCRYPTED  <lo>: a migration over TLS to 127.0.0.1:")
     assert f"main and {CHANNELS} multifd channels" in found.lines[0]
     assert any("SSLKEYLOGFILE" in line for line in found.lines)
