@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -16,7 +17,7 @@ from typing import Any
 import jsonschema
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.batch.job import Job, run_job
@@ -36,6 +37,8 @@ HERE = Path(__file__).parent
 LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 CLEAN = "10.0.13-vfio-3dev-4ch"
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+PATHS = ANY_TEXT.map(lambda text: os.fsdecode(text.encode("utf-8", "surrogatepass")))
+"""As the system gives them: bytes that are no UTF-8 are escaped."""
 TEXTS = [name for name in FORMATS if name != "parquet"]
 
 
@@ -225,7 +228,8 @@ def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
             assert not any(cell.startswith(("=", "@")) for cell in row)
 
 
-@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+@settings(deadline=None)
+@given(PATHS, ANY_TEXT, ANY_TEXT)
 def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> None:
     finding = {
         "rule": "MF506", "name": "vfio-idx-gap", "severity": "error", "message": message,
