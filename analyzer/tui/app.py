@@ -150,7 +150,8 @@ class MfsharkApp(Actions, App[int]):
             self.open(self._path, self._live)
         else:
             self.document.done = True
-            self.view.home()
+            self.show_screen(self.state.screen)
+            self.show_status()
             self.action_open()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -407,8 +408,10 @@ class MfsharkApp(Actions, App[int]):
         elif document.verdict[0]:
             word, sentence = document.verdict
             left = Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
-        else:
+        elif document.error:
             left = Text(document.error, "bold red")
+        else:
+            left = Text(document.obstacle())
         self.screen_stack[0].query_one(StatusLine).show_status(left, right)
 
     def _progress(self, document: Document) -> Text:

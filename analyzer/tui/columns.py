@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     Cell: TypeAlias = "str | tuple[str, Style]"
 
-__all__ = ["Column", "cell_text", "fit", "row_segments"]
+__all__ = ["Column", "cell_text", "fit", "row_segments", "wrapped"]
 
 ANY = 1 << 20
 """More cells than any terminal has."""
@@ -99,3 +100,9 @@ def row_segments(
             text = cell  # type: ignore[assignment]
         segments.append(Segment(cell_text(text, width, columns[at].right) + " ", style))
     return segments
+
+
+def wrapped(text: str, width: int, line: int) -> str:
+    """A line of a text that is wrapped into a pane of ``width`` cells, one blank from its edge."""
+    lines = textwrap.wrap(text, max(1, width - 2))
+    return f" {lines[line]}" if line < len(lines) else ""

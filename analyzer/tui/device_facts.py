@@ -175,7 +175,9 @@ def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
         announced = facts.section.announced if facts.section is not None else None
         if announced == "multifd":
             return "✗ never came", palette.error
-        return "on main", palette.muted
+        if announced == "main":
+            return "on main", palette.muted
+        return "? cannot tell", palette.warning
     if facts.complete:
         return "✓ complete", palette.device
     if facts.complete is None:

@@ -163,17 +163,27 @@ class Document:
         """Why there are no packets, or not yet; empty if there are some."""
         if len(self.table):
             return ""
-        if not self.done:
-            tls = len(self.scan.grouper.tls) if self.live is not None and self.scan else 0
-            later = f": {tls} TLS connections, read when the capture has ended" if tls else ""
-            return "no packets yet" + later
         if self.saved is not None:
             return "a saved migration has neither packets nor times; 7 shows its records"
+        if not self.done or not self.migrations():
+            return self.obstacle()
+        return "no multifd packets: all of the migration went over its main channel; see Main"
+
+    def obstacle(self) -> str:
+        """Why there is no migration, or not yet; empty if there is one."""
+        if not self.path and self.live is None:
+            return "no capture is open; o opens one"
+        if self.migrations():
+            return ""
+        tls = len(self.scan.grouper.tls) if self.scan is not None else 0
+        if not self.done:
+            later = f": {tls} TLS connections, read when the capture has ended" if tls else ""
+            return "no packets yet" + (later if self.live is not None else "")
         if self.error:
             return self.error
-        if self.scan is not None and self.scan.grouper.tls:
-            return "no packets: the migration is encrypted (TLS); see Streams"
-        return "no multifd packets in this capture; see Streams"
+        if tls:
+            return "the migration is encrypted (TLS); --keylog FILE decrypts it. See Streams"
+        return "no migration in this capture; see Streams"
 
     @property
     def remaining(self) -> float | None:

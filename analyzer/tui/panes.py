@@ -127,7 +127,7 @@ class MapPane(Drawn, can_focus=True):
         """The legend, and the map below it."""
         layout = self._layout_now
         if not self.reassembly.total:
-            text = "no device-state buffer came over multifd" if y == 0 else ""
+            text = " no device-state buffer came over multifd" if y == 0 else ""
             return [Segment(text, self.palette.muted)]
         if y == 0:
             return legend(self.reassembly, self.palette)

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from analyzer.tui.columns import fit, row_segments
+from analyzer.tui.columns import fit, row_segments, wrapped
 from analyzer.tui.palette import DEFAULT, Palette
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class RowList(ScrollView, can_focus=True):
             return self._finished(segments, width, self.palette.header)
         position = round(self.scroll_y) + y - self.header
         if not 0 <= position < len(self.rows):
-            text = f" {self.empty}" if y == self.header and not len(self.rows) else ""
+            text = wrapped(self.empty, width, y - self.header) if not len(self.rows) else ""
             return self._finished([Segment(text, self.palette.muted)], width, None)
         focus = 0 if position != self.cursor else 2 if self.has_focus else 1
         key = (position, width, focus, self._generation)

@@ -30,11 +30,16 @@ LISTED_MAX = 10_000
 
 
 class StreamLine:
-    """A direction; ``channel`` is what it is (``None``: no part of a migration)."""
+    """A direction; ``channel`` is what it is (``None``: no part of a migration), ``back`` says that
+    the channel is in the other direction.
+    """
 
-    __slots__ = ("channel", "flow", "migration")
+    __slots__ = ("back", "channel", "flow", "migration")
 
-    def __init__(self, flow: Flow, channel: Channel | None, migration: int | None) -> None:
+    def __init__(
+        self, flow: Flow, channel: Channel | None, migration: int | None, back: bool
+    ) -> None:
+        self.back = back
         self.flow = flow
         self.channel = channel
         self.migration = migration
@@ -49,7 +54,9 @@ class StreamLine:
         """What it is, or why it is ignored."""
         channel = self.channel
         if channel is None:
-            return "no payload" if not self.flow.carries else "not of a migration"
+            if not self.flow.carries:
+                return "no payload"
+            return "the other direction" if self.back else "not of a migration"
         if self.migration is not None and channel.kind != "unknown":
             return channel.name
         if channel.kind == "tls":
@@ -64,15 +71,17 @@ def stream_lines(document: Document) -> list[StreamLine]:
     if scan is None:
         return []
     known: dict[int, tuple[Channel, int | None]] = {}
-    for channel in (*scan.grouper.tls, *scan.grouper.unknown):
-        known[id(channel.flow)] = channel, None
+    for alone in (*scan.grouper.tls, *scan.grouper.unknown):
+        known[id(alone.flow)] = alone, None
     for migration in document.migrations():
-        for channel in (*migration.strangers, *migration.channels):
-            known[id(channel.flow)] = channel, migration.number
+        for own in (*migration.strangers, *migration.channels):
+            known[id(own.flow)] = own, migration.number
     lines = []
     for connection in scan.engine.connections[:LISTED_MAX]:
         flows = [flow for flow in connection.flows if flow.carries] or [connection.forward]
-        lines += [StreamLine(flow, *known.get(id(flow), (None, None))) for flow in flows]
+        for flow in flows:
+            channel, number = known.get(id(flow), (None, None))
+            lines.append(StreamLine(flow, channel, number, id(flow.peer) in known))
     return lines
 
 

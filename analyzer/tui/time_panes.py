@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from analyzer.tui.area_chart import sparkline, stacked_chart
-from analyzer.tui.columns import cell_text
+from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
 from analyzer.tui.phase_line import phase_line
@@ -175,7 +175,7 @@ class TimePane(Drawn, can_focus=True):
 
     def nothing(self, y: int) -> list[Segment]:
         """What stands in the pane when there is nothing to show."""
-        return [Segment(f" {self.lack}", self.palette.muted)] if y == 0 else []
+        return [Segment(wrapped(self.lack, self.content_size.width, y), self.palette.muted)]
 
     def label(self, text: str) -> Segment:
         """What stands in front of a line."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-__all__ = ["LARGE", "SMALL", "opened", "settle"]
+__all__ = ["LARGE", "SMALL", "enter", "opened", "press", "settle", "shown"]
 
 SMALL, LARGE = (80, 24), (250, 70)
 
@@ -57,3 +57,9 @@ async def enter(pilot: Pilot[int], text: str) -> None:
     pilot.app.post_message(Paste(text))
     await pilot.pause()
     await press(pilot, "enter")
+
+
+def shown(app: MfsharkApp) -> str:
+    """The text on the screen, each run of blanks and line ends as one blank."""
+    strips = app.screen._compositor.render_strips()
+    return " ".join("\n".join(strip.text for strip in strips).split())

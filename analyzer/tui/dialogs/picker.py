@@ -31,6 +31,10 @@ __all__ = ["PickerScreen", "is_capture"]
 ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
 PACKED = (".gz", ".zst")
 FILES_MAX = 10_000
+HINT = "Enter opens, / narrows, Backspace goes up, Esc leaves"
+HINT_EMPTY = "Enter and Backspace change the directory"
+NOTHING_HERE = "no capture here (.pcap, .pcapng, .mig)"
+NOTHING_SO_NAMED = "no capture with this in its name"
 
 
 def is_capture(path: Path) -> bool:
@@ -60,18 +64,17 @@ class Entry:
 
 
 def entries(folder: Path, part: str) -> list[Entry]:
-    """The directories and captures of a directory whose names contain ``part``."""
-    try:
-        found = [
-            path
-            for path in folder.iterdir()
-            if not path.name.startswith(".") and (is_capture(path) or path.is_dir())
-        ]
-    except OSError:
-        found = []
+    """The directories and captures of a directory whose names contain ``part``.
+
+    Raises :class:`OSError` for a directory that cannot be read.
+    """
+    found = [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (is_capture(path) or path.is_dir())
+    ]
     found = [path for path in found if part.lower() in path.name.lower()][:FILES_MAX]
-    listed = sorted((Entry(path) for path in found), key=lambda e: (not e.folder, e.name.lower()))
-    return [Entry(folder.parent, ".."), *listed]
+    return sorted((Entry(path) for path in found), key=lambda e: (not e.folder, e.name.lower()))
 
 
 class EntryRows:
@@ -93,13 +96,19 @@ class EntryRows:
         """One entry."""
         entry = self.listed[position]
         name = terminal(entry.name) + ("/" if entry.folder else "")
-        when = datetime.fromtimestamp(entry.time, UTC)
         cells: list[Cell] = [
             (name, palette.info if entry.folder else palette.plain),
             "" if entry.folder else size_text(entry.size),
-            "" if entry.folder else f"{when:%Y-%m-%d %H:%M}",
+            "" if entry.folder else _changed(entry.time),
         ]
         return cells, palette.plain
+
+
+def _changed(when: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 class PickerScreen(ModalScreen["str | None"]):
@@ -130,7 +139,7 @@ class PickerScreen(ModalScreen["str | None"]):
         with Vertical():
             yield RowList(id="entries")
             yield Input(placeholder="name contains …", compact=True, id="part")
-            yield Static("Enter opens, / narrows, Backspace goes up, Esc leaves", id="hint")
+            yield Static(HINT, id="hint", markup=False)
 
     def on_mount(self) -> None:
         """List the directory."""
@@ -140,8 +149,15 @@ class PickerScreen(ModalScreen["str | None"]):
 
     def _show(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        listed = entries(self._folder, self.query_one(Input).value)
+        part = self.query_one(Input).value
+        why = NOTHING_SO_NAMED if part else NOTHING_HERE
+        try:
+            listed = entries(self._folder, part)
+        except OSError as error:
+            listed, why = [], error.strerror or str(error)
         captures = sum(not entry.folder for entry in listed)
+        self.query_one("#hint", Static).update(HINT if captures else f"{why}; {HINT_EMPTY}")
+        listed.insert(0, Entry(self._folder.parent, ".."))
         window = self.query_one(Vertical)
         window.border_title = Content(f"Open a capture: {terminal(str(self._folder))}")
         window.border_subtitle = f"{captures} captures"

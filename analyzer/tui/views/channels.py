@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelsView"]
 
+LINES_EMPTY = 5
+"""Of the lanes' pane, when what it shows is why there are none."""
+
 
 class ChannelsView(TimeView):
     """Lanes over time, and below them a row a channel."""
@@ -62,7 +65,8 @@ class ChannelsView(TimeView):
         ]
         lanes = self.query_one(LanesPane)
         room = max(3, self.size.height // 2 - AROUND_LANES - 1)
-        lines = min(room, len(channels) * lane_thickness(len(channels), room))
+        wanted = len(channels) * lane_thickness(len(channels), room)
+        lines = min(room, wanted or LINES_EMPTY)
         lanes.styles.height = lines + AROUND_LANES + 1
         lanes.show_lanes(names, self._lane)
         text = Text(no_wrap=True)
@@ -71,6 +75,7 @@ class ChannelsView(TimeView):
         self.query_one("#legend", Static).update(text)
         table = self.query_one("#channels", RowList)
         table.palette = self.palette
+        table.empty = "" if self.document.obstacle() else "no channel yet"
         table.border_title = fairness_text(channels) or "Channels"
         table.show_rows(ChannelRows(channels))
         super()._show(bins, phases, channels)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DevicesView"]
 
 LIST_LINES = 8
+NO_DEVICE = "no device state: neither on multifd nor on main"
 
 
 class DevicesView(View):
@@ -59,7 +60,7 @@ class DevicesView(View):
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield RowList(id="devices", empty="no device state: neither on multifd nor on main")
+        yield RowList(id="devices", empty=NO_DEVICE)
         with Horizontal(id="drawing"):
             yield MapPane(id="map")
             yield ArrivalPane(id="arrival")
@@ -98,8 +99,9 @@ class DevicesView(View):
     def _show_facts(self, facts: list[DeviceFacts]) -> None:
         self.facts = facts
         devices = self.query_one("#devices", RowList)
-        devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 2
+        devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 4
         several = len(self.document.migrations()) > 1
+        devices.empty = self.document.obstacle() or NO_DEVICE
         devices.show_rows(DeviceRows(facts, several))
         self.show_selection()
 

@@ -26,6 +26,8 @@ __all__ = ["FindingsView"]
 
 ROOMY = 30
 """Lines from which on paragraphs stand apart."""
+LINES_EMPTY = 5
+"""Of the list, when what it shows is why there is no finding."""
 OPEN_AT_FIRST = 10
 """A rule with at most so many findings is open at first, unless it is mere information."""
 
@@ -73,8 +75,8 @@ class FindingsView(View):
         if not document.done:
             findings.empty = "the rules are judged when the whole capture has been read"
         else:
-            lack = "" if document.migrations() else document.lack()
-            findings.empty = document.error or lack or "no findings: nothing the rules object to"
+            lack = document.error or document.obstacle()
+            findings.empty = lack or "no findings: nothing the rules object to"
         number = self.state.migration
         groups = groups_of(document.findings, None if number == ALL else number)
         for group in groups:
@@ -90,7 +92,7 @@ class FindingsView(View):
         """Groups and findings; what the list does not need is the explanation's."""
         rows = FindingRows(self._groups, self.opened)
         findings = self.query_one("#findings", RowList)
-        findings.styles.height = max(2, len(rows) + 1)
+        findings.styles.height = len(rows) + 1 if len(rows) else LINES_EMPTY
         findings.show_rows(rows)
         return rows
 

@@ -76,6 +76,7 @@ class MainView(View):
         document = self.document
         lines = main_lines(document, self.state.migration)
         self.records.palette = self.palette
+        self.records.empty = document.obstacle() or "no main channel in this capture"
         several = len(document.migrations(self.state.migration)) > 1
         timed = document.saved is None
         self.records.show_rows(RecordRows(lines, document.start, several, timed))

@@ -66,10 +66,18 @@ class StreamsView(View):
     def show_document(self) -> None:
         """All streams anew."""
         self._list.palette = self.palette
-        saved = self.document.saved is not None
-        self._list.empty = "a saved migration has no connection" if saved else "no TCP connection"
+        self._list.empty = self._lack()
         self._list.show_rows(StreamRows(stream_lines(self.document)))
         self.show_selection()
+
+    def _lack(self) -> str:
+        """Why there are no streams."""
+        document = self.document
+        if document.saved is not None:
+            return "a saved migration has no connection"
+        if document.scan is None:
+            return document.obstacle()
+        return "no TCP connection" + ("" if document.done else " yet")
 
     def show_growth(self) -> None:
         """More streams, or more of them."""
