@@ -143,7 +143,10 @@ def _work(connection: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(EOFError, OSError):  # Nobody is there any more.
         while True:
-            connection.send(run_job(connection.recv(), _Teller(connection)))
+            teller = _Teller(connection)
+            result = run_job(connection.recv(), teller)
+            connection.send(teller.last)
+            connection.send(result)
 
 
 def _ended(*_: object) -> None:
@@ -156,9 +159,11 @@ class _Teller:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._told = monotonic()
+        self.last = (0.0, 0)
 
     def __call__(self, fraction: float, frames: int) -> None:
+        self.last = (fraction, frames)
         now = monotonic()
         if now - self._told >= TELL_SECONDS:
             self._told = now
-            self._connection.send((fraction, frames))
+            self._connection.send(self.last)

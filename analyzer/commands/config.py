@@ -21,16 +21,17 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = (
-        "'show' prints every setting and where it was said: the command line (the options of "
-        "check), a line of a configuration file, or nowhere. 'schema' prints the JSON schema of "
-        "configuration files."
-    )
-    parser.add_argument("what", choices=("show", "schema"))
-    parser.add_argument("capture", nargs="?", help="show what is in force for this capture")
-    add_wire_options(parser)
-    add_check_options(parser)
-    add_known_options(parser)
+    parser.description = "Tells of settings, and of the files that hold those of a project."
+    commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    text = "print every setting in force, and where it was said: in a file, by an option, nowhere"
+    show = commands.add_parser("show", help=text)
+    show.description = f"{text[0].upper()}{text[1:]}. Takes the options of 'check'."
+    show.add_argument("capture", nargs="?", help="show what is in force for this capture")
+    add_wire_options(show)
+    add_check_options(show)
+    add_known_options(show)
+    text = "print the JSON schema of configuration files"
+    commands.add_parser("schema", help=text).description = f"{text[0].upper()}{text[1:]}."
 
 
 def run(options: Namespace) -> int:

@@ -231,3 +231,14 @@ def test_text_is_toml(text: str) -> None:
 def test_bounds(bound: object, holds: list[object], fails: list[object]) -> None:
     assert all(Bound(bound).holds(value) for value in holds)
     assert not any(Bound(bound).holds(value) for value in fails)
+
+
+def test_the_page_shows_what_is_written_and_can_be(tmp_path: Path) -> None:
+    page = (CAPTURES.parent / "docs/expectations.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    lines = expected(capture(DEVICES), tmp_path).read_text(encoding="utf-8").splitlines()
+    assert set(examples[0].splitlines()) <= set(lines)
+    Expectation("\n".join(examples), "page.toml")
+    for row in re.findall(r"(?m)^\| `([a-z_]+ = .*)` \|", page):
+        (bound,) = tomllib.loads(row).values()
+        assert Bound(bound).text

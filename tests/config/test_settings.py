@@ -136,3 +136,16 @@ def _inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value)
+
+
+def test_the_page_shows_what_is_valid(tmp_path: Path) -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    jsonschema.validate(tomllib.loads(example), schema())
+    file = tmp_path / "mfshark.toml"
+    file.write_text(example, encoding="utf-8")
+    shown = mfshark("config", "show", "--config", file, tmp_path / "old/x.pcap")
+    assert shown.status == 0, shown.err
+    file.write_text(example.replace("downtime", "downtme", 1), encoding="utf-8")
+    told = mfshark("config", "show", "--config", file).err.partition("mfshark.toml")[2]
+    assert told.strip() in page
