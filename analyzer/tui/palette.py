@@ -106,7 +106,7 @@ class Palette:
         self.mark = Style(color=Color.parse("ansi_yellow" if ansi else "#ffd75f").rich_color)
         if ansi:
             self.cursor = Style(reverse=True, bold=True)
-            self.cursor_blurred = Style(reverse=True, dim=True)
+            self.cursor_blurred = Style(underline=True, bold=True)
             self.field = Style(reverse=True)
             self.byte = Style(reverse=True, bold=True)
         else:

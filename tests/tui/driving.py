@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from textual.events import Paste
-from textual.worker import WorkerCancelled
 
 from analyzer.migration.framing import Settings
 from analyzer.tui.app import MfsharkApp
@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 __all__ = ["LARGE", "SMALL", "enter", "opened", "press", "settle", "shown"]
 
 SMALL, LARGE = (80, 24), (250, 70)
+ROUNDS, BETWEEN = 6000, 0.005
+"""Looks at whether it rests, and seconds between two of them."""
 
 
 async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read, worked out or drawn."""
     app = pilot.app
     assert isinstance(app, MfsharkApp)
-    for _ in range(2000):
-        with suppress(WorkerCancelled):
-            await app.workers.wait_for_complete()
+    rested = 0
+    for _ in range(ROUNDS):
         await pilot.pause()
         read = app.document.done and app._loading is None
-        if read and not app.filters.behind and not len(app.workers):
+        at_rest = read and not app.filters.behind and all(w.is_finished for w in app.workers)
+        rested = rested + 1 if at_rest else 0
+        if rested == 2:  # what workers sent at their end was dealt with
             return
+        if not at_rest:
+            await asyncio.sleep(BETWEEN)
+    raise AssertionError("the application never comes to rest")
 
 
 @asynccontextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
@@ -118,22 +120,13 @@ class PacketsView(View):
 
     # -- fields and bytes ---------------------------------------------------------------------
 
-    def _read(self, row: int) -> None:
+    @work(exclusive=True, group="bytes-pause")
+    async def _read(self, row: int) -> None:
         document = self.document
+        await asyncio.sleep(PAUSE)
+        self._read_in_thread(document, row)
 
-        async def read() -> None:
-            import asyncio
-
-            await asyncio.sleep(PAUSE)
-            self.run_worker(
-                lambda: self._read_in_thread(document, row),
-                thread=True,
-                exclusive=True,
-                group="bytes",
-            )
-
-        self.run_worker(read, exclusive=True, group="bytes-pause")  # type: ignore[arg-type]
-
+    @work(thread=True, exclusive=True, group="bytes")
     def _read_in_thread(self, document: Document, row: int) -> None:
         worker = get_current_worker()
         excerpt = self.mfshark.reread.packet(row)
