@@ -137,6 +137,20 @@ def test_lanes_and_moments() -> None:
     run(drive)
 
 
+def test_lanes_of_several_lines() -> None:
+    async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "3")
+        lanes = app.view.query_one(LanesPane)
+        assert lanes.thickness == 3
+        for line in (9, 10, 11, 8):  # three of the third lane, the last one of the second
+            await click(pilot, lanes, LABEL + 20, line)
+            assert lanes.lane == (line - 2) // 3
+        await click(pilot, lanes, LABEL + 20, 1)  # the phases
+        assert lanes.lane == 2
+
+    run(drive, LARGE)
+
+
 def test_the_wheel_scrolls_lists_and_zooms_time() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
         packets = app.view.query_one("#packets", RowList)
