@@ -272,7 +272,9 @@ class MfsharkApp(Actions, App[int]):
         """A key stops loading for the moment that it takes to answer it."""
         if event.__class__.__name__ == "Key":
             self.gate.key()
-            self._told = None
+            if self._told is not None:
+                self._told = None
+                self.call_later(self.show_status)
         await super().on_event(event)
 
     def on_unmount(self) -> None:

@@ -87,6 +87,19 @@ def test_a_capture_that_ends_before_the_switchover(tmp_path: Path) -> None:
     assert all("INCOMPLETE" in text for text in found.values())
 
 
+def test_the_verdict_comes_back_after_a_message() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch")) as (app, pilot):
+            verdict = "OK migration completed, 4 multifd channels"
+            assert verdict in shown(app)
+            await press(pilot, "right_square_bracket")
+            assert "no packet has a finding" in shown(app)
+            await press(pilot, "2")
+            assert verdict in shown(app)
+
+    asyncio.run(run())
+
+
 def test_no_capture_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for text in screens(None, "escape").values():
