@@ -170,10 +170,10 @@ class ConfigFile:
 
 def _hint(section: str, name: str, per_file: bool) -> str:
     """What a misspelt name may have meant; also if it stands in the wrong table."""
-    elsewhere = [key for key in SETTINGS if key.rpartition(".")[2] == name]
-    if elsewhere:
-        return f"; {name} stands in [{elsewhere[0].rpartition('.')[0]}]" if "." in elsewhere[0] \
-            else f"; {name} stands above all tables"  # fmt: skip
+    for setting in SETTINGS.values():
+        if setting.name == name:
+            place = f"in [{setting.section}]" if setting.section else "above all tables"
+            return f"; {name} stands {place}"
     if section:
         return nearest(name, (s.name for s in SETTINGS.values() if s.section == section))
     top = [key for key in SETTINGS if "." not in key]
