@@ -49,3 +49,19 @@ def test_nothing_is_left_behind(words: tuple[str, ...], tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_a_full_disk_behind_standard_output_is_told(format_: str) -> None:
+    path = shipped.capture("10.0.13-vlan-2ch")
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "analyzer.cli", "check", "--format", format_, str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+        )
+    assert ran.returncode == 2
+    assert ran.stderr == "mfshark: output: No space left on device\n"
