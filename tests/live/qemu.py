@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -18,6 +19,8 @@ PROGRAM = "qemu-system-x86_64"
 MISSING = shutil.which(PROGRAM) is None
 SECONDS = 30.0
 """After so long without an answer a test fails rather than hangs."""
+PAUSE = 0.02
+ENDS = ("completed", "failed", "cancelled")
 PSK = "qemu:" + "5a" * 32 + "\n"
 
 
@@ -120,11 +123,23 @@ def migrate(
                 qemu("migrate_set_parameters", tls_creds="tls0")
         two("migrate_incoming", uri=f"tcp:127.0.0.1:{port}")
         one("migrate", uri=f"tcp:127.0.0.1:{port}")
-        end = time.monotonic() + SECONDS
-        while True:
-            state: dict[str, Any] = one("query_migrate")
-            if state.get("status") in ("completed", "failed", "cancelled"):
-                return state
-            if time.monotonic() > end:
-                raise TimeoutError(f"the migration is {state}")
-            time.sleep(0.05)
+        _until(lambda: one("query_migrate").get("status") in ENDS)
+        if one("query_migrate")["status"] == "completed":
+            # The source says so while the destination still reads, and channels still count.
+            _until(lambda: two("query_status")["status"] != "inmigrate")
+            _until(lambda: one("query_migrate") == _later(one))
+        state: dict[str, Any] = one("query_migrate")
+        return state
+
+
+def _later(qemu: Qemu) -> Any:
+    time.sleep(5 * PAUSE)
+    return qemu("query_migrate")
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError("QEMU does not come to an end")
+        time.sleep(PAUSE)

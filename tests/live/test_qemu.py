@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from tests.live import qemu
 from tests.tcp.tshark import MISSING as TSHARK_MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CHANNELS = 3
 
@@ -45,24 +44,6 @@ def folder() -> Iterator[Path]:
     """A short name: those of sockets have at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="mfq-") as name:
         yield Path(name)
-
-
-def on_a_busy_machine(test: Callable[[Path], None]) -> Callable[[Path], None]:
-    """A second try: where both cores are busy, QEMU 7.2 may reset its last connections, and then
-    neither its counters nor the capture tell of a whole migration.
-    """
-
-    @functools.wraps(test)
-    def twice(folder: Path) -> None:
-        first, second = folder / "1", folder / "2"
-        first.mkdir()
-        second.mkdir()
-        try:
-            test(first)
-        except AssertionError:
-            test(second)
-
-    return twice
 
 
 class Captured:
@@ -116,7 +97,6 @@ def report_of(path: Path, *words: object) -> dict[str, Any]:
     return report
 
 
-@on_a_busy_machine
 def test_a_migration_is_verified_while_it_runs(folder: Path) -> None:
     file = folder / "kept.pcapng"
     found = captured(folder, "--each", "-w", str(file))
@@ -127,7 +107,6 @@ def test_a_migration_is_verified_while_it_runs(folder: Path) -> None:
 
 
 @needs_tshark
-@on_a_busy_machine
 def test_a_migration_over_tls_is_decrypted(folder: Path) -> None:
     file, keys = folder / "kept.pcapng", folder / "keys.log"
     words = ("--each", "-w", str(file), "--keylog", str(keys))
@@ -144,7 +123,6 @@ def test_a_migration_over_tls_is_decrypted(folder: Path) -> None:
     assert without["findings"] == []
 
 
-@on_a_busy_machine
 def test_a_migration_over_tls_without_keys_is_recognised(folder: Path) -> None:
     found = captured(folder, tls=True)
     assert found.status == 2, found.lines
