@@ -24,6 +24,8 @@ __all__ = ["run_jobs"]
 
 IDLE = -1
 TELL_SECONDS = 0.3
+WAIT_SECONDS = 0.5
+"""How long one wait takes at most: a Ctrl-C just before it does not interrupt it."""
 STOP_SECONDS = 2.0
 """How long a process may take to put away what it has in hand."""
 
@@ -84,8 +86,8 @@ class _Pool:
             worker.connection.send(self._jobs[worker.number])
 
     def _step(self) -> None:
-        """Wait for news of any process."""
-        news = wait([worker.connection for worker in self._workers])
+        """Wait a little for news of any process."""
+        news = wait([worker.connection for worker in self._workers], WAIT_SECONDS)
         for worker in [worker for worker in self._workers if worker.connection in news]:
             try:
                 told = worker.connection.recv()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.report.escape import terminal
 from analyzer.report.model import completeness, migration_report
 from analyzer.report.style import Style, size_text, table
@@ -118,7 +119,8 @@ def _device(
     elif section is not None:
         yield f"  no buffer on multifd channels; {_announced(section)}"
     if section is not None and section.main_bytes:
-        yield f"  on main    {size_text(section.main_bytes)} in {section.data_blocks} blocks"
+        blocks = counted(section.data_blocks, "block")
+        yield f"  on main    {size_text(section.main_bytes)} in {blocks}"
     assembly = analysis.assembler.of(migration, key) if analysis.assembler is not None else None
     if assembly is not None:
         yield f"  state      sha256 {assembly.state_digest or 'not known: bytes are missing'}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from multiprocessing import active_children
 from pathlib import Path
+from threading import Thread
 from typing import cast
 
 import pytest
@@ -95,6 +96,21 @@ def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
         os.write(ends[0].fileno(), b"x")
     for end in ends:
         end.close()
+
+
+def test_no_wait_is_so_long_that_ctrl_c_is_lost_in_it(tmp_path: Path) -> None:
+    """A signal that comes between a look for signals and the wait wakes nobody."""
+    silent = tmp_path / "silent.pcap"
+    os.mkfifo(silent)
+    waits = pool._Pool([Job(str(silent), Settings(), Selection())], None)
+    try:
+        waits._start()
+        step = Thread(target=waits._step, daemon=True)
+        step.start()
+        step.join(10)
+        assert not step.is_alive()
+    finally:
+        waits.stop()
 
 
 def test_standard_input_goes_alone() -> None:
