@@ -84,13 +84,16 @@ def read_trace(path: str) -> list[TraceRun]:
     """The migrations in a trace log, in order.
 
     Raises :class:`CaptureError` for a file that cannot be read, :class:`UsageError` for one with
-    no trace of a packet in it.
+    no trace of a packet in it, or with more than can be held.
     """
     reading = _Reading(path)
     for line in _lines(path):
         reading.take(line)
-        if reading.kept >= KEPT:
-            break
+        if reading.kept > KEPT:
+            raise UsageError(
+                f"{path}: more than {KEPT:,} packets are traced in it; cut out the migration that "
+                "was captured"
+            )
     runs = reading.ended()
     if not runs:
         raise UsageError(

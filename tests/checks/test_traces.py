@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analyzer
+from analyzer.capture import trace_log
 from analyzer.capture.trace_log import TracedPacket, TraceRun, read_trace
 from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
@@ -235,3 +236,16 @@ def test_a_name_cannot_reach_the_terminal(tmp_path: Path) -> None:
     ran = mfshark("check", capture(name), "--trace", path, "-v")
     assert "evil" in ran.out
     assert "\x1b" not in ran.out
+
+
+def test_a_log_of_more_than_can_be_held_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_log, "KEPT", 2)
+    log = tmp_path / "long.log"
+    line = "multifd_send_fill channel 0 packet_num {} flags 0x1 next packet size 0\n"
+    log.write_text("".join(map(line.format, range(2))), encoding="utf-8")
+    assert trace_log.read_trace(str(log))
+    log.write_text("".join(map(line.format, range(3))), encoding="utf-8")
+    with pytest.raises(UsageError, match="more than 2 packets"):
+        trace_log.read_trace(str(log))
