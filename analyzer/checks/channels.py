@@ -580,8 +580,9 @@ def _all_captured(migration: Migration) -> bool:
     channels = migration.multifd
     if any(channel.uncounted or channel.skipped for channel in channels):
         return False
-    packets = sum(len(channel.packet_nums) for channel in channels)
-    return packets > 0 and migration.highest_num + 1 == packets
+    numbers = [channel.packet_nums for channel in channels]
+    packets = sum(map(len, numbers))
+    return packets > 0 and max(one.highest for one in numbers) + 1 == packets
 
 
 def _pages_before_postcopy(migration: Migration) -> bool:

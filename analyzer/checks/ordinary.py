@@ -41,8 +41,7 @@ def is_ordinary(
     name, offsets = packet.ramblock, packet.offsets
     if name is None or offsets is None or packet.reserved:
         return False
-    nums = channel.packet_nums
-    if len(nums) > 1 and nums[-2] >= packet.packet_num:
+    if channel.packet_nums.before >= packet.packet_num:
         return False
     facts = migration.main_facts
     if channel.channel_header is not None or (facts is not None and facts.postcopy_run is not None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
 
@@ -17,7 +19,6 @@ SPREAD = 4
 """Numbers may be this many times sparser than the packets before they count as outliers."""
 OUTLIERS_MAX = 10_000
 EXAMPLES = 5
-MARKED = bytes((0, *[1] * 255))
 
 
 class Numbers:
@@ -35,10 +36,10 @@ class Numbers:
         self.twice_count = 0
         self.gaps: list[tuple[int, int]] = []
         self.missing = 0
-        arrays = [channel.packet_nums for channel in channels]
-        self.lowest = min(min(numbers) for numbers in arrays)
-        highest = max(max(numbers) for numbers in arrays)
-        total = sum(len(numbers) for numbers in arrays)
+        lists = [channel.packet_nums for channel in channels]
+        self.lowest = min(numbers.lowest for numbers in lists)
+        highest = max(numbers.highest for numbers in lists)
+        total = sum(len(numbers) for numbers in lists)
         span = min(highest - self.lowest + 1, SPREAD * total + (1 << 16))
         marks = bytearray(span)
         outliers = self._mark(channels, marks)
@@ -68,16 +69,11 @@ class Numbers:
             self.twice.append((number, first, second))
 
     def _find_gaps(self, marks: bytearray, outliers: list[int]) -> None:
-        flat = marks.translate(MARKED)
-        at = flat.find(0)
-        while at >= 0:
-            end = flat.find(1, at)
-            if end < 0:
-                break
-            self._gap(self.lowest + at, self.lowest + end - 1)
-            at = flat.find(0, end)
+        for gap in re.finditer(rb"\0+", marks):
+            if gap.end() < len(marks):
+                self._gap(self.lowest + gap.start(), self.lowest + gap.end() - 1)
         if outliers:
-            last = self.lowest + flat.rfind(1)
+            last = self.lowest + len(marks.rstrip(b"\0")) - 1
             for number in outliers:
                 if number > last + 1:
                     self._gap(last + 1, number - 1)
@@ -172,10 +168,10 @@ def packet_num_not_increasing(
     Usual cause: a sender up to 8.1, for which this is only noted; otherwise something in between
     that takes the stream apart.
     """
-    numbers = channel.packet_nums
-    if len(numbers) < 2 or packet.packet_num > numbers[-2]:
+    before = channel.packet_nums.before
+    if packet.packet_num > before:
         return None
-    text = f"packet_num {packet.packet_num} follows {numbers[-2]}"
+    text = f"packet_num {packet.packet_num} follows {before}"
     return Spot(text, severity=INFO if migration.before_era("9.0") else None)
 
 
@@ -190,7 +186,7 @@ def packet_num_start(migration: Migration) -> Iterator[Spot]:
     Usual cause: the capture began when the migration was under way, or lacks a channel.
     """
     lowest = min(
-        (min(channel.packet_nums) for channel in migration.multifd if len(channel.packet_nums)),
+        (channel.packet_nums.lowest for channel in migration.multifd if len(channel.packet_nums)),
         default=0,
     )
     if lowest:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
-
 from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.number_list import NumberList
 from dissectors.multifd import Compression
 
 TYPE_CHECKING = False
@@ -86,7 +85,7 @@ class Channel:
         self.zero_pages = 0
         self.ram_bytes = 0
         self.device_bytes = 0
-        self.packet_nums = array("Q")
+        self.packet_nums = NumberList()
         self.uncounted = 0  # RAM packets whose packet_num is unknown
         self.syncs: list[Mark] = []
         self.decoded = 0

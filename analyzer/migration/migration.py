@@ -60,7 +60,6 @@ class Migration:
         "compression",
         "devices",
         "framing",
-        "highest_num",
         "key",
         "main",
         "main_facts",
@@ -95,7 +94,6 @@ class Migration:
         self.compression: int | None = None  # the method of the first data packet
         self.zero_seen = False
         self.stale = False  # signs of a sender up to 8.1
-        self.highest_num = -1
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -106,8 +104,6 @@ class Migration:
         channel.zero_pages += packet.zero_pages
         channel.packet_nums.append(packet.packet_num)
         channel.ram_bytes += packet.length
-        if packet.packet_num > self.highest_num:
-            self.highest_num = packet.packet_num
         if packet.flags & SYNC:
             channel.syncs.append(Mark(packet.offset, packet.first))
             channel.since_sync = 0

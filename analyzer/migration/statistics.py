@@ -227,7 +227,7 @@ def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
         return Runs()
     nums, owners = [], []
     for channel in channels:
-        own = numpy.array(channel.packet_nums, numpy.uint64)
+        own = numpy.fromiter(channel.packet_nums, numpy.uint64, len(channel.packet_nums))
         own = own[~numpy.isin(own, numpy.array(account.channel(channel).sync_nums))]
         nums.append(own)
         owners.append(numpy.full(len(own), channel.id, numpy.int64))

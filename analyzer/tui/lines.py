@@ -119,12 +119,14 @@ class KeyLine(Widget):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._edges: list[tuple[int, str]] = []
+        self._shown: list[Binding] | None = None  # takes long to find out
 
     def on_mount(self) -> None:
         """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, _screen: Any) -> None:
+        self._shown = None
         self.refresh()
 
     def render_line(self, _y: int) -> Strip:
@@ -134,7 +136,9 @@ class KeyLine(Widget):
         ground = self.rich_style
         at = 0
         self._edges = []
-        for binding in self._bindings_shown():
+        if self._shown is None:
+            self._shown = self._bindings_shown()
+        for binding in self._shown:
             key = binding.key_display or shown_key(binding.key)
             if at + len(key) + len(binding.description) + 3 > width:
                 break

@@ -1,0 +1,46 @@
+"""A list of numbers that mostly grow by little."""
+
+from __future__ import annotations
+
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzer.migration.number_list import NumberList
+
+STEPS = st.integers(-300, 300)
+JUMPS = st.integers(0, (1 << 64) - 1)
+
+
+def made(numbers: list[int]) -> NumberList:
+    found = NumberList()
+    for number in numbers:
+        found.append(number)
+    return found
+
+
+@st.composite
+def growing(draw: st.DrawFn) -> list[int]:
+    """Small steps, of either sign, and jumps."""
+    numbers = [draw(JUMPS)]
+    for step in draw(st.lists(STEPS | JUMPS)):
+        following = numbers[-1] + step if abs(step) <= 300 else step
+        numbers.append(max(0, min(following, (1 << 64) - 1)))
+    return numbers
+
+
+@given(growing() | st.lists(JUMPS))
+def test_it_is_the_list_of_what_was_appended(numbers: list[int]) -> None:
+    found = made(numbers)
+    assert list(found) == numbers
+    assert len(found) == len(numbers)
+    assert found.lowest == min(numbers, default=-1)
+    assert found.highest == max(numbers, default=-1)
+    assert [found.before, found.last] == [-1, -1, *numbers][-2:]
+
+
+def test_a_number_near_the_one_before_takes_a_byte() -> None:
+    found = made(list(range(7, 100_007 * 4, 4)))
+    assert sys.getsizeof(found._steps) < 1.2 * len(found)
+    assert len(found._far) == 1
