@@ -8,6 +8,7 @@ import os
 import sys
 from importlib import import_module
 
+from analyzer.commands.help_text import HelpFormatter
 from analyzer.errors import CaptureError, UsageError
 from analyzer.version import VERSION
 
@@ -43,6 +44,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="mfshark",
+        formatter_class=HelpFormatter,
         description="Wireshark for QEMU's multifd device-state migration.",
         epilog="'mfshark CAPTURE' opens the terminal interface; 'mfshark COMMAND --help' explains "
         "a command.",
@@ -53,7 +55,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     )
     for name in (wanted,) if wanted in COMMANDS else COMMANDS:
         module, text = COMMANDS[name]
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, formatter_class=HelpFormatter)
         if wanted is None or wanted == name:
             import_module(f"analyzer.commands.{module}").add_arguments(command)
     return parser

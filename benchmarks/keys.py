@@ -1,10 +1,10 @@
 """``python -m benchmarks.keys``: how long the terminal interface takes to answer keys.
 
 Makes a synthetic capture of many packets (five million are 4 GiB), opens it, and presses keys at
-random moments, while it is read and afterwards.  A key is answered when it was dealt with and what it
-changed was written to the terminal; its time counts from the moment at which it was meant to be
-pressed, so whatever keeps the application from noticing it counts too.  Prints medians, 95th percentiles and
-maxima in milliseconds.  Nothing is asserted, and nothing is left behind.
+random moments, while it is read and afterwards.  A key is answered when it was dealt with and
+what it changed was written to the terminal; its time counts from the moment at which it was meant
+to be pressed, so whatever keeps the application from noticing it counts too.  Prints medians,
+95th percentiles and maxima in milliseconds.  Nothing is asserted, and nothing is left behind.
 """
 
 from __future__ import annotations

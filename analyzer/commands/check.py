@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from analyzer.batch.find import captures_in
@@ -24,6 +23,7 @@ from analyzer.commands.common import (
     follows,
     settings_of,
 )
+from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
 from analyzer.commands.outputs import Outputs
 from analyzer.errors import UsageError
@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "every rule, and reports."
     )
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = RawHelpFormatter
     add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument(

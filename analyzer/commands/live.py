@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
@@ -13,6 +12,7 @@ from analyzer.capture.live import BUFFER, LiveCapture, interfaces
 from analyzer.capture.tshark import find as find_tshark
 from analyzer.commands.check import EPILOG, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
+from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "captures as it comes. Ctrl-C ends it, and the report follows: that of mfshark check."
     )
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = RawHelpFormatter
     add_wire_options(parser)
     add_shown_options(parser)
     group = parser.add_argument_group("capture")

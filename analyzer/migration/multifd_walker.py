@@ -110,7 +110,17 @@ def _broken_init(
 class MultifdWalker:
     """The packets of one channel, one method per kind."""
 
-    __slots__ = ("before", "channel", "framing", "lost", "migration", "more", "reader", "start")
+    __slots__ = (
+        "before",
+        "channel",
+        "framing",
+        "lost",
+        "migration",
+        "more",
+        "reader",
+        "start",
+        "take",
+    )
 
     def __init__(self, reader: Reader, channel: Channel, migration: Migration) -> None:
         self.reader = reader
@@ -121,6 +131,7 @@ class MultifdWalker:
         self.lost = reader.missing  # at its start
         self.more = True
         self.before: RamPacket | None = None  # the last RAM or SYNC packet
+        self.take = TAKE_HEAD  # the headers of the next packet, if it is like the last
 
     def packets(self) -> Walker:
         """All packets up to the end of the stream."""
@@ -128,22 +139,25 @@ class MultifdWalker:
         while self.more:
             self.start = reader.offset
             self.lost = reader.missing
-            head = yield TAKE_HEAD
+            take = self.take
+            head = yield take
+            if type(head) is bytes and head.startswith(MAGIC_VERSION):
+                flags = int.from_bytes(head[FLAGS : FLAGS + 4], "big")
+                device = framing.is_device_state(flags)
+                if device is None:
+                    device = framing.decide_bit4(head[: DEVICE_STATE.size])
+                yield from (self._device_state if device else self._ram)(head, reader.first)
+                continue
             if type(head) is bytes:
-                if head.startswith(MAGIC_VERSION):
-                    flags = int.from_bytes(head[FLAGS : FLAGS + 4], "big")
-                    device = framing.is_device_state(flags)
-                    if device is None:
-                        device = framing.decide_bit4(head[: DEVICE_STATE.size])
-                    yield from (self._device_state if device else self._ram)(head, reader.first)
-                    continue
                 yield Push(head)
             elif type(head) is End and head.have:
                 yield Push(head.data)
             elif type(head) is End:
                 self._end(head, "header")
                 return
-            yield from self._in_parts()
+            self.take = TAKE_HEAD
+            if take is TAKE_HEAD:
+                yield from self._in_parts()
 
     def _in_parts(self) -> Walker:
         """A packet whose headers do not come in one piece: a hole, the end of the stream, or a
@@ -189,12 +203,16 @@ class MultifdWalker:
         count = self.framing.page_count
         if count:
             size = ram_header_size(count)
-            rest = yield Take(size - HEAD_SIZE)
+            rest = b"" if len(head) == size else (yield Take(size - HEAD_SIZE))
             if type(rest) is bytes:
-                counts = COUNTS(head[:COUNTS_SIZE])
-                packet = RamPacket(self.channel.id, self.start, first, counts)
+                packet = RamPacket(self.channel.id, self.start, first, COUNTS(head[:COUNTS_SIZE]))
                 packet.header_size = size
-                _name(packet, head[COUNTS_SIZE:] + rest)
+                _name(packet, head + rest, COUNTS_SIZE)
+                # The receiver may have to wait long for what comes behind a SYNC packet.
+                if packet.kind == SYNC_PACKET:
+                    self.take = TAKE_HEAD
+                elif self.take.size != size:
+                    self.take = Take(size)
                 yield from self._ram_payload(packet, count)
                 return
             if type(rest) is End:
@@ -218,7 +236,7 @@ class MultifdWalker:
         size = packet.header_size - COUNTS_SIZE
         names = yield Take(size)
         if type(names) is bytes:
-            _name(packet, names)
+            _name(packet, names, 0)
         elif type(names) is Gap:
             missing = yield Skip(size)
             if type(missing) is not int:
@@ -293,10 +311,13 @@ class MultifdWalker:
     # -- device state -------------------------------------------------------------------------
 
     def _device_state(self, head: bytes, first: Place) -> Walker:
+        if len(head) > HEAD_SIZE:  # a RAM packet was expected
+            yield Push(head[HEAD_SIZE:])
+            self.take = TAKE_HEAD
         values = DEVICE_STATE.unpack(head[: DEVICE_STATE.size])
         packet = DevicePacket(self.channel.id, self.start, first, values)
         self.framing.saw_device_state(packet.flags)
-        raw = head[DEVICE_STATE.size :]
+        raw = head[DEVICE_STATE.size : HEAD_SIZE]
         if packet.next_packet_size < BUFFER.size:
             yield Push(raw)
         else:
@@ -453,9 +474,8 @@ class MultifdWalker:
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
         packet.header_size = ram_header_size(framing.page_count or 128)
-        names = header[COUNTS_SIZE : packet.header_size]
-        if len(names) == packet.header_size - COUNTS_SIZE:
-            _name(packet, names)
+        if len(header) >= packet.header_size:
+            _name(packet, header[: packet.header_size], COUNTS_SIZE)
         packet.payload = found.length - packet.header_size
         packet.missing = found.missing
         packet.last = self.reader.last
@@ -490,8 +510,9 @@ class MultifdWalker:
         self.channel.anomalies.note(slug, self.start, self.reader.last, detail)
 
 
-def _name(packet: RamPacket, rest: bytes) -> None:
-    """Take in what stands behind the counts: reserved words, block name, offsets."""
-    packet.reserved = rest.count(0, 0, RESERVED_SIZE) != RESERVED_SIZE
-    packet.ramblock = rest[RESERVED_SIZE : RESERVED_SIZE + NAME_SIZE]
-    packet.offsets = rest[RESERVED_SIZE + NAME_SIZE :]
+def _name(packet: RamPacket, header: bytes, at: int) -> None:
+    """Take in what stands behind the counts, at ``at``: reserved words, block name, offsets."""
+    name = at + RESERVED_SIZE
+    packet.reserved = header.count(0, at, name) != RESERVED_SIZE
+    packet.ramblock = header[name : name + NAME_SIZE]
+    packet.offsets = header[name + NAME_SIZE :]
