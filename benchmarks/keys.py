@@ -30,6 +30,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from analyzer.migration.framing import Settings
+from analyzer.migration.table import COLUMNS, PacketTable
 from analyzer.synth.builder import build
 from analyzer.tui import share_time
 from analyzer.tui.app import MfsharkApp
@@ -264,9 +265,11 @@ def told(name: str, times: Times) -> str:
     )
 
 
-def memory() -> str:
-    """Resident memory at its peak."""
-    return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB"
+def memory(table: PacketTable) -> str:
+    """Resident memory at its peak, and what the packet table has of it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    columns = sum(table.view(name).nbytes for name, _, _ in COLUMNS) / (1 << 20)
+    return f"peak memory {peak:,.0f} MiB, {columns:,.0f} MiB of it the packet table"
 
 
 def measure(path: Path, size: tuple[int, int], keys: int) -> None:
@@ -278,7 +281,8 @@ def measure(path: Path, size: tuple[int, int], keys: int) -> None:
 
     async def run(pilot: Pilot[int]) -> None:
         loading, after, facts = await drive(app, pilot, keys)
-        lines.extend([*facts, told("loading", loading), told("after", after), memory()])
+        lines.extend([*facts, told("loading", loading), told("after", after)])
+        lines.append(memory(app.document.table))
         app.exit(0)
 
     asyncio.run(app.run_async(size=size, auto_pilot=run))  # type: ignore[arg-type]

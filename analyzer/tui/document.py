@@ -20,7 +20,7 @@ from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.saved_file import saved_verdict_text
 from analyzer.report.verdict import verdict_text
-from analyzer.tui.gate import Pacer, no_collection
+from analyzer.tui.gate import Pacer, no_long_collection
 from analyzer.tui.pieces import pieces
 from analyzer.tui.saved import holds_saved_migration, scan_of
 from analyzer.tui.state import ALL
@@ -81,7 +81,7 @@ class Document:
 
     def load(self, rest: Callable[[], bool]) -> bool:
         """Read the capture; ``rest`` is called after every step and says whether to stop."""
-        with no_collection() if self.live is None else nullcontext():
+        with no_long_collection() if self.live is None else nullcontext():
             try:
                 if self.live is None and holds_saved_migration(self.path):
                     self._read_saved()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Gate", "Pacer", "no_collection"]
+__all__ = ["Gate", "Pacer", "no_long_collection"]
 
 PACKETS = 32
 """Packets between two rests inside one step, which may hold thousands."""
@@ -25,21 +25,28 @@ AT_MOST = 0.08
 TURN = 0.01
 STEP = 0.005
 
+YOUNG = 2000
+"""New objects after which those among them that are garbage are looked for: what is drawn in the
+meantime leaves much.
+"""
+NEVER = 1 << 30
+USUAL = gc.get_threshold()
+
 
 @contextmanager
-def no_collection() -> Iterator[None]:
-    """What is made meanwhile stays, and is never searched for garbage: with millions of objects
-    that search takes seconds, in which no key is answered.
+def no_long_collection() -> Iterator[None]:
+    """What is made meanwhile and lives on is never searched for garbage again: with millions of
+    objects that search takes seconds, in which no key is answered.
     """
     if gc.get_freeze_count():  # what was made the last time may be garbage by now
         gc.unfreeze()
         gc.collect()
-    gc.disable()
+    gc.set_threshold(YOUNG, USUAL[1], NEVER)
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        gc.set_threshold(*USUAL)
 
 
 class Gate:
