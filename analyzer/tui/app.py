@@ -19,7 +19,7 @@ from analyzer.tui.actions import Actions
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
-from analyzer.tui.lines import KeyLine, StatusLine, TabLine
+from analyzer.tui.lines import KeyLine, StatusLine, TabLine, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
@@ -72,33 +72,35 @@ class MfsharkApp(Actions, App[int]):
             )
             for number, screen in enumerate(SCREENS, 1)
         ),
-        Binding("slash", "edit_filter", "Filter", show=True, priority=True),
+        Binding("slash", "edit_filter", "Filter", priority=True, tooltip="Filter the packets"),
         Binding("tab", "app.focus_next", "Next pane", show=False),
         Binding("shift+tab", "app.focus_previous", "Previous pane", show=False),
-        Binding("question_mark,f1", "keys", "Help", show=True),
-        Binding("q", "quit", "Quit", show=True),
-        Binding("ctrl+g,colon", "go_to", "Go to", show=True),
-        Binding("ctrl+f", "find", "Find", show=True),
+        Binding("question_mark,f1", "keys", "Help", tooltip="Show the keys that work here"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+g,colon", "go_to", "Go to", tooltip="Go to a packet, a frame or a time"),
+        Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the packets"),
         Binding("n", "find_again(1)", "Find next", show=False),
         Binding("N", "find_again(-1)", "Find previous", show=False),
         Binding("escape", "stop", "Stop searching", show=False),
-        Binding("right_square_bracket", "finding(1)", "Finding", show=True),
-        Binding("left_square_bracket", "finding(-1)", "Previous finding", show=False),
-        Binding("m", "mark", "Mark", show=True),
-        Binding("apostrophe", "to_mark(1)", "Next mark", show=False),
-        Binding("quotation_mark", "to_mark(-1)", "Previous mark", show=False),
-        Binding("t", "time_format", "Time", show=True),
-        Binding("y", "copy", "Copy", show=True),
-        Binding("e", "export", "Export", show=True),
+        Binding("right_square_bracket", "finding(1)", "Finding", tooltip="Go to the next finding"),
+        Binding("left_square_bracket", "finding(-1)", "Go to the previous finding", show=False),
+        Binding("m", "mark", "Mark", tooltip="Mark the selected packet, or take its mark away"),
+        Binding("apostrophe", "to_mark(1)", "Go to the next mark", show=False),
+        Binding("quotation_mark", "to_mark(-1)", "Go to the previous mark", show=False),
+        Binding("t", "time_format", "Time", tooltip="Show times in another way"),
+        Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
+        Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
-        Binding("b", "saved_filters", "Saved filters", show=False),
-        Binding("M", "migration", "Migration", show=False),
-        Binding("o", "open", "Open", show=True),
-        Binding("r", "reload", "Reload", show=False),
+        Binding("b", "saved_filters", "Choose a saved filter", show=False),
+        Binding("M", "migration", "Choose one of several migrations", show=False),
+        Binding("o", "open", "Open", tooltip="Open another capture"),
+        Binding("r", "reload", "Read the capture again", show=False),
         Binding("F", "follow", "Follow the file as it grows", show=False),
         Binding("z", "zoom", "Maximise the pane", show=False),
-        Binding("T", "change_theme", "Theme", show=False),
-        Binding("ctrl+p", "command_palette", "Commands", show=False, priority=True),
+        Binding("T", "change_theme", "Choose a theme", show=False),
+        Binding(
+            "ctrl+p", "command_palette", "Find a command by its name", show=False, priority=True
+        ),
     ]
     CSS = """
     ContentSwitcher { height: 1fr; }
@@ -155,15 +157,16 @@ class MfsharkApp(Actions, App[int]):
             self.action_open()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: whatever has a key."""
+        """What the command palette offers: whatever has a key on this screen."""
         yield from super().get_system_commands(screen)
-        for binding in self.BINDINGS:
-            if isinstance(binding, Binding) and binding.description:
-                yield SystemCommand(
-                    binding.description,
-                    f"key {binding.key.replace(',', ', ')}",
-                    partial(self.run_action, binding.action),
-                )
+        for owner in (self.view, self):
+            for binding in owner.BINDINGS:
+                if isinstance(binding, Binding) and binding.description:
+                    yield SystemCommand(
+                        meaning(binding),
+                        "key " + ", ".join(map(shown_key, binding.key.split(","))),
+                        partial(self.run_action, binding.action, owner),
+                    )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that lead elsewhere come first, so that what is typed behind them goes there; in

@@ -24,14 +24,14 @@ class FilterInput(Input):
     """The input; the line around it decides what keys mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Apply", show=True),
-        Binding("escape", "leave", "Back", show=True),
-        Binding("tab", "complete(1)", "Complete", show=True),
-        Binding("shift+tab", "complete(-1)", "Complete back", show=False),
-        Binding("up", "history(-1)", "History", show=True),
-        Binding("down", "history(1)", "History forward", show=False),
-        Binding("ctrl+s", "save", "Save filter", show=True),
-        Binding("ctrl+u", "clear", "Clear", show=True),
+        Binding("enter", "submit", "Apply", tooltip="Apply the filter"),
+        Binding("escape", "leave", "Back", tooltip="Back to the packets"),
+        Binding("tab", "complete(1)", "Complete", tooltip="Complete the name"),
+        Binding("shift+tab", "complete(-1)", "Complete with the previous name", show=False),
+        Binding("up", "history(-1)", "History", tooltip="Previous filter"),
+        Binding("down", "history(1)", "Next filter", show=False),
+        Binding("ctrl+s", "save", "Save filter", tooltip="Save the filter"),
+        Binding("ctrl+u", "clear", "Clear", tooltip="Clear the line"),
     ]
 
     class Leave(Message):

@@ -17,7 +17,7 @@ from analyzer.tui.state import SCREENS
 if TYPE_CHECKING:
     from textual import events
 
-__all__ = ["KeyLine", "StatusLine", "TabLine", "shown_key"]
+__all__ = ["KeyLine", "StatusLine", "TabLine", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 SHOWN_AS = {
@@ -41,6 +41,11 @@ SHOWN_AS = {
 def shown_key(key: str) -> str:
     """A key as people write it."""
     return SHOWN_AS.get(key, key).replace("ctrl+", "^")
+
+
+def meaning(binding: Binding) -> str:
+    """What a key does, in as many words as it takes."""
+    return binding.tooltip or binding.description
 
 
 class TabLine(Widget):

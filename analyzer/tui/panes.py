@@ -51,7 +51,7 @@ class MapPane(Drawn, can_focus=True):
         Binding("down,j", "move(0, 1)", "Down", show=False),
         Binding("home,g", "edge(0)", "First index", show=False),
         Binding("end,G", "edge(1)", "Last index", show=False),
-        Binding("enter", "open", "Packet", show=True),
+        Binding("enter", "open", "Packet", tooltip="Go to the packet"),
     ]
 
     class Pointed(Message):

@@ -47,12 +47,12 @@ class TimePane(Drawn, can_focus=True):
         Binding("right,l", "step(1)", "Later", show=False),
         Binding("shift+left,H", "pan(-0.5)", "Move left", show=False),
         Binding("shift+right,L", "pan(0.5)", "Move right", show=False),
-        Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=True),
-        Binding("minus", "zoom(False)", "Zoom out", show=True),
-        Binding("0", "whole", "All", show=True),
-        Binding("home,g", "edge(0)", "Begin", show=False),
-        Binding("end,G", "edge(1)", "End", show=False),
-        Binding("enter", "open", "Packet", show=True),
+        Binding("plus,equals_sign", "zoom(True)", "Zoom in"),
+        Binding("minus", "zoom(False)", "Zoom out"),
+        Binding("0", "whole", "All", tooltip="Show all of the time"),
+        Binding("home,g", "edge(0)", "Go to the beginning", show=False),
+        Binding("end,G", "edge(1)", "Go to the end", show=False),
+        Binding("enter", "open", "Packet", tooltip="Go to the packet"),
     ]
 
     class Windowed(Message):

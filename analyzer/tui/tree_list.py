@@ -73,12 +73,12 @@ class TreeList(RowList):
     """The detail pane; :class:`Field` says which field the cursor is on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "fold(False)", "Close", show=False),
-        Binding("right,l", "fold(True)", "Open", show=False),
-        Binding("space", "fold_group", "Open/close", show=False),
-        Binding("E", "all(True)", "Open all", show=False),
-        Binding("C", "all(False)", "Close all", show=False),
-        Binding("a", "as_filter", "Filter by field", show=True),
+        Binding("left,h", "fold(False)", "Close the branch", show=False),
+        Binding("right,l", "fold(True)", "Open the branch", show=False),
+        Binding("space", "fold_group", "Open or close the branch", show=False),
+        Binding("E", "all(True)", "Open all branches", show=False),
+        Binding("C", "all(False)", "Close all branches", show=False),
+        Binding("a", "as_filter", "Filter by field", tooltip="Filter by the field"),
     ]
 
     class Field(Message):

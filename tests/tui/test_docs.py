@@ -12,7 +12,7 @@ from textual.binding import Binding
 
 import analyzer.tui
 from analyzer.filter.filter import Filter
-from analyzer.tui.lines import TITLES, shown_key
+from analyzer.tui.lines import TITLES, meaning, shown_key
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tui.md").read_text(encoding="utf-8")
 HEAD = "| keys | |\n|---|---|\n"
@@ -33,7 +33,7 @@ def table(owner: type) -> str:
     """The keys of a class as the page has them."""
     bindings: list[Binding] = owner.__dict__["BINDINGS"]
     return HEAD + "".join(
-        f"| {' '.join(map(shown_key, binding.key.split(',')))} | {binding.description} |\n"
+        f"| {' '.join(map(shown_key, binding.key.split(',')))} | {meaning(binding)} |\n"
         for binding in bindings
     )
 

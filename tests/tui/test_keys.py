@@ -22,6 +22,7 @@ from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
+from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import CAPTURES, capture, truth
@@ -404,6 +405,20 @@ def test_help_palette_and_maximising() -> None:
         await press(pilot, "ctrl+p")
         assert len(app.screen_stack) == 2
         await press(pilot, "escape")
+
+    drive(VFIO, path)
+
+
+def test_palette_has_what_the_screen_can_do() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2")
+        before = app.query_one(DevicesView).by_index
+        await press(pilot, "ctrl+p", *"buffers by")
+        await pilot.pause(0.5)  # it looks for commands in a task of its own
+        await press(pilot, "enter")
+        await pilot.pause(0.1)
+        assert len(app.screen_stack) == 1
+        assert app.query_one(DevicesView).by_index is not before
 
     drive(VFIO, path)
 

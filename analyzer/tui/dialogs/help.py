@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from analyzer.tui.lines import shown_key
+from analyzer.tui.lines import meaning, shown_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class HelpScreen(ModalScreen[None]):
                 if isinstance(binding, Binding) and binding.description:
                     keys = "  ".join(shown_key(key) for key in binding.key.split(","))
                     text.append(f"  {keys:<{KEY_WIDTH}}", "bold")
-                    text.append(f" {binding.description}\n")
+                    text.append(f" {meaning(binding)}\n")
         return text
 
     def action_leave(self) -> None:

@@ -51,9 +51,9 @@ class PayloadScreen(ModalScreen[None]):
     """Shows what the packet at ``row`` of the table carries; the application follows it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,p", "leave", "Close", show=True),
-        Binding("n", "step(1)", "Next of its channel", show=True),
-        Binding("N", "step(-1)", "Previous of its channel", show=True),
+        Binding("escape,q,p", "leave", "Close"),
+        Binding("n", "step(1)", "Next of its channel"),
+        Binding("N", "step(-1)", "Previous of its channel"),
     ]
     DEFAULT_CSS = """
     PayloadScreen { align: center middle; }

@@ -115,9 +115,9 @@ class PickerScreen(ModalScreen["str | None"]):
     """Gives the path of a capture, or ``None``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", show=True),
-        Binding("backspace,h,left", "up", "Parent directory", show=True),
-        Binding("slash", "narrow", "Name contains", show=True),
+        Binding("escape", "leave", "Cancel"),
+        Binding("backspace,h,left", "up", "Parent directory"),
+        Binding("slash", "narrow", "Name contains"),
     ]
     DEFAULT_CSS = """
     PickerScreen { align: center middle; }

@@ -32,7 +32,7 @@ class ChannelsView(TimeView):
     """Lanes over time, and below them a row a channel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter", "Its packets", show=True),
+        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
     ]
     DEFAULT_CSS = """
     ChannelsView LanesPane { height: auto; border-top: solid $panel-lighten-2; }

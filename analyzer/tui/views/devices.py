@@ -38,10 +38,10 @@ class DevicesView(View):
     """The devices, the reassembly map of the selected one, and its buffers."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort", "By index/arrival", show=True),
-        Binding("x", "extract", "Extract", show=True),
-        Binding("f", "filter", "Its packets", show=True),
-        Binding("p", "payload", "Payload", show=True),
+        Binding("s", "sort", "By index/arrival", tooltip="Sort buffers by index or by arrival"),
+        Binding("x", "extract", "Extract", tooltip="Write its state to a file"),
+        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
+        Binding("p", "payload", "Payload", tooltip="Show the payload of the buffer"),
     ]
     DEFAULT_CSS = """
     DevicesView #devices { height: auto; max-height: 9; }

@@ -36,9 +36,11 @@ class FindingsView(View):
     """The findings, and below them what the rule under the cursor is about."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "fold(False)", "Close", show=False),
-        Binding("right,l", "fold(True)", "Open", show=False),
-        Binding("space", "fold_group", "Open/close", show=True, priority=True),
+        Binding("left,h", "fold(False)", "Close the group", show=False),
+        Binding("right,l", "fold(True)", "Open the group", show=False),
+        Binding(
+            "space", "fold_group", "Open/close", priority=True, tooltip="Open or close the group"
+        ),
     ]
     DEFAULT_CSS = """
     FindingsView #findings { max-height: 55%; }

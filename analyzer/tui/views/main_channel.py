@@ -36,8 +36,8 @@ class MainView(View):
     """The list of records; below it the selected one's fields and bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "section(1)", "Next of its section", show=False),
-        Binding("N", "section(-1)", "Previous of its section", show=False),
+        Binding("n", "section(1)", "Next record of its section", show=False),
+        Binding("N", "section(-1)", "Previous record of its section", show=False),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }

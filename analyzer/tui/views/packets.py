@@ -38,11 +38,11 @@ class PacketsView(View):
     """Wireshark's three panes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter_channel", "Channel", show=True),
-        Binding("d", "filter_device", "Device", show=True),
-        Binding("X", "clear_filter", "Unfilter", show=False),
-        Binding("D", "to_device", "To its device", show=False),
-        Binding("p", "payload", "Payload", show=True),
+        Binding("f", "filter_channel", "Channel", tooltip="Show only packets of this channel"),
+        Binding("d", "filter_device", "Device", tooltip="Show only packets of this device"),
+        Binding("X", "clear_filter", "Show all packets again", show=False),
+        Binding("D", "to_device", "Go to its device", show=False),
+        Binding("p", "payload", "Payload", tooltip="Show the payload"),
     ]
     DEFAULT_CSS = """
     PacketsView #packets { height: 4fr; }

@@ -29,7 +29,7 @@ class StreamsView(View):
     """A row a direction of a connection; below it holes and oddities of the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter", "Its packets", show=True),
+        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
     ]
     DEFAULT_CSS = """
     StreamsView #streams { height: 3fr; }
