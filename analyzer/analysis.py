@@ -108,7 +108,7 @@ def chosen(
     Raises :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a
     trace log without traces, :class:`analyzer.errors.CaptureError` for one that cannot be read.
     """
-    from analyzer.checks.selection import Selection
+    from analyzer.checks.selection import Selection, no_such_rule
     from analyzer.migration.framing import Settings
     from dissectors.dialects import DIALECTS
 
@@ -118,7 +118,7 @@ def chosen(
         (names,) if isinstance(names, str) else tuple(names) for names in (select, ignore)
     )
     if unknown := unknown_rules([*selected, *ignored]):
-        raise UsageError(f"no rule is called {unknown[0]!r}; 'mfshark rule' lists them")
+        raise UsageError(no_such_rule(unknown[0]))
     settings = Settings(dialect=dialect, keylog=keylog)
     return settings, Selection(selected, ignored, deep=deep, traces=_traces(trace))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from analyzer.checks.rule import BY_SLUG, RULES
+from analyzer.errors import nearest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -9,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
-__all__ = ["Selection", "names_rule"]
+__all__ = ["Selection", "names_rule", "no_such_rule"]
 
 
 class Selection:
@@ -83,3 +86,9 @@ class Selection:
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:
     """Whether any of the names is the rule's slug, its id, or how its id begins."""
     return any(rule.slug == name or rule.id.startswith(name.upper()) for name in names)
+
+
+def no_such_rule(name: str) -> str:
+    """Says that nothing is called so, and what is called nearly so.  The rules must be loaded."""
+    hint = nearest(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
+    return f"no rule is called {name!r}{hint}"

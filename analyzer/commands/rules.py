@@ -7,6 +7,7 @@ import sys
 
 from analyzer.checks.families import load
 from analyzer.checks.rule import BY_SLUG, RULES
+from analyzer.checks.selection import names_rule, no_such_rule
 from analyzer.commands.common import CLEAN, style_of
 from analyzer.commands.options import add_shown_options
 from analyzer.errors import UsageError
@@ -15,6 +16,9 @@ from analyzer.report.reference import excuses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from analyzer.checks.rule import Rule
+    from analyzer.report.style import Style
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,31 +29,41 @@ def add_arguments(parser: ArgumentParser) -> None:
         "Says what a rule verifies, why, what QEMU's receiver does, and what usually causes it."
     )
     add_shown_options(parser)
-    parser.add_argument("rule", nargs="?", metavar="ID", help="MF506 or vfio-idx-gap")
+    parser.add_argument(
+        "rule", nargs="?", metavar="ID", help="MF506 or vfio-idx-gap; MF5 lists that family"
+    )
 
 
 def run(options: Namespace) -> int:
     """Run it.  Raises :class:`UsageError` for an id that is none."""
     load()
     style = style_of(options, sys.stdout)
-    if options.rule is None:
-        for entry in sorted(RULES.values(), key=lambda r: (len(r.id), r.id)):
-            first = inspect.cleandoc(entry.explanation).splitlines()[0]
-            severity = style.severity(entry.severity, f"{entry.severity:<7}")
-            print(f"{entry.id}  {severity}  {entry.slug:<32} {first}")
-        return CLEAN
-    found = RULES.get(options.rule.upper()) or BY_SLUG.get(options.rule)
-    if found is None:
-        import difflib
+    name = options.rule or ""
+    found = RULES.get(name.upper()) or BY_SLUG.get(name)
+    family = [rule for rule in RULES.values() if names_rule(rule, (name,))]
+    if found is not None:
+        _explain(found, style)
+    elif family:
+        _list(family, style)
+    else:
+        raise UsageError(no_such_rule(name))
+    return CLEAN
 
-        near = difflib.get_close_matches(options.rule, [*RULES, *BY_SLUG], 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no rule is called {options.rule!r}{hint}")
-    head = f"{found.id} {found.slug}"
-    print(style.bold(head) + "  " + style.severity(found.severity, found.severity))
+
+def _list(rules: list[Rule], style: Style) -> None:
+    """A line each."""
+    for rule in sorted(rules, key=lambda rule: (len(rule.id), rule.id)):
+        first = inspect.cleandoc(rule.explanation).splitlines()[0]
+        severity = style.severity(rule.severity, f"{rule.severity:<7}")
+        print(f"{rule.id}  {severity}  {rule.slug:<32} {first}")
+
+
+def _explain(rule: Rule, style: Style) -> None:
+    """All there is to say."""
+    head = f"{rule.id} {rule.slug}"
+    print(style.bold(head) + "  " + style.severity(rule.severity, rule.severity))
     print()
-    print(inspect.cleandoc(found.explanation))
-    if explained := excuses(found):
+    print(inspect.cleandoc(rule.explanation))
+    if explained := excuses(rule):
         print()
         print(f"Only noted, as info, when this explains it: {', '.join(explained)}.")
-    return CLEAN

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from analyzer.checks.families import load
-from analyzer.checks.rule import BY_SLUG, RULES, SEVERITIES
-from analyzer.checks.selection import names_rule
+from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.selection import names_rule, no_such_rule
 from analyzer.errors import nearest
 
 TYPE_CHECKING = False
@@ -317,8 +317,7 @@ def rules_named(name: str) -> Sequence[str]:
     load()
     found = [rule.id for rule in RULES.values() if names_rule(rule, (name,))] if name else []
     if not found:
-        hint = nearest(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
-        raise ValueError(f"no rule is called {name!r}{hint}")
+        raise ValueError(no_such_rule(name))
     return found
 
 

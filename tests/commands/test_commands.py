@@ -98,6 +98,8 @@ def test_rule_lists_and_explains() -> None:
     explained = mfshark("rule", "vfio-idx-gap").out
     assert explained == mfshark("rule", "mf506").out
     assert "Receiver:" in explained
+    family = mfshark("rule", "mf5").out.splitlines()
+    assert family == [line for line in listed.splitlines() if line.startswith("MF5")]
     wrong = mfshark("rule", "vfio-idx-gab")
     assert wrong.status == 2
     assert "did you mean vfio-idx-gap" in wrong.err
