@@ -79,6 +79,11 @@ def test_a_process_that_dies_costs_one_capture() -> None:
     assert not active_children()
 
 
+def heed_ctrl_c() -> None:
+    """A shell without a terminal has what it starts in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
     pipes = [tmp_path / "one.pcap", tmp_path / "two.pcap"]
     for pipe in pipes:
@@ -86,7 +91,7 @@ def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
     ran = subprocess.Popen(
         [sys.executable, "-m", "analyzer.cli", "check", "--jobs", "2", *pipes],
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     ends = [pipe.open("wb") for pipe in pipes]  # Waits until both are being read.
     os.killpg(ran.pid, signal.SIGINT)
