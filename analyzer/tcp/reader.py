@@ -178,6 +178,8 @@ class Reader:
             if begin < end:
                 self._pieces.appendleft(_Piece(data[begin:end], end - begin, place))
                 end = begin
+        if trail:
+            self.last = trail[-1][1]
 
     def _note(self, place: Place) -> None:
         """Remember where the bytes at the reading position, about to be taken, were seen."""
@@ -303,6 +305,8 @@ class Reader:
             elif sink is not None:
                 sink(piece.data[piece.used : piece.used + count], count)
             self._left -= count
+            if not self._left:
+                self._note(piece.place)
             self._consume(piece, count)
         if not self._left:
             self._resume(self._missing)

@@ -140,6 +140,38 @@ def test_pushed_back_bytes_come_again() -> None:
     assert seen == [b"abcd", 2, b"cde", b"f"]
 
 
+STEPS = st.tuples(st.sampled_from((Take, Skip)), st.integers(1, 9), st.integers(0, 9))
+
+
+@given(st.lists(STEPS), st.lists(st.integers(1, 7), min_size=1))
+def test_last_is_where_the_byte_before_the_offset_was_seen(
+    steps: list[tuple[type[Take] | type[Skip], int, int]], sizes: list[int]
+) -> None:
+    frames = [number for number, size in enumerate(sizes, 1) for _ in range(size)]
+    data = bytes(at & 255 for at in range(len(frames)))
+
+    def walk(reader: Reader) -> Walker:
+        for request, size, back in steps:
+            begin = reader.offset
+            reply = yield request(size)
+            if type(reply) is End:
+                return
+            assert reader.first.frame == frames[begin]
+            assert reader.last.frame == frames[reader.offset - 1]
+            if type(reply) is bytes and back:
+                assert reply == data[begin : begin + size]
+                yield Push(reply[-back:])
+                if reader.offset:
+                    assert reader.last.frame == frames[reader.offset - 1]
+
+    reader = Reader(walk)
+    at = 0
+    for number, size in enumerate(sizes, 1):
+        reader.feed(data[at : at + size], place(number))
+        at += size
+    reader.end()
+
+
 def test_bytes_of_a_skip_may_pass_unseen() -> None:
     seen: list[object] = []
 
