@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from analyzer.analysis import chosen
 from analyzer.batch.job import Job, run_job
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["Capture", "Channel", "Device", "Finding", "Migration", "Verdict", "check"]
 

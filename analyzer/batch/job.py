@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from analyzer.migration.table import PacketTable
     from analyzer.migration.watcher import Watcher
     from analyzer.report.expectation import Expectation
-    from analyzer.report.result import Json
+    from analyzer.report.parts import Json
 
     Progress = Callable[[float, int], None]
     Step = Callable[[Scan, Checker], None]

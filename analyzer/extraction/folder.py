@@ -12,7 +12,7 @@ from pathlib import Path
 
 from analyzer.errors import UsageError
 from analyzer.report.escape import file_name
-from analyzer.report.model import iso_time
+from analyzer.report.parts import iso_time
 from analyzer.report.style import size_text
 
 TYPE_CHECKING = False

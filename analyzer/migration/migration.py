@@ -269,6 +269,18 @@ class Migration:
         """Whether the capture does not show how every channel ended."""
         return any(channel.incomplete_end for channel in self.channels)
 
+    def completeness(self, device: Device) -> bool | None:
+        """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
+        that could hold what is not there.
+        """
+        whole = device.config is not None and not device.missing_ranges() and not device.unindexed
+        if whole:
+            return None if any(buffer.missing for buffer in device.buffers) else True
+        holes = any(c.flow.missing or c.incomplete_start for c in self.multifd)
+        if holes or (self.ends_early and not device.cut):
+            return None
+        return False
+
     @property
     def started(self) -> int:
         """Time of its first frame, ns since the epoch."""

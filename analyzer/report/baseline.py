@@ -15,11 +15,8 @@ from analyzer.report.fingerprint import fingerprints
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from analyzer.report.result import Result
-
-    Json = dict[str, Any]
 
 __all__ = ["Baseline"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from analyzer.filter.masks import Rows
 from analyzer.migration.table_fields import TABLE_FIELDS
-from analyzer.report.model import uuid_text
 from analyzer.report.packets import USUAL
+from analyzer.report.parts import uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from analyzer.report.escape import html
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["device_map", "states_of"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.wording import counted
 from analyzer.report.escape import terminal
-from analyzer.report.model import completeness, migration_report
+from analyzer.report.model import migration_report
 from analyzer.report.style import Style, size_text, table
 from dissectors.multifd import text_of
 
@@ -139,7 +139,7 @@ def _announced(section: VfioSection) -> str:
 
 
 def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str]:
-    whole = completeness(device, migration)
+    whole = migration.completeness(device)
     word = {
         True: style.outcome("completed").replace("completed", "complete"),
         False: style.severity("error", "INCOMPLETE"),

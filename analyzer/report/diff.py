@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, TypeAlias
 
+    from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
-    Json: TypeAlias = dict[str, Any]
     Facts: TypeAlias = dict[str, dict[str, Json]]
 
 __all__ = ["SCHEMA", "Content", "Difference", "Side", "compare", "diff_json", "diff_text"]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from analyzer.migration.encrypted import recognise
-from analyzer.report.model import iso_time
+from analyzer.report.parts import iso_time
 from analyzer.report.style import size_text, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.encrypted import EncryptedMigration
+    from analyzer.report.parts import Json
     from analyzer.report.style import Style
-
-    Json = dict[str, Any]
 
 __all__ = ["ADVICE", "encrypted_report", "encrypted_sentence", "encrypted_text", "others"]
 

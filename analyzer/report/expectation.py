@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from analyzer.migration.table import PacketTable
-
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["SCHEMA", "Expectation", "facts_of", "written"]
 

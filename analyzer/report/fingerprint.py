@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["fingerprints"]
 

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
 from analyzer.migration.outcome import outcome_of
+from analyzer.report.parts import finding_report, iso_time, uuid_text
 from analyzer.version import VERSION
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from analyzer.analysis import Analysis
-    from analyzer.checks.finding import Finding
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
+    from analyzer.report.parts import Json
 
-    Json = dict[str, Any]
-
-__all__ = ["SCHEMA", "capture_report", "file_report", "iso_time", "report", "uuid_text"]
+__all__ = ["SCHEMA", "capture_report", "file_report", "migration_report", "report"]
 
 SCHEMA = "mfshark/report/1"
 MISSING_LISTED = 10_000
@@ -215,7 +212,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "missing": [list(pair) for pair in device.missing_ranges()[:MISSING_LISTED]],
         "duplicates": device.duplicates()[:MISSING_LISTED],
         "config_index": config.idx if config is not None else None,
-        "complete": completeness(device, migration),
+        "complete": migration.completeness(device),
         "out_of_order": device.out_of_order(),
         "channels": {_channel_key(k): v for k, v in device.by_channel().items()},
         "digest": assembly.data_digest if assembly is not None else None,
@@ -235,59 +232,3 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
 
 def _channel_key(channel: int) -> str:
     return str(channel) if channel >= 0 else f"stream {-1 - channel}"
-
-
-def completeness(device: Device, migration: Migration) -> bool | None:
-    """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
-    that could hold what is not there.
-    """
-    whole = device.config is not None and not device.missing_ranges() and not device.unindexed
-    if whole:
-        return None if any(buffer.missing for buffer in device.buffers) else True
-    holes = any(c.flow.missing or c.incomplete_start for c in migration.multifd)
-    if holes or (migration.ends_early and not device.cut):
-        return None
-    return False
-
-
-def finding_report(finding: Finding) -> Json:
-    """One finding."""
-    spot = finding.spot
-    channel = spot.channel
-    known = channel is not None and channel.kind == "multifd" and channel.id >= 0
-    return {
-        "rule": finding.rule.id,
-        "name": finding.rule.slug,
-        "severity": finding.severity,
-        "message": finding.message,
-        "migration": finding.migration.number if finding.migration is not None else None,
-        "frame": spot.frame,
-        "channel": channel.id if known and channel is not None else None,
-        "tcp_stream": channel.stream if channel is not None else None,
-        "offset": spot.offset,
-        "device": spot.device,
-        "index": spot.index,
-        "repeats": finding.repeats,
-    }
-
-
-def uuid_text(uuid: bytes | None) -> str | None:
-    """8-4-4-4-12, or ``None``."""
-    if uuid is None:
-        return None
-    text = uuid.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-def iso_time(ns: int) -> str | None:
-    """ISO 8601 in UTC with nanoseconds; ``None`` where no clock can say that."""
-    import time
-
-    seconds, rest = divmod(ns, 1_000_000_000)
-    try:
-        moment = time.gmtime(seconds)
-    except (OverflowError, ValueError, OSError):
-        return None
-    if moment.tm_year > 9999:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{rest:09d}Z"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from analyzer.errors import UsageError
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import csv_cell, terminal
-from analyzer.report.model import iso_time, uuid_text
+from analyzer.report.parts import iso_time, uuid_text
 from analyzer.report.style import Style, size_text
 from dissectors.multifd import MultifdFlag
 from dissectors.registry import FIELDS, nearest

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["DEVICES", "FIGURES", "LINES", "PLACES", "REPORT", "STATS", "TABLES", "Result"]
 

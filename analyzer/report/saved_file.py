@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from analyzer.checks.wording import counted
 from analyzer.report.escape import terminal
-from analyzer.report.model import finding_report, uuid_text
+from analyzer.report.parts import finding_report, uuid_text
 from analyzer.report.style import size_text, table
 from analyzer.report.text import findings_lines
 from analyzer.report.verdict import complaint_of, led
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import SavedAnalysis
     from analyzer.migration.main_channel import MainChannel, VfioSection
     from analyzer.migration.ram_facts import RamBlock
-    from analyzer.report.model import Json
+    from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
 __all__ = ["saved_report", "saved_text", "saved_verdict", "saved_verdict_text"]

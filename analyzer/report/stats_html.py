@@ -5,8 +5,9 @@ from __future__ import annotations
 from analyzer.migration.intervals import clipped, union
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import html
+from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, heat_strip, lanes_plot
-from analyzer.report.stats_tables import Heat, Lane, Share, headline, tables_of
+from analyzer.report.stats_tables import headline, tables_of
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
 from analyzer.version import VERSION
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.migration.statistics import Statistics
-    from analyzer.report.stats_tables import Cell, Table
+    from analyzer.report.stats_cells import Cell, Table
 
 __all__ = ["migration_html", "stats_html"]
 

@@ -13,7 +13,6 @@ from dissectors.multifd import text_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.fairness import Runs
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from analyzer.migration.phases import Phase
     from analyzer.migration.sendings import BlockSendings
     from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
-
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["SCHEMA", "stats_json"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.migration.sendings import POSTCOPY, Round
-from analyzer.report.stats_tables import ITERATIONS_SHOWN, Heat, Table
+from analyzer.report.stats_cells import ITERATIONS_SHOWN, Heat, Table
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.sendings import BlockSendings
     from analyzer.migration.statistics import Statistics
-    from analyzer.report.stats_tables import Row
+    from analyzer.report.stats_cells import Row
 
 __all__ = ["page_tables"]
 

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
+from analyzer.report.stats_cells import ITERATIONS_SHOWN, Lane, Share, Table
 from analyzer.report.style import size_text
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import TypeAlias
+    from collections.abc import Iterator
 
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.fairness import Runs
-    from analyzer.migration.intervals import Span
     from analyzer.migration.phases import Phase
-    from analyzer.migration.sendings import BlockSendings
     from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
+    from analyzer.report.stats_cells import Row
 
-    Cell: TypeAlias = "str | Lane | Share | Heat"
-    Row: TypeAlias = "tuple[Cell, ...]"
-
-__all__ = ["Heat", "Lane", "Share", "Table", "headline", "tables_of"]
+__all__ = ["headline", "tables_of"]
 
 CHANNELS_SHOWN = 16
 DEVICES_SHOWN = 16
-ITERATIONS_SHOWN = 24
 USES = {
     "ram": "RAM left over",
     "device-state": "device state",
@@ -47,59 +42,6 @@ COLUMNS_MEAN = (
     "alone: no RAM and no other device's packet on its way; others only: before its last byte, "
     "other devices' packets and none of its own"
 )
-
-
-class Lane:
-    """A cell that shows tidy spans between two moments; ``kind`` says of what."""
-
-    __slots__ = ("begin", "end", "kind", "spans")
-
-    def __init__(self, spans: Sequence[Span], begin: int, end: int, kind: str) -> None:
-        self.spans = spans
-        self.begin = begin
-        self.end = end
-        self.kind = kind
-
-
-class Share:
-    """A cell that shows how much of a whole something is."""
-
-    __slots__ = ("part", "whole")
-
-    def __init__(self, part: int, whole: int) -> None:
-        self.part = part
-        self.whole = whole
-
-
-class Heat:
-    """A cell that shows how often the pages of a RAM block were sent, from its first page to its
-    last.
-    """
-
-    __slots__ = ("block",)
-
-    def __init__(self, block: BlockSendings) -> None:
-        self.block = block
-
-
-class Table:
-    """``title``, ``notes`` below it, ``head`` and ``rows``, and what is left out (``more``)."""
-
-    __slots__ = ("head", "more", "notes", "rows", "title")
-
-    def __init__(
-        self,
-        title: str,
-        head: tuple[str, ...],
-        rows: list[Row],
-        notes: Sequence[str] = (),
-        more: str = "",
-    ) -> None:
-        self.title = title
-        self.notes = notes
-        self.head = head
-        self.rows = rows
-        self.more = more
 
 
 def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:

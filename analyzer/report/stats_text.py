@@ -5,7 +5,8 @@ from __future__ import annotations
 from analyzer.migration.intervals import Coverage
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.stats_tables import Heat, Lane, Share, headline, tables_of
+from analyzer.report.stats_cells import Heat, Lane, Share
+from analyzer.report.stats_tables import headline, tables_of
 from analyzer.report.style import Style, table
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.migration.statistics import Statistics
-    from analyzer.report.stats_tables import Cell, Table
+    from analyzer.report.stats_cells import Cell, Table
 
 __all__ = ["Bars", "stats_text"]
 

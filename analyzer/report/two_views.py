@@ -10,15 +10,13 @@ from analyzer.report.style import table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.sightings import Sighting
     from analyzer.migration.two_views import Absent, ChannelPair, Clock, MigrationPair
+    from analyzer.report.parts import Json
     from analyzer.report.style import Style
-
-    Json = dict[str, Any]
 
 __all__ = ["SCHEMA", "two_views_json", "two_views_text"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.model import completeness
 from analyzer.report.style import size_text
 
 TYPE_CHECKING = False
@@ -102,7 +101,7 @@ def _sentence(migration: Migration, numbered: bool) -> str:
 
 def _devices(migration: Migration) -> str:
     devices = list(migration.devices.values())
-    states = [completeness(device, migration) for device in devices]
+    states = [migration.completeness(device) for device in devices]
     buffers = sum(len(device.buffers) for device in devices)
     size = size_text(sum(device.bytes for device in devices))
     plural = "s" if len(devices) != 1 else ""

@@ -6,11 +6,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from analyzer.checks.rule import Rule
-
-    Json = dict[str, Any]
+    from analyzer.report.parts import Json
 
 __all__ = ["explanation_parts", "hosted_path", "placed"]
 

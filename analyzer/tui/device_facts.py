@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.report.escape import terminal
-from analyzer.report.model import completeness
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
@@ -64,7 +63,7 @@ class DeviceFacts:
             [buffer.idx for buffer in self.arrived], [buffer.is_config for buffer in self.arrived]
         )
         self.missing = self.reassembly.total - len(self.reassembly.indexes)
-        self.complete = completeness(device, migration) if device is not None else None
+        self.complete = migration.completeness(device) if device is not None else None
         self.queue: Queue | None = device.queue() if device is not None else None
         self.channels = device.by_channel() if device is not None else {}
         self.cut = (

@@ -16,7 +16,7 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.growing import Feed, GrowingSource, follow
 from analyzer.errors import CaptureError
 from analyzer.migration.scan import Scan
-from analyzer.report.model import iso_time
+from analyzer.report.parts import iso_time
 from analyzer.synth import build
 from tests.capture.files import Section
 

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from analyzer.migration.sendings import BlockSendings
-from analyzer.report.stats_tables import Heat, Lane, Share
+from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_text import Bars
 from analyzer.synth import synth
 from tests.commands.run import mfshark

@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from analyzer.report.result import Json, Result
+    from analyzer.report.parts import Json
+    from analyzer.report.result import Result
 
 __all__ = ["render"]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from analyzer.report.columns import Column
-    from analyzer.report.result import Json, Result
+    from analyzer.report.parts import Json
+    from analyzer.report.result import Result
 
 __all__ = ["prepare", "write"]
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from analyzer.checks.rule import Rule
-    from analyzer.report.result import Json, Result
+    from analyzer.report.parts import Json
+    from analyzer.report.result import Result
 
 __all__ = ["render"]
 

@@ -1,0 +1,56 @@
+"""What several reports say in the same way."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from analyzer.checks.finding import Finding
+
+    Json: TypeAlias = dict[str, Any]
+
+__all__ = ["finding_report", "iso_time", "uuid_text"]
+
+
+def finding_report(finding: Finding) -> Json:
+    """One finding."""
+    spot = finding.spot
+    channel = spot.channel
+    known = channel is not None and channel.kind == "multifd" and channel.id >= 0
+    return {
+        "rule": finding.rule.id,
+        "name": finding.rule.slug,
+        "severity": finding.severity,
+        "message": finding.message,
+        "migration": finding.migration.number if finding.migration is not None else None,
+        "frame": spot.frame,
+        "channel": channel.id if known and channel is not None else None,
+        "tcp_stream": channel.stream if channel is not None else None,
+        "offset": spot.offset,
+        "device": spot.device,
+        "index": spot.index,
+        "repeats": finding.repeats,
+    }
+
+
+def uuid_text(uuid: bytes | None) -> str | None:
+    """8-4-4-4-12, or ``None``."""
+    if uuid is None:
+        return None
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def iso_time(ns: int) -> str | None:
+    """ISO 8601 in UTC with nanoseconds; ``None`` where no clock can say that."""
+    import time
+
+    seconds, rest = divmod(ns, 1_000_000_000)
+    try:
+        moment = time.gmtime(seconds)
+    except (OverflowError, ValueError, OSError):
+        return None
+    if moment.tm_year > 9999:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{rest:09d}Z"
