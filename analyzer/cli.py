@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-from analyzer.commands.help_text import HelpFormatter
+from analyzer.commands.help_text import Parser
 from analyzer.errors import CaptureError, UsageError
 from analyzer.version import VERSION
 
@@ -42,9 +42,8 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The parser of the ``wanted`` command, of all, or of the names alone if that is none: a
     command's module is imported for its options, and must not slow down another.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mfshark",
-        formatter_class=HelpFormatter,
         description="Wireshark for QEMU's multifd device-state migration.",
         epilog="'mfshark CAPTURE' opens the terminal interface; 'mfshark COMMAND --help' explains "
         "a command.",
@@ -55,7 +54,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     )
     for name in (wanted,) if wanted in COMMANDS else COMMANDS:
         module, text = COMMANDS[name]
-        command = commands.add_parser(name, help=text, formatter_class=HelpFormatter)
+        command = commands.add_parser(name, help=text)
         if wanted is None or wanted == name:
             import_module(f"analyzer.commands.{module}").add_arguments(command)
     return parser

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from analyzer.cli import COMMANDS, build_parser
+from analyzer.commands.help_text import written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
     """A section on one command, then on those below it."""
     children = _children(parser)
-    places = [] if children else [_words(a) for a in _shown(parser) if not a.option_strings]
+    places = [] if children else [written(a) for a in _shown(parser) if not a.option_strings]
     usage = " ".join([parser.prog, "[options]", *places])
     yield from (f'.SS "{_text(parser.prog)}"', f".B {_text(usage)}", ".PP")
     yield _text(parser.description or f"{text[:1].upper()}{text[1:]}.")
@@ -88,7 +89,7 @@ def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
         if actions and group.description:
             yield from (".PP", _text(f"{group.title}: {group.description}"))
         for action in actions:
-            yield from (".TP", f".B {_text(_words(action))}")
+            yield from (".TP", f".B {_text(written(action))}")
             if action.help:
                 yield _text(action.help % {**vars(action), "prog": parser.prog})
     if parser.epilog:
@@ -105,29 +106,6 @@ def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
         if action.help != argparse.SUPPRESS
         and not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
     ]
-
-
-def _words(action: argparse.Action) -> str:
-    """``-o, --output FILE``, or how a positional argument is written."""
-    value = _value(action)
-    if not action.option_strings:
-        return {"?": f"[{value}]", "*": f"[{value} ...]", "+": f"{value} ..."}.get(
-            str(action.nargs), value
-        )
-    names = ", ".join(action.option_strings)
-    if action.nargs == 0:
-        return names
-    return f"{names} [{value}]" if action.nargs == "?" else f"{names} {value}"
-
-
-def _value(action: argparse.Action) -> str:
-    if isinstance(action.metavar, tuple):
-        return " ".join(action.metavar)
-    if action.metavar:
-        return action.metavar
-    if action.choices:
-        return "|".join(str(choice) for choice in action.choices)
-    return action.dest.upper() if action.option_strings else action.dest
 
 
 def _text(text: str) -> str:

@@ -1,15 +1,22 @@
-"""How help is laid out."""
+"""How help is laid out, and usage written."""
 
 from __future__ import annotations
 
 import argparse
 
-__all__ = ["HelpFormatter", "RawHelpFormatter"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+__all__ = ["Parser", "RawHelpFormatter", "written"]
 
 
 class HelpFormatter(argparse.HelpFormatter):
     """As wide as the terminal; asks how wide that is only where there is something to write, for
     parsers format every option when it is declared, and what asks takes long to import.
+
+    Usage leaves options out that need not be given: they stand below it, with what they mean.
     """
 
     def __init__(self, prog: str) -> None:
@@ -22,6 +29,54 @@ class HelpFormatter(argparse.HelpFormatter):
         self._width = get_terminal_size().columns - 2
         return super().format_help()
 
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        """See the base class."""
+        if usage is None:
+            actions = list(actions)
+            told = [a for a in actions if a.required or not a.option_strings]
+            options = ["[options]"] if len(told) < len(actions) else []
+            usage = " ".join(["%(prog)s", *options, *map(written, told)])
+        super().add_usage(usage, actions, groups, prefix)
+
 
 class RawHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Leaves the lines of descriptions as they are."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with such help, and so are those of its commands."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, **words})
+
+
+def written(action: argparse.Action) -> str:
+    """``-o, --output FILE``, or how a positional argument is written."""
+    value = _value(action)
+    if not action.option_strings:
+        return {
+            "?": f"[{value}]",
+            "*": f"[{value} ...]",
+            "+": f"{value} ...",
+            argparse.PARSER: f"{value} ...",
+        }.get(str(action.nargs), value)
+    names = ", ".join(action.option_strings)
+    if action.nargs == 0:
+        return names
+    return f"{names} [{value}]" if action.nargs == "?" else f"{names} {value}"
+
+
+def _value(action: argparse.Action) -> str:
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    if action.metavar:
+        return action.metavar
+    if action.choices:
+        return "|".join(str(choice) for choice in action.choices)
+    return action.dest.upper() if action.option_strings else action.dest

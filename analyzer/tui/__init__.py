@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from analyzer.capture.growing import GrowingSource
@@ -16,16 +19,17 @@ TURN = 0.001
 
 def share_time() -> None:
     """Keys are answered while another thread reads the capture."""
-    import sys
-
     sys.setswitchinterval(TURN)
 
 
 def run(path: str | None, settings: Settings, live: GrowingSource | None = None) -> int:
     """Open the interface on a capture, or let the user choose one; gives the exit status.
 
-    ``live`` gives the bytes of the file at ``path`` while they are being written.
+    ``live`` gives the bytes of the file at ``path`` while they are being written.  Raises
+    :class:`UsageError` where there is no terminal to draw on (standard error) or to read keys from.
     """
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        raise UsageError("the interface needs a terminal; 'mfshark check' does without one")
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.filters import store_path
 

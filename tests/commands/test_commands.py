@@ -6,6 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
+from analyzer.cli import COMMANDS
 from tests import shipped
 from tests.commands.run import mfshark
 
@@ -128,21 +131,27 @@ def test_synth_refuses_a_wrong_key(tmp_path: Path) -> None:
     assert "channels" in ran.err
 
 
-def test_help_teaches_every_command() -> None:
-    for command in (
-        "check",
-        "packets",
-        "devices",
-        "extract",
-        "stats",
-        "diff",
-        "rule",
-        "synth",
-        "tui",
-    ):
-        ran = mfshark(command, "--help")
-        assert ran.status == 0
-        assert "usage: mfshark" in ran.out
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_every_command(command: str) -> None:
+    ran = mfshark(command, "--help")
+    assert ran.status == 0
+    usage = ran.out.partition("\n\n")[0]
+    assert usage.startswith(f"usage: mfshark {command} [options]")
+    assert "--" not in usage.replace("--output", "")  # what may be left out stands below
+
+
+def test_usage_says_what_must_be_given() -> None:
+    assert mfshark("synth").err.startswith(
+        "usage: mfshark synth [options] scenario -o, --output CAPTURE\n"
+    )
+    assert mfshark("config").err.startswith("usage: mfshark config [options] WHAT ...\n")
+
+
+def test_the_interface_needs_a_terminal() -> None:
+    ran = mfshark(CLEAN)
+    assert ran.status == 2
+    assert "needs a terminal" in ran.err
+    assert not ran.out
 
 
 def test_completion_is_shell_code() -> None:
