@@ -26,9 +26,9 @@ def run(path: str | None, settings: Settings, live: GrowingSource | None = None)
     """Open the interface on a capture, or let the user choose one; gives the exit status.
 
     ``live`` gives the bytes of the file at ``path`` while they are being written.  Raises
-    :class:`UsageError` where there is no terminal to draw on (standard error) or to read keys from.
+    :class:`UsageError` without a terminal.
     """
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError("the interface needs a terminal; 'mfshark check' does without one")
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.filters import store_path
