@@ -280,8 +280,3 @@ class Migration:
         if holes or (self.ends_early and not device.cut):
             return None
         return False
-
-    @property
-    def started(self) -> int:
-        """Time of its first frame, ns since the epoch."""
-        return min(channel.flow.connection.began.time for channel in self.channels)

@@ -35,7 +35,11 @@ BUFFERS_SHOWN = 12
 
 
 def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, Any]:
-    """All devices, or those chosen, in the shape of the report, with every buffer."""
+    """All devices, or those chosen, in the shape of the report, with every buffer.
+
+    Times are in seconds since the capture's first frame, as those of packets are.
+    """
+    begin = analysis.scan.engine.first_time
     migrations = []
     for migration in analysis.migrations:
         by_name = {device.name: device for device in migration.devices.values()}
@@ -46,7 +50,7 @@ def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, 
                 continue
             device = by_name.get(name)
             buffers = _buffers_of(device, migration, chosen) if device is not None else []
-            entry["arrivals"] = [_arrival(buffer, migration.started) for buffer in buffers]
+            entry["arrivals"] = [_arrival(buffer, begin) for buffer in buffers]
             devices.append(entry)
         migrations.append(
             {
@@ -83,6 +87,7 @@ def devices_text(
     analysis: Analysis, style: Style, verbose: bool, chosen: Choice | None = None
 ) -> Iterator[str]:
     """A block of lines for each device, or each that is chosen."""
+    begin = analysis.scan.engine.first_time
     first = True
     for migration in analysis.migrations:
         facts = migration.main_facts
@@ -96,9 +101,7 @@ def devices_text(
             first = False
             yield from _device(analysis, migration, key, style)
             if (device := migration.devices.get(key)) is not None:
-                yield from _buffers(
-                    _buffers_of(device, migration, chosen), migration, style, verbose
-                )
+                yield from _buffers(_buffers_of(device, migration, chosen), begin, style, verbose)
     if first and chosen is not None:
         yield "no device-state packet passes the filter"
     elif first:
@@ -175,10 +178,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     yield f"  carried by {counts}"
 
 
-def _buffers(
-    arrived: list[Buffer], migration: Migration, style: Style, verbose: bool
-) -> Iterator[str]:
-    begin = migration.started
+def _buffers(arrived: list[Buffer], begin: int, style: Style, verbose: bool) -> Iterator[str]:
     shown = arrived if verbose or len(arrived) <= BUFFERS_SHOWN else arrived[:BUFFERS_SHOWN]
     rows = [
         (

@@ -29,6 +29,23 @@ def test_devices_shows_the_digest_of_the_kernel() -> None:
         assert f"state      sha256 {digest}" in ran.out
 
 
+def test_devices_and_packets_count_time_from_the_same_frame() -> None:
+    devices = json.loads(mfshark("devices", CLEAN, "--format", "json").out)["migrations"][0]
+    told = {
+        (device["idstr"], arrival["index"]): arrival["start"]
+        for device in devices["devices"]
+        for arrival in device["arrivals"]
+    }
+    lines = mfshark(
+        "packets", CLEAN, "-Y", "vfio.idx >= 0", "--format", "jsonl",
+        "-e", "multifd.idstr", "-e", "vfio.idx", "-e", "time.relative",
+    ).out.splitlines()  # fmt: skip
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == len(told)
+    for row in rows:
+        assert told[row["multifd.idstr"], row["vfio.idx"]] == pytest.approx(row["time.relative"])
+
+
 def test_devices_tells_what_was_cut_off() -> None:
     ran = mfshark("devices", TRUNCATED)
     assert "missing    3" in ran.out
