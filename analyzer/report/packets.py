@@ -6,6 +6,8 @@ afterwards lists a capture of any size in fixed memory.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from analyzer.errors import UsageError
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import csv_cell, terminal
@@ -172,6 +174,7 @@ def _flags(row: Row) -> str:
     return _flag_names(MultifdFlag, row.flags or 0)
 
 
+@lru_cache(maxsize=1024)
 def _flag_names(enum: type[IntFlag], flags: int) -> str:
     names = [str(flag.name) for flag in enum if flags & flag]
     unknown = flags & ~sum(int(flag) for flag in enum)
@@ -215,9 +218,9 @@ def _text(field: FilterField, value: Value) -> str:
 
 
 def _cell(field: FilterField, value: Value) -> str:
-    text = _text(field, value)
-    if isinstance(value, str):
-        text = csv_cell(text)
+    if not isinstance(value, str):
+        return _text(field, value)
+    text = csv_cell(value)
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in '",\n\r') else text
 
 
