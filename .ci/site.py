@@ -33,14 +33,12 @@ MENU = {
         "howto/lost-buffer",
         "howto/downtime",
         "live",
-        "live",
         "tls",
         "formats",
         "expectations",
         "many-captures",
-        "settings",
+        "configuration",
         "two-views",
-        "diff",
         "trace",
         "payload",
         "scrub",
@@ -48,12 +46,10 @@ MENU = {
         "howto/tshark-loses-packets",
     ],
     "Python": ["api", "recipes", "pytest"],
-    "Reference": ["tui", "display-filters", "fields", "rules", "synth", "captures"],
+    "Reference": ["tui", "display-filters", "fields", "rules", "settings", "synth", "captures"],
     "Inside": ["wire-format", "architecture", "contributing", "changelog"],
 }
-"""Sections and their pages, without ``.md``; those that are not there are left out, and those
-that are in no section come last in Reference.
-"""
+"""Sections and their pages, without ``.md``; pages of no section come last in Reference."""
 
 TITLES = {
     "index.md": "What it is",
@@ -79,11 +75,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def menu(pages: set[str]) -> list[dict[str, list[str | dict[str, str]]]]:
-    """The sections with those of their pages that exist."""
-    listed = {
-        title: [f"{n}.md" for n in names if f"{n}.md" in pages] for title, names in MENU.items()
-    }
-    listed["Reference"] += sorted(pages - {page for names in listed.values() for page in names})
+    """The sections with their pages.  Raises :class:`ValueError` for one that does not exist."""
+    listed = {title: [f"{name}.md" for name in names] for title, names in MENU.items()}
+    known = [page for names in listed.values() for page in names]
+    if wrong := {page for page in known if page not in pages or known.count(page) > 1}:
+        raise ValueError(f"the menu has pages that are not there, or twice: {sorted(wrong)}")
+    listed["Reference"] += sorted(pages.difference(known))
     return [
         {section: [{TITLES[name]: name} if name in TITLES else name for name in names]}
         for section, names in listed.items()
