@@ -65,6 +65,10 @@ class Spot:
         self.more = 0
 
 
+HEADINGS = ("Receiver", "Usual cause")
+"""What paragraphs of explanations begin with."""
+
+
 class Rule:
     """A verification rule.
 
@@ -99,6 +103,18 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"Rule({self.id}, {self.slug})"
+
+    @property
+    def paragraphs(self) -> list[tuple[str, str]]:
+        """The explanation without markup, a line each: what is wrong first, then why it matters,
+        then what has a heading of its own (one of :data:`HEADINGS`; empty for the others).
+        """
+        found = []
+        for part in self.explanation.replace("``", "").strip().split("\n\n"):
+            line = " ".join(part.split())
+            head, _, rest = line.partition(": ")
+            found.append((head, rest) if head in HEADINGS else ("", line))
+        return found
 
 
 def _registrar(subject: str) -> Callable[..., Callable[[Body], Body]]:

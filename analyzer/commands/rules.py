@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
+import shutil
 import sys
+import textwrap
 
 from analyzer.checks.families import load
 from analyzer.checks.rule import BY_SLUG, RULES
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from analyzer.report.style import Style
 
 __all__ = ["add_arguments", "run"]
+
+WIDEST = 100
+"""Columns that a line of text may take, however wide the terminal."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,17 +57,22 @@ def run(options: Namespace) -> int:
 def _list(rules: list[Rule], style: Style) -> None:
     """A line each."""
     for rule in sorted(rules, key=lambda rule: (len(rule.id), rule.id)):
-        first = inspect.cleandoc(rule.explanation).splitlines()[0]
         severity = style.severity(rule.severity, f"{rule.severity:<7}")
-        print(f"{rule.id}  {severity}  {rule.slug:<32} {first}")
+        print(f"{rule.id}  {severity}  {rule.slug:<32} {rule.paragraphs[0][1]}")
 
 
 def _explain(rule: Rule, style: Style) -> None:
     """All there is to say."""
     head = f"{rule.id} {rule.slug}"
     print(style.bold(head) + "  " + style.severity(rule.severity, rule.severity))
-    print()
-    print(inspect.cleandoc(rule.explanation))
+    parts = list(rule.paragraphs)
     if explained := excuses(rule):
+        parts.append(("Only noted, as info, when this explains it", f"{', '.join(explained)}."))
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    for heading, text in parts:
         print()
-        print(f"Only noted, as info, when this explains it: {', '.join(explained)}.")
+        begin = f"{heading}: " if heading else ""
+        lines = textwrap.fill(begin + text, width)
+        if begin and lines.startswith(begin):
+            lines = style.bold(begin) + lines[len(begin) :]
+        print(lines)

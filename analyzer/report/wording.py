@@ -39,6 +39,5 @@ def hosted_path(path: str) -> str:
 
 def explanation_parts(rule: Rule) -> tuple[str, str]:
     """A rule's first sentence, and the other paragraphs of its explanation, without markup."""
-    text = rule.explanation.replace("``", "").strip()
-    first, *rest = (" ".join(part.split()) for part in text.split("\n\n"))
+    first, *rest = (f"{head}: {text}" if head else text for head, text in rule.paragraphs)
     return first, "\n\n".join(rest)

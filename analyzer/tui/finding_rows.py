@@ -89,7 +89,7 @@ class FindingRows:
         look = palette.severity(group.rank + 1)
         if entry is None:
             sign = "▾" if group.key in self.opened else "▸"
-            summary = group.rule.explanation.strip().split("\n", 1)[0]
+            summary = group.rule.paragraphs[0][1]
             cells: list[Cell] = [
                 (f"{sign} {SEVERITY_GLYPHS[group.rank + 1]}", look),
                 (group.rule.id, look),

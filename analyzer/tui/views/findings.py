@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -116,14 +115,10 @@ class FindingsView(View):
             text.append(terminal(entry[1].message) + "\n", "bold")
             text.append(self._where(entry[1]) + between, "dim")
         self.query_one("#rule").border_title = f"{group.rule.id} {group.rule.slug}"
-        paragraphs = textwrap.dedent("    " + group.rule.explanation.strip()).split("\n\n")
-        for paragraph in paragraphs:
-            head, colon, rest = paragraph.partition(": ")
-            line = " ".join(paragraph.split())
-            if colon and head in ("Receiver", "Usual cause"):
+        for head, line in group.rule.paragraphs:
+            if head:
                 text.append(f"{head}: ", "bold")
-                line = " ".join(rest.split())
-            text.append(line.replace("``", "") + between)
+            text.append(line + between)
         text.rstrip()
         pane.update(text)
         self.query_one("#rule", VerticalScroll).scroll_home(animate=False)
