@@ -15,7 +15,9 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     add_wire_options(parser)
-    parser.add_argument("capture", nargs="?", help="the capture; without one, choose from a list")
+    parser.add_argument(
+        "capture", nargs="?", help="the capture; without one, or of a folder, choose"
+    )
 
 
 def run(options: Namespace) -> int:

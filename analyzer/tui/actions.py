@@ -201,9 +201,12 @@ class Actions:
 
     def action_open(self) -> None:
         """Choose a capture."""
-        path = Path(self._app.document.path) if self._app.document.path else Path.cwd() / "-"
-        picker = PickerScreen(path.parent, self._app.view.palette)
-        self._app.push_screen(picker, self._open)
+        path = self._app.document.path
+        self.choose(Path(path).parent if path else Path.cwd())
+
+    def choose(self, folder: Path) -> None:
+        """Choose a capture, from a folder on."""
+        self._app.push_screen(PickerScreen(folder, self._app.view.palette), self._open)
 
     def _open(self, path: str | None) -> None:
         if path is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -59,9 +60,9 @@ VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 class MfsharkApp(Actions, App[int]):
     """The terminal interface.
 
-    ``path`` is the capture (``None``: the user chooses one), ``store`` the file that filters are
-    kept in between sessions (``None``: nothing is kept), ``live`` what gives the capture's bytes
-    while they are being written.
+    ``path`` is the capture; without one, or with a folder, the user chooses.  ``store`` is the file
+    that filters are kept in between sessions (``None``: nothing is kept), ``live`` what gives the
+    capture's bytes while they are being written.
     """
 
     TITLE = "mfshark"
@@ -119,6 +120,9 @@ class MfsharkApp(Actions, App[int]):
         self.settings = settings
         self.state = ViewState()
         self.filters = Filters(store)
+        self._folder: Path | None = None  # to choose from
+        if path is not None and os.path.isdir(path):  # noqa: PTH112 - the path may be anything
+            self._folder, path = Path(path).resolve(), None
         self.document = Document(path or "", settings)
         self.reread = Reread(self.document)
         self.gate = Gate()
@@ -154,7 +158,7 @@ class MfsharkApp(Actions, App[int]):
             self.document.done = True
             self.show_screen(self.state.screen)
             self.show_status()
-            self.action_open()
+            self.choose(self._folder or Path.cwd())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: whatever has a key on this screen."""

@@ -479,6 +479,19 @@ def test_follows_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     asyncio.run(run())
 
 
+def test_a_folder_lets_one_choose(tmp_path: Path) -> None:
+    shutil.copy(capture(VFIO), tmp_path)
+
+    async def run() -> None:
+        async with opened(tmp_path) as (app, pilot):
+            assert isinstance(app.screen, PickerScreen)
+            await press(pilot, "G", "enter")
+            assert app.document.path == str(tmp_path / capture(VFIO).name)
+            assert len(app.document.table)
+
+    asyncio.run(run())
+
+
 def test_picker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()
