@@ -12,6 +12,7 @@ from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.checks.selection import Selection, names_rule
 from analyzer.checks.traces import Traced
+from analyzer.checks.wording import counted
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.watcher import Watcher
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration, PageCollector
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.scan import Scan
+    from analyzer.tcp.flow import Hole
 
 __all__ = ["Checker", "main_spots"]
 
@@ -307,10 +309,7 @@ def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     if "G" in rule.holes:
         for hole in channel.holes:
             if spot.offset is None or spot.channel is None or hole.first <= spot.offset:
-                return (
-                    f"{hole.size} bytes of {channel.name} are missing between frames "
-                    f"{hole.before} and {hole.after}"
-                )
+                return _missing(hole, channel)
     if "E" in rule.holes and channel.incomplete_end:
         return f"the end of {channel.name} is not in the capture"
     return ""
@@ -320,11 +319,13 @@ def _any_hole(channel: Channel) -> str:
     if channel.incomplete_start:
         return f"the beginning of {channel.name} is not in the capture"
     for hole in channel.holes:
-        return (
-            f"{hole.size} bytes of {channel.name} are missing between frames "
-            f"{hole.before} and {hole.after}"
-        )
+        return _missing(hole, channel)
     return ""
+
+
+def _missing(hole: Hole, channel: Channel) -> str:
+    where = f"between frames {hole.before} and {hole.after}"
+    return f"{counted(hole.size, 'byte')} of {channel.name} missing {where}"
 
 
 def unknown_rules(names: Iterable[str]) -> list[str]:

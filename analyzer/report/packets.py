@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from analyzer.checks.wording import counted
 from analyzer.errors import UsageError
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import csv_cell, terminal
@@ -193,7 +194,7 @@ def _notes(row: Row) -> Iterator[str]:
     if row.severity != "none":
         yield row.severity
     if row.missing:
-        yield f"{row.missing} bytes missing"
+        yield f"{counted(row.missing, 'byte')} missing"
 
 
 # -- single values ----------------------------------------------------------------------------

@@ -80,10 +80,10 @@ def _facts(migration: Migration) -> Iterator[str]:
     if uuid is not None and any(uuid):
         yield f"uuid {uuid_text(uuid)}"
     if migration.sync_rounds:
-        yield f"{migration.sync_rounds} SYNC rounds"
+        yield counted(migration.sync_rounds, "SYNC round")
     if migration.pages.resent:
         more = "at least " if migration.pages.untracked else ""
-        yield f"{more}{migration.pages.resent} pages sent again"
+        yield f"{more}{counted(migration.pages.resent, 'page')} sent again"
 
 
 CHANNEL_HEAD = (
@@ -198,9 +198,9 @@ def _notes(analysis: Analysis) -> list[str]:
     if scan.file.damage is not None:
         notes.append(str(scan.file.damage))
     if scan.engine.truncated:
-        notes.append(f"{scan.engine.truncated} frames were cut by the capture's snaplen")
+        notes.append(f"{counted(scan.engine.truncated, 'frame')} cut by the capture's snaplen")
     notes.extend(
-        f"{count} frames ignored: {reason}"
+        f"{counted(count, 'frame')} ignored: {reason}"
         for reason in ("IP fragment", "cut before TCP", "malformed IP", "malformed TCP")
         if (count := scan.engine.ignored.get(reason))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
@@ -75,7 +76,7 @@ def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
 
 def _nothing(analysis: Analysis) -> tuple[str, str]:
     scan = analysis.scan
-    text = f"no migration in {scan.file.frames} frames"
+    text = f"no migration in {counted(scan.file.frames, 'frame')}"
     if tls := scan.grouper.tls:
         from analyzer.report.encrypted import encrypted_sentence
 
@@ -124,4 +125,4 @@ def no_migration(analysis: Analysis) -> str:
 
         if sentence := encrypted_sentence(tls):
             return f"{name}: no migration could be read: {sentence}; {ADVICE}"
-    return f"{name}: no migration found in {analysis.scan.file.frames} frames"
+    return f"{name}: no migration found in {counted(analysis.scan.file.frames, 'frame')}"

@@ -14,9 +14,10 @@ def rate(bytes_per_second: float) -> str:
     return f"{size_text(round(bytes_per_second))}/s"
 
 
-def count(value: int) -> str:
-    """Digits in groups of three."""
-    return f"{value:,}"
+def count(value: int, noun: str = "") -> str:
+    """Digits in groups of three; with a noun, how many of that: ``1 hole``, ``1,000 holes``."""
+    many = f"{value:,}"
+    return f"{many} {noun}{'' if value == 1 else 's'}" if noun else many
 
 
 def duration(ns: float) -> str:

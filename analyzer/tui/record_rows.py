@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
-from analyzer.tui.quantities import seconds
+from analyzer.tui.quantities import count, seconds
 from dissectors.multifd import text_of
 
 if TYPE_CHECKING:
@@ -135,11 +135,11 @@ def _record(record: Record, palette: Palette) -> list[Cell]:
     style = styles.get(record.kind, palette.main)
     parts = []
     if record.normal_pages:
-        parts.append(f"{record.normal_pages} pages")
+        parts.append(count(record.normal_pages, "page"))
     if record.zero_pages:
-        parts.append(f"{record.zero_pages} zero pages")
+        parts.append(count(record.zero_pages, "zero page"))
     if record.coded_pages:
-        parts.append(f"{record.coded_pages} encoded pages")
+        parts.append(count(record.coded_pages, "encoded page"))
     if record.flushes:
         parts.append(f"{record.flushes} × MULTIFD_FLUSH")  # noqa: RUF001
     if record.data_bytes:

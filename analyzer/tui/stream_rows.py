@@ -146,7 +146,8 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
     for words in _oddities(flow):
         text.append(f"{words}\n", palette.warning)
     if flow.hole_count:
-        text.append(f"{flow.hole_count} holes, {count(flow.missing)} bytes missing:\n", "bold")
+        holes = f"{count(flow.hole_count, 'hole')}, {count(flow.missing, 'byte')} missing"
+        text.append(f"{holes}:\n", "bold")
     for hole in flow.holes[:HOLES_SHOWN]:
         text.append(f"  {_hole(hole)}\n", palette.error)
     if flow.hole_count > HOLES_SHOWN:
@@ -162,19 +163,19 @@ def _oddities(flow: Flow) -> list[str]:
         found.append("the ports were used by an earlier connection")
     if flow.retransmissions or flow.duplicate_bytes:
         found.append(
-            f"{flow.retransmissions} segments were sent again, {count(flow.duplicate_bytes)} bytes "
-            "seen twice; the first copy counts"
+            f"{count(flow.retransmissions, 'segment')} sent again, "
+            f"{count(flow.duplicate_bytes, 'byte')} seen twice; the first copy counts"
         )
     if flow.differences:
         found.append(f"{len(flow.differences)} of them differ from the first copy")
     if flow.unverified:
-        found.append(f"{count(flow.unverified)} bytes of them could not be compared")
+        found.append(f"{count(flow.unverified, 'byte')} of them could not be compared")
     if flow.reordered:
-        found.append(f"{flow.reordered} segments came out of order")
+        found.append(f"{count(flow.reordered, 'segment')} came out of order")
     if flow.keep_alives:
-        found.append(f"{flow.keep_alives} keep-alives were ignored")
+        found.append(f"{count(flow.keep_alives, 'keep-alive')} ignored")
     if flow.data_after_end:
-        found.append(f"{count(flow.data_after_end)} bytes behind the end were ignored")
+        found.append(f"{count(flow.data_after_end, 'byte')} behind the end ignored")
     if flow.zero_window:
         found.append(
             f"its window was closed for {duration(flow.zero_window)}, "

@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
+from analyzer.tui.quantities import count
 from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class PickerScreen(ModalScreen["str | None"]):
         listed.insert(0, Entry(self._folder.parent, ".."))
         window = self.query_one(Vertical)
         window.border_title = Content(f"Open a capture: {terminal(str(self._folder))}")
-        window.border_subtitle = f"{captures} captures"
+        window.border_subtitle = count(captures, "capture")
         files = self.query_one(RowList)
         files.show_rows(EntryRows(listed))
         first = next((at for at, entry in enumerate(listed) if not entry.folder), 0)
