@@ -153,7 +153,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     config = device.config
     config_text = f"config at {config.idx}" if config is not None else "no config buffer"
     count = len(device.buffers)
-    yield f"  {word}   {count} buffers, {size_text(device.bytes)}, {span}, {config_text}"
+    yield f"  {word}   {counted(count, 'buffer')}, {size_text(device.bytes)}, {span}, {config_text}"
     missing = device.missing_ranges()
     if missing:
         text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in missing[:20])
@@ -166,7 +166,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     queue = device.queue()
     yield (
         f"  order      {device.out_of_order()} after a higher index, largest distance "
-        f"{queue.distance}, queue peak {queue.peak_buffers} buffers / "
+        f"{queue.distance}, queue peak {counted(queue.peak_buffers, 'buffer')} / "
         f"{size_text(queue.peak_bytes)}"
     )
     if queue.waited_for is not None:

@@ -105,16 +105,13 @@ def _devices(migration: Migration) -> str:
     states = [migration.completeness(device) for device in devices]
     buffers = sum(len(device.buffers) for device in devices)
     size = size_text(sum(device.bytes for device in devices))
-    plural = "s" if len(devices) != 1 else ""
+    told = counted(len(devices), "device")
     if all(states):
-        return f"{len(devices)} device{plural} complete ({buffers} buffers, {size})"
+        return f"{told} complete ({counted(buffers, 'buffer')}, {size})"
     if False in states:
         broken = [d for d, state in zip(devices, states, strict=True) if state is False]
-        return (
-            f"device state INCOMPLETE: {terminal(broken[0].name)} "
-            f"({len(broken)} of {len(devices)} device{plural})"
-        )
-    return f"{len(devices)} device{plural}, completeness cannot be told"
+        return f"device state INCOMPLETE: {terminal(broken[0].name)} ({len(broken)} of {told})"
+    return f"{told}, completeness cannot be told"
 
 
 def no_migration(analysis: Analysis) -> str:

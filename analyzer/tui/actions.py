@@ -284,7 +284,7 @@ class Actions:
             self._app.tell(Text(f"nothing to copy as {form} here"))
         else:
             self._app.copy_to_clipboard(text)
-            self._app.tell(Text(f"copied {count(len(text))} characters as {form}"))
+            self._app.tell(Text(f"copied {count(len(text), 'character')} as {form}"))
 
     def action_save_svg(self) -> None:
         """Save the screen as SVG."""

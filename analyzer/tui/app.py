@@ -427,7 +427,7 @@ class MfsharkApp(Actions, App[int]):
         if document.live is not None:
             frames = document.scan.engine.frames if document.scan is not None else 0
             found = len(document.migrations())
-            seen = f"  {count(frames)} frames  {found} migration{'s' if found != 1 else ''}"
+            seen = f"  {count(frames, 'frame')}  {count(found, 'migration')}"
             return Text.assemble(("LIVE", "bold green"), seen, "  F ends it")
         done = round(document.fraction * 20)
         text = Text(f"{'█' * done}{'░' * (20 - done)} {document.fraction:4.0%}  ")

@@ -9,6 +9,7 @@ from analyzer.extraction.devices import DeviceFiles
 from analyzer.extraction.folder import SIZE_MAX, Folder
 from analyzer.migration.scan import Scan
 from analyzer.report.style import size_text
+from analyzer.tui.quantities import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def extract(
     digest = devices[0]["state_digest"] if devices else None
     whole = f"sha256 {digest}" if digest else "it is not complete"
     total = sum(entry["bytes"] for entry in target.files.values())
-    return f"{len(target.files)} files, {size_text(total)} in {folder}; {whole}"
+    return f"{count(len(target.files), 'file')}, {size_text(total)} in {folder}; {whole}"
 
 
 def _read(

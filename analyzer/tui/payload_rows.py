@@ -95,7 +95,7 @@ def pages_title(row: Row, found: PacketPages, page_size: int) -> str:
     """The packet in a line."""
     method = Compression(found.method).name if found.method in METHODS else f"{found.method:#x}"
     whole = (row.normal_pages or 0) * page_size
-    parts = [f"Packet {row.number}", terminal(row.ramblock or "?"), f"{len(found.pages)} pages"]
+    parts = [f"Packet {row.number}", terminal(row.ramblock or "?"), count(len(found.pages), "page")]
     if found.method and whole:
         smaller = f"{whole / max(1, found.packed):.1f} to 1"
         parts.append(f"{method} {size_text(found.packed)} for {size_text(whole)}, {smaller}")

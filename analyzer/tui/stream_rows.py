@@ -199,12 +199,12 @@ def _hole(hole: Hole) -> str:
 def capture_text(scan: Scan) -> Text:
     """What was ignored in the whole capture, and why."""
     engine, file, text = scan.engine, scan.file, Text()
-    text.append(f"{file.format}, {count(engine.frames)} frames", "bold")
+    text.append(f"{file.format}, {count(engine.frames, 'frame')}", "bold")
     if engine.truncated:
         text.append(f", {count(engine.truncated)} cut off by the snaplen")
     text.append("\n")
     for reason, number in sorted(engine.ignored.items()):
-        text.append(f"ignored {count(number)} frames: {terminal(reason)}\n")
+        text.append(f"ignored {count(number, 'frame')}: {terminal(reason)}\n")
     for note in file.notes:
         text.append(f"{terminal(note)}\n")
     if file.damage is not None:

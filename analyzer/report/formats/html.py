@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.wording import counted
 from analyzer.report.device_map import device_map
 from analyzer.report.escape import html
 from analyzer.report.style import size_text
@@ -147,7 +148,7 @@ def _device(device: Json) -> Iterator[str]:
     state = {True: "complete", False: "NOT complete", None: "cannot tell"}[device["complete"]]
     facts = [
         state,
-        f"{device['buffers']} buffers",
+        counted(device["buffers"], "buffer"),
         f"{size_text(device['bytes'])} over multifd",
         f"{size_text(device['main_bytes'])} on main",
     ]

@@ -102,7 +102,7 @@ class PacketsView(View):
         rows = self.rows
         total = len(self.document.table)
         shown = len(rows) if rows is not None else 0
-        text = f"{count(shown)} of {count(total)}" if shown != total else f"{count(total)} packets"
+        text = f"{count(shown)} of {count(total)}" if shown != total else count(total, "packet")
         self.query_one(FilterLine).show_count(text)
 
     def show_selection(self) -> None:
