@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from analyzer.checks.packet_numbers import all_captured
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -173,7 +174,7 @@ def init_id_gap(migration: Migration) -> Iterator[Spot]:
     ids = {channel.id for channel in migration.multifd if channel.id >= 0}
     missing = set(range(max(ids, default=-1))) - ids
     nameless = len(migration.multifd) - len(ids) + len(migration.strangers)
-    if len(missing) > nameless and not _all_captured(migration):
+    if len(missing) > nameless and not all_captured(migration):
         highest = max(ids)
         text = f"no channel has id {ranges(missing)}, the highest is {highest}"
         yield Spot(text, frame=_init_frame(_by_id(migration, highest)))
@@ -196,7 +197,7 @@ def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator
     """
     count = selection.channels
     if count is None:
-        if not _all_captured(migration):
+        if not all_captured(migration):
             return
         count = len(migration.multifd) + len(migration.strangers)
     for channel in migration.multifd:
@@ -568,21 +569,6 @@ def _is_size(migration: Migration, channel: Channel) -> bool:
     if not any(c.channel_header is not None for c in migration.channels):
         return False
     return len(channel.head) == 8 and int.from_bytes(channel.head, "big") < HEADER_SIZES
-
-
-def _all_captured(migration: Migration) -> bool:
-    """Whether the packet numbers prove that no multifd channel is missing from the capture.
-
-    Since 9.0 all channels together use every number once, and every channel at least one.
-    """
-    if migration.before_era("9.0") or migration.holes or migration.began_late:
-        return False
-    channels = migration.multifd
-    if any(channel.uncounted or channel.skipped for channel in channels):
-        return False
-    numbers = [channel.packet_nums for channel in channels]
-    packets = sum(map(len, numbers))
-    return packets > 0 and max(one.highest for one in numbers) + 1 == packets
 
 
 def _pages_before_postcopy(migration: Migration) -> bool:

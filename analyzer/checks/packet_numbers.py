@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
 
+__all__ = ["all_captured"]
+
 SPREAD = 4
 """Numbers may be this many times sparser than the packets before they count as outliers."""
 OUTLIERS_MAX = 10_000
@@ -191,6 +193,21 @@ def packet_num_start(migration: Migration) -> Iterator[Spot]:
     )
     if lowest:
         yield Spot(f"the lowest packet_num is {lowest}")
+
+
+def all_captured(migration: Migration) -> bool:
+    """Whether the packet numbers prove that no multifd channel is missing from the capture.
+
+    Since 9.0 all channels together use every number once, and every channel at least one.
+    """
+    if migration.before_era("9.0") or migration.holes or migration.began_late:
+        return False
+    channels = migration.multifd
+    if any(channel.uncounted or channel.skipped for channel in channels):
+        return False
+    numbers = [channel.packet_nums for channel in channels]
+    packets = sum(map(len, numbers))
+    return packets > 0 and max(one.highest for one in numbers) + 1 == packets
 
 
 def _listed(examples: list[str], count: int) -> str:

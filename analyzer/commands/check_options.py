@@ -140,4 +140,5 @@ def _limit(text: str) -> list[tuple[str, float]]:
     limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
     if slug not in limits:
         raise ValueError(f"no limit is called {name!r}{nearest(name, limits)}")
-    return [(slug, limits[slug].kind.parse(value))]
+    parse = limits[slug].kind.argument["type"]
+    return [(slug, parse(value))]

@@ -7,6 +7,7 @@ holds.  Both raise :class:`ValueError` with what is wanted.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 from analyzer.checks.families import load
 from analyzer.checks.rule import RULES, SEVERITIES
@@ -34,14 +35,38 @@ __all__ = [
 ]
 
 
-class Kind:
-    """``words`` say in the documentation what is wanted, ``argument`` what ``argparse`` is to know.
+class Kind(ABC):
+    """``words`` say in the documentation what is wanted.
 
     ``joined``: values from several places add up, instead of one taking the place of another.
     """
 
     words = ""
     joined = False
+
+    @property
+    @abstractmethod
+    def argument(self) -> Json:
+        """Keywords of ``add_argument``."""
+
+    @abstractmethod
+    def read(self, value: Any, folder: str) -> Any:
+        """A value of TOML; paths are seen from ``folder``."""
+
+    def read_as(self, name: str, value: Any, folder: str) -> Any:  # noqa: ARG002 - where it is free
+        """A value of TOML, of the setting ``name``."""
+        return self.read(value, folder)
+
+    @abstractmethod
+    def schema(self) -> Json:
+        """The JSON schema of its values."""
+
+    def _refuse(self, value: Any) -> Any:
+        raise ValueError(f"takes {_plain(self.words)}, not {value!r}")
+
+
+class Parsed(Kind):
+    """A kind that can be written as text, as options are."""
 
     def __init__(self, metavar: str | None = None) -> None:
         self._metavar = metavar
@@ -55,23 +80,12 @@ class Kind:
         """A value of TOML; paths are seen from ``folder``."""
         return self.parse(value) if isinstance(value, str) else self._refuse(value)
 
-    def read_as(self, name: str, value: Any, folder: str) -> Any:  # noqa: ARG002 - where it is free
-        """A value of TOML, of the setting ``name``."""
-        return self.read(value, folder)
-
+    @abstractmethod
     def parse(self, text: str) -> Any:
         """The text of an option."""
-        raise NotImplementedError
-
-    def schema(self) -> Json:
-        """The JSON schema of its values."""
-        raise NotImplementedError
-
-    def _refuse(self, value: Any) -> Any:
-        raise ValueError(f"takes {_plain(self.words)}, not {value!r}")
 
 
-class Choice(Kind):
+class Choice(Parsed):
     """One of several words."""
 
     def __init__(self, *names: str) -> None:
@@ -114,7 +128,7 @@ class Flag(Kind):
         return {"type": "boolean"}
 
 
-class Count(Kind):
+class Count(Parsed):
     """A whole number above 0."""
 
     words = "a whole number above 0"
@@ -134,7 +148,7 @@ class Count(Kind):
         return {"type": "integer", "minimum": 1}
 
 
-class Quantity(Kind):
+class Quantity(Parsed):
     """A number, or text with a number and a unit."""
 
     def __init__(self, measure: str, *, whole: bool = False) -> None:
@@ -171,7 +185,7 @@ class Quantity(Kind):
         return {"type": ["number", "string"], "minimum": 0}
 
 
-class FilePath(Kind):
+class FilePath(Parsed):
     """The path of a file."""
 
     words = "the path of a file, seen from the configuration file's folder"
@@ -192,7 +206,7 @@ class FilePath(Kind):
         return {"type": "string"}
 
 
-class Version(Kind):
+class Version(Parsed):
     """A version of QEMU, as major and minor number."""
 
     words = 'a version as `"10.0"`'
@@ -212,7 +226,7 @@ class Version(Kind):
         return {"type": "string", "pattern": r"^[0-9]+\.[0-9]+$"}
 
 
-class Listed(Kind):
+class Listed(Parsed):
     """A list of things; an option gives one or several of them, and may be given again."""
 
     def __init__(self, metavar: str, *, joined: bool = True) -> None:
@@ -230,9 +244,9 @@ class Listed(Kind):
             self._refuse(value)
         return [self.item(item) for item in value]
 
+    @abstractmethod
     def item(self, value: Any) -> Any:
         """One item of TOML."""
-        raise NotImplementedError
 
 
 class Rules(Listed):
@@ -280,7 +294,7 @@ class Ports(Listed):
         return {"type": "array", "items": port}
 
 
-class Levels(Kind):
+class Levels(Parsed):
     """Severities of rules, by name: pairs of a rule's id and its severity."""
 
     words = "for each rule (id, how ids begin, or slug) `error`, `warning` or `info`"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import gzip
 import json
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +12,7 @@ import pytest
 
 from analyzer.migration.framing import Settings
 from analyzer.tui.dialogs.help import HelpScreen
-from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.document import Document
-from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.row_list import RowList
@@ -25,7 +21,7 @@ from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
-from tests.shipped import CAPTURES, capture, truth
+from tests.shipped import capture, truth
 from tests.tui.driving import enter, opened, press
 
 if TYPE_CHECKING:
@@ -479,50 +475,6 @@ def test_follows_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     asyncio.run(run())
 
 
-def test_a_folder_lets_one_choose(tmp_path: Path) -> None:
-    shutil.copy(capture(VFIO), tmp_path)
-
-    async def run() -> None:
-        async with opened(tmp_path) as (app, pilot):
-            assert isinstance(app.screen, PickerScreen)
-            await press(pilot, "G", "enter")
-            assert app.document.path == str(tmp_path / capture(VFIO).name)
-            assert len(app.document.table)
-
-    asyncio.run(run())
-
-
-def test_picker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "inner"
-    folder.mkdir()
-    shutil.copy(capture(VFIO), folder)
-    (folder / "notes.txt").write_text("no capture")
-    monkeypatch.chdir(tmp_path)
-
-    async def run() -> None:
-        async with opened(None) as (app, pilot):
-            assert isinstance(app.screen, PickerScreen)
-            await press(pilot, "G", "enter")
-            await press(pilot, "enter")
-            assert app.document.path == str(folder / capture(VFIO).name)
-            assert len(app.document.table)
-
-    asyncio.run(run())
-
-
-def test_what_is_no_capture_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "x.pcap"
-    path.write_bytes(b"nonsense")
-
-    async def run() -> None:
-        async with opened(path) as (app, pilot):
-            assert "is not a pcap" in app.document.error
-            for key in "1234567":
-                await press(pilot, key)
-
-    asyncio.run(run())
-
-
 def test_saved_filters_can_be_deleted(tmp_path: Path) -> None:
     store = tmp_path / "filters.json"
     store.write_text('{"history": ["kind == ram"], "saved": ["channel == 1", "channel == 2"]}')
@@ -564,50 +516,3 @@ def endless(*arguments: Any) -> None:
     """A search that only ends when it is stopped."""
     while arguments[-1](0.5):
         time.sleep(0.01)
-
-
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.mig.gz")), ids=lambda path: path.name)
-def test_saved_migrations_open(path: Path) -> None:
-    async def run() -> None:
-        async with opened(path) as (app, pilot):
-            assert app.state.screen == "main"
-            assert app.document.verdict[0] == "OK"
-            await press(pilot, "j", "j")
-            panes = app.view.query_one(FieldPanes)
-            assert panes.bytes.data
-            assert panes.fields.nodes
-            for number in range(1, len(SCREENS) + 1):
-                await press(pilot, str(number), "j", "enter")
-            await press(pilot, "1")
-            assert "saved migration" in app.view.query_one("#packets", RowList).empty
-
-    asyncio.run(run())
-
-
-def test_a_finding_of_a_saved_migration_leads_to_its_record(tmp_path: Path) -> None:
-    whole = gzip.decompress((CAPTURES / "10.0.13-file-plain.mig.gz").read_bytes())
-    path = tmp_path / "cut.mig"
-    path.write_bytes(whole[: len(whole) // 2])
-
-    async def run() -> None:
-        async with opened(path) as (app, pilot):
-            assert app.document.findings
-            await press(pilot, "5", "j", "enter")
-            assert app.state.screen == "main"
-            assert app.state.record > 0
-
-    asyncio.run(run())
-
-
-def test_decrypts_with_the_keys_given() -> None:
-    if shutil.which("tshark") is None:
-        pytest.skip("needs tshark")
-    path = capture("10.0.13-tls13-x509-2ch-secrets-embedded")
-
-    async def run() -> None:
-        async with opened(path) as (app, pilot):
-            assert len(app.document.table)
-            await press(pilot, "end")
-            assert app.view.query_one(FieldPanes).bytes.data
-
-    asyncio.run(run())
