@@ -29,6 +29,8 @@ YOUNG = 2000
 """New objects after which those among them that are garbage are looked for: what is drawn in the
 meantime leaves much.
 """
+ROUNDS = 10
+"""Such looks until those that lived through them are looked at once more."""
 NEVER = 1 << 30
 USUAL = gc.get_threshold()
 
@@ -41,7 +43,7 @@ def no_long_collection() -> Iterator[None]:
     if gc.get_freeze_count():  # what was made the last time may be garbage by now
         gc.unfreeze()
         gc.collect()
-    gc.set_threshold(YOUNG, USUAL[1], NEVER)
+    gc.set_threshold(YOUNG, ROUNDS, NEVER)
     try:
         yield
     finally:
