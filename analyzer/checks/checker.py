@@ -248,7 +248,10 @@ class Checker(Watcher):
     # -- excuses ------------------------------------------------------------------------------
 
     def _judged(self, rule: Rule, spot: Spot, migration: Migration | None) -> Finding:
-        severity = self.selection.severity.get(rule.id) or spot.severity or rule.severity
+        severity = spot.severity or rule.severity
+        if spot.noted_before and migration is not None and migration.before_era(spot.noted_before):
+            severity = INFO
+        severity = self.selection.severity.get(rule.id, severity)
         excuse = ""
         if severity != INFO and migration is not None:
             excuse = _excuse(rule, spot, migration)

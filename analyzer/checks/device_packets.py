@@ -123,7 +123,7 @@ def devstate_compression_bits(
 
     Device state is not compressed, and a source refuses to send it over multifd when a compression
     method is set.  Here a device-state packet has compression bits, or the RAM packets of the same
-    migration are compressed.
+    migration are compressed (said of a device's first packet).
 
     Receiver: reads a device-state packet by its own layout and ignores the other bits; a method
     that it does not expect in RAM packets fails the migration.
@@ -138,7 +138,7 @@ def devstate_compression_bits(
     bits = packet.flags & COMPRESSION_MASK & ~_marker(packet)  # type: ignore[arg-type]
     if bits:
         return f"compression bits {bits:#04x} in a device-state packet"
-    if migration.compression:
+    if migration.compression and packet.first is migration.device(packet).first:  # type: ignore[arg-type]
         return "device state in a migration whose RAM packets are compressed"
     return None
 

@@ -10,14 +10,18 @@ from analyzer.checks.rule import (
     INFO,
     WARNING,
     Spot,
+    channel_rule,
     packet_rule,
     ram_rule,
     walker_rule,
 )
+from analyzer.checks.wording import counted
 from dissectors.multifd import COMPRESSION_MASK, KNOWN_FLAGS, METHODS, Compression, MultifdFlag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
@@ -88,24 +92,29 @@ def flags_two_compressions(packet: RamPacket, channel: Channel, migration: Migra
     return f"compression bits {packet.compression:#04x} in flags {packet.flags:#x} are no method"
 
 
-@ram_rule("MF205", "flags-method-changes", ERROR)
-def flags_method_changes(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
-    """A data packet is compressed by another method than those before it.
+@channel_rule("MF205", "flags-method-changes", ERROR)
+def flags_method_changes(channel: Channel, migration: Migration) -> Iterator[Spot]:
+    """Data packets are compressed by another method than the migration's other ones.
 
     The method is a parameter of the whole migration; all channels use it from the first data packet
-    to the last.  A packet of zero pages only may leave the bits out.
+    to the last.  A packet of zero pages only may leave the bits out.  The finding stands at the
+    channel's first packet of the rarer method.
 
     Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.
 
     Usual cause: memory corruption in the sender, or two senders on one port.
     """
-    method, first = packet.compression, migration.compression
-    if first is None or method == first or method not in METHODS:
-        return None
-    if not packet.normal_pages and not (method and packet.zero_pages):
-        return None
-    now, before = Compression(method).name, Compression(first).name
-    return f"compression is {now}; the migration's first data packet has {before}"
+    for method, use in channel.methods.items():
+        if method == migration.compression:
+            continue
+        here, usual = Compression(method).name, Compression(migration.compression or 0).name
+        others = migration.methods[migration.compression]
+        yield Spot(
+            f"compression is {here} in {counted(use.packets, 'data packet')}; "
+            f"it is {usual} in the migration's {others} others",
+            frame=use.first.frame,
+            offset=use.first.offset,
+        )
 
 
 @packet_rule("MF206", "flags-unknown-bits", WARNING)
@@ -156,7 +165,7 @@ def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -
     if not packet.flags & SYNC or not packet.normal_pages + packet.zero_pages:
         return None
     text = f"SYNC with {packet.normal_pages} normal and {packet.zero_pages} zero pages"
-    return Spot(text, severity=INFO if migration.before_era("9.0") else None)
+    return Spot(text, noted_before="9.0")
 
 
 @walker_rule("MF236", "trailing-bytes", ERROR, holes="GE", forgiven=True)

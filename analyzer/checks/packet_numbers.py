@@ -111,8 +111,7 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
         f"{number} ({first.name} and {second.name})" for number, first, second in numbers.twice
     ]
     text = f"packet_num {_listed(examples, numbers.twice_count)} occurs twice"
-    severity = INFO if migration.before_era("9.0") else None
-    yield Spot(text, channel=numbers.twice[0][2], severity=severity)
+    yield Spot(text, channel=numbers.twice[0][2], noted_before="9.0")
 
 
 @migration_rule("MF229", "packet-num-gap", WARNING, holes="GXLE", forgiven=True)
@@ -135,8 +134,7 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     more = " and others" if numbers.missing > listed else ""
     text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
     reason = "; others occur twice" if numbers.twice else _unread(migration)
-    excused = reason or migration.before_era("9.0")
-    yield Spot(text + reason, severity=INFO if excused else None)
+    yield Spot(text + reason, severity=INFO if reason else None, noted_before="9.0")
 
 
 def _unread(migration: Migration) -> str:
@@ -174,7 +172,7 @@ def packet_num_not_increasing(
     if packet.packet_num > before:
         return None
     text = f"packet_num {packet.packet_num} follows {before}"
-    return Spot(text, severity=INFO if migration.before_era("9.0") else None)
+    return Spot(text, noted_before="9.0")
 
 
 @migration_rule("MF231", "packet-num-start", INFO, holes="LXG")

@@ -101,8 +101,8 @@ def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration)
     era = migration.era
     if era is not None and migration.before_era("9.0"):
         return None
-    rest = max(0, packet.pages_alloc - packet.normal_pages)
-    if packet.zero_pages <= rest:
+    rest = packet.pages_alloc - packet.normal_pages
+    if rest < 0 or packet.zero_pages <= rest:  # below: MF211, behind which nothing is looked at
         return None
     return f"zero_pages {packet.zero_pages} exceeds the {rest} that normal_pages leaves"
 
@@ -121,8 +121,7 @@ def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> S
     """
     if packet.kind == SYNC_PACKET or _pages(packet):
         return None
-    severity = INFO if migration.before_era("9.0") else None
-    return Spot("no pages and no SYNC", severity=severity)
+    return Spot("no pages and no SYNC", noted_before="9.0")
 
 
 # -- block name ------------------------------------------------------------------------------------
@@ -246,9 +245,8 @@ def stale_offsets(packet: RamPacket, channel: Channel, migration: Migration) -> 
     unused = packet.offsets[8 * _pages(packet) :]
     if unused.count(0) == len(unused):
         return None
-    severity = None if migration.before_era("9.2") else WARNING
     text = f"unused offsets behind the {_pages(packet)} in use are not zero"
-    return Spot(text, severity=severity)
+    return Spot(text, severity=WARNING, noted_before="9.2")
 
 
 def _repeated(offsets: tuple[int, ...]) -> list[int]:
@@ -327,13 +325,9 @@ def size_without_pages(packet: RamPacket, channel: Channel, migration: Migration
     """
     if packet.normal_pages or not packet.next_packet_size:
         return None
-    severity = None
-    if migration.before_era("8.2"):
-        severity = INFO
-    elif packet.compression or migration.compression:
-        severity = ERROR
+    severity = ERROR if packet.compression or migration.compression else None
     text = f"no normal pages, but next_packet_size is {packet.next_packet_size}"
-    return Spot(text, severity=severity)
+    return Spot(text, severity=severity, noted_before="8.2")
 
 
 @ram_rule("MF226", "size-exceeds-buffer", ERROR)

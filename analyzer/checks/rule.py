@@ -38,11 +38,22 @@ class Spot:
     """A place where a rule fires: a message, and where; what does not apply is ``None``.
 
     ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream.  ``severity``
-    overrides the rule's, where an era or an option changes it.  ``more`` counts places of the same
-    kind that nobody kept.
+    overrides the rule's, where a dialect or an option changes it; of senders older than the RAM era
+    ``noted_before`` it is only noted.  (Which era it is may show later than the place.)  ``more``
+    counts places of the same kind that nobody kept.
     """
 
-    __slots__ = ("channel", "device", "frame", "index", "message", "more", "offset", "severity")
+    __slots__ = (
+        "channel",
+        "device",
+        "frame",
+        "index",
+        "message",
+        "more",
+        "noted_before",
+        "offset",
+        "severity",
+    )
 
     def __init__(
         self,
@@ -54,6 +65,7 @@ class Spot:
         device: str | None = None,
         index: int | None = None,
         severity: str | None = None,
+        noted_before: str | None = None,
     ) -> None:
         self.message = message
         self.frame = frame
@@ -62,6 +74,7 @@ class Spot:
         self.device = device
         self.index = index
         self.severity = severity
+        self.noted_before = noted_before
         self.more = 0
 
 

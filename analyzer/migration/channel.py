@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 
-__all__ = ["Channel", "Init"]
+__all__ = ["Channel", "Init", "MethodUse"]
 
 
 class Init:
@@ -25,6 +25,16 @@ class Init:
         self.magic, self.version, self.uuid, self.id, unused1, unused2 = values
         self.reserved = any(unused1) or any(unused2)
         self.place = place
+
+
+class MethodUse:
+    """The data packets of a channel that name one compression method: how many, and the first."""
+
+    __slots__ = ("first", "packets")
+
+    def __init__(self, first: Mark) -> None:
+        self.first = first
+        self.packets = 1
 
 
 class Channel:
@@ -49,6 +59,7 @@ class Channel:
         "id",
         "init",
         "kind",
+        "methods",
         "midstream",
         "missing",
         "normal_pages",
@@ -65,7 +76,6 @@ class Channel:
         "tls_close_notify",
         "tls_random",
         "uncounted",
-        "used_compression",
         "zero_pages",
     )
 
@@ -76,7 +86,7 @@ class Channel:
         self.init: Init | None = None
         self.channel_header: tuple[int, int] | None = None
         self.midstream = flow.midstream
-        self.used_compression: int | None = None
+        self.methods: dict[int, MethodUse] = {}
         self.packets = 0
         self.ram_packets = 0
         self.sync_packets = 0
@@ -111,9 +121,9 @@ class Channel:
 
     @property
     def compression(self) -> str:
-        """Name of the compression method in use, ``none`` without one."""
-        value = self.used_compression or 0
-        return Compression(value).name if value in Compression._value2member_map_ else "none"
+        """Name of the compression method of most data packets, ``none`` without one."""
+        uses = self.methods
+        return Compression(max(uses, key=lambda method: uses[method].packets, default=0)).name
 
     @property
     def name(self) -> str:

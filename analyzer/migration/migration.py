@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.migration.channel import MethodUse
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.mark import Mark
@@ -63,6 +64,7 @@ class Migration:
         "key",
         "main",
         "main_facts",
+        "methods",
         "number",
         "page_collector",
         "pages",
@@ -91,7 +93,8 @@ class Migration:
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None
         self.page_collector: PageCollector | None = None
-        self.compression: int | None = None  # the method of the first data packet
+        self.methods: dict[int | None, int] = {}  # data packets that name each method
+        self.compression: int | None = None  # the one that most of them name
         self.zero_seen = False
         self.stale = False  # signs of a sender up to 8.1
 
@@ -131,9 +134,14 @@ class Migration:
             return ()
         method = packet.compression
         known = method in METHODS and (method or packet.normal_pages)
-        if channel.used_compression is None and known:
-            channel.used_compression = method
-            if self.compression is None:
+        if known:
+            use = channel.methods.get(method)
+            if use is None:
+                channel.methods[method] = MethodUse(Mark(packet.offset, packet.first))
+            else:
+                use.packets += 1
+            packets = self.methods[method] = self.methods.get(method, 0) + 1
+            if method != self.compression and packets > self.methods.get(self.compression, 0):
                 self.compression = method
         if not packet.flags & SYNC:
             channel.since_sync += 1

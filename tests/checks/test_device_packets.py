@@ -74,7 +74,9 @@ def announced_on_main(tiny: Tiny) -> None:
 
 def compressed(tiny: Tiny) -> None:
     """RAM is compressed with zlib."""
-    tiny.multifd[0][2] = ram([0], num=2, flags=2, payload=b"x")
+    tiny.multifd[0][2] = ram([0, 1], [4, 5], num=2, flags=2, payload=b"x")
+    tiny.multifd[0][4] = ram([0], num=6, flags=2, payload=b"x")
+    tiny.multifd[1][2] = ram([2], [6], num=3, flags=2, payload=b"x")
 
 
 def named(idstr: bytes, instance: int = 0) -> list[bytes]:
@@ -153,8 +155,20 @@ def test_missing_state_of_an_unknown_dialect_is_a_warning() -> None:
 
 
 def test_compressed_ram_beside_device_state() -> None:
-    found = findings(edited(compressed)())
-    assert {f.severity for f in found if f.rule.id == "MF407"} == {"error"}
+    found = only(edited(compressed)(), "MF407")
+    assert (found.severity, found.spot.index) == ("error", 0)
+
+
+def test_one_packet_with_a_method_compresses_no_migration() -> None:
+    """It is that packet which is wrong (MF205), wherever it stands."""
+    for channel, num in ((0, 2), (1, 3)):
+
+        def edit(tiny: Tiny, channel: int = channel, num: int = num) -> None:
+            tiny.multifd[channel][2] = ram([0], num=num, flags=2, payload=b"x")
+
+        rules = fired(edited(edit)())
+        assert rules["MF205"] == "error"
+        assert "MF407" not in rules
 
 
 def test_compressed_ram_behind_device_state() -> None:

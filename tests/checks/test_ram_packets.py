@@ -324,6 +324,26 @@ def test_a_compressed_packet_without_payload() -> None:
     assert "1 compressed page, but" in only(all_zlib(last=bad)(), "MF224").message
 
 
+def test_the_rarer_method_is_the_wrong_one() -> None:
+    """Also where it comes first."""
+    found = only(put(ram([0, 1], [4, 5], num=2, **ZLIB))(), "MF205")
+    text = "compression is zlib in 1 data packet; it is none in the migration's 2 others"
+    assert found.message == text
+    assert found.spot.channel is not None
+    assert (found.spot.channel.name, found.spot.offset) == ("multifd 0", 64 + 1344)
+
+
+def test_an_era_that_shows_later_counts_too() -> None:
+    """The first packet of all has lost its SYNC bit: only the next ones tell what made it."""
+    assert only(put(ram(num=0, pages_alloc=0), at=1)(), "MF227").severity == "warning"
+
+
+def test_behind_too_many_normal_pages_zero_pages_are_not_judged() -> None:
+    rules = fired(put(data(pages_alloc=1, zero_pages=2))())
+    assert "MF211" in rules
+    assert "MF212" not in rules
+
+
 def test_numbers_far_away_are_outliers() -> None:
     message = only(put(sync(1 << 63), channel=1, at=4)(), "MF229").message
     assert message.startswith(f"{(1 << 63) - 8} packet numbers missing: 8-{(1 << 63) - 1}")
