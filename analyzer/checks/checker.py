@@ -55,6 +55,7 @@ class Checker(Watcher):
         self._every_device = [r for r in self._device if r.id not in ANSWERED]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[tuple[str, int, int, str | None], int] = {}
+        self._descriptions: dict[MainChannel, list[Anomaly]] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
         self.traced = Traced(self.selection.traces) if self.selection.traces else None
@@ -213,8 +214,8 @@ class Checker(Watcher):
                     spot.channel = spot.channel or channel
                     yield rule, spot
             if channel is migration.main and migration.main_facts is not None:
-                verify = self.selection.descriptions
-                for rule, spot in main_spots(migration.main_facts, channel, verify):
+                described = self._described(migration.main_facts)
+                for rule, spot in main_spots(migration.main_facts, channel, described):
                     if not takes(rule):
                         continue
                     spot.channel = channel
@@ -234,6 +235,14 @@ class Checker(Watcher):
         for rule in filter(takes, rules_of("limit")):
             for spot in rule.test(migration, self.selection):
                 yield rule, spot
+
+    def _described(self, facts: MainChannel) -> list[Anomaly]:
+        """What its description shows; that is read once, when it is there."""
+        if not facts.description_complete:
+            return []
+        if facts not in self._descriptions:
+            self._descriptions[facts] = description_anomalies(facts)
+        return self._descriptions[facts]
 
     def _anomalies(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
         """What the walkers reported, as findings of the rules they name."""
@@ -276,15 +285,12 @@ def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
 
 
 def main_spots(
-    facts: MainChannel, channel: Channel | None, verify: bool
+    facts: MainChannel, channel: Channel | None, described: list[Anomaly]
 ) -> Iterator[tuple[Rule, Spot]]:
     """Where the rules fire that need nothing but a main stream; ``channel`` is ``None`` for a
-    saved file.  ``verify`` holds its description against the sections.
+    saved file.  ``described`` is what :func:`description_anomalies` gives.
     """
-    noted: list[list[Anomaly]] = [facts.anomalies]
-    if verify:
-        noted.append(description_anomalies(facts))
-    for anomalies in noted:
+    for anomalies in (facts.anomalies, described):
         yield from anomaly_spots(anomalies)
     for rule in rules_of("main"):
         for spot in rule.test(facts, channel):

@@ -1,8 +1,4 @@
-"""MF636 to MF639: the description of all devices behind EOF (wire-format page, 6.9).
-
-To hold it against the sections takes longer than everything else about main, so for captures that
-is done only when it is asked for.
-"""
+"""MF636 to MF639: the description of all devices behind EOF (wire-format page, 6.9)."""
 
 from __future__ import annotations
 
@@ -19,8 +15,6 @@ if TYPE_CHECKING:
 VERIFIED_MAX = 4 << 20
 """Descriptions larger than this are not parsed; real ones have some tens of KiB."""
 PLACES_TOLD = 1000
-ON_DEMAND = ("vmdesc-json", "vmdesc-section-size", "subsection-bad")
-"""Rules that need the description parsed, all of it or in part."""
 
 
 @walker_rule("MF636", "vmdesc-length", ERROR, holes="E", forgiven=True)
@@ -39,8 +33,8 @@ def vmdesc_length() -> None:
 def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """The description is not JSON, or does not list the sections that the stream has.
 
-    It is what tools read the devices' fields by.  That its sections agree is verified in saved
-    files, and in captures with ``--descriptions`` (up to 4 MiB).
+    It is what tools read the devices' fields by.  One of more than 4 MiB is not read, only looked
+    at from both ends; real ones have some tens of KiB.
 
     Receiver: never looks at it.
 
@@ -57,7 +51,7 @@ def vmdesc_section_size() -> None:
     """A section's fields, as the description lists them, do not end where its footer stands.
 
     Section and description come from the same tables of the source, so they agree unless one of
-    them is damaged.  Verified in saved files, and in captures with ``--descriptions``.
+    them is damaged.
 
     Receiver: never looks at the description; if its own tables differ from the source's, it misses
     the footer.
@@ -71,8 +65,6 @@ def subsection_bad() -> None:
     """A subsection is not the one that must stand there.
 
     Optional parts of a device's state follow it under their names, in the order of the description.
-    Those of CONFIGURATION are always verified, those of devices in saved files and, with
-    ``--descriptions``, in captures.
 
     Receiver: ``Loading VM subsection ... failed``; the migration fails.
 

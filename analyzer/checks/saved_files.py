@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.checks.checker import main_spots
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
+from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.rule import BY_SLUG, INFO
 from analyzer.checks.selection import Selection
 
@@ -61,7 +62,7 @@ class SavedFileChecker:
         return found
 
     def _spots(self, saved: SavedFile) -> Iterator[tuple[Rule, Spot]]:
-        yield from main_spots(saved.main, None, verify=True)
+        yield from main_spots(saved.main, None, description_anomalies(saved.main))
         for slug, spot, _ in self._payload.ends() if self._payload is not None else ():
             spot.channel = None
             yield BY_SLUG[slug], spot

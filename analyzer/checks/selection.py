@@ -23,17 +23,14 @@ class Selection:
     ``destination_transfer_off``: the destination takes no device state over multifd;
     ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
     ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
-    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``descriptions``: hold the VMDESCRIPTION
-    against every section (MF637 to MF639), which needs more time than ordinary captures have.
-    ``expected_dialect`` is the one that migrations must have, by name (MF962).
-    ``deep``: decompress and verify the payload of RAM packets (MF8).  ``traces``: QEMU's own
-    account, to be held against the capture (MF97).
+    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``expected_dialect`` is the one that
+    migrations must have, by name (MF962).  ``deep``: decompress and verify the payload of RAM
+    packets (MF8).  ``traces``: QEMU's own account, to be held against the capture (MF97).
     """
 
     __slots__ = (
         "channels",
         "deep",
-        "descriptions",
         "destination_transfer_off",
         "destination_version",
         "expected_dialect",
@@ -56,7 +53,6 @@ class Selection:
         destination_transfer_off: bool = False,
         channels: int | None = None,
         limits: dict[str, float] | None = None,
-        descriptions: bool = False,
         destination_version: tuple[int, int] | None = None,
         deep: bool = False,
         traces: tuple[TraceRun, ...] = (),
@@ -70,7 +66,6 @@ class Selection:
         self.destination_transfer_off = destination_transfer_off
         self.channels = channels
         self.limits = limits or {}
-        self.descriptions = descriptions
         self.destination_version = destination_version
         self.deep = deep
         self.traces = traces

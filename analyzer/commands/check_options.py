@@ -112,7 +112,6 @@ def selection_of(options: Namespace) -> Selection:
         destination_transfer_off=options.destination_transfer_off,
         channels=options.destination_channels,
         limits=dict(options.limit or ()),
-        descriptions=options.descriptions,
         deep=options.deep,
         destination_version=options.destination_version,
         expected_dialect=options.expected_dialect,

@@ -117,13 +117,6 @@ SETTINGS = {
         Setting("allow-empty", Flag(), "a capture without migration is no failure", default=False),
         Setting("digest", Choice("sha256"), "digests of every device's reassembled state"),
         Setting(
-            "descriptions",
-            Flag(),
-            "hold main's VMDESCRIPTION against every section (rules MF637 to MF639); always done "
-            "in saved migrations",
-            default=False,
-        ),
-        Setting(
             "deep",
             Flag(),
             "decompress the payload of RAM packets and verify it (rules MF8)",

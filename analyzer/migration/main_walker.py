@@ -281,8 +281,9 @@ class _Walk:
             main.ended = True
             main.truncated = Mark(self.reader.offset, self.reader.last)
             main.truncated_path = broken.path
-            where = f"the stream ends in {broken.path}"
-            main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
+            if not main.description_length:  # else it is the description that was cut: MF636
+                where = f"the stream ends in {broken.path}"
+                main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
         else:
             self.close(record, broken)
             if self.trial is not None and broken.reply is None:

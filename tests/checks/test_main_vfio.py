@@ -12,6 +12,8 @@ from tests.checks.craft import (
     END_OF_STATE,
     EOS,
     IDSTR,
+    MACHINE,
+    PAGE,
     PONG,
     RAM_ID,
     RAM_PART,
@@ -35,7 +37,8 @@ from tests.shipped import capture
 ACK = records.message(records.RP_SWITCHOVER_ACK)
 SETUP = records.tag(VfioTag.DEV_SETUP_STATE)
 READY = full(IDSTR.decode(), VFIO_ID, records.tag(VfioTag.DEV_CONFIG_LOAD_READY))
-CONFIG_ON_MAIN = full(IDSTR.decode(), VFIO_ID, records.config_state(DEVICE))
+CONFIG = records.config_state(DEVICE)
+CONFIG_ON_MAIN = full(IDSTR.decode(), VFIO_ID, CONFIG)
 INIT_DATA_SENT = part(VFIO_ID, records.tag(VfioTag.DEV_INIT_DATA_SENT))
 DATA = build.data_state(b"state") + END_OF_STATE
 
@@ -57,6 +60,7 @@ def transfer_off(tiny: Tiny) -> None:
         del units[6 if len(units) == 8 else -1 :]
     tiny.main[tiny.main.index(VFIO_END)] = end(VFIO_ID, DATA)
     tiny.main[tiny.main.index(VFIO_FULL)] = CONFIG_ON_MAIN
+    tiny.main[-1] = records.vmdescription(MACHINE, PAGE, [(DEVICE, len(CONFIG))])
 
 
 CASES = {

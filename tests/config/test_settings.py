@@ -23,7 +23,6 @@ ignore = ["MF910"]
 fail-on = "info"
 allow-empty = true
 digest = "sha256"
-descriptions = true
 deep = false
 expected-dialect = "v1"
 expect = "expect.toml"
