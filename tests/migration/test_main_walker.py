@@ -128,7 +128,8 @@ def test_truncated_anywhere(name: str) -> None:
         main = walk(stream[:size])
         assert slugs(main.anomalies) <= {"main-truncated", "vmdesc-length", "postcopy-order"}
         assert main.skipped == 0
-        assert (main.truncated is not None) == ("main-truncated" in main.anomalies.counts)
+        cut = {"main-truncated", "vmdesc-length"} & set(main.anomalies.counts)
+        assert len(cut) == (main.truncated is not None)
 
 
 @given(name=st.sampled_from(NAMES), data=st.data())
