@@ -513,11 +513,12 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     first SYNC or FLUSH of that round.
 
     Other connections may lag in the capture; but a round that begins behind the close did not
-    wait for this channel.
+    wait for this channel.  A channel with a SYNC for every FLUSH of main has missed none, whatever
+    another one has too many.
     """
     rounds = [channel.syncs for channel in migration.multifd]
-    if migration.main_facts is not None:
-        rounds.append(migration.main_facts.flushes)
+    flushes = migration.main_facts.flushes if migration.main_facts is not None else []
+    rounds.append(flushes)
     firsts = [
         min((mark for mark in marks if mark is not None), key=lambda mark: mark.frame)
         for marks in zip_longest(*rounds)
@@ -525,6 +526,8 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     for channel in migration.multifd:
         fin, done = channel.flow.fin, len(channel.syncs)
         if fin is None or not channel.ended_at_boundary or not channel.synchronises:
+            continue
+        if flushes and done >= len(flushes):
             continue
         if done < len(firsts) and firsts[done].frame > fin.frame:
             yield channel, fin, firsts[done]

@@ -116,6 +116,26 @@ def test_fires_and_stays_silent(rule: str) -> None:
 # -- what looks like a fault and is none, and other ways to be one ---------------------------------
 
 
+def test_who_has_a_sync_for_every_flush_was_not_closed_early() -> None:
+    """Another channel's SYNC too many, behind that close, is the other channel's fault."""
+    tiny = Tiny(device=False, return_path=False)
+    tiny.multifd[0] += [sync(9)]
+    capture = tiny.craft()
+    from_channel_1 = [
+        frame for frame in capture.frames if frame.data[34:36] == tiny.ports[2].to_bytes(2, "big")
+    ]
+    fin = from_channel_1[-1]
+    extra = next(f for f in reversed(capture.frames) if f.data.endswith(sync(9)))
+    capture.frames.remove(fin)
+    at = capture.frames.index(extra)
+    assert capture.frames.index(from_channel_1[-2]) < at
+    capture.frames.insert(at, fin)
+    fin.time = extra.time - 1
+    rules = fired(capture.pcap())
+    assert "MF301" in rules
+    assert "MF116" not in rules
+
+
 def test_more_flushes_than_rounds() -> None:
     tiny = Tiny()
     at = tiny.main.index(SWITCHOVER_START)
