@@ -7,15 +7,18 @@ from analyzer.migration.assembly import Assembler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from analyzer.extraction.folder import Folder
+    from analyzer.migration.assembly import DeviceSink
     from analyzer.migration.device import Buffer
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
 
 __all__ = ["DeviceFiles"]
+
+ZEROS = bytes(1 << 20)
 
 
 class DeviceFiles:
@@ -57,7 +60,7 @@ class DeviceFiles:
         assemblies = self.assembler.assemblies.values()
         return [assembly.name for assembly in assemblies if assembly.state_digest is None]
 
-    def _sink_of(self, migration: Migration, name: str) -> Callable[[str, int | None, bytes], None]:
+    def _sink_of(self, migration: Migration, name: str) -> DeviceSink:
         """Where a device's bytes go."""
         if self._number not in (None, migration.number):
             return _nowhere
@@ -65,7 +68,11 @@ class DeviceFiles:
         stem = self._stems[migration.number, name] = self._folder.stem(f"m{number}-{name}")
         append = self._folder.append
 
-        def sink(what: str, idx: int | None, data: bytes) -> None:
+        def sink(what: str, idx: int | None, data: bytes | None, size: int) -> None:
+            if data is None:
+                for at in range(0, size, len(ZEROS)):
+                    sink(what, idx, ZEROS[: size - at], min(size - at, len(ZEROS)))
+                return
             facts = {"migration": number, "device": name, "what": what}
             if what == "state":
                 append(f"{stem}.state", data, **facts)
@@ -117,7 +124,7 @@ class DeviceFiles:
                 entry |= seen(buffer.frame, buffer.time, buffer.end_frame, buffer.end_time)
 
 
-def _nowhere(_what: str, _idx: int | None, _data: bytes) -> None:
+def _nowhere(_what: str, _idx: int | None, _data: bytes | None, _size: int) -> None:
     """The bytes of a device that nobody wants."""
 
 

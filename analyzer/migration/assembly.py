@@ -7,14 +7,14 @@ data of its multifd buffers by index; the config-state buffer stands apart.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 
+from analyzer.migration.spool import Kept, Spool
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import IO, TypeAlias
+    from collections.abc import Callable
+    from typing import TypeAlias
 
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
@@ -22,32 +22,27 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Sink
 
     Key: TypeAlias = tuple[bytes, int]
+    DeviceSink: TypeAlias = Callable[[str, int | None, bytes | None, int], None]
 
 __all__ = ["Assembler", "Assembly"]
 
-PIECE = 1 << 16
 IN_MEMORY = 32 << 20
 """Buffers that wait for their turn are held in memory up to this many bytes, then on disk."""
 
 
-class _Held:
-    """One buffer on its way: its bytes, in memory or on disk."""
+class _Held(Kept):
+    """One buffer on its way, and its bytes."""
 
-    __slots__ = ("broken", "file", "idx", "is_config", "left", "size")
+    __slots__ = ("broken", "idx", "is_config", "left", "size")
 
-    def __init__(self, packet: DevicePacket) -> None:
+    def __init__(self, packet: DevicePacket, spool: Spool) -> None:
+        super().__init__(spool)
         assert packet.idx is not None
         self.idx = packet.idx
         self.is_config = packet.is_config
         self.size = packet.data_size
         self.left = packet.data_size
         self.broken = False
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - freed when used
-
-    def pieces(self) -> Iterator[bytes]:
-        self.file.seek(0)
-        while data := self.file.read(PIECE):
-            yield data
 
 
 class Assembly:
@@ -62,7 +57,7 @@ class Assembly:
         self,
         name: str,
         section: Callable[[], VfioSection | None],
-        sink: Callable[[str, int | None, bytes], None] | None = None,
+        sink: DeviceSink | None = None,
     ) -> None:
         self.name = name
         self.main_bytes = 0
@@ -90,7 +85,7 @@ class Assembly:
             return
         self._state.update(piece)
         if self._sink is not None:
-            self._sink("state", None, bytes(piece))
+            self._sink("state", None, bytes(piece), size)
 
     # -- buffers ------------------------------------------------------------------------------
 
@@ -109,32 +104,35 @@ class Assembly:
 
     def _take_config(self, held: _Held) -> None:
         digest = hashlib.sha256()
-        for data in held.pieces():
-            digest.update(data)
-            if self._sink is not None:
-                self._sink("config", held.idx, data)
+        self._use(held, "config", digest)
         self._config = None if held.broken else digest.hexdigest()
-        held.file.close()
+        held.drop()
+
+    def _use(self, held: _Held, what: str, digest: hashlib._Hash | None) -> None:
+        """Hand a buffer's bytes to a digest, unless that is lost anyway, and to the sink."""
+        if held.broken:
+            digest = None
+        if digest is None and self._sink is None:
+            return
+        for data, size in held.pieces():
+            if digest is not None and data is not None:
+                digest.update(data)
+            if self._sink is not None:
+                self._sink(what, held.idx, data, size)
 
     def drain(self, *, last: bool) -> None:
         """Use what is due; with ``last``, main is over whatever it said."""
         while (held := self._held.get(self._data_next)) is not None:
             self.broken |= held.broken
-            for data in held.pieces():
-                self._data.update(data)
-                if self._sink is not None:
-                    self._sink("buffer", held.idx, data)
+            self._use(held, "buffer", None if self.broken else self._data)
             self._data_next += 1
             self.data_bytes += held.size
         if not last and not self._main_ended:
             return
         while self._state_next < self._data_next:
             held = self._held.pop(self._state_next)
-            for data in held.pieces():
-                self._state.update(data)
-                if self._sink is not None:
-                    self._sink("state", held.idx, data)
-            held.file.close()
+            self._use(held, "state", None if self.broken else self._state)
+            held.drop()
             self._state_next += 1
 
     def finish(self) -> None:
@@ -143,10 +141,8 @@ class Assembly:
         for idx in sorted(self._held):
             held = self._held.pop(idx)
             self.broken = True
-            if self._sink is not None:
-                for data in held.pieces():
-                    self._sink("buffer", idx, data)
-            held.file.close()
+            self._use(held, "buffer", None)
+            held.drop()
 
     @property
     def _main_ended(self) -> bool:
@@ -183,20 +179,20 @@ class Assembler:
     """Assembles every device of a scan: give it as the scan's ``collector`` and ``device_data``.
 
     ``wanted(name)`` chooses devices by ``idstr#instance``; ``sink_of(migration, name)`` gives
-    ``sink(what, idx, data)`` for a device's bytes: ``state`` (in order, main's first), ``buffer``
-    (each data buffer in index order) and ``config``.
+    ``sink(what, idx, data, size)`` for a device's bytes: ``state`` (in order, main's first),
+    ``buffer`` (each data buffer in index order) and ``config``; without ``data``, ``size`` bytes
+    are not in the capture.
     """
 
     def __init__(
         self,
         wanted: Callable[[str], bool] | None = None,
-        sink_of: Callable[[Migration, str], Callable[[str, int | None, bytes], None]] | None = None,
+        sink_of: Callable[[Migration, str], DeviceSink] | None = None,
     ) -> None:
         self.assemblies: dict[tuple[int, Key], Assembly] = {}
         self._wanted = wanted
         self._sink_of = sink_of
-        self._open: set[int] = set()
-        self._held_bytes = 0
+        self._spool = Spool(IN_MEMORY)
 
     def of(self, migration: Migration, key: Key) -> Assembly | None:
         """The assembly of one device, if it was wanted and carried anything."""
@@ -231,28 +227,22 @@ class Assembler:
         assembly = self._assembly(migration, key)
         if assembly is None:
             return None
-        held = _Held(packet)
+        held = _Held(packet, self._spool)
 
         def sink(piece: bytes | memoryview | None, size: int) -> None:
             if piece is None:
                 held.broken = True
-                held.file.seek(size, 1)
+                held.skip(size)
             else:
-                held.file.write(piece)
+                held.write(piece)
             held.left -= size
-            self._account(held, size)
             if not held.left:
+                held.settle()
                 assembly.take(held)
 
         if not held.left:
             assembly.take(held)
         return sink
-
-    def _account(self, held: _Held, size: int) -> None:
-        self._held_bytes += size
-        if self._held_bytes > IN_MEMORY:
-            held.file.rollover()  # type: ignore[attr-defined]
-            self._held_bytes = 0
 
 
 def _section(migration: Migration, key: Key) -> VfioSection | None:

@@ -36,7 +36,9 @@ class _Taker:
         self._take = take
         self._main = 0
 
-    def __call__(self, what: str, idx: int | None, data: bytes) -> None:
+    def __call__(self, what: str, idx: int | None, data: bytes | None, _size: int) -> None:
+        if data is None:
+            return
         if what != "state":
             self._take((what, idx or 0), data)
         elif idx is None:

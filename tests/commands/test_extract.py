@@ -33,6 +33,16 @@ def tiny(folder: Path, migration: Tiny) -> Path:
     return path
 
 
+def test_what_the_capture_lacks_of_a_buffer_is_zero(tmp_path: Path) -> None:
+    name = capture("10.0.13-vfio-gaps-2ch")
+    ran = mfshark("extract", name, "--buffers", "-o", tmp_path)
+    assert "0000:00:03.0/vfio#0 is not complete" in ran.err
+    cut = (tmp_path / "m1-0000_00_03.0_vfio#0.000000.buffer").read_bytes()
+    assert len(cut) == 929_732
+    assert b"\0" * 2896 in cut
+    assert (tmp_path / "m1-0000_00_03.0_vfio#0.state").read_bytes()[48:].startswith(cut)
+
+
 @pytest.mark.parametrize(
     "name",
     [

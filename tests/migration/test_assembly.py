@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.migration import assembly
 from analyzer.migration.assembly import Assembler
+from analyzer.migration.spool import PIECE, Spool
 from analyzer.synth import build
+from tests.checks.craft import Craft, Tiny, buffer
 
 SCENARIO: dict[str, Any] = {
     "channels": 3,
@@ -40,9 +43,51 @@ def test_order_and_cuts_do_not_change_the_state() -> None:
 
 
 def test_what_waits_goes_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = digests(build(SCENARIO))
+    """All of it waits here: main says late that it has no more of the device."""
+    device = {"idstr": "0000:00:02.0/vfio", "size": 2_000_000, "buffer_size": 100_000}
+    data = build(SCENARIO | {"device": [device]})
+    plain = digests(data)
+    used = []
+
+    class Watched(Spool):
+        @property
+        def full(self) -> bool:
+            used.append(self.used)
+            return super().full
+
+    monkeypatch.setattr(assembly, "Spool", Watched)
+    assert digests(data) == plain
+    assert max(used) > 1_500_000
+    used.clear()
     monkeypatch.setattr(assembly, "IN_MEMORY", 5000)
-    assert digests(build(SCENARIO)) == plain
+    assert digests(data) == plain
+    assert max(used) < 5000 + 3 * 2 * PIECE
+
+
+def test_a_hole_in_a_buffer_is_told_and_takes_no_room() -> None:
+    tiny = Tiny()
+    hole = 1_200_000_000
+    cut = bytearray(buffer(1))
+    struct.pack_into(">I", cut, 272, len(cut) - 276 + hole + 3)
+    capture = Craft()
+    streams = [capture.connect(port) for port in tiny.ports[:3]]
+    for stream, units in zip(streams, [tiny.main, *tiny.multifd], strict=True):
+        for unit in units if stream is not streams[2] else units[:-1]:
+            stream.send(unit)
+    streams[2].send(bytes(cut))
+    streams[2].client.sent += hole
+    streams[2].ack("server")
+    streams[2].send(b"end")
+    pieces: list[tuple[str, int | None, bytes | None, int]] = []
+    assembler = Assembler(sink_of=lambda _migration, _name: lambda *piece: pieces.append(piece))
+    analyze(capture.pcap(), assembler=assembler)
+    assert [piece for piece in pieces if piece[1] == 1] == [
+        (what, 1, *piece)
+        for what in ("buffer", "state")
+        for piece in ((bytes(cut[288:]), len(cut) - 288), (None, hole), (b"end", 3))
+    ]
+    (found,) = assembler.assemblies.values()
+    assert found.state_digest is None
 
 
 def test_the_sink_gets_the_bytes_of_the_digest() -> None:
@@ -50,7 +95,8 @@ def test_the_sink_gets_the_bytes_of_the_digest() -> None:
     buffers: dict[tuple[str, int | None], bytes] = {}
 
     def sink_of(_migration: Any, name: str) -> Any:
-        def sink(what: str, idx: int | None, data: bytes) -> None:
+        def sink(what: str, idx: int | None, data: bytes | None, _size: int) -> None:
+            assert data is not None
             if what == "state":
                 states[name] = states.get(name, b"") + data
             elif what == "buffer":
