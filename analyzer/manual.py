@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from analyzer.cli import COMMANDS, build_parser
-from analyzer.commands.help_text import written
+from analyzer.commands.help_text import usage_of, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
     """A section on one command, then on those below it."""
     children = _children(parser)
-    places = [] if children else [written(a) for a in _shown(parser) if not a.option_strings]
-    usage = " ".join([parser.prog, "[options]", *places])
+    usage = usage_of(parser.prog, parser._actions)
     yield from (f'.SS "{_text(parser.prog)}"', f".B {_text(usage)}", ".PP")
     yield _text(parser.description or f"{text[:1].upper()}{text[1:]}.")
     for group in parser._action_groups:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = (
     "scapy", "numpy", "textual", "rich", "pyshark", "lark", "zstandard", "tomllib", "typing",
-    "dataclasses", "inspect", "json", "hashlib", "argcomplete",
+    "dataclasses", "inspect", "hashlib", "argcomplete",
 )  # fmt: skip
 
 

@@ -26,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     text = "print every setting in force, and where it was said: in a file, by an option, nowhere"
     show = commands.add_parser("show", help=text)
     show.description = f"{text[0].upper()}{text[1:]}. Takes the options of 'check'."
-    show.add_argument("capture", nargs="?", help="show what is in force for this capture")
+    show.add_argument(
+        "capture", nargs="?", metavar="CAPTURE", help="show what is in force for this capture"
+    )
     add_wire_options(show)
     add_check_options(show)
     add_known_options(show)

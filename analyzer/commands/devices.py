@@ -67,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_wire_options(parser)
     add_shown_options(parser)
-    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     parser.add_argument(
         "-Y", "--filter", metavar="FILTER", help="only devices and buffers that pass"
     )

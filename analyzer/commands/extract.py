@@ -49,7 +49,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_wire_options(parser)
     add_shown_options(parser)
-    parser.add_argument("capture", help="pcap or pcapng, or a saved migration (file:), - for stdin")
+    parser.add_argument(
+        "capture",
+        metavar="CAPTURE",
+        help="pcap or pcapng, or a saved migration (file:), - for stdin",
+    )
     parser.add_argument(
         "--device", action="append", metavar="IDSTR[#INSTANCE]", help="only this device"
     )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["Parser", "RawHelpFormatter", "written"]
+__all__ = ["Parser", "RawHelpFormatter", "usage_of", "written"]
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -38,10 +38,7 @@ class HelpFormatter(argparse.HelpFormatter):
     ) -> None:
         """See the base class."""
         if usage is None:
-            actions = list(actions)
-            told = [a for a in actions if a.required or not a.option_strings]
-            options = ["[options]"] if len(told) < len(actions) else []
-            usage = " ".join(["%(prog)s", *options, *map(written, told)])
+            usage = usage_of("%(prog)s", actions)
         super().add_usage(usage, actions, groups, prefix)
 
 
@@ -54,6 +51,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **words})
+
+
+def usage_of(prog: str, actions: Iterable[argparse.Action]) -> str:
+    """``prog [options] -o DIR CAPTURE``: what must be given, and that there is more."""
+    actions = list(actions)
+    needed = [a for a in actions if a.required and a.option_strings]
+    places = [a for a in actions if not a.option_strings]
+    more = ["[options]"] if len(needed) + len(places) < len(actions) else []
+    options = [f"{a.option_strings[0]} {_value(a)}" for a in needed]
+    return " ".join([prog, *more, *options, *map(written, places)])
 
 
 def written(action: argparse.Action) -> str:

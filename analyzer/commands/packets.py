@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = "Lists multifd packets, as tshark lists frames."
     add_wire_options(parser)
     add_shown_options(parser)
-    parser.add_argument("capture", nargs="?", help="pcap or pcapng, - for stdin")
+    parser.add_argument("capture", nargs="?", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     add_follow_options(parser)
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="display filter")
     parser.add_argument(

@@ -34,8 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "stays."
     )
     add_wire_options(parser)
-    parser.add_argument("capture", help="pcap or pcapng, also gzip or zstd; it is read twice")
-    parser.add_argument("output", help="file to write, compressed if its name ends in .gz or .zst")
+    parser.add_argument(
+        "capture", metavar="CAPTURE", help="pcap or pcapng, also gzip or zstd; it is read twice"
+    )
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="file to write, compressed if its name ends in .gz or .zst"
+    )
     parser.add_argument(
         "--seed", metavar="TEXT", help="the same seed gives the same result (default: random)"
     )

@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_wire_options(parser)
     add_shown_options(parser)
-    parser.add_argument("capture", help="pcap or pcapng, - for stdin")
+    parser.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     parser.add_argument(
         "-Y",
         "--filter",

@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "Builds a capture, clean or with chosen faults, from a TOML scenario; the same "
         "scenario gives the same bytes. docs/synth.md describes the keys."
     )
-    parser.add_argument("scenario", help="TOML file")
+    parser.add_argument("scenario", metavar="SCENARIO", help="TOML file")
     parser.add_argument("-o", "--output", metavar="CAPTURE", required=True)
     parser.add_argument(
         "--set", action="append", metavar="KEY=VALUE", dest="overrides", help="override a key"

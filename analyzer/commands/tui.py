@@ -16,7 +16,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     add_wire_options(parser)
     parser.add_argument(
-        "capture", nargs="?", help="the capture; without one, or of a folder, choose"
+        "capture",
+        nargs="?",
+        metavar="CAPTURE",
+        help="the capture; without one, or of a folder, choose",
     )
 
 

@@ -158,9 +158,7 @@ def test_help_teaches_every_command(command: str) -> None:
 
 
 def test_usage_says_what_must_be_given() -> None:
-    assert mfshark("synth").err.startswith(
-        "usage: mfshark synth [options] scenario -o, --output CAPTURE\n"
-    )
+    assert mfshark("synth").err.startswith("usage: mfshark synth [options] -o CAPTURE SCENARIO\n")
     assert mfshark("config").err.startswith("usage: mfshark config [options] WHAT ...\n")
 
 
