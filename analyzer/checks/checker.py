@@ -147,7 +147,7 @@ class Checker(Watcher):
         spot.offset = packet.offset
         spot.frame = packet.first.frame
         if packet.kind == 2:
-            spot.device = packet.device  # type: ignore[union-attr]
+            spot.device = migration.device(packet).name  # type: ignore[arg-type]
             spot.index = packet.idx  # type: ignore[union-attr]
         self._add(rule, spot, migration)
 

@@ -198,7 +198,7 @@ class Activity(Watcher):
         begin, end = packet.first.time, packet.last.time
         own.state.add(begin, end)
         own.states.add(packet)
-        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        key = migration.device_key(packet)
         device = account.devices.get(key)
         if device is None:
             device = account.devices[key] = DeviceActivity()

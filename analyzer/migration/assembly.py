@@ -223,7 +223,7 @@ class Assembler:
 
     def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
         """Where a multifd buffer's data go."""
-        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        key = migration.device_key(packet)
         assembly = self._assembly(migration, key)
         if assembly is None:
             return None

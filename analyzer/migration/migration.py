@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
+DEVICES_MAX = 4096
+OTHER_DEVICES = b"(others)", 0
+
 
 class Migration:
     """Channels that belong together, and the state they share.
@@ -189,11 +192,20 @@ class Migration:
 
     def device(self, packet: DevicePacket) -> Device:
         """The device that a packet belongs to."""
-        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        key = self.device_key(packet)
         device = self.devices.get(key)
         if device is None:
             device = self.devices[key] = Device(*key)
         return device
+
+    def device_key(self, packet: DevicePacket) -> tuple[bytes, int]:
+        """(idstr, instance id) of that device; beyond :data:`DEVICES_MAX` no more are told apart,
+        for no guest has so many, and a hostile capture may.
+        """
+        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        if len(self.devices) >= DEVICES_MAX and key not in self.devices:
+            return OTHER_DEVICES
+        return key
 
     def buffer_sink(self, packet: DevicePacket) -> Sink | None:
         """Where the data of a buffer are wanted."""

@@ -68,6 +68,7 @@ class Engine:
         self._copies = EarlierCopies(source)
         self._attach = attach
         self._flows: dict[bytes, Flow] = {}
+        self._forget_at = 2 * CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
@@ -231,8 +232,10 @@ class Engine:
         if reused:
             for flow in self._flows[key].connection.flows:
                 self._end(flow)
-        elif len(self._flows) >= 2 * CONNECTIONS_KEPT:
+        elif len(self._flows) >= self._forget_at:
             self._forget()
+            # Where all are read, nothing went: ask again only when there are twice as many.
+            self._forget_at = max(self._forget_at, 2 * len(self._flows))
         connection = Connection(self.streams, key, place)
         connection.reused = reused
         self.streams += 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.migration import assembly
+from analyzer.migration import assembly, migration
 from analyzer.migration.assembly import Assembler
 from analyzer.migration.spool import PIECE, Spool
 from analyzer.synth import build
@@ -118,3 +118,19 @@ def test_without_a_buffer_there_is_no_digest() -> None:
     found = digests(data)
     assert found["0000:00:04.0/vfio#0"] is not None
     assert list(found.values()).count(None) == 1
+
+
+def test_devices_beyond_all_reason_are_not_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "DEVICES_MAX", 3)
+    tiny = Tiny()
+    tiny.multifd[0] += [buffer(0, idstr=b"dev%d" % number) for number in range(20)]
+    analysis = analyze(tiny.pcap(), digest=True)
+    found = analysis.migrations[0].devices
+    assert [device.name for device in found.values()][-1] == "(others)#0"
+    assert len(found) == 4
+    assert sum(len(device.buffers) for device in found.values()) == 3 + 20
+    assert analysis.assembler is not None
+    assert len(analysis.assembler.assemblies) == 4
+    assert {f.spot.device for f in analysis.findings if f.rule.id == "MF405"} == {
+        "dev0#0", "dev1#0", "(others)#0"
+    }  # fmt: skip

@@ -345,6 +345,20 @@ def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert bytes(result.streams[999, "10.0.0.1:60000"]) == b"kept"
 
 
+def test_a_flood_of_connections_that_are_read_is_not_gone_through_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    went = []
+    forget = Engine._forget
+    monkeypatch.setattr(Engine, "_forget", lambda self: (went.append(1), forget(self)))
+    frames = []
+    for port in range(1, 1000):
+        frames += Wire(port=port).open().send(0, b"x").frames
+    assert len(Result(pcap(frames)).engine.connections) == 999
+    assert 0 < len(went) < 10
+
+
 def test_a_hole_behind_the_fast_path_names_the_frame_in_front_of_it() -> None:
     wire = Wire().open()
     for at in range(0, 5000, 1000):
