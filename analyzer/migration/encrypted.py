@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
 
-__all__ = ["EncryptedMigration", "recognise"]
+__all__ = ["EncryptedMigration", "recognise", "unlikely"]
 
 DOMINANCE = 4
 """How many times more bytes go to the server than come from it."""
@@ -74,6 +74,22 @@ class EncryptedMigration:
 
 def recognise(tls: Iterable[Channel]) -> list[EncryptedMigration]:
     """The migrations among TLS connections, in order of appearance."""
+    return [group for group in _groups(tls) if group.likely]
+
+
+def unlikely(tls: Iterable[Channel]) -> list[Channel]:
+    """The channels that are none of a migration, and will not become one's: all of their group are
+    closed.
+    """
+    return [
+        channel
+        for group in _groups(tls)
+        if not group.likely and all(c.flow.connection.closed for c in group.channels)
+        for channel in group.channels
+    ]
+
+
+def _groups(tls: Iterable[Channel]) -> list[EncryptedMigration]:
     groups: list[EncryptedMigration] = []
     latest: dict[tuple[str, str], EncryptedMigration] = {}
     for channel in sorted(tls, key=lambda c: c.flow.connection.began.frame):
@@ -84,7 +100,7 @@ def recognise(tls: Iterable[Channel]) -> list[EncryptedMigration]:
         else:
             latest[key] = group = EncryptedMigration(channel)
             groups.append(group)
-    return [group for group in groups if group.likely]
+    return groups
 
 
 def _may_join(group: EncryptedMigration, channel: Channel) -> bool:

@@ -44,7 +44,18 @@ RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
 STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
 CHANNELS_MAX = 1024
 """Channels of one migration; QEMU opens at most 255 multifd channels."""
+MIGRATIONS_MAX = 4096
+KNOWN_MAX = 1 << 15
+"""Channels of all kinds and migrations that are known at a time."""
+ENCRYPTED_MAX = 1 << 14
+"""TLS connections kept at a time."""
+STRANGERS_MAX = 1000
+"""Streams kept that are nobody's; also return paths whose main is not known yet."""
 RP_LENGTHS = {1: 4, 2: 4, 4: 12, 6: 4, 7: 0}
+
+
+class _TooMany(Exception):
+    """No more migrations are told apart, or no more channels."""
 
 
 class Grouper:
@@ -52,7 +63,9 @@ class Grouper:
 
     ``attach`` is what the stream engine calls at a direction's first payload.  ``others`` are the
     streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with;
-    ``decrypted`` are those of ``tls`` whose plaintext was read instead.
+    ``decrypted`` are those of ``tls`` whose plaintext was read instead.  ``untold`` counts channels
+    that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
+    :data:`KNOWN_MAX` channels.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class Grouper:
         self.tls: list[Channel] = []
         self.decrypted: list[Channel] = []
         self.unknown: list[Channel] = []
+        self.untold = 0
         self._settings = settings
         self._watchers = watchers
         self._collector = collector
@@ -95,10 +109,27 @@ class Grouper:
                 self.tls.remove(channel)
                 self.decrypted.append(channel)
 
+    def forget(self) -> None:
+        """Let go of encrypted connections that are no migration's: there are very many."""
+        from analyzer.migration.encrypted import unlikely
+
+        gone = unlikely(self.tls)
+        for channel in gone:
+            del self._channels[id(channel.flow)]
+        numbers = {id(channel) for channel in gone}
+        self.tls = [channel for channel in self.tls if id(channel) not in numbers]
+
     # -- what a stream is ---------------------------------------------------------------------
 
     def identify(self, reader: Reader, flow: Flow) -> Walker:
         """Walk a direction's bytes as what they turn out to be."""
+        try:
+            yield from self._identify(reader, flow)
+        except _TooMany:
+            self.untold += 1
+            self._channels.pop(id(flow), None)
+
+    def _identify(self, reader: Reader, flow: Flow) -> Walker:
         peer = self._channels.get(id(flow.peer))
         if peer is not None and peer.kind == "main":
             yield from self._return_path(reader, flow, peer)
@@ -132,7 +163,8 @@ class Grouper:
             yield from self._other(reader, flow, head)
 
     def _encrypted(self, flow: Flow) -> Walker:
-        if flow.peer is not flow and id(flow.peer) not in self._channels:
+        known = flow.peer is flow or id(flow.peer) in self._channels
+        if not known and len(self.tls) < ENCRYPTED_MAX:
             self.tls.append(self._channel("tls", flow))
             yield from walk_tls(self.tls[-1])
 
@@ -235,6 +267,8 @@ class Grouper:
     # -- channels -----------------------------------------------------------------------------
 
     def _channel(self, kind: str, flow: Flow) -> Channel:
+        if len(self._channels) >= KNOWN_MAX:
+            raise _TooMany
         channel = Channel(kind, flow)
         self._channels[id(flow)] = channel
         return channel
@@ -272,6 +306,9 @@ class Grouper:
         facts = ReturnPath()
         migration = self._owner(main) if main is not None else None
         if migration is None:
+            if len(self._loose) >= STRANGERS_MAX:
+                del self._channels[id(flow)]
+                return
             self._loose.append(channel)
             channel.return_facts = facts
         else:
@@ -300,8 +337,10 @@ class Grouper:
         attempt = self._attempts.get(_key(channel.flow))
         if attempt is not None and not _over(attempt, channel):
             attempt.strangers.append(channel)
-        elif len(self.unknown) < 1000:
+        elif len(self.unknown) < STRANGERS_MAX:
             self.unknown.append(channel)
+        else:
+            del self._channels[id(channel.flow)]
 
     # -- migrations ---------------------------------------------------------------------------
 
@@ -331,6 +370,8 @@ class Grouper:
         return attempt
 
     def _begin(self, channel: Channel) -> Migration:
+        if len(self.migrations) >= MIGRATIONS_MAX:
+            raise _TooMany
         key = _key(channel.flow)
         migration = Migration(len(self.migrations), key, self._settings)
         migration.watchers = self._watchers

@@ -8,7 +8,7 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
-from analyzer.migration.grouping import Grouper
+from analyzer.migration.grouping import KNOWN_MAX, MIGRATIONS_MAX, Grouper
 from analyzer.tcp.engine import Engine
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ class Scan:
 
     def _start(self) -> None:
         self.grouper = self._grouper()
-        self.engine = Engine(self.source, self.grouper.attach)
+        self.engine = Engine(self.source, self.grouper.attach, self.grouper.forget)
 
     def _read_through_tshark(self, reason: str) -> None:
         from analyzer.capture.dissected import open_dissected
@@ -171,6 +171,11 @@ class Scan:
                 yield from self._pass()
             elif reason:
                 self.file.notes.append(f"{reason}; --via tshark may find more in them")
+        if self.grouper.untold:
+            self.file.notes.append(
+                f"channels not read: {self.grouper.untold}, for no more than {MIGRATIONS_MAX} "
+                f"migrations are told apart, with {KNOWN_MAX} channels altogether"
+            )
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
 

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from analyzer.capture.link import FIN, RST, SYN, Segment, decode
 from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
-from analyzer.tcp.reader import Reader
+from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
 from analyzer.tcp.retransmission import EarlierCopies
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.capture.frames import Batch
     from analyzer.capture.shape import Shape
     from analyzer.capture.source import Source
-    from analyzer.tcp.requests import Walker
+    from analyzer.tcp.reader import Reader
 
 __all__ = ["Engine"]
 
@@ -42,6 +42,8 @@ PAUSE = 10_000_000
 PAUSES_KEPT = 10_000
 DIFFERENCES_KEPT = 100
 CONNECTIONS_KEPT = 1 << 14
+IDENTIFIED = 64
+"""Bytes that tell a channel: an initial packet has as many."""
 UNSEEN = bytes(1 << 18)
 """Stands in for bytes that are stepped over: a Skip never looks."""
 
@@ -50,12 +52,19 @@ class Engine:
     """The stream engine: feed it batches, it drives one reader per direction that carries data.
 
     ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
-    ``None`` to ignore the bytes.  ``connections`` are in the order of Wireshark's numbers;
-    ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames that snaplen
-    cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame that ended it.
+    ``None`` to ignore the bytes.  ``connections`` are in the order of Wireshark's numbers; when
+    there are very many, ``crowded()`` is called, and then the older of those that nobody reads are
+    forgotten.  ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames
+    that snaplen cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame
+    that ended it.
     """
 
-    def __init__(self, source: Source, attach: Callable[[Flow], Reader | None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        attach: Callable[[Flow], Reader | None],
+        crowded: Callable[[], None] | None = None,
+    ) -> None:
         self.connections: list[Connection] = []
         self.streams = 0  # Wireshark's next tcp.stream
         self.ignored: dict[str, int] = {}
@@ -67,8 +76,9 @@ class Engine:
         self.pauses: list[tuple[int, int, int]] = []
         self._copies = EarlierCopies(source)
         self._attach = attach
+        self._crowded = crowded
         self._flows: dict[bytes, Flow] = {}
-        self._forget_at = 2 * CONNECTIONS_KEPT
+        self._forget_at = CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
@@ -232,10 +242,10 @@ class Engine:
         if reused:
             for flow in self._flows[key].connection.flows:
                 self._end(flow)
-        elif len(self._flows) >= self._forget_at:
+        if len(self.connections) >= self._forget_at:
             self._forget()
-            # Where all are read, nothing went: ask again only when there are twice as many.
-            self._forget_at = max(self._forget_at, 2 * len(self._flows))
+            # Where all are read, nothing went, and it is not asked again for each new one.
+            self._forget_at = len(self.connections) + CONNECTIONS_KEPT // 2
         connection = Connection(self.streams, key, place)
         connection.reused = reused
         self.streams += 1
@@ -245,17 +255,18 @@ class Engine:
         return connection.forward
 
     def _forget(self) -> None:
-        """Drop the older half of the connections that carry nothing anybody reads."""
-        dropped = 0
-        for key in list(self._flows):
-            flow = self._flows[key]
-            if all(_unread(side) for side in flow.connection.flows):
-                del self._flows[key]
-                dropped += 1
-                if dropped >= CONNECTIONS_KEPT:
-                    break
-        alive = {id(flow.connection) for flow in self._flows.values()}
-        self.connections = [c for c in self.connections if id(c) in alive or not _idle(c)]
+        """Drop the older ones of the connections that carry nothing anybody reads, closed ones
+        first.
+        """
+        if self._crowded is not None:
+            self._crowded()
+        idle = [connection for connection in self.connections if _idle(connection)]
+        idle.sort(key=lambda connection: not connection.closed)
+        dropped = {id(connection) for connection in idle[: -CONNECTIONS_KEPT // 2]}
+        self.connections = [c for c in self.connections if id(c) not in dropped]
+        for key in [k for k, f in self._flows.items() if id(f.connection) in dropped]:
+            del self._flows[key]
+        self._carrying = [f for f in self._carrying if id(f.connection) not in dropped]
         gc.collect()  # both directions point at each other
 
     def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
@@ -295,7 +306,7 @@ class Engine:
             flow.keep_alives += 1
             return
         if flow.reader is None:
-            flow.carry(self._attach(flow) or _nobody())
+            flow.carry(self._attach(flow) or UNREAD)
             self._carrying.append(flow)
         if flow.peer.reset is not None:
             flow.data_after_reset += segment.length
@@ -335,6 +346,8 @@ class Engine:
             first = flow.offset - missing
             self._hole(flow, first, flow.offset - 1, place.frame, place, cut=True)
             reader.gap(missing, place)
+        if reader.done:
+            flow.reader = UNREAD
 
     # -- out of order -------------------------------------------------------------------------
 
@@ -503,6 +516,8 @@ class Engine:
             self._give_up(flow, acknowledged=False)
         if flow.reader is not None:
             flow.reader.end()
+            if flow.reader.done:
+                flow.reader = UNREAD
 
     def end(self) -> None:
         """No more frames: give up on what is missing, and tell every walker."""
@@ -559,7 +574,8 @@ def _unread(flow: Flow) -> bool:
 
 
 def _idle(connection: Connection) -> bool:
-    return all(_unread(flow) for flow in connection.flows)
+    """Whether nobody reads it, or it carried too little to say what it is."""
+    return all(_unread(flow) or flow.offset < IDENTIFIED for flow in connection.flows)
 
 
 def _window_closed(flow: Flow, place: Place) -> None:
@@ -574,13 +590,3 @@ def _window_opened(flow: Flow, place: Place) -> None:
     flow.zero_since = 0
     flow.zero_window += closed
     flow.zero_window_longest = max(flow.zero_window_longest, closed)
-
-
-def _nobody() -> Reader:
-    """A reader for bytes that nobody wants."""
-
-    def nothing(_reader: Reader) -> Walker:
-        return
-        yield
-
-    return Reader(nothing)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.tcp.requests import Reply, Request, Sink, Walker
 
-__all__ = ["Reader"]
+__all__ = ["UNREAD", "Reader"]
 
 NOWHERE = Place(0, 0, 0)
 FOREVER = 1 << 62
@@ -336,3 +336,38 @@ class Reader:
             self._resume(End(0))
             return True
         return False
+
+
+class _Unread(Reader):
+    """Lets everything pass, and keeps nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(lambda _reader: _nothing())
+
+    @property
+    def skippable(self) -> int:
+        """See the base class."""
+        return FOREVER - 1
+
+    def passed(self, count: int) -> None:
+        """See the base class."""
+
+    def feed(self, data: bytes | memoryview, place: Place) -> None:
+        """See the base class."""
+
+    def gap(self, missing: int, place: Place) -> None:
+        """See the base class."""
+
+    def end(self) -> None:
+        """See the base class."""
+
+
+def _nothing() -> Walker:
+    return
+    yield
+
+
+UNREAD = _Unread()
+"""The reader of every stream that nobody reads, or reads any more."""

@@ -69,6 +69,7 @@ class Result:
     def __init__(self, capture: bytes | str, walk: Any = None) -> None:
         self.streams: dict[tuple[int, str], bytearray] = {}
         self.flows: dict[tuple[int, str], Flow] = {}
+        self.readers: dict[tuple[int, str], Reader] = {}
         self.walk = walk
         file = CaptureFile(open_source(capture))
         self.engine = Engine(file.source, self.attach)
@@ -87,7 +88,8 @@ class Result:
         def everything(_reader: Reader) -> Walker:
             yield Deliver(1 << 50, sink)
 
-        return Reader(self.walk or everything)
+        self.readers[key] = Reader(self.walk or everything)
+        return self.readers[key]
 
     @property
     def client(self) -> bytes:
@@ -328,8 +330,8 @@ def test_any_frames_give_an_account_of_every_byte(data: st.DataObject) -> None:
         yield Deliver(1 << 50, sink)
 
     result = Result(pcap(wire.frames), count)
-    for flow in result.flows.values():
-        present, missing = counts[id(flow.reader)]
+    for key, flow in result.flows.items():
+        present, missing = counts[id(result.readers[key])]
         assert (present + missing, missing) == (flow.offset, flow.missing)
 
 
@@ -345,18 +347,47 @@ def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert bytes(result.streams[999, "10.0.0.1:60000"]) == b"kept"
 
 
+@pytest.mark.parametrize("kind", ["closed", "reused", "five bytes"])
+def test_connections_that_carry_something_are_forgotten_too(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    frames = []
+    for number in range(1, 500):
+        wire = Wire(port=9 if kind == "reused" else number, isn=100_000 * number).open()
+        wire.send(0, b"hello" if kind == "five bytes" else bytes(100))
+        if kind == "closed":
+            wire.send(100, b"", flags=ACK | FIN)
+            wire.add(5001, flags=ACK | FIN, back=True, ack=wire.isn + 102)
+        frames += wire.frames
+
+    def walk(_reader: Reader) -> Walker:
+        yield Take(64)
+
+    result = Result(pcap(frames), walk)
+    assert result.engine.streams == 499
+    assert len(result.engine.connections) <= 75
+    assert len(result.engine._carrying) <= 75
+    assert len(result.engine._flows) <= 150
+
+
 def test_a_flood_of_connections_that_are_read_is_not_gone_through_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
     went = []
     forget = Engine._forget
-    monkeypatch.setattr(Engine, "_forget", lambda self: (went.append(1), forget(self)))
+
+    def told(self: Engine) -> None:
+        went.append(self.streams)
+        forget(self)
+
+    monkeypatch.setattr(Engine, "_forget", told)
     frames = []
     for port in range(1, 1000):
-        frames += Wire(port=port).open().send(0, b"x").frames
+        frames += Wire(port=port).open().send(0, bytes(64)).frames
     assert len(Result(pcap(frames)).engine.connections) == 999
-    assert 0 < len(went) < 10
+    assert 0 < len(went) < 50
 
 
 def test_a_hole_behind_the_fast_path_names_the_frame_in_front_of_it() -> None:

@@ -1,0 +1,79 @@
+"""Captures with very many connections: what is not a migration's is let go of."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.analysis import Analysis, analyze
+from analyzer.migration import grouping
+from analyzer.report.style import Style
+from analyzer.report.text import text_report
+from tests.checks.craft import HEADER, Craft, Tiny, init
+
+CLIENT_HELLO = bytes.fromhex("16030100050100000100")
+STRANGER = b"GET / HTTP/1.0\r\n"
+
+
+def crowd(count: int, data: bytes, *, closed: bool = False, tiny: bool = False) -> bytes:
+    """So many connections that begin with ``data``, then perhaps a migration."""
+    capture = Craft()
+    for number in range(count):
+        connection = capture.connect(
+            50000, client=f"10.1.{number >> 8}.{number & 255}", first=10_000 + 777 * number
+        )
+        connection.send(data)
+        if closed:
+            connection.fin("client")
+            connection.fin("server")
+    return (Tiny().craft(capture) if tiny else capture).pcap()
+
+
+def notes(analysis: Analysis) -> str:
+    return "\n".join(text_report(analysis, Style()))
+
+
+@pytest.mark.parametrize("data", [init(0), HEADER])
+def test_further_migrations_are_counted(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MIGRATIONS_MAX", 3)
+    analysis = analyze(crowd(10, data))
+    assert len(analysis.migrations) == 3
+    assert analysis.scan.grouper.untold == 7
+    assert "channels not read: 7, for no more than" in notes(analysis)
+
+
+def test_a_full_capture_still_takes_channels_of_known_migrations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grouping, "MIGRATIONS_MAX", 1)
+    analysis = analyze(Tiny().pcap())
+    (migration,) = analysis.migrations
+    assert len(migration.channels) == 4
+    assert not analysis.scan.grouper.untold
+
+
+def test_further_channels_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "KNOWN_MAX", 2)
+    analysis = analyze(Tiny().pcap())
+    assert len(analysis.migrations[0].channels) == 2
+    assert analysis.scan.grouper.untold == 2  # what goes back counts too
+
+
+def test_strangers_beyond_some_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "STRANGERS_MAX", 5)
+    grouper = analyze(crowd(40, STRANGER, tiny=True)).scan.grouper
+    assert len(grouper.unknown) == 5
+    assert len(grouper._channels) == 5 + 4
+    assert len(grouper.migrations) == 1
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_tls_of_closed_connections_is_forgotten(
+    closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 20)
+    monkeypatch.setattr(grouping, "ENCRYPTED_MAX", 60)
+    scan = analyze(crowd(200, CLIENT_HELLO, closed=closed, tiny=True)).scan
+    assert len(scan.grouper.tls) <= (30 if closed else 60)
+    assert len(scan.engine.connections) <= (30 if closed else 90)
+    assert len(scan.grouper.migrations) == 1
+    assert {len(m.channels) for m in scan.migrations} == {4}
