@@ -203,6 +203,9 @@ def capture_text(scan: Scan) -> Text:
     if engine.truncated:
         text.append(f", {count(engine.truncated)} cut off by the snaplen")
     text.append("\n")
+    listed = min(len(engine.connections), LISTED_MAX)
+    if listed < engine.streams:
+        text.append(f"{count(listed)} of {count(engine.streams, 'connection')} listed\n")
     for reason, number in sorted(engine.ignored.items()):
         text.append(f"ignored {count(number, 'frame')}: {terminal(reason)}\n")
     for note in file.notes:

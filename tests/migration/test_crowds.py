@@ -8,6 +8,7 @@ from analyzer.analysis import Analysis, analyze
 from analyzer.migration import grouping
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
+from analyzer.tui.stream_rows import capture_text
 from tests.checks.craft import HEADER, Craft, Tiny, init
 
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
@@ -77,3 +78,11 @@ def test_tls_of_closed_connections_is_forgotten(
     assert len(scan.engine.connections) <= (30 if closed else 90)
     assert len(scan.grouper.migrations) == 1
     assert {len(m.channels) for m in scan.migrations} == {4}
+
+
+def test_the_interface_says_how_many_connections_it_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 20)
+    scan = analyze(crowd(200, STRANGER, closed=True)).scan
+    kept = len(scan.engine.connections)
+    assert f"{kept} of 200 connections listed" in capture_text(scan).plain
+    assert "listed" not in capture_text(analyze(Tiny().pcap()).scan).plain
