@@ -25,6 +25,8 @@ ENHANCED = 6
 SECRETS = 10
 TLS_KEY_LOG = 0x544C534B
 SECRETS_MAX = 1 << 22
+INTERFACES_MAX = 1 << 16
+DROPPING_TOLD = 100
 BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
 
@@ -45,6 +47,8 @@ class Blocks:
     def __init__(self, file: CaptureFile) -> None:
         self._file = file
         self._interfaces: list[Interface] = []
+        self._held = 0  # bytes of secrets
+        self._dropped: dict[str, int] = {}  # frames, by name of interface
         self._number = -1
         self.interface = Interface(0, 0, lambda _a, _b: 0)
         self.pos = 0
@@ -156,9 +160,12 @@ class Blocks:
                 shift = struct.unpack(self._mark + "q", value)[0]
             elif code == IF_NAME:
                 name = value.rstrip(b"\0").decode("utf-8", "backslashreplace")
+        if len(self._interfaces) >= INTERFACES_MAX:
+            raise CaptureError(f"a section has more than {INTERFACES_MAX} interfaces")
         interface = Interface(link, snaplen, _clock(resolution, shift), name)
         self._interfaces.append(interface)
-        self._file.interfaces.append(interface)
+        if len(self._file.interfaces) < INTERFACES_MAX:
+            self._file.interfaces.append(interface)
 
     def _statistics(self, block: bytes) -> None:
         owner = self._head3(block, 0)[2]
@@ -170,14 +177,22 @@ class Blocks:
             if code in (ISB_IFDROP, ISB_OSDROP) and len(value) == 8
         }
         if total := max(dropped.values(), default=0):
-            interface = self._interfaces[owner]
+            interface, notes = self._interfaces[owner], self._file.notes
+            more = total - interface.dropped  # such blocks count from the section's beginning
             interface.dropped = total
-            self._file.notes.append(dropped_note(total, interface.name))
+            name = interface.name
+            if name not in self._dropped and len(self._dropped) >= DROPPING_TOLD:
+                name = ""
+            before = self._dropped.get(name, 0)
+            if before:
+                notes.remove(dropped_note(before, name))
+            self._dropped[name] = before + more
+            notes.append(dropped_note(before + more, name))
 
     def _secrets(self, block: bytes) -> None:
         kind, size = struct.unpack_from(self._mark + "II", block, 8)
-        held = sum(map(len, self._file.secrets))
-        if kind == TLS_KEY_LOG and size <= len(block) - 20 and held + size <= SECRETS_MAX:
+        if kind == TLS_KEY_LOG and size <= len(block) - 20 and self._held + size <= SECRETS_MAX:
+            self._held += size
             self._file.secrets.append(block[16 : 16 + size])
 
     def _simple(self, block: bytes) -> bytearray:

@@ -9,6 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.capture import pcapng
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
@@ -91,6 +92,44 @@ def test_pcapng_blocks_of_every_kind(order: str) -> None:
     assert file.secrets == [b"SECRET"]
     assert [i.name for i in file.interfaces] == ["eth0", ""]
     assert any("dropped 17 frames on eth0" in note for note in file.notes)
+
+
+def test_drops_are_told_once_however_often_they_are_counted() -> None:
+    """Counters go on within a section and begin anew in the next one."""
+    data = b""
+    for counts in ((3, 5), (2,)):
+        section = Section()
+        section.interface(options=section.option(2, b"eth0"))
+        for count in counts:
+            dropped = section.option(5, struct.pack("<Q", count))
+            section.block(5, struct.pack("<III", 0, 0, 0) + dropped)
+        data += bytes(section)
+    _, file = frames_of(data)
+    assert file.notes == ["the capturing machine dropped 7 frames on eth0"]
+
+
+def test_many_names_of_interfaces_that_drop_are_not_all_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pcapng, "DROPPING_TOLD", 2)
+    section = Section()
+    for number in range(6):
+        section.interface(options=section.option(2, b"eth%d" % number))
+        dropped = section.option(5, struct.pack("<Q", 1))
+        section.block(5, struct.pack("<III", number, 0, 0) + dropped)
+    _, file = frames_of(bytes(section))
+    assert file.notes[-1] == "the capturing machine dropped 4 frames"
+    assert len(file.notes) == 3
+
+
+def test_more_interfaces_than_there_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcapng, "INTERFACES_MAX", 3)
+    section = Section().interface().enhanced(T0, b"x", 1).interface().interface()
+    _, file = frames_of(bytes(section))
+    assert file.damage is None
+    found, file = frames_of(bytes(section.interface().enhanced(T0, b"y", 1)))
+    assert len(found) == 1
+    assert "more than 3 interfaces" in str(file.damage)
 
 
 def test_sections_of_different_byte_order_in_one_file() -> None:
