@@ -227,7 +227,7 @@ class Blocks:
 def dropped_note(count: int, interface: str = "") -> str:
     """How a report says that frames were lost before they were captured."""
     where = f" on {interface}" if interface else ""
-    return f"the capturing machine dropped {count} frames{where}"
+    return f"the capturing machine dropped {count} frame{'s' if count != 1 else ''}{where}"
 
 
 def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:

@@ -110,9 +110,8 @@ def devstate_idstr_trailing(
     Usual cause: a sender that reuses the buffer without clearing it.
     """
     rest = packet.idstr.partition(b"\0")[2]
-    if rest.count(0) == len(rest):
-        return None
-    return f"{len(rest) - rest.count(0)} bytes behind the idstr are not zero"
+    odd = len(rest) - rest.count(0)
+    return f"not zero behind the idstr: {counted(odd, 'byte')}" if odd else None
 
 
 @packet_rule("MF407", "devstate-compression-bits", ERROR)

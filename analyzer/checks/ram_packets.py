@@ -168,9 +168,8 @@ def ramblock_trailing(packet: RamPacket, channel: Channel, migration: Migration)
     Usual cause: a sender that reuses the buffer without clearing it.
     """
     rest = packet.ramblock.partition(b"\0")[2] if packet.ramblock is not None else b""
-    if rest.count(0) == len(rest):
-        return None
-    return f"{len(rest) - rest.count(0)} bytes behind the name {packet.block} are not zero"
+    odd = len(rest) - rest.count(0)
+    return f"not zero behind the name {packet.block}: {counted(odd, 'byte')}" if odd else None
 
 
 # -- offsets ---------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def vfio_short(packet: DevicePacket, channel: Channel, migration: Migration) -> 
     Usual cause: a damaged header; device state that is not VFIO's.
     """
     size = packet.next_packet_size
-    return f"{size} bytes of payload" if 0 < size < BUFFER.size else None
+    return f"{counted(size, 'byte')} of payload" if 0 < size < BUFFER.size else None
 
 
 @device_packet_rule("MF502", "vfio-version", ERROR)

@@ -493,7 +493,7 @@ class MultifdWalker:
             slug = "sync-packet-has-payload"
             text = f"{length} bytes follow a SYNC packet without pages, {goes_on}"
         elif not found and not whole:
-            text = f"{length} bytes that are no packet end the stream"
+            text = f"no packet: {length} byte{'s' if length != 1 else ''} at the stream's end"
         self.channel.anomalies.note(slug, start, place, text)
 
     def _behind_sync(self, start: int, length: int) -> bool:
