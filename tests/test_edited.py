@@ -1,0 +1,299 @@
+"""A fault put into a real capture is found, and nothing else that is not its consequence.
+
+Each case changes bytes of a migration that QEMU really made; what must be told stands beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.analysis import analyze
+from tests.edited import (
+    ALLOC,
+    BLOCK,
+    DEVICE_SIZE,
+    FIXED,
+    FLAGS,
+    IDSTR,
+    INSTANCE,
+    NORMAL,
+    NUM,
+    SIZE,
+    ZERO,
+    Stream,
+    Unit,
+    put_together,
+    take_apart,
+)
+from tests.shipped import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UPSTREAM, SERIES = "10.0.13-vfio-many-small-buffers-4ch", "derived-v1-vfio-3dev-4ch"
+MARKS = {UPSTREAM: (0x40, ">I"), SERIES: (0x10, "<I")}
+"""The flag of device state, and the order of VFIO's words."""
+
+
+class Edit:
+    """A migration to be edited: its streams by what they are."""
+
+    def __init__(self, name: str, streams: list[Stream]) -> None:
+        self.flag, self.order = MARKS[name]
+        self.streams = [stream.copy() for stream in streams]
+        self.channels = [s for s in self.streams if s.units[0].kind == "init"]
+        self.main = next(s for s in self.streams if s.units[0].kind == "bytes")
+
+    def first(
+        self, kind: str, wanted: Callable[[Unit], bool] = lambda _: True, skip: int = 0
+    ) -> Unit:
+        """The first packet of a kind that is wanted."""
+        return self.place(kind, wanted, skip)[1]
+
+    def place(
+        self, kind: str, wanted: Callable[[Unit], bool] = lambda _: True, skip: int = 0
+    ) -> tuple[list[Unit], Unit]:
+        """It, and the packets of its channel."""
+        for stream in self.channels:
+            for unit in stream.units:
+                if unit.kind == kind and wanted(unit):
+                    if not skip:
+                        return stream.units, unit
+                    skip -= 1
+        raise LookupError(kind)
+
+    def word(self, unit: Unit, number: int) -> int:
+        """Version, index or flags of a buffer."""
+        value: int = struct.unpack_from(self.order, unit.payload, 4 * number)[0]
+        return value
+
+    def put(self, unit: Unit, number: int, value: int) -> None:
+        """Write it."""
+        struct.pack_into(self.order, unit.payload, 4 * number, value)
+
+    def data(self, index: int | None = None) -> tuple[list[Unit], Unit]:
+        """A data buffer, the first or the one of that index, and the packets of its channel."""
+        return self.place(
+            "device",
+            lambda u: not self.word(u, 2) & 1 and index in (None, self.word(u, 1)),
+        )
+
+    def config(self) -> tuple[list[Unit], Unit]:
+        """A config state."""
+        return self.place("device", lambda u: self.word(u, 2) & 1 == 1)
+
+
+@functools.cache
+def real(name: str) -> list[Stream]:
+    return take_apart(capture(name), MARKS[name][0])
+
+
+def found_in(name: str, edit: Callable[[Edit], object]) -> dict[str, str]:
+    """The rules that fire on it then, each with its gravest severity."""
+    migration = Edit(name, real(name))
+    edit(migration)
+    findings = analyze(put_together(migration.streams)).findings
+    order = ("info", "warning", "error")
+    told: dict[str, str] = {}
+    for finding in sorted(findings, key=lambda f: order.index(f.severity)):
+        told[finding.rule.id] = finding.severity
+    return told
+
+
+def pages(unit: Unit) -> bool:
+    return unit[NORMAL] > 2
+
+
+def roomy(unit: Unit) -> bool:
+    return 0 < unit[NORMAL] + unit[ZERO] < 100
+
+
+def flags(edit: Edit, kind: str, bits: int, wanted: Callable[[Unit], bool] = pages) -> None:
+    unit = edit.first(kind, wanted if kind == "ram" else lambda _: True)
+    unit[FLAGS] ^= bits
+
+
+def words(edit: Edit, at: int, value: int, wanted: Callable[[Unit], bool] = pages) -> None:
+    edit.first("ram", wanted)[at] = value
+
+
+def raw(edit: Edit, kind: str, at: int, data: bytes) -> None:
+    wanted = pages if kind == "ram" else lambda _: True
+    edit.first(kind, wanted).head[at : at + len(data)] = data
+
+
+def init(edit: Edit, at: int, byte: int) -> None:
+    edit.channels[1].units[0].head[at] = byte
+
+
+def offset(edit: Edit, change: Callable[[Unit], int]) -> None:
+    unit = edit.first("ram", pages)
+    unit.set_number(FIXED, change(unit))
+
+
+def without(units: tuple[list[Unit], Unit]) -> None:
+    units[0].remove(units[1])
+
+
+def again(units: tuple[list[Unit], Unit]) -> Unit:
+    packets, unit = units
+    packets.insert(packets.index(unit) + 1, unit.copy())
+    return packets[packets.index(unit) + 1]
+
+
+def without_round(edit: Edit) -> None:
+    for stream in edit.channels:
+        stream.units.remove([unit for unit in stream.units if unit.kind == "sync"][-1])
+
+
+def closed_early(edit: Edit) -> None:
+    stream = edit.channels[0]
+    first = next(at for at, unit in enumerate(stream.units) if unit.kind == "sync")
+    del stream.units[first + 1 :]
+    stream.closed = {"client": stream.units[-1].time}
+
+
+def cut(edit: Edit) -> None:
+    packets, unit = edit.place("ram", pages)
+    del packets[packets.index(unit) + 1 :], unit.payload[100:]
+
+
+def resized(edit: Edit, size: int) -> None:
+    _, unit = edit.data()
+    unit.payload[:] = unit.payload[:size].ljust(size, b"\0")
+    unit[DEVICE_SIZE] = size
+
+
+def above(edit: Edit) -> None:
+    packets, unit = edit.config()
+    later = unit.copy()
+    edit.put(later, 1, edit.word(unit, 1) + 1)
+    edit.put(later, 2, 0)
+    packets.insert(packets.index(unit), later)
+
+
+def backwards(edit: Edit) -> None:
+    _, unit = edit.data(2)
+    unit.payload[4:8] = unit.payload[4:8][::-1]
+
+
+def swapped_numbers(edit: Edit) -> None:
+    for stream in edit.channels:
+        first, second = [unit for unit in stream.units if unit.kind == "ram"][:2]
+        one, other = first.number(), second.number()
+        first.set_number(NUM, other)
+        second.set_number(NUM, one)
+        return
+
+
+def nothing_of_a_device(edit: Edit) -> None:
+    name = bytes(edit.first("device").head[IDSTR:INSTANCE])
+    for stream in edit.channels:
+        stream.units = [u for u in stream.units if bytes(u.head[IDSTR:INSTANCE]) != name]
+
+
+def switchover_forgotten(edit: Edit) -> None:
+    for unit in edit.main.units:
+        at = unit.head.find(b"\x08\x00\x0b\x00\x00")
+        if at >= 0:
+            del unit.head[at : at + 5]
+            return
+    raise LookupError("SWITCHOVER_START")
+
+
+LOST = {"MF506", "MF508", "MF509"}
+FAULTS: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
+    # what is done: (how, rules that must be told, rules that may be told of what follows from it)
+    "init magic": (lambda e: init(e, 0, 0x12), {"MF101"}, {"MF107", "MF229", *LOST}),
+    "init version": (lambda e: init(e, 7, 2), {"MF102"}, set()),
+    "another uuid": (lambda e: init(e, 9, 0x55), {"MF104"}, set()),
+    "id twice": (lambda e: init(e, 24, e.channels[0].units[0].head[24]), {"MF106"}, set()),
+    "id too large": (lambda e: init(e, 24, 77), {"MF108"}, set()),
+    "closed early": (closed_early, {"MF116"}, {"MF229", "MF301", *LOST}),
+    "answer": (lambda e: e.channels[0].answers.append(Unit("bytes", 0, b"hi")), {"MF113"}, set()),
+    "magic": (lambda e: raw(e, "ram", 2, b"\0"), {"MF201"}, set()),
+    "version": (lambda e: raw(e, "ram", 7, b"\3"), {"MF202"}, set()),
+    "version of a buffer's packet": (lambda e: raw(e, "device", 7, b"\3"), {"MF202"}, set()),
+    "cut": (cut, {"MF203"}, {"MF116", "MF229", "MF301", *LOST}),
+    "two methods": (lambda e: flags(e, "ram", 6), {"MF204"}, set()),
+    "another method": (lambda e: flags(e, "ram", 2), {"MF205"}, set()),
+    "unknown flags": (lambda e: flags(e, "ram", 0x20000), {"MF206"}, set()),
+    "SYNC with pages": (lambda e: flags(e, "ram", 1), {"MF208"}, {"MF301", "MF302", "MF308"}),
+    "SYNC without its flag": (lambda e: flags(e, "sync", 1), {"MF227"}, {"MF301"}),
+    "alloc too large": (lambda e: words(e, ALLOC, 500), {"MF209"}, set()),
+    "alloc smaller": (lambda e: words(e, ALLOC, 120, roomy), {"MF210"}, set()),
+    "too many pages": (lambda e: words(e, NORMAL, 200), {"MF211"}, {"MF223"}),
+    "too many zero pages": (lambda e: words(e, ZERO, 200), {"MF212"}, set()),
+    "no block": (lambda e: raw(e, "ram", BLOCK, bytes(256)), {"MF213"}, set()),
+    "unknown block": (lambda e: raw(e, "ram", BLOCK, b"XX"), {"MF214"}, set()),
+    "block without end": (lambda e: raw(e, "ram", BLOCK, b"a" * 256), {"MF215"}, {"MF214"}),
+    "beyond the block": (lambda e: offset(e, lambda _: 1 << 40), {"MF217"}, set()),
+    "crooked offset": (lambda e: offset(e, lambda u: u.number(FIXED) + 1), {"MF218"}, set()),
+    "offset twice": (lambda e: offset(e, lambda u: u.number(FIXED + 8)), {"MF219"}, set()),
+    "size of the payload": (lambda e: words(e, SIZE, 4096 * 60), {"MF223"}, set()),
+    "size 0": (lambda e: words(e, SIZE, 0), {"MF224"}, set()),
+    "size without pages": (
+        lambda e: words(e, SIZE, 4096, lambda u: not u[NORMAL]), {"MF225"}, set(),
+    ),
+    "numbers swapped": (swapped_numbers, {"MF230"}, set()),
+    "packet lost": (lambda e: without(e.place("ram", pages)), {"MF229"}, set()),
+    "packet twice": (lambda e: again(e.place("ram", pages)), {"MF228", "MF230"}, set()),
+    "more behind the end": (
+        lambda e: e.channels[0].units.append(Unit("bytes", 1 << 62, b"no packet at all")),
+        {"MF236"}, set(),
+    ),
+    "SYNC lost": (lambda e: without(e.place("sync", skip=1)), {"MF301"}, {"MF229", "MF307"}),
+    "round lost": (without_round, {"MF302"}, {"MF229", "MF307"}),
+    "payload behind SYNC": (
+        lambda e: e.first("sync", skip=1).payload.extend(bytes(4096)), {"MF305"}, set(),
+    ),
+    "SYNC of device state": (lambda e: flags(e, "device", 1), {"MF401"}, set()),
+    "idstr without end": (lambda e: raw(e, "device", IDSTR, b"q" * 256), {"MF403"},
+                          {"MF405", *LOST}),
+    "unknown device": (lambda e: raw(e, "device", IDSTR, b"9999"), {"MF405"}, LOST),
+    "another instance": (lambda e: raw(e, "device", INSTANCE, b"\0\0\0\3"), {"MF405"}, LOST),
+    "mixed flags": (lambda e: flags(e, "device", 0x50), {"MF408"}, set()),
+    "nothing of a device": (nothing_of_a_device, {"MF413"}, set()),
+    "short": (lambda e: resized(e, 8), {"MF501"}, LOST),
+    "VFIO version": (lambda e: e.put(e.data()[1], 0, 1), {"MF502"}, set()),
+    "one backwards": (backwards, {"MF503"}, {"MF506"}),
+    "highest index": (lambda e: e.put(e.data()[1], 1, 0xFFFFFFFF), {"MF504"}, LOST),
+    "buffer twice": (lambda e: again(e.data()), {"MF505"}, set()),
+    "buffer lost": (lambda e: without(e.data(2)), {"MF506"}, set()),
+    "first buffer lost": (lambda e: without(e.data(0)), {"MF508"}, set()),
+    "config lost": (lambda e: without(e.config()), {"MF509"}, set()),
+    "config not said": (lambda e: e.put(e.config()[1], 2, 0), {"MF509"}, set()),
+    "data above the config": (above, {"MF507", "MF511"}, set()),
+    "unknown VFIO flags": (lambda e: e.put(e.data()[1], 2, 4), {"MF512"}, set()),
+    "no data": (lambda e: resized(e, 12), {"MF513"}, set()),
+    "config tag": (lambda e: e.config()[1].payload.__setitem__(19, 9), {"MF514"}, set()),
+    "config end": (lambda e: e.config()[1].payload.__setitem__(-1, 9), {"MF515"}, set()),
+    "config version": (lambda e: e.config()[1].payload.__setitem__(23, 3), {"MF517"}, set()),
+    "large": (lambda e: resized(e, 3 << 20), {"MF409"}, set()),
+    "huge index": (lambda e: e.put(e.data()[1], 1, 50_000_000), {"MF521"}, LOST),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_taken_apart_and_put_together_it_is_as_good(name: str) -> None:
+    told = found_in(name, lambda _: None)
+    assert set(told.values()) == {"info"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", MARKS)
+def test_a_fault_is_found(name: str, fault: str) -> None:
+    edit, wanted, allowed = FAULTS[fault]
+    told = found_in(name, edit)
+    assert wanted <= set(told), told
+    grave = {rule for rule, severity in told.items() if severity != "info"}
+    assert grave <= wanted | allowed, told
+
+
+def test_without_switchover_start() -> None:
+    told = found_in(UPSTREAM, switchover_forgotten)
+    assert {rule for rule, severity in told.items() if severity != "info"} == {"MF410", "MF617"}
