@@ -76,7 +76,7 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     rounds, facts = _rounds(migration), migration.main_facts
     if rounds is None or facts is None:
         return
-    if facts.skipped and not migration.holes:
+    if (facts.skipped or facts.truncated is not None) and not migration.holes:
         return  # main has a fault of its own, and records may be among what it made unreadable
     points = _points(migration, facts)
     if _matches(rounds, migration, facts):
