@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
 from analyzer.capture.dissected import open_dissected
-from analyzer.capture.file import CaptureFile
+from analyzer.capture.file import PCAP_MAGICS, CaptureFile
 from analyzer.capture.link import LINK_TYPES, TUNNEL
 from analyzer.capture.pcapng import dropped_note
 from analyzer.errors import CaptureError
@@ -20,6 +22,9 @@ __all__ = ["note_end", "open_foreign", "why_foreign"]
 
 FRAGMENT = "IP fragment"
 CUT_SHORT = "cut short"
+LONGER_BY = (4, 8)
+HOUR = 3600
+FRAME_MAX = 1 << 18
 
 
 def open_foreign(
@@ -48,7 +53,27 @@ def why_foreign(scan: Scan) -> str:
     if hidden > scan.engine.frames - sum(ignored.values()):
         what = "tunnels" if ignored.get(TUNNEL) else "IP fragments"
         return f"{hidden} of {scan.engine.frames} frames are {what}"
+    if scan.file.damage is not None and _has_longer_records(scan.source):
+        return "its records are not those of plain pcap"
     return ""
+
+
+def _has_longer_records(source: Source) -> bool:
+    """Whether it is what Nokia's and old Red Hat's tcpdump wrote: pcap by its magic number, with 4
+    or 8 bytes more in front of every frame.
+    """
+    head = source.read_at(0, 40) or b""
+    if head[:4] not in PCAP_MAGICS or len(head) < 40:
+        return False
+    record = struct.Struct(PCAP_MAGICS[head[:4]][0] + "IIII")
+    time, _, captured, _ = record.unpack_from(head, 24)
+    for more in LONGER_BY:
+        following = source.read_at(40 + more + captured, record.size) or b""
+        if len(following) == record.size:
+            later, _, size, original = record.unpack(following)
+            if abs(later - time) <= HOUR and 0 < size <= original <= FRAME_MAX:
+                return True
+    return False
 
 
 def note_end(file: CaptureFile, run: Conversion, original: Source) -> None:

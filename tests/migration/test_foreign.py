@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,23 @@ TUNNELS: dict[str, Callable[[Packet], Packet]] = {
 }
 SAME = ("frames", "first_time", "last_time", "migrations", "tls", "findings")
 """What the report of a capture has in common with that of what is inside its tunnel."""
+
+
+@needs_tshark
+@pytest.mark.parametrize("more", [4, 8])
+def test_pcap_with_longer_records(more: int, inner: Path, tmp_path: Path) -> None:
+    """As Nokia and Red Hat once had it; Wireshark tells them apart by looking."""
+    plain = inner.read_bytes()
+    longer, at = bytearray(plain[:24]), 24
+    while at < len(plain):
+        (size,) = struct.unpack_from("<I", plain, at + 8)
+        longer += plain[at : at + 16] + bytes(more) + plain[at + 16 : at + 16 + size]
+        at += 16 + size
+    path = tmp_path / "longer.pcap"
+    path.write_bytes(longer)
+    analysis = analyze(path)
+    assert analysis.scan.through == "its records are not those of plain pcap"
+    assert capture_report(analysis)["migrations"] == capture_report(analyze(inner))["migrations"]
 
 
 @pytest.fixture(scope="module")
