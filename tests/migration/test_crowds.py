@@ -10,6 +10,7 @@ from analyzer.report.style import Style
 from analyzer.report.text import text_report
 from analyzer.tui.stream_rows import capture_text
 from tests.checks.craft import HEADER, Craft, Tiny, init
+from tests.tcp.test_engine import forgetful
 
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
 STRANGER = b"GET / HTTP/1.0\r\n"
@@ -71,7 +72,7 @@ def test_strangers_beyond_some_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
 def test_tls_of_closed_connections_is_forgotten(
     closed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 20)
+    forgetful(monkeypatch, 20)
     monkeypatch.setattr(grouping, "ENCRYPTED_MAX", 60)
     scan = analyze(crowd(200, CLIENT_HELLO, closed=closed, tiny=True)).scan
     assert len(scan.grouper.tls) <= (30 if closed else 60)
@@ -81,7 +82,7 @@ def test_tls_of_closed_connections_is_forgotten(
 
 
 def test_the_interface_says_how_many_connections_it_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 20)
+    forgetful(monkeypatch, 20)
     scan = analyze(crowd(200, STRANGER, closed=True)).scan
     kept = len(scan.engine.connections)
     assert f"{kept} of 200 connections listed" in capture_text(scan).plain

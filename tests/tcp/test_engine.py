@@ -100,6 +100,12 @@ class Result:
         return self.flows[0, f"10.0.0.1:{CLIENT}"]
 
 
+def forgetful(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """Let engines remember so few connections; without a look through all memory each time."""
+    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", kept)
+    monkeypatch.setattr("analyzer.tcp.engine.gc.collect", lambda: 0)
+
+
 def analysed(wire: Wire) -> Result:
     return Result(pcap(wire.frames))
 
@@ -336,7 +342,7 @@ def test_any_frames_give_an_account_of_every_byte(data: st.DataObject) -> None:
 
 
 def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    forgetful(monkeypatch, 50)
     frames = []
     for port in range(1, 1000):
         frames += Wire(port=port).open().frames
@@ -351,7 +357,7 @@ def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
 def test_connections_that_carry_something_are_forgotten_too(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    forgetful(monkeypatch, 50)
     frames = []
     for number in range(1, 500):
         wire = Wire(port=9 if kind == "reused" else number, isn=100_000 * number).open()
@@ -374,7 +380,7 @@ def test_connections_that_carry_something_are_forgotten_too(
 def test_a_flood_of_connections_that_are_read_is_not_gone_through_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", 50)
+    forgetful(monkeypatch, 50)
     went = []
     forget = Engine._forget
 
