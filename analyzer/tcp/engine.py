@@ -154,8 +154,7 @@ class Engine:
             if flow.mark:
                 _catch_up(batch, flow)
             flow.moved = False
-            flow.checkpoint_positions.append(batch.base)
-            flow.checkpoint_offsets.append(flow.offset + flow.fast_given - flow.fast)
+            flow.checkpoint(batch.base)
         if 2 * self._slow > len(starts):
             shape = shape_of(
                 batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type

@@ -19,6 +19,8 @@ MASK = 0xFFFFFFFF
 HALF = 0x80000000
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
+CHECKPOINTS_KEPT = 1 << 15
+"""Of one flow: those of 64 GiB of a capture, while a TCP window has one at most."""
 
 
 class Hole:
@@ -182,6 +184,17 @@ class Flow:
         self.reader = reader
         self.checkpoint_positions = array("q")
         self.checkpoint_offsets = array("q")
+
+    def checkpoint(self, position: int) -> None:
+        """A batch that began at this file position, and carried the flow, has ended.
+
+        Of very many the older half is forgotten: nobody repeats what was sent so long ago.
+        """
+        if len(self.checkpoint_positions) >= CHECKPOINTS_KEPT:
+            half = CHECKPOINTS_KEPT // 2
+            del self.checkpoint_positions[:half], self.checkpoint_offsets[:half]
+        self.checkpoint_positions.append(position)
+        self.checkpoint_offsets.append(self.offset + self.fast_given - self.fast)
 
     def settle(self) -> None:
         """Bring ``offset`` and the reader up to what passed on the fast path."""

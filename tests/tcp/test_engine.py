@@ -166,6 +166,24 @@ def test_copies_are_found_however_far_apart(between: int, tmp_path: Path) -> Non
     assert result.flow.unverified == 0
 
 
+def test_where_old_batches_were_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However long the capture; what comes again soon is compared all the same."""
+    monkeypatch.setattr("analyzer.capture.file.CHUNK", 1 << 13)
+    monkeypatch.setattr("analyzer.tcp.flow.CHECKPOINTS_KEPT", 10)
+    wire = Wire().open()
+    for number in range(100):
+        wire.send(4000 * number, number.to_bytes(2, "big") * 2000)
+    wire.send(4000 * 95 + 2, b"\0X").send(4, b"\0X").send(400_000, b"end")
+    path = tmp_path / "wire.pcap"
+    path.write_bytes(pcap(wire.frames))
+    flow = Result(str(path)).flow
+    assert 5 <= len(flow.checkpoint_positions) == len(flow.checkpoint_offsets) <= 10
+    assert [d.offset for d in flow.differences] == [4000 * 95 + 3]
+    assert flow.unverified == 2
+
+
 def test_a_flood_of_retransmissions_is_not_looked_up_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
