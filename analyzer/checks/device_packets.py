@@ -137,7 +137,7 @@ def devstate_compression_bits(
     bits = packet.flags & COMPRESSION_MASK & ~_marker(packet)  # type: ignore[arg-type]
     if bits:
         return f"compression bits {bits:#04x} in a device-state packet"
-    if migration.compression and packet.first is migration.device(packet).first:  # type: ignore[arg-type]
+    if migration.compression and migration.device(packet).packets == 1:  # type: ignore[arg-type]
         return "device state in a migration whose RAM packets are compressed"
     return None
 

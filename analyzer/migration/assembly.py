@@ -98,6 +98,7 @@ class Assembly:
             return
         if held.idx < self._data_next or held.idx in self._held:
             self.broken = True  # a second copy of an index: no telling which one counts
+            held.drop()
             return
         self._held[held.idx] = held
         self.drain(last=False)

@@ -102,6 +102,11 @@ class Device:
         """``idstr#instance`` as text; not escaped for any output."""
         return f"{text_of(self.idstr)}#{self.instance_id}"
 
+    @property
+    def packets(self) -> int:
+        """Packets that arrived whole."""
+        return len(self.buffers) + self.unindexed
+
     def add(self, packet: DevicePacket) -> None:
         """Take in a packet that arrived whole."""
         if self.first is None:

@@ -65,7 +65,7 @@ class Grouper:
     streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with;
     ``decrypted`` are those of ``tls`` whose plaintext was read instead.  ``untold`` counts channels
     that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
-    :data:`KNOWN_MAX` channels.
+    :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
     """
 
     def __init__(
@@ -163,8 +163,9 @@ class Grouper:
             yield from self._other(reader, flow, head)
 
     def _encrypted(self, flow: Flow) -> Walker:
-        known = flow.peer is flow or id(flow.peer) in self._channels
-        if not known and len(self.tls) < ENCRYPTED_MAX:
+        if flow.peer is not flow and id(flow.peer) not in self._channels:
+            if len(self.tls) >= ENCRYPTED_MAX:
+                raise _TooMany
             self.tls.append(self._channel("tls", flow))
             yield from walk_tls(self.tls[-1])
 
@@ -307,8 +308,7 @@ class Grouper:
         migration = self._owner(main) if main is not None else None
         if migration is None:
             if len(self._loose) >= STRANGERS_MAX:
-                del self._channels[id(flow)]
-                return
+                raise _TooMany
             self._loose.append(channel)
             channel.return_facts = facts
         else:

@@ -8,7 +8,7 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
-from analyzer.migration.grouping import KNOWN_MAX, MIGRATIONS_MAX, Grouper
+from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
 from analyzer.tcp.engine import Engine
 
 TYPE_CHECKING = False
@@ -174,7 +174,8 @@ class Scan:
         if self.grouper.untold:
             self.file.notes.append(
                 f"channels not read: {self.grouper.untold}, for no more than {MIGRATIONS_MAX} "
-                f"migrations are told apart, with {KNOWN_MAX} channels altogether"
+                f"migrations are told apart, with {KNOWN_MAX} channels altogether, "
+                f"{ENCRYPTED_MAX} of them encrypted"
             )
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt

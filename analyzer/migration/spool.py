@@ -115,7 +115,8 @@ class Kept:
 
     def drop(self) -> None:
         """They are needed no more."""
-        self.settle()
+        self._spool.used -= len(self._tail)
+        self._tail = bytearray()
         for part in self._parts:
             if isinstance(part, bytearray):
                 self._spool.used -= len(part)

@@ -29,9 +29,9 @@ class Drawn(Widget):
         super().__init__(id=id)
         self.palette = DEFAULT
 
-    def segments(self, y: int, width: int) -> list[Segment]:
-        """Line ``y``."""
-        raise NotImplementedError
+    def segments(self, y: int, width: int) -> list[Segment]:  # noqa: ARG002 - for those that draw
+        """Line ``y``; blank where a pane draws nothing."""
+        return [Segment(" " * width)]
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""

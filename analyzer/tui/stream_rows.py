@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
-    from analyzer.tcp.flow import Flow, Hole
+    from analyzer.tcp.flow import Connection, Flow, Hole
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
@@ -77,12 +78,25 @@ def stream_lines(document: Document) -> list[StreamLine]:
         for own in (*migration.strangers, *migration.channels):
             known[id(own.flow)] = own, migration.number
     lines = []
-    for connection in scan.engine.connections[:LISTED_MAX]:
+    for connection in _listed(scan, document.migrations()):
         flows = [flow for flow in connection.flows if flow.carries] or [connection.forward]
         for flow in flows:
             channel, number = known.get(id(flow), (None, None))
             lines.append(StreamLine(flow, channel, number, id(flow.peer) in known))
     return lines
+
+
+def _listed(scan: Scan, migrations: Sequence[Migration]) -> list[Connection]:
+    """The first connections that the engine remembers, and those of migrations in any case."""
+    listed = scan.engine.connections[:LISTED_MAX]
+    known = {id(connection) for connection in listed}
+    for migration in migrations:
+        for channel in migration.channels:
+            connection = channel.flow.connection
+            if id(connection) not in known:
+                known.add(id(connection))
+                listed.append(connection)
+    return sorted(listed, key=lambda connection: connection.number)
 
 
 class StreamRows:
@@ -203,7 +217,7 @@ def capture_text(scan: Scan) -> Text:
     if engine.truncated:
         text.append(f", {count(engine.truncated)} cut off by the snaplen")
     text.append("\n")
-    listed = min(len(engine.connections), LISTED_MAX)
+    listed = len(_listed(scan, scan.migrations))
     if listed < engine.streams:
         text.append(f"{count(listed)} of {count(engine.streams, 'connection')} listed\n")
     for reason, number in sorted(engine.ignored.items()):

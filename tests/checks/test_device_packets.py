@@ -155,8 +155,13 @@ def test_missing_state_of_an_unknown_dialect_is_a_warning() -> None:
 
 
 def test_compressed_ram_beside_device_state() -> None:
-    found = only(edited(compressed)(), "MF407")
-    assert (found.severity, found.spot.index) == ("error", 0)
+    def edit(tiny: Tiny) -> None:
+        """Two buffers of the device share a frame."""
+        compressed(tiny)
+        tiny.multifd[0][6:] = [buffer(0) + config(2)]
+
+    found = only(edited(edit)(), "MF407")
+    assert (found.severity, found.repeats) == ("error", 0)
 
 
 def test_one_packet_with_a_method_compresses_no_migration() -> None:

@@ -6,9 +6,11 @@ import pytest
 
 from analyzer.analysis import Analysis, analyze
 from analyzer.migration import grouping
+from analyzer.migration.framing import Settings
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
-from analyzer.tui.stream_rows import capture_text
+from analyzer.tui.document import Document
+from analyzer.tui.stream_rows import capture_text, stream_lines
 from tests.checks.craft import HEADER, Craft, Tiny, init
 from tests.tcp.test_engine import forgetful
 
@@ -79,6 +81,21 @@ def test_tls_of_closed_connections_is_forgotten(
     assert len(scan.engine.connections) <= (30 if closed else 90)
     assert len(scan.grouper.migrations) == 1
     assert {len(m.channels) for m in scan.migrations} == {4}
+
+
+def test_the_interface_lists_the_streams_of_migrations_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forgetful(monkeypatch, 20)
+    document = Document("crowd.pcap", Settings())
+    capture = Tiny().craft()
+    for number in range(100):
+        capture.connect(50000, client=f"10.1.0.{number}").send(STRANGER)
+    document.scan = analyze(capture.pcap()).scan
+    assert document.scan.engine.connections[0].number > 2
+    numbers = [line.number for line in stream_lines(document)]
+    assert {0, 1, 2} < set(numbers)
+    assert numbers == sorted(numbers)
 
 
 def test_the_interface_says_how_many_connections_it_lists(monkeypatch: pytest.MonkeyPatch) -> None:
