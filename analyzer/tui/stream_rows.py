@@ -69,7 +69,7 @@ class StreamLine:
 def stream_lines(document: Document) -> list[StreamLine]:
     """The directions that carry something, and both of connections that carry nothing."""
     scan = document.scan
-    if scan is None:
+    if scan is None or document.saved is not None:  # a saved migration has no connection
         return []
     known: dict[int, tuple[Channel, int | None]] = {}
     for alone in (*scan.grouper.tls, *scan.grouper.unknown):
