@@ -70,9 +70,17 @@ def json_text(holder: Json, key: str) -> str:
 
 def _number(holder: Json, key: str, default: int) -> int:
     value = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if type(value) is int and value >= 0:  # a bool is none
         return value
     return default
+
+
+def _inner(field: Json) -> Json:
+    """The structure that a field is, ``None`` of a plain one."""
+    inner = field.get("struct") if isinstance(field, dict) else None
+    if inner is None and json_list(field, "fields"):  # a field copied through a temporary
+        return field
+    return inner
 
 
 def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool = True) -> Decoded:
@@ -88,10 +96,11 @@ def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool =
 class _Reader:
     """Reads fields in order; ``at`` is where the next one begins."""
 
-    __slots__ = ("at", "count", "data", "problems", "stopped", "values")
+    __slots__ = ("at", "count", "data", "problems", "sizes", "stopped", "values")
 
     def __init__(self, data: bytes, at: int, values: bool) -> None:
         self.values = values
+        self.sizes: dict[int, int] = {}  # of structures without values, by identity
         self.data = data
         self.at = at
         self.problems: list[Problem] = []
@@ -110,7 +119,7 @@ class _Reader:
             self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
             return nodes
         for field in json_list(holder, "fields"):
-            if not self.values and self.passed(field):
+            if not self.values and self.passed(field, depth):
                 continue
             for index in self.elements(field):
                 if self.stopped:
@@ -122,15 +131,42 @@ class _Reader:
             self.subsection(subsection, depth, nodes)
         return nodes
 
-    def passed(self, field: Json) -> bool:
-        """Step over a plain field, or an array of them, that ends where the section goes on."""
-        if not isinstance(field, dict) or "struct" in field or "fields" in field:
+    def passed(self, field: Json, depth: int) -> bool:
+        """Step over a field, or an array of them, that ends where the section goes on and has
+        nothing inside that only its bytes can prove.
+        """
+        if self.stopped or not isinstance(field, dict):
             return False
-        end = self.at + _number(field, "size", 0) * _number(field, "array_len", 1)
-        if self.stopped or end > len(self.data):
+        size = _number(field, "size", 0)
+        if (inner := _inner(field)) is not None and self.fixed_size(inner, depth + 1) != size:
+            return False
+        end = self.at + size * _number(field, "array_len", 1)
+        if end > len(self.data):
             return False
         self.at = end
         return True
+
+    def fixed_size(self, holder: Json, depth: int) -> int:
+        """Bytes of a structure that is of one size and whose parts are as large as they should
+        be, -1 of another one.
+        """
+        size = self.sizes.get(id(holder))
+        if size is None:
+            size = self.sizes[id(holder)] = self._fixed_size(holder, depth)
+        return size
+
+    def _fixed_size(self, holder: Json, depth: int) -> int:
+        if depth > DEPTH_MAX or json_list(holder, "subsections"):
+            return -1
+        total = 0
+        for field in json_list(holder, "fields"):
+            if isinstance(field, dict):
+                size = _number(field, "size", 0)
+                inner = _inner(field)
+                if inner is not None and self.fixed_size(inner, depth + 1) != size:
+                    return -1
+                total += size * _number(field, "array_len", 1)
+        return total
 
     def elements(self, field: Json) -> Iterator[int | None]:
         """Indices of an array's elements; one ``None`` for a plain field."""
@@ -159,9 +195,7 @@ class _Reader:
                 f"field {name!r} of {size} bytes ends behind the section's end",
             )
             return Node(name, "behind the section's end", begin, len(self.data) - begin)
-        inner = field.get("struct") if isinstance(field, dict) else None
-        if inner is None and json_list(field, "fields"):  # a field copied through a temporary
-            inner = field
+        inner = _inner(field)
         if inner is None:
             raw = self.data[begin : begin + size]
             self.at = begin + size

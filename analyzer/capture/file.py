@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CaptureFile"]
 
-CHUNK = 1 << 21
-"""Bytes read at once; a small file is read whole."""
+CHUNK = 1 << 18
+"""Bytes read at once, of a small capture: they stay in the processor's cache."""
+CHUNK_MAX = 1 << 21
+LARGE = 1 << 22
+"""From here on the chunks grow: fewer of them cost less than what they push out of the cache."""
 WORDS = 12
 """Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
 PCAP_MAGICS = {
@@ -54,7 +57,7 @@ class CaptureFile:
         self._from = 0  # where to begin instead of at the first frame
         self._known: Sequence[int] = ()
         size = source.size
-        self._buffer = bytearray((min(CHUNK, size + 1) if size else CHUNK >> 2) + SLACK)
+        self._buffer = bytearray((min(CHUNK, size + 1) if size else CHUNK) + SLACK)
         self._end = 0  # bytes of the buffer in use
         self._pos = 0  # next unread byte of the buffer
         self._base = 0  # file position of buffer[0]
@@ -87,7 +90,7 @@ class CaptureFile:
             self._pos = 0
             self._end = left
         room = len(buffer) - SLACK - left
-        if not room:
+        if not room or (self._base > LARGE and len(buffer) < CHUNK_MAX):
             buffer.extend(bytes(len(buffer)))
             room = len(buffer) - SLACK - left
         view = memoryview(buffer)

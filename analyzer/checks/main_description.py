@@ -85,9 +85,10 @@ def description_anomalies(facts: MainChannel) -> list[Anomaly]:
         return []
     from analyzer.migration import vmdescription
 
-    found = vmdescription.verify(facts)
+    description = vmdescription.load(facts)
+    found = vmdescription.verify(facts, description)
     told = {anomaly.offset for anomaly in found}
-    for device in vmdescription.decode(facts, values=False):
+    for device in vmdescription.decode(facts, description, values=False):
         if device.record.offset not in told:
             found += device.anomalies
     return found[:PLACES_TOLD]

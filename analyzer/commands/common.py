@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -16,7 +15,7 @@ from analyzer.report.verdict import no_migration
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import IO
 
     from analyzer.analysis import Analysis
@@ -37,7 +36,6 @@ __all__ = [
     "failure",
     "no_migration",
     "open_analysis",
-    "output",
     "say_how_read",
     "settings_of",
     "style_of",
@@ -77,19 +75,6 @@ def complain(text: str) -> None:
 def cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def output(options: Namespace) -> Iterator[IO[str]]:
-    """Where results go: standard output, or the file that ``-o`` names."""
-    if not options.output or options.output == "-":
-        yield sys.stdout
-        return
-    try:
-        with open(options.output, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
-            yield stream
-    except OSError as error:
-        raise UsageError(f"{options.output} cannot be written: {error.strerror}") from error
 
 
 class Progress:

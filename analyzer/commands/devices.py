@@ -9,10 +9,10 @@ from analyzer.commands.common import (
     failure,
     no_migration,
     open_analysis,
-    output,
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.output import output
 from analyzer.report.devices import devices_json, devices_text
 
 TYPE_CHECKING = False

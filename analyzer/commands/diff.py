@@ -11,11 +11,11 @@ from analyzer.commands.common import (
     FOUND,
     no_migration,
     open_analysis,
-    output,
     settings_of,
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.output import output
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from importlib import import_module
 
@@ -47,7 +46,6 @@ class Outputs:
         self._quiet = options.quiet
         self._rows: list[Row] = []
         self._begun = False
-        self._files = contextlib.ExitStack()
         self._documents: list[tuple[Format, IO[str]]] = []
         self._folders: list[tuple[Format, str]] = []
         for path, one in wanted:
@@ -61,9 +59,7 @@ class Outputs:
 
     def _open(self, path: str) -> IO[str]:
         try:
-            return self._files.enter_context(
-                open(path, "w", encoding="utf-8", newline="\n")  # noqa: PTH123
-            )
+            return open(path, "w", encoding="utf-8", newline="\n")  # noqa: PTH123
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -108,7 +104,9 @@ class Outputs:
                 if stream is sys.stdout:
                     raise
                 raise UsageError(f"{stream.name} cannot be written: {error.strerror}") from error
-        self._files.close()
+        for _, stream in self._documents:
+            if stream is not sys.stdout:
+                stream.close()
         for one, path in self._folders:
             import_module(one.module).write(self._results, path)
 

@@ -12,12 +12,12 @@ from analyzer.commands.common import (
     failure,
     follows,
     no_migration,
-    output,
     say_how_read,
     settings_of,
     style_of,
 )
 from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
+from analyzer.commands.output import output
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from analyzer.analysis import Analysis
 from analyzer.capture.source import open_source
-from analyzer.commands.common import CLEAN, FOUND, no_migration, output, settings_of, style_of
+from analyzer.commands.common import CLEAN, FOUND, no_migration, settings_of, style_of
+from analyzer.commands.output import output
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.sightings import KEPT_MAX, Sightings
 from analyzer.migration.two_views import match

@@ -9,10 +9,10 @@ from analyzer.commands.common import (
     failure,
     no_migration,
     open_analysis,
-    output,
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.output import output
 from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import SentPages

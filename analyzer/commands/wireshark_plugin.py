@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from analyzer.commands.common import CLEAN, output
+from analyzer.commands.common import CLEAN
+from analyzer.commands.output import output
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False

@@ -12,7 +12,6 @@ from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
 from analyzer.tcp.requests import Deliver, End, Peek, Push, Skip, Take
 from dissectors import xbzrle
-from dissectors.compression import Problem, inflated_page
 from dissectors.main_stream import FOOTER_BYTE, MAPPED_RAM, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import text_of
 
@@ -392,6 +391,8 @@ class RamWalk:
 
     def _inflate(self, taker: RecordTaker, block: RamBlock, data: bytearray | None) -> None:
         """A compressed page at the last address for who wants it; ``None`` if bytes are missing."""
+        from dissectors.compression import Problem, inflated_page  # seldom looked at
+
         address = self.ram.last_address
         size = self.ram.page_size or COMMON_PAGE_SIZE
         page = None if data is None else inflated_page(data, size)

@@ -157,7 +157,7 @@ class PageTracker:
         return clash
 
     def _extend(self, block: BlockPages, top: int) -> bool:
-        wanted = (top | 0xFFFF) + 1
+        wanted = (top | 0xFFF) + 1
         grow = wanted - len(block.marks) // 2
         if self.tracked + grow > TRACKED_MAX:
             self.untracked = True

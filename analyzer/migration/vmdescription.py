@@ -78,12 +78,12 @@ def _key(main: MainChannel, record: Record) -> tuple[str, int]:
     return (text_of(section.idstr) if section else "", record.instance_id or 0)
 
 
-def verify(main: MainChannel) -> list[Anomaly]:
+def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
     """Hold the description against the sections, by names and sizes only (no body is decoded)."""
     mark = main.description
     if mark is None or not main.description_complete:
         return []
-    description = load(main)
+    description = description or load(main)
     if description is None:
         return [Anomaly("vmdesc-json", mark.offset, mark.place, "not a JSON object")]
     found = []

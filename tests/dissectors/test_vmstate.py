@@ -135,3 +135,49 @@ TEXTS = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_any_json(text: Any, data: bytes, offset: int) -> None:
     decode_section(json.loads(json.dumps(text)), data, offset)
+
+
+@st.composite
+def structures(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
+    """Descriptions like real ones, in which a size may be wrong."""
+    text: dict[str, Any] = {"fields": []}
+    for _ in range(draw(st.integers(0, 3))):
+        one = field("f", "uint8", draw(st.sampled_from([0, 1, 2, 4])))
+        if depth < 3 and draw(st.booleans()):
+            inner = draw(structures(depth + 1))
+            wrong = draw(st.sampled_from([0, 0, 0, 0, 1]))
+            one["size"] = len(content(inner)) + wrong
+            one["struct" if draw(st.booleans()) else "fields"] = inner
+            if "fields" in one:
+                one["fields"] = inner["fields"]
+        if draw(st.booleans()):
+            one["array_len"] = draw(st.integers(0, 3))
+        text["fields"].append(one)
+    if depth < 3 and draw(st.sampled_from([False, False, True])):
+        text["subsections"] = [{"vmsd_name": "s", **draw(structures(depth + 1))}]
+    return text
+
+
+def content(text: dict[str, Any]) -> bytes:
+    """What a source would write for it."""
+    data = b""
+    for one in text["fields"]:
+        inner = one.get("struct") or ({"fields": one["fields"]} if one.get("fields") else None)
+        data += (content(inner) if inner else bytes(one["size"])) * one.get("array_len", 1)
+    for sub in text.get("subsections", ()):
+        data += b"\5\1s\0\0\0\1" + content(sub)
+    return data
+
+
+@given(text=structures(), cut=st.sampled_from([0, 0, 0, 1, 5]), more=st.integers(0, 2))
+@settings(max_examples=400, deadline=None)
+def test_structure_alone_shows_what_the_values_show(
+    text: dict[str, Any], cut: int, more: int
+) -> None:
+    data = content(text)
+    data = data[: max(0, len(data) - cut)] + bytes(more)
+    whole, quick = (decode_section(text, data, values=values) for values in (True, False))
+    assert quick.end == whole.end
+    assert [(p.slug, p.offset, p.detail) for p in quick.problems] == [
+        (p.slug, p.offset, p.detail) for p in whole.problems
+    ]
