@@ -122,6 +122,8 @@ DEVICE_STATE = Layout(
 
 PAGE_COUNTS = (8, 16, 32, 64, 128, 256, 512)
 """offset[] entries of the target page sizes 64K, 32K, 16K, 8K, 4K, 2K and 1K."""
+COMMON_COUNT = 128
+"""Those of most targets."""
 
 
 def ram_header_size(page_count: int) -> int:

@@ -358,7 +358,7 @@ def channel_unterminated(migration: Migration) -> Iterator[Spot]:
         yield Spot(text, frame=max(c.flow.last.frame for c in opened))
 
 
-@migration_rule("MF116", "channel-ended-early", ERROR, holes="E", forgiven=True)
+@migration_rule("MF116", "channel-ended-early", ERROR, holes="GLE", forgiven=True)
 def channel_ended_early(migration: Migration) -> Iterator[Spot]:
     """The source closed a multifd channel while the migration went on with the others.
 
@@ -388,7 +388,8 @@ def channel_reset(migration: Migration) -> Iterator[Spot]:
     Usual cause: one QEMU was killed, failed or yanked the migration; a reset at the end of a
     migration that completed is nothing unusual, and not told.
     """
-    if outcome_of(migration).name == "completed":
+    outcome = outcome_of(migration).name
+    if outcome == "completed" or (outcome == "unknown" and migration.main is not None):
         return
     resets: list[tuple[int, str, Channel]] = []
     for channel in migration.channels:

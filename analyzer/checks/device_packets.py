@@ -236,7 +236,7 @@ def devstate_no_handler(migration: Migration) -> Iterator[Spot]:
             yield _of(device, "its section on main is not a VFIO device's")
 
 
-@migration_rule("MF410", "devstate-without-switchover", WARNING, holes="XLE", forgiven=True)
+@migration_rule("MF410", "devstate-without-switchover", WARNING, holes="GXLE", forgiven=True)
 def devstate_without_switchover(migration: Migration) -> Iterator[Spot]:
     """Device state was sent, but main has no SWITCHOVER_START.
 

@@ -67,7 +67,7 @@ def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
         )
 
 
-@migration_rule("MF632", "vfio-init-data-without-ack", WARNING, holes="X", forgiven=True)
+@migration_rule("MF632", "vfio-init-data-without-ack", WARNING, holes="LX", forgiven=True)
 def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
     """A device said DEV_INIT_DATA_SENT, and no SWITCHOVER_ACK came back.
 

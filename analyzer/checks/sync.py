@@ -93,7 +93,7 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     yield Spot(text, frame=marks[unpaired].frame if unpaired < len(marks) else None)
 
 
-@migration_rule("MF303", "sync-mode-mixed", WARNING, holes="X")
+@migration_rule("MF303", "sync-mode-mixed", WARNING, holes="GXE", forgiven=True)
 def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records, yet the channels synchronise after each RAM section too.
 
@@ -116,7 +116,7 @@ def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
         yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
 
 
-@migration_rule("MF304", "flush-without-multifd", ERROR, holes="X")
+@migration_rule("MF304", "flush-without-multifd", ERROR, holes="GX")
 def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records although the pages go over main itself.
 
@@ -185,9 +185,9 @@ def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
     """
     for channel in _whole(migration):
         if channel.since_sync and channel.syncs and not channel.skipped:
-            last = channel.syncs[-1]
+            # No offset: a hole anywhere behind that SYNC may have held another one.
             text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
-            yield Spot(text, channel=channel, frame=last.frame, offset=last.offset)
+            yield Spot(text, channel=channel, frame=channel.syncs[-1].frame)
 
 
 @migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="X")
@@ -323,7 +323,7 @@ def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
     if facts.switchover_start is not None and migration.framing.byte_order != "le":
         return False
     era = migration.era
-    if era is not None and era.name not in ("9.0", "9.2"):
+    if era is not None and era.name == "7.2":
         return False
     machine = facts.machine_version
     return machine is None or machine <= (9, 2)

@@ -165,4 +165,4 @@ class Channel:
     @property
     def incomplete_end(self) -> bool:
         """Whether the capture does not show how the stream ended."""
-        return self.flow.fin is None and self.flow.reset is None and self.flow.peer.reset is None
+        return not self.flow.closed

@@ -15,8 +15,8 @@ from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
 from analyzer.migration.resync import find_packet
 from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
 from analyzer.tcp.reader import Reader
-from analyzer.tcp.requests import End, Gap, Push, Skip, Some, Take
-from dissectors.multifd import MAGIC_VERSION
+from analyzer.tcp.requests import End, Gap, Peek, Push, Skip, Some, Take
+from dissectors.multifd import INIT, MAGIC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,10 +187,11 @@ class Grouper:
             yield from walk_multifd(reader, channel, self._join)
             return
         # Without the handshake, the first bytes seen may be a packet's, not the initial packet.
-        data = yield Take(64)
+        data = yield Take(INIT.size)
         if type(data) is bytes:
+            ahead = yield Peek(len(MAGIC_VERSION))
             yield Push(data)
-            if _is_init(data):
+            if _is_init(data) or ahead == MAGIC_VERSION:  # no packet is that short
                 channel.midstream = False
                 yield from walk_multifd(reader, channel, self._join)
             else:

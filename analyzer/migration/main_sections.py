@@ -148,6 +148,8 @@ class SectionWalk:
         if not self.main.interrupted:
             self._note("section-unknown-id", record, f"section {section_id} was never started")
         idstr = kind_by_content(ahead) if isinstance(ahead, bytes) else b""
+        if idstr == RAM_SECTION and any(s.idstr == idstr for s in self.main.sections.values()):
+            idstr = b""  # there is one; storage keys, for instance, look alike
         instance_id = 0 if idstr == RAM_SECTION else section_id  # tells nameless devices apart
         section = Section(section_id, idstr, instance_id, 0)
         section.guessed = True

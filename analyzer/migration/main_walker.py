@@ -316,6 +316,7 @@ class _Walk:
         missing = reader.missing - missing
         skipped = reader.offset - start.offset - missing
         self.settle(start.offset)
+        main.ram.lose_place()
         main.resync_count += 1
         if len(main.resyncs) < RESYNCS_KEPT:
             end = Mark(reader.offset, reader.last)

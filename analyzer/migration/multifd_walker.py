@@ -13,6 +13,7 @@ from analyzer.migration.resync import find_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
+    COMMON_COUNT,
     COMPRESSION_MASK,
     DEVICE_STATE,
     HEADER,
@@ -286,7 +287,7 @@ class MultifdWalker:
             framing.page_count = packet.pages_alloc
             return packet.pages_alloc
         data = b""
-        count = 0
+        count, guess = 0, COMMON_COUNT
         for candidate in PAGE_COUNTS:
             end = ram_header_size(candidate) - COUNTS_SIZE
             more = yield Take(end + len(MAGIC_VERSION) - len(data))
@@ -299,14 +300,17 @@ class MultifdWalker:
                 if type(more) is End:
                     data += more.data
                     count = candidate if len(data) == end else 0
+                elif type(more) is Gap and end == len(data) + more.before:
+                    count = candidate  # smaller ones are out, and the next header is lost
                 elif type(more) is Gap:  # a cut SYNC packet: the next one follows in the next frame
                     length = more.last + 1 - self.start
                     count = next((n for n in PAGE_COUNTS if ram_header_size(n) == length), 0)
+                    guess = max(guess, candidate)
                 break
         yield Push(data)
         if count:
             framing.page_count = framing.page_count or count
-        return count or framing.page_count or 128
+        return count or framing.page_count or guess
 
     # -- device state -------------------------------------------------------------------------
 
@@ -473,7 +477,7 @@ class MultifdWalker:
         packet = RamPacket(self.channel.id, found.offset, found.place, counts)
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
-        packet.header_size = ram_header_size(framing.page_count or 128)
+        packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
         if len(header) >= packet.header_size:
             _name(packet, header[: packet.header_size], COUNTS_SIZE)
         packet.payload = found.length - packet.header_size

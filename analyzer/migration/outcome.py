@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
-    from analyzer.tcp.flow import Flow
 
 __all__ = ["Outcome", "outcome_of"]
 
@@ -63,7 +62,7 @@ def _before_eof(main: Channel) -> Outcome:
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
     """Main was sent whole; did the other channels get theirs out?"""
-    cut = [channel for channel in migration.multifd if channel.cut_in is not None]
+    cut = [c for c in migration.multifd if c.cut_in is not None and c.flow.closed]
     shut = [channel for channel in cut if channel.flow.fin is not None]
     if shut and facts.opened_return_path is None:
         # Without a return path the source calls itself completed without waiting for anybody.
@@ -73,10 +72,10 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
             "inside a packet: the destination waits for ever"
         )
         return Outcome("failed", text, end.frame if end is not None else None, forgives=False)
-    if cut and _closed(main.flow):
+    if cut and main.flow.closed:
         where = f"{cut[0].name} stops inside a packet behind a complete main"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
-    if any(not _closed(channel.flow) for channel in [main, *migration.multifd]):
+    if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     if migration.holes:
         assert facts.eof is not None
@@ -88,17 +87,8 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     return Outcome("completed", "main and every channel ended where they should", facts.eof.frame)
 
 
-def _closed(flow: Flow) -> bool:
-    """Whether nothing can follow.
-
-    A destination that closed before a TLS close_notify reached it answers that with a reset, and
-    the source's FIN never comes.
-    """
-    return flow.fin is not None or flow.reset is not None or flow.peer.reset is not None
-
-
 def _without_main(migration: Migration) -> Outcome:
-    if any(not _closed(channel.flow) for channel in migration.multifd):
+    if any(not channel.flow.closed for channel in migration.multifd):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     return Outcome("unknown", "main is not in the capture")
 

@@ -195,6 +195,11 @@ class RamFacts:
             self.blocks[name] = block
         return block
 
+    def lose_place(self) -> None:
+        """Records went by unread: which block the next ones go on with is not known."""
+        self.current = None
+        self.last_address = -1
+
     def settle(self, offset: int) -> None:
         """Count the RAM records up to ``offset``."""
         self.bytes += offset - self.settled

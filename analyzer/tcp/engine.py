@@ -514,9 +514,30 @@ class Engine:
         while flow.waiting:
             self._give_up(flow, acknowledged=False)
         if flow.reader is not None:
+            if not flow.reader.done:
+                self._tail(flow)
             flow.reader.end()
             if flow.reader.done:
                 flow.reader = UNREAD
+
+    def _tail(self, flow: Flow) -> None:
+        """What is missing in front of this side's end, or of what the receiver acknowledged."""
+        if flow.fin is not None:
+            end = flow.fin_offset
+        else:
+            ended = flow.reset is None and flow.acked > flow.offset
+            flow.fin_lost = ended and flow.peer.fin is not None
+            end = flow.acked - ended  # a FIN counts like a byte, if there was one
+        size = end - flow.offset
+        if size > 0:
+            self._hole(
+                flow, flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
+                cut=False, acknowledged=flow.acked >= end,
+            )  # fmt: skip
+            flow.next = flow.next + size & MASK
+            flow.offset = end
+            assert flow.reader is not None
+            flow.reader.gap(size, flow.fin or self.now)
 
     def end(self) -> None:
         """No more frames: give up on what is missing, and tell every walker."""

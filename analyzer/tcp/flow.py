@@ -97,6 +97,7 @@ class Flow:
         "fast",
         "fast_given",
         "fin",
+        "fin_lost",
         "fin_offset",
         "first",
         "hole_count",
@@ -150,6 +151,7 @@ class Flow:
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
+        self.fin_lost = False  # whether only the receiver's acknowledgement of it is there
         self.reset: Place | None = None
         self.seen = 0  # frames
         self.acked = 0  # highest offset that the other side acknowledged
@@ -239,6 +241,15 @@ class Flow:
         """``ip:port`` of the receiving side."""
         _, destination, _, port = endpoints(self.key)
         return f"[{destination}]:{port}" if ":" in destination else f"{destination}:{port}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can follow.
+
+        Where the other side resets the connection, this side's FIN may never come.
+        """
+        ends = self.fin or self.reset or self.peer.reset
+        return self.fin_lost or ends is not None
 
     @property
     def carries(self) -> bool:

@@ -75,7 +75,7 @@ def ending(channel: Channel) -> str:
         return f"inside {channel.cut_in}"
     if flow.reset is not None or flow.peer.reset is not None:
         return "reset"
-    return "closed" if flow.fin is not None else "still open"
+    return "closed" if flow.closed else "still open"
 
 
 def fairness_text(channels: list[Channel]) -> str:

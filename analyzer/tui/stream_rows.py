@@ -128,7 +128,13 @@ class StreamRows:
         line = self.lines[position]
         flow = line.flow
         ours = line.migration is not None
-        end = "RST" if flow.reset is not None else "FIN" if flow.fin is not None else "open"
+        end = (
+            "RST"
+            if flow.reset is not None
+            else "FIN"
+            if flow.fin is not None or flow.fin_lost
+            else "open"
+        )
         cells: list[Cell] = [
             str(line.number),
             (line.what, palette.plain if ours else palette.muted),

@@ -265,6 +265,36 @@ def test_a_fin_that_overtakes_data_ends_the_stream_when_the_data_are_there() -> 
     assert not result.flow.holes
 
 
+def test_bytes_missing_in_front_of_a_fin_are_a_hole() -> None:
+    wire = Wire().open().send(0, b"abcde").send(9, b"", flags=ACK | FIN).ack(10)
+    result = analysed(wire)
+    assert result.client == b"abcde????"
+    assert [(h.first, h.last, h.after) for h in result.flow.holes] == [(5, 8, 4)]
+    assert result.flow.closed
+
+
+def test_what_the_receiver_acknowledged_up_to_its_end_was_lost_here() -> None:
+    """The last frames, with the FIN: the acknowledgement counts that as one more byte."""
+    wire = Wire().open().send(0, b"abcde").ack(10, flags=ACK | FIN)
+    result = analysed(wire)
+    assert result.client == b"abcde????"
+    assert result.flow.holes[0].acknowledged
+    assert result.flow.closed
+    assert result.flow.fin is None
+
+
+def test_a_lost_fin_alone_is_no_hole() -> None:
+    result = analysed(Wire().open().send(0, b"abcde").ack(6, flags=ACK | FIN))
+    assert not result.flow.holes
+    assert result.flow.closed
+
+
+def test_without_any_end_a_stream_is_open() -> None:
+    result = analysed(Wire().open().send(0, b"abcde").ack(5))
+    assert not result.flow.holes
+    assert not result.flow.closed
+
+
 def test_a_zero_window_is_timed() -> None:
     wire = Wire().open().send(0, b"a").ack(1, window=0).ack(1, window=0).ack(1, window=9)
     result = analysed(wire)

@@ -46,11 +46,14 @@ class Recorder:
         yield Deliver(EVERYTHING, self.sink)
 
     def as_tshark(self, cut: bool) -> bytes:
-        """The bytes, with tshark's text for holes; it writes none where frames were cut."""
+        """The bytes, with tshark's text for holes; it writes none where frames were cut, nor for
+        what is missing in front of a FIN.
+        """
         if cut or not self.holes:
             return bytes(self.data)
         parts, done = [], 0
-        for at, missing in self.holes:
+        inside = (hole for hole in self.holes if hole[0] < len(self.data))
+        for at, missing in inside:
             parts += [bytes(self.data[done:at]), tshark.hole_text(missing)]
             done = at
         return b"".join([*parts, bytes(self.data[done:])])

@@ -1,0 +1,96 @@
+"""What a hole in a capture could explain is never called an error: real captures that lack frames.
+
+Frames are taken out of captures of migrations that went well, in the ways in which captures lose
+them.  Whatever is missing, the migration did not fail, and was not cancelled.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.analysis import analyze
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.source import open_source
+from analyzer.migration.outcome import outcome_of
+from tests.capture.files import pcap
+from tests.shipped import FILES, stem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Frames = list[tuple[int, bytes, int]]
+
+LOSSES = ("one", "few", "burst", "burst near the end", "beginning", "end")
+TRIES = 4
+TELLS = "MF90"
+"""Rules about what the capture lacks."""
+
+
+def frames_of(path: Path) -> tuple[Frames, int]:
+    """All frames as (ns, bytes, original length), and their link type."""
+    frames: Frames = []
+    link = 1
+    for batch in CaptureFile(open_source(path)).batches():
+        link = batch.interface.link_type
+        for start, stop in zip(batch.starts, batch.stops, strict=True):
+            first, second, _, original = batch.record(batch.buffer, start - 16)
+            time = batch.interface.clock(first, second)
+            frames.append((time, bytes(batch.buffer[start:stop]), original))
+    return frames, link
+
+
+def kept(loss: str, count: int, chance: random.Random) -> list[int]:
+    """Which of ``count`` frames are left."""
+    few = min(60, count)
+    first, size = chance.randrange(count), chance.randrange(1, few)
+    if loss == "one":
+        gone = {first}
+    elif loss == "few":
+        gone = set(chance.sample(range(count), chance.randrange(1, min(12, count))))
+    elif loss == "burst":
+        gone = set(range(first, first + size))
+    elif loss == "burst near the end":
+        first = count - chance.randrange(1, few)
+        gone = set(range(first, first + chance.randrange(1, few)))
+    elif loss == "beginning":
+        gone = set(range(size))
+    else:
+        gone = set(range(count - size, count))
+    return [number for number in range(count) if number not in gone]
+
+
+def complaints(data: bytes) -> list[str]:
+    """What is said against the migration, not against the capture."""
+    analysis = analyze(data)
+    found = [
+        f"{finding.rule.id} {finding.severity}: {finding.message}"
+        for finding in analysis.findings
+        if finding.severity != "info" and not finding.rule.id.startswith(TELLS)
+    ]
+    outcomes = map(outcome_of, analysis.migrations)
+    return found + [
+        f"{o.name}: {o.evidence}" for o in outcomes if o.name in ("failed", "cancelled")
+    ]
+
+
+def went_well(path: Path) -> bool:
+    analysis = analyze(path)
+    outcomes = {outcome_of(migration).name for migration in analysis.migrations}
+    return outcomes == {"completed"} and all(f.severity == "info" for f in analysis.findings)
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_lost_frames_are_no_errors(path: Path) -> None:
+    if "tls" in path.name or not went_well(path):
+        pytest.skip("it shows faults, or what only tshark can read, as it is")
+    frames, link = frames_of(path)
+    chance = random.Random(stem(path))
+    for loss in LOSSES:
+        for _ in range(TRIES):
+            left = kept(loss, len(frames), chance)
+            told = complaints(pcap([frames[number] for number in left], link=link))
+            lost = sorted(set(range(len(frames))) - set(left))
+            assert not told, f"{loss}, lost {lost[:60]}"
