@@ -87,6 +87,7 @@ class RamFlag(IntFlag):
 
 RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
 RAM_SECTION = b"ram"
+DIRTY_BITMAP = b"dirty-bitmap"
 
 FILE_HEADER = Layout(
     "QEMUFile header",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-__all__ = ["Decoded", "Problem", "decode_section", "json_list", "json_text"]
+__all__ = ["Decoded", "Problem", "decode_section", "is_untold", "json_list", "json_text"]
 
 DEPTH_MAX = 64
 NODES_MAX = 1_000_000
@@ -46,14 +46,18 @@ class Problem:
 
 
 class Decoded:
-    """A section's body: its fields, the offset behind the last one, and what did not fit."""
+    """A section's body: its fields, the offset behind the last one, and what did not fit.
 
-    __slots__ = ("end", "nodes", "problems")
+    ``told`` is false where the description does not say how the body goes on.
+    """
 
-    def __init__(self, nodes: list[Node], end: int, problems: list[Problem]) -> None:
+    __slots__ = ("end", "nodes", "problems", "told")
+
+    def __init__(self, nodes: list[Node], end: int, problems: list[Problem], told: bool) -> None:
         self.nodes = nodes
         self.end = end
         self.problems = problems
+        self.told = told
 
 
 def json_list(holder: Json, key: str) -> list[Json]:
@@ -83,6 +87,15 @@ def _inner(field: Json) -> Json:
     return inner
 
 
+def is_untold(field: Json) -> bool:
+    """Whether a field is an array of pointers that begins with NULL pointers.
+
+    Before QEMU 9.2 only its first element is described, as a structure of nothing in one byte;
+    others may be whole structures.
+    """
+    return isinstance(field, dict) and field.get("struct") == {} and "array_len" in field
+
+
 def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool = True) -> Decoded:
     """The body at ``offset`` of ``data`` as the entry ``device`` of the description lists it.
 
@@ -90,13 +103,13 @@ def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool =
     """
     reader = _Reader(data, offset, values)
     nodes = reader.structure(device, 0)
-    return Decoded(nodes, reader.at, reader.problems)
+    return Decoded(nodes, reader.at, reader.problems, not reader.lost)
 
 
 class _Reader:
     """Reads fields in order; ``at`` is where the next one begins."""
 
-    __slots__ = ("at", "count", "data", "problems", "sizes", "stopped", "values")
+    __slots__ = ("at", "count", "data", "lost", "problems", "sizes", "stopped", "values")
 
     def __init__(self, data: bytes, at: int, values: bool) -> None:
         self.values = values
@@ -106,6 +119,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.count = 0
         self.stopped = False
+        self.lost = False  # stopped, because the next field's size is not told
 
     def stop(self, slug: str, detail: str) -> None:
         """Nothing behind this point can be read."""
@@ -119,6 +133,9 @@ class _Reader:
             self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
             return nodes
         for field in json_list(holder, "fields"):
+            if is_untold(field):
+                self.lost = self.stopped = True
+                return nodes
             if not self.values and self.passed(field, depth):
                 continue
             for index in self.elements(field):
@@ -160,6 +177,8 @@ class _Reader:
             return -1
         total = 0
         for field in json_list(holder, "fields"):
+            if is_untold(field):
+                return -1
             if isinstance(field, dict):
                 size = _number(field, "size", 0)
                 inner = _inner(field)
@@ -201,6 +220,9 @@ class _Reader:
             self.at = begin + size
             return Node(name, _value_text(kind, raw), begin, size, meaning=kind)
         children = self.structure(inner, depth + 1)
+        if self.lost:  # only until the end of this structure
+            self.lost = self.stopped = False
+            self.at = begin + size
         if self.at != begin + size and not self.stopped:
             self.problems.append(
                 Problem(

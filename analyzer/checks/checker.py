@@ -82,15 +82,19 @@ class Checker(Watcher):
         for rule in self._every_device if ordinary else self._device:
             self._packet(rule, packet, channel, migration)
 
-    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+    def clash(
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        pages: Sequence[int],
+        page: int,
+    ) -> None:
         """A page that two channels carried in one round."""
-        self._note(
-            "page-twice-in-round",
-            f"offset {page:#x} of {packet.block} was sent in the same round on another channel too",
-            packet,
-            channel,
-            migration,
-        )
+        text = f"offset {page:#x} of {packet.block} was sent in the same round on another channel"
+        spot = Spot(f"{text} too", noted_before="8.2" if _at_edge(page, pages) else None)
+        self._at(packet, channel, spot)
+        self.note("page-twice-in-round", spot, migration)
 
     def payload(
         self,
@@ -111,20 +115,16 @@ class Checker(Watcher):
         else:
             agrees = f"the next packet stands {found} bytes on, where neither says"
         slug = "size-zero-with-pages" if not announced else "size-mismatch-nocomp"
-        self._note(
-            slug,
-            f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
-            f"{announced}; {agrees}",
-            packet,
-            channel,
-            migration,
-        )
-
-    def _note(
-        self, slug: str, text: str, packet: RamPacket, channel: Channel, migration: Migration
-    ) -> None:
-        spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
+        text = f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
+        spot = Spot(f"{text}{announced}; {agrees}")
+        self._at(packet, channel, spot)
         self.note(slug, spot, migration)
+
+    @staticmethod
+    def _at(packet: RamPacket | DevicePacket, channel: Channel, spot: Spot) -> None:
+        spot.channel = channel
+        spot.offset = packet.offset
+        spot.frame = packet.first.frame
 
     def note(self, slug: str, spot: Spot, migration: Migration | None) -> None:
         """The rule of that slug fires."""
@@ -143,9 +143,7 @@ class Checker(Watcher):
         if result is None:
             return
         spot = result if isinstance(result, Spot) else Spot(result)
-        spot.channel = channel
-        spot.offset = packet.offset
-        spot.frame = packet.first.frame
+        self._at(packet, channel, spot)
         if packet.kind == 2:
             spot.device = migration.device(packet).name  # type: ignore[arg-type]
             spot.index = packet.idx  # type: ignore[union-attr]
@@ -267,6 +265,11 @@ class Checker(Watcher):
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
+
+
+def _at_edge(page: int, pages: Sequence[int]) -> bool:
+    """Whether it is the first or the last of a packet's pages: those up to 7.2 send twice."""
+    return page in (pages[0], pages[-1])
 
 
 def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import ERROR, Spot, main_rule, walker_rule
+from dissectors.main_stream import DIRTY_BITMAP, RecordType
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainChannel, Section
 
 
 @walker_rule("MF607", "section-unknown-type", ERROR, holes="G")
@@ -84,7 +85,8 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
     """A section was started and never ended, although the stream came to its EOF.
 
     RAM, VFIO and every other device that is sent in rounds finishes with an END section; in
-    postcopy that comes late, but before EOF.
+    postcopy that comes late, but before EOF.  Only ``dirty-bitmap`` has nothing behind its START
+    where there are no bitmaps.
 
     Receiver: it does not notice; the device stays without the last part of its state.
 
@@ -93,13 +95,21 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
     if facts.eof is None or facts.resync_count:
         return
     for section in facts.unfinished_sections:
-        if section.started is not None and not section.guessed:
+        if section.started is not None and not section.guessed and not _bare(facts, section):
             yield Spot(
                 f"section {section.section_id} {section.text!r} has no END",
                 frame=section.started.frame or None,
                 offset=section.started.offset,
                 device=f"{text_of(section.idstr)}#{section.instance_id}",
             )
+
+
+def _bare(facts: MainChannel, section: Section) -> bool:
+    """Whether it is that of a guest without dirty bitmaps: a START with a byte of flags."""
+    if section.idstr != DIRTY_BITMAP:
+        return False
+    starts = (r for r in facts.records if r.kind == RecordType.SECTION_START.name)
+    return any(r.section_id == section.section_id and r.body_length == 1 for r in starts)
 
 
 @walker_rule("MF613", "part-after-end", ERROR)

@@ -97,11 +97,11 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
     """A packet_num occurs twice in one migration.
 
     Since 9.0 the number is taken once for every RAM and SYNC packet, so a second packet with the
-    same number was sent twice or is not what it claims to be.  Senders up to 8.1 repeat numbers.
+    same number was sent twice or is not what it claims to be.  Senders up to 8.2 repeat numbers.
 
     Receiver: silent; it takes the largest for its trace.
 
-    Usual cause: a sender up to 8.1, for which this is only noted; otherwise packets repeated by
+    Usual cause: a sender up to 8.2, for which this is only noted; otherwise packets repeated by
     something in between, or two migrations taken for one.
     """
     numbers = _numbers(migration)
@@ -119,11 +119,11 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     """Packet numbers are missing.
 
     Since 9.0 the numbers of all channels together are complete.  A missing one is a packet that the
-    capture does not show, though no hole is known.  Senders up to 8.1 leave gaps.
+    capture does not show, though no hole is known.  Senders up to 8.2 leave gaps.
 
     Receiver: silent.
 
-    Usual cause: a channel that the capture filter left out; a sender up to 8.1, for which this is
+    Usual cause: a channel that the capture filter left out; a sender up to 8.2, for which this is
     only noted.
     """
     numbers = _numbers(migration)
@@ -165,7 +165,7 @@ def packet_num_not_increasing(
 
     Receiver: silent.
 
-    Usual cause: a sender up to 8.1, for which this is only noted; otherwise something in between
+    Usual cause: a sender up to 8.2, for which this is only noted; otherwise something in between
     that takes the stream apart.
     """
     before = channel.packet_nums.before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dissectors.dialects import DIALECTS, RAM_ERAS
 from dissectors.multifd import (
+    COMMON_COUNT,
     COMPRESSION_MASK,
     DEVICE_STATE,
     MAGIC_VERSION,
@@ -20,6 +21,8 @@ from dissectors.vfio import BUFFER, BUFFER_HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dissectors.dialects import Dialect, RamEra
 
 __all__ = ["Framing", "Settings"]
@@ -166,11 +169,12 @@ class Framing:
             return DIALECTS["rfc0" if self.channel_header else "v1"]
         return DIALECTS["v3" if self.byte_order == "le" else "upstream"]
 
-    def era(self, zero_pages: bool, stale: bool) -> RamEra | None:
+    def era(self, zero_pages: bool, merged: bool, empty_sizes: Collection[bool]) -> RamEra | None:
         """The era of the RAM packets (wire-format page 10.1).
 
-        ``zero_pages``: zero pages were listed; ``stale``: SYNC packets carried pages, or empty
-        packets came without SYNC.
+        ``zero_pages``: zero pages were listed; ``merged``: SYNC packets carried pages, or empty
+        packets came without SYNC; ``empty_sizes``: whether packets without pages, behind such
+        with pages, still had a size.
         """
         if self.settings.era is not None:
             return self.settings.era
@@ -178,15 +182,15 @@ class Framing:
             return RAM_ERAS["9.2"]
         if zero_pages:
             return RAM_ERAS["9.0"]
-        if stale or self.sync_alloc:
-            return RAM_ERAS["7.2"]
-        return None
+        if True not in empty_sizes and False in empty_sizes:
+            return RAM_ERAS["8.2"]
+        return RAM_ERAS["7.2"] if merged or empty_sizes else None
 
     # -- headers found by search --------------------------------------------------------------
 
     def header_needed(self) -> int:
         """How many bytes :meth:`packet_length` has to see."""
-        return max(SIZE + 4 + VFIO_HEADER, ram_header_size(self.page_count or 128))
+        return max(SIZE + 4 + VFIO_HEADER, ram_header_size(self.page_count or COMMON_COUNT))
 
     def packet_length(self, header: bytes) -> int | None:
         """Length of the packet that ``header`` begins, payload included, if it is one at all.
@@ -210,7 +214,7 @@ class Framing:
         alloc, normal, size, high, _, zero = (
             int.from_bytes(header[at : at + 4], "big") for at in range(12, 36, 4)
         )
-        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else 128)
+        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else COMMON_COUNT)
         if alloc not in (0, count) or normal + zero > max(alloc, 0) or high > 0xFFFF:
             return None
         if any(header[36:64]):

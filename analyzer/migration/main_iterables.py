@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.tcp.requests import End, Peek, Skip, Take
-from dissectors.main_stream import RecordType
+from dissectors.main_stream import DIRTY_BITMAP, RecordType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,6 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
 ITERABLES: dict[bytes, Callable[[Reader, int], Steps]] = {
     b"spapr/htab": walk_htab,
     b"s390-storage_attributes": walk_storage_attributes,
-    b"dirty-bitmap": walk_dirty_bitmap,
+    DIRTY_BITMAP: walk_dirty_bitmap,
 }
 """By idstr; ``(reader, record type)`` gives the walk of one body."""

@@ -63,10 +63,12 @@ class Migration:
         "collector",
         "compression",
         "devices",
+        "empty_sizes",
         "framing",
         "key",
         "main",
         "main_facts",
+        "merged",
         "methods",
         "number",
         "page_collector",
@@ -74,7 +76,6 @@ class Migration:
         "preempt",
         "return_facts",
         "return_path",
-        "stale",
         "strangers",
         "watchers",
         "zero_seen",
@@ -99,13 +100,16 @@ class Migration:
         self.methods: dict[int | None, int] = {}  # data packets that name each method
         self.compression: int | None = None  # the one that most of them name
         self.zero_seen = False
-        self.stale = False  # signs of a sender up to 8.1
+        self.merged = False  # whether SYNCs had pages, or packets were empty: senders up to 8.2
+        self.empty_sizes: set[bool] = set()  # whether packets without pages had a size
 
     # -- rows ---------------------------------------------------------------------------------
 
     def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
         """A RAM or SYNC packet has arrived."""
         channel.packets += 1
+        if channel.normal_pages and not packet.normal_pages and not packet.zero_pages:
+            self.empty_sizes.add(packet.next_packet_size > 0)
         channel.normal_pages += packet.normal_pages
         channel.zero_pages += packet.zero_pages
         channel.packet_nums.append(packet.packet_num)
@@ -130,7 +134,7 @@ class Migration:
         """Offsets of the pages that a packet uses; none when they cannot be read."""
         used = packet.normal_pages + packet.zero_pages
         if packet.flags & SYNC or not used:
-            self.stale = True
+            self.merged = True
         elif packet.zero_pages:
             self.zero_seen = True
         if not used:
@@ -164,12 +168,12 @@ class Migration:
             block.highest = highest
             block.highest_at = Mark(packet.offset, packet.first)
             block.highest_on = channel
-        # The pages of a SYNC packet (senders up to 8.1) belong to the round that it ends.
+        # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
         rounds = len(channel.syncs) - (packet.flags & SYNC)
         clash = self.pages.saw(block, pages, self.framing.page_size, rounds, channel.id)
         if clash is not None:
             for watcher in self.watchers:
-                watcher.clash(self, channel, packet, clash)
+                watcher.clash(self, channel, packet, pages, clash)
 
     def payload_found(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
         """How long a payload of doubtful size turned out to be."""
@@ -260,7 +264,7 @@ class Migration:
     @property
     def era(self) -> RamEra | None:
         """The era of the RAM packets; ``None`` when nothing tells."""
-        return self.framing.era(self.zero_seen, self.stale)
+        return self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
 
     def before_era(self, name: str) -> bool:
         """Whether the sender is known to be older than the given era, or may be."""
@@ -296,7 +300,9 @@ class Migration:
         whole = device.config is not None and not device.missing_ranges() and not device.unindexed
         if whole:
             return None if any(buffer.missing for buffer in device.buffers) else True
-        holes = any(c.flow.missing or c.incomplete_start for c in self.multifd)
-        if holes or (self.ends_early and not device.cut):
+        if any(c.flow.missing or c.incomplete_start for c in self.multifd):
+            return None
+        closed = {c.id for c in self.multifd if c.flow.closed}
+        if self.ends_early and not any(channel in closed for _, channel, _, _ in device.cut):
             return None
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from analyzer.migration.anomaly import Anomaly
 from dissectors.main_stream import RecordType, is_vfio
 from dissectors.multifd import text_of
-from dissectors.vmstate import decode_section, json_list, json_text
+from dissectors.vmstate import decode_section, is_untold, json_list, json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
             )
             continue
         size = _size(device, 0)
-        if size != record.body_length:
+        if size is not None and size != record.body_length:
             found.append(
                 _anomaly(
                     "vmdesc-section-size",
@@ -120,10 +120,12 @@ def _anomaly(slug: str, record: Record, key: tuple[str, int], detail: str) -> An
     return Anomaly(slug, record.offset, record.first, detail, f"{key[0]}#{key[1]}")
 
 
-def _size(holder: Json, depth: int) -> int:
-    """Bytes of a described structure with its subsections."""
+def _size(holder: Json, depth: int) -> int | None:
+    """Bytes of a described structure with its subsections; ``None`` if that is not told."""
     total = 0
     for field in json_list(holder, "fields"):
+        if is_untold(field):
+            return None
         if isinstance(field, dict):
             size, count = field.get("size"), field.get("array_len", 1)
             if isinstance(size, int) and isinstance(count, int):
@@ -132,7 +134,10 @@ def _size(holder: Json, depth: int) -> int:
         for subsection in json_list(holder, "subsections"):
             name = json_text(subsection, "vmsd_name")
             total += SUBSECTION_HEADER + len(name.encode("utf-8", "surrogatepass"))
-            total += _size(subsection, depth + 1)
+            size = _size(subsection, depth + 1)
+            if size is None:
+                return None
+            total += size
     return min(max(total, 0), SIZE_LIMIT)
 
 
@@ -174,8 +179,8 @@ def _decode_record(
         )
         for problem in result.problems
     ]
-    complete = not anomalies and result.end == len(body)
-    if not anomalies and not complete:
+    complete = not anomalies and result.told and result.end == len(body)
+    if not anomalies and not complete and result.told:
         anomalies.append(
             _anomaly(
                 "vmdesc-section-size",

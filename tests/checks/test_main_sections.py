@@ -19,6 +19,7 @@ from tests.checks.craft import (
     findings,
     fired,
     part,
+    start,
 )
 from tests.checks.main_edits import inserted, replaced
 from tests.shipped import capture
@@ -56,6 +57,13 @@ def test_two_final_sections_are_no_fault() -> None:
     """The first revisions of the device-state series send two END sections for each device."""
     twice = inserted(RAM_END, end(RAM_ID, EOS))
     assert not {"MF609", "MF612", "MF613"} & set(fired(twice()))
+
+
+@pytest.mark.parametrize(("body", "told"), [(b"\x01", False), (b"\x08\x01d\x01", True)])
+def test_dirty_bitmaps_without_bitmaps_have_no_end(body: bytes, told: bool) -> None:
+    """Of a guest without bitmaps the section has a START with the end flag alone."""
+    begun = start("dirty-bitmap", UNKNOWN_ID, body)
+    assert ("MF612" in fired(inserted(RAM_PART, begun)())) == told
 
 
 def test_the_section_without_end_is_named() -> None:

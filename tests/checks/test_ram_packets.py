@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
 from analyzer.synth import records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
@@ -60,7 +61,7 @@ def all_zlib(*, sync_flags: int = 1, last: bytes | None = None) -> Callable[[], 
 
 
 def old(**edits: bytes) -> Callable[[], bytes]:
-    """A migration of a sender up to 8.1; ``a0`` .. replace units of channel 0, ``b0`` .. of 1."""
+    """A migration of a sender up to 8.2; ``a0`` .. replace units of channel 0, ``b0`` .. of 1."""
 
     def edit(tiny: Tiny) -> None:
         alloc = {"pages_alloc": 128}
@@ -261,6 +262,33 @@ def test_pages_of_a_sync_packet_belong_to_the_round_it_ends() -> None:
     capture = old(a3=ram([9], num=4, **SYNC_WITH_PAGES), b4=again)()
     assert "MF235" not in fired(capture)
     assert "MF235" in fired(old(a2=ram([9], num=2), b2=again)())
+
+
+@pytest.mark.parametrize(
+    ("pages", "era", "severity"),
+    [
+        ([9, 10, 11], "7.2", "info"),
+        ([11, 10, 9], "7.2", "info"),
+        ([10, 9, 11], "7.2", "warning"),
+        ([9, 10, 11], "8.2", "warning"),
+    ],
+)
+def test_a_page_at_the_edge_of_two_packets_is_a_race_of_old_senders(
+    pages: list[int], era: str, severity: str
+) -> None:
+    capture = old(a2=ram([8, 9], num=2), b2=ram(pages, num=3))()
+    assert only(capture, "MF235", Settings(era=era)).severity == severity
+
+
+def test_the_size_of_packets_without_pages_tells_8_2() -> None:
+    def era(**edits: bytes) -> str | None:
+        found = Scan(old(**edits)()).run().migrations[0].era
+        return found.name if found is not None else None
+
+    assert era() == "8.2"
+    assert era(a3=sync(4, pages_alloc=128, next_packet_size=8192)) == "7.2"
+    bare = sync(2, pages_alloc=128)
+    assert era(a2=bare, b2=sync(3, pages_alloc=128)) is None
 
 
 # -- what a hole or a cancel explains --------------------------------------------------------------

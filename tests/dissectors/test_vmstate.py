@@ -77,6 +77,26 @@ def test_arrays_and_structures() -> None:
     assert decoded.nodes[3].children[0].value == "1286 (0x506)"
 
 
+@pytest.mark.parametrize("values", [True, False])
+def test_an_array_that_begins_with_null_pointers_is_not_told(values: bool) -> None:
+    """Before QEMU 9.2 only the first element is described; the others may be structures."""
+    text = device(
+        field("a", "uint8", 1),
+        field("css", "struct", 1, array_len=256, struct={}),
+        field("b", "uint8", 1),
+    )
+    decoded = decode_section(text, bytes(700), values=values)
+    assert (decoded.told, decoded.end, decoded.problems) == (False, 1, [])
+
+
+def test_a_structure_that_holds_such_an_array_has_a_size() -> None:
+    inner = {"vmsd_name": "i", "fields": [field("css", "struct", 1, array_len=9, struct={})]}
+    text = device(field("s", "struct", 20, struct=inner), field("b", "uint8", 1))
+    decoded = decode_section(text, bytes(20) + b"\7")
+    assert (decoded.told, decoded.end, decoded.problems) == (True, 21, [])
+    assert decoded.nodes[-1].value == "7"
+
+
 def test_subsections() -> None:
     sub = {"vmsd_name": "d/sub", "version": 2, "fields": [field("z", "uint8", 1)]}
     body = b"\1" + b"\5\5d/sub\0\0\0\2" + b"\x09"

@@ -13,6 +13,7 @@ from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
 from tests.shipped import FILES, capture, stem, truth
+from tests.truth import SENT_AGAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +68,16 @@ def test_totals_are_those_of_qemu(path: Path) -> None:
     channels = migration.multifd
     normal = main.ram.normal_pages + sum(channel.normal_pages for channel in channels)
     zero = main.ram.zero_pages + sum(channel.zero_pages for channel in channels)
-    assert (normal, zero) == (asked["normal"], asked["duplicate"])
+    version = path.name.split("-", maxsplit=1)[0]
+    assert zero == asked["duplicate"]
+    assert 0 <= normal - asked["normal"] <= SENT_AGAIN.get(version, 0)
     multifd = sum(channel.length for channel in channels)
-    if path.name.startswith("7.2"):
-        # 7.2 counts neither initial packets nor, on main, anything but the RAM of PART sections;
-        # compressed pages it counts uncompressed.
-        if "zlib" not in path.name:
+    if version == "4.2":
+        return  # it does not count what it sends again
+    if version in SENT_AGAIN:
+        # These count neither initial packets nor, on main, anything but the RAM of PART sections;
+        # compressed pages they count uncompressed.
+        if "zlib" not in path.name and "zstd" not in path.name:
             multifd -= 64 * len(channels)
             assert asked["multifd-bytes"] == multifd
         parts = [r for r in main.records if (r.kind, r.name) == ("SECTION_PART", "ram")]
@@ -91,7 +96,8 @@ def test_iterations_and_downtime_fit_what_qemu_says(path: Path) -> None:
         syncs = asked["ram"]["dirty-sync-count"]
         scans = [phase for phase in entry.phases if phase.name == "iteration"]
         full = [scan for scan in scans if scan.normal_pages or scan.zero_pages]
-        assert len(full) < syncs  # one more for the switchover
+        again = path.name.startswith("4.2")  # a SYNC repeats pages
+        assert len(full) < syncs + again  # one more for the switchover
         assert entry.iterations <= 2 * syncs - 1  # a scan may wrap once more
         assert entry.wire_downtime is not None
         if entry.migration.return_path is not None:
