@@ -6,6 +6,7 @@ from analyzer.migration.channel import MethodUse
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.mark import Mark
+from analyzer.migration.outcome import outcome_of
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.multifd import METHODS
@@ -303,6 +304,7 @@ class Migration:
         if any(c.flow.missing or c.incomplete_start for c in self.multifd):
             return None
         closed = {c.id for c in self.multifd if c.flow.closed}
-        if self.ends_early and not any(channel in closed for _, channel, _, _ in device.cut):
+        cut = any(channel in closed for _, channel, _, _ in device.cut)
+        if self.ends_early and not cut and outcome_of(self).name != "cancelled":
             return None
         return False

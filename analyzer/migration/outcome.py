@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "outcome_of"]
 
+CLOSING = 100_000_000
+"""A source that completes closes all connections at once; what still goes on so many ns behind the
+end of main shows that it did not.
+"""
+
 
 class Outcome:
     """``name`` is ``completed``, ``cancelled``, ``failed``, ``incomplete`` or ``unknown``;
@@ -62,7 +67,7 @@ def _before_eof(main: Channel) -> Outcome:
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
     """Main was sent whole; did the other channels get theirs out?"""
-    cut = [c for c in migration.multifd if c.cut_in is not None and c.flow.closed]
+    cut = [c for c in migration.multifd if c.cut_in is not None and _over(c, main)]
     shut = [channel for channel in cut if channel.flow.fin is not None]
     if shut and facts.opened_return_path is None:
         # Without a return path the source calls itself completed without waiting for anybody.
@@ -85,6 +90,13 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         return Outcome("failed", text, forgives=False)
     assert facts.eof is not None
     return Outcome("completed", "main and every channel ended where they should", facts.eof.frame)
+
+
+def _over(channel: Channel, main: Channel) -> bool:
+    """Whether a channel is closed, or has outlived main for so long that it should be."""
+    end = main.flow.fin or main.flow.reset
+    late = end is not None and channel.flow.last.time - end.time > CLOSING
+    return channel.flow.closed or late
 
 
 def _without_main(migration: Migration) -> Outcome:

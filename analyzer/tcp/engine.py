@@ -31,6 +31,8 @@ __all__ = ["Engine"]
 ENDS = 0x007  # FIN, SYN, RST
 FLAGS, BARE_ACK = 0x1FF, 0x010
 
+WINDOW_MAX = 1 << 30
+"""No more bytes are on their way at once."""
 WAITING_BYTES = 8 << 20
 WAITING_ALL = 16 << 20
 WAITING_SEGMENTS = 1 << 15
@@ -497,37 +499,40 @@ class Engine:
             flow.duplicate_bytes += segment.length
 
     def _finish(self, flow: Flow, segment: Segment, place: Place) -> None:
+        distance = _distance(_payload_seq(segment) + segment.length & MASK, flow.next)
         if segment.flags & RST:
             if flow.reset is None:
                 flow.reset = place
-                self._end(flow)
+                # It stands behind what was sent.
+                self._end(flow, flow.offset + distance if distance < WINDOW_MAX else 0)
             return
-        distance = _distance(_payload_seq(segment) + segment.length & MASK, flow.next)
         if flow.fin is None and distance >= 0:
             flow.fin = place
             flow.fin_offset = flow.offset + distance
             if not flow.waiting and distance == 0:
                 self._end(flow)
 
-    def _end(self, flow: Flow) -> None:
+    def _end(self, flow: Flow, sent: int = 0) -> None:
+        """The stream is over; ``sent`` is the offset up to which it is known to have gone."""
         flow.settle()
         while flow.waiting:
             self._give_up(flow, acknowledged=False)
         if flow.reader is not None:
             if not flow.reader.done:
-                self._tail(flow)
+                self._tail(flow, sent)
             flow.reader.end()
             if flow.reader.done:
                 flow.reader = UNREAD
 
-    def _tail(self, flow: Flow) -> None:
+    def _tail(self, flow: Flow, sent: int) -> None:
         """What is missing in front of this side's end, or of what the receiver acknowledged."""
         if flow.fin is not None:
             end = flow.fin_offset
         else:
-            ended = flow.reset is None and flow.acked > flow.offset
-            flow.fin_lost = ended and flow.peer.fin is not None
-            end = flow.acked - ended  # a FIN counts like a byte, if there was one
+            end = max(flow.acked, sent)
+            if end > flow.offset:
+                flow.fin_lost = (flow.reset or flow.peer.fin) is not None
+                end -= 1  # a FIN counts like a byte, if there was one
         size = end - flow.offset
         if size > 0:
             self._hole(

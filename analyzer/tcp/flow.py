@@ -151,7 +151,7 @@ class Flow:
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
-        self.fin_lost = False  # whether only the receiver's acknowledgement of it is there
+        self.fin_lost = False  # whether the last bytes, or the FIN, are known to be missing
         self.reset: Place | None = None
         self.seen = 0  # frames
         self.acked = 0  # highest offset that the other side acknowledged

@@ -289,6 +289,14 @@ def test_a_lost_fin_alone_is_no_hole() -> None:
     assert result.flow.closed
 
 
+def test_bytes_missing_in_front_of_a_reset_are_a_hole() -> None:
+    wire = Wire().open().send(0, b"abcde").send(10, b"", flags=RST)
+    result = analysed(wire)
+    assert result.client == b"abcde????"
+    assert not result.flow.holes[0].acknowledged
+    assert result.flow.fin_lost
+
+
 def test_without_any_end_a_stream_is_open() -> None:
     result = analysed(Wire().open().send(0, b"abcde").ack(5))
     assert not result.flow.holes
