@@ -326,15 +326,17 @@ def roles_swapped(migration: Migration) -> Iterator[Spot]:
     main = migration.main
     if main is None or main.flow.syn is None:
         return
-    syns = [(c.flow.syn.frame, c) for c in migration.multifd if c.flow.syn is not None]
-    frame, channel = min(syns, default=(0, main), key=lambda syn: syn[0])
-    if syns and frame < main.flow.syn.frame:
+    # Its SYN alone may have been captured out of order; the answer to it would not.
+    begun = {(c.flow.peer.syn or c.flow.first).frame: c for c in migration.multifd}
+    frame = min(filter(None, begun), default=0)
+    if 0 < frame < main.flow.syn.frame:
         coped = outcome_of(migration).name == "completed"
-        text = f"main was connected in frame {main.flow.syn.frame}, after {channel.name} in {frame}"
+        late = main.flow.syn.frame
+        text = f"main was connected in frame {late}, after {begun[frame].name} in {frame}"
         yield Spot(
             text,
             channel=main,
-            frame=main.flow.syn.frame,
+            frame=late,
             severity=WARNING if coped else None,
         )
 

@@ -109,12 +109,13 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
     """A close from the destination before the source's state was out."""
     earliest: tuple[int, Channel, str] | None = None
     for channel in [*([migration.main] if migration.main else []), *migration.multifd]:
-        peer = channel.flow.peer
+        flow, peer = channel.flow, channel.flow.peer
+        # Frames may be captured out of order: what it had received is not late.
+        unread = flow.acked < flow.offset or flow.decrypted
         ends = [(end, word) for end, word in ((peer.reset, "reset"), (peer.fin, "closed")) if end]
         for end, word in ends:
-            if channel.flow.last.frame > end.frame and (
-                earliest is None or end.frame < earliest[0]
-            ):
+            late = unread and flow.last.frame > end.frame
+            if late and (earliest is None or end.frame < earliest[0]):
                 earliest = (end.frame, channel, word)
             if word == "reset" and channel.cut_in is not None:
                 earliest = earliest or (end.frame, channel, word)
