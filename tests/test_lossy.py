@@ -14,8 +14,12 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.capture.file import CaptureFile
+from analyzer.capture.frames import SLACK
+from analyzer.capture.link import decode
 from analyzer.capture.source import open_source
 from analyzer.migration.outcome import outcome_of
+from analyzer.tcp.flow import Connection
+from analyzer.tcp.requests import Place
 from tests.capture.files import pcap
 from tests.shipped import FILES, stem
 
@@ -27,8 +31,9 @@ Frames = list[tuple[int, bytes, int]]
 LOSSES = ("one", "few", "burst", "burst near the end", "beginning", "end")
 FLAWS = ("cut", "out of order", "twice")
 TRIES = 4
-TELLS = "MF90"
-"""Rules about what the capture lacks."""
+CONNECTIONS = ("a connection", "what is sent on a connection", "all answers")
+TELLS = ("MF90", "MF107", "MF111", "MF229")
+"""Rules about what the capture lacks: bytes, or whole channels."""
 
 
 def frames_of(path: Path) -> tuple[Frames, int]:
@@ -62,6 +67,30 @@ def kept(loss: str, count: int, chance: random.Random) -> list[int]:
     else:
         gone = set(range(count - size, count))
     return [number for number in range(count) if number not in gone]
+
+
+def without(what: str, frames: Frames, link: int, chance: random.Random) -> Frames:
+    """Frames of all but some connections or directions."""
+    keys = []
+    for _, data, original in frames:
+        segment = decode(bytearray(data) + bytes(SLACK), 0, len(data), original, link)
+        keys.append(None if isinstance(segment, str) else segment.key)
+    sent = sorted({key for key in keys if key is not None and key[-2:] == _port(keys)})
+    chosen = chance.choice(sent)
+    if what == "all answers":
+        gone = {key for key in keys if key is not None and key[-2:] != chosen[-2:]}
+    else:
+        gone = {chosen}
+        if what == "a connection":
+            gone |= {flow.key for flow in Connection(0, chosen, Place(0, 0, 0)).flows}
+    return [frame for frame, key in zip(frames, keys, strict=True) if key not in gone]
+
+
+def _port(keys: list[bytes | None]) -> bytes:
+    """The destination's: more connections go there than anywhere else."""
+    known = {key for key in keys if key is not None}
+    ports = [key[-2:] for key in known]
+    return max(ports, key=ports.count)
 
 
 def flawed(flaw: str, frames: Frames, chance: random.Random) -> Frames:
@@ -111,5 +140,7 @@ def test_flaws_of_the_capture_are_no_errors(path: Path) -> None:
             told = complaints(pcap([frames[number] for number in left], link=link))
             lost = sorted(set(range(len(frames))) - set(left))
             assert not told, f"{loss}, lost {lost[:60]}"
+    for what in CONNECTIONS:
+        assert not complaints(pcap(without(what, frames, link, chance), link=link)), what
     for flaw in FLAWS:
         assert not complaints(pcap(flawed(flaw, frames, chance), link=link)), flaw

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from analyzer.checks.packet_numbers import all_captured
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -174,13 +173,13 @@ def init_id_gap(migration: Migration) -> Iterator[Spot]:
     ids = {channel.id for channel in migration.multifd if channel.id >= 0}
     missing = set(range(max(ids, default=-1))) - ids
     nameless = len(migration.multifd) - len(ids) + len(migration.strangers)
-    if len(missing) > nameless and not all_captured(migration):
+    if len(missing) > nameless and not migration.all_captured:
         highest = max(ids)
         text = f"no channel has id {ranges(missing)}, the highest is {highest}"
         yield Spot(text, frame=_init_frame(_by_id(migration, highest)))
 
 
-@limit_rule("MF108", "init-id-out-of-count", ERROR, holes="X")
+@limit_rule("MF108", "init-id-out-of-count", ERROR, holes="XE")
 def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """A channel's id is not below the number of channels.
 
@@ -197,7 +196,7 @@ def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator
     """
     count = selection.channels
     if count is None:
-        if not all_captured(migration):
+        if not migration.all_captured:
             return
         count = len(migration.multifd) + len(migration.strangers)
     for channel in migration.multifd:
@@ -388,10 +387,11 @@ def channel_reset(migration: Migration) -> Iterator[Spot]:
     Receiver: the reading side gets ``Connection reset by peer``.
 
     Usual cause: one QEMU was killed, failed or yanked the migration; a reset at the end of a
-    migration that completed is nothing unusual, and not told.
+    migration that completed is nothing unusual, and not told; where nobody knows how it ended it
+    is only noted.
     """
     outcome = outcome_of(migration).name
-    if outcome == "completed" or (outcome == "unknown" and migration.main is not None):
+    if outcome == "completed":
         return
     resets: list[tuple[int, str, Channel]] = []
     for channel in migration.channels:
@@ -409,7 +409,8 @@ def channel_reset(migration: Migration) -> Iterator[Spot]:
         more = {id(c): c for _, _, c in resets if c is not channel}
         if more:
             text += f"; also reset: {names(more.values())}"
-        yield Spot(text, channel=channel, frame=frame)
+        severity = INFO if outcome == "unknown" else None
+        yield Spot(text, channel=channel, frame=frame, severity=severity)
 
 
 @migration_rule("MF118", "cancelled", INFO, holes="E")

@@ -312,6 +312,8 @@ def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
         for channel in migration.channels:
             if channel is not spot.channel and (text := _any_hole(channel)):
                 return text
+    if "C" in rule.holes and migration.lacks_channels:
+        return "a multifd channel is not in the capture"
     return ""
 
 

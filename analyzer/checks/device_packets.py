@@ -306,7 +306,7 @@ def _dialect_known(migration: Migration, facts: MainChannel) -> bool:
     return any(device.completes for device in facts.devices.values())
 
 
-@migration_rule("MF413", "devstate-announced-missing", ERROR, holes="XEL", forgiven=True)
+@migration_rule("MF413", "devstate-announced-missing", ERROR, holes="XELC", forgiven=True)
 def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
     """Main says that a device's state is on multifd, but there is none.
 

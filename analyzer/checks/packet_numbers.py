@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
 
-__all__ = ["all_captured"]
-
 SPREAD = 4
 """Numbers may be this many times sparser than the packets before they count as outliers."""
 OUTLIERS_MAX = 10_000
@@ -134,6 +132,8 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     more = " and others" if numbers.missing > listed else ""
     text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
     reason = "; others occur twice" if numbers.twice else _unread(migration)
+    if not reason and migration.lacks_channels:
+        text += "; it looks as if a channel were not in the capture"
     yield Spot(text + reason, severity=INFO if reason else None, noted_before="9.0")
 
 
@@ -191,21 +191,6 @@ def packet_num_start(migration: Migration) -> Iterator[Spot]:
     )
     if lowest:
         yield Spot(f"the lowest packet_num is {lowest}")
-
-
-def all_captured(migration: Migration) -> bool:
-    """Whether the packet numbers prove that no multifd channel is missing from the capture.
-
-    Since 9.0 all channels together use every number once, and every channel at least one.
-    """
-    if migration.before_era("9.0") or migration.holes or migration.began_late:
-        return False
-    channels = migration.multifd
-    if any(channel.uncounted or channel.skipped for channel in channels):
-        return False
-    numbers = [channel.packet_nums for channel in channels]
-    packets = sum(map(len, numbers))
-    return packets > 0 and max(one.highest for one in numbers) + 1 == packets
 
 
 def _listed(examples: list[str], count: int) -> str:

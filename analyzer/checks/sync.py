@@ -190,7 +190,7 @@ def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
             yield Spot(text, channel=channel, frame=channel.syncs[-1].frame)
 
 
-@migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="X")
+@migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="GXE")
 def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
     """Device-state packets follow a SYNC that no FLUSH on main belongs to.
 

@@ -117,7 +117,7 @@ def _cut_off(device: Device, first: int, last: int) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-@device_rule("MF506", "vfio-idx-gap", ERROR, holes="GXEL", forgiven=True)
+@device_rule("MF506", "vfio-idx-gap", ERROR, holes="GXELC", forgiven=True)
 def vfio_idx_gap(device: Device, migration: Migration) -> Iterator[Spot]:
     """Buffers below the config state's index are missing.
 
@@ -163,7 +163,7 @@ def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
             yield _spot(f"idx {buffer.idx}, the config state has {config.idx}", buffer)
 
 
-@device_rule("MF508", "vfio-idx-start", ERROR, holes="GXL", forgiven=True)
+@device_rule("MF508", "vfio-idx-start", ERROR, holes="GXLC", forgiven=True)
 def vfio_idx_start(device: Device, migration: Migration) -> Iterator[Spot]:
     """The lowest index of a device is not 0.
 
@@ -180,7 +180,7 @@ def vfio_idx_start(device: Device, migration: Migration) -> Iterator[Spot]:
         yield _spot(text, lowest)
 
 
-@device_rule("MF509", "vfio-no-config", ERROR, holes="GXE", forgiven=True)
+@device_rule("MF509", "vfio-no-config", ERROR, holes="GXEC", forgiven=True)
 def vfio_no_config(device: Device, migration: Migration) -> Iterator[Spot]:
     """A device's config state never came.
 
@@ -355,7 +355,7 @@ def vfio_reordered(device: Device, migration: Migration) -> Iterator[Spot]:
         yield Spot(text)
 
 
-@migration_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XE", forgiven=True)
+@migration_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XEC", forgiven=True)
 def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
     """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not go together.
 

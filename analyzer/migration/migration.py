@@ -294,6 +294,37 @@ class Migration:
         """Whether the capture does not show how every channel ended."""
         return any(channel.incomplete_end for channel in self.channels)
 
+    def _unused_numbers(self) -> int | None:
+        """How many packet numbers no packet has, if that tells: since 9.0 all channels together
+        use every number once.
+        """
+        channels = self.multifd
+        if self.before_era("9.0") or self.holes or self.began_late:
+            return None
+        if any(channel.uncounted or channel.skipped for channel in channels):
+            return None
+        numbers = [channel.packet_nums for channel in channels]
+        packets = sum(map(len, numbers))
+        return max(one.highest for one in numbers) + 1 - packets if packets else None
+
+    @property
+    def all_captured(self) -> bool:
+        """Whether the packet numbers prove that no multifd channel is missing from the capture."""
+        return self._unused_numbers() == 0
+
+    @property
+    def lacks_channels(self) -> bool:
+        """Whether connections of multifd channels are not in the capture: an id is missing, or at
+        least as many packet numbers as every channel uses up for its SYNCs.
+        """
+        unused = self._unused_numbers()
+        if unused is not None:
+            return 0 < self.sync_rounds <= unused
+        channels = self.multifd
+        ids = {channel.id for channel in channels if channel.id >= 0}
+        nameless = len(channels) - len(ids) + len(self.strangers)
+        return max(ids, default=-1) + 1 - len(ids) > nameless
+
     def completeness(self, device: Device) -> bool | None:
         """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
         that could hold what is not there.
@@ -302,6 +333,8 @@ class Migration:
         if whole:
             return None if any(buffer.missing for buffer in device.buffers) else True
         if any(c.flow.missing or c.incomplete_start for c in self.multifd):
+            return None
+        if self.lacks_channels:
             return None
         closed = {c.id for c in self.multifd if c.flow.closed}
         cut = any(channel in closed for _, channel, _, _ in device.cut)

@@ -82,7 +82,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         return Outcome("cancelled", where, cut[0].flow.last.frame)
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
-    if migration.holes:
+    if migration.holes or migration.began_late or migration.lacks_channels:
         assert facts.eof is not None
         return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
     if (name := _incomplete_device(migration)) is not None:

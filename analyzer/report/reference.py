@@ -26,6 +26,7 @@ EXCUSES = {
     "E": "a capture that ends early",
     "G": "a hole in the stream",
     "X": "a hole in another stream of the migration",
+    "C": "a multifd channel that is not in the capture",
 }
 """What the letters of a rule's ``holes`` mean."""
 
@@ -48,7 +49,7 @@ FAMILIES = {
 
 def excuses(rule: Rule) -> list[str]:
     """What makes a finding of the rule a mere note, in words."""
-    found = [EXCUSES[letter] for letter in "LEGX" if letter in rule.holes]
+    found = [EXCUSES[letter] for letter in "LEGXC" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
 

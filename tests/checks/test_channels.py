@@ -131,7 +131,9 @@ CASES = {
     "MF115": Case(edited(open_channel), alone=True),
     "MF116": Case(example("channel-ended-early")),
     "MF117": Case(
-        edited(reset_without_main), edited(lambda tiny: tiny.main.clear(), return_path=False)
+        edited(reset_without_main),
+        edited(lambda tiny: tiny.main.clear(), return_path=False),
+        severity="info",
     ),
     "MF118": Case(edited(cut_main, return_path=False), alone=True),
     "MF119": Case(tls(alerts=(False, True, False)), tls(alerts=(False, True, True))),
