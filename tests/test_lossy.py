@@ -26,6 +26,8 @@ from tests.shipped import FILES, stem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from analyzer.migration.framing import Settings
+
 Frames = list[tuple[int, bytes, int]]
 
 LOSSES = ("one", "few", "burst", "burst near the end", "beginning", "end")
@@ -108,9 +110,9 @@ def flawed(flaw: str, frames: Frames, chance: random.Random) -> Frames:
     return made
 
 
-def complaints(data: bytes) -> list[str]:
+def complaints(data: bytes | Path, settings: Settings | None = None) -> list[str]:
     """What is said against the migration, not against the capture."""
-    analysis = analyze(data)
+    analysis = analyze(data, settings)
     found = [
         f"{finding.rule.id} {finding.severity}: {finding.message}"
         for finding in analysis.findings

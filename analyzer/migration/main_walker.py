@@ -239,11 +239,13 @@ class _Walk:
                 main.description_parts.append(bytes(piece))
                 room -= count
 
+        missing = reader.missing
         reply = yield Deliver(size, collect)
         if isinstance(reply, End):
-            main.anomalies.note(
-                "vmdesc-length", at, reader.last, f"{size} bytes announced, {reply.have} there"
-            )
+            if reader.missing == missing:
+                main.anomalies.note(
+                    "vmdesc-length", at, reader.last, f"{size} bytes announced, {reply.have} there"
+                )
             return Broken(reply, "VMDESCRIPTION text", at)
         main.description_complete = complete
         return None

@@ -93,7 +93,12 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
 
 
 def _over(channel: Channel, main: Channel) -> bool:
-    """Whether a channel is closed, or has outlived main for so long that it should be."""
+    """Whether a channel is closed, or has outlived main for so long that it should be, and the
+    capture has its last bytes.
+    """
+    holes = channel.flow.holes
+    if holes and holes[-1].last + 1 == channel.flow.offset:
+        return False
     end = main.flow.fin or main.flow.reset
     late = end is not None and channel.flow.last.time - end.time > CLOSING
     return channel.flow.closed or late
@@ -117,7 +122,7 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
             late = unread and flow.last.frame > end.frame
             if late and (earliest is None or end.frame < earliest[0]):
                 earliest = (end.frame, channel, word)
-            if word == "reset" and channel.cut_in is not None:
+            if word == "reset" and channel.cut_in is not None and not flow.missing:
                 earliest = earliest or (end.frame, channel, word)
     if earliest is None:
         return None

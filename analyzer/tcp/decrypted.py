@@ -118,9 +118,11 @@ class Decryption:
         sealed = self._run.sealed.get((flow.connection.number, flow.key))
         failed = sealed.failed if sealed is not None else 0
         left = self._encrypted[id(flow)] - (sealed.records if sealed is not None else 0)
-        if failed or left > TAIL or (left > 0 and not self._whole[id(flow)]):
+        # Of a record that a hole touches nothing can be decrypted, whatever its header says.
+        if failed or left > TAIL or not self._whole[id(flow)]:
             before = flow.last
             first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1
+            flow.fin_lost = True
             flow.offset += flow.missing
             flow.holes.append(
                 Hole(first, flow.offset - 1, before.frame, failed or before.frame, False, False)

@@ -22,7 +22,9 @@ from analyzer.migration.table import PacketTable
 from analyzer.migration.tls_records import find_records
 from dissectors.multifd import INIT, RAM
 from tests import shipped, truth
+from tests.capture.files import pcap
 from tests.tcp.tshark import MISSING
+from tests.test_lossy import complaints, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +141,20 @@ def test_a_lost_frame_ends_what_can_be_decrypted(without_secrets: Path, tmp_path
     findings = checker.findings(scan)
     assert "tcp-hole" in [finding.rule.slug for finding in findings]
     assert [f.rule.slug for f in findings if f.severity == "error"] == []
+
+
+@needs_tshark
+@pytest.mark.parametrize("whole", [55, 150, 250, 320])
+def test_frames_cut_from_some_place_on_are_no_errors(
+    without_secrets: Path, tmp_path: Path, whole: int
+) -> None:
+    """Nothing of a record that is not whole can be decrypted, so streams end anywhere."""
+    frames, link = frames_of(without_secrets)
+    cut = [f if n <= whole else (f[0], f[1][:400], f[2]) for n, f in enumerate(frames, 1)]
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap(cut, link=link))
+    told = complaints(path, Settings(keylog=str(KEYS)))
+    assert not told
 
 
 @needs_tshark
