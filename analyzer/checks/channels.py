@@ -170,11 +170,9 @@ def init_id_gap(migration: Migration) -> Iterator[Spot]:
     Usual cause: the capture has only some of the connections; or one of them did not come about
     (a firewall, a full accept queue).
     """
-    ids = {channel.id for channel in migration.multifd if channel.id >= 0}
-    missing = set(range(max(ids, default=-1))) - ids
-    nameless = len(migration.multifd) - len(ids) + len(migration.strangers)
-    if len(missing) > nameless and not migration.all_captured:
-        highest = max(ids)
+    missing = migration.absent_ids
+    if missing and not migration.all_captured:
+        highest = max(channel.id for channel in migration.multifd)
         text = f"no channel has id {ranges(missing)}, the highest is {highest}"
         yield Spot(text, frame=_init_frame(_by_id(migration, highest)))
 

@@ -82,17 +82,10 @@ class Checker(Watcher):
         for rule in self._every_device if ordinary else self._device:
             self._packet(rule, packet, channel, migration)
 
-    def clash(
-        self,
-        migration: Migration,
-        channel: Channel,
-        packet: RamPacket,
-        pages: Sequence[int],
-        page: int,
-    ) -> None:
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """A page that two channels carried in one round."""
         text = f"offset {page:#x} of {packet.block} was sent in the same round on another channel"
-        spot = Spot(f"{text} too", noted_before="8.2" if _at_edge(page, pages) else None)
+        spot = Spot(f"{text} too", noted_before="8.2" if _at_edge(page, packet) else None)
         self._at(packet, channel, spot)
         self.note("page-twice-in-round", spot, migration)
 
@@ -267,9 +260,10 @@ class Checker(Watcher):
         return Finding(rule, spot, migration, severity, excuse)
 
 
-def _at_edge(page: int, pages: Sequence[int]) -> bool:
+def _at_edge(page: int, packet: RamPacket) -> bool:
     """Whether it is the first or the last of a packet's pages: those up to 7.2 send twice."""
-    return page in (pages[0], pages[-1])
+    offsets, last = packet.offsets or b"", 8 * (packet.normal_pages + packet.zero_pages - 1)
+    return page.to_bytes(8, "big") in (offsets[:8], offsets[last : last + 8])
 
 
 def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:

@@ -141,9 +141,7 @@ def _unread(migration: Migration) -> str:
     """Where packets may have been that were not decoded, if not in a hole."""
     if migration.holes:
         return ""
-    seen = {channel.id for channel in migration.multifd}
-    absent = [number for number in range(max(seen) + 1) if number not in seen]
-    if absent and min(seen) >= 0:
+    if absent := migration.absent_ids:
         verb = "is" if len(absent) == 1 else "are"
         return f"; multifd {ranges(absent)} {verb} not in the capture"
     for channel in migration.multifd:

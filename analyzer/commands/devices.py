@@ -12,7 +12,7 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.report.devices import devices_json, devices_text
 
 TYPE_CHECKING = False

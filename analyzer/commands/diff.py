@@ -15,7 +15,7 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (

@@ -6,7 +6,7 @@ from analyzer.batch.job import Job, run_job
 from analyzer.commands.check_options import add_check_options, selection_of
 from analyzer.commands.common import BROKEN, CLEAN, Progress, complain, settings_of
 from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.report.result import REPORT, STATS
 
 TYPE_CHECKING = False

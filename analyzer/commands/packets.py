@@ -17,7 +17,7 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.analysis import Analysis
 from analyzer.capture.source import open_source
 from analyzer.commands.common import CLEAN, FOUND, no_migration, settings_of, style_of
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.sightings import KEPT_MAX, Sightings
 from analyzer.migration.two_views import match

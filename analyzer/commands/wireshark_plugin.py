@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.commands.common import CLEAN
-from analyzer.commands.output import output
+from analyzer.commands.result_file import output
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False

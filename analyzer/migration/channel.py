@@ -165,4 +165,4 @@ class Channel:
     @property
     def incomplete_end(self) -> bool:
         """Whether the capture does not show how the stream ended."""
-        return self.flow.fin_lost or not self.flow.closed
+        return self.flow.lacks_end or not self.flow.closed

@@ -174,7 +174,7 @@ class Migration:
         clash = self.pages.saw(block, pages, self.framing.page_size, rounds, channel.id)
         if clash is not None:
             for watcher in self.watchers:
-                watcher.clash(self, channel, packet, pages, clash)
+                watcher.clash(self, channel, packet, clash)
 
     def payload_found(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
         """How long a payload of doubtful size turned out to be."""
@@ -294,6 +294,16 @@ class Migration:
         """Whether the capture does not show how every channel ended."""
         return any(channel.incomplete_end for channel in self.channels)
 
+    @property
+    def absent_ids(self) -> list[int]:
+        """The ids below the highest that no multifd channel has; none where channels whose id is
+        not known may have them.
+        """
+        ids = {channel.id for channel in self.multifd if channel.id >= 0}
+        absent = [number for number in range(max(ids, default=-1)) if number not in ids]
+        nameless = len(self.multifd) - len(ids) + len(self.strangers)
+        return absent if len(absent) > nameless else []
+
     def _unused_numbers(self) -> int | None:
         """How many packet numbers no packet has, if that tells: since 9.0 all channels together
         use every number once.
@@ -320,10 +330,7 @@ class Migration:
         unused = self._unused_numbers()
         if unused is not None:
             return 0 < self.sync_rounds <= unused
-        channels = self.multifd
-        ids = {channel.id for channel in channels if channel.id >= 0}
-        nameless = len(channels) - len(ids) + len(self.strangers)
-        return max(ids, default=-1) + 1 - len(ids) > nameless
+        return bool(self.absent_ids)
 
     def completeness(self, device: Device) -> bool | None:
         """Whether every buffer up to the config state arrived; ``None`` where the capture has holes

@@ -96,8 +96,7 @@ def _over(channel: Channel, main: Channel) -> bool:
     """Whether a channel is closed, or has outlived main for so long that it should be, and the
     capture has its last bytes.
     """
-    holes = channel.flow.holes
-    if holes and holes[-1].last + 1 == channel.flow.offset:
+    if channel.flow.lacks_end:
         return False
     end = main.flow.fin or main.flow.reset
     late = end is not None and channel.flow.last.time - end.time > CLOSING

@@ -31,15 +31,8 @@ class Watcher:
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet that arrived whole."""
 
-    def clash(
-        self,
-        migration: Migration,
-        channel: Channel,
-        packet: RamPacket,
-        pages: Sequence[int],
-        page: int,
-    ) -> None:
-        """``packet`` carries ``pages``, of which another channel carried ``page`` in the same
+    def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
+        """``packet`` carries the page at offset ``page`` that another channel carried in the same
         round.
         """
 

@@ -122,7 +122,6 @@ class Decryption:
         if failed or left > TAIL or not self._whole[id(flow)]:
             before = flow.last
             first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1
-            flow.fin_lost = True
             flow.offset += flow.missing
             flow.holes.append(
                 Hole(first, flow.offset - 1, before.frame, failed or before.frame, False, False)

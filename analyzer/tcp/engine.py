@@ -224,9 +224,9 @@ class Engine:
         if segment.flags & 16:
             self._acknowledge(peer, segment)
         if segment.window == 0 and not segment.flags & RST:
-            _window_closed(flow, place)
+            flow.close_window(place)
         elif flow.zero_since:
-            _window_opened(flow, place)
+            flow.open_window(place)
         if segment.length:
             self._slow += 1
             self._slow_at = start
@@ -362,7 +362,7 @@ class Engine:
             if other.offset <= offset and other.offset + other.length >= offset + length:
                 flow.retransmissions += 1
                 flow.duplicate_bytes += length
-                self._compare(flow, offset, bytes(data), _part(other, offset, len(data)), place)
+                self._compare(flow, offset, bytes(data), other.part(offset, len(data)), place)
                 return
         if offset > flow.offset:
             flow.reordered += 1
@@ -549,7 +549,7 @@ class Engine:
         for flow in self._flows.values():
             flow.settle()
             if flow.zero_since:
-                _window_opened(flow, Place(self.frames, self.last_time, 0))
+                flow.open_window(Place(self.frames, self.last_time, 0))
             self._end(flow)
 
 
@@ -587,13 +587,6 @@ def _payload_seq(segment: Segment) -> int:
     return segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
 
 
-def _part(entry: Waiting, offset: int, length: int) -> bytes | None:
-    if entry.data is None:
-        return None
-    at = offset - entry.offset
-    return entry.data[at : at + length]
-
-
 def _unread(flow: Flow) -> bool:
     return flow.reader is None or flow.reader.done
 
@@ -601,17 +594,3 @@ def _unread(flow: Flow) -> bool:
 def _idle(connection: Connection) -> bool:
     """Whether nobody reads it, or it carried too little to say what it is."""
     return all(_unread(flow) or flow.offset < IDENTIFIED for flow in connection.flows)
-
-
-def _window_closed(flow: Flow, place: Place) -> None:
-    if not flow.zero_since:
-        flow.zero_since = place.time
-        if flow.zero_window_place is None:
-            flow.zero_window_place = place
-
-
-def _window_opened(flow: Flow, place: Place) -> None:
-    closed = max(0, place.time - flow.zero_since)
-    flow.zero_since = 0
-    flow.zero_window += closed
-    flow.zero_window_longest = max(flow.zero_window_longest, closed)

@@ -59,6 +59,11 @@ class Waiting:
         self.data = data
         self.place = place
 
+    def part(self, offset: int, length: int) -> bytes | None:
+        """The bytes from a stream offset on, if they were kept."""
+        at = offset - self.offset
+        return None if self.data is None else self.data[at : at + length]
+
 
 class Difference:
     """A second copy of stream bytes from ``offset`` on that is not the same as the first."""
@@ -151,7 +156,7 @@ class Flow:
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
-        self.fin_lost = False  # whether the last bytes, or the FIN, are known to be missing
+        self.fin_lost = False  # whether it is only known from what the other side did
         self.reset: Place | None = None
         self.seen = 0  # frames
         self.acked = 0  # highest offset that the other side acknowledged
@@ -221,6 +226,19 @@ class Flow:
             assert reader is not None
             self.fast = self.fast_given = reader.skippable
 
+    def close_window(self, place: Place) -> None:
+        """A window of zero was announced."""
+        if not self.zero_since:
+            self.zero_since = place.time
+            self.zero_window_place = self.zero_window_place or place
+
+    def open_window(self, place: Place) -> None:
+        """Data are taken again."""
+        closed = max(0, place.time - self.zero_since)
+        self.zero_since = 0
+        self.zero_window += closed
+        self.zero_window_longest = max(self.zero_window_longest, closed)
+
     def decrypt(self) -> None:
         """Make it the plaintext's stream: nothing of that is there yet, what TCP did stays."""
         self.decrypted = True
@@ -250,6 +268,11 @@ class Flow:
         """
         ends = self.fin or self.reset or self.peer.reset
         return self.fin_lost or ends is not None
+
+    @property
+    def lacks_end(self) -> bool:
+        """Whether the capture lacks the last bytes that are known of."""
+        return bool(self.holes) and self.holes[-1].last + 1 == self.offset
 
     @property
     def carries(self) -> bool:
