@@ -351,7 +351,7 @@ def channel_unterminated(migration: Migration) -> Iterator[Spot]:
 
     Usual cause: the capture was stopped before the connections were closed.
     """
-    opened = [c for c in migration.multifd if c.ended_at_boundary and c.incomplete_end]
+    opened = [c for c in migration.multifd if c.ended_at_boundary and not c.flow.closed]
     if opened:
         text = f"the capture does not show the end of {names(opened)}"
         yield Spot(text, frame=max(c.flow.last.frame for c in opened))

@@ -268,4 +268,4 @@ def resync(channel: Channel, migration: Migration) -> Iterator[Spot]:
 
 def _never_closed(channel: Channel) -> bool:
     flow = channel.flow
-    return channel.incomplete_end and flow.peer.fin is None
+    return not flow.closed and flow.peer.fin is None

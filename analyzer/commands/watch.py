@@ -74,15 +74,13 @@ class Watch:
 
 def ended(scan: Scan) -> bool:
     """Whether there was a migration, and the connections of all are closed."""
-    migrations = list(scan.migrations)
-    if migrations:
-        return not any(migration.ends_early for migration in migrations)
-    if not scan.grouper.tls:
-        return False
-    from analyzer.migration.encrypted import recognise
+    groups = [migration.channels for migration in list(scan.migrations)]
+    if not groups and scan.grouper.tls:
+        from analyzer.migration.encrypted import recognise
 
-    channels = [channel for found in recognise(scan.grouper.tls) for channel in found.channels]
-    return bool(channels) and not any(channel.incomplete_end for channel in channels)
+        groups = [found.channels for found in recognise(scan.grouper.tls)]
+    channels = [channel for group in groups for channel in group]
+    return bool(channels) and all(channel.flow.closed for channel in channels)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,27 @@
+"""When a capture that is being written has shown all of its migrations."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyzer.commands.watch import ended
+from analyzer.migration.scan import Scan
+from tests.shipped import capture
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "10.0.13-snaplen128-2ch",  # the last bytes are cut off, the FINs are there
+        "10.0.13-tls13-x509-2ch-nokeys",
+        "10.0.13-nanosecond-pcap-2ch",
+        "10.0.13-midstream-2ch",
+    ],
+)
+def test_it_is_over_when_all_connections_are_closed(name: str) -> None:
+    assert ended(Scan(capture(name)).run())
+
+
+def test_it_is_not_over_before() -> None:
+    data = capture("10.0.13-snaplen128-2ch").read_bytes()
+    assert not ended(Scan(data[: len(data) * 3 // 4]).run())
