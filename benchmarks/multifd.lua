@@ -70,7 +70,7 @@ local function length_of(buffer, _, offset)
     if is_initial(buffer, offset, flags) then
         return INIT
     end
-    if bit32.band(flags, DEVICE_STATE) ~= 0 then
+    if bit.band(flags, DEVICE_STATE) ~= 0 then
         if buffer:len() - offset < DEVICE then
             return 0 -- not enough to tell
         end
@@ -116,9 +116,9 @@ end
 local function kind_of(buffer, flags)
     if is_initial(buffer, 0, flags) then
         return 0
-    elseif bit32.band(flags, DEVICE_STATE) ~= 0 then
+    elseif bit.band(flags, DEVICE_STATE) ~= 0 then
         return 3
-    elseif bit32.band(flags, SYNC) ~= 0 and buffer(16, 4):uint() + buffer(32, 4):uint() == 0 then
+    elseif bit.band(flags, SYNC) ~= 0 and buffer(16, 4):uint() + buffer(32, 4):uint() == 0 then
         return 2
     end
     return 1

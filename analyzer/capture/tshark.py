@@ -133,22 +133,35 @@ def addresses_of(
     """
     if b"tcp" not in protocols:
         return None
-    outside = protocols[: protocols.index(b"tcp")]
+    first = protocols.index(b"tcp")
+    outside, behind = protocols[:first], protocols[first:]
     if b"icmp" in outside or b"icmpv6" in outside:
         return None  # the header that an error message quotes
-    counts = {b"ip": outside.count(b"ip"), b"ipv6": outside.count(b"ipv6")}
-    inner = next((layer for layer in reversed(outside) if layer in counts), b"")
+    found = {b"ip": values[:2], b"ipv6": values[2:]}
+    inner = next((layer for layer in reversed(outside) if layer in found), b"")
+    if outside and outside[-1] != inner:
+        # Wireshark since 4.4 does not list the IP layer that it guessed, as behind MPLS.
+        for layer, pair in found.items():
+            if len(_occurrences(pair[0])) > protocols.count(layer):
+                inner = layer
     if not inner:
         return None
-    family, pair = (socket.AF_INET, values[:2]) if inner == b"ip" else (socket.AF_INET6, values[2:])
+    last = -1 - behind.count(inner)
     try:
         source, destination = (
-            socket.inet_pton(family, value.split(b",")[counts[inner] - 1].decode("ascii"))
-            for value in pair
+            socket.inet_pton(
+                socket.AF_INET if inner == b"ip" else socket.AF_INET6,
+                _occurrences(value)[last].decode("ascii"),
+            )
+            for value in found[inner]
         )
     except (OSError, ValueError, IndexError):
         return None
     return source, destination
+
+
+def _occurrences(value: bytes) -> list[bytes]:
+    return value.split(b",") if value else []
 
 
 def _time(text: bytes) -> int:

@@ -14,6 +14,7 @@ from analyzer.report.style import Style
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
     from typing import IO
 
     from analyzer.report.formats import Format
@@ -94,21 +95,25 @@ class Outputs:
         if self.streams:
             self._print(end)
         for one, stream in self._documents:
-            pieces = import_module(one.module).render(self._results, fail_on)
-            try:
-                stream.writelines(pieces)
-                if one is TEXT:
-                    stream.writelines(f"{line}\n" for line in end)
-                stream.flush()
-            except OSError as error:
-                if stream is sys.stdout:
-                    raise
-                raise UsageError(f"{stream.name} cannot be written: {error.strerror}") from error
-        for _, stream in self._documents:
-            if stream is not sys.stdout:
-                stream.close()
+            lines = import_module(one.module).render(self._results, fail_on)
+            if one is TEXT:
+                lines = [*lines, *(f"{line}\n" for line in end)]
+            _write(stream, lines)
         for one, path in self._folders:
             import_module(one.module).write(self._results, path)
+
+
+def _write(stream: IO[str], pieces: Iterable[str]) -> None:
+    """The whole document; a file is then complete, and closed."""
+    if stream is sys.stdout:
+        stream.writelines(pieces)
+        stream.flush()
+        return
+    try:
+        with stream:
+            stream.writelines(pieces)
+    except OSError as error:
+        raise UsageError(f"{stream.name} cannot be written: {error.strerror}") from error
 
 
 def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:

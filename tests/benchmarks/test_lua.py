@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections import Counter, defaultdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.throughput import SCRIPT
+from tests.lua import tshark
 from tests.shipped import capture, truth
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "multifd.lua"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 INITIAL, RAM, SYNC, DEVICE_STATE = "0", "1", "2", "3"
 
 
 def kinds_by_channel(path: Path) -> dict[str, Counter[str]]:
     """Packets of every kind per channel id."""
-    command = ["tshark", "-X", f"lua_script:{SCRIPT}", "-r", str(path), "-Y", "multifd"]
-    command += ["-o", "tcp.reassemble_out_of_order:TRUE", "-T", "fields"]
+    words = ["-Y", "multifd", "-T", "fields"]
     for field in ("tcp.stream", "multifd.id", "multifd.kind"):
-        command += ["-e", field]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        words += ["-e", field]
     ids = {}
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
-    for line in output.splitlines():
+    for line in tshark(SCRIPT, path, *words):
         stream, channel, found = line.split("\t")
         if channel:
             ids[stream] = channel

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import struct
-import subprocess
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from tests.altered import Frames, read
 from tests.checks import test_channels, test_device_packets, test_ram_packets, test_vfio_buffers
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
+from tests.lua import tshark
 from tests.shipped import FILES, capture, stem
 
 if TYPE_CHECKING:
@@ -41,18 +41,6 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("lua") / "multifd.lua"
     path.write_text(plugin("test"), encoding="utf-8")
     return path
-
-
-def tshark(script: Path, path: Path, *words: str) -> list[str]:
-    order = "tcp.reassemble_out_of_order:TRUE"
-    done = subprocess.run(
-        ["tshark", "-X", f"lua_script:{script}", "-o", order, "-n", "-r", str(path), *words],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Lua" not in done.stderr, done.stderr
-    return done.stdout.splitlines()
 
 
 def plain(value: object) -> str:
