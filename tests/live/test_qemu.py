@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHANNELS = 3
+RAM_HEADER = 320 + 128 * 8
+"""Bytes in front of the pages, with those of 4 KiB."""
 
 
 pytestmark = pytest.mark.skipif(qemu.MISSING, reason="qemu-system-x86_64 is not installed")
@@ -62,9 +65,12 @@ class Captured:
         blocks, ram = migration["ram"]["blocks"], self.state["ram"]
         assert sum(block["normal_pages"] for block in blocks) == ram["normal"] > 0
         assert sum(block["zero_pages"] for block in blocks) == ram["duplicate"] > 0
-        # Up to 8.0 QEMU does not count the initial packets.
+        # Up to 8.0 QEMU does not count the initial packets, but twice a packet whose pages and
+        # whose SYNC were meant for two; now and then an empty second one follows.
+        rules = Counter(finding["rule"] for finding in report["findings"])
+        twice = rules["MF208"] - rules["MF227"]
         uncounted = sum(c["bytes"] for c in channels) - ram["multifd-bytes"]
-        assert uncounted in (0, CHANNELS * INIT.size)
+        assert uncounted + twice * RAM_HEADER in (0, CHANNELS * INIT.size)
 
 
 @contextmanager
@@ -118,8 +124,9 @@ def test_a_migration_over_tls_is_decrypted(folder: Path) -> None:
     without = report_of(file)
     assert without["migrations"] == []
     assert [c["kind"] for c in without["tls"]] == ["main", *["multifd"] * CHANNELS]
-    # As of 7.2 no close_notify is sent, so that there is nothing to complain of.
-    assert [c["close_notify"] for c in without["tls"]] == [False] * (1 + CHANNELS)
+    # Since 10.0 QEMU's multifd channels say that they end, before that none; main never does.
+    ends = [c["close_notify"] for c in without["tls"]]
+    assert ends in ([False] * (1 + CHANNELS), [False, *[True] * CHANNELS])
     assert without["findings"] == []
 
 
