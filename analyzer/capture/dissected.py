@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 
+from analyzer.capture.raw import frame_of
 from analyzer.capture.source import Source
-from analyzer.capture.tshark import Conversion, addresses_of, frame_of
+from analyzer.capture.tshark import Conversion, addresses_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.capture.tshark import Record
+    from analyzer.capture.raw import Record
 
 __all__ = ["open_dissected"]
 

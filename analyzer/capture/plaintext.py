@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 
+from analyzer.capture.raw import frame_of
 from analyzer.capture.source import Source
-from analyzer.capture.tshark import Conversion, addresses_of, frame_of
+from analyzer.capture.tshark import Conversion, addresses_of
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from analyzer.capture.tshark import Record
+    from analyzer.capture.raw import Record
 
 __all__ = ["OVERHEAD_MAX", "Plaintext", "Sealed", "open_plaintext", "read_keys"]
 

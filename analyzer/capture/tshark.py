@@ -1,8 +1,7 @@
 """tshark as a source: finds it, runs it, and makes a capture of what it prints.
 
-tshark prints a line of fields for a frame; of those lines comes a pcap file again (raw IP, time
-stamps in ns), which is read like any other.  Every frame keeps its number: what is of no interest
-becomes an empty record.  So nothing else needs to know where a capture came from.
+tshark prints a line of fields for a frame; of those lines comes a pcap stream again, which is read
+like any other.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import contextlib
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import weakref
 
+from analyzer.capture.raw import EMPTY, HEADER, record_of
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
 
@@ -26,18 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
-    Record = tuple[bytes, int]
-    """A raw IP frame, and its length on the wire."""
+    from analyzer.capture.raw import Record
 
-__all__ = ["Conversion", "Spool", "addresses_of", "find", "frame_of", "pyshark_fault", "version"]
+__all__ = ["Conversion", "Spool", "addresses_of", "find", "pyshark_fault", "version"]
 
 TOOL = "tshark"
 INSTALL = (
     "install it (Debian, Ubuntu: apt install tshark; Fedora: dnf install wireshark-cli; "
     "Arch: pacman -S wireshark-cli; macOS: brew install wireshark)"
 )
-HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
-RECORD = struct.Struct("<IIII").pack
 NS = 1_000_000_000
 READY = 1 << 16
 LINE_MAX = 1 << 27
@@ -47,10 +43,6 @@ CHUNK = 1 << 20
 FEED_CHUNK = 1 << 16
 PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
 PROBE_SECONDS = 30
-
-_ipv4 = struct.Struct(">BBHHHBBH4s4s").pack
-_ipv6 = struct.Struct(">IHBB16s16s").pack
-_tcp = struct.Struct(">HHIIBBHHH").pack
 
 
 def find() -> str:
@@ -95,32 +87,6 @@ def _reader(tool: str) -> list[str]:
         # It wants an event loop of its own, and the main thread: a process has both.
         return [sys.executable, "-P", PYSHARK, "--tshark", find()]
     return [find(), "-n", "-l", "-T", "fields", "-E", "occurrence=a"]
-
-
-def frame_of(
-    addresses: tuple[bytes, bytes],
-    ports: tuple[int, int],
-    seq: int,
-    data: bytes,
-    *,
-    ack: int = 0,
-    flags: int = 0x10,
-    window: int = 0xFFFF,
-    length: int | None = None,
-) -> Record:
-    """A TCP segment in a raw IP frame.
-
-    ``length`` is that of the payload on the wire; ``data`` what there is of it.
-    """
-    size = (len(data) if length is None else length) + 20
-    tcp = _tcp(*ports, seq, ack, 0x50 | flags >> 8 & 15, flags & 255, window, 0, 0)
-    source, destination = addresses
-    if len(source) == 4:
-        total = size + 20 if size + 20 < 1 << 16 else 0
-        ip = _ipv4(0x45, 0, total, 0, 0x4000, 64, 6, 0, source, destination)
-    else:
-        ip = _ipv6(6 << 28, size if size < 1 << 16 else 0, 6, 64, source, destination)
-    return ip + tcp + data, len(ip) + size
 
 
 def addresses_of(
@@ -288,16 +254,9 @@ class Conversion:
         if number <= self.frame:
             return
         if number > self.frame + 1:
-            self._ready += RECORD(*self._clock(time), 0, 0) * (number - self.frame - 1)
+            self._ready += record_of(time, EMPTY) * (number - self.frame - 1)
         self.frame = number
-        found = self._convert(values[2:])
-        data, original = found if found is not None else (b"", 0)
-        self._ready += RECORD(*self._clock(time), len(data), original) + data
-
-    @staticmethod
-    def _clock(time: int) -> tuple[int, int]:
-        seconds, rest = divmod(time, NS)
-        return min(seconds, 0xFFFFFFFF), rest
+        self._ready += record_of(time, self._convert(values[2:]) or EMPTY)
 
     def _finish(self) -> None:
         """Take note if it was not the end of the file that ended tshark."""

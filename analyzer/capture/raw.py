@@ -1,0 +1,59 @@
+"""A capture made of another one: a pcap stream of raw IP frames, time stamps in ns.
+
+Every frame keeps its number: what is of no interest becomes an empty record.  So what reads the
+stream need not know where it came from.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Record = tuple[bytes, int]
+    """A raw IP frame, and its length on the wire."""
+
+__all__ = ["EMPTY", "HEADER", "frame_of", "record_of"]
+
+NS = 1_000_000_000
+HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
+"""What the stream begins with."""
+EMPTY = b"", 0
+
+_record = struct.Struct("<IIII").pack
+_ipv4 = struct.Struct(">BBHHHBBH4s4s").pack
+_ipv6 = struct.Struct(">IHBB16s16s").pack
+_tcp = struct.Struct(">HHIIBBHHH").pack
+
+
+def record_of(time: int, record: Record) -> bytes:
+    """A frame as it stands in the stream; ``time`` is ns since the epoch."""
+    seconds, rest = divmod(time, NS)
+    data, original = record
+    return _record(min(seconds, 0xFFFFFFFF), rest, len(data), original) + data
+
+
+def frame_of(
+    addresses: tuple[bytes, bytes],
+    ports: tuple[int, int],
+    seq: int,
+    data: bytes,
+    *,
+    ack: int = 0,
+    flags: int = 0x10,
+    window: int = 0xFFFF,
+    length: int | None = None,
+) -> Record:
+    """A TCP segment in a raw IP frame.
+
+    ``length`` is that of the payload on the wire; ``data`` what there is of it.
+    """
+    size = (len(data) if length is None else length) + 20
+    tcp = _tcp(*ports, seq, ack, 0x50 | flags >> 8 & 15, flags & 255, window, 0, 0)
+    source, destination = addresses
+    if len(source) == 4:
+        total = size + 20 if size + 20 < 1 << 16 else 0
+        ip = _ipv4(0x45, 0, total, 0, 0x4000, 64, 6, 0, source, destination)
+    else:
+        ip = _ipv6(6 << 28, size if size < 1 << 16 else 0, 6, 64, source, destination)
+    return ip + tcp + data, len(ip) + size
