@@ -42,7 +42,7 @@ class Frames(NamedTuple):
         return b"".join(parts)
 
 
-def read(path: Path) -> Frames:
+def read(path: Path | bytes) -> Frames:
     """All frames; those of other link types than the first one's are left out."""
     file = CaptureFile(open_source(path))
     found = []

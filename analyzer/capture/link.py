@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
+    "ACK",
     "FIN",
     "IPV4_HEADER",
     "IPV6_HEADER",
     "LINK_TYPES",
+    "MULTIPATH",
     "RST",
     "SYN",
     "TCP",
@@ -20,10 +26,13 @@ __all__ = [
     "Segment",
     "decode",
     "endpoints",
+    "mirrored",
     "network",
+    "options_of",
 ]
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+END_OF_OPTIONS, NO_OPERATION, MULTIPATH = 0, 1, 30
 
 ETHERNET, NULL, RAW, LOOP, COOKED, IPV4, IPV6, COOKED2 = 1, 0, 101, 108, 113, 228, 229, 276
 RAW_TYPES = (RAW, 12, 14, IPV4, IPV6)
@@ -55,14 +64,15 @@ class Segment:
     """A TCP segment inside a frame.
 
     ``key`` is source address, destination address, source port, destination port as on the wire
-    (12 bytes for IPv4, 36 for IPv6).  The payload is ``length`` bytes on the wire, of which
-    ``captured`` stand at ``start`` of the buffer.
+    (12 bytes for IPv4, 36 for IPv6).  The TCP header stands at ``header`` of the buffer; the
+    payload is ``length`` bytes on the wire, of which ``captured`` stand at ``start``.
     """
 
-    __slots__ = ("ack", "captured", "flags", "key", "length", "seq", "start", "window")
+    __slots__ = ("ack", "captured", "flags", "header", "key", "length", "seq", "start", "window")
 
     def __init__(
         self,
+        header: int,
         key: bytes,
         seq: int,
         ack: int,
@@ -72,6 +82,7 @@ class Segment:
         length: int,
         captured: int,
     ) -> None:
+        self.header = header
         self.key = key
         self.seq = seq
         self.ack = ack
@@ -88,6 +99,12 @@ def endpoints(key: bytes) -> tuple[str, str, int, int]:
     source, destination = key[:width], key[width : 2 * width]
     sport, dport = struct.unpack_from(">HH", key, 2 * width)
     return _address(source), _address(destination), sport, dport
+
+
+def mirrored(key: bytes) -> bytes:
+    """The flow key of the other direction."""
+    width = (len(key) - 4) // 2
+    return key[width : 2 * width] + key[:width] + key[-2:] + key[-4:-2]
 
 
 def _address(raw: bytes) -> str:
@@ -217,4 +234,23 @@ def _segment(
         return "malformed TCP"
     key = bytes(buffer[addresses : addresses + width]) + bytes(buffer[at : at + 4])
     length = ip_end - start
-    return Segment(key, seq, ack, flags, window, start, length, max(0, min(end, ip_end) - start))
+    return Segment(
+        at, key, seq, ack, flags, window, start, length, max(0, min(end, ip_end) - start)
+    )
+
+
+def options_of(buffer: bytearray, segment: Segment, wanted: int, end: int) -> Iterator[bytes]:
+    """What a segment's TCP options of one kind hold, behind kind and length; the frame's captured
+    bytes end at ``end``.
+    """
+    at, end = segment.header + 20, min(segment.start, end)
+    while at + 1 < end:
+        kind, size = buffer[at], buffer[at + 1]
+        if kind == NO_OPERATION:
+            at += 1
+            continue
+        if kind == END_OF_OPTIONS or size < 2 or at + size > end:
+            return
+        if kind == wanted and size > 2:
+            yield bytes(buffer[at + 2 : at + size])
+        at += size

@@ -165,10 +165,10 @@ SETTINGS = {
         ),
         Setting(
             "wire.via",
-            Choice("auto", "native", "tshark", "pyshark"),
+            Choice("auto", "native", "mptcp", "tshark", "pyshark"),
             "what reads the file: tshark knows tunnels and formats that mfshark does not; by "
             "itself it is asked where reading natively finds nothing; pyshark is tshark run by "
-            "that library",
+            "that library; mptcp puts Multipath TCP together, as auto does with files",
             default="auto",
         ),
         Setting(

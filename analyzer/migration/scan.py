@@ -9,18 +9,21 @@ from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
-from analyzer.tcp.engine import Engine
+from analyzer.tcp.engine import Engine, Multipath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from analyzer.capture.multipath import Rejoined
     from analyzer.capture.tshark import Conversion, Spool
     from analyzer.migration.migration import Collector, Migration, PageCollector
     from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
 
 __all__ = ["Scan"]
+
+MULTIPATH_NOTE = "connections of Multipath TCP are not put together; --via mptcp does that"
 
 
 class Scan:
@@ -29,8 +32,8 @@ class Scan:
     ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
     :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
     :meth:`run` does it all.  ``through`` says why tshark reads the capture, empty where it does
-    not; ``converted`` is what it makes of it and ``plaintext`` what was decrypted of TLS
-    connections, to be read again; ``tool`` is who does that.  Raises
+    not; ``converted`` is what it, or putting Multipath TCP together, makes of it, and ``plaintext``
+    what was decrypted of TLS connections, to be read again; ``tool`` is who does that.  Raises
     :class:`analyzer.errors.CaptureError` when the file is no capture; damage further in ends the
     pass and stands in ``file.damage``.
     """
@@ -49,7 +52,7 @@ class Scan:
         self.source = open_source(path)
         self.path = path.file or path.path if isinstance(path, Source) else path
         self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
-        asked = self.settings.via in ("tshark", "pyshark")
+        asked = self.settings.via in ("mptcp", "tshark", "pyshark")
         if not self._again() and (
             self.settings.keylog is not None
             or (not self.source.growing and (asked or self._secrets_ahead()))
@@ -58,6 +61,7 @@ class Scan:
         self.through = ""
         self.plaintext: Spool | None = None
         self.converted: Spool | None = None
+        self.rejoined: Rejoined | None = None
         self.done = False
         self._run: Conversion | None = None
 
@@ -71,7 +75,9 @@ class Scan:
             )
 
         self._grouper = grouper
-        if asked:
+        if self.settings.via == "mptcp":
+            self._read_rejoined(self.source)
+        elif asked:
             self._read_through_tshark("as asked")
         else:
             self._read_natively()
@@ -87,7 +93,9 @@ class Scan:
 
     def _start(self) -> None:
         self.grouper = self._grouper()
-        self.engine = Engine(self.source, self.grouper.attach, self.grouper.forget)
+        self.engine = Engine(
+            self.source, self.grouper.attach, self.grouper.forget, self._found_multipath
+        )
 
     def _read_through_tshark(self, reason: str) -> None:
         from analyzer.capture.dissected import open_dissected
@@ -107,6 +115,17 @@ class Scan:
         self.source.path = name
         self.through = reason
         self.converted = Spool(name, lambda: open_dissected(path, tool)[0])
+        self._start()
+
+    def _read_rejoined(self, capture: str | os.PathLike[str] | bytes | Source) -> None:
+        """Read it with its connections of Multipath TCP put together."""
+        from analyzer.capture.multipath import open_rejoined
+        from analyzer.capture.tshark import Spool
+
+        path = self.path
+        self.source, self.rejoined = open_rejoined(capture)
+        self.file = CaptureFile(self.source)
+        self.converted = Spool(self.source.path, lambda: open_rejoined(path)[0])
         self._start()
 
     def _without_pyshark(self) -> list[str]:
@@ -158,11 +177,17 @@ class Scan:
     @property
     def format(self) -> str:
         """``pcap`` or ``pcapng``; ``tshark`` for what only tshark reads."""
-        return "tshark" if self.through else self.file.format
+        file = self.file if self.rejoined is None else self.rejoined.file
+        return "tshark" if self.through else file.format
 
     def steps(self) -> Iterator[float]:
         """Work through the capture; gives the fraction of the file read, 0 where unknown."""
-        yield from self._pass()
+        try:
+            yield from self._pass()
+        except Multipath:
+            self.source.close()
+            self._read_rejoined(self.path)
+            yield from self._pass()
         if self.settings.via == "auto" and not self.through and self._nothing_found():
             from analyzer.migration.foreign import why_foreign
 
@@ -183,16 +208,26 @@ class Scan:
             yield from decrypt(self)
         self.done = True
 
+    def _found_multipath(self) -> None:
+        """A connection of Multipath TCP begins: read anew, while nobody has been told anything."""
+        known = self.rejoined is not None or MULTIPATH_NOTE in self.file.notes
+        if known or self.settings.via != "auto":
+            return
+        if self._again() and not self.source.growing and self._nothing_found():
+            raise Multipath
+        self.file.notes.append(MULTIPATH_NOTE)
+
     def _nothing_found(self) -> bool:
         return not self.grouper.migrations and not self.grouper.tls
 
     def _pass(self) -> Iterator[float]:
         feed = self.engine.feed
-        size = self.source.raw_size
+        source = self.source if self.rejoined is None else self.rejoined.file.source
+        size = source.raw_size
         try:
             for batch in self.file.batches():
                 feed(batch)
-                yield min(1.0, self.source.position / size) if size else 0.0
+                yield min(1.0, source.position / size) if size else 0.0
         finally:
             if self._run is not None:
                 self._run.close()
@@ -202,6 +237,8 @@ class Scan:
 
             note_end(self.file, self._run, self._original)
             self.file.bytes = self._size()
+        elif self.rejoined is not None:
+            self.rejoined.tell(self.file)
         else:
             self.file.notes += self.source.notes
 

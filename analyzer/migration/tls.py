@@ -90,6 +90,8 @@ def _streams(numbers: list[int]) -> str:
 
 def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
     path = scan.path
+    if scan.rejoined is not None and scan.converted is not None:
+        path = scan.converted.name
     if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
         raise CaptureError(
             "standard input cannot be read a second time, as decrypting needs",

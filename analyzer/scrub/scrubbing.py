@@ -6,13 +6,16 @@ second copies the frames with content, names and addresses replaced.
 
 from __future__ import annotations
 
+from functools import partial
+
 from analyzer.capture.file import PCAP_MAGICS, CaptureFile
+from analyzer.capture.multipath import open_rejoined
 from analyzer.capture.source import open_source
 from analyzer.capture.writing import PcapngWriter, PcapWriter
 from analyzer.scrub.frame import FrameScrubber
 from analyzer.scrub.secret import Addresses, Filling, Names
 from analyzer.scrub.tracing import Tracer
-from analyzer.tcp.engine import Engine
+from analyzer.tcp.engine import Engine, Multipath
 from analyzer.tcp.flow import HALF, MASK
 
 TYPE_CHECKING = False
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.capture.link import Segment
+    from analyzer.capture.source import Source
     from analyzer.capture.writing import Writable
     from analyzer.errors import CaptureError
     from analyzer.migration.framing import Settings
@@ -107,23 +111,19 @@ def scrub(
 ) -> Scrubbed:
     """Write the capture at ``path`` to ``out`` with everything replaced by what ``key`` gives.
 
-    pcap stays pcap, pcapng stays pcapng.  Damage ends both passes early.  Raises
-    :class:`CaptureError` for what is no capture.
+    pcap stays pcap, pcapng stays pcapng; with Multipath TCP in it, it becomes a pcap file of plain
+    TCP.  Damage ends both passes early.  Raises :class:`CaptureError` for what is no capture.
     """
-    source = open_source(path)
+    opened = partial(open_source, path)
     try:
-        file = CaptureFile(source)
-        tracer = Tracer(settings, Names(key, keep_names))
-        engine = Engine(source, tracer.attach)
-        for batch in file.batches():
-            engine.feed(batch)
-            if progress is not None and source.raw_size:
-                progress(source.position / source.raw_size / 2, file.frames)
-        engine.end()
-    finally:
-        source.close()
+        file, tracer, engine = _trace(opened(), settings, Names(key, keep_names), progress)
+    except Multipath:
+        source, rejoined = open_rejoined(path)
+        file, tracer, engine = _trace(source, settings, Names(key, keep_names), progress)
+        rejoined.tell(file)
+        opened = partial(_open_rejoined, path)
     payloads = _Payloads(engine, tracer.finish(engine), Filling(key))
-    frames = _copy(path, out, FrameScrubber(Addresses(key, ports), payloads), payloads, progress)
+    frames = _copy(opened, out, FrameScrubber(Addresses(key, ports), payloads), payloads, progress)
     return Scrubbed(
         frames,
         len(tracer.grouper.migrations),
@@ -133,15 +133,44 @@ def scrub(
     )
 
 
+def _open_rejoined(path: str | os.PathLike[str]) -> Source:
+    return open_rejoined(path)[0]
+
+
+def _trace(
+    source: Source,
+    settings: Settings,
+    names: Names,
+    progress: Callable[[float, int], None] | None,
+) -> tuple[CaptureFile, Tracer, Engine]:
+    """The first pass.  Raises :class:`Multipath` where the capture is to be rejoined first."""
+    try:
+        file = CaptureFile(source)
+        tracer = Tracer(settings, names)
+
+        def multipath() -> None:
+            raise Multipath
+
+        engine = Engine(source, tracer.attach, multipath=multipath)
+        for batch in file.batches():
+            engine.feed(batch)
+            if progress is not None and source.raw_size:
+                progress(source.position / source.raw_size / 2, file.frames)
+        engine.end()
+    finally:
+        source.close()
+    return file, tracer, engine
+
+
 def _copy(
-    path: str | os.PathLike[str],
+    opened: Callable[[], Source],
     out: Writable,
     scrubber: FrameScrubber,
     payloads: _Payloads,
     progress: Callable[[float, int], None] | None,
 ) -> int:
     """The second pass; gives the number of frames."""
-    source = open_source(path)
+    source = opened()
     try:
         head = source.peek(HEAD)
         file = CaptureFile(source)

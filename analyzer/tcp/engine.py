@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from bisect import bisect_left, bisect_right
 
-from analyzer.capture.link import FIN, RST, SYN, Segment, decode
+from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
 from analyzer.tcp.reader import UNREAD
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.tcp.reader import Reader
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Multipath"]
 
 ENDS = 0x007  # FIN, SYN, RST
 FLAGS, BARE_ACK = 0x1FF, 0x010
@@ -50,13 +50,18 @@ UNSEEN = bytes(1 << 18)
 """Stands in for bytes that are stepped over: a Skip never looks."""
 
 
+class Multipath(Exception):
+    """For who cannot go on before :mod:`analyzer.capture.multipath` has ordered the bytes."""
+
+
 class Engine:
     """The stream engine: feed it batches, it drives one reader per direction that carries data.
 
     ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
-    ``None`` to ignore the bytes.  ``connections`` are in the order of Wireshark's numbers; when
-    there are very many, ``crowded()`` is called, and then the older of those that nobody reads are
-    forgotten.  ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames
+    ``None`` to ignore the bytes; ``multipath()`` before it where the payload comes with an option
+    of Multipath TCP.  ``connections`` are in the order of Wireshark's numbers; when there are very
+    many, ``crowded()`` is called, and then the older of those that nobody reads are forgotten.
+    ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames
     that snaplen cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame
     that ended it.
     """
@@ -66,6 +71,7 @@ class Engine:
         source: Source,
         attach: Callable[[Flow], Reader | None],
         crowded: Callable[[], None] | None = None,
+        multipath: Callable[[], None] | None = None,
     ) -> None:
         self.connections: list[Connection] = []
         self.streams = 0  # Wireshark's next tcp.stream
@@ -79,6 +85,7 @@ class Engine:
         self._copies = EarlierCopies(source)
         self._attach = attach
         self._crowded = crowded
+        self._multipath = multipath
         self._flows: dict[bytes, Flow] = {}
         self._forget_at = CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
@@ -307,6 +314,10 @@ class Engine:
             flow.keep_alives += 1
             return
         if flow.reader is None:
+            if self._multipath is not None and any(
+                options_of(buffer, segment, MULTIPATH, segment.start + segment.captured)
+            ):
+                self._multipath()
             flow.carry(self._attach(flow) or UNREAD)
             self._carrying.append(flow)
         if flow.peer.reset is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from analyzer.capture.link import endpoints
+from analyzer.capture.link import endpoints, mirrored
 from analyzer.tcp.requests import Place
 
 TYPE_CHECKING = False
@@ -300,13 +300,11 @@ class Connection:
     __slots__ = ("began", "forward", "number", "reused", "reverse")
 
     def __init__(self, number: int, key: bytes, began: Place) -> None:
-        width = (len(key) - 4) // 2
-        mirrored = key[width : 2 * width] + key[:width] + key[-2:] + key[-4:-2]
         self.number = number
         self.began = began
         self.reused = False  # the same ports were used by an earlier connection
         self.forward = Flow(key, self)
-        self.reverse = Flow(mirrored, self)
+        self.reverse = Flow(mirrored(key), self)
         self.forward.peer = self.reverse
         self.reverse.peer = self.forward
 

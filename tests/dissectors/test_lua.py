@@ -100,7 +100,7 @@ LOSSY = ("gap", "snaplen", "midstream")
 
 
 @NEEDS_TSHARK
-@pytest.mark.parametrize("path", FILES, ids=stem)
+@pytest.mark.parametrize("path", [f for f in FILES if "mptcp" not in f.name], ids=stem)
 def test_fields_agree_on_every_shipped_capture(path: Path, script: Path) -> None:
     wanted, got = ours(path), theirs(script, path)
     if any(word in path.name for word in LOSSY):

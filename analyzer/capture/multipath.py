@@ -1,0 +1,416 @@
+"""Multipath TCP put back together: a capture in which each of its connections is one of plain TCP.
+
+RFC 8684.  QEMU migrates over it where an address says ``mptcp``.  A connection's bytes have numbers
+of their own and travel in one TCP connection or in several, the subflows; a byte may go twice, in
+two of them or as new bytes of one.  Here every segment is given to the connection's first subflow,
+with its data sequence number for sequence number and the data ACK for ACK, so that order, holes and
+retransmissions are those of the connection.  As long as nothing goes another way, the numbers stay
+what they were.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from analyzer.capture.file import CaptureFile
+from analyzer.capture.link import (
+    ACK,
+    FIN,
+    MULTIPATH,
+    RST,
+    SYN,
+    decode,
+    mirrored,
+    network,
+    options_of,
+)
+from analyzer.capture.raw import EMPTY, HEADER, frame_of, record_of
+from analyzer.capture.source import Source, open_source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+    from analyzer.capture.frames import Batch
+    from analyzer.capture.link import Segment
+    from analyzer.capture.raw import Record
+
+    Mapping = tuple[int, int, int]
+    """Subflow sequence number (1 is the first byte), data sequence number, and how many bytes."""
+
+__all__ = ["Rejoined", "open_rejoined"]
+
+CAPABLE, JOIN, SIGNAL, FASTCLOSE = 0, 1, 2, 7
+HAS_ACK, LONG_ACK, HAS_MAPPING, LONG_SEQUENCE, DATA_FIN = 1, 2, 4, 8, 16
+BOTH_KEYS = 18
+"""Bytes of an MP_CAPABLE option, less kind and length, from which on it has both keys."""
+MASK, HALF = 0xFFFFFFFF, 0x80000000
+FALLEN_BACK = HALF
+"""Bytes of a mapping that has no end: the rest of the subflow is plain TCP."""
+MAPPINGS_KEPT = 64
+CONNECTIONS_KEPT = 1 << 14
+CANDIDATES = 256
+NEAR = 1 << 22
+"""Data sequence numbers no farther apart are those of one connection: they begin at random."""
+READY = 1 << 16
+
+
+class _Stream:
+    """The bytes of one direction: ``shift`` makes a sequence number of ``key`` out of a data
+    sequence number, ``end`` stands behind the last byte seen.
+    """
+
+    __slots__ = ("end", "ended", "key", "shift")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.shift: int | None = None
+        self.end: int | None = None
+        self.ended = False  # whether a FIN of TCP says nothing more, as behind a DATA_FIN
+
+
+class _Connection:
+    """Both directions' streams, that of the side which opened it first; ``tokens`` name it."""
+
+    __slots__ = ("streams", "subflows", "tokens")
+
+    def __init__(self, key: bytes) -> None:
+        self.streams = _Stream(key), _Stream(mirrored(key))
+        self.subflows = 1
+        self.tokens: list[int] = []
+
+
+class _Subflow:
+    """One direction of a TCP connection: ``side`` says of which stream of its connection,
+    ``origin`` is its sequence number 0, ``sure`` whether the other side takes part.
+    """
+
+    __slots__ = ("connection", "first", "mappings", "origin", "pending", "side", "sure")
+
+    def __init__(self, connection: _Connection, side: int, first: bool) -> None:
+        self.connection = connection
+        self.side = side
+        self.first = first  # whether it is the connection's first subflow
+        self.origin: int | None = None
+        self.sure = False
+        self.mappings: deque[Mapping] = deque(maxlen=MAPPINGS_KEPT)
+        self.pending: Mapping | None = None  # in force when the capture began
+
+    @property
+    def stream(self) -> _Stream:
+        """Whose bytes it carries."""
+        return self.connection.streams[self.side]
+
+    @property
+    def peer(self) -> _Stream:
+        """Whose bytes it acknowledges."""
+        return self.connection.streams[1 - self.side]
+
+    def map(self, mapping: Mapping, segment: Segment) -> None:
+        """A mapping that a segment announces."""
+        if not mapping[0]:
+            return  # of a DATA_FIN alone
+        if self.origin is None and segment.length:
+            # A card may have cut a mapping's bytes in several segments, each with the same option:
+            # the next one's first segment tells where the subflow's numbers begin.
+            if self.pending is not None and self.pending != mapping:
+                self.origin = segment.seq - mapping[0] & MASK
+            self.pending = mapping
+        if not self.mappings or self.mappings[-1] != mapping:
+            self.mappings.append(mapping)
+
+    def data_sequence(self, seq: int) -> int | None:
+        """The data sequence number that goes with a sequence number."""
+        if self.origin is None:
+            return None
+        for number, data, length in reversed(self.mappings):
+            ahead = seq - self.origin - number & MASK
+            if ahead < length:
+                return data + ahead & MASK
+        return None
+
+
+class Rejoined:
+    """Reads a capture and gives it as a pcap stream, frame for frame.  ``file`` is what is read."""
+
+    def __init__(self, file: CaptureFile) -> None:
+        self.file = file
+        self._batches = file.batches()
+        self._ready = bytearray(HEADER)
+        self._subflows: dict[bytes, _Subflow] = {}
+        self._tokens: dict[int, tuple[_Connection, int]] = {}
+        self._latest: deque[_Connection] = deque(maxlen=CANDIDATES)
+        self._joins = False
+        self._counts = [0, 0]  # connections, and subflows besides their first ones
+
+    def read1(self, size: int, /) -> bytes:
+        """At most ``size`` bytes of the stream, none at its end."""
+        while len(self._ready) < min(size, READY):
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            for start in batch.starts:
+                self._add(batch, start)
+            if self.file.source.growing:
+                break
+        part = bytes(self._ready[:size])
+        del self._ready[:size]
+        return part
+
+    def tell(self, file: CaptureFile) -> None:
+        """Hand on, at the end, what is to be said of the file read."""
+        file.bytes, file.damage, file.secrets = self.file.bytes, self.file.damage, self.file.secrets
+        file.notes += [*self.file.notes, *self.file.source.notes]
+        connections, more = self._counts
+        if connections:
+            file.notes.append(
+                f"Multipath TCP: connections put together: {connections}, with {more} subflows "
+                "besides their first ones"
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.source.close()
+
+    # -- frames -------------------------------------------------------------------------------
+
+    def _add(self, batch: Batch, start: int) -> None:
+        first, second, captured, original = batch.record(batch.buffer, start - 16)
+        link_type = batch.interface.link_type
+        end = start + captured
+        record = EMPTY
+        found = network(batch.buffer, start, end, link_type)
+        if not isinstance(found, str):
+            segment = decode(batch.buffer, start, captured, original, link_type)
+            moved = None if isinstance(segment, str) else self._moved(segment, batch.buffer, end)
+            at = min(found[1], end)
+            record = moved or (bytes(batch.buffer[at:end]), start + original - at)
+        self._ready += record_of(batch.interface.clock(first, second), record)
+
+    def _moved(self, segment: Segment, buffer: bytearray, end: int) -> Record | None:
+        """The segment in its place in the connection; ``None`` where it can stay as it is."""
+        options = list(options_of(buffer, segment, MULTIPATH, end))
+        if segment.flags & SYN:
+            self._opened(segment, options)
+            return None
+        subflow = self._subflows.get(segment.key)
+        if subflow is None:
+            if not options:
+                return None
+            mapping = next((m for m in map(_mapping, options) if m is not None), None)
+            if mapping is None:
+                return EMPTY
+            subflow = self._late(segment.key, mapping)
+            if subflow is None:
+                return EMPTY
+        elif options:
+            self._confirm(segment.key)
+        elif segment.length and not subflow.sure:
+            self._forget(segment.key)  # the other side knows plain TCP only
+            return None
+        data = bytes(buffer[segment.start : segment.start + segment.captured])
+        return self._placed(subflow, segment, options, data)
+
+    def _opened(self, segment: Segment, options: list[bytes]) -> None:
+        """A SYN, or the answer to one."""
+        option = next((o for o in options if o[0] >> 4 in (CAPABLE, JOIN)), None)
+        self._joins = self._joins or (option is not None and option[0] >> 4 == JOIN)
+        if not segment.flags & ACK:
+            self._forget(segment.key)
+            if option is not None:
+                self._begin(segment, option)
+            return
+        client = mirrored(segment.key)
+        if option is None:
+            self._forget(segment.key)
+            return
+        if client not in self._subflows:
+            if option[0] >> 4 == JOIN:
+                return  # of which connection, the SYN said
+            self._enter(client, _Connection(client), 0, first=True)
+        self._subflows[client].origin = segment.ack - 1 & MASK
+        subflow = self._subflows[segment.key]
+        subflow.origin = segment.seq
+        self._confirm(segment.key)
+        if option[0] >> 4 == CAPABLE:
+            self._learn(subflow, option)
+
+    def _begin(self, segment: Segment, option: bytes) -> None:
+        if option[0] >> 4 == CAPABLE:
+            self._enter(segment.key, _Connection(segment.key), 0, first=True)
+        else:
+            joined = self._tokens.get(int.from_bytes(option[2:6], "big"))
+            if joined is None:
+                return
+            connection, receiver = joined
+            connection.subflows += 1
+            self._enter(segment.key, connection, 1 - receiver, first=False)
+        self._subflows[segment.key].origin = segment.seq
+
+    def _late(self, key: bytes, mapping: Mapping) -> _Subflow | None:
+        """One whose beginning the capture does not have: its first numbers tell what it is of.
+
+        Where others were seen to join, it may have joined what is not known yet: ``None``.
+        """
+        for connection in self._latest:
+            for side, stream in enumerate(connection.streams):
+                if stream.shift is None or stream.end is None:
+                    continue
+                ahead = mapping[1] + stream.shift - stream.end & MASK
+                if min(ahead, -ahead & MASK) < NEAR:
+                    connection.subflows += 1
+                    self._enter(key, connection, side, first=False)
+                    self._confirm(key)
+                    return self._subflows[key]
+        if self._joins:
+            return None
+        self._enter(key, _Connection(key), 0, first=True)
+        self._confirm(key)
+        return self._subflows[key]
+
+    def _confirm(self, key: bytes) -> None:
+        """Both sides take part."""
+        both = self._subflows[key], self._subflows[mirrored(key)]
+        if not any(subflow.sure for subflow in both):
+            self._counts[not both[0].first] += 1
+        both[0].sure = both[1].sure = True
+
+    def _enter(self, key: bytes, connection: _Connection, side: int, *, first: bool) -> None:
+        while len(self._subflows) >= 2 * CONNECTIONS_KEPT:
+            self._forget(next(iter(self._subflows)))
+        self._subflows[key] = _Subflow(connection, side, first)
+        self._subflows[mirrored(key)] = _Subflow(connection, 1 - side, first)
+        if first:
+            self._latest.append(connection)
+
+    def _forget(self, key: bytes) -> None:
+        subflow = self._subflows.pop(key, None)
+        self._subflows.pop(mirrored(key), None)
+        if subflow is not None and subflow.first:
+            for token in subflow.connection.tokens:
+                self._tokens.pop(token, None)
+
+    def _learn(self, subflow: _Subflow, option: bytes) -> None:
+        """The key of the side that sends: it gives the connection's token and where the numbers of
+        its bytes begin.
+        """
+        stream, key = subflow.stream, option[2:10]
+        if stream.shift is not None or len(key) < 8 or subflow.origin is None:
+            return
+        import hashlib
+
+        digest = (hashlib.sha256 if option[0] & 15 else hashlib.sha1)(key).digest()
+        stream.shift = subflow.origin - int.from_bytes(digest[-4:], "big") & MASK
+        token = int.from_bytes(digest[:4], "big")
+        subflow.connection.tokens.append(token)
+        self._tokens[token] = subflow.connection, subflow.side
+
+    # -- segments -----------------------------------------------------------------------------
+
+    def _placed(
+        self, subflow: _Subflow, segment: Segment, options: list[bytes], data: bytes
+    ) -> Record:
+        """Where a segment stands in its connection."""
+        stream, peer = subflow.stream, subflow.peer
+        seq: int | None = None
+        acknowledged = mapping = None
+        fin = fast_close = begins = False
+        for option in options:
+            kind = option[0] >> 4
+            if kind == SIGNAL:
+                acknowledged, mapping, fin = _signal(option)
+            elif kind == CAPABLE and len(option) >= BOTH_KEYS:
+                begins = subflow.first
+                self._learn(subflow, option)
+            elif kind == FASTCLOSE:
+                fast_close = True
+        if mapping is not None:
+            subflow.map(mapping, segment)
+        if segment.length:
+            # The first bytes may come with the keys instead of a mapping.
+            seq = segment.seq if begins else self._sequence(subflow, segment)
+            if seq is None:
+                stream.ended = True  # no FIN of TCP stands behind bytes of which some are missing
+                return EMPTY
+            _advance(stream, seq + segment.length)
+        flags = segment.flags & ~(FIN | RST | ACK)
+        if fin and mapping is not None and stream.shift is not None:
+            last = mapping[1] + mapping[2] - 1 + stream.shift & MASK
+            if seq is None or seq + segment.length & MASK == last:
+                seq = last if seq is None else seq
+                flags |= FIN
+                stream.ended = True
+        alone = subflow.connection.subflows == 1
+        if segment.flags & FIN and alone and not stream.ended:
+            flags |= FIN
+        if segment.flags & RST and (alone or fast_close):
+            flags |= RST
+        if seq is None:
+            seq = segment.seq if stream.end is None else stream.end
+        ack = segment.ack
+        if segment.flags & ACK and acknowledged is not None and peer.shift is not None:
+            ack, flags = acknowledged + peer.shift & MASK, flags | ACK
+        elif segment.flags & ACK and begins:
+            flags |= ACK
+        return frame_of(
+            *_endpoints(stream.key), seq & MASK, data,
+            ack=ack, flags=flags, window=segment.window, length=segment.length,
+        )  # fmt: skip
+
+    def _sequence(self, subflow: _Subflow, segment: Segment) -> int | None:
+        number = subflow.data_sequence(segment.seq)
+        if number is None:
+            return None
+        stream = subflow.stream
+        if stream.shift is None:
+            # The keys were not seen: the first subflow's first bytes keep their numbers.
+            stream.shift = segment.seq - number & MASK if subflow.first else 0
+        return number + stream.shift & MASK
+
+
+def _advance(stream: _Stream, end: int) -> None:
+    end &= MASK
+    if stream.end is None or (end - stream.end & MASK) < HALF:
+        stream.end = end
+
+
+def _endpoints(key: bytes) -> tuple[tuple[bytes, bytes], tuple[int, int]]:
+    width = (len(key) - 4) // 2
+    ports = int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+    return (key[:width], key[width : 2 * width]), ports
+
+
+def _mapping(option: bytes) -> Mapping | None:
+    return _signal(option)[1] if option[0] >> 4 == SIGNAL else None
+
+
+def _signal(option: bytes) -> tuple[int | None, Mapping | None, bool]:
+    """A data sequence signal (DSS): data ACK, mapping, and whether the stream ends with it."""
+    flags = option[1] if len(option) > 1 else 0
+    at = 2
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(option[at - size : at], "big") & MASK
+
+    acknowledged = number(8 if flags & LONG_ACK else 4) if flags & HAS_ACK else None
+    mapping = None
+    if flags & HAS_MAPPING:
+        data = number(8 if flags & LONG_SEQUENCE else 4)
+        mapping = number(4), data, number(2) or FALLEN_BACK
+    if at > len(option):
+        return None, None, False
+    return acknowledged, mapping, bool(flags & DATA_FIN)
+
+
+def open_rejoined(path: str | os.PathLike[str] | bytes | Source) -> tuple[Source, Rejoined]:
+    """The capture with its connections of Multipath TCP put together, and what does that.
+
+    Raises :class:`analyzer.errors.CaptureError` for what is no capture.
+    """
+    inner = open_source(path)
+    rejoined = Rejoined(CaptureFile(inner))
+    source = Source(inner.path, rejoined)
+    source.growing = inner.growing
+    return source, rejoined
