@@ -47,8 +47,8 @@ BOTH_KEYS = 18
 MASK, HALF = 0xFFFFFFFF, 0x80000000
 FALLEN_BACK = HALF
 """Bytes of a mapping that has no end: the rest of the subflow is plain TCP."""
-MAPPINGS_KEPT = 64
-CONNECTIONS_KEPT = 1 << 14
+MAPPINGS_KEPT = 16
+SUBFLOWS_KEPT = 1 << 12
 CANDIDATES = 256
 NEAR = 1 << 22
 """Data sequence numbers no farther apart are those of one connection: they begin at random."""
@@ -56,14 +56,16 @@ READY = 1 << 16
 
 
 class _Stream:
-    """The bytes of one direction: ``shift`` makes a sequence number of ``key`` out of a data
-    sequence number, ``end`` stands behind the last byte seen.
+    """The bytes of one direction: ``origin`` is the sequence number of the first subflow's SYN,
+    ``shift`` makes a sequence number of that subflow out of a data sequence number, ``end`` stands
+    behind the last byte seen.
     """
 
-    __slots__ = ("end", "ended", "key", "shift")
+    __slots__ = ("end", "ended", "key", "origin", "shift")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
+        self.origin: int | None = None
         self.shift: int | None = None
         self.end: int | None = None
         self.ended = False  # whether a FIN of TCP says nothing more, as behind a DATA_FIN
@@ -105,6 +107,12 @@ class _Subflow:
     def peer(self) -> _Stream:
         """Whose bytes it acknowledges."""
         return self.connection.streams[1 - self.side]
+
+    def begin(self, seq: int) -> None:
+        """The number of its SYN."""
+        self.origin = seq & MASK
+        if self.first:
+            self.stream.origin = self.origin
 
     def map(self, mapping: Mapping, segment: Segment) -> None:
         """A mapping that a segment announces."""
@@ -228,9 +236,9 @@ class Rejoined:
             if option[0] >> 4 == JOIN:
                 return  # of which connection, the SYN said
             self._enter(client, _Connection(client), 0, first=True)
-        self._subflows[client].origin = segment.ack - 1 & MASK
+        self._subflows[client].begin(segment.ack - 1)
         subflow = self._subflows[segment.key]
-        subflow.origin = segment.seq
+        subflow.begin(segment.seq)
         self._confirm(segment.key)
         if option[0] >> 4 == CAPABLE:
             self._learn(subflow, option)
@@ -245,7 +253,7 @@ class Rejoined:
             connection, receiver = joined
             connection.subflows += 1
             self._enter(segment.key, connection, 1 - receiver, first=False)
-        self._subflows[segment.key].origin = segment.seq
+        self._subflows[segment.key].begin(segment.seq)
 
     def _late(self, key: bytes, mapping: Mapping) -> _Subflow | None:
         """One whose beginning the capture does not have: its first numbers tell what it is of.
@@ -276,7 +284,7 @@ class Rejoined:
         both[0].sure = both[1].sure = True
 
     def _enter(self, key: bytes, connection: _Connection, side: int, *, first: bool) -> None:
-        while len(self._subflows) >= 2 * CONNECTIONS_KEPT:
+        while len(self._subflows) >= 2 * SUBFLOWS_KEPT:
             self._forget(next(iter(self._subflows)))
         self._subflows[key] = _Subflow(connection, side, first)
         self._subflows[mirrored(key)] = _Subflow(connection, 1 - side, first)
@@ -295,12 +303,12 @@ class Rejoined:
         its bytes begin.
         """
         stream, key = subflow.stream, option[2:10]
-        if stream.shift is not None or len(key) < 8 or subflow.origin is None:
+        if stream.shift is not None or len(key) < 8 or stream.origin is None:
             return
         import hashlib
 
         digest = (hashlib.sha256 if option[0] & 15 else hashlib.sha1)(key).digest()
-        stream.shift = subflow.origin - int.from_bytes(digest[-4:], "big") & MASK
+        stream.shift = stream.origin - int.from_bytes(digest[-4:], "big") & MASK
         token = int.from_bytes(digest[:4], "big")
         subflow.connection.tokens.append(token)
         self._tokens[token] = subflow.connection, subflow.side
@@ -311,24 +319,24 @@ class Rejoined:
         self, subflow: _Subflow, segment: Segment, options: list[bytes], data: bytes
     ) -> Record:
         """Where a segment stands in its connection."""
-        stream, peer = subflow.stream, subflow.peer
-        seq: int | None = None
+        stream = subflow.stream
         acknowledged = mapping = None
-        fin = fast_close = begins = False
+        fin = fast_close = with_keys = False
         for option in options:
             kind = option[0] >> 4
             if kind == SIGNAL:
                 acknowledged, mapping, fin = _signal(option)
             elif kind == CAPABLE and len(option) >= BOTH_KEYS:
-                begins = subflow.first
+                with_keys = subflow.first
                 self._learn(subflow, option)
             elif kind == FASTCLOSE:
                 fast_close = True
         if mapping is not None:
             subflow.map(mapping, segment)
+        seq: int | None = None
         if segment.length:
             # The first bytes may come with the keys instead of a mapping.
-            seq = segment.seq if begins else self._sequence(subflow, segment)
+            seq = segment.seq if with_keys else self._sequence(subflow, segment)
             if seq is None:
                 stream.ended = True  # no FIN of TCP stands behind bytes of which some are missing
                 return EMPTY
@@ -341,17 +349,18 @@ class Rejoined:
                 flags |= FIN
                 stream.ended = True
         alone = subflow.connection.subflows == 1
-        if segment.flags & FIN and alone and not stream.ended:
-            flags |= FIN
-        if segment.flags & RST and (alone or fast_close):
-            flags |= RST
+        if alone and not stream.ended:
+            flags |= segment.flags & FIN
+        if alone or fast_close:
+            flags |= segment.flags & RST
         if seq is None:
             seq = segment.seq if stream.end is None else stream.end
-        ack = segment.ack
-        if segment.flags & ACK and acknowledged is not None and peer.shift is not None:
-            ack, flags = acknowledged + peer.shift & MASK, flags | ACK
-        elif segment.flags & ACK and begins:
-            flags |= ACK
+        ack, shift = segment.ack, subflow.peer.shift
+        if acknowledged is not None and shift is not None:
+            ack = acknowledged + shift & MASK
+            flags |= segment.flags & ACK
+        elif with_keys:
+            flags |= segment.flags & ACK
         return frame_of(
             *_endpoints(stream.key), seq & MASK, data,
             ack=ack, flags=flags, window=segment.window, length=segment.length,

@@ -21,6 +21,8 @@ class Way(NamedTuple):
     again: float = 0.1
     version: int = 1
     long: bool = True
+    agreed: bool = True  # whether the destination knows it too
+    until: int = 1 << 30  # data segments of a connection until it falls back to plain TCP
 
 
 class _Side:
@@ -34,6 +36,7 @@ class _Side:
         self.isn = 0  # of the plain connection
         self.origins = [random.getrandbits(32) for _ in range(way.paths)]
         self.sent = [1] * way.paths  # subflow sequence numbers
+        self.left = way.until
         self.closed = False
 
 
@@ -95,6 +98,13 @@ class Spreader:
     def _data(self, key: bytes, segment: Segment, data: bytes) -> None:
         own = self._sides[key][0]
         at = own.start + (segment.seq - own.isn - 1 & MASK)
+        own.left -= 1
+        if own.left <= 0:
+            first = self._signal(key, segment, (own.sent[0], at, 0)) if not own.left else b""
+            number = own.sent[0]
+            own.sent[0] += len(data)
+            self._send(key, 0, number, ACK, first, data)
+            return
         paths = [self.random.randrange(self.way.paths)]
         if self.random.random() < self.way.again:
             paths.append(self.random.randrange(self.way.paths))
@@ -142,6 +152,8 @@ class Spreader:
             at, port = (0, -4) if client == key else (4, -2)
             moved[at + 2] = moved[at + 2] + path & 255
             moved[port + 1] = moved[port + 1] + path & 255
+        if not self.way.agreed and flags != SYN:
+            option = b""
         option += b"\x01" * (-len(option) % 4)
         seq, ack = own.origins[path] + number & MASK, other.origins[path] + other.sent[path] & MASK
         offset = (20 + len(option)) // 4 << 4

@@ -34,6 +34,8 @@ WAYS = {
     "two paths": Way(),
     "four paths, short numbers": Way(paths=4, again=0.3, long=False),
     "version 0": Way(version=0),
+    "a destination that knows plain TCP only": Way(paths=1, again=0, agreed=False),
+    "plain TCP after a while": Way(paths=1, until=5),
 }
 
 
