@@ -104,6 +104,13 @@ def _extract(options: Namespace) -> int:
         force=options.force,
         max_size=size_of(options.max_size, "--max-size"),
     )
+    try:
+        return _fill(folder, options)
+    finally:
+        folder.withdraw()
+
+
+def _fill(folder: Folder, options: Namespace) -> int:
     devices = ram = None
     if options.device or not (options.ram or options.stream):
         devices = DeviceFiles(folder, options.device or (), buffers=options.buffers)

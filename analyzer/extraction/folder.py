@@ -51,6 +51,7 @@ class Folder:
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
         self._stems: set[str] = set()
+        self._made = not root.exists()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -124,6 +125,12 @@ class Folder:
         for stream, _ in self._open.values():
             stream.close()
         self._open.clear()
+
+    def withdraw(self) -> None:
+        """Leave no folder behind that was made in vain."""
+        if self._made:
+            with contextlib.suppress(OSError):  # as it holds something
+                self.root.rmdir()
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The files with sizes and digests, by name."""

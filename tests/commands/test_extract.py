@@ -151,6 +151,7 @@ def test_wrong_words_are_explained(words: tuple[str, ...], reason: str, tmp_path
     ran = mfshark("extract", tiny(tmp_path, Tiny()), *words, "-o", tmp_path / "out")
     assert ran.status == 2
     assert reason in ran.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_streams_of_a_pipe_are_refused_before_it_is_read(tmp_path: Path) -> None:
