@@ -317,8 +317,8 @@ class Rejoined:
 
     def _placed(
         self, subflow: _Subflow, segment: Segment, options: list[bytes], data: bytes
-    ) -> Record:
-        """Where a segment stands in its connection."""
+    ) -> Record | None:
+        """Where a segment stands in its connection; ``None`` for the end of a subflow alone."""
         stream = subflow.stream
         acknowledged = mapping = None
         fin = fast_close = with_keys = False
@@ -353,6 +353,8 @@ class Rejoined:
             flags |= segment.flags & FIN
         if alone or fast_close:
             flags |= segment.flags & RST
+        if not subflow.first and seq is None and segment.flags & (FIN | RST) and not flags & RST:
+            return None
         if seq is None:
             seq = segment.seq if stream.end is None else stream.end
         ack, shift = segment.ack, subflow.peer.shift

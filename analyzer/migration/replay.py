@@ -189,10 +189,10 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
 
     Reads it again up to the last one; nothing where that is impossible, or tshark read it.
     """
-    if not frames or scan.converted is not None:
+    if not frames or scan.through:
         return {}
     try:
-        source = _reopening(scan)()
+        source = _reopening(scan.path)()
         file = CaptureFile(source)
     except CaptureError:
         return {}

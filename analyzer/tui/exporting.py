@@ -46,10 +46,13 @@ def export(document: Document, rows: Iterable[int], path: Path, format: str) -> 
 
 
 def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> int:
-    """A pcapng file with the frames that carry the packets of some rows, and no others."""
+    """A pcapng file with the frames that carry the packets of some rows, and no others; where the
+    capture was made into another one to be read, with that one's frames.
+    """
     wanted = _spans(document, rows)
     writer = PcapngWriter(stream)
-    source = open_source(document.path)
+    converted = document.scan.converted if document.scan is not None else None
+    source = open_source(document.path) if converted is None else converted.open()
     try:
         for batch in CaptureFile(source).batches():
             for number, start in enumerate(batch.starts, batch.first):

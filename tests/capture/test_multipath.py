@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from random import Random
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.migration.framing import Settings
-from analyzer.migration.replay import Replay
+from analyzer.migration.replay import Replay, frame_places
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
 from analyzer.report.model import capture_report
 from analyzer.synth import build
+from analyzer.tui.document import Document
+from analyzer.tui.exporting import write_frames
+from tests import shipped
 from tests.altered import Frames
 from tests.capture.spread import Way, spread
 
@@ -95,6 +99,26 @@ def test_what_is_read_again_is_the_same() -> None:
             for reader, table, at in zip(readers, tables, (row, rows[1][number]), strict=True)
         ]
         assert again[0] == again[1]
+
+
+def test_subflows_end_and_frames_are_where_they_were() -> None:
+    path = shipped.capture("7.2-mptcp-2ch")
+    scan, native = Scan(path).run(), Scan(path, Settings(via="native")).run()
+    assert scan.format == native.format == "pcapng"
+    assert len(scan.engine.connections) == len(native.engine.connections) == 6
+    assert all(connection.closed for connection in scan.engine.connections)
+    assert frame_places(scan, {1, 50}) == frame_places(native, {1, 50}) != {}
+
+
+def test_packets_are_exported_with_all_their_bytes() -> None:
+    document = Document(str(shipped.capture("7.2-mptcp-2ch")), Settings())
+    document.load(lambda: False)
+    out = io.BytesIO()
+    write_frames(document, range(len(document.table)), out)
+    table = PacketTable()
+    Scan(out.getvalue(), watchers=(table,)).run()
+    for name in ("kind", "packet_num", "length"):
+        assert sorted(table.column(name)) == sorted(document.table.column(name))
 
 
 @pytest.mark.parametrize("seed", range(6))
