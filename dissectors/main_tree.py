@@ -6,6 +6,7 @@ last (a section's footer included); whatever does not fit is shown as bytes, nev
 
 from __future__ import annotations
 
+from dissectors import colo
 from dissectors import main_stream as wire
 from dissectors.fields import Field, Layout
 from dissectors.main_stream import Command, RamFlag, RecordType
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from dissectors.vmstate import Json
 
-__all__ = ["record_tree"]
+__all__ = ["colo_tree", "record_tree"]
 
 CHILDREN_MAX = 2000
 TEXT_SHOWN = 120
@@ -77,6 +78,14 @@ def record_tree(
         cursor.field(TYPE)
     cursor.raw("undecoded", len(data) - cursor.at)
     return cursor.nodes
+
+
+def colo_tree(data: bytes) -> list[Node]:
+    """The fields of one of COLO's messages, on main or on the return path."""
+    nodes = layout_tree(colo.MESSAGE, data)
+    if len(data) >= colo.MESSAGE.size + colo.SIZE.size:
+        nodes += layout_tree(colo.SIZE, data, colo.MESSAGE.size)
+    return nodes
 
 
 class _Cursor:

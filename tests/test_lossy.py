@@ -22,7 +22,7 @@ from analyzer.tcp.flow import Connection
 from analyzer.tcp.requests import Place
 from tests.capture.files import pcap
 from tests.shipped import FILES, stem, truth
-from tests.truth import FAULTY, runs
+from tests.truth import FAULTY, WHOLE, runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,7 @@ def went_well(path: Path) -> bool:
     if any(word in path.name for word in (*FAULTY, "truncated", "cancel", "tls")):
         return False
     ends = [run.get("query_migrate_source") or {} for run in runs(truth(stem(path)))]
-    return all(end.get("status") == "completed" for end in ends)
+    return all(end.get("status") in WHOLE for end in ends)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if went_well(path)], ids=stem)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FAULTY = ("gap", "snaplen", "midstream")
 """Words in the names of captures that lack bytes: counts are upper bounds there."""
-WHOLE = ("completed",)
+WHOLE = ("completed", "colo")
 SENT_AGAIN = {"4.2": 256, "5.2": 4, "6.2": 4, "7.2": 4}
 """Pages that these send more than once and count once: 4.2 repeats whole packets with a SYNC, the
 others now and then one page.
@@ -87,6 +87,7 @@ def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Ite
         yield from _devices(migration, run, lossy)
         yield from _outcome(name, migration, run)
         yield from _account(name, migration, run)
+        yield from _colo(migration, run)
 
 
 def _in_order(
@@ -161,6 +162,29 @@ def _account(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Itera
             yield f"{seen} {field} over all channels, QEMU accounts for {wanted}"
 
 
+def _colo(migration: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    """Checkpoints against the messages that both sides traced."""
+    sent = run["trace_src"].get("colo_messages_sent")
+    if sent is None:
+        if "colo" in migration:
+            yield "COLO was not traced"
+        return
+    colo, answered = migration["colo"], run["trace_dst"]["colo_messages_sent"]
+    loaded = [c for c in colo["checkpoints"] if c["loaded_frame"] is not None]
+    for what, seen, wanted in (
+        ("ready", int(colo["ready_frame"] is not None), answered["checkpoint-ready"]),
+        ("requested", colo["checkpoint_count"], sent["checkpoint-request"]),
+        (
+            "sent",
+            sum(c["device_state_bytes"] > 0 for c in colo["checkpoints"]),
+            sent["vmstate-size"],
+        ),
+        ("loaded", len(loaded), answered["vmstate-loaded"]),
+    ):
+        if seen != wanted:
+            yield f"{seen} checkpoints {what}, QEMU's traces have {wanted}"
+
+
 def _devices(migration: dict[str, Any], run: dict[str, Any], lossy: bool) -> Iterator[str]:
     found = {d["idstr"]: d for d in migration["devices"]}
     arrivals = run["trace_dst"].get("device_buffers_in_arrival_order_idx_channel") or {}
@@ -212,7 +236,7 @@ def _outcome(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Itera
         allowed = {"failed"}
     elif any(word in name for word in FAULTY):
         allowed = {"completed", "unknown", "incomplete"}
-    elif source == "completed" and running in ("running", None):
+    elif source in WHOLE and running in ("running", None):
         allowed = {"completed"}
     elif source == "cancelled":
         allowed = {"cancelled"}

@@ -1,4 +1,7 @@
-"""MF601 to MF606 and MF635: how a main stream begins and ends (wire-format page, 6.1 to 6.4)."""
+"""MF601 to MF606, MF635 and MF644: how a main stream begins and ends, and COLO behind it.
+
+Wire-format page, sections 6.1 to 6.4 and 6.10.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +92,8 @@ def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
 def main_trailing() -> None:
     """Bytes follow the end of the main stream.
 
-    Behind EOF there is at most the description, and behind that nothing.  COLO, which keeps the
-    connection, is excepted.
+    Behind EOF there is at most the description, and behind that nothing, unless COLO goes on with
+    its checkpoints.
 
     Receiver: never reads them.
 
@@ -108,4 +111,18 @@ def capabilities_differ() -> None:
     announced, else it misreads the block list.
 
     Usual cause: ``send-configuration=off`` together with mapped-ram; damaged bytes.
+    """
+
+
+@walker_rule("MF644", "colo-message", ERROR, holes="G")
+def colo_message() -> None:
+    """The primary of a COLO pair does not say what is due, or a device state has not its size.
+
+    A checkpoint is CHECKPOINT_REQUEST, VMSTATE_SEND with guest memory, and VMSTATE_SIZE with as
+    many bytes of device state as it says.
+
+    Receiver: the secondary: ``Unexpected COLO message %d, expected %d`` or ``Got unknown COLO
+    message: %d``; it leaves COLO and waits for the failover.
+
+    Usual cause: a modified primary, or damaged bytes.
     """

@@ -97,7 +97,8 @@ def rp_shut_error(migration: Migration) -> Iterator[Spot]:
 def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     """The return path ended without SHUT although main was sent completely.
 
-    The destination says with SHUT whether it has loaded everything.
+    The destination says with SHUT whether it has loaded everything.  (With COLO older ones say
+    CHECKPOINT_READY instead.)
 
     Receiver: the source takes the end of the return path for an error and goes on with the guest,
     although the destination may run it already.
@@ -107,7 +108,7 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
     if facts is None or returned is None or channel is None or facts.eof is None:
         return
-    if returned.shut is None:
+    if returned.shut is None and not migration.in_colo and not returned.skipped:
         last = channel.flow.last
         yield Spot("ended without SHUT", channel=channel, frame=last.frame, offset=channel.length)
 
@@ -125,6 +126,8 @@ def rp_without_open(migration: Migration) -> Iterator[Spot]:
     facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
     if facts is None or returned is None or channel is None:
         return
+    if migration.in_colo:
+        return  # it needs the way back, and older sources open none
     if facts.opened_return_path is None and not facts.interrupted and not facts.missing:
         text = f"{counted(channel.length, 'byte')}, and main has no OPEN_RETURN_PATH"
         yield Spot(text, channel=channel, frame=channel.flow.first.frame, offset=0)
@@ -196,6 +199,39 @@ def rp_reqpages(migration: Migration) -> Iterator[Spot]:
     for message in returned.messages:
         if message.kind in REQUESTS and (text := _request_fault(message, facts)):
             yield _spot(migration, text, message.mark)
+
+
+@walker_rule("MF710", "rp-colo-message", ERROR, holes="G")
+def rp_colo_message() -> None:
+    """The secondary of a COLO pair does not say what is due.
+
+    It begins with CHECKPOINT_READY; then every checkpoint gets CHECKPOINT_REPLY, VMSTATE_RECEIVED
+    and VMSTATE_LOADED, in that order.
+
+    Receiver: the primary: ``Unexpected COLO message %d, expected %d``; it leaves COLO and waits for
+    the failover.
+
+    Usual cause: a modified secondary, or damaged bytes.
+    """
+
+
+@migration_rule("MF711", "rp-colo-early", ERROR, holes="LGX")
+def rp_colo_early(migration: Migration) -> Iterator[Spot]:
+    """CHECKPOINT_READY, or what looks like it, came before the first state was sent.
+
+    A secondary begins COLO when it has loaded a whole migration, up to main's EOF.  Four zeros on
+    the return path are CHECKPOINT_READY then; at any other time they are no message at all.
+
+    Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
+    and the migration fails.
+
+    Usual cause: a modified destination, or damaged bytes.
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or returned is None or returned.ready is None or facts.interrupted:
+        return
+    if facts.eof is None or facts.eof.frame > returned.ready.frame:
+        yield _spot(migration, "CHECKPOINT_READY before main's EOF", returned.ready)
 
 
 def _request_fault(message: Message, facts: MainChannel) -> str:

@@ -14,16 +14,19 @@ from analyzer.migration.watcher import Watcher
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
 
+    AnyTally = TypeVar("AnyTally", bound="Tally")
+
 __all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Round", "Tally"]
 
 ROUNDS_KEPT = 20_000
-"""SYNC rounds told apart; the packets of later ones count to the last."""
+"""SYNC rounds, and checkpoints, told apart; the packets of later ones count to the last."""
 
 
 class Tally:
@@ -120,13 +123,14 @@ class MigrationActivity:
     """What one migration's multifd channels did.
 
     ``rounds`` holds the packets seen before the switchover began, by SYNC round; ``late`` those
-    whose last byte came later.  ``channels`` is by Wireshark's ``tcp.stream``, ``devices`` by
-    (idstr, instance id).
+    whose last byte came later, ``checkpoints`` those of COLO's checkpoints.  ``channels`` is by
+    Wireshark's ``tcp.stream``, ``devices`` by (idstr, instance id).
     """
 
-    __slots__ = ("channels", "devices", "late", "rounds")
+    __slots__ = ("channels", "checkpoints", "devices", "late", "rounds")
 
     def __init__(self) -> None:
+        self.checkpoints: list[Tally] = []
         self.rounds: list[Round] = []
         self.late = Tally()
         self.channels: dict[int, ChannelActivity] = {}
@@ -134,10 +138,11 @@ class MigrationActivity:
 
     def round(self, number: int) -> Round:
         """The round of that number, from 0."""
-        number = min(number, ROUNDS_KEPT - 1)
-        while len(self.rounds) <= number:
-            self.rounds.append(Round())
-        return self.rounds[number]
+        return _nth(self.rounds, number, Round)
+
+    def checkpoint(self, number: int) -> Tally:
+        """The checkpoint of that number, from 0."""
+        return _nth(self.checkpoints, number, Tally)
 
     def channel(self, channel: Channel) -> ChannelActivity:
         """A channel's account."""
@@ -145,6 +150,14 @@ class MigrationActivity:
         if found is None:
             found = self.channels[channel.stream] = ChannelActivity()
         return found
+
+
+def _nth(tallies: list[AnyTally], number: int, make: type[AnyTally]) -> AnyTally:
+    """The one of that number, made with all before it where they are not there yet."""
+    number = min(number, ROUNDS_KEPT - 1)
+    while len(tallies) <= number:
+        tallies.append(make())
+    return tallies[number]
 
 
 class Activity(Watcher):
@@ -177,7 +190,12 @@ class Activity(Watcher):
             own.sync_nums.append(packet.packet_num)
         else:
             own.ram.add(packet.first.time, packet.last.time)
-        if _in_switchover(packet, migration.main_facts):
+        facts = migration.main_facts
+        if facts is not None and facts.colo is not None and facts.colo.count:
+            # Request and reply stand between what belongs to one checkpoint and to the next.
+            account.checkpoint(facts.colo.count - 1).add_ram(packet)
+            return
+        if _in_switchover(packet, facts):
             account.late.add_ram(packet)
             if not is_sync:
                 own.late_ram.add_ram(packet)
@@ -185,7 +203,6 @@ class Activity(Watcher):
         ended = 1 if packet.flags & SYNC else 0  # a SYNC belongs to the round that it ends
         found = account.round(len(channel.syncs) - ended)
         found.add_ram(packet)
-        facts = migration.main_facts
         if pages and facts is not None and not facts.flushes and packet.ramblock is not None:
             block = facts.ram_blocks.get(packet.ramblock.split(b"\0", 1)[0])
             if block is not None:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from analyzer.migration.colo import ColoFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.ram_facts import Iteration, RamBlock
     from analyzer.tcp.requests import Place
@@ -31,15 +32,17 @@ PINGS_KEPT = 1000
 
 class Record:
     """One row of the main channel: a header, configuration, section part, command, EOF or
-    description.
+    description, or a message of COLO behind them.
 
-    ``kind`` is QEMU's name of the type byte (``HEADER`` for the QEVM words); ``name`` the idstr,
-    command or machine as text.  ``offset`` and ``length`` are stream bytes, ``missing`` how many
-    of them the capture does not have; ``first`` and ``last`` are where it was seen.  ``depth`` is 1
-    inside a PACKAGED command.  ``broken`` says where the record breaks off, if it does.
-    ``body_offset`` and ``body_length`` delimit a section's body; ``by_search`` says that its end
-    was found by searching the footer.  ``body`` holds a FULL section's bytes while the total of
-    them allows.  The page counts are those of a ``ram`` part; ``value`` is a PING's.
+    ``kind`` is QEMU's name of the type byte (``HEADER`` for the QEVM words, ``COLO`` for a
+    message); ``name`` the idstr, command, message or machine as text.  ``offset`` and ``length``
+    are stream bytes, ``missing`` how many of them the capture does not have; ``first`` and ``last``
+    are where it was seen.  ``depth`` is 1 inside a PACKAGED command and in the state of a
+    checkpoint.  ``broken`` says where the record breaks off, if it does.  ``body_offset`` and
+    ``body_length`` delimit a section's body; ``by_search`` says that its end was found by searching
+    the footer.  ``body`` holds a FULL section's bytes while the total of them allows.  The page
+    counts are those of a ``ram`` part; ``value`` is a PING's, or the bytes that a PACKAGED or a
+    VMSTATE_SIZE announces.
     """
 
     __slots__ = (
@@ -272,7 +275,7 @@ class MainChannel:
         self.advised_page_size = 0  # of POSTCOPY_ADVISE
         self.postcopy_listen: Mark | None = None
         self.postcopy_run: Mark | None = None
-        self.colo: Mark | None = None
+        self.colo: ColoFacts | None = None
         self.packaged: Mark | None = None
         self.discards = 0
         self.opened_return_path: Mark | None = None

@@ -106,7 +106,9 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         record.value = int.from_bytes(payload, "big")
         main.packaged = main.packaged or mark
     elif command == Command.ENABLE_COLO:
-        main.colo = main.colo or mark
+        from analyzer.migration.colo import ColoFacts  # seldom needed
+
+        main.colo = main.colo or ColoFacts()
     elif command == Command.SWITCHOVER_START:
         main.switchover_start = main.switchover_start or mark
         main.switchover_count += 1

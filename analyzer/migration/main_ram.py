@@ -167,7 +167,7 @@ class RamWalk:
 
     def _wrapped(self) -> None:
         ram = self.ram
-        if not ram.postcopy and not ram.flush_count:
+        if not ram.postcopy and not ram.ended and not ram.flush_count:
             ram.next_iteration(Mark(self.reader.offset - WORD.size, self.reader.last), "wrap")
 
     def _content_of(self, block: RamBlock) -> Request:

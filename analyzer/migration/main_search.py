@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import Section
 
 __all__ = [
+    "COLO_AFTER_EOF",
     "OVERLAP",
     "find_any_footer",
     "find_next_record",
@@ -52,6 +53,9 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_END),
     int(RecordType.SECTION_FULL),
 )
+MESSAGE_SIZE = 4
+COLO_AFTER_EOF = (b"\0\0\0\1", b"\0\0\0\4")
+"""CHECKPOINT_REQUEST and VMSTATE_SIZE."""
 JSON_AT = 6
 """Where the text begins behind an EOF: the description's type and length lie between."""
 
@@ -117,9 +121,18 @@ def record_fits(data: bytes, at: int, known: Mapping[int, Section], final: bool)
         return YES if command_length_fits(command, length) else NO
     if kind != RecordType.EOF:
         return NO
-    if left > 1:
-        return YES if data[at + 1] == RecordType.VMDESCRIPTION else NO
-    return YES if final else MORE
+    if left > 1 and data[at + 1] == RecordType.VMDESCRIPTION:
+        return YES
+    if left <= 1:
+        return YES if final else MORE
+    return _checkpoint(data[at + 1 : at + 1 + MESSAGE_SIZE], final)
+
+
+def _checkpoint(data: bytes, final: bool) -> int:
+    """A message of COLO, which may follow an EOF."""
+    if data in COLO_AFTER_EOF:
+        return YES
+    return NO if final or not any(message.startswith(data) for message in COLO_AFTER_EOF) else MORE
 
 
 def _strong(data: bytes, at: int) -> bool:

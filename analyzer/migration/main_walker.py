@@ -14,7 +14,7 @@ from analyzer.migration.main_search import OVERLAP, find_any_footer, plausible_s
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
-from analyzer.tcp.requests import Deliver, End, Gap, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Gap, Peek, Push, Skip, Take
 from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, VERSION, RecordType
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.anomaly_list import Snapshot
     from analyzer.migration.broken import Steps
+    from analyzer.migration.colo import ColoFacts
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.main_sections import DeviceData
     from analyzer.tcp.reader import Reader
@@ -38,7 +39,9 @@ REST = Skip(1 << 62)
 FIRST_LOOK = 4096
 NAMES = {int(kind): kind.name for kind in RecordType}
 SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
+EOF = bytes((RecordType.EOF,))
 PACKAGED = "PACKAGED"
+DESCRIPTION_TEXT = "VMDESCRIPTION text"
 
 
 def walk_main(
@@ -55,8 +58,7 @@ def walk_main(
     """
     walk = _Walk(reader, main, device_data, record_sink)
     yield from walk.header()
-    yield from walk.records(None, 0)
-    yield from walk.rest()
+    yield from walk.everything()
 
 
 def walk_main_midstream(
@@ -72,8 +74,7 @@ def walk_main_midstream(
     data, _cut, final = yield from window(reader, OVERLAP, None)
     if not plausible_start(data, final):
         yield from walk.resynchronise()
-    yield from walk.records(None, 0)
-    yield from walk.rest()
+    yield from walk.everything()
 
 
 class _Walk:
@@ -158,8 +159,19 @@ class _Walk:
         yield from self.finish(record, broken)
         return None
 
-    def records(self, limit: int | None, depth: int) -> Steps:
-        """Records up to the end of the stream or, in a PACKAGED, up to offset ``limit``."""
+    def everything(self) -> Steps:
+        """The records, what COLO sends behind them, and whatever is left."""
+        yield from self.records(None, 0)
+        colo = self.main.colo
+        if colo is not None and not self.main.ended:
+            yield from self.checkpoints(colo)
+        yield from self.rest()
+        return None
+
+    def records(self, limit: int | None, depth: int, *, one_state: bool = False) -> Steps:
+        """Records up to the end of the stream or, in a PACKAGED or a checkpoint (``depth`` 1), up
+        to offset ``limit``; ``one_state`` ends behind an EOF.
+        """
         reader, main = self.reader, self.main
         while not main.ended and (limit is None or reader.offset < limit):
             at = reader.offset
@@ -172,12 +184,8 @@ class _Walk:
                 continue
             kind = head[0]
             over = main.description is not None or kind != RecordType.VMDESCRIPTION
-            if main.eof is not None and over:
-                if main.colo is None:
-                    main.anomalies.note(
-                        "main-trailing", at, reader.last, f"byte {kind:#04x} behind the end"
-                    )
-                self.settle(at)
+            if main.eof is not None and over and depth == 0:
+                yield from self.over(head)
                 return None
             record = Record(NAMES.get(kind, f"{kind:#04x}"), at, reader.first, depth)
             if main.configuration is None and kind != RecordType.CONFIGURATION:
@@ -186,6 +194,52 @@ class _Walk:
             yield from self.finish(record, broken)
             if broken is None and record.name == PACKAGED:
                 yield from self.packaged(record)
+            if one_state and kind == RecordType.EOF:
+                break
+        return None
+
+    def over(self, head: bytes) -> Steps:
+        """Something follows the end: messages of COLO, or what does not belong there."""
+        reader, main = self.reader, self.main
+        at = reader.offset - len(head)
+        place = reader.last
+        yield Push(head)
+        if main.colo is None and (head == EOF or main.interrupted):
+            from analyzer.migration.main_colo import unannounced  # seldom needed
+
+            main.colo = yield from unannounced(reader, main)
+        if main.colo is None:
+            text = f"byte {head[0]:#04x} behind the end"
+            main.anomalies.note("main-trailing", at, place, text)
+        self.settle(at)
+        return None
+
+    def checkpoints(self, colo: ColoFacts) -> Steps:
+        """What COLO sends: a message, or a message and a state, again and again."""
+        from analyzer.migration.main_colo import ColoWalk  # seldom needed
+
+        reader, main = self.reader, self.main
+        walk = ColoWalk(reader, main, colo)
+        main.ram.ended = True
+        while not main.ended:
+            if isinstance((yield Peek(1)), End):
+                main.ended = True
+                break
+            record = Record("COLO", reader.offset, reader.last)
+            inside = yield from walk.is_inside()
+            if not inside:
+                broken = yield from walk.message(record)
+                yield from self.finish(record, broken)
+                inside = broken is not None  # that is where it was found again
+            if inside:
+                walk.lost()
+                yield from self.records(None, 1, one_state=True)
+            elif record.value is not None:
+                limit = reader.offset + record.value
+                yield from self.records(limit, 1, one_state=True)
+                walk.finished(limit)
+            elif walk.memory_follows:
+                yield from self.records(None, 1, one_state=True)
         return None
 
     def no_configuration(self, at: int) -> None:
@@ -246,7 +300,7 @@ class _Walk:
                 main.anomalies.note(
                     "vmdesc-length", at, reader.last, f"{size} bytes announced, {reply.have} there"
                 )
-            return Broken(reply, "VMDESCRIPTION text", at)
+            return Broken(reply, DESCRIPTION_TEXT, at)
         main.description_complete = complete
         return None
 
@@ -283,7 +337,7 @@ class _Walk:
             main.ended = True
             main.truncated = Mark(self.reader.offset, self.reader.last)
             main.truncated_path = broken.path
-            if not main.description_length:  # else it is the description that was cut: MF636
+            if broken.path != DESCRIPTION_TEXT:  # MF636 tells of that
                 where = f"the stream ends in {broken.path}"
                 main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
         else:

@@ -285,6 +285,14 @@ class Migration:
         return any(channel.flow.missing for channel in self.channels)
 
     @property
+    def in_colo(self) -> bool:
+        """Whether the first state was loaded and COLO went on from there."""
+        facts, returned = self.main_facts, self.return_facts
+        if facts is not None and facts.colo is not None and facts.colo.count:
+            return True
+        return returned is not None and returned.ready is not None
+
+    @property
     def began_late(self) -> bool:
         """Whether the capture lacks the beginning of any channel."""
         return any(channel.incomplete_start for channel in self.channels)

@@ -40,9 +40,11 @@ def outcome_of(migration: Migration) -> Outcome:
     returned = migration.return_facts
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
-        if returned.shut == 0:
-            return Outcome("completed", "the destination reported success", frame)
-        return Outcome("failed", f"the destination reported error {returned.shut}", frame)
+        if returned.shut:
+            return Outcome("failed", f"the destination reported error {returned.shut}", frame)
+        return _colo(migration) or Outcome("completed", "the destination reported success", frame)
+    if (pair := _colo(migration)) is not None:
+        return pair
     if (early := _server_closed_first(migration)) is not None:
         return early
     if migration.main is None or migration.main_facts is None:
@@ -50,6 +52,27 @@ def outcome_of(migration: Migration) -> Outcome:
     if migration.main_facts.eof is None:
         return _before_eof(migration.main)
     return _after_eof(migration, migration.main, migration.main_facts)
+
+
+def _colo(migration: Migration) -> Outcome | None:
+    """COLO goes on when the first state is loaded; sooner or later a failover cuts it off."""
+    facts, returned = migration.main_facts, migration.return_facts
+    colo = facts.colo if facts is not None else None
+    ready = returned.ready if returned is not None else None
+    begin = ready or (colo.begin if colo is not None else None)
+    if begin is None or (facts is not None and facts.eof is None and not facts.interrupted):
+        return None
+    last = colo.last.begin if colo is not None else None
+    loaded = returned.answers[-1][-1:] if returned is not None else []
+    between = last is None or bool(loaded and loaded[0].frame >= last.frame)
+    channel = migration.main or migration.return_path
+    text = "COLO keeps the pair alike"
+    if channel is not None and (channel.flow.closed or channel.flow.peer.closed):
+        where = "inside a checkpoint"
+        if between:
+            where = "before the first checkpoint" if last is None else "between two checkpoints"
+        text = f"COLO kept the pair alike and ended {where}"
+    return Outcome("completed", text, begin.frame, forgives=not between)
 
 
 def _before_eof(main: Channel) -> Outcome:

@@ -33,9 +33,9 @@ class Phase:
     main; pages with content (XBZRLE's included) and zero pages.
 
     ``name`` is ``setup``, ``iteration`` (``number`` from 1), ``switchover``, its parts
-    ``ram-rest``, ``device-state``, ``vmstate`` and ``description``, ``postcopy`` or ``end``.
-    Setup, iterations, switchover and postcopy together are all that was sent, but for a packet
-    that was cut off; parts overlap each other in time.
+    ``ram-rest``, ``device-state``, ``vmstate`` and ``description``, ``postcopy``, ``colo`` or
+    ``end``.  Setup, iterations, switchover, postcopy and COLO together are all that was sent, but
+    for a packet that was cut off; parts overlap each other in time.
     """
 
     __slots__ = ("bytes", "end", "main_bytes", "name", "normal_pages", "number", "start",
@@ -137,9 +137,11 @@ class _Phases:
         self.facts = facts
         self.flow = migration.main.flow
         self.window = switchover_window(migration)
-        self.limit = self.window.offset if self.window is not None else self.flow.offset
+        self.checkpoint = facts.colo.begin if facts.colo is not None else None
         stop = facts.postcopy_run if self.window is not None else None
+        stop = stop or self.checkpoint
         self.stop = stop.offset if stop is not None else self.flow.offset
+        self.limit = self.window.offset if self.window is not None else self.stop
         self.ram = [record for record in facts.records if record.name == RAM]
 
     def all(self) -> Iterator[Phase]:
@@ -152,6 +154,8 @@ class _Phases:
             yield from self._switchover()
         if self.window is not None and self.facts.postcopy_run is not None:
             yield self._postcopy(self.facts.postcopy_run)
+        elif self.checkpoint is not None:
+            yield self._colo(self.checkpoint)
         end = self._end()
         if end is not None:
             yield end
@@ -322,6 +326,12 @@ class _Phases:
         records = [record for record in self.ram if record.offset >= self.stop]
         return phase.add_main(self.flow.offset - self.stop, records)
 
+    def _colo(self, begin: Mark) -> Phase:
+        tally = _sum(self.account.checkpoints)
+        phase = Phase("colo", begin.time, max(tally.last, self.flow.last.time)).add(tally)
+        records = [record for record in self.ram if record.offset >= self.stop]
+        return phase.add_main(self.flow.offset - self.stop, records)
+
     def _end(self) -> Phase | None:
         """From the end of the switchover to the last close of a connection."""
         closes = [
@@ -337,6 +347,8 @@ class _Phases:
         if self.facts.postcopy_run is not None:
             shut = self.migration.return_facts and self.migration.return_facts.shut_mark
             begin = shut.time if shut else self.flow.last.time
+        elif self.checkpoint is not None:
+            begin = self.flow.last.time
         return Phase("end", begin, max(closes)) if max(closes) >= begin else None
 
 

@@ -133,6 +133,7 @@ class RamFacts:
     ``page_size`` is the target's, 0 while unknown; whoever knows it may set it.  ``mem_size`` is
     the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
     ``coded_bytes`` the content of pages that were sent encoded.  ``taker`` gets the pages.
+    ``ended`` says that what follows belongs to checkpoints, not to scans over the guest's memory.
     """
 
     __slots__ = (
@@ -142,6 +143,7 @@ class RamFacts:
         "coded_bytes",
         "compressed_pages",
         "current",
+        "ended",
         "flush_count",
         "flushes",
         "iterations",
@@ -180,6 +182,7 @@ class RamFacts:
         self.iterations: list[Iteration] = []
         self.last_address = -1
         self.postcopy = False
+        self.ended = False
         self.taker: RecordTaker | None = None
 
     @property
@@ -227,7 +230,8 @@ class RamFacts:
         self.flush_count += 1
         if len(self.flushes) < MARKS_MAX:
             self.flushes.append(mark)
-        self.next_iteration(mark, "flush")
+        if not self.ended:
+            self.next_iteration(mark, "flush")
 
     def section_ended(self, mark: Mark) -> None:
         """An EOS record that ends at ``mark``."""

@@ -1,6 +1,6 @@
 """The facts that a return path tells.
 
-Wire-format page, section 1.7.
+Wire-format page, sections 1.7 and 6.10.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.mark import Mark
 
-__all__ = ["Message", "ReturnPath"]
+__all__ = ["COLO", "Message", "ReturnPath"]
 
 MESSAGES_KEPT = 100_000
+COLO = 1 << 16
+"""What the kinds of COLO's messages are counted from: types of the return path have 16 bits."""
 
 
 class Message:
-    """One message: ``kind`` is the type number, ``name`` QEMU's name of it.
+    """One message: ``kind`` is the type number, or ``COLO`` plus that of a COLO message; ``name``
+    QEMU's name of it.
 
     ``value`` is that of SHUT, PONG and RESUME_ACK; ``block``, ``start`` and ``size`` (bytes) are a
     page request's, or ``block`` and ``size`` a bitmap's.  ``length`` counts the stream bytes.
@@ -42,19 +45,23 @@ class Message:
 class ReturnPath:
     """A return path.
 
-    ``counts`` is by type number; page requests are only counted (``page_requests``) once
-    ``messages`` is full.  Accounts as in :class:`analyzer.migration.main_channel.MainChannel`.
+    ``counts`` is by kind; page requests are only counted (``page_requests``) once ``messages`` is
+    full.  ``ready`` is COLO's CHECKPOINT_READY, ``answers`` are the marks of CHECKPOINT_REPLY,
+    VMSTATE_RECEIVED and VMSTATE_LOADED.  Accounts as in
+    :class:`analyzer.migration.main_channel.MainChannel`.
     """
 
     __slots__ = (
         "acks",
         "anomalies",
+        "answers",
         "counts",
         "decoded",
         "messages",
         "missing",
         "page_requests",
         "pongs",
+        "ready",
         "requested_bytes",
         "resync_count",
         "shut",
@@ -72,6 +79,8 @@ class ReturnPath:
         self.shut_mark: Mark | None = None
         self.acks: list[Mark] = []
         self.pongs: list[tuple[int, Mark]] = []
+        self.ready: Mark | None = None
+        self.answers: tuple[list[Mark], list[Mark], list[Mark]] = ([], [], [])
         self.page_requests = 0
         self.requested_bytes = 0
         self.resync_count = 0

@@ -1,15 +1,16 @@
 """Walks a return path, the reverse direction of the main channel.
 
-Wire-format page, section 1.7.
+Wire-format page, sections 1.7 and 6.10.
 """
 
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
-from analyzer.migration.return_path import MESSAGES_KEPT, Message, ReturnPath
+from analyzer.migration.return_path import COLO, MESSAGES_KEPT, Message, ReturnPath
 from analyzer.migration.section_body import window
 from analyzer.tcp.requests import End, Gap, Skip, Take
+from dissectors.colo import BY_SECONDARY, MESSAGE, ColoMessage
 from dissectors.multifd import text_of
 from dissectors.return_path import (
     BITMAP_END,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.broken import Steps
+    from analyzer.migration.colo import Turns
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Walker
 
@@ -71,11 +73,12 @@ def walk_return_path(reader: Reader, rp: ReturnPath, *, midstream: bool = False)
 class _Walk:
     """The walk of one return path; ``settled`` is the offset up to which bytes are accounted."""
 
-    __slots__ = ("block", "missing", "reader", "rp", "settled")
+    __slots__ = ("block", "missing", "reader", "rp", "settled", "turns")
 
     def __init__(self, reader: Reader, rp: ReturnPath) -> None:
         self.reader = reader
         self.rp = rp
+        self.turns: Turns | None = None
         self.block: bytes | None = None
         self.settled = reader.offset
         self.missing = reader.missing
@@ -98,6 +101,8 @@ class _Walk:
         at = reader.offset - HEADER.size
         mark = Mark(at, reader.first)
         kind, length = HEADER.unpack(head)
+        if not kind and (not length or self.turns is not None or rp.resync_count):
+            return self.answer(head, mark)
         name = NAMES.get(kind)
         if name is None or length > PAYLOAD_MAX:
             slug = "rp-unknown-type" if name is None else "rp-length"
@@ -117,6 +122,31 @@ class _Walk:
         else:
             self.keep_facts(message, payload)
         message.length = reader.offset - at
+        rp.keep(message)
+        return None
+
+    def answer(self, head: bytes, mark: Mark) -> Broken | None:
+        """A message of COLO: as long as a header, and with a type of 0 if it were one.  It begins
+        with CHECKPOINT_READY, four zeros.
+        """
+        from analyzer.migration.colo import Turns  # seldom needed
+
+        rp = self.rp
+        if self.turns is None:
+            begun = rp.resync_count > 0
+            self.turns = Turns(BY_SECONDARY, None if begun else ColoMessage.CHECKPOINT_READY)
+        (number,) = MESSAGE.unpack(head)
+        name, wrong = self.turns.take(number)
+        if wrong:
+            rp.anomalies.note("rp-colo-message", mark.offset, mark.place, wrong)
+        if number == ColoMessage.CHECKPOINT_READY and rp.ready is None:
+            rp.ready = mark
+        elif number not in BY_SECONDARY:
+            return Broken(None, "COLO message", mark.offset)
+        elif len(marks := rp.answers[BY_SECONDARY.index(ColoMessage(number))]) < MESSAGES_KEPT:
+            marks.append(mark)
+        message = Message(COLO + number, name, mark)
+        message.length = len(head)
         rp.keep(message)
         return None
 
@@ -199,7 +229,9 @@ def _find_messages(data: bytes, final: bool) -> int:
         found = 0
         while at + HEADER.size <= len(data) and found < CHAIN:
             kind, length = HEADER.unpack(data, at)
-            if not length_fits(kind, length):
+            if not kind and length in BY_SECONDARY:
+                length = 0  # it is COLO's, and has none
+            elif not length_fits(kind, length):
                 break
             found += 1
             at += HEADER.size + length
@@ -209,8 +241,8 @@ def _find_messages(data: bytes, final: bool) -> int:
 
 
 def _starts(data: bytes) -> Iterator[int]:
-    for kind in NAMES:
-        pattern = kind.to_bytes(2, "big")
+    patterns = [kind.to_bytes(2, "big") for kind in NAMES]
+    for pattern in patterns + [MESSAGE.struct.pack(message) for message in BY_SECONDARY]:
         at = data.find(pattern)
         while at >= 0:
             yield at

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from analyzer.migration.colo import handshakes_of
 from analyzer.migration.downtime import data_spans, downtime_of
 from analyzer.migration.fairness import Runs, jain, runs_of
 from analyzer.migration.intervals import Coverage, alone, total, union
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.activity import MigrationActivity
     from analyzer.migration.channel import Channel
+    from analyzer.migration.colo import Handshake
     from analyzer.migration.device import Device, Queue
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.intervals import Span
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from analyzer.migration.sendings import BlockSendings, SentPages
     from analyzer.migration.switchover import Switchover
 
-__all__ = ["ChannelFigures", "DeviceFigures", "Statistics", "statistics_of"]
+__all__ = [
+    "ChannelFigures",
+    "CheckpointFigures",
+    "DeviceFigures",
+    "Statistics",
+    "statistics_of",
+]
 
 
 class ChannelFigures:
@@ -97,18 +105,28 @@ class DeviceFigures:
         return self.bytes * 1e9 / lasted if lasted else None
 
 
+class CheckpointFigures:
+    """A checkpoint of COLO: ``memory_bytes`` of the guest's memory, on all channels."""
+
+    __slots__ = ("handshake", "memory_bytes")
+
+    def __init__(self, handshake: Handshake, multifd_bytes: int) -> None:
+        self.handshake = handshake
+        self.memory_bytes = handshake.memory_bytes + multifd_bytes
+
+
 class Statistics:
     """Everything that ``mfshark stats`` tells of a migration; times in ns since the epoch.
 
     ``window`` is the switchover as far as it was seen, ``downtime`` what took its time;
     ``fairness_ram`` and ``fairness_state`` are Jain's indices, the runs by the order of
     packet_num, and of first bytes for device state.  ``blocks`` tell how often pages were sent, if
-    somebody counted them; ``uncounted`` says that not all found room.
+    somebody counted them; ``uncounted`` says that not all found room.  ``checkpoints`` are COLO's.
     """
 
     __slots__ = (
-        "blocks", "channels", "devices", "downtime", "fairness_ram", "fairness_state", "migration",
-        "phases", "runs_ram", "runs_state", "uncounted", "window",
+        "blocks", "channels", "checkpoints", "devices", "downtime", "fairness_ram",
+        "fairness_state", "migration", "phases", "runs_ram", "runs_state", "uncounted", "window",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +149,7 @@ class Statistics:
         self.fairness_state = jain([c.device_bytes for c in carriers])
         self.runs_ram = _ram_runs(migration, account)
         self.runs_state = _state_runs(migration)
+        self.checkpoints = _checkpoints(migration, account)
         self.blocks: list[BlockSendings] | None = None
         self.uncounted = False
 
@@ -163,6 +182,13 @@ def statistics_of(
     the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
     """
     return Statistics(migration, account, pauses)
+
+
+def _checkpoints(migration: Migration, account: MigrationActivity) -> list[CheckpointFigures]:
+    handshakes = handshakes_of(migration)
+    sizes = [tally.bytes for tally in account.checkpoints[: len(handshakes)]]
+    sizes += [0] * (len(handshakes) - len(sizes))
+    return [CheckpointFigures(*pair) for pair in zip(handshakes, sizes, strict=True)]
 
 
 # -- devices -----------------------------------------------------------------------------------

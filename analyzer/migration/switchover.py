@@ -84,6 +84,8 @@ def _last_byte(main: Channel, migration: Migration) -> Place:
 
 
 def _began(facts: MainChannel) -> tuple[Mark, str] | None:
+    if facts.colo is not None and facts.began_late and facts.description is None:
+        return None  # all that was seen belongs to checkpoints
     if facts.switchover_start is not None:
         return facts.switchover_start, "SWITCHOVER_START"
     if facts.packaged is not None:
@@ -99,6 +101,8 @@ def _ended(migration: Migration, facts: MainChannel) -> tuple[Mark | Place, str]
         return facts.postcopy_run, "POSTCOPY_RUN"
     if returned is not None and returned.shut == 0 and returned.shut_mark is not None:
         return returned.shut_mark, "SHUT on the return path"
+    if returned is not None and returned.ready is not None:
+        return returned.ready, "CHECKPOINT_READY on the return path"
     if facts.eof is None or migration.main is None:
         return None
     return _last_byte(migration.main, migration), "the last byte of the state"

@@ -104,7 +104,17 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
             "resent_pages": migration.pages.resent,
         },
         "devices": _devices(migration, assembler),
+        **_colo(migration),
     }
+
+
+def _colo(migration: Migration) -> Json:
+    """Checkpoints, of a pair that COLO keeps alike."""
+    if not migration.in_colo:
+        return {}
+    from analyzer.report.colo import colo_report
+
+    return {"colo": colo_report(migration)}
 
 
 def _blocks(migration: Migration) -> list[Json]:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from analyzer.migration.intervals import Span
     from analyzer.migration.phases import Phase
     from analyzer.migration.sendings import BlockSendings
-    from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
+    from analyzer.migration.statistics import (
+        ChannelFigures,
+        CheckpointFigures,
+        DeviceFigures,
+        Statistics,
+    )
     from analyzer.report.parts import Json
 
 __all__ = ["SCHEMA", "stats_json"]
@@ -81,6 +86,7 @@ class _Migration:
             },
             "pages": self._pages(),
             **counted,
+            **self._checkpoints(),
             "fairness": {
                 "ram": _fairness(figures.fairness_ram),
                 "device_state": _fairness(figures.fairness_state),
@@ -89,6 +95,23 @@ class _Migration:
             },
             "channels": [self._channel(channel) for channel in figures.channels],
             "devices": [self._device(device) for device in figures.devices],
+        }
+
+    def _checkpoints(self) -> Json:
+        if not self.figures.checkpoints:
+            return {}
+        return {"checkpoints": [self._checkpoint(entry) for entry in self.figures.checkpoints]}
+
+    def _checkpoint(self, entry: CheckpointFigures) -> Json:
+        handshake = entry.handshake
+        begin, pause = handshake.checkpoint.begin, handshake.pause
+        return {
+            "start": None if begin is None else self.at(begin.time),
+            "frame": None if begin is None else begin.frame,
+            "pause": None if pause is None else _seconds(pause),
+            "parts": {name: _seconds(time) for name, time in handshake.parts},
+            "memory_bytes": entry.memory_bytes,
+            "device_state_bytes": handshake.checkpoint.size,
         }
 
     def _phase(self, phase: Phase) -> Json:

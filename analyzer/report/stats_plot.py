@@ -30,6 +30,7 @@ COLOURS = {
     "ram-rest": "#3f7fbf",
     "switchover": "#c2504a",
     "postcopy": "#9a6b3f",
+    "colo": "#3f9a8a",
     "end": "#9a9a9a",
     "idle": "#b5b5b5",
     "waits": "#c2504a",

@@ -18,13 +18,24 @@ if TYPE_CHECKING:
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.fairness import Runs
     from analyzer.migration.phases import Phase
-    from analyzer.migration.statistics import ChannelFigures, DeviceFigures, Statistics
+    from analyzer.migration.statistics import (
+        ChannelFigures,
+        CheckpointFigures,
+        DeviceFigures,
+        Statistics,
+    )
     from analyzer.report.stats_cells import Row
 
 __all__ = ["headline", "tables_of"]
 
 CHANNELS_SHOWN = 16
+CHECKPOINTS_SHOWN = 16
 DEVICES_SHOWN = 16
+CHECKPOINT_PARTS = ("reply", "memory", "state", "load")
+PAUSE_MEANS = (
+    "reply: the secondary stops; then both guests pause: memory and device state are sent, and the "
+    "secondary loads them"
+)
 USES = {
     "ram": "RAM left over",
     "device-state": "device state",
@@ -72,6 +83,8 @@ def tables_of(
         yield _phases(figures.phases, begin, every_iteration)
     if figures.downtime is not None:
         yield _downtime(figures, figures.downtime)
+    if figures.checkpoints:
+        yield _checkpoints(figures.checkpoints, begin, verbose)
     if figures.devices:
         yield _devices(figures, verbose)
     if figures.channels:
@@ -197,6 +210,35 @@ def _bound(figures: Statistics) -> str:
             "taken all"
         )
     return "a lower bound of QEMU's own figure: the guest stopped earlier"
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def _checkpoints(checkpoints: list[CheckpointFigures], begin: int, verbose: bool) -> Table:
+    shown = checkpoints
+    if len(checkpoints) > CHECKPOINTS_SHOWN + 2 and not verbose:
+        shown = checkpoints[:CHECKPOINTS_SHOWN]
+    head = (
+        "checkpoint", "start s", "pause", *CHECKPOINT_PARTS, "memory bytes", "device state bytes",
+    )  # fmt: skip
+    rows = [_checkpoint(number, entry, begin) for number, entry in enumerate(shown, 1)]
+    notes = [PAUSE_MEANS]
+    return Table("COLO", head, rows, notes, _more(len(checkpoints) - len(shown)))
+
+
+def _checkpoint(number: int, entry: CheckpointFigures, begin: int) -> Row:
+    handshake = entry.handshake
+    parts = dict(handshake.parts)
+    start, pause = handshake.checkpoint.begin, handshake.pause
+    return (
+        str(number),
+        f"{(start.time - begin) / 1e9:.6f}" if start is not None else "",
+        milliseconds(pause) if pause is not None else "",
+        *(milliseconds(parts[name]) if name in parts else "" for name in CHECKPOINT_PARTS),
+        size_text(entry.memory_bytes),
+        size_text(handshake.checkpoint.size),
+    )
 
 
 # -- devices ---------------------------------------------------------------------------------------

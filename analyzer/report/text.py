@@ -81,6 +81,10 @@ def _facts(migration: Migration) -> Iterator[str]:
         yield f"uuid {uuid_text(uuid)}"
     if migration.sync_rounds:
         yield counted(migration.sync_rounds, "SYNC round")
+    if facts is not None and facts.colo is not None and facts.colo.count:
+        from analyzer.report.colo import colo_sentence
+
+        yield colo_sentence(migration)
     if migration.pages.resent:
         more = "at least " if migration.pages.untracked else ""
         yield f"{more}{counted(migration.pages.resent, 'page')} sent again"

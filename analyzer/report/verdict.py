@@ -97,6 +97,9 @@ def _sentence(migration: Migration, numbered: bool) -> str:
         parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")
     if migration.devices:
         parts.append(_devices(migration))
+    facts = migration.main_facts
+    if facts is not None and facts.colo is not None and facts.colo.count:
+        parts.append(counted(facts.colo.count, "COLO checkpoint"))
     return ", ".join(parts)
 
 

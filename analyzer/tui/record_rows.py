@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.migration.return_path import COLO
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
@@ -42,6 +43,13 @@ class MainLine:
         self.channel = channel
         self.record = record
         self.message = message
+
+    @property
+    def is_colo(self) -> bool:
+        """Whether it is one of COLO's messages."""
+        if self.record is not None:
+            return self.record.kind == "COLO"
+        return self.message is not None and self.message.kind >= COLO
 
     @property
     def time(self) -> int:
@@ -126,6 +134,7 @@ class RecordRows:
 
 def _record(record: Record, palette: Palette) -> list[Cell]:
     styles = {
+        "COLO": palette.sync,
         "COMMAND": palette.sync,
         "HEADER": palette.muted,
         "CONFIGURATION": palette.config,
@@ -145,7 +154,13 @@ def _record(record: Record, palette: Palette) -> list[Cell]:
     if record.data_bytes:
         parts.append(f"{size_text(record.data_bytes)} of device state")
     if record.value is not None:
-        parts.append(f"value {record.value:#x}")
+        announces = record.kind == "COLO"
+        text = (
+            f"{size_text(record.value)} of device state"
+            if announces
+            else f"value {record.value:#x}"
+        )
+        parts.append(text)
     if record.by_search:
         parts.append("end found by its footer")
     look = palette.muted

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dissectors.colo import BY_SECONDARY, ColoMessage
 from dissectors.main_stream import MAPPED_RAM_HEADER
 from tests.checks.case import edited
-from tests.checks.craft import EOS, MACHINE, PAGE, RAM_ID, SWITCHOVER_START, Tiny, end
+from tests.checks.craft import (
+    EOF,
+    EOS,
+    FLUSH,
+    MACHINE,
+    PAGE,
+    PONG,
+    RAM_ID,
+    STATE,
+    SWITCHOVER_START,
+    Tiny,
+    end,
+    sync,
+)
 from tests.migration import main_streams as build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SECTION_HEAD = 17
 """Bytes of the head of a section called ``ram``."""
 PAGES_AT = 1 << 20
+READY = build.colo(ColoMessage.CHECKPOINT_READY)
+ANSWERS = [build.colo(message) for message in BY_SECONDARY]
 
 
 def replaced(old: bytes, *new: bytes, **options: bool) -> Callable[[], bytes]:
@@ -44,6 +60,27 @@ def stopped(unit: bytes, size: int, **options: bool) -> Callable[[], bytes]:
         tiny.main[tiny.main.index(unit) :] = [unit[:size]]
 
     return edited(edit, **options)
+
+
+def in_colo(
+    *sent: bytes, answers: Iterable[bytes] = (READY, *ANSWERS), early: bool = False
+) -> Callable[[], bytes]:
+    """A COLO pair: behind the end of main a checkpoint, or what is ``sent`` instead; ``early`` lets
+    the secondary answer before that.
+    """
+
+    def edit(tiny: Tiny) -> None:
+        tiny.main += [b"".join(sent) if sent else checkpoint()]
+        for number, units in enumerate(tiny.multifd, 9):
+            units.append(sync(number))
+        tiny.returned = [PONG] * (0 if early else 20) + [*answers]
+
+    return edited(edit, device=False)
+
+
+def checkpoint(state: bytes = STATE + EOF, size: int | None = None) -> bytes:
+    """A checkpoint as the primary sends it."""
+    return build.checkpoint(FLUSH, state, size, ram_id=RAM_ID)
 
 
 def mapped_ram(

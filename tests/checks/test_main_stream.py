@@ -1,4 +1,4 @@
-"""MF601 to MF606, MF635: every rule fires on its own fault, and stays silent where it must."""
+"""MF601 to MF606, MF635 and MF644: every rule fires on its own fault, else it stays silent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.checks.craft import (
     findings,
     fired,
 )
-from tests.checks.main_edits import mapped_ram, replaced, stopped
+from tests.checks.main_edits import checkpoint, in_colo, mapped_ram, replaced, stopped
 from tests.migration import main_streams as build
 from tests.shipped import capture
 
@@ -49,6 +49,7 @@ CASES = {
     "MF605": Case(edited(without_eof, return_path=False), alone=True),
     "MF606": Case(edited(lambda tiny: tiny.main.append(b"more")), alone=True),
     "MF635": Case(mapped_ram(announced=False), mapped_ram(), alone=True),
+    "MF644": Case(in_colo(build.colo(1), build.colo(4, 0)), in_colo()),
 }
 
 
@@ -85,6 +86,29 @@ def test_colo_goes_on_behind_eof() -> None:
     assert "MF606" in fired(tiny.pcap())
     tiny.main.insert(tiny.main.index(STATE), records.command(ENABLE_COLO))
     assert "MF606" not in fired(tiny.pcap())
+
+
+def complaints(made: bytes) -> set[str]:
+    return {rule for rule, severity in fired(made).items() if severity != "info"}
+
+
+def test_colo_is_no_fault() -> None:
+    assert not complaints(in_colo()())
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (build.colo(1) + build.colo(2), "CHECKPOINT_REPLY, where VMSTATE_SEND is due"),
+        (build.colo(1) * 2, "CHECKPOINT_REQUEST, where VMSTATE_SEND is due"),
+        (build.colo(1) + build.colo(77), "message 0x4d, where VMSTATE_SEND is due"),
+        (checkpoint(size=len(STATE) + 2), f"of {len(STATE) + 2} bytes whose EOF is byte"),
+        (checkpoint(size=1 << 60), f"of {1 << 60} bytes whose EOF is byte {len(STATE) + 1}"),
+    ],
+)
+def test_what_is_wrong_with_a_message_of_colo(sent: bytes, says: str) -> None:
+    told = [f for f in findings(in_colo(sent)()) if f.rule.id == "MF644"]
+    assert says in told[0].message
 
 
 def test_no_description_is_no_fault() -> None:

@@ -21,7 +21,7 @@ from tests.checks.craft import (
     findings,
     fired,
 )
-from tests.checks.main_edits import returned
+from tests.checks.main_edits import ANSWERS, READY, in_colo, returned
 from tests.checks.test_main_vfio import ACK, INIT_DATA_SENT
 from tests.shipped import capture
 
@@ -87,6 +87,8 @@ CASES = {
     "MF707": Case(acknowledged(ACK, ACK), acknowledged(ACK), alone=True),
     "MF708": Case(returned(PONG, bitmap(7), SHUT), returned(PONG, bitmap(), SHUT), alone=True),
     "MF709": Case(in_postcopy(request(1 << 20)), in_postcopy(request(0)), alone=True),
+    "MF710": Case(in_colo(answers=(READY, *ANSWERS[1:])), in_colo(), alone=True),
+    "MF711": Case(in_colo(early=True), in_colo(), alone=True),
 }
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analyzer.migration import vmdescription
 from dissectors.main_stream import Command, RamFlag
-from dissectors.main_tree import CHILDREN_MAX, record_tree
+from dissectors.main_tree import CHILDREN_MAX, colo_tree, record_tree
 from dissectors.tree import Node
 from tests.migration import main_streams as build
 from tests.migration.test_main_ram import mapped_file
@@ -46,7 +46,10 @@ def test_every_record_of_a_clean_stream(name: str) -> None:
         if section is not None and description is not None:
             key = section.idstr.decode(), section.instance_id
             device = description.devices.get(key)
-        nodes = record_tree(data, idstr=section.idstr if section else b"", device=device)
+        if record.kind == "COLO":
+            nodes = colo_tree(data)
+        else:
+            nodes = record_tree(data, idstr=section.idstr if section else b"", device=device)
         inside(nodes, len(data))
         if device is not None or record.kind != "SECTION_FULL":
             assert "undecoded" not in names(leaves(nodes))

@@ -9,6 +9,7 @@ from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_walker import walk_main, walk_main_midstream
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
+from dissectors.colo import ColoMessage
 from dissectors.main_stream import (
     COMMAND,
     FILE_HEADER,
@@ -249,10 +250,42 @@ def postcopy() -> bytes:
     )
 
 
+def colo(message: ColoMessage | int, size: int | None = None) -> bytes:
+    """A message of COLO; a VMSTATE_SIZE says ``size``."""
+    return u32(message) + (b"" if size is None else u64(size))
+
+
+def checkpoint(
+    memory: bytes,
+    state: bytes = CPU + PIC + b"\0",
+    size: int | None = None,
+    *,
+    ram_id: int = RAM_ID,
+) -> bytes:
+    """A whole checkpoint; it announces ``size`` bytes of device state, or as many as there are."""
+    return (
+        colo(ColoMessage.CHECKPOINT_REQUEST)
+        + colo(ColoMessage.VMSTATE_SEND)
+        + end(ram_id, memory + EOS)
+        + b"\0"
+        + colo(ColoMessage.VMSTATE_SIZE, len(state) if size is None else size)
+        + state
+    )
+
+
+CHECKPOINT = checkpoint(page(3 * PAGE, b"pc.ram") + zero(0, b"vga.vram"))
+
+
+def with_checkpoints() -> bytes:
+    """COLO, as a sender says it that has no ENABLE_COLO."""
+    return plain() + CHECKPOINT + checkpoint(b"")
+
+
 STREAMS: dict[str, Callable[[], bytes]] = {
     "plain": plain,
     "vfio": with_vfio,
     "postcopy": postcopy,
+    "colo": with_checkpoints,
 }
 
 

@@ -84,7 +84,7 @@ def test_pieces_and_cuts(at: int) -> None:
     ("stream", "slug"),
     [
         (message(9, u32(1)), "rp-unknown-type"),
-        (message(0), "rp-unknown-type"),
+        (HEADER.pack({"type": 0, "length": 2}), "rp-unknown-type"),
         (message(ReturnPathType.PONG, b"\0"), "rp-length"),
         (message(ReturnPathType.SHUT, bytes(8)), "rp-length"),
         (HEADER.pack({"type": 2, "length": 600}), "rp-length"),

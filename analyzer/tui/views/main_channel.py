@@ -15,7 +15,7 @@ from analyzer.tui.reread import SHOWN_MAX
 from analyzer.tui.row_list import RowList
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
-from dissectors.main_tree import record_tree
+from dissectors.main_tree import colo_tree, record_tree
 from dissectors.multifd import text_of
 from dissectors.return_path import HEADER, REQ_PAGES, VALUE, ReturnPathType
 from dissectors.tree import Node, bytes_text, layout_tree
@@ -129,6 +129,8 @@ class MainView(View):
 
     def _line_nodes(self, line: MainLine, excerpt: Excerpt) -> list[Node]:
         facts = line.migration.main_facts
+        if line.is_colo:
+            return colo_tree(excerpt.data)
         if line.message is not None:
             return message_tree(excerpt.data)
         if line.record is None or facts is None:

@@ -1,0 +1,168 @@
+"""COLO's checkpoints: what the primary's main channel and the secondary's answers tell of each.
+
+Wire-format page, section 6.10.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+
+from dissectors.colo import ColoMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+
+__all__ = [
+    "CHECKPOINTS_KEPT",
+    "Checkpoint",
+    "ColoFacts",
+    "Handshake",
+    "Turns",
+    "handshakes_of",
+]
+
+CHECKPOINTS_KEPT = 10_000
+NAMES = {int(message): message.name for message in ColoMessage}
+
+
+class Turns:
+    """The order of one side's messages, again and again; ``due`` is the one that comes next,
+    ``None`` where a hole or a late start hides it.
+    """
+
+    __slots__ = ("due", "order")
+
+    def __init__(self, order: Sequence[ColoMessage], due: ColoMessage | None) -> None:
+        self.order = order
+        self.due = due
+
+    def take(self, number: int) -> tuple[str, str]:
+        """A message's name, and what is wrong with it, if anything is."""
+        name = NAMES.get(number, f"message {number:#x}")
+        wrong = ""
+        if self.due is not None and number != self.due:
+            wrong = f"{name}, where {self.due.name} is due"
+        elif number not in self.order and number != self.due:
+            wrong = f"{name}, which this side never sends"
+        at = self.order.index(ColoMessage(number)) if number in self.order else -1
+        known = at >= 0 or number == self.due
+        self.due = self.order[(at + 1) % len(self.order)] if known else None
+        return name, wrong
+
+
+class Checkpoint:
+    """What main tells of one: where CHECKPOINT_REQUEST, VMSTATE_SEND and VMSTATE_SIZE stand, the
+    ``size`` of the device state in bytes, and the ``end`` of it.
+    """
+
+    __slots__ = ("end", "requested", "sending", "size", "sized")
+
+    def __init__(self) -> None:
+        self.requested: Mark | None = None
+        self.sending: Mark | None = None
+        self.sized: Mark | None = None
+        self.size = 0
+        self.end: Mark | None = None
+
+    @property
+    def begin(self) -> Mark | None:
+        """Its first message that was seen."""
+        return self.requested or self.sending or self.sized
+
+
+class ColoFacts:
+    """COLO as main tells it: ``count`` is how many checkpoints there were; the first ones are kept,
+    and the ``last`` one.
+    """
+
+    __slots__ = ("checkpoints", "count", "last")
+
+    def __init__(self) -> None:
+        self.checkpoints: list[Checkpoint] = []
+        self.count = 0
+        self.last = Checkpoint()
+
+    def next(self) -> None:
+        """A checkpoint begins."""
+        self.last = Checkpoint()
+        self.count += 1
+        if self.count <= CHECKPOINTS_KEPT:
+            self.checkpoints.append(self.last)
+
+    @property
+    def begin(self) -> Mark | None:
+        """Where the first checkpoint begins."""
+        return self.checkpoints[0].begin if self.checkpoints else None
+
+
+class Handshake:
+    """A checkpoint with the secondary's answers to it: ``replied``, ``received`` and ``loaded``."""
+
+    __slots__ = ("checkpoint", "loaded", "received", "replied")
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        replied: Mark | None,
+        received: Mark | None,
+        loaded: Mark | None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.replied = replied
+        self.received = received
+        self.loaded = loaded
+
+    @property
+    def memory_bytes(self) -> int:
+        """Guest memory, with its SYNC points, on main; nearly nothing with multifd."""
+        sending, sized = self.checkpoint.sending, self.checkpoint.sized
+        return sized.offset - sending.offset if sending is not None and sized is not None else 0
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """What the time went into, ns each: ``reply`` (the secondary stops), ``memory``, ``state``
+        (of the devices, until the secondary has it) and ``load``, as far as both ends were seen.
+        """
+        checkpoint = self.checkpoint
+        marks = (
+            ("reply", checkpoint.requested, self.replied),
+            ("memory", self.replied, checkpoint.sized),
+            ("state", checkpoint.sized, self.received),
+            ("load", self.received, self.loaded),
+        )
+        return [(name, b.time - a.time) for name, a, b in marks if a is not None and b is not None]
+
+    @property
+    def pause(self) -> int | None:
+        """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests stood still for so long, and
+        a little longer.  ``None`` unless both were seen.
+        """
+        if self.replied is None or self.loaded is None:
+            return None
+        return self.loaded.time - self.replied.time
+
+
+def handshakes_of(migration: Migration) -> list[Handshake]:
+    """The checkpoints that were kept.  An answer belongs to the last one that began before it."""
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or facts.colo is None:
+        return []
+    checkpoints = facts.colo.checkpoints
+    answers = returned.answers if returned is not None else ((), (), ())
+    begins = [begin.frame for c in checkpoints if (begin := c.begin) is not None]
+    columns = [_dealt(marks, begins) for marks in answers]
+    return [Handshake(*row) for row in zip(checkpoints, *columns, strict=True)]
+
+
+def _dealt(marks: Iterable[Mark], begins: list[int]) -> Iterator[Mark | None]:
+    """The first mark from each begin on, before the next one."""
+    places = list(marks)
+    frames = [mark.frame for mark in places]
+    for begin, end in pairwise([*begins, 1 << 62]):
+        at = bisect_left(frames, begin)
+        yield places[at] if at < len(places) and frames[at] < end else None

@@ -1,0 +1,112 @@
+"""COLO's messages on main, behind the end of the first state.
+
+Wire-format page, section 6.10.
+"""
+
+from __future__ import annotations
+
+from analyzer.migration.broken import Broken
+from analyzer.migration.colo import ColoFacts, Turns
+from analyzer.migration.main_search import COLO_AFTER_EOF
+from analyzer.migration.mark import Mark
+from analyzer.migration.section_body import window
+from analyzer.tcp.requests import Take
+from dissectors.colo import BY_PRIMARY, MESSAGE, SIZE, ColoMessage
+from dissectors.main_stream import RecordType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from analyzer.migration.broken import Steps
+    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.tcp.reader import Reader
+    from analyzer.tcp.requests import Reply, Request
+
+__all__ = ["ColoWalk", "unannounced"]
+
+REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
+SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
+LOOK = 1 + MESSAGE.size
+
+
+def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, ColoFacts | None]:
+    """COLO, if what follows the end is a checkpoint, or what is left of one: newer
+    senders have no ENABLE_COLO, and of older ones the capture may lack it.
+    """
+    ahead, _cut, _final = yield from window(reader, LOOK, None)
+    message = ahead[: MESSAGE.size]
+    rest = message in COLO_AFTER_EOF or _inside(ahead)
+    return ColoFacts() if message == REQUEST or (rest and main.interrupted) else None
+
+
+def _inside(ahead: bytes) -> bool:
+    """Whether a section follows, or an EOF with a message behind it."""
+    if not ahead:
+        return False
+    return ahead[0] in SECTIONS or (ahead[0] == RecordType.EOF and ahead[1:] in COLO_AFTER_EOF)
+
+
+class ColoWalk:
+    """Reads one message at a time; ``turns`` knows which one is due."""
+
+    __slots__ = ("colo", "main", "reader", "turns")
+
+    def __init__(self, reader: Reader, main: MainChannel, colo: ColoFacts) -> None:
+        self.reader = reader
+        self.main = main
+        self.colo = colo
+        self.turns = Turns(BY_PRIMARY, None if main.interrupted else BY_PRIMARY[0])
+
+    def is_inside(self) -> Generator[Request, Reply, bool]:
+        """Whether the rest of a state follows, as behind a hole, rather than a message."""
+        ahead, _cut, _final = yield from window(self.reader, LOOK, None)
+        return _inside(ahead)
+
+    def message(self, record: Record) -> Steps:
+        """The next message, and the size behind a VMSTATE_SIZE."""
+        at = record.offset
+        head = yield Take(MESSAGE.size)
+        record.first = self.reader.first
+        if not isinstance(head, bytes):
+            return Broken(head, "COLO message", at)
+        (number,) = MESSAGE.unpack(head)
+        record.name, wrong = self.turns.take(number)
+        if wrong:
+            self.main.anomalies.note("colo-message", at, record.first, wrong)
+        if number not in BY_PRIMARY:
+            return Broken(None, "COLO message", at)
+        if number == ColoMessage.CHECKPOINT_REQUEST or not self.colo.count:
+            self.colo.next()
+        checkpoint = self.colo.last
+        mark = Mark(at, record.first)
+        if number == ColoMessage.CHECKPOINT_REQUEST:
+            checkpoint.requested = mark
+        elif number == ColoMessage.VMSTATE_SEND:
+            checkpoint.sending = mark
+        else:
+            size = yield Take(SIZE.size)
+            if not isinstance(size, bytes):
+                return Broken(size, "VMSTATE_SIZE", at)
+            checkpoint.sized = mark
+            (record.value,) = SIZE.unpack(size)
+            checkpoint.size = record.value or 0
+        return None
+
+    @property
+    def memory_follows(self) -> bool:
+        """Whether the last message was a VMSTATE_SEND."""
+        return self.turns.due == ColoMessage.VMSTATE_SIZE
+
+    def lost(self) -> None:
+        """Bytes went by unread: which message is next is not known."""
+        self.turns.due = None
+
+    def finished(self, limit: int) -> None:
+        """The device state that should end at ``limit`` is over."""
+        reader, main, checkpoint = self.reader, self.main, self.colo.last
+        checkpoint.end = Mark(reader.offset, reader.last)
+        if reader.offset != limit and not main.ended and not main.interrupted:
+            have = checkpoint.size + reader.offset - limit
+            text = f"a device state of {checkpoint.size} bytes whose EOF is byte {have}"
+            main.anomalies.note("colo-message", reader.offset, reader.last, text)

@@ -1,0 +1,50 @@
+"""COLO: the messages by which a pair of guests is kept alike, checkpoint by checkpoint.
+
+Wire-format page, section 6.10.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from dissectors.fields import Field, Layout
+
+
+class ColoMessage(IntEnum):
+    """What a message says; the primary sends on main, the secondary on the return path."""
+
+    CHECKPOINT_READY = 0
+    CHECKPOINT_REQUEST = 1
+    CHECKPOINT_REPLY = 2
+    VMSTATE_SEND = 3
+    VMSTATE_SIZE = 4
+    VMSTATE_RECEIVED = 5
+    VMSTATE_LOADED = 6
+
+
+MESSAGE = Layout(
+    "COLOMessage",
+    "colo",
+    "6.10",
+    (Field("message", "I", "which message", "enum", enum=ColoMessage),),
+)
+
+SIZE = Layout(
+    "VMSTATE_SIZE",
+    "colo",
+    "6.10",
+    (Field("size", "Q", "bytes of device state that follow"),),
+)
+"""Behind a VMSTATE_SIZE."""
+
+BY_PRIMARY = (
+    ColoMessage.CHECKPOINT_REQUEST,
+    ColoMessage.VMSTATE_SEND,
+    ColoMessage.VMSTATE_SIZE,
+)
+BY_SECONDARY = (
+    ColoMessage.CHECKPOINT_REPLY,
+    ColoMessage.VMSTATE_RECEIVED,
+    ColoMessage.VMSTATE_LOADED,
+)
+"""The messages of a checkpoint in their order; CHECKPOINT_READY comes once before all of them."""
