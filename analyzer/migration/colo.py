@@ -138,13 +138,19 @@ class Handshake:
         return [(name, b.time - a.time) for name, a, b in marks if a is not None and b is not None]
 
     @property
+    def pause_span(self) -> tuple[int, int] | None:
+        """The pause's begin and end."""
+        if self.replied is None or self.loaded is None:
+            return None
+        return self.replied.time, self.loaded.time
+
+    @property
     def pause(self) -> int | None:
         """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests stood still for so long, and
         a little longer.  ``None`` unless both were seen.
         """
-        if self.replied is None or self.loaded is None:
-            return None
-        return self.loaded.time - self.replied.time
+        span = self.pause_span
+        return span[1] - span[0] if span is not None else None
 
 
 def handshakes_of(migration: Migration) -> list[Handshake]:

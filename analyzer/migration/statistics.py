@@ -10,7 +10,7 @@ from itertools import pairwise
 from analyzer.migration.colo import handshakes_of
 from analyzer.migration.downtime import data_spans, downtime_of
 from analyzer.migration.fairness import Runs, jain, runs_of
-from analyzer.migration.intervals import Coverage, alone, total, union
+from analyzer.migration.intervals import Coverage, alone, clipped, total, union
 from analyzer.migration.phases import phases_of
 from analyzer.migration.switchover import switchover_window
 
@@ -106,13 +106,17 @@ class DeviceFigures:
 
 
 class CheckpointFigures:
-    """A checkpoint of COLO: ``memory_bytes`` of the guest's memory, on all channels."""
+    """A checkpoint of COLO: ``memory_bytes`` of the guest's memory, on all channels; ``silence`` is
+    how long (ns) there was no frame in its pause.
+    """
 
-    __slots__ = ("handshake", "memory_bytes")
+    __slots__ = ("handshake", "memory_bytes", "silence")
 
-    def __init__(self, handshake: Handshake, multifd_bytes: int) -> None:
+    def __init__(self, handshake: Handshake, multifd_bytes: int, silence: list[Span]) -> None:
         self.handshake = handshake
         self.memory_bytes = handshake.memory_bytes + multifd_bytes
+        span = handshake.pause_span
+        self.silence = total(clipped(silence, *span)) if span is not None else 0
 
 
 class Statistics:
@@ -149,7 +153,7 @@ class Statistics:
         self.fairness_state = jain([c.device_bytes for c in carriers])
         self.runs_ram = _ram_runs(migration, account)
         self.runs_state = _state_runs(migration)
-        self.checkpoints = _checkpoints(migration, account)
+        self.checkpoints = _checkpoints(migration, account, pauses)
         self.blocks: list[BlockSendings] | None = None
         self.uncounted = False
 
@@ -184,11 +188,15 @@ def statistics_of(
     return Statistics(migration, account, pauses)
 
 
-def _checkpoints(migration: Migration, account: MigrationActivity) -> list[CheckpointFigures]:
-    handshakes = handshakes_of(migration)
-    sizes = [tally.bytes for tally in account.checkpoints[: len(handshakes)]]
-    sizes += [0] * (len(handshakes) - len(sizes))
-    return [CheckpointFigures(*pair) for pair in zip(handshakes, sizes, strict=True)]
+def _checkpoints(
+    migration: Migration, account: MigrationActivity, pauses: Sequence[tuple[int, int, int]]
+) -> list[CheckpointFigures]:
+    silence = union((begin, end) for begin, end, _ in pauses)
+    tallies = account.checkpoints  # the last ones may have no packets on multifd channels
+    return [
+        CheckpointFigures(entry, tallies[at].bytes if at < len(tallies) else 0, silence)
+        for at, entry in enumerate(handshakes_of(migration))
+    ]
 
 
 # -- devices -----------------------------------------------------------------------------------

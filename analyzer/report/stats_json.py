@@ -110,6 +110,7 @@ class _Migration:
             "frame": None if begin is None else begin.frame,
             "pause": None if pause is None else _seconds(pause),
             "parts": {name: _seconds(time) for name, time in handshake.parts},
+            "silence": _seconds(entry.silence),
             "memory_bytes": entry.memory_bytes,
             "device_state_bytes": handshake.checkpoint.size,
         }

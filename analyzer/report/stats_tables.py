@@ -31,10 +31,9 @@ __all__ = ["headline", "tables_of"]
 CHANNELS_SHOWN = 16
 CHECKPOINTS_SHOWN = 16
 DEVICES_SHOWN = 16
-CHECKPOINT_PARTS = ("reply", "memory", "state", "load")
 PAUSE_MEANS = (
-    "reply: the secondary stops; then both guests pause: memory and device state are sent, and the "
-    "secondary loads them"
+    "reply: the secondary stops; then both guests pause while memory and device state are sent and "
+    "loaded; silence: of that, without a frame (10 ms up)"
 )
 USES = {
     "ram": "RAM left over",
@@ -220,7 +219,8 @@ def _checkpoints(checkpoints: list[CheckpointFigures], begin: int, verbose: bool
     if len(checkpoints) > CHECKPOINTS_SHOWN + 2 and not verbose:
         shown = checkpoints[:CHECKPOINTS_SHOWN]
     head = (
-        "checkpoint", "start s", "pause", *CHECKPOINT_PARTS, "memory bytes", "device state bytes",
+        "checkpoint", "start s", "reply", "pause", "memory", "state", "load", "silence",
+        "memory bytes", "device state bytes",
     )  # fmt: skip
     rows = [_checkpoint(number, entry, begin) for number, entry in enumerate(shown, 1)]
     notes = [PAUSE_MEANS]
@@ -231,11 +231,19 @@ def _checkpoint(number: int, entry: CheckpointFigures, begin: int) -> Row:
     handshake = entry.handshake
     parts = dict(handshake.parts)
     start, pause = handshake.checkpoint.begin, handshake.pause
+
+    def part(name: str) -> str:
+        return milliseconds(parts[name]) if name in parts else ""
+
     return (
         str(number),
         f"{(start.time - begin) / 1e9:.6f}" if start is not None else "",
+        part("reply"),
         milliseconds(pause) if pause is not None else "",
-        *(milliseconds(parts[name]) if name in parts else "" for name in CHECKPOINT_PARTS),
+        part("memory"),
+        part("state"),
+        part("load"),
+        milliseconds(entry.silence) if entry.silence else "",
         size_text(entry.memory_bytes),
         size_text(handshake.checkpoint.size),
     )
