@@ -30,6 +30,7 @@ USUAL = {
     "iterations": 30,
     "resent-pages": float("inf"),
     "channels-unused": 0,
+    "checkpoint-pause": 0.1,
 }
 """Thresholds in force where the user sets none: shares from 0 to 1, seconds, and counts."""
 PACKETS_JUDGED = 8
@@ -182,6 +183,37 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
     if len(idle) > _limit(selection, "channels-unused") and not migration.holes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
         yield Spot(text, severity=_level(selection, "channels-unused"))
+
+
+@limit_rule("MF958", "checkpoint-pause", INFO)
+def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """A checkpoint of COLO stopped both guests for long.
+
+    From CHECKPOINT_REPLY, with which the secondary stands still, to VMSTATE_LOADED.  The primary
+    stops a little later and runs on a little later.
+
+    Receiver: not affected; whoever talks to the guest waits.
+
+    Usual cause: a long time between checkpoints in which much memory was written; device state that
+    loads slowly; small writes that wait for a delayed acknowledgement (``mfshark stats`` tells how
+    much of a pause was silence).
+    """
+    if migration.main_facts is None or migration.main_facts.colo is None:
+        return
+    from analyzer.migration.colo import handshakes_of  # seldom needed
+
+    limit = _limit(selection, "checkpoint-pause") * 1e9
+    handshakes = handshakes_of(migration)
+    pauses = [(pause, n) for n, h in enumerate(handshakes) if (pause := h.pause) and pause > limit]
+    if pauses:
+        longest, number = max(pauses)
+        loaded = handshakes[number].loaded
+        text = f"checkpoint {number + 1} of {len(handshakes)} stopped both guests for "
+        text += milliseconds(longest)
+        if len(pauses) > 1:
+            text += f"; {len(pauses)} did so for more than {milliseconds(round(limit))}"
+        frame = loaded.frame if loaded is not None else None
+        yield Spot(text, frame=frame, severity=_level(selection, "checkpoint-pause"))
 
 
 # -- thresholds and measures -----------------------------------------------------------------------

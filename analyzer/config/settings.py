@@ -189,6 +189,7 @@ SETTINGS = {
         _limit("iterations", "count", "most scans over the guest's memory (MF956)"),
         _limit("resent-pages", "count", "most pages that are sent again (MF956)"),
         _limit("channels-unused", "count", "most channels without data (MF957)"),
+        _limit("checkpoint-pause", "seconds", "longest pause for a checkpoint of COLO (MF958)"),
         _limit(
             "tcp-zero-window",
             "seconds",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,11 @@ from analyzer.checks.selection import Selection
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_of
 from analyzer.synth import build
+from tests.capture.files import pcap
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import Craft, Tiny, buffer, config, findings, fired
+from tests.shipped import capture
+from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +57,14 @@ def idle_channel(tiny: Tiny) -> None:
     tiny.multifd[1][:] = [unit for unit in tiny.multifd[1] if len(unit) <= 1344]
 
 
+def colo(slower: int) -> bytes:
+    """A real pair whose checkpoints took some 88 ms each, and here so many times as long."""
+    frames, link = frames_of(capture("11.1.3-colo-2ch"))
+    begin = frames[0][0]
+    slowed = [(begin + (at - begin) * slower, data, size) for at, data, size in frames]
+    return pcap(slowed, link=link)
+
+
 def limits(**values: float) -> Selection:
     return Selection(limits={name.replace("_", "-"): value for name, value in values.items()})
 
@@ -71,6 +83,7 @@ CASES = {
     "MF955": Case(paused(0.5)),
     "MF956": Case(scenario(ram={"iterations": 40}), scenario(ram={"iterations": 3})),
     "MF957": Case(edited(idle_channel, device=False)),
+    "MF958": Case(partial(colo, 2), partial(colo, 1)),
 }
 
 
@@ -90,6 +103,7 @@ def test_fires_and_stays_silent(rule: str) -> None:
         ("MF956", limits(iterations=2)),
         ("MF956", limits(resent_pages=1)),
         ("MF957", limits(channels_unused=0)),
+        ("MF958", limits(checkpoint_pause=0.12)),
     ],
 )
 def test_the_users_threshold_makes_a_warning(rule: str, selection: Selection) -> None:
@@ -125,6 +139,12 @@ def test_downtime_without_return_path_ends_with_the_last_byte() -> None:
 def test_pause_is_measured_between_the_frames_around_it() -> None:
     (finding,) = [f for f in findings(paused(0.5)()) if f.rule.id == "MF955"]
     assert "501.0 ms" in finding.message
+
+
+def test_the_longest_checkpoint_is_told() -> None:
+    (finding,) = [f for f in findings(colo(2)) if f.rule.id == "MF958"]
+    assert "of 3 stopped both guests for 176." in finding.message
+    assert "; 3 did so for more than 100.0 ms" in finding.message
 
 
 def test_pauses_of_a_slow_capture_are_all_found() -> None:

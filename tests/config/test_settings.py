@@ -48,6 +48,7 @@ switchover-gap = 0.1
 iterations = 20
 resent-pages = 1000
 channels-unused = 1
+checkpoint-pause = "50 ms"
 tcp-zero-window = "2 s"
 [destination]
 channels = 4
