@@ -25,6 +25,9 @@ STORAGE_END = STORAGE_EOS.to_bytes(8, "big")
 BITMAP_EOS, BITMAP_ZEROES, BITMAP_NAME, BITMAP_DEVICE = 0x01, 0x02, 0x04, 0x08
 BITMAP_START, BITMAP_BITS = 0x10, 0x40
 BITMAP_MORE_FLAGS = 0x80
+BLOCK_FLAGS = 0x1FF
+BLOCK_DEVICE, BLOCK_EOS, BLOCK_PROGRESS, BLOCK_ZERO = 0x01, 0x02, 0x04, 0x08
+BLOCK_CHUNK = 1 << 20
 
 
 def walk_htab(reader: Reader, kind: int) -> Steps:
@@ -104,9 +107,31 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
                 return Broken(missing, "dirty bitmap bits", at)
 
 
+def walk_block(reader: Reader, _kind: int) -> Steps:
+    """``block``: disks, chunk by chunk, and how far they are."""
+    while True:
+        at = reader.offset
+        word = yield Take(8)
+        if not isinstance(word, bytes):
+            return Broken(word, "block record", at)
+        flags = int.from_bytes(word, "big") & BLOCK_FLAGS
+        if flags & BLOCK_DEVICE:
+            length = yield Take(1)
+            if not isinstance(length, bytes):
+                return Broken(length, "block device name", at)
+            missing = yield Skip(length[0] + (0 if flags & BLOCK_ZERO else BLOCK_CHUNK))
+            if isinstance(missing, End):
+                return Broken(missing, "block chunk", at)
+        elif not flags & (BLOCK_PROGRESS | BLOCK_EOS):
+            return Broken(None, "block flags", at)
+        if flags & BLOCK_EOS:
+            return None
+
+
 ITERABLES: dict[bytes, Callable[[Reader, int], Steps]] = {
     b"spapr/htab": walk_htab,
     b"s390-storage_attributes": walk_storage_attributes,
     DIRTY_BITMAP: walk_dirty_bitmap,
+    b"block": walk_block,
 }
 """By idstr; ``(reader, record type)`` gives the walk of one body."""

@@ -16,6 +16,7 @@ BITMAP = (
     + b"\x40" + u64(0) + u32(128) + u64(4) + b"\xff\0\xff\0"
     + b"\x42" + u64(128) + u32(128) + b"\x20\1"
 )  # fmt: skip
+ZERO_CHUNK = u64(2048 << 9 | 9) + build.text(b"drive0")
 BODIES = {
     "htab": (b"spapr/htab", HTAB_START, HTAB_PART),
     "htab absent": (b"spapr/htab", u32(0xFFFFFFFF), u32(0xFFFFFFFF)),
@@ -24,6 +25,7 @@ BODIES = {
     "storage done and end": (b"s390-storage_attributes", u64(1), STORAGE[:-8] + u64(8) + u64(1)),
     "storage error": (b"s390-storage_attributes", u64(1), u64(4)),
     "bitmap": (b"dirty-bitmap", b"\1", BITMAP),
+    "block": (b"block", u64(2), u64(50 << 9 | 4) + ZERO_CHUNK + ZERO_CHUNK + u64(2)),
     "unknown": (b"new/iterable", b"anything", b"\x7e\0\0\0\x15 at all"),
 }
 
@@ -63,8 +65,22 @@ def test_truncated_and_damaged(name: str) -> None:
 
 
 def test_unknown_flags_are_searched_past() -> None:
-    for idstr, body in ((b"dirty-bitmap", b"\x80"), (b"s390-storage_attributes", u64(3))):
+    faults = (
+        (b"dirty-bitmap", b"\x80"),
+        (b"s390-storage_attributes", u64(3)),
+        (b"block", u64(0x10)),
+    )
+    for idstr, body in faults:
         stream = OPENING + RAM_START + build.start(ID, idstr, body) + CLOSING
         main = walk(stream)
         assert main.resync_count == 1
         assert main.description_complete
+
+
+def test_the_content_of_a_disk_is_stepped_over() -> None:
+    """Whatever it looks like: here, like the end of its own section."""
+    chunk = u64(1) + build.text(b"drive0") + (build.footer(ID) + CLOSING).ljust(1 << 20, b"\0")
+    start, part = build.start(ID, b"block", u64(2)), build.part(ID, chunk + u64(2))
+    main = walk(OPENING + start + RAM_START + part + build.end(ID, u64(2)) + CLOSING)
+    assert not main.anomalies
+    assert [r.body_length for r in main.records if r.section_id == ID] == [8, len(chunk) + 8, 8]
