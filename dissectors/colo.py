@@ -48,3 +48,9 @@ BY_SECONDARY = (
     ColoMessage.VMSTATE_LOADED,
 )
 """The messages of a checkpoint in their order; CHECKPOINT_READY comes once before all of them."""
+
+AFTER_EOF = tuple(
+    MESSAGE.struct.pack(message)
+    for message in (ColoMessage.CHECKPOINT_REQUEST, ColoMessage.VMSTATE_SIZE)
+)
+"""What may stand behind an EOF on main."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from itertools import pairwise
 
-from dissectors.colo import ColoMessage
+from dissectors.colo import BY_PRIMARY, ColoMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,31 +43,41 @@ class Turns:
 
     def take(self, number: int) -> tuple[str, str]:
         """A message's name, and what is wrong with it, if anything is."""
-        name = NAMES.get(number, f"message {number:#x}")
-        wrong = ""
-        if self.due is not None and number != self.due:
-            wrong = f"{name}, where {self.due.name} is due"
-        elif number not in self.order and number != self.due:
-            wrong = f"{name}, which this side never sends"
-        at = self.order.index(ColoMessage(number)) if number in self.order else -1
-        known = at >= 0 or number == self.due
-        self.due = self.order[(at + 1) % len(self.order)] if known else None
-        return name, wrong
+        name, order, due = NAMES.get(number, f"message {number:#x}"), self.order, self.due
+        if number in order:
+            self.due = order[(order.index(ColoMessage(number)) + 1) % len(order)]
+        else:
+            self.due = order[0] if number == due else None
+        if due is not None:
+            return name, "" if number == due else f"{name}, where {due.name} is due"
+        return name, "" if number in order else f"{name}, which this side never sends"
 
 
 class Checkpoint:
-    """What main tells of one: where CHECKPOINT_REQUEST, VMSTATE_SEND and VMSTATE_SIZE stand, the
-    ``size`` of the device state in bytes, and the ``end`` of it.
+    """What main tells of one: the ``marks`` of its three messages, and the ``size`` of the device
+    state in bytes.
     """
 
-    __slots__ = ("end", "requested", "sending", "size", "sized")
+    __slots__ = ("marks", "size")
 
     def __init__(self) -> None:
-        self.requested: Mark | None = None
-        self.sending: Mark | None = None
-        self.sized: Mark | None = None
+        self.marks: list[Mark | None] = [None] * len(BY_PRIMARY)
         self.size = 0
-        self.end: Mark | None = None
+
+    @property
+    def requested(self) -> Mark | None:
+        """CHECKPOINT_REQUEST."""
+        return self.marks[0]
+
+    @property
+    def sending(self) -> Mark | None:
+        """VMSTATE_SEND."""
+        return self.marks[1]
+
+    @property
+    def sized(self) -> Mark | None:
+        """VMSTATE_SIZE."""
+        return self.marks[2]
 
     @property
     def begin(self) -> Mark | None:
@@ -87,12 +97,16 @@ class ColoFacts:
         self.count = 0
         self.last = Checkpoint()
 
-    def next(self) -> None:
-        """A checkpoint begins."""
-        self.last = Checkpoint()
-        self.count += 1
-        if self.count <= CHECKPOINTS_KEPT:
-            self.checkpoints.append(self.last)
+    def note(self, message: ColoMessage, mark: Mark) -> Checkpoint:
+        """A message on main; gives its checkpoint, a new one if the last one is past it."""
+        at = BY_PRIMARY.index(message)
+        if not self.count or any(self.last.marks[at:]):
+            self.last = Checkpoint()
+            self.count += 1
+            if self.count <= CHECKPOINTS_KEPT:
+                self.checkpoints.append(self.last)
+        self.last.marks[at] = mark
+        return self.last
 
     @property
     def begin(self) -> Mark | None:

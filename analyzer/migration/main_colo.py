@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.colo import ColoFacts, Turns
-from analyzer.migration.main_search import COLO_AFTER_EOF
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import window
 from analyzer.tcp.requests import Take
-from dissectors.colo import BY_PRIMARY, MESSAGE, SIZE, ColoMessage
+from dissectors.colo import AFTER_EOF, BY_PRIMARY, MESSAGE, SIZE, ColoMessage
 from dissectors.main_stream import RecordType
 
 TYPE_CHECKING = False
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
-__all__ = ["ColoWalk", "unannounced"]
+__all__ = ["LOOK", "ColoWalk", "is_inside", "unannounced"]
 
 REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
 SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
@@ -31,20 +30,21 @@ LOOK = 1 + MESSAGE.size
 
 
 def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, ColoFacts | None]:
-    """COLO, if what follows the end is a checkpoint, or what is left of one: newer
-    senders have no ENABLE_COLO, and of older ones the capture may lack it.
+    """COLO, if what follows the end is a checkpoint, or what is left of one: newer senders have no
+    ENABLE_COLO, and of older ones the capture may lack it.
     """
     ahead, _cut, _final = yield from window(reader, LOOK, None)
     message = ahead[: MESSAGE.size]
-    rest = message in COLO_AFTER_EOF or _inside(ahead)
+    rest = message in AFTER_EOF or is_inside(ahead)
     return ColoFacts() if message == REQUEST or (rest and main.interrupted) else None
 
 
-def _inside(ahead: bytes) -> bool:
-    """Whether a section follows, or an EOF with a message behind it."""
-    if not ahead:
-        return False
-    return ahead[0] in SECTIONS or (ahead[0] == RecordType.EOF and ahead[1:] in COLO_AFTER_EOF)
+def is_inside(ahead: bytes) -> bool:
+    """Whether the next ``LOOK`` bytes are the rest of a state, as behind a hole, not a message: a
+    section, or an EOF with a message behind it.
+    """
+    kind = ahead[0] if ahead else None
+    return kind in SECTIONS or (kind == RecordType.EOF and ahead[1:] in AFTER_EOF)
 
 
 class ColoWalk:
@@ -57,11 +57,6 @@ class ColoWalk:
         self.main = main
         self.colo = colo
         self.turns = Turns(BY_PRIMARY, None if main.interrupted else BY_PRIMARY[0])
-
-    def is_inside(self) -> Generator[Request, Reply, bool]:
-        """Whether the rest of a state follows, as behind a hole, rather than a message."""
-        ahead, _cut, _final = yield from window(self.reader, LOOK, None)
-        return _inside(ahead)
 
     def message(self, record: Record) -> Steps:
         """The next message, and the size behind a VMSTATE_SIZE."""
@@ -76,21 +71,12 @@ class ColoWalk:
             self.main.anomalies.note("colo-message", at, record.first, wrong)
         if number not in BY_PRIMARY:
             return Broken(None, "COLO message", at)
-        if number == ColoMessage.CHECKPOINT_REQUEST or not self.colo.count:
-            self.colo.next()
-        checkpoint = self.colo.last
-        mark = Mark(at, record.first)
-        if number == ColoMessage.CHECKPOINT_REQUEST:
-            checkpoint.requested = mark
-        elif number == ColoMessage.VMSTATE_SEND:
-            checkpoint.sending = mark
-        else:
+        checkpoint = self.colo.note(ColoMessage(number), Mark(at, record.first))
+        if number == ColoMessage.VMSTATE_SIZE:
             size = yield Take(SIZE.size)
             if not isinstance(size, bytes):
                 return Broken(size, "VMSTATE_SIZE", at)
-            checkpoint.sized = mark
-            (record.value,) = SIZE.unpack(size)
-            checkpoint.size = record.value or 0
+            record.value = checkpoint.size = SIZE.unpack(size)[0]
         return None
 
     @property
@@ -104,9 +90,8 @@ class ColoWalk:
 
     def finished(self, limit: int) -> None:
         """The device state that should end at ``limit`` is over."""
-        reader, main, checkpoint = self.reader, self.main, self.colo.last
-        checkpoint.end = Mark(reader.offset, reader.last)
+        reader, main, size = self.reader, self.main, self.colo.last.size
         if reader.offset != limit and not main.ended and not main.interrupted:
-            have = checkpoint.size + reader.offset - limit
-            text = f"a device state of {checkpoint.size} bytes whose EOF is byte {have}"
+            have = size + reader.offset - limit
+            text = f"a device state of {size} bytes whose EOF is byte {have}"
             main.anomalies.note("colo-message", reader.offset, reader.last, text)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import Section
 
 __all__ = [
-    "COLO_AFTER_EOF",
     "OVERLAP",
     "find_any_footer",
     "find_next_record",
@@ -53,9 +52,6 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_END),
     int(RecordType.SECTION_FULL),
 )
-MESSAGE_SIZE = 4
-COLO_AFTER_EOF = (b"\0\0\0\1", b"\0\0\0\4")
-"""CHECKPOINT_REQUEST and VMSTATE_SIZE."""
 JSON_AT = 6
 """Where the text begins behind an EOF: the description's type and length lie between."""
 
@@ -125,14 +121,17 @@ def record_fits(data: bytes, at: int, known: Mapping[int, Section], final: bool)
         return YES
     if left <= 1:
         return YES if final else MORE
-    return _checkpoint(data[at + 1 : at + 1 + MESSAGE_SIZE], final)
+    return _checkpoint(data, at + 1, final)
 
 
-def _checkpoint(data: bytes, final: bool) -> int:
+def _checkpoint(data: bytes, at: int, final: bool) -> int:
     """A message of COLO, which may follow an EOF."""
-    if data in COLO_AFTER_EOF:
+    from dissectors.colo import AFTER_EOF, MESSAGE  # seldom needed
+
+    ahead = data[at : at + MESSAGE.size]
+    if ahead in AFTER_EOF:
         return YES
-    return NO if final or not any(message.startswith(data) for message in COLO_AFTER_EOF) else MORE
+    return NO if final or not any(message.startswith(ahead) for message in AFTER_EOF) else MORE
 
 
 def _strong(data: bytes, at: int) -> bool:

@@ -14,7 +14,7 @@ from analyzer.migration.main_search import OVERLAP, find_any_footer, plausible_s
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
-from analyzer.tcp.requests import Deliver, End, Gap, Peek, Push, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, VERSION, RecordType
 
 TYPE_CHECKING = False
@@ -216,17 +216,18 @@ class _Walk:
 
     def checkpoints(self, colo: ColoFacts) -> Steps:
         """What COLO sends: a message, or a message and a state, again and again."""
-        from analyzer.migration.main_colo import ColoWalk  # seldom needed
+        from analyzer.migration.main_colo import LOOK, ColoWalk, is_inside  # seldom needed
 
         reader, main = self.reader, self.main
         walk = ColoWalk(reader, main, colo)
         main.ram.ended = True
         while not main.ended:
-            if isinstance((yield Peek(1)), End):
+            ahead, cut, _final = yield from window(reader, LOOK, None)
+            if not ahead and isinstance(cut, End):
                 main.ended = True
                 break
             record = Record("COLO", reader.offset, reader.last)
-            inside = yield from walk.is_inside()
+            inside = is_inside(ahead)
             if not inside:
                 broken = yield from walk.message(record)
                 yield from self.finish(record, broken)

@@ -45,8 +45,6 @@ def test_what_main_tells_of_checkpoints() -> None:
     assert one.sized is not None
     assert one.sized.offset == len(first) + len(CHECKPOINT) - len(STATE) - 12
     assert one.size == two.size == len(STATE)
-    assert two.end is not None
-    assert two.end.offset == len(first + CHECKPOINT + build.checkpoint(b""))
     assert colo.last is two
 
 
@@ -98,6 +96,13 @@ def test_memory_is_bounded() -> None:
     assert len(colo_of(main).checkpoints) == CHECKPOINTS_KEPT
 
 
+def test_a_lost_request_makes_no_two_checkpoints_one() -> None:
+    first = build.plain() + CHECKPOINT
+    main = walk(first, 4, CHECKPOINT[4:] + CHECKPOINT)
+    assert [c.requested is None for c in colo_of(main).checkpoints] == [False, True, False]
+    assert not slugs(main.anomalies)
+
+
 # -- the secondary's answers -----------------------------------------------------------------------
 
 
@@ -146,8 +151,7 @@ def test_answers_belong_to_the_checkpoint_before_them() -> None:
     assert returned is not None
     colo = facts.colo = ColoFacts()
     for frame in (10, 20, 30):
-        colo.next()
-        colo.last.requested = mark(frame)
+        colo.note(ColoMessage.CHECKPOINT_REQUEST, mark(frame))
     returned.answers = [mark(11), mark(31)], [mark(12), mark(25)], [mark(13), mark(26)]
     times = [
         tuple(m.frame if m is not None else None for m in (h.replied, h.received, h.loaded))
