@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from analyzer.analysis import analyze
@@ -169,7 +170,9 @@ def _colo(migration: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
         if "colo" in migration:
             yield "COLO was not traced"
         return
-    colo, answered = migration["colo"], run["trace_dst"]["colo_messages_sent"]
+    colo = migration["colo"]
+    answered = Counter(run["trace_dst"]["colo_messages_sent"])
+    sent = Counter(sent)
     loaded = [c for c in colo["checkpoints"] if c["loaded_frame"] is not None]
     for what, seen, wanted in (
         ("ready", int(colo["ready_frame"] is not None), answered["checkpoint-ready"]),

@@ -217,21 +217,26 @@ def rp_colo_message() -> None:
 
 @migration_rule("MF711", "rp-colo-early", ERROR, holes="LGX")
 def rp_colo_early(migration: Migration) -> Iterator[Spot]:
-    """CHECKPOINT_READY, or what looks like it, came before the first state was sent.
+    """CHECKPOINT_READY, or what looks like it, came while the source still reads the return path.
 
-    A secondary begins COLO when it has loaded a whole migration, up to main's EOF.  Four zeros on
-    the return path are CHECKPOINT_READY then; at any other time they are no message at all.
+    A secondary begins COLO when it has loaded a whole migration, up to main's EOF, and if the
+    source opened a return path, behind SHUT.  Four zeros are CHECKPOINT_READY then; at any other
+    time they are no message at all.
 
     Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
     and the migration fails.
 
-    Usual cause: a modified destination, or damaged bytes.
+    Usual cause: ``x-colo`` together with ``return-path``, in which QEMU up to 10.0 sends no SHUT;
+    a modified destination; damaged bytes.
     """
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or returned is None or returned.ready is None or facts.interrupted:
         return
     if facts.eof is None or facts.eof.frame > returned.ready.frame:
         yield _spot(migration, "CHECKPOINT_READY before main's EOF", returned.ready)
+    elif migration.refuses_colo:
+        text = "CHECKPOINT_READY without SHUT, though the source opened the return path"
+        yield _spot(migration, text, returned.ready)
 
 
 def _request_fault(message: Message, facts: MainChannel) -> str:

@@ -191,9 +191,9 @@ class Activity(Watcher):
         else:
             own.ram.add(packet.first.time, packet.last.time)
         facts = migration.main_facts
-        if facts is not None and facts.colo is not None and facts.colo.count:
+        if facts is not None and facts.colo_count:
             # Request and reply stand between what belongs to one checkpoint and to the next.
-            account.checkpoint(facts.colo.count - 1).add_ram(packet)
+            account.checkpoint(facts.colo_count - 1).add_ram(packet)
             return
         if _in_switchover(packet, facts):
             account.late.add_ram(packet)

@@ -249,7 +249,6 @@ class MainChannel:
         "resyncs",
         "sections",
         "skipped",
-        "switchover_count",
         "switchover_start",
         "truncated",
         "truncated_path",
@@ -270,7 +269,6 @@ class MainChannel:
         self.records: list[Record] = []
         self.records_dropped = 0
         self.switchover_start: Mark | None = None
-        self.switchover_count = 0
         self.postcopy_advise: Mark | None = None
         self.advised_page_size = 0  # of POSTCOPY_ADVISE
         self.postcopy_listen: Mark | None = None
@@ -334,6 +332,11 @@ class MainChannel:
     def interrupted(self) -> bool:
         """Whether a hole or a late start may have swallowed what later records rest on."""
         return self.began_late or self.resync_count > 0
+
+    @property
+    def colo_count(self) -> int:
+        """How many checkpoints of COLO there were."""
+        return self.colo.count if self.colo is not None else 0
 
     @property
     def unfinished_sections(self) -> list[Section]:

@@ -68,7 +68,7 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
     elif command == Command.PING:
         slug = "ping-without-rp"
         wrong = "" if main.opened_return_path else "without OPEN_RETURN_PATH"
-    elif command == Command.SWITCHOVER_START:
+    elif command == Command.SWITCHOVER_START and not main.colo_count:  # 10.0: in checkpoints too
         slug = "switchover-order"
         if main.switchover_start is not None:
             wrong = "sent again"
@@ -111,4 +111,3 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         main.colo = main.colo or ColoFacts()
     elif command == Command.SWITCHOVER_START:
         main.switchover_start = main.switchover_start or mark
-        main.switchover_count += 1

@@ -288,9 +288,21 @@ class Migration:
     def in_colo(self) -> bool:
         """Whether the first state was loaded and COLO went on from there."""
         facts, returned = self.main_facts, self.return_facts
-        if facts is not None and facts.colo is not None and facts.colo.count:
+        if facts is not None and facts.colo_count:
             return True
         return returned is not None and returned.ready is not None
+
+    @property
+    def refuses_colo(self) -> bool:
+        """Whether CHECKPOINT_READY came without SHUT on a return path that the source opened, and
+        COLO did not go on: the source takes it for a message that does not exist (seen up to 10.0).
+        """
+        facts, returned = self.main_facts, self.return_facts
+        if facts is None or returned is None or returned.ready is None or facts.colo_count:
+            return False
+        shut = returned.shut_mark
+        is_open = shut is None or shut.offset > returned.ready.offset
+        return facts.opened_return_path is not None and is_open
 
     @property
     def began_late(self) -> bool:

@@ -62,6 +62,9 @@ def _colo(migration: Migration) -> Outcome | None:
     begin = ready or (colo.begin if colo is not None else None)
     if begin is None or (facts is not None and facts.eof is None and not facts.interrupted):
         return None
+    if migration.refuses_colo:
+        text = "the source refuses CHECKPOINT_READY on a return path that it still reads"
+        return Outcome("failed", text, begin.frame)
     last = colo.last.begin if colo is not None else None
     loaded = returned.answers[-1][-1:] if returned is not None else []
     between = last is None or bool(loaded and loaded[0].frame >= last.frame)

@@ -20,7 +20,7 @@ __all__ = ["colo_report", "colo_sentence"]
 def colo_sentence(migration: Migration) -> str:
     """How many checkpoints there were, and how long both guests stood still for one."""
     facts = migration.main_facts
-    count = facts.colo.count if facts is not None and facts.colo is not None else 0
+    count = facts.colo_count if facts is not None else 0
     pauses = [time for h in handshakes_of(migration) if (time := h.pause) is not None]
     text = counted(count, "COLO checkpoint")
     if pauses:
@@ -35,7 +35,7 @@ def colo_report(migration: Migration) -> Json:
     ready = returned.ready if returned is not None else None
     return {
         "ready_frame": ready.frame if ready is not None else None,
-        "checkpoint_count": facts.colo.count if facts is not None and facts.colo is not None else 0,
+        "checkpoint_count": facts.colo_count if facts is not None else 0,
         "checkpoints": [_checkpoint(handshake) for handshake in handshakes_of(migration)],
     }
 

@@ -81,7 +81,7 @@ def _facts(migration: Migration) -> Iterator[str]:
         yield f"uuid {uuid_text(uuid)}"
     if migration.sync_rounds:
         yield counted(migration.sync_rounds, "SYNC round")
-    if facts is not None and facts.colo is not None and facts.colo.count:
+    if facts is not None and facts.colo_count:
         from analyzer.report.colo import colo_sentence
 
         yield colo_sentence(migration)

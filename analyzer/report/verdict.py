@@ -98,8 +98,8 @@ def _sentence(migration: Migration, numbered: bool) -> str:
     if migration.devices:
         parts.append(_devices(migration))
     facts = migration.main_facts
-    if facts is not None and facts.colo is not None and facts.colo.count:
-        parts.append(counted(facts.colo.count, "COLO checkpoint"))
+    if facts is not None and facts.colo_count:
+        parts.append(counted(facts.colo_count, "COLO checkpoint"))
     return ", ".join(parts)
 
 

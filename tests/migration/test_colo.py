@@ -161,6 +161,22 @@ def test_answers_belong_to_the_checkpoint_before_them() -> None:
     assert [h.pause for h in handshakes_of(migration)] == [2000, None, None]
 
 
+def test_a_real_pair_that_did_not_come_about() -> None:
+    """Up to 10.0 COLO does not get along with a return path."""
+    analysis = analyze(capture("10.0.13-colo-refused"))
+    (migration,) = analysis.migrations
+    assert outcome_of(migration).name == "failed"
+    assert [f.rule.id for f in analysis.findings if f.severity == "error"] == ["MF711"]
+
+
+def test_the_switchover_is_repeated_in_checkpoints() -> None:
+    """As 10.0 does; elsewhere it is wrong."""
+    again = build.command(Command.SWITCHOVER_START)
+    request, send = build.colo(1), build.colo(3)
+    rest = CHECKPOINT[len(request + send) :]
+    assert not walk(build.plain() + request + send + again + rest).anomalies
+
+
 def test_a_real_pair() -> None:
     activity = Activity()
     (migration,) = Scan(capture(NAME).read_bytes(), watchers=(activity,)).run().migrations
