@@ -226,7 +226,7 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
     Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
     and the migration fails.
 
-    Usual cause: ``x-colo`` together with ``return-path``, in which QEMU up to 10.0 sends no SHUT;
+    Usual cause: ``x-colo`` together with ``return-path``, in which QEMU up to 10.2 sends no SHUT;
     a modified destination; damaged bytes.
     """
     facts, returned = migration.main_facts, migration.return_facts

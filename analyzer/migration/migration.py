@@ -295,7 +295,7 @@ class Migration:
     @property
     def refuses_colo(self) -> bool:
         """Whether CHECKPOINT_READY came without SHUT on a return path that the source opened, and
-        COLO did not go on: the source takes it for a message that does not exist (seen up to 10.0).
+        COLO did not go on: the source takes it for a message that does not exist (seen up to 10.2).
         """
         facts, returned = self.main_facts, self.return_facts
         if facts is None or returned is None or returned.ready is None or facts.colo_count:

@@ -162,7 +162,7 @@ def test_answers_belong_to_the_checkpoint_before_them() -> None:
 
 
 def test_a_real_pair_that_did_not_come_about() -> None:
-    """Up to 10.0 COLO does not get along with a return path."""
+    """Up to 10.2 COLO does not get along with a return path."""
     analysis = analyze(capture("10.0.13-colo-refused"))
     (migration,) = analysis.migrations
     assert outcome_of(migration).name == "failed"
