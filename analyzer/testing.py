@@ -106,7 +106,9 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
-    """A migration; ``ram`` has its blocks, SYNC rounds and resent pages as in the report."""
+    """A migration; ``ram`` has its blocks, SYNC rounds and resent pages as in the report, ``colo``
+    the checkpoints of a COLO pair (``None`` for others).
+    """
 
     uuid: str | None
     dialect: str
@@ -120,6 +122,7 @@ class Migration:
     channels: list[Channel]
     ram: Json
     devices: list[Device]
+    colo: Json | None = None
 
     @property
     def multifd(self) -> list[Channel]:

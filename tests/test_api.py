@@ -166,3 +166,12 @@ def test_a_capture_is_shown_in_a_line_that_is_safe() -> None:
     )  # fmt: skip
     assert "\x1b" not in str(evil) + repr(evil)
     assert repr(found) == f"<Capture {TRUNCATED}: ERROR>"
+
+
+def test_checkpoints_of_a_pair() -> None:
+    pair = check(capture("11.1.3-colo-2ch"), select="MF9").migration
+    assert pair.colo is not None
+    assert [checkpoint["device_state_bytes"] for checkpoint in pair.colo["checkpoints"]] == [
+        32546
+    ] * 3
+    assert check(capture("11.1.3-returnpath-2ch"), select="MF9").migration.colo is None
