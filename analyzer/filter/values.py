@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from analyzer.filter.grammar import WORDS
+from dissectors.registry import FIELDS
 
 __all__ = ["boolean", "duration", "hexadecimal", "moment", "number", "quoted", "unquoted"]
 
@@ -92,7 +93,7 @@ def hexadecimal(text: str) -> bytes | None:
 
 def quoted(text: str) -> str:
     """The token that stands for a text."""
-    if WORD.fullmatch(text) and text not in WORDS.values():
+    if WORD.fullmatch(text) and text not in WORDS.values() and text not in FIELDS:
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
 

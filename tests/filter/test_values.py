@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analyzer.filter import values
@@ -93,6 +93,8 @@ def test_unquoted(token: str, text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
+@example("offset")
+@example("multifd.flags.sync")
 def test_quoted_text_comes_back(text: str) -> None:
     token = values.quoted(text)
     assert values.unquoted(token) == text
