@@ -9,7 +9,7 @@ from analyzer.migration.broken import Broken
 from analyzer.migration.colo import ColoFacts, Turns
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import window
-from analyzer.tcp.requests import Take
+from analyzer.tcp.requests import Gap, Take
 from dissectors.colo import AFTER_EOF, BY_PRIMARY, MESSAGE, SIZE, ColoMessage
 from dissectors.main_stream import RecordType
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
-__all__ = ["LOOK", "ColoWalk", "is_inside", "unannounced"]
+__all__ = ["LOOK", "ColoWalk", "unannounced"]
 
 REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
 SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
@@ -33,18 +33,21 @@ def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, 
     """COLO, if what follows the end is a checkpoint, or what is left of one: newer senders have no
     ENABLE_COLO, and of older ones the capture may lack it.
     """
-    ahead, _cut, _final = yield from window(reader, LOOK, None)
+    ahead, cut, _final = yield from window(reader, LOOK, None)
     message = ahead[: MESSAGE.size]
-    rest = message in AFTER_EOF or is_inside(ahead)
-    return ColoFacts() if message == REQUEST or (rest and main.interrupted) else None
+    begins = message == REQUEST or (isinstance(cut, Gap) and REQUEST.startswith(message))
+    rest = message in AFTER_EOF or _is_inside(ahead, lost=True)
+    return ColoFacts() if begins or (rest and main.interrupted) else None
 
 
-def is_inside(ahead: bytes) -> bool:
+def _is_inside(ahead: bytes, *, lost: bool) -> bool:
     """Whether the next ``LOOK`` bytes are the rest of a state, as behind a hole, not a message: a
-    section, or an EOF with a message behind it.
+    section, or an EOF with a message behind it; where the place is ``lost``, or with nothing.
     """
     kind = ahead[0] if ahead else None
-    return kind in SECTIONS or (kind == RecordType.EOF and ahead[1:] in AFTER_EOF)
+    if kind == RecordType.EOF:
+        return ahead[1:] in AFTER_EOF or (lost and len(ahead) == 1)
+    return kind in SECTIONS
 
 
 class ColoWalk:
@@ -78,6 +81,10 @@ class ColoWalk:
                 return Broken(size, "VMSTATE_SIZE", at)
             record.value = checkpoint.size = SIZE.unpack(size)[0]
         return None
+
+    def is_inside(self, ahead: bytes) -> bool:
+        """Whether the next ``LOOK`` bytes are the rest of a state, not a message."""
+        return _is_inside(ahead, lost=self.turns.due is None)
 
     @property
     def memory_follows(self) -> bool:

@@ -216,31 +216,31 @@ class _Walk:
 
     def checkpoints(self, colo: ColoFacts) -> Steps:
         """What COLO sends: a message, or a message and a state, again and again."""
-        from analyzer.migration.main_colo import LOOK, ColoWalk, is_inside  # seldom needed
+        from analyzer.migration.main_colo import LOOK, ColoWalk  # seldom needed
 
         reader, main = self.reader, self.main
         walk = ColoWalk(reader, main, colo)
         main.ram.ended = True
         while not main.ended:
+            resyncs = main.resync_count
             ahead, cut, _final = yield from window(reader, LOOK, None)
             if not ahead and isinstance(cut, End):
                 main.ended = True
                 break
             record = Record("COLO", reader.offset, reader.last)
-            inside = is_inside(ahead)
+            inside = walk.is_inside(ahead)
             if not inside:
                 broken = yield from walk.message(record)
                 yield from self.finish(record, broken)
                 inside = broken is not None  # that is where it was found again
-            if inside:
-                walk.lost()
+            if inside or walk.memory_follows:
                 yield from self.records(None, 1, one_state=True)
             elif record.value is not None:
                 limit = reader.offset + record.value
                 yield from self.records(limit, 1, one_state=True)
                 walk.finished(limit)
-            elif walk.memory_follows:
-                yield from self.records(None, 1, one_state=True)
+            if inside or main.resync_count != resyncs:
+                walk.lost()
         return None
 
     def no_configuration(self, at: int) -> None:

@@ -103,6 +103,18 @@ def test_a_lost_request_makes_no_two_checkpoints_one() -> None:
     assert not slugs(main.anomalies)
 
 
+def test_holes_around_messages_are_no_faults() -> None:
+    stream = build.with_checkpoints()
+    begin = len(build.plain())
+    second = begin + len(CHECKPOINT)
+    holes = [(at, size) for at in range(begin - 4, begin + 9) for size in range(1, 17)]
+    holes += [(at, size) for at in range(second - 260, second + 9, 3) for size in (1, 5, 88, 147)]
+    holes.append((begin - 195, 4742))  # from the description into the last section
+    for at, size in holes:
+        main = walk(stream[:at], size, stream[at + size :])
+        assert slugs(main.anomalies) <= {"main-truncated"}, (at, size)
+
+
 # -- the secondary's answers -----------------------------------------------------------------------
 
 
