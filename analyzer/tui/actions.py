@@ -21,6 +21,7 @@ from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.quantities import count
 from analyzer.tui.state import ALL, TIME_FORMATS
+from analyzer.tui.typed_path import is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
@@ -303,7 +304,7 @@ class Actions:
         app = self._app
 
         def save() -> None:
-            path = Path(answer.text).expanduser()
+            path = typed_path(answer.text)
             try:
                 with path.open("x", encoding="utf-8") as stream:
                     stream.write(app.export_screenshot(title="mfshark"))
@@ -335,7 +336,7 @@ class Actions:
         app = self._app
         document = app.document
         rows = PacketRows(document, app.state, app.filters.matching)
-        path = Path(answer.text).expanduser()
+        path = typed_path(answer.text)
         try:
             shown = (rows.number(position) for position in range(len(rows)))
             number = exporting.export(document, shown, path, answer.mode)
@@ -385,7 +386,7 @@ def shorter(text: str) -> str:
 
 
 def _new_file(_mode: str, text: str) -> str:
-    path = Path(text).expanduser()
-    if path.exists():
+    path = typed_path(text)
+    if is_there(path):
         return "this exists already"
-    return "" if path.parent.is_dir() else "there is no such directory"
+    return "" if is_directory(path.parent) else "there is no such directory"

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
 
 from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
+from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
@@ -159,6 +161,15 @@ class MfsharkApp(Actions, App[int]):
             self.show_screen(self.state.screen)
             self.show_status()
             self.choose(self._folder or Path.cwd())
+
+    def action_command_palette(self) -> None:
+        """Find a command."""
+        if not isinstance(self.screen, Commands):
+            self.push_screen(Commands())
+
+    def search_themes(self) -> None:
+        """Find a theme."""
+        self.push_screen(Commands([ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: whatever has a key on this screen."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.report.escape import file_name
 from analyzer.tui.dialogs.ask import AskDialog
+from analyzer.tui.typed_path import is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
     from analyzer.tui.device_facts import DeviceFacts
@@ -31,7 +31,5 @@ class ExtractDialog(AskDialog):
 
 
 def _complaint(_mode: str, text: str) -> str:
-    path = Path(text).expanduser()
-    if path.exists() and not path.is_dir():
-        return "this is a file"
-    return ""
+    path = typed_path(text)
+    return "this is a file" if is_there(path) and not is_directory(path) else ""

@@ -18,6 +18,7 @@ from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.quantities import count
 from analyzer.tui.row_list import RowList
+from analyzer.tui.typed_path import is_directory, is_file, typed_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,12 +185,16 @@ class PickerScreen(ModalScreen["str | None"]):
         self._show(self._folder)
 
     def on_input_submitted(self) -> None:
-        """Back to the list; a path that was typed is opened."""
-        typed = Path(self.query_one(Input).value).expanduser()
-        if typed.is_file():
+        """Back to the list; a path that was typed is opened, seen from the directory shown."""
+        text = self.query_one(Input).value
+        typed = self._folder / typed_path(text)
+        if is_file(typed):
             self.dismiss(str(typed))
-        else:
-            self.screen.set_focus(self.query_one(RowList))
+            return
+        self.screen.set_focus(self.query_one(RowList))
+        if "/" in text and is_directory(typed):
+            self.query_one(Input).value = ""
+            self._show(typed)
 
     def action_up(self) -> None:
         """To the parent directory."""

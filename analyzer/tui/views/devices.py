@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -19,6 +18,7 @@ from analyzer.tui.messages import Selected
 from analyzer.tui.panes import ArrivalPane, MapPane
 from analyzer.tui.reassembly import Reassembly
 from analyzer.tui.row_list import RowList
+from analyzer.tui.typed_path import typed_path
 from analyzer.tui.views.view import View
 from dissectors.multifd import text_of
 
@@ -213,7 +213,7 @@ class DevicesView(View):
             return
         number, idstr, instance = facts.key
         document, app = self.document, self.mfshark
-        name, folder = f"{text_of(idstr)}#{instance}", Path(answer.text).expanduser()
+        name, folder = f"{text_of(idstr)}#{instance}", typed_path(answer.text)
 
         def work() -> None:
             worker = get_current_worker()

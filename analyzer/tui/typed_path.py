@@ -1,0 +1,28 @@
+"""Paths that a user types: anything may stand there, also what no file can be called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["is_directory", "is_file", "is_there", "typed_path"]
+
+
+def typed_path(text: str) -> Path:
+    """The path that was meant; ``~`` is a home directory, where there is one."""
+    return Path(os.path.expanduser(text.replace("\0", "")))  # noqa: PTH111 - Path's raises
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has that path; a path that cannot be (too long, say) is not there."""
+    return os.path.lexists(path)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether it is a directory, likewise."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file with contents, likewise."""
+    return os.path.isfile(path)  # noqa: PTH113

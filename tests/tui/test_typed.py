@@ -1,0 +1,99 @@
+"""What is typed into windows: paths that cannot be, and pages of lists that show nothing yet."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from analyzer.tui.dialogs.commands import Commands
+from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.typed_path import is_directory, is_file, is_there, typed_path
+from tests.shipped import capture
+from tests.tui.driving import enter, opened, press, shown
+
+VFIO = "10.0.13-vfio-gaps-2ch"
+TOO_LONG = "a" * 5000
+NOBODY = "~nobody-of-that-name/x"
+
+
+@pytest.mark.parametrize("text", [TOO_LONG, "x/" * 3000, NOBODY, "missing\0"])
+def test_paths_that_cannot_be(text: str) -> None:
+    path = typed_path(text)
+    assert not any(question(path) for question in (is_there, is_file, is_directory))
+
+
+def test_home() -> None:
+    assert typed_path("~/x") == Path.home() / "x"
+
+
+@pytest.mark.parametrize("key", ["e", "S"])
+def test_a_file_that_cannot_be_is_told(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            for text, told in ((NOBODY, "no such directory"), (TOO_LONG, "File name too long")):
+                await press(pilot, key)
+                app.screen.query_one(Input).value = ""
+                await enter(pilot, text)
+                assert told in shown(app)
+                await press(pilot, "escape")
+
+    asyncio.run(run())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_is_told() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch")) as (app, pilot):
+            await press(pilot, "2", "x", "ctrl+u")
+            await enter(pilot, TOO_LONG)
+            assert "not extracted" in shown(app)
+
+    asyncio.run(run())
+
+
+def test_picker_takes_paths(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    shutil.copy(capture(VFIO), inner / "other-name")
+
+    async def run() -> None:
+        async with opened(tmp_path) as (app, pilot):
+            for text in (TOO_LONG, NOBODY, "inner/missing"):
+                await press(pilot, "slash")
+                await enter(pilot, text)
+                assert isinstance(app.screen, PickerScreen)
+                app.screen.query_one(Input).value = ""
+            await press(pilot, "slash")
+            await enter(pilot, "inner/")
+            assert f"Open a capture: {inner}"[:40] in shown(app)
+            await press(pilot, "slash")
+            await enter(pilot, "other-name")
+            assert app.document.path == str(inner / "other-name")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("key", ["ctrl+p", "T"])
+def test_pages_of_commands_that_are_still_looked_for(key: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            app.simulate_key(key)
+            for _ in range(20):
+                app.simulate_key("pagedown")
+                app.simulate_key("pageup")
+                await pilot.pause()
+            assert isinstance(app.screen, Commands)
+            app.simulate_key("x")
+            app.simulate_key("pagedown")
+            await pilot.pause()
+            assert app.is_running
+
+    asyncio.run(run())
