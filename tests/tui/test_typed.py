@@ -13,7 +13,7 @@ from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.typed_path import is_directory, is_file, is_there, typed_path
 from tests.shipped import capture
-from tests.tui.driving import enter, opened, press, shown
+from tests.tui.driving import enter, opened, press, settle, shown
 
 VFIO = "10.0.13-vfio-gaps-2ch"
 TOO_LONG = "a" * 5000
@@ -77,6 +77,25 @@ def test_picker_takes_paths(tmp_path: Path) -> None:
             await press(pilot, "slash")
             await enter(pilot, "other-name")
             assert app.document.path == str(inner / "other-name")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("keys", [("enter", "enter"), ("enter", "escape"), ("escape", "enter")])
+def test_keys_that_come_before_a_window_is_gone(
+    keys: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            for window in "eSM?ob":
+                await press(pilot, window)
+                for key in keys:
+                    app.simulate_key(key)
+                await settle(pilot)
+                await press(pilot, *["escape"] * (len(app.screen_stack) - 1))
+            assert app.is_running
 
     asyncio.run(run())
 

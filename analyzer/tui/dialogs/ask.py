@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
+
+from analyzer.tui.dialogs.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ class Answer:
         self.text = text
 
 
-class AskDialog(ModalScreen["Answer | None"]):
+class AskDialog(Window["Answer | None"]):
     """Gives an :class:`Answer`, or ``None`` when the user gave up.
 
     ``check(mode, text)`` gives a complaint, or an empty string when all is well; ``suggest(mode)``

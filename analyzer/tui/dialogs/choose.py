@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+
+from analyzer.tui.dialogs.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ class Choice:
         self.key = key
 
 
-class ChooseDialog(ModalScreen["str | None"]):
+class ChooseDialog(Window["str | None"]):
     """Gives the value of the choice, or ``None``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from analyzer.tui.dialogs.window import Window
 from analyzer.tui.lines import meaning, shown_key
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ INTRODUCTION = (
 KEY_WIDTH = 22
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Window[None]):
     """``groups`` are (title, bindings)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

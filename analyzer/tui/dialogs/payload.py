@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher
 from textual.worker import get_current_worker
 
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
+from analyzer.tui.dialogs.window import Window
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.payload_rows import (
@@ -47,7 +47,7 @@ def holds_payload(table: PacketTable, row: int) -> bool:
     return bool(kind == DEVICE_STATE)
 
 
-class PayloadScreen(ModalScreen[None]):
+class PayloadScreen(Window[None]):
     """Shows what the packet at ``row`` of the table carries; the application follows it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

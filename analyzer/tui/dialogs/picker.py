@@ -10,12 +10,12 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
+from analyzer.tui.dialogs.window import Window
 from analyzer.tui.quantities import count
 from analyzer.tui.row_list import RowList
 from analyzer.tui.typed_path import is_directory, is_file, typed_path
@@ -113,7 +113,7 @@ def _changed(when: float) -> str:
         return ""
 
 
-class PickerScreen(ModalScreen["str | None"]):
+class PickerScreen(Window["str | None"]):
     """Gives the path of a capture, or ``None``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
