@@ -7,7 +7,7 @@ import argparse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, NoReturn
 
 __all__ = ["Parser", "RawHelpFormatter", "usage_of", "written"]
 
@@ -51,6 +51,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **words})
+
+    def error(self, message: str) -> NoReturn:
+        """See the base class; what the shell made of a pattern may be a hostile file name."""
+        from analyzer.report.escape import terminal
+
+        super().error(terminal(message))
 
 
 def usage_of(prog: str, actions: Iterable[argparse.Action]) -> str:

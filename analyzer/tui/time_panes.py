@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -298,6 +299,23 @@ class ThroughputPane(TimePane):
         if y == height + 3:
             return [self.label(""), *self._numbers(bins)]
         return [self.label(""), *self._legend(bins)]
+
+    def copied(self, form: str) -> str | None:
+        """The numbers at the cursor, as a line of text or as JSON: time and length of the column
+        in seconds, bytes and pages in it.
+        """
+        bins, at = self.bins, self.cursor
+        if bins is None or at < 0 or self._idle(bins):
+            return None
+        if form == "text":
+            return "".join(segment.text for segment in self._numbers(bins))
+        if form == "json":
+            since = bins.window.time(at, bins.bins) - bins.window.first
+            kinds = {"ram": bins.ram, "device": bins.device, "main": bins.main}
+            named = {"time": since / 1e9, "seconds": bins.bin_ns / 1e9}
+            named |= {f"{kind}_bytes": round(float(values[at])) for kind, values in kinds.items()}
+            return json.dumps({**named, "zero_pages": round(float(bins.zero[at]))})
+        return None
 
     def _idle(self, bins: Bins) -> bool:
         """Whether nothing at all was carried."""

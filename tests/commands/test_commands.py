@@ -162,6 +162,13 @@ def test_usage_says_what_must_be_given() -> None:
     assert mfshark("config").err.startswith("usage: mfshark config [options] WHAT ...\n")
 
 
+def test_file_names_in_complaints_about_usage_are_harmless() -> None:
+    ran = mfshark("devices", CLEAN, "\x1b[2J.pcap")
+    assert ran.status == 2
+    assert "2J.pcap" in ran.err
+    assert "\x1b" not in ran.err
+
+
 def test_the_interface_needs_a_terminal() -> None:
     ran = mfshark(CLEAN)
     assert ran.status == 2

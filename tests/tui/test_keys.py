@@ -321,6 +321,24 @@ def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dump.startswith("00000000  11 22 33 44 00 00 00 01")
         await press(pilot, "6", "y", "j")
         assert "Stream" in json.loads(copied[-1])
+        await press(pilot, "4", "end", "y", "t", "y", "j")
+        assert "MiB/s" in copied[-2]
+        column = json.loads(copied[-1])
+        assert column["time"] == pytest.approx(0.432, abs=0.05)
+        assert column["main_bytes"] > 0 == column["ram_bytes"]
+
+    drive(VFIO, path)
+
+
+def test_copies_on_every_screen() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        for screen in range(1, len(SCREENS) + 1):
+            await press(pilot, str(screen))
+            for form in "tjh":
+                await press(pilot, "y", form)
+                assert app._told is not None
+                assert "cop" in app._told.plain
+                app._told = None
 
     drive(VFIO, path)
 

@@ -25,6 +25,10 @@ class TimelineView(TimeView):
         """The pane."""
         yield ThroughputPane(id="throughput")
 
+    def copied(self, form: str) -> str | None:
+        """The numbers at the cursor."""
+        return self.query_one(ThroughputPane).copied(form)
+
     def on_mount(self) -> None:
         """Title."""
         self.query_one(ThroughputPane).border_title = "Throughput"
