@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from io import BytesIO
 from operator import attrgetter
 from pathlib import Path
@@ -15,7 +16,7 @@ from analyzer.synth.faults import Context, kinds, resolve
 from analyzer.synth.framing import Framer
 from analyzer.synth.noise import strewn
 from analyzer.synth.pattern import Pattern
-from analyzer.synth.scenario import load, parse
+from analyzer.synth.scenario import ScenarioError, load, parse
 from analyzer.synth.script import Script
 from analyzer.synth.wire import Wire
 from dissectors.multifd import PACKET_BYTES
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "build", "synth"]
 
 NS = 1_000_000_000
+UNWRITABLE = (ValueError, OverflowError, MemoryError, struct.error)
+"""What packets raise for numbers that their fields cannot hold, which only faults ask for."""
 FAMILIES = (faults_channel, faults_ram, faults_device, faults_tcp)
 FAULTS = kinds()
 """Every kind of fault, with its rules, meaning, keys and an example scenario."""
@@ -49,15 +52,22 @@ def synth(scenario: Mapping[str, Any] | str | Path, out: Writable | str | Path) 
 
     ``out`` is a path or something with ``write``.  Gives the number of bytes written; memory does
     not grow with it.  Raises :class:`ScenarioError` for a key that makes no sense before anything
-    is written, for a fault that met nothing to apply to at the end; and OSError.
+    is written, for a fault with values that no field can hold on the way, for one that met nothing
+    to apply to at the end; and OSError.
     """
     values = load(scenario) if isinstance(scenario, str | Path) else scenario
     parsed = parse(values)
     runs = [Run(parsed, number) for number in range(len(parsed.migrations))]
-    if isinstance(out, str | Path):
-        with Path(out).open("wb") as file:
-            return write(frames(parsed, runs), parsed.capture, file)
-    return write(frames(parsed, runs), parsed.capture, out)
+    try:
+        if isinstance(out, str | Path):
+            with Path(out).open("wb") as file:
+                return write(frames(parsed, runs), parsed.capture, file)
+        return write(frames(parsed, runs), parsed.capture, out)
+    except UNWRITABLE as error:
+        if not any(run.faults for run in runs):
+            raise
+        reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
+        raise ScenarioError("fault", f"asks for what cannot be written: {reason}") from error
 
 
 def frames(scenario: Scenario, runs: list[Run]) -> Iterator[Frame]:

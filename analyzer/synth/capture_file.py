@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from analyzer.synth.framing import LINKTYPES
+from analyzer.synth.scenario import ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +29,8 @@ __all__ = ["write"]
 
 CHUNK: Final = 1 << 20
 PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+END_OF_TIME: Final = (1 << 32) * 1_000_000_000
+"""Ns since the epoch: pcap has 32 bits of seconds."""
 
 
 def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
@@ -40,6 +43,8 @@ def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
     pieces: list[Bytes] = [head]
     waiting = total = 0
     for frame in frames:
+        if frame.time >= END_OF_TIME:
+            raise ScenarioError("time", "a frame comes later than a capture file can tell")
         if frame.size > capture.snaplen:
             frame.cut(capture.snaplen)
         pieces += wrap(frame)

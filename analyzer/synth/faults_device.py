@@ -111,7 +111,10 @@ def devstate_empty(units: Units, _context: Context, values: Values) -> Units:
 @unit_fault("MF403 MF405", device=0)
 def devstate_idstr_unterminated(units: Units, context: Context, values: Values) -> Units:
     """The same state again with an idstr that fills all 256 bytes."""
-    idstr = context.migration.device[values.device].idstr
+    devices = context.migration.device
+    if not 0 <= values.device < len(devices):
+        return units
+    idstr = devices[values.device].idstr
     return for_another(units, values, idstr.ljust(256, "x"))
 
 

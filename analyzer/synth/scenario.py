@@ -128,7 +128,7 @@ class Network:
         at_least("network.isn", self.isn, -1, 0xFFFFFFFF)
         at_least("network.ack_every", self.ack_every, 0)
         at_least("network.rate", self.rate, 1)
-        at_least("network.delay", self.delay, 0)
+        at_least("network.delay", self.delay, 0, 3600)
 
     def _version(self, name: str) -> int:
         try:
@@ -264,7 +264,7 @@ class Migration:
         one_of("interleave", self.interleave, ("segment", "packet"))
         one_of("sync", self.sync, ("", "legacy", "round", "final"))
         one_of("close", self.close, ("", "source", "destination"))
-        at_least("start", self.start, 0)
+        at_least("start", self.start, 0, 1e9)
         if self.uuid not in ("", "none"):
             try:
                 UUID(self.uuid)
@@ -330,8 +330,10 @@ class Scenario:
     migrations: tuple[Migration, ...]
 
 
-def table(cls: type[T], values: Mapping[str, Any], key: str) -> T:
+def table(cls: type[T], values: Any, key: str) -> T:
     """One table of the scenario; ``key`` is its path for messages."""
+    if not isinstance(values, dict):
+        raise ScenarioError(key, f"is a table: [{key}]")
     prefix = f"{key}." if key else ""
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
@@ -387,8 +389,6 @@ def migration(values: Mapping[str, Any]) -> Migration:
     given = dict(values)
     for name, cls in (("network", Network), ("ram", Ram)):
         if name in given:
-            if not isinstance(given[name], dict):
-                raise ScenarioError(name, f"is a table: [{name}]")
             given[name] = table(cls, given[name], name)
     if "device" in given:
         given["device"] = tuple(

@@ -36,6 +36,13 @@ def test_writes_to_a_path_and_to_a_file_object(tmp_path: Path) -> None:
         ({"channels": "two"}, "channels", None),
         ({"channels": -1}, "channels", None),
         ({"network": {"source": "nowhere"}}, "network.source", None),
+        ({"network": {"delay": float("inf")}}, "network.delay", None),
+        ({"network": {"rate": float("nan")}}, "network.rate", None),
+        ({"noise": 1}, "noise", None),
+        ({"capture": "pcap"}, "capture", None),
+        ({"ram": []}, "ram", None),
+        ({"start": 1e300}, "start", None),
+        ({"start": 9e8, "time": 4e9}, "time", None),
     ],
 )
 def test_errors_name_key_and_nearest(
@@ -45,6 +52,21 @@ def test_errors_name_key_and_nearest(
         build(scenario)
     assert caught.value.key == key
     assert caught.value.nearest == nearest
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"kind": "packet-version", "version": -1}, "'version'"),
+        ({"kind": "packet-num-start", "start": 1 << 64}, "'packet_num'"),
+        ({"kind": "uuid-mismatch", "uuid": "x"}, "UUID"),
+        ({"kind": "tcp-keep-alive", "garbage": 1 << 62}, "cannot be written"),
+        ({"kind": "devstate-idstr-unterminated", "device": 7}, "nothing to apply to"),
+    ],
+)
+def test_faults_that_no_packet_can_have(fault: dict[str, object], told: str) -> None:
+    with pytest.raises(ScenarioError, match=told):
+        build({"fault": [fault]})
 
 
 def test_override() -> None:
