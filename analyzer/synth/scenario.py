@@ -483,6 +483,8 @@ def assign(values: dict[str, Any], path: str, value: Any) -> None:
             place = entry(place, step, path)
             continue
         child = place.get(step, [] if following.isdigit() else {})
+        if not isinstance(child, list | dict):
+            raise ScenarioError(path, f"{step!r} has no keys")
         place[step] = list(child) if isinstance(child, list) else dict(child)
         place = place[step]
     if not isinstance(place, dict):

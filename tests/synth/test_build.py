@@ -54,6 +54,12 @@ def test_errors_name_key_and_nearest(
     assert caught.value.nearest == nearest
 
 
+@pytest.mark.parametrize("assignment", ["seed.x=1", "channels.0=1", "device.7.size=1", "nothing"])
+def test_overrides_of_what_is_not_there(assignment: str) -> None:
+    with pytest.raises(ScenarioError):
+        override({"seed": 1, "channels": 2}, [assignment])
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
