@@ -202,7 +202,7 @@ class Expectation:
         for kind in filter(read.__contains__, TABLES):
             self._wanted[kind] = self._tables(read[kind], (*TABLES[kind], "device"), kind)
             for migration in self._wanted[kind]:
-                self._tables(migration.get("device"), DEVICES[kind], f"{kind}.device")
+                self._devices(migration.get("device"), DEVICES[kind], f"{kind}.device")
         self._filters = self._tables(read.get("filter"), FILTER, "filter")
         for wanted in self._filters:
             if ("must" in wanted) == ("never" in wanted):
@@ -307,6 +307,16 @@ class Expectation:
         for table in tables or ():
             self._check(table, names, where)
         return tables or []
+
+    def _devices(self, tables: Any, names: Iterable[str], where: str) -> None:
+        """Likewise, of devices: what each of them is called is no bound."""
+        for device in self._tables(tables, names, where):
+            idstr, instance = _key(device)
+            if not isinstance(idstr, str) or not isinstance(instance, int):
+                raise UsageError(
+                    f"{self.path}: [[{where}]]: idstr is a text and instance_id a number, not "
+                    f"{idstr!r} and {instance!r}"
+                )
 
     def _bounds(self, value: Any) -> None:
         """All bounds in it, made once: a unit that is none is told before any capture is read."""

@@ -16,6 +16,7 @@ from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.tui.matching import Matching
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
+from analyzer.tui.typed_path import typed_path
 from dissectors.multifd import DEVICE_STATE, INIT, RAM
 from dissectors.registry import FIELDS
 from dissectors.vfio import BUFFER
@@ -32,10 +33,11 @@ BUDGET = 0.015
 """Seconds of filtering at a time, so that keys are answered in between."""
 
 
-def store_path() -> Path:
-    """Where history and saved filters are kept between sessions."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "mfshark" / "filters.json"
+def store_path() -> Path | None:
+    """Where history and saved filters are kept between sessions; ``None`` for nobody's."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    path = typed_path(base)
+    return path / "mfshark" / "filters.json" if path.is_absolute() else None
 
 
 class Filters:
@@ -167,11 +169,12 @@ class Filters:
             return
         try:
             kept = json.loads(self._store.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return
         for name, into in (("history", self.history), ("saved", self.saved)):
             texts = kept.get(name) if isinstance(kept, dict) else None
-            into += [text for text in texts or [] if isinstance(text, str)][:KEPT]
+            if isinstance(texts, list):
+                into += [_shown(text) for text in texts if isinstance(text, str)][:KEPT]
 
     def _write(self) -> None:
         """Keeps silent when it cannot: a filter is no reason to stop."""
@@ -183,6 +186,11 @@ class Filters:
             self._store.write_text(kept + "\n", encoding="utf-8")
         except OSError:
             self._store = None
+
+
+def _shown(text: str) -> str:
+    """A kept filter as it can be shown: JSON can hold halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _literal(value: int | bool | str | bytes, display: str) -> str:

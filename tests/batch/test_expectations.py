@@ -208,6 +208,13 @@ def test_any_file_is_read_or_refused(text: str) -> None:
             assert "expected" in told or "packets" in told
 
 
+@pytest.mark.parametrize("key", ["idstr = [1]", "idstr = {a = 1}", "instance_id = []", "idstr = 1"])
+def test_devices_are_told_apart_by_text_and_number(key: str) -> None:
+    text = f'schema = "mfshark/expect/1"\n[[migration]]\n[[migration.device]]\n{key}'
+    with pytest.raises(UsageError, match="is a text"):
+        Expectation(text, "any.toml")
+
+
 @given(st.text())
 def test_text_is_toml(text: str) -> None:
     assert tomllib.loads(f"x = {_string(text)}")["x"] == text

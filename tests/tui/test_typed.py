@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.filters import store_path
 from analyzer.tui.typed_path import is_directory, is_file, is_there, typed_path
 from tests.shipped import capture
 from tests.tui.driving import enter, opened, press, settle, shown
@@ -28,6 +29,34 @@ def test_paths_that_cannot_be(text: str) -> None:
 
 def test_home() -> None:
     assert typed_path("~/x") == Path.home() / "x"
+
+
+def test_somebody_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_user: object) -> object:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert store_path() is None
+    assert typed_path("~/x") == Path("~/x")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert store_path() == Path("/state/mfshark/filters.json")
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"saved": 5, "history": {"a": 1}}', "[" * 100_000, '{"saved": ["\\ud800", 1]}', "5"]
+)
+def test_kept_filters_that_make_no_sense(kept: str, tmp_path: Path) -> None:
+    store = tmp_path / "filters.json"
+    store.write_text(kept)
+
+    async def run() -> None:
+        async with opened(capture(VFIO), store=store) as (app, pilot):
+            await press(pilot, "b", "escape")
+            assert all(text.isprintable() for text in app.filters.saved + app.filters.history)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("key", ["e", "S"])
