@@ -112,6 +112,9 @@ def _drop_output() -> None:
 
 def script() -> int:
     """The program: :func:`main` with the process to itself."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, as services may have it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     status = main()
     gc.freeze()  # the process ends, and with it what the interpreter would still look through
     return status

@@ -67,3 +67,38 @@ def test_a_full_disk_behind_standard_output_is_told(format_: str) -> None:
         )
     assert ran.returncode == 2
     assert ran.stderr == "mfshark: output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "status", "told"),
+    [
+        ("<&-", 0, "OK "),
+        (">&-", 0, ""),
+        ("2>&-", 0, "OK "),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_may_be_closed(closed: str, status: int, told: str) -> None:
+    path = shipped.capture("10.0.13-vlan-2ch")
+    ran = _in_a_shell(f"{sys.executable} -m analyzer.cli check {path} {closed}", ROOT)
+    assert ran.returncode == status, ran.stderr
+    assert ran.stdout[:3] == told
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_current_directory_may_be_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    path = shipped.capture("10.0.13-vlan-2ch")
+    ran = _in_a_shell(f"rmdir {folder}; {sys.executable} -m analyzer.cli check {path}", folder)
+    assert ran.returncode == 0, ran.stderr
+
+
+def _in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )

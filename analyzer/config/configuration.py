@@ -147,5 +147,8 @@ def _file(given: Namespace) -> ConfigFile | None:
         return None
     if given.config is not None:
         return ConfigFile(given.config)
-    path = find(os.getcwd())  # noqa: PTH109
+    try:
+        path = find(os.getcwd())  # noqa: PTH109
+    except FileNotFoundError:  # the directory was removed
+        return None
     return None if path is None else ConfigFile(os.path.relpath(path))

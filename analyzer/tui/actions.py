@@ -21,7 +21,7 @@ from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.quantities import count
 from analyzer.tui.state import ALL, TIME_FORMATS
-from analyzer.tui.typed_path import is_directory, is_there, typed_path
+from analyzer.tui.typed_path import here, is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
@@ -203,7 +203,7 @@ class Actions:
     def action_open(self) -> None:
         """Choose a capture."""
         path = self._app.document.path
-        self.choose(Path(path).parent if path else Path.cwd())
+        self.choose(Path(path).parent if path else here())
 
     def choose(self, folder: Path) -> None:
         """Choose a capture, from a folder on."""

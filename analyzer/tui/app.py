@@ -27,6 +27,7 @@ from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
 from analyzer.tui.state import ALL, SCREENS, ViewState
+from analyzer.tui.typed_path import here
 from analyzer.tui.views.channels import ChannelsView
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.findings import FindingsView
@@ -160,7 +161,7 @@ class MfsharkApp(Actions, App[int]):
             self.document.done = True
             self.show_screen(self.state.screen)
             self.show_status()
-            self.choose(self._folder or Path.cwd())
+            self.choose(self._folder or here())
 
     def action_command_palette(self) -> None:
         """Find a command."""

@@ -1,16 +1,24 @@
-"""Paths that a user types: anything may stand there, also what no file can be called."""
+"""Where a user is, and paths that are typed: also what no file can be called."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["is_directory", "is_file", "is_there", "typed_path"]
+__all__ = ["here", "is_directory", "is_file", "is_there", "typed_path"]
 
 
 def typed_path(text: str) -> Path:
     """The path that was meant; ``~`` is a home directory, where there is one."""
     return Path(os.path.expanduser(text.replace("\0", "")))  # noqa: PTH111 - Path's raises
+
+
+def here() -> Path:
+    """The current directory, or the root if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def is_there(path: Path) -> bool:
