@@ -81,9 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete
 
         argcomplete.autocomplete(build_parser())
-    if not words or (words[0] not in COMMANDS and not words[0].startswith("-")):
-        words.insert(0, "tui")
     try:
+        if not words or (words[0] not in COMMANDS and not words[0].startswith("-")):
+            _refuse_misspelt(words)
+            words.insert(0, "tui")
         status = _run(words)
         sys.stdout.flush()
         return status
@@ -103,6 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_misspelt(words: Sequence[str]) -> None:
+    """Raise :class:`UsageError` for a first word that is no capture, but nearly a command."""
+    if not words or os.path.exists(words[0]):  # noqa: PTH110 - pathlib costs start-up time
+        return
+    from difflib import get_close_matches
+
+    if near := get_close_matches(words[0], COMMANDS, 1, 0.75):
+        raise UsageError(f"{words[0]} is no file, and no command; did you mean {near[0]}?")
 
 
 def _drop_output() -> None:

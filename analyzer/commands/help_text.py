@@ -52,6 +52,19 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **words: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **words})
 
+    def parse_known_args(self, *words: Any, **named: Any) -> tuple[Any, list[str]]:
+        """See the base class; nothing is left for the program's parser, whose usage tells less."""
+        found, rest = super().parse_known_args(*words, **named)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest[0])}")
+        return found, rest
+
+    def _meant(self, word: str) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(word.partition("=")[0], self._option_string_actions, 1, 0.75)
+        return f"; did you mean {near[0]}?" if near else ""
+
     def error(self, message: str) -> NoReturn:
         """See the base class; what the shell made of a pattern may be a hostile file name."""
         from analyzer.report.escape import terminal

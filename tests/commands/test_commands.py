@@ -162,6 +162,30 @@ def test_usage_says_what_must_be_given() -> None:
     assert mfshark("config").err.startswith("usage: mfshark config [options] WHAT ...\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("check", CLEAN, "--jbos", 3), "unrecognized arguments: --jbos 3; did you mean --jobs?"),
+        (("scrub", CLEAN, "x", "y"), "unrecognized arguments: y\n"),
+    ],
+)
+def test_what_a_command_does_not_take(words: tuple[object, ...], told: str) -> None:
+    ran = mfshark(*words)
+    assert ran.status == 2
+    assert ran.err.startswith(f"usage: mfshark {words[0]} [options] CAPTURE")
+    assert told in ran.err
+
+
+def test_commands_nearly_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = mfshark("chekc", CLEAN)
+    assert ran.status == 2
+    assert ran.err == "mfshark: chekc is no file, and no command; did you mean check?\n"
+    assert "needs a terminal" in mfshark("some.pcap").err
+    (tmp_path / "chekc").touch()
+    assert "needs a terminal" in mfshark("chekc").err
+
+
 def test_file_names_in_complaints_about_usage_are_harmless() -> None:
     ran = mfshark("devices", CLEAN, "\x1b[2J.pcap")
     assert ran.status == 2

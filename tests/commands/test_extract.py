@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from analyzer.extraction.folder import _digest
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, ram
 from tests.commands.run import mfshark
 from tests.shipped import capture, truth
@@ -317,3 +320,19 @@ def test_a_folder_that_cannot_be_made_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "out" / "m1-main.stream").mkdir(parents=True)
     words = ("--stream", "main", "--force", "-o", tmp_path / "out")
     assert mfshark("extract", tiny(tmp_path, Tiny()), *words).status == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3 << 20), st.binary(min_size=1, max_size=100)), max_size=5),
+    st.integers(0, 4 << 20),
+)
+def test_digests_of_files_with_holes(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[int, bytes]], size: int
+) -> None:
+    path = tmp_path_factory.mktemp("sparse") / "file"
+    with path.open("wb") as stream:
+        for offset, data in written:
+            stream.seek(offset)
+            stream.write(data)
+        stream.truncate(size)
+    assert _digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
