@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from analyzer.capture.source import ENDINGS, is_called_capture
 from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
@@ -11,10 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = ["captures_in"]
-
-PLAIN = (".pcap", ".pcapng", ".cap", ".mig")
-ENDINGS = tuple(ending + packed for ending in PLAIN for packed in ("", ".gz", ".zst"))
-"""What captures and saved migrations are called."""
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
@@ -29,7 +26,7 @@ def captures_in(paths: Iterable[str]) -> list[str]:
             continue
         inside = sorted(_below(path))
         if not inside:
-            endings = ", ".join(PLAIN)
+            endings = ", ".join(ENDINGS)
             raise UsageError(f"{path}: no captures in there; their names end in {endings}")
         found += inside
     return found
@@ -38,8 +35,9 @@ def captures_in(paths: Iterable[str]) -> list[str]:
 def _below(folder: str) -> Iterator[str]:
     for place, _, names in os.walk(folder, onerror=_unreadable):
         for name in names:
-            if name.lower().endswith(ENDINGS):
-                yield os.path.join(place, name)  # noqa: PTH118
+            path = os.path.join(place, name)  # noqa: PTH118
+            if is_called_capture(path):
+                yield path
 
 
 def _unreadable(error: OSError) -> None:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["Source", "open_source"]
+__all__ = ["ENDINGS", "Source", "is_called_capture", "open_source"]
 
+ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
+"""What the names of captures and saved migrations end in, packed or not."""
+PACKED_ENDINGS = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz", ".zst"))
 WINDOW_CHUNKS = 8
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -184,6 +187,15 @@ def _size_of(handle: io.IOBase | None) -> int:
         return os.fstat(handle.fileno()).st_size
     except (OSError, io.UnsupportedOperation):
         return 0
+
+
+def is_called_capture(path: str) -> bool:
+    """Whether something in a folder is called like a capture, and is no pipe or the like, to which
+    nobody may ever write.
+    """
+    if not path.lower().endswith(PACKED_ENDINGS):
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - start-up
 
 
 def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:

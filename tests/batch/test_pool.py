@@ -29,13 +29,14 @@ NAMES = ("7.2-multifd-2ch", "10.0.13-vlan-2ch", "10.0.13-vfio-truncated-no-retur
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three captures, one of them below; a broken one; and what is none."""
+    """Three captures, one of them below; a broken one; a pipe; and what is none."""
     inner = tmp_path / "captures" / "inner"
     inner.mkdir(parents=True)
     for name, place in zip(NAMES, (inner.parent, inner.parent, inner), strict=True):
         shutil.copy(capture(name), place)
     (inner / "broken.pcap").write_bytes(b"no capture")
     (inner / "notes.txt").write_bytes(b"nothing")
+    os.mkfifo(inner / "pipe.pcap")
     return inner.parent
 
 

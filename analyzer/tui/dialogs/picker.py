@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from analyzer.capture.source import ENDINGS, is_called_capture
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
@@ -28,23 +29,13 @@ if TYPE_CHECKING:
     from analyzer.tui.columns import Cell
     from analyzer.tui.palette import Palette
 
-__all__ = ["PickerScreen", "is_capture"]
+__all__ = ["PickerScreen"]
 
-ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
-PACKED = (".gz", ".zst")
 FILES_MAX = 10_000
 HINT = "Enter opens, / narrows, Backspace goes up, Esc leaves"
 HINT_EMPTY = "Enter and Backspace change the directory"
-NOTHING_HERE = "no capture here (.pcap, .pcapng, .mig)"
+NOTHING_HERE = f"no capture here ({', '.join(ENDINGS)})"
 NOTHING_SO_NAMED = "no capture with this in its name"
-
-
-def is_capture(path: Path) -> bool:
-    """Whether a file's name says that it is a capture."""
-    name = path.name.lower()
-    for packed in PACKED:
-        name = name.removesuffix(packed)
-    return name.endswith(ENDINGS)
 
 
 class Entry:
@@ -73,7 +64,7 @@ def entries(folder: Path, part: str) -> list[Entry]:
     found = [
         path
         for path in folder.iterdir()
-        if not path.name.startswith(".") and (is_capture(path) or path.is_dir())
+        if not path.name.startswith(".") and (is_called_capture(str(path)) or path.is_dir())
     ]
     found = [path for path in found if part.lower() in path.name.lower()][:FILES_MAX]
     return sorted((Entry(path) for path in found), key=lambda e: (not e.folder, e.name.lower()))
