@@ -37,6 +37,9 @@ COMMANDS = {
     "completion": ("completion", "print what makes a shell complete mfshark's commands"),
 }
 
+OWN_OPTIONS = ("-h", "--help", "--version")
+"""What may stand in place of a command."""
+
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The parser of the ``wanted`` command, of all, or of the names alone if that is none: a
@@ -82,10 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(build_parser())
     try:
-        if not words or (words[0] not in COMMANDS and not words[0].startswith("-")):
-            _refuse_misspelt(words)
-            words.insert(0, "tui")
-        status = _run(words)
+        status = _run(_with_command(words))
         sys.stdout.flush()
         return status
     except SystemExit as stop:
@@ -106,14 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _refuse_misspelt(words: Sequence[str]) -> None:
-    """Raise :class:`UsageError` for a first word that is no capture, but nearly a command."""
-    if not words or os.path.exists(words[0]):  # noqa: PTH110 - pathlib costs start-up time
-        return
-    from difflib import get_close_matches
+def _with_command(words: list[str]) -> list[str]:
+    """The words, with ``tui`` in front where a capture, or an option for it, comes first.
 
-    if near := get_close_matches(words[0], COMMANDS, 1, 0.75):
-        raise UsageError(f"{words[0]} is no file, and no command; did you mean {near[0]}?")
+    Raises :class:`UsageError` for what is no capture, but nearly a command.
+    """
+    first = words[0] if words else ""
+    if first in COMMANDS or first in OWN_OPTIONS:
+        return words
+    if first.startswith("-") and not COMMANDS.keys().isdisjoint(words):
+        return words  # an option of the command behind it: said by the program's parser
+    if first and not os.path.exists(first):  # noqa: PTH110 - pathlib costs start-up time
+        from difflib import get_close_matches
+
+        if near := get_close_matches(first, COMMANDS, 1, 0.75):
+            raise UsageError(f"{first} is no file, and no command; did you mean {near[0]}?")
+    return ["tui", *words]
 
 
 def _drop_output() -> None:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Feed", "GrowingSource", "follow"]
+__all__ = ["Feed", "GrowingSource", "follow", "keep"]
 
 PAUSE = 0.05
 """Seconds between looks for more.  What comes in the meantime is read in one go, so that a slow
@@ -23,6 +23,7 @@ stream makes few batches.
 """
 GRACE = 1.0
 """Seconds that a file may be gone before its end is taken for final."""
+PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
 HEAD = 28
 """Bytes that a reader needs before it can say what it reads."""
 
@@ -117,6 +118,26 @@ class _FileFeed(Feed):
         return [text] * self._gone
 
 
+class _KeptFeed(Feed):
+    """A pipe; what comes over it is written to a file, to be read again."""
+
+    def __init__(self, descriptor: int, file: str) -> None:
+        super().__init__(descriptor)
+        self._file = open(file, "wb", buffering=0)  # noqa: PTH123, SIM115 - closed by close()
+
+    def read(self, size: int) -> bytes | None:
+        """As :meth:`Feed.read`."""
+        data = super().read(size)
+        if data:
+            self._file.write(data)
+        return data
+
+    def close(self) -> None:
+        """See the base class."""
+        super().close()
+        self._file.close()
+
+
 class GrowingSource(Source):
     """A source that waits for more where another one would be at its end.
 
@@ -151,6 +172,8 @@ class GrowingSource(Source):
                     time.sleep(PAUSE)
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
+        if not self._offset and bytes(view[:4]).startswith(PACKED):
+            raise _packed(self.path, "unpack it on its way, as zcat does")
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)
@@ -192,9 +215,21 @@ def follow(path: str) -> GrowingSource:
         raise CaptureError(
             f"cannot be opened: {error.strerror}", path=path, advice="check the path"
         ) from error
-    if head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC:
+    if head.startswith(PACKED):
         os.close(descriptor)
-        raise CaptureError(
-            "is compressed, and cannot be followed", path=path, advice="check it without --follow"
-        )
+        raise _packed(path, "check it without --follow")
     return GrowingSource(path, _FileFeed(path, descriptor))
+
+
+def keep(path: str, descriptor: int, file: str) -> GrowingSource:
+    """What comes over the pipe ``descriptor``, called ``path``; it is kept in ``file``.
+
+    Raises :class:`OSError`.
+    """
+    source = GrowingSource(path, _KeptFeed(descriptor, file))
+    source.file = file
+    return source
+
+
+def _packed(path: str, advice: str) -> CaptureError:
+    return CaptureError("is compressed, and cannot be followed", path=path, advice=advice)

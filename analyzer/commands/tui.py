@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
+
+from analyzer.capture.growing import keep
 from analyzer.commands.common import settings_of
 from analyzer.commands.options import add_wire_options
+from analyzer.errors import CaptureError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from analyzer.migration.framing import Settings
+
 __all__ = ["add_arguments", "run"]
+
+STANDARD_INPUT = ("-", "/dev/stdin")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -19,12 +29,61 @@ def add_arguments(parser: ArgumentParser) -> None:
         "capture",
         nargs="?",
         metavar="CAPTURE",
-        help="the capture; without one, or of a folder, choose",
+        help="the capture, also while it comes over a pipe (- is standard input); without one, or "
+        "of a folder, choose",
     )
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`CaptureError`."""
+    """Run it.  Raises :class:`UsageError` and :class:`CaptureError`."""
     from analyzer.tui import run as run_application
 
-    return run_application(options.capture, settings_of(options))
+    path, settings = options.capture, settings_of(options)
+    if path in STANDARD_INPUT:
+        given = _standard_input()
+        if not stat.S_ISREG(os.fstat(given).st_mode):
+            return _watch("<stdin>", given, settings)
+        path = f"/dev/fd/{given}"
+        if os.path.exists(named := os.path.realpath(path)):  # noqa: PTH110
+            path = named
+    elif path is not None and _is_pipe(path):
+        try:
+            pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # nobody may have opened it yet
+        except OSError as error:
+            raise CaptureError(f"cannot be opened: {error.strerror}", path=path) from error
+        return _watch(path, pipe, settings)
+    return run_application(path, settings)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+
+
+def _standard_input() -> int:
+    """A descriptor of what standard input gives; the keyboard takes its place."""
+    if os.isatty(0):
+        raise UsageError("standard input is the keyboard; pipe a capture into it")
+    given = os.dup(0)
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return given  # the interface says what it lacks
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    return given
+
+
+def _watch(name: str, pipe: int, settings: Settings) -> int:
+    """Show what comes over a pipe while it comes; it is kept to be read again."""
+    from analyzer.tui import run as run_application
+
+    with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:
+        file = os.path.join(folder, "stream.pcapng")  # noqa: PTH118
+        source = keep(name, pipe, file)
+        try:
+            return run_application(file, settings, source)
+        finally:
+            source.close()

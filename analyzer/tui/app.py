@@ -243,6 +243,8 @@ class MfsharkApp(Actions, App[int]):
         elif document is not self.document:
             return
         self._read_at = time.monotonic()
+        if document.live is not None:
+            self._stay_at_end()
         self._apply_filter()
         if document.saved is not None and self.state.screen == "packets":
             self.show_screen("main")
