@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.widgets import OptionList
 
@@ -12,15 +9,11 @@ __all__ = ["Commands"]
 
 
 class Commands(CommandPalette):
-    """Stays where it is when there is no page to turn."""
+    """Moves in the list only while there is one."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pageup", "page('page_up')", "Previous page", show=False),
-        Binding("pagedown", "page('page_down')", "Next page", show=False),
-    ]
-
-    async def action_page(self, action: str) -> None:
-        """Turn a page of the list, if any is shown."""
-        commands = self.query_one(OptionList)
-        if commands.scrollable_content_region:
-            await commands.run_action(action)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """See the base class."""
+        lists = self.query(OptionList)
+        if action == "command_list" and not any(one.scrollable_content_region for one in lists):
+            return False
+        return super().check_action(action, parameters)
