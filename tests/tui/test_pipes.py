@@ -38,13 +38,16 @@ class Terminal:
     def __init__(self, words: list[str], folder: Path, stdin: int | IO[bytes] | None) -> None:
         self.seen = b""
         self._keyboard, screen = pty.openpty()
-        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        lines, columns = 30, 100
+        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        size = {"LINES": str(lines), "COLUMNS": str(columns)}  # a test's worker has others
         self.process = subprocess.Popen(
             [sys.executable, "-m", "analyzer.cli", *words],
             stdin=screen if stdin is None else stdin,
             stdout=screen,
             stderr=screen,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "TERM": "xterm"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "TERM": "xterm"}
+            | size,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
         )
