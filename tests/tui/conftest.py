@@ -1,4 +1,8 @@
-"""Snapshots are compared only where they were made: drawings differ between versions."""
+"""Snapshots are compared only where they were made: drawings differ between versions.
+
+Keys are pressed faster than Textual's pilot does: what a key sets in motion is waited for by
+:func:`tests.tui.driving.settle`, so that its sleeps between looks at the processor can be short.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import sys
 
 import pytest
 import textual
+from textual import _wait
 
 MADE_WITH = ((3, 11), "8.2.8")
 """Python and Textual."""
+
+_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.001  # seconds, and seconds of work in them
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
