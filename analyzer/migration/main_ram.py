@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request, Sink
 
-__all__ = ["RamWalk", "plausible_word"]
+__all__ = ["ZERO_AND_WORD", "RamWalk", "plausible_word"]
 
 BYTE = Take(1)
 WORD = Take(8)

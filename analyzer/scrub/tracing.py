@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from analyzer.migration.grouping import Grouper
+from analyzer.migration.main_ram import ZERO_AND_WORD
 from analyzer.migration.watcher import Watcher
 from analyzer.scrub.plan import Plan
 from analyzer.scrub.structure import config_spans, subsection_spans, xbzrle_spans
@@ -125,14 +126,14 @@ class Tracer(Watcher):
         """A RAM packet: its header stays, also when it was found by search."""
         del migration, pages
         trace = self._traces[id(channel.flow)]
-        if not trace.covers(packet.offset):
+        if not trace.covers(packet):
             trace.found_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet: likewise."""
         del migration
         trace = self._traces[id(channel.flow)]
-        if not trace.covers(packet.offset):
+        if not trace.covers(packet):
             trace.found_device(packet)
 
     def _record(self, channel: Channel, record: Record) -> None:
@@ -176,7 +177,8 @@ class _Trace:
             reply = yield request if zeros is None else self._watched(request, zeros)
             if kind is Take:
                 data = reply if type(reply) is bytes else getattr(reply, "data", b"")
-                coded = self._taken(begin, data, coded, whole=type(reply) is bytes)
+                whole = type(reply) is bytes or request is ZERO_AND_WORD  # its fill byte counts
+                coded = self._taken(begin, data, coded, whole=whole)
             elif kind is Skip:
                 assert zeros is not None
                 zeros.end()
@@ -276,8 +278,9 @@ class _Trace:
         owner = self._owner()
         return (owner.framing.page_size if owner is not None else 0) or PAGE
 
-    def covers(self, offset: int) -> bool:
-        """Whether a byte was taken."""
+    def covers(self, packet: RamPacket | DevicePacket) -> bool:
+        """Whether a header was taken; its magic and version may stay without it."""
+        offset = packet.offset + FLAGS
         at = bisect_right(self._chunks, offset, key=lambda chunk: chunk[0]) - 1
         if at >= 0 and offset < self._chunks[at][0] + len(self._chunks[at][1]):
             return True

@@ -21,6 +21,9 @@ REPLACED = frozenset(
 )  # fmt: skip
 """Keys of the report whose values are addresses, names, digests, or texts with them."""
 
+DEVICES = "devices"
+"""A list in the order of names, which are others now."""
+
 
 def verdict(analysis: Analysis) -> Any:
     """The report of a capture, without :data:`REPLACED`."""
@@ -29,7 +32,10 @@ def verdict(analysis: Analysis) -> Any:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without(inner) for key, inner in value.items() if key not in REPLACED}
+        kept = {key: _without(inner) for key, inner in value.items() if key not in REPLACED}
+        if DEVICES in kept:
+            kept[DEVICES].sort(key=repr)
+        return kept
     if isinstance(value, list):
         return [_without(inner) for inner in value]
     return value

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +26,10 @@ from analyzer.scrub.structure import subsection_spans
 from analyzer.scrub.verdict import verdict
 from analyzer.synth import build
 from dissectors import xbzrle
+from tests.capture.files import pcap
 from tests.commands.run import mfshark
 from tests.shipped import FILES, capture, stem
+from tests.test_lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -154,6 +157,22 @@ def test_nothing_of_the_contents_remains(name: str) -> None:
     assert {window for window in left if window not in b"/rom@etc/acpi/tables rsdp"} <= {
         b"acpi/rsd"
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["8.2.2-multifd-2ch", "9.2.1-multifd-2ch", "11.1.3-vfio-3dev-4ch-shortreads"]
+)
+def test_check_says_the_same_of_what_is_left_of_a_capture(name: str) -> None:
+    frames, link = frames_of(capture(name))
+    chance = Random(name)
+    fractions = [len(frames) * tenth // 10 for tenth in range(1, 10)]
+    left = [frames[:count] for count in (20, *fractions)]
+    left += [[frames[n] for n in kept(loss, len(frames), chance)] for loss in LOSSES]
+    left += [without(what, frames, link, chance) for what in CONNECTIONS]
+    left += [frames[13:], frames[:8] + frames[18:]]
+    for number, some in enumerate(left):
+        data = pcap(some, link=link)
+        assert verdict(analyze(scrubbed(data))) == verdict(analyze(data)), number
 
 
 def test_names_addresses_and_uuids_are_gone() -> None:
