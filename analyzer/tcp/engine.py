@@ -220,6 +220,9 @@ class Engine:
         self.now = place
         flow = self._flows.get(segment.key)
         if flow is None or (segment.flags & (SYN | 16) == SYN and _is_new(flow, segment)):
+            for side in flow.connection.flows if flow is not None else ():
+                if side.mark:
+                    _catch_up(batch, side)
             flow = self._connect(segment.key, place, flow is not None)
         flow.seen += 1
         flow.settle()
@@ -531,7 +534,7 @@ class Engine:
         if flow.reader is not None:
             if not flow.reader.done:
                 self._tail(flow, sent)
-            flow.reader.end()
+            flow.reader.end(flow.last)
             if flow.reader.done:
                 flow.reader = UNREAD
 

@@ -125,8 +125,10 @@ class Reader:
             self._pieces.append(_Piece(None, missing, place))
             self._pump()
 
-    def end(self) -> None:
-        """No more bytes will come."""
+    def end(self, last: Place = NOWHERE) -> None:
+        """No more bytes will come; ``last`` is where the last one was, if that passed unseen."""
+        if last.frame > self.last.frame and not self._pieces:
+            self.last = last
         self._ended = True
         self._pump()
 
@@ -360,7 +362,7 @@ class _Unread(Reader):
     def gap(self, missing: int, place: Place) -> None:
         """See the base class."""
 
-    def end(self) -> None:
+    def end(self, last: Place = NOWHERE) -> None:
         """See the base class."""
 
 

@@ -463,3 +463,22 @@ def test_a_hole_behind_the_fast_path_names_the_frame_in_front_of_it() -> None:
 
     (hole,) = Result(pcap(wire.frames), walk).flow.holes
     assert (hole.first, hole.last, hole.before, hole.after) == (5000, 5999, 7, 8)
+
+
+@pytest.mark.parametrize("end", ["FIN", "no more frames", "the ports are used again"])
+def test_an_end_behind_the_fast_path_is_where_the_last_byte_was(end: str) -> None:
+    wire = Wire().open()
+    for at in range(0, 5000, 1000):
+        wire.send(at, bytes(1000))
+    if end == "FIN":
+        wire.send(5000, b"", flags=ACK | FIN)
+    elif end == "the ports are used again":
+        wire.frames += Wire(isn=9_000_000).open().frames
+    seen = []
+
+    def walk(reader: Reader) -> Walker:
+        yield Skip(100_000)
+        seen.append((reader.offset, reader.last.frame))
+
+    Result(pcap(wire.frames), walk)
+    assert seen == [(5000, 7)]
