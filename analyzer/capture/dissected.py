@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from analyzer.capture.raw import frame_of
+from analyzer.capture.raw import OTHER, cut, frame_of
 from analyzer.capture.source import Source
 from analyzer.capture.tshark import Conversion, addresses_of
 
@@ -21,6 +21,7 @@ __all__ = ["open_dissected"]
 FIELDS = (
     "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport",
     "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.window_size_value", "tcp.len", "tcp.payload",
+    "frame.cap_len", "frame.len",
 )  # fmt: skip
 OPTIONS = (
     "ip.defragment:TRUE", "tcp.analyze_sequence_numbers:FALSE", "tcp.desegment_tcp_streams:FALSE",
@@ -40,7 +41,7 @@ def open_dissected(
     arguments = ["-d", "tcp.port==0-65535,data"]
     for option in OPTIONS:
         arguments += "-o", option
-    run = Conversion(path, arguments, FIELDS, _segment, tool=tool)
+    run = Conversion(path, arguments, FIELDS, _record, tool=tool)
     if isinstance(path, Source):
         source = Source(path.path, run)
         source.growing = True
@@ -48,17 +49,28 @@ def open_dissected(
     return Source("<memory>" if isinstance(path, bytes) else os.fspath(path), run), run
 
 
-def _segment(values: list[bytes]) -> Record | None:
+def _record(values: list[bytes]) -> Record | None:
+    """A TCP segment, or what says why there is none."""
     layers = values[0].split(b":")
     addresses = addresses_of(layers, (values[1], values[2], values[3], values[4]))
-    if addresses is None:
+    segment = _segment(addresses, values[5:13]) if addresses is not None else None
+    if segment is not None:
+        return segment
+    if b"ip" not in layers and b"ipv6" not in layers:
         return None
+    captured, original = (int(value) if value.isdigit() else 0 for value in values[13:15])
+    if captured < original:
+        return cut(original)
+    return OTHER if addresses is None else None
+
+
+def _segment(addresses: tuple[bytes, bytes], values: list[bytes]) -> Record | None:
     # The first TCP header of the frame; what a payload looks like inside does not count.
     try:
         sport, dport, seq, ack, flags, window, length = (
-            int(value.split(b",")[0], 0) for value in values[5:12]
+            int(value.split(b",")[0], 0) for value in values[:7]
         )
-        data = bytes.fromhex(values[12].split(b",")[0].replace(b":", b"").decode("ascii"))
+        data = bytes.fromhex(values[7].split(b",")[0].replace(b":", b"").decode("ascii"))
     except ValueError:
         return None
     if max(sport, dport, window) >> 16 or max(seq, ack) >> 32 or len(data) > length:

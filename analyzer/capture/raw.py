@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Record = tuple[bytes, int]
     """A raw IP frame, and its length on the wire."""
 
-__all__ = ["EMPTY", "HEADER", "frame_of", "record_of"]
+__all__ = ["EMPTY", "HEADER", "OTHER", "cut", "frame_of", "record_of"]
 
 NS = 1_000_000_000
 HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
@@ -24,6 +24,16 @@ _record = struct.Struct("<IIII").pack
 _ipv4 = struct.Struct(">BBHHHBBH4s4s").pack
 _ipv6 = struct.Struct(">IHBB16s16s").pack
 _tcp = struct.Struct(">HHIIBBHHH").pack
+
+NOTHING_IN_PARTICULAR = 253
+"""A protocol number for experiments (RFC 3692)."""
+OTHER = _ipv4(0x45, 0, 20, 0, 0x4000, 64, NOTHING_IN_PARTICULAR, 0, bytes(4), bytes(4)), 20
+"""A raw IP frame without TCP."""
+
+
+def cut(original: int) -> Record:
+    """An IP frame that was cut in front of its TCP header; ``original`` is its length."""
+    return b"\x45", original
 
 
 def record_of(time: int, record: Record) -> bytes:
