@@ -30,6 +30,8 @@ __all__ = ["Engine", "Multipath"]
 
 ENDS = 0x007  # FIN, SYN, RST
 FLAGS, BARE_ACK = 0x1FF, 0x010
+ACK_TO_WINDOW = 6
+"""Bytes from TCP's acknowledgment number to its window."""
 
 WINDOW_MAX = 1 << 30
 """No more bytes are on their way at once."""
@@ -92,6 +94,9 @@ class Engine:
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
         self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
+        self._answers: dict[
+            bytes, int
+        ] = {}  # by key: where an ACK that passed in this batch begins
         self._slow = 0  # segments with payload in this batch that took the readable way
         self._slow_at = 0  # where the last one's frame begins
 
@@ -143,6 +148,8 @@ class Engine:
                 or not (buffer[start + window] or buffer[start + window + 1])
             ):
                 frame(batch, start)
+            else:
+                flow.answer = start
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:
@@ -158,6 +165,8 @@ class Engine:
         if self.last_time - before > PAUSE:
             self._note_pauses(batch, before, begin)
         for flow in self._carrying:
+            if flow.peer.answer:
+                self._answered(batch, flow)
             if not flow.mark and not flow.moved:
                 continue
             if flow.mark:
@@ -170,6 +179,13 @@ class Engine:
             )
             self._shapes[batch.interface.link_type] = shape or USUAL
         self._slow = 0
+
+    def _answered(self, batch: Batch, flow: Flow) -> None:
+        """What the last ACK that passed on the fast path acknowledged of a flow that carries."""
+        shape = self._shapes.get(batch.interface.link_type, USUAL)
+        begin = flow.peer.answer + shape.window - ACK_TO_WINDOW
+        flow.peer.answer = 0
+        _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
 
     def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
         """Find the pauses in front of and in a batch, halving it where it took long."""
@@ -198,6 +214,7 @@ class Engine:
         number = batch.first + bisect_left(batch.starts, start)
         place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
         self.now = place
+        flow.answer = start
         flow.seen += 1
         flow.settle()
         flow.mark = 0
@@ -221,6 +238,8 @@ class Engine:
         flow = self._flows.get(segment.key)
         if flow is None or (segment.flags & (SYN | 16) == SYN and _is_new(flow, segment)):
             for side in flow.connection.flows if flow is not None else ():
+                if side.carries and side.peer.answer:
+                    self._answered(batch, side)
                 if side.mark:
                     _catch_up(batch, side)
             flow = self._connect(segment.key, place, flow is not None)
@@ -229,6 +248,8 @@ class Engine:
         if flow.mark:
             _catch_up(batch, flow)
         peer = flow.peer
+        if peer.answer and flow.carries:
+            self._answered(batch, flow)
         if flow.base < 0:
             self._begin(flow, segment, place)
         if segment.flags & 16:
@@ -296,11 +317,10 @@ class Engine:
         if peer.base < 0:
             return
         peer.settle()
-        distance = _distance(segment.ack, peer.next)
-        peer.acked = max(peer.acked, peer.offset + distance)
-        if peer.waiting and peer.offset + distance >= peer.waiting[0].offset:
+        acked = _note_acked(peer, segment.ack)
+        if peer.waiting and acked >= peer.waiting[0].offset:
             if not peer.doubts:
-                peer.doubted = peer.offset + distance
+                peer.doubted = acked
             self._doubt(peer)
         peer.allow()
 
@@ -321,6 +341,7 @@ class Engine:
                 options_of(buffer, segment, MULTIPATH, segment.start + segment.captured)
             ):
                 self._multipath()
+            flow.peer.answer = 0  # it may be of an earlier batch
             flow.carry(self._attach(flow) or UNREAD)
             self._carrying.append(flow)
         if flow.peer.reset is not None:
@@ -560,10 +581,11 @@ class Engine:
 
     def end(self) -> None:
         """No more frames: give up on what is missing, and tell every walker."""
+        self.now = Place(self.frames, self.last_time, self.now.pos)
         for flow in self._flows.values():
             flow.settle()
             if flow.zero_since:
-                flow.open_window(Place(self.frames, self.last_time, 0))
+                flow.open_window(self.now)
             self._end(flow)
 
 
@@ -575,6 +597,14 @@ def _catch_up(batch: Batch, flow: Flow) -> None:
     if number > flow.last.frame:
         flow.last = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
     flow.mark, flow.moved = 0, True
+
+
+def _note_acked(flow: Flow, ack: int) -> int:
+    """The offset up to which the other side had the bytes of ``flow``."""
+    passed = flow.fast_given - flow.fast  # is not in its offset yet
+    acked = flow.offset + passed + _distance(ack, flow.next)
+    flow.acked = max(flow.acked, acked)
+    return acked
 
 
 def _distance(seq: int, expected: int) -> int:

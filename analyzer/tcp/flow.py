@@ -87,6 +87,7 @@ class Flow:
 
     __slots__ = (
         "acked",
+        "answer",
         "base",
         "checkpoint_offsets",
         "checkpoint_positions",
@@ -150,6 +151,7 @@ class Flow:
         self.first: Place = NEVER  # first and last payload byte
         self.last: Place = NEVER
         self.mark = 0  # where in the batch the last frame of the fast path begins
+        self.answer = 0  # where in the batch the last of its ACKs that took that path begins
         self.moved = False  # whether bytes were delivered in this batch the readable way
         self.midstream = False
         self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS

@@ -482,3 +482,36 @@ def test_an_end_behind_the_fast_path_is_where_the_last_byte_was(end: str) -> Non
 
     Result(pcap(wire.frames), walk)
     assert seen == [(5000, 7)]
+
+
+@pytest.mark.parametrize("behind", [0, 1000])
+def test_what_bare_acks_acknowledge_is_known_in_the_end(behind: int, tmp_path: Path) -> None:
+    """Also those that are alone in a batch, and those of a direction that says nothing else."""
+    wire = Wire().open()
+    other = Wire(port=CLIENT + 1).open()
+    for at in range(0, 5000, 1000):
+        wire.send(at, bytes(1000)).ack(at + 1000)
+    for at in range(0, 600_000, 1000):
+        other.send(at, bytes(1000))
+    last = Wire().ack(5000 + behind).frames
+    path = tmp_path / "acks.pcap"
+    path.write_bytes(pcap(wire.frames + other.frames + last + other.frames[-1:]))
+    result = Result(str(path))
+    assert result.flow.acked == 5000 + behind
+    if behind:
+        (hole,) = result.flow.holes
+        end = len(wire.frames) + len(other.frames) + 2
+        assert (hole.first, hole.last, hole.before, hole.after) == (5000, 5998, 11, end)
+    else:
+        assert not result.flow.holes
+
+
+def test_an_ack_of_an_earlier_batch_is_not_read_in_a_later_one() -> None:
+    wire = Wire().open().ack(0)
+    other = Wire(port=CLIENT + 1).open()
+    for at in range(0, 600_000, 1000):
+        other.send(at, b"\x7f" * 1000, ack=0x7F7F7F7F)
+    first = Wire().send(0, bytes(1000)).frames
+    result = Result(pcap(wire.frames + other.frames + first))
+    assert result.flow.acked == 0
+    assert not result.flow.holes
