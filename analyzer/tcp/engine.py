@@ -128,6 +128,7 @@ class Engine:
                 flow.next = seq + length & MASK
                 flow.fast -= length
                 flow.mark = start
+                flow.seen += 1
             elif (
                 seq == flow.next
                 and flow.plain
@@ -150,6 +151,7 @@ class Engine:
                 frame(batch, start)
             else:
                 flow.answer = start
+                flow.seen += 1
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:

@@ -155,3 +155,30 @@ def test_samples_from_the_fast_path() -> None:
         taken += len(sampler.samples)
         assert all(sent[offset : offset + 5] == seen for offset, seen in sampler.samples)
     assert taken > 1000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "10.0.13-vfio-netem-loss-2ch",
+        "10.0.13-vfio-destination-killed-2ch",
+        "10.0.13-veth-mtu1500-2ch",
+        "11.1.3-postcopy-multifd-2ch",
+        "10.0.13-ipv6-2ch",
+    ],
+)
+def test_frames_and_what_they_acknowledge(name: str) -> None:
+    path = capture_of(name)
+    engine = run(path, lambda _flow: Reader(Sampler().walker))
+    flows = [flow for connection in engine.connections for flow in connection.flows]
+    theirs = tshark.directions(path)
+    carrying = 0
+    for flow in flows:
+        key = flow.connection.number, int(flow.source.rpartition(":")[2])
+        frames, acked = theirs.pop(key, (0, 0))
+        assert flow.seen == frames
+        if flow.peer.carries:
+            assert flow.peer.acked == acked
+            carrying += 1
+    assert not theirs
+    assert carrying > 2

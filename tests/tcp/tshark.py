@@ -30,6 +30,22 @@ def hole_text(missing: int) -> bytes:
     return b"[%d bytes missing in capture file]\0" % missing
 
 
+def directions(path: Path) -> dict[tuple[int, int], tuple[int, int]]:
+    """By stream and source port: how many frames there are, and the last byte that they
+    acknowledge, counted from the other side's SYN.
+    """
+    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp", "-T", "fields"]
+    for field in ("tcp.stream", "tcp.srcport", "tcp.ack"):
+        command += ["-e", field]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    for line in ran.stdout.splitlines():
+        stream, port, ack = (int(word or 0) for word in line.split("\t"))
+        frames, acked = found.get((stream, port), (0, 0))
+        found[stream, port] = frames + 1, max(acked, ack - 1)
+    return found
+
+
 @functools.lru_cache(maxsize=1)
 def follow(path: Path, streams: int) -> dict[int, Followed]:
     """Streams 0 to ``streams`` - 1, by Wireshark's number, from one run of tshark."""
