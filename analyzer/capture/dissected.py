@@ -27,6 +27,7 @@ OPTIONS = (
     "ip.defragment:TRUE", "tcp.analyze_sequence_numbers:FALSE", "tcp.desegment_tcp_streams:FALSE",
     "tcp.relative_sequence_numbers:FALSE",
 )  # fmt: skip
+UP_TO_TCP = (b"ip", b"ipv6", b"tcp")
 
 
 def open_dissected(
@@ -59,7 +60,7 @@ def _record(values: list[bytes]) -> Record | None:
     if b"ip" not in layers and b"ipv6" not in layers:
         return None
     captured, original = (int(value) if value.isdigit() else 0 for value in values[13:15])
-    if captured < original:
+    if captured < original and layers[-1] in UP_TO_TCP:
         return cut(original)
     return OTHER if addresses is None else None
 

@@ -27,10 +27,12 @@ from analyzer.migration.table import PacketTable
 from analyzer.report.model import capture_report
 from analyzer.synth import build
 from tests import shipped
+from tests.capture.files import pcap
 from tests.tcp.tshark import MISSING
+from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
@@ -54,6 +56,8 @@ TUNNELS: dict[str, Callable[[Packet], Packet]] = {
 }
 SAME = ("frames", "first_time", "last_time", "migrations", "tls", "findings")
 """What the report of a capture has in common with that of what is inside its tunnel."""
+ALIKE = (*SAME, "ignored_frames", "truncated_frames")
+"""What both readers tell of a capture without tunnels."""
 
 
 @needs_tshark
@@ -96,9 +100,11 @@ def wrapped(inner: Path, out: Path, wrap: Callable[[Packet], Packet]) -> Path:
     return out
 
 
-def told(path: Path, settings: Settings | None = None) -> dict[str, Any]:
+def told(
+    path: Path | bytes, settings: Settings | None = None, names: Sequence[str] = SAME
+) -> dict[str, Any]:
     report = capture_report(analyze(path, settings, digest=True))
-    return {name: report[name] for name in SAME}
+    return {name: report[name] for name in names}
 
 
 @needs_tshark
@@ -120,12 +126,23 @@ def test_a_tunnel_gives_the_report_of_what_is_inside(
 )  # fmt: skip
 def test_both_readers_tell_the_same_of_real_captures(name: str) -> None:
     path = shipped.capture(name)
-    reports = told(path, TSHARK), told(path)
+    reports = told(path, TSHARK, ALIKE), told(path, None, ALIKE)
     for report in reports:
         for finding in report["findings"]:
             # A hole's frame in front is only known to the batch where nobody looked at the bytes.
             del finding["message"]
     assert reports[0] == reports[1]
+
+
+@needs_tshark
+@pytest.mark.parametrize("size", [30, 60])
+@pytest.mark.parametrize("name", ["10.0.13-ipv6-2ch", "10.0.13-vfio-gaps-2ch"])
+def test_both_readers_tell_where_frames_were_cut(name: str, size: int) -> None:
+    frames, link = frames_of(shipped.capture(name))
+    data = pcap([(time, frame[:size], original) for time, frame, original in frames], link=link)
+    read, native = told(data, TSHARK, ALIKE), told(data, None, ALIKE)
+    assert read["ignored_frames"] == native["ignored_frames"]
+    assert read["ignored_frames"]
 
 
 @needs_tshark
