@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from tests import shipped
 from tests.commands.run import mfshark
+from tests.schemas import conform
 
-SCHEMA = json.loads(
-    resources.files("analyzer.report").joinpath("schema/report-1.json").read_text("utf-8")
-)
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
 TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 TLS = shipped.capture("10.0.13-tls13-x509-2ch-nokeys")
@@ -59,7 +55,7 @@ def test_quiet_is_the_verdict_alone() -> None:
 
 @pytest.mark.parametrize("path", shipped.FILES, ids=lambda path: path.name)
 def test_json_validates_against_the_shipped_schema(path: Path) -> None:
-    jsonschema.validate(report("--digest", "sha256", path), SCHEMA)
+    conform(report("--digest", "sha256", path), "report-1")
 
 
 def test_json_is_the_same_every_time() -> None:
@@ -72,7 +68,7 @@ def test_several_captures_and_a_broken_one(tmp_path: Path) -> None:
     broken.write_bytes(b"no capture at all")
     ran = mfshark("check", "--format", "json", CLEAN, broken, TRUNCATED)
     loaded = json.loads(ran.out)
-    jsonschema.validate(loaded, SCHEMA)
+    conform(loaded, "report-1")
     assert ran.status == 2
     assert "broken.pcap" in ran.err
     assert [("error" in entry) for entry in loaded["captures"]] == [False, True, False]
@@ -120,7 +116,7 @@ def test_output_goes_to_a_file(tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     ran = mfshark("check", "--format", "json", "-o", target, CLEAN)
     assert (ran.status, ran.out) == (0, "")
-    jsonschema.validate(json.loads(target.read_text("utf-8")), SCHEMA)
+    conform(json.loads(target.read_text("utf-8")), "report-1")
 
 
 def test_colour_only_when_asked() -> None:

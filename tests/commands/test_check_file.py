@@ -7,22 +7,18 @@ import json
 import os
 import subprocess
 import sys
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 
 from tests.commands.run import mfshark
 from tests.migration import main_streams as build
+from tests.schemas import conform
 from tests.shipped import CAPTURES, capture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = json.loads(
-    resources.files("analyzer.report").joinpath("schema/report-1.json").read_text("utf-8")
-)
 SAVED = sorted(CAPTURES.glob("*.mig.gz"))
 PLAIN = CAPTURES / "10.0.13-file-plain.mig.gz"
 MAPPED = CAPTURES / "10.0.13-file-mapped-ram.mig.gz"
@@ -35,7 +31,7 @@ def written(path: Path, stream: bytes) -> Path:
 
 def report(*words: object) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(mfshark("check", "--format", "json", *words).out)
-    jsonschema.validate(loaded, SCHEMA)
+    conform(loaded, "report-1")
     return loaded
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 
 from tests.checks.craft import Tiny, buffer, config, ram
 from tests.commands.run import Ran, mfshark
+from tests.schemas import conform
 from tests.shipped import CAPTURES, capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCHEMA = json.loads(
-    resources.files("analyzer.report").joinpath("schema/diff-1.json").read_text("utf-8")
-)
 DEVICE = "0000:00:02.0/vfio#0"
 CLEAN = capture("10.0.13-vfio-3dev-4ch")
 
@@ -37,7 +33,7 @@ def diff(*words: object) -> tuple[Ran, dict[str, Any]]:
     ran = mfshark("diff", "--format", "json", *words)
     loaded: dict[str, Any] = json.loads(ran.out) if ran.out else {}
     if loaded:
-        jsonschema.validate(loaded, SCHEMA)
+        conform(loaded, "diff-1")
     return ran, loaded
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +20,7 @@ from analyzer.report.two_views import two_views_json, two_views_text
 from analyzer.synth import build
 from tests.altered import Frame, Frames, read
 from tests.commands.run import Ran, mfshark
+from tests.schemas import conform
 from tests.shipped import capture
 
 if TYPE_CHECKING:
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from analyzer.capture.link import Segment
     from analyzer.migration.two_views import MigrationPair
 
-SCHEMA = json.loads(
-    resources.files("analyzer.report").joinpath("schema/same-migration-1.json").read_text("utf-8")
-)
-VALID = jsonschema.Draft202012Validator(SCHEMA)
 AHEAD, THERE, BACK = 5_000_000_000, 300_000, 100_000
 """The destination's clock, and the ways there and back, ns."""
 DEVICES = "10.0.13-vfio-3dev-4ch"
@@ -44,7 +39,7 @@ def compared(source: Path, destination: Path, *words: str) -> tuple[Ran, dict[st
     ran = mfshark("diff", "--same-migration", "--format", "json", *words, source, destination)
     loaded: dict[str, Any] = json.loads(ran.out) if ran.out else {}
     if loaded:
-        VALID.validate(loaded)
+        conform(loaded, "same-migration-1")
         assert loaded["same"] == (ran.status == 0)
     return ran, loaded
 
@@ -341,7 +336,7 @@ def test_damaged_captures_end_well(cut: int, flips: list[tuple[int, int]]) -> No
             continue
         for here, there in ((whole, other), (other, whole)):
             pairs = match(here, there)
-            VALID.validate(two_views_json(("a", "b"), pairs, ()))
+            conform(two_views_json(("a", "b"), pairs, ()), "same-migration-1")
             assert list(two_views_text(("a", "b"), pairs, (), Style(), verbose=True))
             assert_accounted(pairs, here)
 

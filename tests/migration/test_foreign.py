@@ -83,6 +83,7 @@ def inner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_bytes(
         build(
             {
+                "network": {"mtu": 9000},
                 "migration": [{"channels": 2, "return_path": True}],
                 "device": [{"size": 300_000, "buffer_size": 100_000}],
             }

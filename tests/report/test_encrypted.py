@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import Any
 
-import jsonschema
 import pytest
 
 from analyzer.migration.encrypted import recognise
@@ -15,6 +13,7 @@ from analyzer.synth import build
 from tests import shipped
 from tests.commands.run import mfshark
 from tests.migration.test_tls import EMBEDDED, NO_KEYS
+from tests.schemas import conform
 
 PATH = shipped.capture(NO_KEYS)
 
@@ -46,8 +45,7 @@ def test_allow_empty_makes_it_no_failure() -> None:
 
 def test_the_json_report_says_which_connection_is_what() -> None:
     told = report(str(PATH))
-    schema = json.loads((files("analyzer.report") / "schema/report-1.json").read_text("utf-8"))
-    jsonschema.validate(told, schema)
+    conform(told, "report-1")
     tls = told["captures"][0]["tls"]
     assert [(c["kind"], c["migration"], c["close_notify"]) for c in tls] == [
         ("main", 0, False), ("multifd", 0, True), ("multifd", 0, True),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,14 +18,12 @@ from analyzer.report.style import Style
 from analyzer.synth import build
 from tests.commands.run import mfshark
 from tests.filter.tables import table
+from tests.schemas import conform
 from tests.shipped import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SCHEMA: dict[str, Any] = json.loads(
-    resources.files("analyzer.report").joinpath("schema/filtered-stats-1.json").read_text("utf-8")
-)
 THREE = "10.0.13-vfio-3dev-4ch"
 TWO_VMS = "10.0.13-vfio-two-vms-2ch-3ch"
 NAMES: dict[str, Callable[[Row], str | None]] = {
@@ -92,7 +88,7 @@ def report(name: str, condition: str) -> Any:
     ran = mfshark("stats", "-Y", condition, "--format", "json", capture(name))
     assert ran.status == 0
     loaded = json.loads(ran.out)
-    jsonschema.validate(loaded, SCHEMA)
+    conform(loaded, "filtered-stats-1")
     return loaded
 
 
