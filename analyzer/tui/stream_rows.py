@@ -128,13 +128,7 @@ class StreamRows:
         line = self.lines[position]
         flow = line.flow
         ours = line.migration is not None
-        end = (
-            "RST"
-            if flow.reset is not None
-            else "FIN"
-            if flow.fin is not None or flow.fin_lost
-            else "open"
-        )
+        end = _end(flow)
         cells: list[Cell] = [
             str(line.number),
             (line.what, palette.plain if ours else palette.muted),
@@ -147,7 +141,7 @@ class StreamRows:
             (str(flow.retransmissions or ""), palette.warning),
             (str(flow.reordered or ""), palette.warning),
             (duration(flow.zero_window) if flow.zero_window else "", palette.warning),
-            (end, palette.warning if end == "RST" else palette.muted),
+            (end, palette.warning if "RST" in end else palette.muted),
         ]
         return cells, palette.plain
 
@@ -173,6 +167,14 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
     if flow.hole_count > HOLES_SHOWN:
         text.append(f"  and {flow.hole_count - HOLES_SHOWN} more\n", palette.muted)
     return text
+
+
+def _end(flow: Flow) -> str:
+    if flow.reset is not None:
+        return "RST"
+    if flow.fin is not None or flow.fin_lost:
+        return "FIN"
+    return "(RST)" if flow.peer.reset is not None else "open"
 
 
 def _oddities(flow: Flow) -> list[str]:
@@ -203,6 +205,8 @@ def _oddities(flow: Flow) -> list[str]:
         )
     if flow.reset is not None:
         found.append(f"reset in frame {flow.reset.frame}")
+    if flow.peer.reset is not None:
+        found.append(f"reset by the other side in frame {flow.peer.reset.frame}")
     return found
 
 

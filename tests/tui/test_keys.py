@@ -23,6 +23,7 @@ from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import capture, truth
 from tests.tui.driving import enter, opened, press
+from tests.tui.driving import shown as seen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -308,6 +309,17 @@ def test_main_channel_is_decoded() -> None:
         assert records.cursor > 3
 
     drive(VFIO, path)
+
+
+def test_streams_tell_who_reset_a_connection() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "6")
+        text = seen(app)
+        assert text.count("(RST)") > 0
+        await press(pilot, "G")
+        assert "reset by the other side in frame" in seen(app)
+
+    drive("10.0.13-vfio-destination-killed-2ch", path)
 
 
 def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
