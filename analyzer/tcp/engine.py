@@ -94,9 +94,6 @@ class Engine:
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
         self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
-        self._answers: dict[
-            bytes, int
-        ] = {}  # by key: where an ACK that passed in this batch begins
         self._slow = 0  # segments with payload in this batch that took the readable way
         self._slow_at = 0  # where the last one's frame begins
 
@@ -167,14 +164,11 @@ class Engine:
         if self.last_time - before > PAUSE:
             self._note_pauses(batch, before, begin)
         for flow in self._carrying:
-            if flow.peer.answer:
-                self._answered(batch, flow)
-            if not flow.mark and not flow.moved:
-                continue
-            if flow.mark:
-                _catch_up(batch, flow)
-            flow.moved = False
-            flow.checkpoint(batch.base)
+            if flow.mark or flow.peer.answer:
+                self._catch_up(batch, flow)
+            if flow.moved:
+                flow.moved = False
+                flow.checkpoint(batch.base)
         if 2 * self._slow > len(starts):
             shape = shape_of(
                 batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type
@@ -182,12 +176,21 @@ class Engine:
             self._shapes[batch.interface.link_type] = shape or USUAL
         self._slow = 0
 
-    def _answered(self, batch: Batch, flow: Flow) -> None:
-        """What the last ACK that passed on the fast path acknowledged of a flow that carries."""
-        shape = self._shapes.get(batch.interface.link_type, USUAL)
-        begin = flow.peer.answer + shape.window - ACK_TO_WINDOW
-        flow.peer.answer = 0
-        _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
+    def _catch_up(self, batch: Batch, flow: Flow) -> None:
+        """Where the flow's last frame on the fast path was, and what ACKs there acknowledged."""
+        start, answer = flow.mark, flow.peer.answer
+        if start:
+            first, second, _, _ = batch.record(batch.buffer, start - 16)
+            number = batch.first + bisect_left(batch.starts, start)
+            if number > flow.last.frame:
+                time = batch.interface.clock(first, second)
+                flow.last = Place(number, time, batch.base + start - 16)
+            flow.mark, flow.moved = 0, True
+        if answer and flow.reader is not None:
+            shape = self._shapes.get(batch.interface.link_type, USUAL)
+            begin = answer + shape.window - ACK_TO_WINDOW
+            _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
+            flow.peer.answer = 0
 
     def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
         """Find the pauses in front of and in a batch, halving it where it took long."""
@@ -240,18 +243,13 @@ class Engine:
         flow = self._flows.get(segment.key)
         if flow is None or (segment.flags & (SYN | 16) == SYN and _is_new(flow, segment)):
             for side in flow.connection.flows if flow is not None else ():
-                if side.carries and side.peer.answer:
-                    self._answered(batch, side)
-                if side.mark:
-                    _catch_up(batch, side)
+                self._catch_up(batch, side)
             flow = self._connect(segment.key, place, flow is not None)
         flow.seen += 1
         flow.settle()
-        if flow.mark:
-            _catch_up(batch, flow)
         peer = flow.peer
-        if peer.answer and flow.carries:
-            self._answered(batch, flow)
+        if flow.mark or peer.answer:
+            self._catch_up(batch, flow)
         if flow.base < 0:
             self._begin(flow, segment, place)
         if segment.flags & 16:
@@ -589,16 +587,6 @@ class Engine:
             if flow.zero_since:
                 flow.open_window(self.now)
             self._end(flow)
-
-
-def _catch_up(batch: Batch, flow: Flow) -> None:
-    """Where the flow's last frame on the fast path was."""
-    start = flow.mark
-    first, second, _, _ = batch.record(batch.buffer, start - 16)
-    number = batch.first + bisect_left(batch.starts, start)
-    if number > flow.last.frame:
-        flow.last = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
-    flow.mark, flow.moved = 0, True
 
 
 def _note_acked(flow: Flow, ack: int) -> int:
