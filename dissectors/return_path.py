@@ -51,6 +51,23 @@ BITMAP_END = 0x0123456789ABCDEF
 """Behind the bitmap that follows a RECV_BITMAP."""
 
 
+def is_message(data: bytes) -> bool:
+    """Whether bytes begin with a message that is whole and makes sense; its length and the length
+    of a block's name in it must agree.
+    """
+    if len(data) < HEADER.size:
+        return False
+    kind, length = HEADER.unpack(data[: HEADER.size])
+    payload = data[HEADER.size : HEADER.size + length]
+    if len(payload) < length or not length_fits(kind, length):
+        return False
+    begin = {ReturnPathType.REQ_PAGES_ID: REQ_PAGES.size, ReturnPathType.RECV_BITMAP: 0}.get(kind)
+    if begin is None:
+        return True
+    name = payload[begin + 1 :]
+    return payload[begin] == len(name) > 0 and name.isascii() and name.decode().isprintable()
+
+
 def length_fits(kind: int, length: int) -> bool:
     """Whether a message of this type may have this length; false for an unknown type."""
     if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):

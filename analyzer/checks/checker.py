@@ -240,6 +240,8 @@ class Checker(Watcher):
         sources = [channel.anomalies]
         if channel is migration.return_path and migration.return_facts is not None:
             sources.append(migration.return_facts.anomalies)
+        if channel is migration.preempt and migration.preempt_facts is not None:
+            sources.append(migration.preempt_facts.anomalies)
         for anomalies in sources:
             for rule, spot in anomaly_spots(anomalies):
                 spot.channel = channel
@@ -307,6 +309,8 @@ def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
             if channel is not spot.channel and (text := _any_hole(channel)):
                 return text
     if "C" in rule.holes and migration.lacks_channels:
+        if migration.strangers:
+            return f"stream {migration.strangers[0].stream} to the same port could not be decoded"
         return "a multifd channel is not in the capture"
     return ""
 

@@ -17,6 +17,7 @@ from analyzer.checks.rule import (
     packet_rule,
 )
 from analyzer.checks.wording import counted, milliseconds
+from analyzer.migration.framing import marker_of
 from analyzer.migration.rows import DEVICE_STATE
 from dissectors.main_stream import is_vfio
 from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, text_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.framing import Variant
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
 
@@ -38,11 +39,6 @@ DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
 IDSTR_SIZE = 256
 PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
-
-
-def _marker(packet: DevicePacket) -> int:
-    """The flag bit that says that this is device state."""
-    return DEVICE_FLAG if packet.flags & DEVICE_FLAG else BIT4
 
 
 # -- the packet ------------------------------------------------------------------------------------
@@ -134,7 +130,7 @@ def devstate_compression_bits(
         if method and method in METHODS and migration.devices:
             return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
         return None
-    bits = packet.flags & COMPRESSION_MASK & ~_marker(packet)  # type: ignore[arg-type]
+    bits = packet.flags & COMPRESSION_MASK & ~marker_of(packet.flags)
     if bits:
         return f"compression bits {bits:#04x} in a device-state packet"
     if migration.compression and migration.device(packet).packets == 1:  # type: ignore[arg-type]
@@ -142,24 +138,33 @@ def devstate_compression_bits(
     return None
 
 
-@device_packet_rule("MF408", "devstate-dialect-mixed", ERROR)
-def devstate_dialect_mixed(
-    packet: DevicePacket, channel: Channel, migration: Migration
-) -> str | None:
-    """Device state is marked by flag 0x10 here and by 0x40 elsewhere in the migration.
+@migration_rule("MF408", "devstate-dialect-mixed", ERROR)
+def devstate_dialect_mixed(migration: Migration) -> Iterator[Spot]:
+    """Device state is marked by flag 0x10 in some packets and by 0x40 in most.
 
     The RFC, v1 and v2 of the series use the one, later revisions and releases the other; no sender
-    uses both.
+    uses both.  The findings stand at the packets of the rarer kind.
 
     Receiver: knows one of the two; the other packet is a RAM packet to it, and the framing is lost.
 
     Usual cause: a RAM packet with UADK compression taken for device state (see ``--dialect``), or
     channels of two migrations taken for one.
     """
-    marker, first = _marker(packet), migration.framing.device_flag
-    if not first or marker == first:
-        return None
-    return f"device state marked by {marker:#x}, the migration's first one by {first:#x}"
+    framing = migration.framing
+    for marker, variant in framing.markers.items():
+        if marker != framing.device_flag:
+            text = f"device state marked by {marker:#x}, most of it by {framing.device_flag:#x}"
+            yield from variant_spots(variant, text, migration)
+
+
+def variant_spots(variant: Variant, text: str, migration: Migration) -> Iterator[Spot]:
+    """A finding for each of the packets that are kept; the last one counts those that are not."""
+    for number, (channel, packet) in enumerate(variant.packets, start=1):
+        spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
+        spot.device, spot.index = migration.device(packet).name, packet.idx
+        if number == len(variant.packets):
+            spot.more = variant.count - number
+        yield spot
 
 
 @device_packet_rule("MF409", "devstate-size-implausible", WARNING)
@@ -299,13 +304,6 @@ def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Sp
         )
 
 
-def _dialect_known(migration: Migration, facts: MainChannel) -> bool:
-    """Whether something tells which revision speaks, even without a device-state packet."""
-    if migration.framing.dialect is not None or facts.switchover_start is not None:
-        return True
-    return any(device.completes for device in facts.devices.values())
-
-
 @migration_rule("MF413", "devstate-announced-missing", ERROR, holes="XELC", forgiven=True)
 def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
     """Main says that a device's state is on multifd, but there is none.
@@ -326,11 +324,14 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
         if section.announced != "multifd" or key in migration.devices:
             continue
         text, severity = "announced to be on multifd, but no packet of it came", None
-        if not _dialect_known(migration, facts):
+        if not migration.dialect_known:
             text += "; nothing tells which revision of the format this is"
             severity = WARNING
         name = f"{text_of(section.idstr)}#{section.instance_id}"
-        yield Spot(text, device=name, channel=migration.main, severity=severity)
+        spot = Spot(text, device=name, channel=migration.main, severity=severity)
+        if (mark := section.announced_at) is not None:
+            spot.frame, spot.offset = mark.frame, mark.offset
+        yield spot
 
 
 @device_rule("MF414", "devstate-unannounced", ERROR, holes="X")

@@ -56,9 +56,9 @@ def main_no_configuration() -> None:
 
 @walker_rule("MF604", "main-truncated", ERROR, holes="LEG", forgiven=True)
 def main_truncated() -> None:
-    """The main stream ends inside a record.
+    """The main stream, or a postcopy preempt channel, ends inside a record.
 
-    A whole stream ends with its EOF byte or with the description behind it.
+    A whole main stream ends with its EOF byte or with the description behind it.
 
     Receiver: the read fails, and with it the load.
 

@@ -149,6 +149,8 @@ def _unread(migration: Migration) -> str:
             return f"; {counted(channel.skipped, 'byte')} of {channel.name} could not be decoded"
         if channel.cut_in is not None:
             return f"; {channel.name} ends inside a packet"
+    if migration.strangers:
+        return f"; stream {migration.strangers[0].stream} to the same port could not be decoded"
     return ""
 
 

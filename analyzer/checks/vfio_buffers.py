@@ -5,6 +5,7 @@ Wire-format page, sections 5.1 to 5.5.
 
 from __future__ import annotations
 
+from analyzer.checks.device_packets import variant_spots
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -12,6 +13,7 @@ from analyzer.checks.rule import (
     Spot,
     device_packet_rule,
     device_rule,
+    migration_rule,
 )
 from analyzer.checks.wording import counted
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX, IDX_MAX, VfioStateFlag
@@ -59,13 +61,13 @@ def vfio_version(packet: DevicePacket, channel: Channel, migration: Migration) -
     return f"version is {packet.vfio_version}" if packet.vfio_version else None
 
 
-@device_packet_rule("MF503", "vfio-byte-order", ERROR)
-def vfio_byte_order(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
+@migration_rule("MF503", "vfio-byte-order", ERROR)
+def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
     """A VFIO header is in the wrong byte order.
 
     Releases send it big endian; the RFC and v1 to v6 of the series send the order of their host.
-    This header makes sense only in the order that the dialect, or the rest of the migration, does
-    not use.  It is decoded here in the order in which it makes sense.
+    This header makes sense only in the order that the dialect, or most of the migration's headers,
+    do not use.  It is decoded here in the order in which it makes sense.
 
     Receiver: reads idx 1 as 16777216 and waits for the real one for ever; reads flags 1 as
     0x01000000 and sees no config state.  It hangs.
@@ -73,18 +75,16 @@ def vfio_byte_order(packet: DevicePacket, channel: Channel, migration: Migration
     Usual cause: one end was built from the series or from a development tree before the release of
     10.0, the other is a release.
     """
-    if packet.raw is None:
-        return None
     framing = migration.framing
-    proven = framing.order_of(packet.raw)
-    if proven is None:
-        return None
-    forced = framing.settings.dialect
-    if forced is not None and not forced.host_order and proven != "be":
-        return f"{ORDERS[proven]}, dialect {forced.name} is big endian"
-    if proven != framing.byte_order and framing.byte_order is not None:
-        return f"{ORDERS[proven]}, the migration's other headers are {ORDERS[framing.byte_order]}"
-    return None
+    forced, usual = framing.settings.dialect, framing.byte_order
+    for order, variant in framing.orders.items():
+        if forced is not None and not forced.host_order and order != "be":
+            text = f"{ORDERS[order]}, dialect {forced.name} is big endian"
+        elif usual is not None and order != usual:
+            text = f"{ORDERS[order]}, most of the migration's headers are {ORDERS[usual]}"
+        else:
+            continue
+        yield from variant_spots(variant, text, migration)
 
 
 @device_packet_rule("MF504", "vfio-idx-max", ERROR)

@@ -22,10 +22,15 @@ from dissectors.vfio import BUFFER, BUFFER_HOST
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import TypeVar
 
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.rows import DevicePacket
     from dissectors.dialects import Dialect, RamEra
 
-__all__ = ["Framing", "Settings"]
+    Key = TypeVar("Key", int, str)
+
+__all__ = ["Framing", "Settings", "Variant", "marker_of"]
 
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
@@ -36,6 +41,7 @@ VFIO_HEADER = BUFFER.size
 COUNTS_SIZE = RAM["unused32"].offset
 PAGES_MAX = 1024
 """More pages than any known sender puts in a packet (a vendor fork: 1023)."""
+VARIANTS_KEPT = 50
 PAYLOAD_MAX = 1 << 26
 """A header found by search may claim at most this much payload."""
 
@@ -72,35 +78,75 @@ class Settings:
         self.via = via
 
 
+class Variant:
+    """One of the ways in which device-state packets of a migration differ, though they should not:
+    ``count`` packets, of which the first :data:`VARIANTS_KEPT` are kept with their channels.
+    """
+
+    __slots__ = ("count", "packets")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.packets: list[tuple[Channel, DevicePacket]] = []
+
+    def keep(self, channel: Channel, packet: DevicePacket) -> None:
+        """One of those counted, whole."""
+        if len(self.packets) < VARIANTS_KEPT:
+            self.packets.append((channel, packet))
+
+
+def _count(variants: dict[Key, Variant], key: Key) -> None:
+    if key not in variants:
+        variants[key] = Variant()
+    variants[key].count += 1
+
+
+def _usual(variants: dict[Key, Variant]) -> Key | None:
+    """The most frequent one; of equals the first."""
+    return max(variants, key=lambda key: variants[key].count, default=None)
+
+
+def marker_of(flags: int) -> int:
+    """The flag bit that marks a device-state packet with these flags as one."""
+    return DEVICE_FLAG if flags & DEVICE_FLAG else BIT4
+
+
 class Framing:
     """What was found, or forced, about one migration's packets.
 
-    ``page_count`` is N, the entries of offset[] (0 while unknown); ``device_flag`` the flag bit
-    seen on device-state packets (0 while none was); ``byte_order`` that of the VFIO headers
-    (``None`` until a header decides it).
+    ``page_count`` is N, the entries of offset[] (0 while unknown).  ``markers`` are the flag bits
+    seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; what most
+    packets have is the migration's, and the others are odd.
     """
 
     __slots__ = (
         "_bit4",
-        "byte_order",
         "channel_header",
-        "device_flag",
+        "markers",
+        "orders",
         "page_count",
         "settings",
         "sync_alloc",
-        "uadk",
     )
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.page_count = PACKET_BYTES // settings.page_size if settings.page_size else 0
-        self.byte_order = settings.byte_order
-        self.device_flag = 0
+        self.markers: dict[int, Variant] = {}
+        self.orders: dict[str, Variant] = {}
         self.channel_header = False
         self.sync_alloc: int | None = None  # pages_alloc of pure SYNC packets
-        self.uadk = False
-        forced = settings.dialect
-        self._bit4: bool | None = None if forced is None else forced.device_flag == BIT4
+        self._bit4 = {True: 0, False: 0}  # packets with bit 4 that were device state, and RAM
+
+    @property
+    def device_flag(self) -> int:
+        """The flag bit that marks device state here; 0 while there was none."""
+        return _usual(self.markers) or 0
+
+    @property
+    def byte_order(self) -> str | None:
+        """``be`` or ``le``, that of the VFIO headers; ``None`` until a header proves it."""
+        return self.settings.byte_order or _usual(self.orders)
 
     @property
     def page_size(self) -> int:
@@ -116,42 +162,59 @@ class Framing:
         """
         if flags & DEVICE_FLAG:
             return True
-        if flags & COMPRESSION_MASK == BIT4:
-            return self._bit4
-        return False
+        if not flags & BIT4:
+            return False
+        forced = self.settings.dialect
+        return None if forced is None else forced.device_flag == BIT4
+
+    def is_bit4_device_state(self, header: bytes) -> bool:
+        """Whether bit 4 is device state's in a packet of which ``header`` holds the first byte of
+        the idstr at least, and not UADK's: no page count fills that byte.  An empty idstr leaves it
+        to what most of the migration's other packets were.
+        """
+        return header[IDSTR] != 0 or self._bit4[True] > self._bit4[False]
 
     def decide_bit4(self, header: bytes) -> bool:
-        """Bit 4 is UADK's or device state's: decided by the first packet that has it."""
-        self._bit4 = looks_like_device_state(header)
-        return self._bit4
+        """The same of the next packet of a channel, which counts for later ones."""
+        device = self.is_bit4_device_state(header)
+        self._bit4[device] += 1
+        return device
 
     def saw_device_state(self, flags: int) -> None:
         """Remember which flag bit marks device state here."""
-        if not self.device_flag:
-            self.device_flag = DEVICE_FLAG if flags & DEVICE_FLAG else BIT4
+        _count(self.markers, marker_of(flags))
+
+    def keep(self, channel: Channel, packet: DevicePacket) -> None:
+        """A device-state packet came whole: should it turn out to be odd, here it is."""
+        self.markers[marker_of(packet.flags)].keep(channel, packet)
+        if packet.raw is not None and (proven := self.order_of(packet.raw)) is not None:
+            self.orders[proven].keep(channel, packet)
 
     # -- byte order ---------------------------------------------------------------------------
 
     def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
         """version, idx and flags of a VFIO header.
 
-        While neither order is proven, both readings are the same: zero.  A header that proves the
-        other order than the migration's is read in that one, unless the user forces it.
+        A header is read in the order that it proves, else in that of most others, else in the
+        dialect's, unless the user forces one.
         """
         proven = self.order_of(raw)
-        if self.byte_order is None:
-            self.byte_order = proven
-        known = self.byte_order if self.settings.byte_order or proven is None else proven
-        version, idx, flags = (BUFFER_HOST if known == "le" else BUFFER).unpack(raw)
+        if proven is not None:
+            _count(self.orders, proven)
+        order = self.settings.byte_order or proven or self.byte_order
+        if order is None:
+            order = "le" if self.device_flag == BIT4 else "be"
+        version, idx, flags = (BUFFER_HOST if order == "le" else BUFFER).unpack(raw)
         return version, idx, flags
 
     @staticmethod
     def order_of(raw: bytes) -> str | None:
-        """The byte order, ``be`` or ``le``, that a VFIO header proves, if it does."""
-        version, idx, flags = raw[0:4], raw[4:8], raw[8:12]
+        """The byte order, ``be`` or ``le``, that a VFIO header proves, if it does; the version is 0
+        in both, and any other one is damage.
+        """
         votes = [
             "be" if value[0] == 0 else "le"
-            for value in (version, idx, flags)
+            for value in (raw[4:8], raw[8:12])
             if (value[0] == 0) != (value[3] == 0)
         ]
         return votes[0] if votes and votes.count(votes[0]) == len(votes) else None
@@ -204,7 +267,7 @@ class Framing:
             return None
         device = self.is_device_state(flags)
         if device is None:
-            device = looks_like_device_state(header)
+            device = self.is_bit4_device_state(header)
         if device:
             size = int.from_bytes(header[SIZE : SIZE + 4], "big")
             return SIZE + 4 + size if looks_like_device_state(header) else None

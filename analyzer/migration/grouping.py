@@ -10,13 +10,16 @@ from functools import partial
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_ram import plausible_word
+from analyzer.migration.main_search import resumes
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
 from analyzer.migration.resync import find_packet
 from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
 from analyzer.tcp.reader import Reader
-from analyzer.tcp.requests import End, Gap, Peek, Push, Skip, Some, Take
-from dissectors.multifd import INIT, MAGIC_VERSION
+from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
+from dissectors import return_path
+from dissectors.multifd import INIT, MAGIC_VERSION, MultifdFlag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ LOOK_AROUND = 1 << 17
 """How much of a stream without beginning is looked at to tell main from multifd."""
 SEARCH_MAX = 1 << 25
 """How far to look for a first multifd packet in such a stream."""
+MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
+"""The flags of a device-state packet."""
 RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
 """The EOS record of a RAM section and its footer: what every round of a main channel ends with."""
 STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
@@ -51,7 +56,6 @@ ENCRYPTED_MAX = 1 << 14
 """TLS connections kept at a time."""
 STRANGERS_MAX = 1000
 """Streams kept that are nobody's; also return paths whose main is not known yet."""
-RP_LENGTHS = {1: 4, 2: 4, 4: 12, 6: 4, 7: 0}
 
 
 class _TooMany(Exception):
@@ -138,7 +142,8 @@ class Grouper:
         if type(head) is bytes:
             yield from self._by_content(reader, flow, head)
         elif type(head) is End and not flow.midstream:
-            if head.data.startswith(MAGIC):
+            begins = MAGIC.startswith(head.data[:4]) and _key(flow) in self._attempts
+            if head.data.startswith(MAGIC) or (head.data and begins):
                 yield Push(head.data)
                 yield from self._multifd(reader, flow)
             else:
@@ -228,13 +233,13 @@ class Grouper:
             elif type(piece) is Gap:
                 held = b""
             else:
-                if self._is_return_path(held):
+                if return_path.is_message(held):
                     yield Push(held)
                     yield from self._return_path(reader, flow, None)
                 else:
                     yield from self._encrypted_midstream(flow, held)
                 return
-            if self._is_return_path(held):
+            if return_path.is_message(held):
                 yield Push(held)
                 yield from self._return_path(reader, flow, None)
                 return
@@ -248,23 +253,19 @@ class Grouper:
             channel.missing += found.gap
             yield from walk_midstream(reader, channel, self._join, found)
 
-    @staticmethod
-    def _is_return_path(data: bytes) -> bool:
-        if len(data) < 4:
-            return False
-        kind, size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-        return RP_LENGTHS.get(kind) == size and len(data) >= 4 + size
-
     def _other(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
-        """No magic: the postcopy preempt channel has none; else a stranger."""
+        """No magic: main of a recovered postcopy has none, nor has the preempt channel.
+
+        A recovery is an attempt of its own: it begins with a command, and no RAM record looks so.
+        """
+        if resumes(head):
+            yield from self._main(reader, flow, began=False)
+            return
         attempt = self._attempts.get(_key(flow))
-        if attempt is not None and attempt.main_facts is not None:
-            facts = attempt.main_facts
-            if facts.postcopy_advise is not None and attempt.preempt is None:
-                yield from self._preempt(reader, flow, attempt)
-                return
-        self._stranger(flow, head)
-        yield Skip(0)
+        if attempt is not None and attempt.preempt is None and _may_preempt(attempt, head):
+            yield from self._preempt(reader, flow, attempt)
+        else:
+            self._stranger(flow, head)
 
     # -- channels -----------------------------------------------------------------------------
 
@@ -287,8 +288,13 @@ class Grouper:
         channel = self._channel("main", flow)
         channel.channel_header = header
         channel.midstream = not began
+        earlier = self._attempts.get(_key(flow))
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel()
+        if not began and earlier is not None and not migration.framing.page_count:
+            migration.framing.page_count = earlier.framing.page_count
+            if earlier.main_facts is not None:
+                facts.ram.page_size = earlier.main_facts.ram.page_size
         if migration.framing.page_size:
             facts.ram.page_size = migration.framing.page_size
         self._take_pages(migration, facts.ram)
@@ -324,8 +330,10 @@ class Grouper:
         channel = self._channel("postcopy", flow)
         attempt.preempt = channel
         attempt.channels.append(channel)
-        facts = PreemptChannel()
+        facts = attempt.preempt_facts = PreemptChannel()
         facts.ram.page_size = attempt.framing.page_size
+        if attempt.main_facts is not None:
+            facts.ram.know(attempt.main_facts.ram)
         self._take_pages(attempt, facts.ram)
         yield from walk_preempt(reader, facts)
 
@@ -427,10 +435,22 @@ def _taken(attempt: Migration, channel: Channel) -> bool:
     return False
 
 
+def _may_preempt(attempt: Migration, head: bytes) -> bool:
+    """Whether main announced postcopy, or began before anybody saw it and this may be a record."""
+    facts = attempt.main_facts
+    if facts is None or not facts.began_late:
+        return facts is not None and facts.postcopy_advise is not None
+    return len(head) == 8 and plausible_word(int.from_bytes(head, "big"))
+
+
 def _is_init(data: bytes) -> bool:
     """Whether 64 bytes with the magic are an initial packet rather than a packet header.
 
     The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
-    has its block's name from byte 64 on, a page count at 12 and a packet number at 24.
+    has its block's name from byte 64 on, a page count at 12 and a packet number at 24; device state
+    has its flags and a name that may end before byte 25.
     """
-    return data[25:64].count(0) == 39 and data[8:12] != b"\0\0\0\1"
+    flags, name = int.from_bytes(data[8:12], "big"), data[12:25].rstrip(b"\0")
+    if flags in MARKERS and name and name.isascii() and name.decode().isprintable():
+        return False
+    return data[25:64].count(0) == 39 and flags != MultifdFlag.SYNC

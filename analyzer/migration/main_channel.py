@@ -140,7 +140,8 @@ class Section:
 class VfioSection:
     """What main tells of one VFIO device.
 
-    ``announced`` is ``multifd`` or ``main``, the way its state travels, once the FULL section told.
+    ``announced`` is ``multifd`` or ``main``, the way its state travels, once the FULL section told
+    at ``announced_at``.
     ``main_bytes`` counts the device's bytes in DEV_DATA_STATE, ``missing_bytes`` those of them that
     the capture lacks, ``data_blocks`` the tags; ``late_bytes`` came after SWITCHOVER_START.
     ``config_bytes`` is the config state on main, from the word behind its tag to its END_OF_STATE.
@@ -148,6 +149,7 @@ class VfioSection:
 
     __slots__ = (
         "announced",
+        "announced_at",
         "completes",
         "config_bytes",
         "data_blocks",
@@ -170,6 +172,7 @@ class VfioSection:
         self.instance_id = section.instance_id
         self.section_id = section.section_id
         self.announced: str | None = None
+        self.announced_at: Mark | None = None
         self.main_bytes = 0
         self.missing_bytes = 0
         self.late_bytes = 0
@@ -241,6 +244,7 @@ class MainChannel:
         "pings",
         "postcopy_advise",
         "postcopy_listen",
+        "postcopy_resume",
         "postcopy_run",
         "ram",
         "records",
@@ -272,6 +276,7 @@ class MainChannel:
         self.postcopy_advise: Mark | None = None
         self.advised_page_size = 0  # of POSTCOPY_ADVISE
         self.postcopy_listen: Mark | None = None
+        self.postcopy_resume: Mark | None = None
         self.postcopy_run: Mark | None = None
         self.colo: ColoFacts | None = None
         self.packaged: Mark | None = None
@@ -332,6 +337,11 @@ class MainChannel:
     def interrupted(self) -> bool:
         """Whether a hole or a late start may have swallowed what later records rest on."""
         return self.began_late or self.resync_count > 0
+
+    @property
+    def in_postcopy(self) -> bool:
+        """Whether the guest runs on the destination already: nothing can be cancelled any more."""
+        return self.postcopy_run is not None or self.postcopy_resume is not None
 
     @property
     def colo_count(self) -> int:

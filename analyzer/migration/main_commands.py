@@ -99,6 +99,9 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         main.ram.postcopy = True
     elif command == Command.POSTCOPY_RUN:
         main.postcopy_run = main.postcopy_run or mark
+    elif command == Command.POSTCOPY_RESUME:
+        main.postcopy_resume = main.postcopy_resume or mark
+        main.ram.postcopy = True
     elif command == Command.POSTCOPY_RAM_DISCARD:
         record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
         main.discards += max(record.value, 0)

@@ -14,6 +14,7 @@ from dissectors.main_stream import (
     RAM_SECTION,
     SECTION_ID,
     SECTION_VERSIONS,
+    Command,
     RecordType,
     command_length_fits,
     is_vfio,
@@ -199,6 +200,20 @@ def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> i
 def plausible_start(data: bytes, final: bool) -> bool:
     """Whether a stream without header may begin with a whole record, as a recovery does."""
     return data[:1] in STRONG_STARTS and record_fits(data, 0, {}, final) == YES
+
+
+def resumes(head: bytes) -> bool:
+    """Whether the first eight bytes of a stream are a command with which the source of a recovered
+    postcopy goes on: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME and another record.
+    """
+    if len(head) < 8 or head[0] != RecordType.COMMAND:
+        return False
+    command, size = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
+    if command == Command.RECV_BITMAP:
+        name = head[6 : 6 + head[5]]
+        return 0 < head[5] == size - 1 and name.isascii() and name.decode().isprintable()
+    lone = command in (Command.OPEN_RETURN_PATH, Command.POSTCOPY_RESUME) and size == 0
+    return lone and head[5] in (RecordType.COMMAND, RecordType.SECTION_PART)
 
 
 def find_next_record(

@@ -101,7 +101,7 @@ def _announce(
         device.ends += 1
         device.data_ended = device.data_ended or mark
     elif kind == RecordType.SECTION_FULL:
-        device.announced = how
+        device.announced, device.announced_at = how, mark
         device.data_ended = device.data_ended or mark
         if how == "multifd" and device.late_bytes:
             main.anomalies.note(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path_walker import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
@@ -54,9 +55,9 @@ OTHER_DEVICES = b"(others)", 0
 class Migration:
     """Channels that belong together, and the state they share.
 
-    ``number`` counts migrations from 0; ``main`` and ``return_path`` are channels, ``main_facts``
-    and ``return_facts`` what their walkers found.  ``strangers`` are connections to the same
-    destination whose bytes are no channel's.
+    ``number`` counts migrations from 0; ``main``, ``return_path`` and ``preempt`` are channels,
+    ``main_facts``, ``return_facts`` and ``preempt_facts`` what their walkers found.  ``strangers``
+    are connections to the same destination whose bytes are no channel's.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class Migration:
         "page_collector",
         "pages",
         "preempt",
+        "preempt_facts",
         "return_facts",
         "return_path",
         "strangers",
@@ -92,6 +94,7 @@ class Migration:
         self.return_path: Channel | None = None
         self.return_facts: ReturnPath | None = None
         self.preempt: Channel | None = None
+        self.preempt_facts: PreemptChannel | None = None
         self.strangers: list[Channel] = []
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker()
@@ -187,6 +190,7 @@ class Migration:
         channel.device_packets += 1
         channel.device_bytes += packet.length
         self.device(packet).add(packet)
+        self.framing.keep(channel, packet)
         for watcher in self.watchers:
             watcher.device(self, channel, packet)
 
@@ -243,6 +247,28 @@ class Migration:
             if channel.init is not None:
                 return channel.init.uuid
         return self.main_facts.uuid if self.main_facts is not None else None
+
+    @property
+    def awaited(self) -> list[Device]:
+        """The devices that a receiver waits for: those of which packets came, and without buffers
+        those that a whole main announced to be on multifd channels.
+        """
+        facts = self.main_facts
+        if facts is None or facts.eof is None or not self.multifd or not self.dialect_known:
+            return list(self.devices.values())
+        announced = [key for key, found in facts.devices.items() if found.announced == "multifd"]
+        absent = [Device(*key) for key in announced if key not in self.devices]
+        return [*self.devices.values(), *absent]
+
+    @property
+    def dialect_known(self) -> bool:
+        """Whether something tells which revision speaks, even without a device-state packet."""
+        facts = self.main_facts
+        if self.framing.dialect is not None or facts is None:
+            return self.framing.dialect is not None
+        if facts.switchover_start is not None:
+            return True
+        return any(device.completes for device in facts.devices.values())
 
     @property
     def reference(self) -> Channel:
@@ -309,6 +335,14 @@ class Migration:
         """Whether the capture lacks the beginning of any channel."""
         return any(channel.incomplete_start for channel in self.channels)
 
+    def skipped(self, channel: Channel) -> int:
+        """Bytes of one of its channels that are there and could not be decoded."""
+        if channel is self.main and self.main_facts is not None:
+            return self.main_facts.skipped
+        if channel is self.preempt and self.preempt_facts is not None:
+            return self.preempt_facts.skipped
+        return channel.skipped
+
     @property
     def ends_early(self) -> bool:
         """Whether the capture does not show how every channel ended."""
@@ -331,7 +365,7 @@ class Migration:
         channels = self.multifd
         if self.before_era("9.0") or self.holes or self.began_late:
             return None
-        if any(channel.uncounted or channel.skipped for channel in channels):
+        if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
             return None
         numbers = [channel.packet_nums for channel in channels]
         packets = sum(map(len, numbers))

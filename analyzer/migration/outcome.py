@@ -50,7 +50,7 @@ def outcome_of(migration: Migration) -> Outcome:
     if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
     if migration.main_facts.eof is None:
-        return _before_eof(migration.main)
+        return _before_eof(migration.main, migration.main_facts)
     return _after_eof(migration, migration.main, migration.main_facts)
 
 
@@ -78,16 +78,19 @@ def _colo(migration: Migration) -> Outcome | None:
     return Outcome("completed", text, begin.frame, forgives=not between)
 
 
-def _before_eof(main: Channel) -> Outcome:
+def _before_eof(main: Channel, facts: MainChannel) -> Outcome:
     end = main.flow.fin or main.flow.reset
     gone = main.flow.peer.reset or main.flow.peer.fin
     if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
-    if main.holes or main.midstream:
+    if main.holes or (main.midstream and facts.postcopy_resume is None):
         return Outcome("unknown", "the end of main is not in the capture")
     if end is None or (gone is not None and gone.frame < end.frame):
         assert gone is not None
         return Outcome("failed", "the destination closed main before its EOF byte", gone.frame)
+    if facts.in_postcopy:
+        text = "the source closed main in postcopy, which pauses until somebody recovers it"
+        return Outcome("incomplete", text, end.frame)
     return Outcome("cancelled", "the source closed main before its EOF byte", end.frame)
 
 
@@ -156,7 +159,7 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
 
 
 def _incomplete_device(migration: Migration) -> str | None:
-    for device in migration.devices.values():
+    for device in migration.awaited:
         if device.cut or device.config is None or device.missing_ranges():
             return device.name
     return None

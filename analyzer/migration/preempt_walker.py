@@ -24,19 +24,18 @@ REST = Skip(1 << 62)
 class PreemptChannel:
     """What the preempt channel carried.
 
-    ``ram.page_size`` may be set beforehand from the main channel.  ``eos`` marks the record that
-    older senders end the channel with.  Bytes are accounted as on the main channel; behind a hole
-    everything is skipped, for no footer shows the way back.
+    ``ram`` may know page size and blocks beforehand from the main channel.  ``eos`` marks the
+    record that older senders end the channel with.  Bytes are accounted as on the main channel;
+    behind a hole everything is skipped, for no footer shows the way back.
     """
 
-    __slots__ = ("anomalies", "decoded", "eos", "missing", "ram", "skipped", "truncated_path")
+    __slots__ = ("anomalies", "decoded", "eos", "missing", "ram", "skipped")
 
     def __init__(self) -> None:
         self.anomalies = AnomalyList()
         self.ram = RamFacts(self.anomalies)
         self.ram.postcopy = True
         self.eos: Mark | None = None
-        self.truncated_path = ""
         self.decoded = 0
         self.skipped = 0
         self.missing = 0
@@ -45,14 +44,15 @@ class PreemptChannel:
 def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
     """The whole channel, from its first byte on."""
     begin, missing = reader.offset, reader.missing
-    walk = RamWalk(reader, preempt.ram, framed=False, strict=False)
+    walk = RamWalk(reader, preempt.ram, framed=False, strict=preempt.ram.mem_size is not None)
     broken = yield from walk.walk()
     good = reader.offset
     if broken is None:
         if preempt.ram.section_ends:
             preempt.eos = preempt.ram.section_ends[-1]
     elif isinstance(broken.reply, End):
-        preempt.truncated_path = broken.path
+        where = f"the stream ends in {broken.path}"
+        preempt.anomalies.note("main-truncated", broken.good, reader.last, where)
     else:
         good = broken.good
     inside = reader.missing - missing

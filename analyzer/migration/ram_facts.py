@@ -190,6 +190,14 @@ class RamFacts:
         """Pages sent with content, encoded or not."""
         return self.normal_pages + self.xbzrle_pages + self.compressed_pages
 
+    def know(self, other: RamFacts) -> None:
+        """Take over the page size and the list of blocks from the stream that announced them."""
+        self.page_size = self.page_size or other.page_size
+        self.mem_size = other.mem_size
+        for name, block in other.blocks.items():
+            if block.listed:
+                self.blocks[name] = RamBlock(name, block.index, block.used_length, listed=True)
+
     def block(self, name: bytes) -> RamBlock | None:
         """The block of this name, added if it was never listed; ``None`` if there are too many."""
         block = self.blocks.get(name)

@@ -145,10 +145,6 @@ def _dialect(migration: Migration) -> str:
 
 def channel_report(channel: Channel, migration: Migration) -> Json:
     """One channel."""
-    skipped, missing = channel.skipped, channel.flow.missing
-    facts = migration.main_facts
-    if channel is migration.main and facts is not None:
-        skipped = facts.skipped
     return {
         "kind": channel.kind,
         "id": channel.id if channel.kind == "multifd" and channel.id >= 0 else None,
@@ -164,8 +160,8 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
         "normal_pages": channel.normal_pages,
         "zero_pages": channel.zero_pages,
         "holes": channel.flow.hole_count,
-        "missing_bytes": missing,
-        "skipped_bytes": skipped,
+        "missing_bytes": channel.flow.missing,
+        "skipped_bytes": migration.skipped(channel),
         "first_frame": channel.flow.first.frame,
         "last_frame": channel.flow.last.frame,
     }
@@ -173,10 +169,12 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
 
 def _devices(migration: Migration, assembler: Assembler | None) -> list[Json]:
     facts = migration.main_facts
-    reports = [device_report(device, migration, assembler) for device in migration.devices.values()]
+    awaited = migration.awaited
+    reports = [device_report(device, migration, assembler) for device in awaited]
+    reported = {(device.idstr, device.instance_id) for device in awaited}
     sections = facts.devices if facts is not None else {}
     for key, section in sections.items():
-        if key in migration.devices or not (section.main_bytes or section.config_bytes):
+        if key in reported or not (section.main_bytes or section.config_bytes):
             continue
         assembly = assembler.of(migration, key) if assembler is not None else None
         ended = section.data_ended is not None

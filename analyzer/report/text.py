@@ -58,18 +58,21 @@ def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[st
         f"  {migration.source} -> {migration.destination}  "
         f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
     )
-    yield "  " + terminal(", ".join(_facts(migration)))
+    if facts := ", ".join(_facts(migration)):
+        yield "  " + terminal(facts)
     yield ""
     yield from _channels(migration, style, verbose)
-    if migration.devices:
+    if devices := migration.awaited:
         yield ""
-        yield from _devices(migration, style, verbose)
+        yield from _devices(devices, migration, style, verbose)
 
 
 def _facts(migration: Migration) -> Iterator[str]:
     facts, era, dialect = migration.main_facts, migration.era, migration.framing.dialect
     if facts is not None and facts.machine:
         yield f"machine {facts.machine}"
+    if facts is not None and facts.postcopy_resume is not None:
+        yield "recovers a paused postcopy"
     if dialect is not None:
         yield f"dialect {dialect.name} ({dialect.meaning})"
     if era is not None:
@@ -109,9 +112,7 @@ def _channels(migration: Migration, style: Style, verbose: bool) -> Iterator[str
 
 
 def _channel_row(channel: Channel, migration: Migration) -> tuple[str, ...]:
-    skipped = channel.skipped
-    if channel is migration.main and migration.main_facts is not None:
-        skipped = migration.main_facts.skipped
+    skipped = migration.skipped(channel)
     counts: tuple[int, ...] = ()
     if channel.kind == "multifd":
         counts = (
@@ -157,8 +158,9 @@ DEVICE_HEAD = (
 )  # fmt: skip
 
 
-def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
-    devices = list(migration.devices.values())
+def _devices(
+    devices: list[Device], migration: Migration, style: Style, verbose: bool
+) -> Iterator[str]:
     shown = devices if verbose else devices[:DEVICES_SHOWN]
     rows = [_device_row(device, migration) for device in shown]
     if len(shown) < len(devices):
@@ -179,12 +181,18 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
         str(len(device.buffers)),
         size_text(device.bytes),
         size_text(section.main_bytes) if section is not None else "",
-        _ranges(device.missing_ranges()) or ("" if device.config is not None else "config"),
+        _lacking(device),
         str(device.out_of_order()),
         peak,
         wait,
         " ".join(f"{_label(k)}:{v}" for k, v in list(device.by_channel().items())[:8]),
     )
+
+
+def _lacking(device: Device) -> str:
+    if device.config is None and not device.packets:
+        return "all"
+    return _ranges(device.missing_ranges()) or ("" if device.config is not None else "config")
 
 
 def _label(channel: int) -> str:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.checks.finding import Finding
+    from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
     from analyzer.report.style import Style
@@ -95,16 +96,15 @@ def _sentence(migration: Migration, numbered: bool) -> str:
         parts[0] += f" ({terminal(outcome.evidence)})"
     if count := len(migration.multifd):
         parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")
-    if migration.devices:
-        parts.append(_devices(migration))
+    if devices := migration.awaited:
+        parts.append(_devices(migration, devices))
     facts = migration.main_facts
     if facts is not None and facts.colo_count:
         parts.append(counted(facts.colo_count, "COLO checkpoint"))
     return ", ".join(parts)
 
 
-def _devices(migration: Migration) -> str:
-    devices = list(migration.devices.values())
+def _devices(migration: Migration, devices: list[Device]) -> str:
     states = [migration.completeness(device) for device in devices]
     buffers = sum(len(device.buffers) for device in devices)
     size = size_text(sum(device.bytes for device in devices))

@@ -399,6 +399,8 @@ class _Trace:
         flags = int.from_bytes(run[pos + FLAGS : pos + HEADER.size], "big")
         count = owner.framing.page_count if owner is not None else 0
         device = owner.framing.is_device_state(flags) if owner is not None else None
+        if device is None and owner is not None and len(run) > pos + IDSTR:
+            device = owner.framing.is_bit4_device_state(run[pos:])
         size = ram_header_size(count or DEFAULT_COUNT) if device is False else HEAD
         have = run[pos : pos + size]
         if len(have) < size and not final:

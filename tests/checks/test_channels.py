@@ -272,3 +272,13 @@ def test_announced_preempt_channel() -> None:
     tiny.multifd.append([RAM_RECORD])
     found = fired(tiny.pcap())
     assert not {"MF101", "MF121"} & set(found)
+
+
+def test_a_part_of_the_magic_is_a_short_initial_packet() -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd.append([init(2)[:3]])
+        tiny.close.insert(0, (2, "fin client"))
+
+    found = fired(edited(edit)())
+    assert "MF101" not in found
+    assert found["MF103"] == "error"

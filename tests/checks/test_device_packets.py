@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.checks.selection import Selection
 from analyzer.migration.framing import Settings
+from analyzer.migration.outcome import outcome_of
+from analyzer.report.model import file_report
 from analyzer.synth import records
+from dissectors.dialects import DIALECTS
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     DEVICE,
@@ -231,3 +235,43 @@ def test_findings_name_device_and_index() -> None:
     assert (spot.device, spot.index) == (f"{IDSTR.decode()}#0", 1)
     assert spot.channel is not None
     assert spot.channel.name == "multifd 1"
+
+
+def test_the_rarer_marker_is_the_wrong_one_wherever_it_stands() -> None:
+    made = edited(lambda tiny: tiny.multifd[0].__setitem__(6, buffer(0, flags=0x10)))
+    assert only(made(), "MF408").spot.index == 0
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        buffer(0, flags=0x10, payload=b""),
+        buffer(0, flags=0x12),
+        buffer(0, flags=0x10, idstr=IDSTR + b"\0old"),
+    ],
+)
+def test_an_odd_first_packet_does_not_make_device_state_of_v1_uadk(first: bytes) -> None:
+    def edit(tiny: Tiny) -> None:
+        in_series(tiny, 0x10)
+        tiny.multifd[0][6:] = [first, buffer(0, flags=0x10), config(2, flags=0x10)]
+        tiny.main.remove(SWITCHOVER_START)
+
+    analysis = analyze(edited(edit)())
+    assert analysis.migrations[0].framing.dialect is DIALECTS["v1"]
+    assert not {"MF209", "MF213", "MF226"} & {finding.rule.id for finding in analysis.findings}
+
+
+def test_a_device_of_which_nothing_came_is_incomplete() -> None:
+    """Without return path nothing else tells that the destination waits."""
+    analysis = analyze(edited(no_buffers, return_path=False)())
+    (migration,) = analysis.migrations
+    (device,) = migration.awaited
+    assert migration.completeness(device) is False
+    outcome = outcome_of(migration)
+    assert (outcome.name, outcome.forgives) == ("failed", False)
+    assert f"device {device.name} is incomplete" in outcome.evidence
+    (reported,) = file_report(analysis)["migrations"][0]["devices"]
+    assert (reported["buffers"], reported["complete"]) == (0, False)
+    found = next(finding for finding in analysis.findings if finding.rule.id == "MF413")
+    assert found.severity == "error"
+    assert found.spot.frame

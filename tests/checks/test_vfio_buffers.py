@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.checks.selection import Selection
-from analyzer.migration.framing import Settings
+from analyzer.migration.framing import Framing, Settings
 from analyzer.synth import records
 from analyzer.synth.scenario import Device
 from dissectors.vfio import IDX_MAX, VfioTag
@@ -320,3 +320,20 @@ def test_marks_of_some_devices_only() -> None:
 
     found = only(edited(edit)(), "MF524")
     assert found.spot.device == f"{IDSTR.decode()}#0"
+
+
+def test_the_rarer_byte_order_is_the_wrong_one_wherever_it_stands() -> None:
+    made = state([buffer(0), config(4)], [buffer(1, host_order=True), buffer(2), buffer(3)])
+    assert [found.spot.index for found in of_rule(made(), "MF503")] == [1]
+
+
+def test_a_version_proves_no_byte_order() -> None:
+    made = state([buffer(0, header={"version": 1 << 24}), config(2)], [buffer(1)])
+    assert grave(made()) == {"MF502"}
+
+
+@pytest.mark.parametrize(("flag", "idx"), [(0x10, 256), (0x40, 65536)])
+def test_an_index_that_proves_nothing_has_the_order_of_its_dialect(flag: int, idx: int) -> None:
+    framing = Framing(Settings())
+    framing.saw_device_state(flag)
+    assert framing.read_vfio(struct.pack("<3I", 0, 256, 0))[1] == idx

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.synth import build
+from tests.checks.craft import Craft, buffer
 
 SMALL: dict[str, Any] = {"channels": 2, "device": [{"size": 5000}]}
 
@@ -49,3 +52,14 @@ def test_any_port_and_ipv6() -> None:
     (migration,) = scan.migrations
     assert migration.destination == "[fd00::2]:51515"
     assert len(migration.channels) == 4
+
+
+@pytest.mark.parametrize("flags", [0x10, 0x40])
+def test_device_state_of_a_short_name_is_no_initial_packet(flags: int) -> None:
+    made = Craft()
+    channel = made.connect(46000, syn=False)
+    for idx in (5, 6):
+        channel.send(buffer(idx, idstr=b"vfio", flags=flags))
+    (migration,) = Scan(made.pcap()).run().migrations
+    (device,) = migration.devices.values()
+    assert [found.idx for found in device.buffers] == [5, 6]

@@ -27,7 +27,6 @@ def test_pages_up_to_the_end() -> None:
     assert (preempt.ram.normal_pages, preempt.ram.zero_pages) == (2, 1)
     assert [block.name for block in preempt.ram.blocks.values()] == [b"pc.ram", b"vga.vram"]
     assert preempt.eos is None
-    assert preempt.truncated_path == ""
     assert len(preempt.ram.iterations) == 1
 
 
@@ -44,7 +43,7 @@ def test_an_empty_channel() -> None:
 
 @pytest.mark.parametrize("at", [3, 8, 9, 14, 15, 100, 4110, 4112, len(PAGES) - 1])
 def test_cut(at: int) -> None:
-    assert walk(PAGES[:at]).truncated_path
+    assert [found.slug for found in walk(PAGES[:at]).anomalies] == ["main-truncated"]
 
 
 def test_what_cannot_be_understood_is_skipped() -> None:
