@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from analyzer.migration.attempts import Attempts, closed_before, key_of, over
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import MainChannel
@@ -23,7 +24,7 @@ from dissectors.multifd import INIT, MAGIC_VERSION, MultifdFlag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
@@ -65,7 +66,8 @@ class _TooMany(Exception):
 class Grouper:
     """Recognises the channels of a capture by content and sorts them into migrations.
 
-    ``attach`` is what the stream engine calls at a direction's first payload.  ``others`` are the
+    ``attach`` is what the stream engine calls at a direction's first payload; ``connections`` gives
+    all that the engine has seen.  ``others`` are the
     streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with;
     ``decrypted`` are those of ``tls`` whose plaintext was read instead.  ``untold`` counts channels
     that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
@@ -75,6 +77,7 @@ class Grouper:
     def __init__(
         self,
         settings: Settings,
+        connections: Callable[[], Sequence[Connection]],
         *,
         watchers: tuple[Watcher, ...] = (),
         collector: Collector | None = None,
@@ -93,8 +96,8 @@ class Grouper:
         self._page_collector = page_collector
         self._device_data = device_data
         self._record_sink = record_sink
-        self._attempts: dict[tuple[bytes, ...], Migration] = {}
         self._channels: dict[int, Channel] = {}  # by id of the flow
+        self._attempts = Attempts(connections, lambda flow: id(flow) in self._channels)
         self._loose: list[Channel] = []  # return paths whose main is not known yet
 
     def attach(self, flow: Flow) -> Reader:
@@ -142,7 +145,7 @@ class Grouper:
         if type(head) is bytes:
             yield from self._by_content(reader, flow, head)
         elif type(head) is End and not flow.midstream:
-            begins = MAGIC.startswith(head.data[:4]) and _key(flow) in self._attempts
+            begins = MAGIC.startswith(head.data[:4]) and self._attempts.newest(flow) is not None
             if head.data.startswith(MAGIC) or (head.data and begins):
                 yield Push(head.data)
                 yield from self._multifd(reader, flow)
@@ -261,7 +264,7 @@ class Grouper:
         if resumes(head):
             yield from self._main(reader, flow, began=False)
             return
-        attempt = self._attempts.get(_key(flow))
+        attempt = self._attempts.newest(flow)
         if attempt is not None and attempt.preempt is None and _may_preempt(attempt, head):
             yield from self._preempt(reader, flow, attempt)
         else:
@@ -288,7 +291,7 @@ class Grouper:
         channel = self._channel("main", flow)
         channel.channel_header = header
         channel.midstream = not began
-        earlier = self._attempts.get(_key(flow))
+        earlier = self._attempts.newest(flow)
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel()
         if not began and earlier is not None and not migration.framing.page_count:
@@ -321,7 +324,7 @@ class Grouper:
         else:
             migration.return_path = channel
             migration.return_facts = facts
-            migration.channels.append(channel)
+            migration.add(channel)
         yield from walk_return_path(reader, facts, midstream=flow.midstream)
 
     def _preempt(self, reader: Reader, flow: Flow, attempt: Migration) -> Walker:
@@ -329,7 +332,7 @@ class Grouper:
 
         channel = self._channel("postcopy", flow)
         attempt.preempt = channel
-        attempt.channels.append(channel)
+        attempt.add(channel)
         facts = attempt.preempt_facts = PreemptChannel()
         facts.ram.page_size = attempt.framing.page_size
         if attempt.main_facts is not None:
@@ -343,8 +346,8 @@ class Grouper:
         self._place_stranger(channel)
 
     def _place_stranger(self, channel: Channel) -> None:
-        attempt = self._attempts.get(_key(channel.flow))
-        if attempt is not None and not _over(attempt, channel):
+        attempt = self._attempts.newest(channel.flow)
+        if attempt is not None and not over(attempt, channel):
             attempt.strangers.append(channel)
         elif len(self.unknown) < STRANGERS_MAX:
             self.unknown.append(channel)
@@ -355,41 +358,36 @@ class Grouper:
 
     def _join(self, channel: Channel) -> Migration:
         """The migration of a multifd channel whose id is known (or will never be)."""
-        attempt = self._attempts.get(_key(channel.flow))
-        full = attempt is not None and len(attempt.channels) >= CHANNELS_MAX
-        if attempt is None or full or _over(attempt, channel) or _taken(attempt, channel):
-            attempt = self._begin(channel)
-        attempt.channels.append(channel)
+        attempt = self._attempts.of_multifd(channel, CHANNELS_MAX) or self._begin(channel)
+        attempt.add(channel)
         if channel.channel_header is not None:
             attempt.framing.channel_header = True
         return attempt
 
     def _join_main(self, channel: Channel) -> Migration:
-        attempt = self._attempts.get(_key(channel.flow))
-        if attempt is None or attempt.main is not None or _over(attempt, channel):
-            attempt = self._begin(channel)
+        attempt = self._attempts.of_main(channel) or self._begin(channel)
         attempt.main = channel
-        attempt.channels.insert(0, channel)
+        attempt.add(channel)
         for loose in list(self._loose):
             if loose.flow.peer is channel.flow:
                 self._loose.remove(loose)
                 attempt.return_path = loose
                 attempt.return_facts = loose.return_facts
-                attempt.channels.append(loose)
+                attempt.add(loose)
         return attempt
 
     def _begin(self, channel: Channel) -> Migration:
         if len(self.migrations) >= MIGRATIONS_MAX:
             raise _TooMany
-        key = _key(channel.flow)
+        key = key_of(channel.flow)
         migration = Migration(len(self.migrations), key, self._settings)
         migration.watchers = self._watchers
         migration.collector = self._collector
         migration.page_collector = self._page_collector
         self.migrations.append(migration)
-        self._attempts[key] = migration
-        for stranger in [other for other in self.unknown if _key(other.flow) == key]:
-            if not _closed_before(stranger, channel.flow.connection.began.frame):
+        self._attempts.add(migration)
+        for stranger in [other for other in self.unknown if key_of(other.flow) == key]:
+            if not closed_before(stranger, channel.flow.connection.began.frame):
                 self.unknown.remove(stranger)
                 migration.strangers.append(stranger)
         return migration
@@ -399,40 +397,6 @@ class Grouper:
             if migration.main is channel:
                 return migration
         return None
-
-
-def _key(flow: Flow) -> tuple[bytes, ...]:
-    """Source address, destination address, destination port."""
-    key = flow.key
-    width = (len(key) - 4) // 2
-    return key[:width], key[width : 2 * width], key[-2:]
-
-
-def _closed_before(channel: Channel, frame: int) -> bool:
-    flow = channel.flow
-    ends = (flow.fin, flow.reset, flow.peer.reset)
-    return any(end is not None and end.frame < frame for end in ends)
-
-
-def _over(attempt: Migration, channel: Channel) -> bool:
-    """Whether an attempt had ended before this channel's connection began."""
-    began = channel.flow.connection.began.frame
-    if attempt.main is not None:
-        return _closed_before(attempt.main, began)
-    return any(_closed_before(other, began) for other in attempt.channels)
-
-
-def _taken(attempt: Migration, channel: Channel) -> bool:
-    """Whether the id is in use there, and this channel is of a newer attempt.
-
-    A second channel of the same id whose predecessor is still open is a fault, not an attempt.
-    """
-    if channel.id < 0:
-        return False
-    for other in attempt.multifd:
-        if other.id == channel.id:
-            return _closed_before(other, channel.flow.connection.began.frame)
-    return False
 
 
 def _may_preempt(attempt: Migration, head: bytes) -> bool:

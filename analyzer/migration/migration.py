@@ -55,12 +55,14 @@ OTHER_DEVICES = b"(others)", 0
 class Migration:
     """Channels that belong together, and the state they share.
 
-    ``number`` counts migrations from 0; ``main``, ``return_path`` and ``preempt`` are channels,
-    ``main_facts``, ``return_facts`` and ``preempt_facts`` what their walkers found.  ``strangers``
-    are connections to the same destination whose bytes are no channel's.
+    ``number`` counts migrations from 0; ``began`` is the frame of its first connection; ``main``,
+    ``return_path`` and ``preempt`` are channels, ``main_facts``, ``return_facts`` and
+    ``preempt_facts`` what their walkers found.  ``strangers`` are connections to the same
+    destination whose bytes are no channel's.
     """
 
     __slots__ = (
+        "began",
         "channels",
         "collector",
         "compression",
@@ -89,6 +91,7 @@ class Migration:
         self.key = key
         self.framing = Framing(settings)
         self.channels: list[Channel] = []
+        self.began = 0
         self.main: Channel | None = None
         self.main_facts: MainChannel | None = None
         self.return_path: Channel | None = None
@@ -106,6 +109,15 @@ class Migration:
         self.zero_seen = False
         self.merged = False  # whether SYNCs had pages, or packets were empty: senders up to 8.2
         self.empty_sizes: set[bool] = set()  # whether packets without pages had a size
+
+    def add(self, channel: Channel) -> None:
+        """A channel belongs to it; main stands first."""
+        began = channel.flow.connection.began.frame
+        self.began = min(self.began or began, began)
+        if channel is self.main:
+            self.channels.insert(0, channel)
+        else:
+            self.channels.append(channel)
 
     # -- rows ---------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def outcome_of(migration: Migration) -> Outcome:
         return _colo(migration) or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
-    if (early := _server_closed_first(migration)) is not None:
+    if (early := _server_closed_first(migration)) is not None and not _gave_up(migration, early):
         return early
     if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
@@ -84,7 +84,9 @@ def _before_eof(main: Channel, facts: MainChannel) -> Outcome:
     if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
     if main.holes or (main.midstream and facts.postcopy_resume is None):
-        return Outcome("unknown", "the end of main is not in the capture")
+        return Outcome("unknown", "the end of main is not in the capture", forgives=True)
+    if not main.flow.peer.seen:
+        return _one_sided(main)
     if end is None or (gone is not None and gone.frame < end.frame):
         assert gone is not None
         return Outcome("failed", "the destination closed main before its EOF byte", gone.frame)
@@ -106,11 +108,16 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
             "inside a packet: the destination waits for ever"
         )
         return Outcome("failed", text, end.frame if end is not None else None, forgives=False)
+    if cut and not main.flow.peer.seen:
+        return _one_sided(main)
     if cut and main.flow.closed:
         where = f"{cut[0].name} stops inside a packet behind a complete main"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
+    if (open_end := _lost_end(migration)) is not None:
+        text = f"the end of {open_end.name}, which stops inside a packet, is not in the capture"
+        return Outcome("unknown", text, forgives=True)
     if migration.holes or migration.began_late or migration.lacks_channels:
         assert facts.eof is not None
         return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
@@ -119,6 +126,29 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         return Outcome("failed", text, forgives=False)
     assert facts.eof is not None
     return Outcome("completed", "main and every channel ended where they should", facts.eof.frame)
+
+
+def _one_sided(main: Channel) -> Outcome:
+    """Who closed first cannot be told."""
+    text = "it was cancelled or failed; nothing that the destination sent on main is there"
+    return Outcome("unknown", text, main.flow.last.frame, forgives=True)
+
+
+def _lost_end(migration: Migration) -> Channel | None:
+    """A channel of which more than the FIN is missing at the end, inside a packet."""
+    found = (c for c in migration.multifd if c.cut_in is not None and c.flow.lacks_end)
+    return next(found, None)
+
+
+def _gave_up(migration: Migration, early: Outcome) -> bool:
+    """Whether the source closed main before its EOF byte, and before the destination closed what
+    ``early`` says: frames behind that were on their way, or sent again.
+    """
+    main, facts = migration.main, migration.main_facts
+    if main is None or facts is None or facts.eof is not None:
+        return False
+    end = main.flow.fin or main.flow.reset
+    return end is not None and early.frame is not None and end.frame < early.frame
 
 
 def _over(channel: Channel, main: Channel) -> bool:

@@ -68,6 +68,7 @@ class Scan:
         def grouper() -> Grouper:
             return Grouper(
                 self.settings,
+                lambda: self.engine.connections,
                 watchers=watchers,
                 collector=collector,
                 page_collector=page_collector,

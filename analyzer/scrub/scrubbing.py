@@ -146,7 +146,7 @@ def _trace(
     """The first pass.  Raises :class:`Multipath` where the capture is to be rejoined first."""
     try:
         file = CaptureFile(source)
-        tracer = Tracer(settings, names)
+        tracer = Tracer(settings, names, lambda: engine.connections)
 
         def multipath() -> None:
             raise Multipath

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.scrub.secret import Names
     from analyzer.tcp.engine import Engine
-    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Walker
 
 __all__ = ["Tracer"]
@@ -68,9 +68,11 @@ class Tracer(Watcher):
     direction; :meth:`finish` gives them by connection number and direction.
     """
 
-    def __init__(self, settings: Settings, names: Names) -> None:
+    def __init__(
+        self, settings: Settings, names: Names, connections: Callable[[], Sequence[Connection]]
+    ) -> None:
         self.names = names
-        self.grouper = Grouper(settings, watchers=(self,), record_sink=self._record)
+        self.grouper = Grouper(settings, connections, watchers=(self,), record_sink=self._record)
         self._traces: dict[int, _Trace] = {}  # by id of the flow, which the engine keeps
         self._flows: list[Flow] = []
 

@@ -10,6 +10,13 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from dissectors.vfio import VfioTag
+from dissectors.vfio_config import (
+    CAPABILITIES_AT,
+    CAPABILITIES_BEGIN,
+    CAPABILITIES_BIT,
+    CONFIG_SPACE,
+    PciCapability,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -121,8 +128,10 @@ def config_state(device: Device) -> bytes:
     struct.pack_into("<HH", space, 0, 0x1B36, 0x0010)
     msix = b""
     if device.msix:
-        space[0x34] = 0x40
-        struct.pack_into("<BBH", space, 0x40, 0x11, 0, device.msix - 1)
+        space[CONFIG_SPACE["status"].offset] = CAPABILITIES_BIT
+        space[CAPABILITIES_AT] = CAPABILITIES_BEGIN
+        entry = PciCapability.MSIX, 0, device.msix - 1
+        struct.pack_into("<BBH", space, CAPABILITIES_BEGIN, *entry)
         msix = bytes(16 * device.msix + (device.msix + 7) // 8)
     return b"".join(
         (
