@@ -74,3 +74,11 @@ RAM_ERAS = {
     )
 }
 """By ``--ram-era`` name, oldest first."""
+
+
+def era_of(version: tuple[int, int]) -> RamEra | None:
+    """The era of a sender of that version at least; ``None`` before the first one that is told by
+    its version.
+    """
+    order = 10 * version[0] + version[1]
+    return next((era for era in reversed(RAM_ERAS.values()) if 72 < era.order <= order), None)

@@ -308,6 +308,14 @@ def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
         for channel in migration.channels:
             if channel is not spot.channel and (text := _any_hole(channel)):
                 return text
+    main = migration.main_facts
+    if "M" in rule.holes and main is not None and not main.missing:
+        if main.skipped:
+            return f"{counted(main.skipped, 'byte')} of main could not be decoded"
+        if main.truncated is not None:
+            return "main ends inside a record"
+    if "S" in rule.holes and len({len(c.syncs) for c in migration.multifd if c.packets}) > 1:
+        return "the channels carried different numbers of SYNCs"
     if "C" in rule.holes and migration.lacks_channels:
         if migration.strangers:
             return f"stream {migration.strangers[0].stream} to the same port could not be decoded"

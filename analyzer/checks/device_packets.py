@@ -72,10 +72,8 @@ def devstate_empty(packet: DevicePacket, channel: Channel, migration: Migration)
     return None if packet.next_packet_size else "next_packet_size is 0"
 
 
-@device_packet_rule("MF403", "devstate-idstr-unterminated", ERROR)
-def devstate_idstr_unterminated(
-    packet: DevicePacket, channel: Channel, migration: Migration
-) -> Spot | None:
+@device_rule("MF403", "devstate-idstr-unterminated", ERROR)
+def devstate_idstr_unterminated(device: Device, migration: Migration) -> Iterator[Spot]:
     """The idstr fills its 256 bytes without a NUL.
 
     Since 10.0 it has to be terminated.  The revisions of the series before allowed it to fill the
@@ -86,11 +84,12 @@ def devstate_idstr_unterminated(
 
     Usual cause: a sender of the series with a very long idstr, or memory corruption.
     """
-    if b"\0" in packet.idstr:
-        return None
-    dialect = migration.framing.dialect
-    series = dialect is not None and dialect.host_order
-    return Spot(f"no NUL in the {IDSTR_SIZE} bytes of idstr", severity=WARNING if series else None)
+    if len(device.idstr) == IDSTR_SIZE:
+        dialect = migration.framing.dialect
+        series = dialect is not None and dialect.host_order
+        text = f"no NUL in the {IDSTR_SIZE} bytes of idstr"
+        frame = device.first.frame if device.first is not None else None
+        yield Spot(text, frame=frame, severity=WARNING if series else None)
 
 
 @device_packet_rule("MF404", "devstate-idstr-trailing", INFO)
@@ -241,7 +240,7 @@ def devstate_no_handler(migration: Migration) -> Iterator[Spot]:
             yield _of(device, "its section on main is not a VFIO device's")
 
 
-@migration_rule("MF410", "devstate-without-switchover", WARNING, holes="GXLE", forgiven=True)
+@migration_rule("MF410", "devstate-without-switchover", WARNING, holes="GXLEM", forgiven=True)
 def devstate_without_switchover(migration: Migration) -> Iterator[Spot]:
     """Device state was sent, but main has no SWITCHOVER_START.
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from analyzer.checks.finding import Finding
-from analyzer.checks.rule import ERROR, RULES, Spot, limit_rule, walker_rule
+from analyzer.checks.rule import (
+    ERROR,
+    RULES,
+    WARNING,
+    Spot,
+    limit_rule,
+    migration_rule,
+    walker_rule,
+)
+from analyzer.checks.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +22,8 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
 
 __all__ = ["unmet"]
+
+LEGACY = "legacy"
 
 
 @walker_rule("MF961", "expectation-unmet", ERROR)
@@ -42,6 +53,36 @@ def dialect_unexpected(migration: Migration, selection: Selection) -> Iterator[S
     dialect, expected = migration.framing.dialect, selection.expected_dialect
     if expected is not None and dialect is not None and dialect.name != expected:
         yield Spot(f"expected {expected}, found {dialect.name} ({dialect.meaning})")
+
+
+@migration_rule("MF964", "override-contradicted", WARNING, holes="LGX")
+def override_contradicted(migration: Migration) -> Iterator[Spot]:
+    """What was forced with an option is not what the bytes say.
+
+    ``--dialect``, ``--ram-era`` and ``--sync`` overrule what is found in the capture; a wrong one
+    makes the decoding and the verdicts wrong.
+
+    Receiver: not affected.
+
+    Usual cause: an option that was meant for another capture.
+    """
+    framing, settings = migration.framing, migration.framing.settings
+    if (dialect := settings.dialect) is not None:
+        for marker, variant in framing.markers.items():
+            if marker != dialect.device_flag:
+                text = f"dialect {dialect.name} marks device state by {dialect.device_flag:#x}"
+                yield Spot(f"{text}, {counted(variant.count, 'packet')} by {marker:#x}")
+        channels = [channel for channel in migration.multifd if channel.init is not None]
+        if channels and dialect.channel_header != framing.channel_header:
+            have = "have" if framing.channel_header else "lack"
+            yield Spot(f"dialect {dialect.name}, but the channels {have} the RFC's header")
+    found = migration.found_era
+    if settings.era is not None and found is not None and found.order > settings.era.order:
+        yield Spot(f"RAM era {settings.era.name}, but packets as of {found.name}")
+    facts = migration.main_facts
+    if settings.sync == LEGACY and facts is not None and facts.ram.flush_count:
+        records = counted(facts.ram.flush_count, "MULTIFD_FLUSH record")
+        yield Spot(f"sync {LEGACY}, but main has {records}", channel=migration.main)
 
 
 def unmet(difference: str) -> Finding:

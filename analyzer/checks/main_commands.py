@@ -60,7 +60,7 @@ def ping_without_rp() -> None:
     """
 
 
-@main_rule("MF617", "switchover-order", WARNING)
+@main_rule("MF617", "switchover-order", WARNING, holes="M")
 def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """SWITCHOVER_START is missing, repeated, or comes after the final sections have begun.
 

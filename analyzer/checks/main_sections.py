@@ -80,7 +80,7 @@ def footer_mismatch() -> None:
     """
 
 
-@main_rule("MF612", "iterable-no-end", ERROR, holes="GE", forgiven=True)
+@main_rule("MF612", "iterable-no-end", ERROR, holes="GEM", forgiven=True)
 def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """A section was started and never ended, although the stream came to its EOF.
 

@@ -41,7 +41,7 @@ def main_version() -> None:
     """
 
 
-@walker_rule("MF603", "main-no-configuration", WARNING)
+@walker_rule("MF603", "main-no-configuration", WARNING, holes="M")
 def main_no_configuration() -> None:
     """The header is not followed by a CONFIGURATION record with the machine's name.
 

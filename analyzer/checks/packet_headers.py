@@ -155,12 +155,12 @@ def flags_sync_compression(packet: RamPacket, channel: Channel, migration: Migra
 def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | Spot | None:
     """A SYNC packet carries pages.
 
-    Senders up to 8.2 do this when a flush catches a packet that is being filled; later ones send
+    Senders up to 8.1 do this when a flush catches a packet that is being filled; later ones send
     SYNC alone.
 
     Receiver: 7.2 to 9.1 and 9.2.1 on read the pages; 9.2.0 skips them and loses the framing.
 
-    Usual cause: a sender up to 8.2, for which this is normal and only noted.
+    Usual cause: a sender up to 8.1, for which this is normal and only noted.
     """
     if not packet.flags & SYNC or not packet.normal_pages + packet.zero_pages:
         return None

@@ -77,7 +77,7 @@ def normal_exceeds_alloc(packet: RamPacket, channel: Channel, migration: Migrati
     A packet cannot hold more pages than it has room for.
 
     Receiver: ``multifd: received packet with %u non-zero pages, which exceeds maximum expected
-    pages %u``; the migration fails.
+    pages %u`` (7.2: ``...%u pages and expected maximum pages are %u``); the migration fails.
 
     Usual cause: a damaged header.
     """
@@ -111,12 +111,12 @@ def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration)
 def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
     """A packet has neither pages nor SYNC.
 
-    It says nothing.  Senders up to 8.2 emit it behind a SYNC packet with pages, with the same
+    It says nothing.  Senders up to 8.1 emit it behind a SYNC packet with pages, with the same
     packet number again; later ones never do.
 
     Receiver: ignores it.
 
-    Usual cause: a sender up to 8.2, for which this is normal and only noted; otherwise a damaged
+    Usual cause: a sender up to 8.1, for which this is normal and only noted; otherwise a damaged
     header.
     """
     if packet.kind == SYNC_PACKET or _pages(packet):

@@ -42,7 +42,7 @@ def _at(block: BlockPages, text: str) -> Spot:
     return Spot(text, frame=mark.frame, offset=mark.offset, channel=channel)
 
 
-@migration_rule("MF214", "ramblock-unknown", ERROR, holes="XL")
+@migration_rule("MF214", "ramblock-unknown", ERROR, holes="XLM")
 def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
     """Packets name a RAM block that main's block list does not have.
 
@@ -124,7 +124,7 @@ def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str]]:
         yield int(digits), "the description says"
 
 
-@packet_rule("MF233", "data-in-postcopy", ERROR, holes="GX")
+@packet_rule("MF233", "data-in-postcopy", ERROR, holes="G")
 def data_in_postcopy(
     packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
 ) -> str | None:
@@ -172,7 +172,7 @@ def page_resent(migration: Migration) -> Iterator[Spot]:
     yield Spot(f"{least}{resent} sent again: {', '.join(parts[:5])}{more}")
 
 
-@walker_rule("MF235", "page-twice-in-round", WARNING, holes="GXL")
+@walker_rule("MF235", "page-twice-in-round", WARNING, holes="GXLS")
 def page_twice_in_round() -> None:
     """A page was sent on two channels without a SYNC round in between.
 

@@ -58,7 +58,7 @@ def rp_length() -> None:
     """
 
 
-@migration_rule("MF703", "rp-pong-value", WARNING, holes="X")
+@migration_rule("MF703", "rp-pong-value", WARNING, holes="XM")
 def rp_pong_value(migration: Migration) -> Iterator[Spot]:
     """A PONG answers a PING that was never sent.
 
@@ -113,7 +113,7 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
         yield Spot("ended without SHUT", channel=channel, frame=last.frame, offset=channel.length)
 
 
-@migration_rule("MF706", "rp-without-open", WARNING, holes="L")
+@migration_rule("MF706", "rp-without-open", WARNING, holes="LM")
 def rp_without_open(migration: Migration) -> Iterator[Spot]:
     """The destination sends on main's connection although the source did not open a return path.
 

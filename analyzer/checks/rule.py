@@ -87,8 +87,9 @@ class Rule:
 
     ``holes`` are the letters of what a gap in the capture can explain: ``L`` the capture began
     late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in another stream
-    of the migration, ``C`` that a multifd channel is not in the capture.  ``forgiven`` says that a
-    cancelled or failed migration explains it.
+    of the migration, ``C`` that a multifd channel is not in the capture, ``M`` bytes of main that
+    are there and could not be decoded, ``S`` that the channels' SYNCs do not match, so that no
+    packet's round is sure.  ``forgiven`` says that a cancelled or failed migration explains it.
     ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``,
     ``device``, ``main``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker``
     (the walker itself reports it).

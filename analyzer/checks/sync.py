@@ -93,7 +93,7 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     yield Spot(text, frame=marks[unpaired].frame if unpaired < len(marks) else None)
 
 
-@migration_rule("MF303", "sync-mode-mixed", WARNING, holes="GXE", forgiven=True)
+@migration_rule("MF303", "sync-mode-mixed", WARNING, holes="GXEM", forgiven=True)
 def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records, yet the channels synchronise after each RAM section too.
 

@@ -15,6 +15,7 @@ from analyzer.checks.rule import (
     migration_rule,
 )
 from analyzer.checks.wording import counted, milliseconds
+from analyzer.migration.channel import multifd_name
 from dissectors.multifd import DEVICE_STATE
 from dissectors.vfio import BUFFER, IDX_MAX
 
@@ -110,8 +111,8 @@ def _cut_off(device: Device, first: int, last: int) -> str:
     """Which of the missing buffers were on their way when their stream ended."""
     cuts = [cut for cut in device.cut if cut[0] is not None and first <= cut[0] <= last]
     parts = [
-        f"{'it' if first == last else f'idx {idx}'} was cut off on multifd {channel} after {have} "
-        f"of {size} bytes"
+        f"{'it' if first == last else f'idx {idx}'} was cut off on {multifd_name(channel)} after "
+        f"{have} of {size} bytes"
         for idx, channel, have, size in cuts[:CUTS_LISTED]
     ]
     return f": {', '.join(parts)}" if parts else ""
@@ -241,9 +242,8 @@ def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]
     if same:
         yield _spot(f"the config state has idx {config.idx}, and a data buffer too", config)
     elif above:
-        yield _spot(
-            f"the config state has idx {config.idx}, {above} data buffers are above", config
-        )
+        more = f"{counted(above, 'data buffer')} {'is' if above == 1 else 'are'} above"
+        yield _spot(f"the config state has idx {config.idx}, {more}", config)
 
 
 @device_rule("MF521", "vfio-idx-huge", ERROR)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 
-__all__ = ["Channel", "Init", "MethodUse"]
+__all__ = ["Channel", "Init", "MethodUse", "multifd_name"]
 
 
 class Init:
@@ -130,7 +130,7 @@ class Channel:
         """How reports call it: ``main``, ``multifd 0``."""
         if self.kind != "multifd":
             return self.kind
-        return f"multifd {self.id}" if self.id >= 0 else f"multifd ? (stream {self.stream})"
+        return multifd_name(self.id)
 
     @property
     def client(self) -> str:
@@ -166,3 +166,8 @@ class Channel:
     def incomplete_end(self) -> bool:
         """Whether the capture does not show how the stream ended."""
         return self.flow.lacks_end or not self.flow.closed
+
+
+def multifd_name(number: int) -> str:
+    """How reports call the multifd channel with that id; negative ones stand for streams."""
+    return f"multifd {number}" if number >= 0 else f"multifd ? (stream {-1 - number})"

@@ -150,8 +150,14 @@ class Framing:
 
     @property
     def page_size(self) -> int:
-        """Target page size in bytes; 0 while unknown."""
-        return PACKET_BYTES // self.page_count if self.page_count else 0
+        """Target page size in bytes; 0 while unknown.
+
+        A number of entries that is no power of two is a vendor fork's, whatever its pages are.
+        """
+        count = self.page_count
+        if count & (count - 1):
+            return self.settings.page_size or PACKET_BYTES // COMMON_COUNT
+        return PACKET_BYTES // count if count else 0
 
     # -- what kind of packet ------------------------------------------------------------------
 
@@ -239,9 +245,7 @@ class Framing:
         packets came without SYNC; ``empty_sizes``: whether packets without pages, behind such
         with pages, still had a size.
         """
-        if self.settings.era is not None:
-            return self.settings.era
-        if self.sync_alloc == 0 or self.device_flag == DEVICE_FLAG:
+        if self.sync_alloc == 0 or (self.sync_alloc is None and self.device_flag == DEVICE_FLAG):
             return RAM_ERAS["9.2"]
         if zero_pages:
             return RAM_ERAS["9.0"]

@@ -9,6 +9,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
+from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import METHODS
 
 TYPE_CHECKING = False
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["Migration"]
 
 DEVICES_MAX = 4096
+OLD_STYLE_UP_TO = RAM_ERAS["8.2"].order
+"""Eras before it show themselves: SYNCs with pages, packets without any."""
 OTHER_DEVICES = b"(others)", 0
 
 
@@ -303,12 +306,24 @@ class Migration:
     @property
     def era(self) -> RamEra | None:
         """The era of the RAM packets; ``None`` when nothing tells."""
-        return self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
+        return self.framing.settings.era or self.found_era
+
+    @property
+    def found_era(self) -> RamEra | None:
+        """The same, whatever the user forces.  What only looks old, for want of zero pages, is no
+        older than the machine type.
+        """
+        found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
+        machine = self.main_facts.machine_version if self.main_facts is not None else None
+        if machine is None or (found is not None and found.order < OLD_STYLE_UP_TO):
+            return found
+        oldest = era_of(machine)
+        if found is None or (oldest is not None and oldest.order > found.order):
+            return oldest
+        return found
 
     def before_era(self, name: str) -> bool:
         """Whether the sender is known to be older than the given era, or may be."""
-        from dissectors.dialects import RAM_ERAS
-
         era = self.era
         return era is None or era.order < RAM_ERAS[name].order
 

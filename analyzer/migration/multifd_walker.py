@@ -53,6 +53,7 @@ TAKE_HEAD = Take(HEAD_SIZE)
 TAKE_COUNTS = Take(COUNTS_SIZE - HEADER.size)
 TAKE_DEVICE = Take(DEVICE_STATE.size - HEADER.size)
 TAKE_BUFFER = Take(BUFFER.size)
+OFFSETS = "offsets"
 CONFIG_KEPT = 1 << 17
 """A config-state buffer up to this size is kept whole."""
 SEARCH_MIDSTREAM = 1 << 26
@@ -217,7 +218,7 @@ class MultifdWalker:
                 yield from self._ram_payload(packet, count)
                 return
             if type(rest) is End:
-                self._end(rest, "offsets", HEAD_SIZE)
+                self._end(rest, OFFSETS, HEAD_SIZE)
                 return
         yield Push(head[HEADER.size :])
         yield from self._ram_parts(head[: HEADER.size], first)
@@ -226,7 +227,7 @@ class MultifdWalker:
         """Part by part: N is not known yet, or a hole lies in the header."""
         rest = yield TAKE_COUNTS
         if type(rest) is not bytes:
-            yield from self._short(rest, "counts", HEADER.size)
+            yield from self._short(rest, OFFSETS, HEADER.size)
             return
         packet = RamPacket(self.channel.id, self.start, first, COUNTS(header + rest))
         framing = self.framing
@@ -241,11 +242,11 @@ class MultifdWalker:
         elif type(names) is Gap:
             missing = yield Skip(size)
             if type(missing) is not int:
-                self._end(missing, "offsets", COUNTS_SIZE)
+                self._end(missing, OFFSETS, COUNTS_SIZE)
                 return
             packet.missing = missing
         else:
-            self._end(names, "offsets", COUNTS_SIZE)
+            self._end(names, OFFSETS, COUNTS_SIZE)
             return
         yield from self._ram_payload(packet, count)
 
@@ -417,7 +418,14 @@ class MultifdWalker:
             return
         self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
         channel.cut_in = part
-        detail = f"the stream ends in the {part}, {have} bytes in" + (lost and f": {lost}")
+        if have == HEADER.size:
+            where = "right behind the packet's header"
+        elif part == OFFSETS and have < RAM.size:
+            where = "in the fixed part"
+        else:
+            where = f"in the {part}"
+        detail = f"the stream ends {where}, {have} byte{'s' if have != 1 else ''} in"
+        detail += lost and f": {lost}"
         device, index = (packet.device, packet.idx) if packet is not None else (None, None)
         channel.anomalies.note(
             "packet-truncated", self.start, self.reader.last, detail, device, index

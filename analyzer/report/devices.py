@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
+from analyzer.migration.channel import multifd_name
 from analyzer.report.escape import terminal
 from analyzer.report.model import migration_report
 from analyzer.report.style import Style, size_text, table
@@ -160,7 +161,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
         yield f"  missing    {text}" + (", ..." if len(missing) > 20 else "")
     for idx, channel, have, length in device.cut:
         label = f"index {idx}" if idx is not None else "a buffer"
-        yield f"  cut off    {label} on channel {channel}: {have} of {length} bytes arrived"
+        yield f"  cut off    {label} on {multifd_name(channel)}: {have} of {length} bytes arrived"
     if twice := device.duplicates():
         yield f"  duplicate  {', '.join(map(str, twice[:20]))}"
     queue = device.queue()

@@ -232,7 +232,12 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "queue_peak_bytes": queue.peak_bytes,
         "longest_wait": queue.longest_wait / 1e9,
         "cut": [
-            {"index": idx, "channel": channel, "arrived": have, "announced": length}
+            {
+                "index": idx,
+                "channel": channel if channel >= 0 else None,
+                "arrived": have,
+                "announced": length,
+            }
             for idx, channel, have, length in device.cut
         ],
     }

@@ -27,6 +27,8 @@ EXCUSES = {
     "G": "a hole in the stream",
     "X": "a hole in another stream of the migration",
     "C": "a multifd channel that is not in the capture",
+    "M": "bytes of main that could not be decoded",
+    "S": "channels whose SYNCs do not match",
 }
 """What the letters of a rule's ``holes`` mean."""
 
@@ -49,7 +51,7 @@ FAMILIES = {
 
 def excuses(rule: Rule) -> list[str]:
     """What makes a finding of the rule a mere note, in words."""
-    found = [EXCUSES[letter] for letter in "LEGXC" if letter in rule.holes]
+    found = [EXCUSES[letter] for letter in "LEGXCMS" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
 

@@ -122,3 +122,17 @@ def test_no_description_is_no_fault() -> None:
 def test_real_streams_without_a_beginning_or_a_description(name: str) -> None:
     found = fired(capture(name).read_bytes())
     assert not {rule for rule in found if rule.startswith("MF60")}
+
+
+@pytest.mark.parametrize("at", [8, 60, 63, 27])
+def test_damage_to_main_is_told_once(at: int) -> None:
+    """What main says behind it cannot be decoded, and is not held against anybody."""
+    clean = set(fired(Tiny().pcap()))
+    tiny = Tiny()
+    joined = bytearray(b"".join(tiny.main))
+    joined[at] ^= 0x47
+    tiny.main = [bytes(joined)]
+    grave = [f for f in findings(tiny.pcap()) if f.severity != "info" and f.rule.id not in clean]
+    assert grave
+    assert all(finding.spot.channel and finding.spot.channel.kind == "main" for finding in grave)
+    assert not {"MF214", "MF303", "MF410", "MF617", "MF703", "MF706"} & {f.rule.id for f in grave}

@@ -14,6 +14,7 @@ from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     PAGE,
     RAM_ID,
+    SWITCHOVER_START,
     Craft,
     Tiny,
     channel_header,
@@ -71,6 +72,8 @@ def old(**edits: bytes) -> Callable[[], bytes]:
         ]
         for place, unit in edits.items():
             tiny.multifd["ab".index(place[0])][int(place[1:])] = unit
+        tiny.main[0] = records.header() + records.configuration("pc-q35-8.1")
+        tiny.main.remove(SWITCHOVER_START)
 
     return edited(edit, device=False)
 
@@ -398,3 +401,23 @@ def test_advised_page_size() -> None:
         tiny.main[2:2] = [records.command(3, struct.pack(">QQ", 65536, 65536))]
 
     assert "POSTCOPY_ADVISE says 65536" in only(edited(edit)(), "MF232").message
+
+
+@pytest.mark.parametrize(("machine", "era"), [("9.1", "9.0"), ("9.2", "9.2"), ("8.2", "8.2")])
+def test_a_machine_type_is_never_newer_than_its_sender(machine: str, era: str) -> None:
+    """A 9.1 that detects zero pages on main looks like 8.2."""
+
+    def edit(tiny: Tiny) -> None:
+        for units in tiny.multifd:
+            units[:] = [units[0], *(u for u in OLD_UNITS[tiny.multifd.index(units)])]
+        tiny.main[0] = records.header() + records.configuration(f"pc-q35-{machine}")
+
+    found = Scan(edited(edit, device=False)()).run().migrations[0].era
+    assert found is not None
+    assert found.name == era
+
+
+OLD_UNITS = [
+    [sync(0, pages_alloc=128), ram([0, 1], num=2), sync(4, pages_alloc=128)],
+    [sync(1, pages_alloc=128), ram([2], num=3), sync(5, pages_alloc=128)],
+]

@@ -9,7 +9,7 @@ import pytest
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.synth import build
-from tests.checks.craft import Craft, buffer
+from tests.checks.craft import Craft, Tiny, buffer, config
 
 SMALL: dict[str, Any] = {"channels": 2, "device": [{"size": 5000}]}
 
@@ -63,3 +63,65 @@ def test_device_state_of_a_short_name_is_no_initial_packet(flags: int) -> None:
     (migration,) = Scan(made.pcap()).run().migrations
     (device,) = migration.devices.values()
     assert [found.idx for found in device.buffers] == [5, 6]
+
+
+# -- attempts one after the other ------------------------------------------------------------------
+
+
+def tiny(port: int, *, close: bool = True) -> Tiny:
+    """A migration from these client ports on."""
+    made = Tiny(device=False)
+    made.ports = list(range(port, port + 6))
+    if not close:
+        made.close = []
+        made.returned = made.returned[:1]
+    return made
+
+
+def channels(pcap: bytes) -> list[tuple[int, bool]]:
+    """How many multifd channels each migration has, and whether it has a main."""
+    return [(len(m.multifd), m.main is not None) for m in Scan(pcap).run().migrations]
+
+
+def test_a_retry_after_one_whose_end_is_not_in_the_capture() -> None:
+    made = tiny(46000, close=False).craft()
+    assert channels(tiny(47000).craft(made).pcap()) == [(2, True), (2, True)]
+
+
+def test_a_retry_whose_multifd_channels_speak_before_its_main() -> None:
+    made = tiny(46000, close=False).craft()
+    main, zero, one = (made.connect(port) for port in (47000, 47001, 47002))
+    again = tiny(47000)
+    for connection, units in (
+        (zero, again.multifd[0]),
+        (one, again.multifd[1]),
+        (main, again.main),
+    ):
+        for unit in units:
+            connection.send(unit)
+    assert channels(made.pcap()) == [(2, True), (2, True)]
+
+
+@pytest.mark.parametrize("lost", ["init", "main"])
+def test_a_channel_recognised_late_belongs_to_the_attempt_of_its_time(lost: str) -> None:
+    """What stands in front of it was lost; it is given up only when the connection ends."""
+    first = tiny(46000)
+    made = first.craft()
+    head = first.main[0] if lost == "main" else first.multifd[1][0]
+    made.frames = [frame for frame in made.frames if not frame.data.endswith(head)]
+    found = channels(tiny(47000).craft(made).pcap())
+    assert found == [(2, True), (2, True)]
+
+
+def test_a_capture_begun_late_is_one_migration() -> None:
+    """Without SYN, a channel first seen behind main's end is no newer one."""
+    made = Craft()
+    main, zero, one = (made.connect(port, syn=False) for port in (46000, 46001, 46002))
+    whole = Tiny()
+    main.send(b"".join(whole.main[3:]))
+    zero.send(buffer(3))
+    main.fin()
+    one.send(buffer(4) + config(5))
+    zero.fin()
+    one.fin()
+    assert channels(made.pcap()) == [(2, True)]

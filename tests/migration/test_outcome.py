@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from analyzer.analysis import Analysis, analyze
-from analyzer.migration.outcome import outcome_of
+from analyzer.migration.outcome import Outcome, outcome_of
 from tests.capture.files import pcap
+from tests.checks.craft import Tiny, ram, sync
 from tests.shipped import capture
 from tests.test_lossy import frames_of
 
@@ -41,3 +44,64 @@ def test_frames_lost_in_front_of_the_end_do_not_make_it_fail(lost: int) -> None:
     analysis = without_end(lost + 8, 8)
     assert outcome_of(analysis.migrations[0]).name in ("completed", "incomplete", "unknown")
     assert "error" not in {finding.severity for finding in analysis.findings}
+
+
+def outcome(pcap: bytes) -> Outcome:
+    """How the only migration of a capture ended."""
+    (migration,) = analyze(pcap).migrations
+    return outcome_of(migration)
+
+
+def given_up(*, main: int = 4) -> Tiny:
+    """A source that closes everything before main's EOF byte."""
+    tiny = Tiny(return_path=False, device=False)
+    del tiny.main[main:]
+    tiny.close = [(name, "fin client") for name in ("main", 0, 1)]
+    return tiny
+
+
+def test_data_sent_again_behind_a_cancel_do_not_make_it_a_failure() -> None:
+    made = given_up().craft()
+    late = made.frames.pop(next(n for n, f in enumerate(made.frames) if f.data.endswith(sync(8))))
+    tiny = given_up()
+    tiny.close += [(1, "fin server")]
+    made = tiny.craft()
+    late = next(frame for frame in made.frames if frame.data.endswith(sync(8)))
+    made.frames.remove(late)
+    made.frames.append(late)
+    assert outcome(made.pcap()).name == "cancelled"
+
+
+def test_one_direction_alone_does_not_tell_who_gave_up() -> None:
+    made = given_up().craft()
+    made.frames = [frame for frame in made.frames if frame.data[26:30] == bytes((10, 0, 0, 1))]
+    found = outcome(made.pcap())
+    assert (found.name, found.forgives) == ("unknown", True)
+
+
+def test_a_lost_end_inside_a_packet_is_not_closed_in_order() -> None:
+    """The last frame of a channel, with its FIN, is missing; no return path tells the rest."""
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[1].append(ram([3, 4, 5, 6], num=9))
+    made = tiny.craft()
+    data = [
+        f for f in made.frames if f.data[34:36] == struct.pack(">H", 46002) and len(f.data) > 54
+    ]
+    made.frames.remove(data[-1])
+    fin = next(
+        f for f in made.frames if f.data[34:36] == struct.pack(">H", 46002) and f.data[47] & 1
+    )
+    made.frames.remove(fin)
+    found = outcome(made.pcap())
+    assert (found.name, found.forgives) == ("unknown", True)
+    assert "inside a packet, is not in the capture" in found.evidence
+
+
+def test_a_cancel_in_a_hole_of_main_forgives() -> None:
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[0][-1] = tiny.multifd[0][-1][:-9]
+    made = tiny.craft()
+    eof = next(frame for frame in made.frames if frame.data.endswith(tiny.main[-1][-20:]))
+    made.frames.remove(eof)
+    found = {finding.rule.id: finding.severity for finding in analyze(made.pcap()).findings}
+    assert found["MF203"] == "info"

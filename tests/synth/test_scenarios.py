@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.synth import FAULTS, FaultKind, load, override, synth
+from analyzer.analysis import analyze
+from analyzer.synth import FAULTS, FaultKind, build, load, override, synth
 from analyzer.synth.scenario import Capture, Device, Migration, Network, Noise, Ram
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,3 +66,15 @@ def test_page_tells_of_every_fault(fault: FaultKind) -> None:
 def test_page_tells_of_every_key(cls: type[Migration]) -> None:
     for item in fields(cls):
         assert f"`{item.name}`" in PAGE or f"`[{item.name}]`" in PAGE or f"[[{item.name}]]" in PAGE
+
+
+@pytest.mark.parametrize("config", ["pci", "pcie"])
+def test_vectors_of_msi_x_are_no_fault(config: str) -> None:
+    """The config space says that it has a list of capabilities."""
+    scenario = {"device": [{"size": 5000, "msix": 65, "config": config}]}
+    assert {finding.severity for finding in analyze(build(scenario)).findings} <= {"info"}
+
+
+def test_a_shipped_scenario_without_faults_is_clean() -> None:
+    found = analyze(build(load(ROOT / "captures/scenarios/two-devices.toml"))).findings
+    assert {finding.severity for finding in found} <= {"info"}
