@@ -315,7 +315,8 @@ class Migration:
         """
         found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
         machine = self.main_facts.machine_version if self.main_facts is not None else None
-        if machine is None or (found is not None and found.order < OLD_STYLE_UP_TO):
+        is_old = found is not None and found.order < OLD_STYLE_UP_TO
+        if machine is None or is_old or not self.multifd:
             return found
         oldest = era_of(machine)
         if found is None or (oldest is not None and oldest.order > found.order):

@@ -45,7 +45,7 @@ def outcome_of(migration: Migration) -> Outcome:
         return _colo(migration) or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
-    if (early := _server_closed_first(migration)) is not None and not _gave_up(migration, early):
+    if (early := _server_closed_first(migration)) is not None:
         return early
     if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
@@ -140,17 +140,6 @@ def _lost_end(migration: Migration) -> Channel | None:
     return next(found, None)
 
 
-def _gave_up(migration: Migration, early: Outcome) -> bool:
-    """Whether the source closed main before its EOF byte, and before the destination closed what
-    ``early`` says: frames behind that were on their way, or sent again.
-    """
-    main, facts = migration.main, migration.main_facts
-    if main is None or facts is None or facts.eof is not None:
-        return False
-    end = main.flow.fin or main.flow.reset
-    return end is not None and early.frame is not None and end.frame < early.frame
-
-
 def _over(channel: Channel, main: Channel) -> bool:
     """Whether a channel is closed, or has outlived main for so long that it should be, and the
     capture has its last bytes.
@@ -177,7 +166,8 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
         unread = flow.acked < flow.offset or flow.decrypted
         ends = [(end, word) for end, word in ((peer.reset, "reset"), (peer.fin, "closed")) if end]
         for end, word in ends:
-            late = unread and flow.last.frame > end.frame
+            finished = flow.fin is not None and flow.fin.frame < end.frame  # and sent some again
+            late = unread and flow.last.frame > end.frame and not finished
             if late and (earliest is None or end.frame < earliest[0]):
                 earliest = (end.frame, channel, word)
             if word == "reset" and channel.cut_in is not None and not flow.missing:

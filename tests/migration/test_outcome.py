@@ -105,3 +105,9 @@ def test_a_cancel_in_a_hole_of_main_forgives() -> None:
     made.frames.remove(eof)
     found = {finding.rule.id: finding.severity for finding in analyze(made.pcap()).findings}
     assert found["MF203"] == "info"
+
+
+def test_the_destination_that_resets_while_data_come_made_it_fail() -> None:
+    """Though the source had closed main before, as a cancel does."""
+    (migration,) = analyze(capture("10.0.13-vfio-yank-2ch")).migrations
+    assert outcome_of(migration).name == "failed"
