@@ -29,6 +29,8 @@ INTERFACES_MAX = 1 << 16
 DROPPING_TOLD = 100
 BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
+LEAST = {SECTION: 28, INTERFACE: 20, PACKET: 32, SIMPLE: 16, ENHANCED: 32}
+"""Bytes of the blocks without which the frames behind them could not be counted."""
 
 IF_NAME = 2
 IF_TSRESOL = 9
@@ -118,22 +120,24 @@ class Blocks:
         Gives a buffer with one frame at 16 for a simple packet block or an obsolete packet block.
         Raises :class:`CaptureError` for a block that contradicts itself.
         """
-        if not block:
+        if len(block) < 12:  # the file ends inside it
             return None
         kind = self._word(block, 0)[0]
+        if len(block) < LEAST.get(kind, 0):
+            raise CaptureError(f"a block of type {kind:#x} has only {len(block)} bytes")
         if kind == SECTION:
             self._section(block)
             self._file.declarations.append(place)
-        elif kind == INTERFACE and len(block) >= 20:
+        elif kind == INTERFACE:
             self._interface(block)
             self._file.declarations.append(place)
         elif kind == STATISTICS and len(block) >= 24:
             self._statistics(block)
         elif kind == SECRETS and len(block) >= 20:
             self._secrets(block)
-        elif kind == SIMPLE and len(block) >= 16:
+        elif kind == SIMPLE:
             return self._simple(block)
-        elif kind == PACKET and len(block) >= 32:
+        elif kind == PACKET:
             return self._obsolete(block)
         elif kind == ENHANCED:
             owner, size = self._head3(block, 0)[2], self._word(block, 20)[0]
