@@ -31,6 +31,9 @@ BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
 LEAST = {SECTION: 28, INTERFACE: 20, PACKET: 32, SIMPLE: 16, ENHANCED: 32}
 """Bytes of the blocks without which the frames behind them could not be counted."""
+NS = 1_000_000_000
+TIME_MAX = (1 << 62) - 1
+"""Ns from the epoch: the difference of two times, too, has to fit 64 bits."""
 
 IF_NAME = 2
 IF_TSRESOL = 9
@@ -236,12 +239,12 @@ def dropped_note(count: int, interface: str = "") -> str:
 
 def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:
     """Ns since the epoch from the two words of a time stamp.  ``resolution`` as in if_tsresol."""
-    offset = shift * 1_000_000_000
+    offset = shift * NS
     power = resolution & 0x7F
-    if resolution & 0x80:
-        return lambda a, b: (((a << 32 | b) * 1_000_000_000) >> power) + offset
-    if power <= 9:
-        scale = 10 ** (9 - power)
-        return lambda a, b: (a << 32 | b) * scale + offset
-    divisor = 10 ** (power - 9)
-    return lambda a, b: (a << 32 | b) // divisor + offset
+    scale, divisor = (NS, 1 << power) if resolution & 0x80 else _decimal(power)
+    return lambda a, b: max(-TIME_MAX, min((a << 32 | b) * scale // divisor + offset, TIME_MAX))
+
+
+def _decimal(power: int) -> tuple[int, int]:
+    """Ns of a tick of 10 ** -power seconds, as a fraction."""
+    return 10 ** max(0, 9 - power), 10 ** max(0, power - 9)

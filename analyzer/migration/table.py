@@ -86,13 +86,6 @@ COLUMNS = (
 row's index + 1.
 """
 
-_RANGES = {
-    code: (-(1 << 8 * array(code).itemsize - 1), (1 << 8 * array(code).itemsize - 1) - 1)
-    if code.islower()
-    else (0, (1 << 8 * array(code).itemsize) - 1)
-    for code in {column[1] for column in COLUMNS}
-}
-
 
 class StreamRef:
     """What finds a stream's segments in the file again: the addresses and ports of its direction
@@ -262,16 +255,8 @@ class PacketTable(Watcher):
         self._joined[migration.number] = len(channels)
 
     def _append(self, *values: int) -> None:
-        try:
-            for append, value in zip(self._appends, values, strict=True):
-                append(value)
-        except OverflowError:  # a clock or an offset beyond all reason
-            for (_, code, _), column, value in zip(
-                COLUMNS, self._columns.values(), values, strict=True
-            ):
-                del column[self._count :]
-                low, high = _RANGES[code]
-                column.append(max(low, min(high, value)))
+        for append, value in zip(self._appends, values, strict=True):
+            append(value)
         self._count += 1
 
     def _flow(self, flow: Flow) -> int:
