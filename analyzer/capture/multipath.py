@@ -192,7 +192,7 @@ class Rejoined:
             segment = decode(batch.buffer, start, captured, original, link_type)
             moved = None if isinstance(segment, str) else self._moved(segment, batch.buffer, end)
             at = min(found[1], end)
-            record = moved or (bytes(batch.buffer[at:end]), start + original - at)
+            record = moved or (bytes(batch.buffer[at:end]), max(0, start + original - at))
         self._ready += record_of(batch.interface.clock(first, second), record)
 
     def _moved(self, segment: Segment, buffer: bytearray, end: int) -> Record | None:
