@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.capture.sequence import MASK
 from analyzer.migration.rows import KINDS as PACKET_KINDS
 from analyzer.migration.watcher import Watcher
 from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
@@ -105,7 +106,7 @@ class StreamRef:
     def of(cls, flow: Flow) -> StreamRef:
         """That of a flow."""
         number = flow.connection.number
-        return cls(flow.key, flow.base + 1 & 0xFFFFFFFF, number, flow.decrypted)
+        return cls(flow.key, flow.base + 1 & MASK, number, flow.decrypted)
 
 
 class Row:

@@ -11,8 +11,9 @@ import gc
 from bisect import bisect_left, bisect_right
 
 from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
+from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
-from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
+from analyzer.tcp.flow import Connection, Difference, Flow, Hole, Waiting
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
 from analyzer.tcp.retransmission import EarlierCopies
@@ -332,7 +333,7 @@ class Engine:
                 self._give_up(flow, acknowledged=True)
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
-        distance = _distance(_payload_seq(segment), flow.next)
+        distance = ahead_of(_payload_seq(segment), flow.next)
         if segment.length == 1 and distance == -1 and not segment.flags & (SYN | FIN | RST):
             flow.keep_alives += 1
             return
@@ -525,7 +526,7 @@ class Engine:
 
     def _behind_end(self, flow: Flow, segment: Segment) -> None:
         """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
-        distance = _distance(_payload_seq(segment), flow.next)
+        distance = ahead_of(_payload_seq(segment), flow.next)
         behind = distance + segment.length
         if behind > 0:
             flow.data_after_end += behind
@@ -534,7 +535,7 @@ class Engine:
             flow.duplicate_bytes += segment.length
 
     def _finish(self, flow: Flow, segment: Segment, place: Place) -> None:
-        distance = _distance(_payload_seq(segment) + segment.length & MASK, flow.next)
+        distance = ahead_of(_payload_seq(segment) + segment.length & MASK, flow.next)
         if segment.flags & RST:
             if flow.reset is None:
                 flow.reset = place
@@ -592,14 +593,9 @@ class Engine:
 def _note_acked(flow: Flow, ack: int) -> int:
     """The offset up to which the other side had the bytes of ``flow``."""
     passed = flow.fast_given - flow.fast  # is not in its offset yet
-    acked = flow.offset + passed + _distance(ack, flow.next)
+    acked = flow.offset + passed + ahead_of(ack, flow.next)
     flow.acked = max(flow.acked, acked)
     return acked
-
-
-def _distance(seq: int, expected: int) -> int:
-    """How far ``seq`` lies ahead of ``expected``, in modulo-2**32 arithmetic."""
-    return (seq - expected + HALF & MASK) - HALF
 
 
 def _is_new(flow: Flow, segment: Segment) -> bool:
@@ -612,7 +608,7 @@ def _is_new(flow: Flow, segment: Segment) -> bool:
 
 
 def _behind_fin(flow: Flow, segment: Segment) -> bool:
-    ahead = _distance(_payload_seq(segment), flow.next) + segment.length
+    ahead = ahead_of(_payload_seq(segment), flow.next) + segment.length
     return flow.offset + ahead > flow.fin_offset
 
 

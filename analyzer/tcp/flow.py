@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Flow", "Hole", "Waiting"]
 
-MASK = 0xFFFFFFFF
-HALF = 0x80000000
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
 CHECKPOINTS_KEPT = 1 << 15

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 
-from analyzer.tcp.flow import HALF, MASK
+from analyzer.capture.sequence import ahead_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +112,5 @@ def _segments(region: bytes, flow: Flow, first: int, last: int) -> Iterator[tupl
         else:
             end = pos + 32 + _u16(region, pos - 4)[0]
         if start < end:
-            ahead = (seq - flow.next + HALF & MASK) - HALF
-            yield flow.offset + ahead, start, end - start
+            yield flow.offset + ahead_of(seq, flow.next), start, end - start
         pos = region.find(key, pos + 1, last + len(key) - 1)
