@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_left, bisect_right
+from itertools import islice
 
 from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import Connection, Difference, Flow, Hole, Waiting
+from analyzer.tcp.pauses import PAUSE, pauses_in
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
 from analyzer.tcp.retransmission import EarlierCopies
@@ -42,8 +44,6 @@ WAITING_SEGMENTS = 1 << 15
 PATIENCE = 64
 """Frames to wait for a segment that the receiver has already acknowledged."""
 HOLES_KEPT = 1000
-PAUSE = 10_000_000
-"""A time without any frame, in ns, from which it counts as a pause."""
 PAUSES_KEPT = 10_000
 DIFFERENCES_KEPT = 100
 CONNECTIONS_KEPT = 1 << 14
@@ -159,11 +159,12 @@ class Engine:
         self.frames = first + len(starts) - 1
         begin = clock(*record(batch.buffer, starts[0] - 16)[:2])
         if first == 1:
-            self.first_time = begin
-        before = self.last_time or begin
+            self.first_time = self.last_time = begin
+        before = self.last_time
         self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
         if self.last_time - before > PAUSE:
-            self._note_pauses(batch, before, begin)
+            found = pauses_in(batch, before, begin, self.last_time)
+            self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
         for flow in self._carrying:
             if flow.mark or flow.peer.answer:
                 self._catch_up(batch, flow)
@@ -192,23 +193,6 @@ class Engine:
             begin = answer + shape.window - ACK_TO_WINDOW
             _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
             flow.peer.answer = 0
-
-    def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
-        """Find the pauses in front of and in a batch, halving it where it took long."""
-        starts, record, clock = batch.starts, batch.record, batch.interface.clock
-        if begin - before > PAUSE:
-            self.pauses.append((before, begin, batch.first))
-        spans = [(0, len(starts) - 1, begin, self.last_time)]
-        while spans and len(self.pauses) < PAUSES_KEPT:
-            low, high, begin, end = spans.pop()
-            if end - begin <= PAUSE:
-                continue
-            if high - low <= 1:
-                self.pauses.append((begin, end, batch.first + high))
-                continue
-            middle = low + high >> 1
-            time = clock(*record(batch.buffer, starts[middle] - 16)[:2])
-            spans += (middle, high, time, end), (low, middle, begin, time)
 
     def _follow(self, batch: Batch, flow: Flow, start: int, data: int, length: int) -> None:
         """The next segment of a plain flow, whole: ``length`` bytes at ``data``, of which the

@@ -16,7 +16,7 @@ from analyzer.tcp import retransmission
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Skip, Take
-from tests.capture.files import pcap
+from tests.capture.files import Section, pcap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -515,3 +515,13 @@ def test_an_ack_of_an_earlier_batch_is_not_read_in_a_later_one() -> None:
     result = Result(pcap(wire.frames + other.frames + first))
     assert result.flow.acked == 0
     assert not result.flow.holes
+
+
+def test_pauses_between_batches_of_one_frame_are_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.PAUSES_KEPT", 5)
+    section = Section().interface().interface()
+    for number in range(20):
+        section.enhanced(number * 50_000, Wire().open().frames[0][1], 54, number=number & 1)
+    assert [frame for _, _, frame in Result(bytes(section)).engine.pauses] == [2, 3, 4, 5, 6]
