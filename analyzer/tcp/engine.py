@@ -22,7 +22,7 @@ from analyzer.tcp.retransmission import EarlierCopies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from analyzer.capture.frames import Batch
     from analyzer.capture.shape import Shape
@@ -92,6 +92,7 @@ class Engine:
         self._flows: dict[bytes, Flow] = {}
         self._forget_at = CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
+        self._moved: set[Flow] = set()  # those that carried bytes in this batch
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
         self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
@@ -165,18 +166,29 @@ class Engine:
         if self.last_time - before > PAUSE:
             found = pauses_in(batch, before, begin, self.last_time)
             self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
-        for flow in self._carrying:
+        for flow in self._candidates(batch):
             if flow.mark or flow.peer.answer:
                 self._catch_up(batch, flow)
-            if flow.moved:
-                flow.moved = False
-                flow.checkpoint(batch.base)
+        for flow in self._moved:
+            flow.checkpoint(batch.base)
+        self._moved.clear()
         if 2 * self._slow > len(starts):
             shape = shape_of(
                 batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type
             )
             self._shapes[batch.interface.link_type] = shape or USUAL
         self._slow = 0
+
+    def _candidates(self, batch: Batch) -> Iterable[Flow]:
+        """The flows that frames of a batch may have passed of on the fast path: all that carry
+        data, or those of its frames where these are fewer.
+        """
+        if len(batch.starts) >= len(self._carrying):
+            return self._carrying
+        unpack = self._shapes.get(batch.interface.link_type, USUAL).unpack
+        keys = {unpack(batch.buffer, start)[2] for start in batch.starts}
+        known = (self._flows[key] for key in keys if key in self._flows)
+        return [side for flow in known for side in flow.connection.flows]
 
     def _catch_up(self, batch: Batch, flow: Flow) -> None:
         """Where the flow's last frame on the fast path was, and what ACKs there acknowledged."""
@@ -187,7 +199,8 @@ class Engine:
             if number > flow.last.frame:
                 time = batch.interface.clock(first, second)
                 flow.last = Place(number, time, batch.base + start - 16)
-            flow.mark, flow.moved = 0, True
+            flow.mark = 0
+            self._moved.add(flow)
         if answer and flow.reader is not None:
             shape = self._shapes.get(batch.interface.link_type, USUAL)
             begin = answer + shape.window - ACK_TO_WINDOW
@@ -358,7 +371,7 @@ class Engine:
         if not flow.carries:
             flow.first = place
         flow.last = place
-        flow.moved = True
+        self._moved.add(flow)
         flow.next = flow.next + length & MASK
         flow.offset += length
         reader.feed(data, place)

@@ -112,7 +112,6 @@ class Flow:
         "mark",
         "midstream",
         "missing",
-        "moved",
         "next",
         "offset",
         "peer",
@@ -150,7 +149,6 @@ class Flow:
         self.last: Place = NEVER
         self.mark = 0  # where in the batch the last frame of the fast path begins
         self.answer = 0  # where in the batch the last of its ACKs that took that path begins
-        self.moved = False  # whether bytes were delivered in this batch the readable way
         self.midstream = False
         self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS
         self.syn: Place | None = None

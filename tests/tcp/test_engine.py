@@ -21,6 +21,7 @@ from tests.capture.files import Section, pcap
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from analyzer.capture.frames import Batch
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Walker
 
@@ -365,6 +366,55 @@ def test_the_fast_path_gives_what_the_readable_way_gives(seed: int) -> None:
     assert result.flow.offset == len(data)
     assert not result.flow.holes
     assert not result.flow.differences
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_batches_of_one_frame_the_flows_of_the_frame_are_found(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all that carry data were looked at: frames of two interfaces in turn."""
+    frames = [f for port in range(1, 40) for f in Wire(port=port).open().send(0, b"x" * 9).frames]
+    frames += long_wire(seed)[0].frames
+    section = Section().interface().interface()
+    for number, (_, data, original) in enumerate(frames):
+        section.enhanced(number, data, original, number=number & 1)
+
+    def walk(_reader: Reader) -> Walker:
+        while type((yield Take(4))) is bytes:
+            yield Skip(20_000)
+
+    def told() -> list[tuple[object, ...]]:
+        return [
+            (flow.offset, flow.acked, flow.first.frame, flow.last.frame,
+             list(flow.checkpoint_positions), list(flow.checkpoint_offsets))
+            for flow in Result(bytes(section), walk).flows.values()
+        ]  # fmt: skip
+
+    found = told()
+    monkeypatch.setattr(Engine, "_candidates", lambda self, _batch: self._carrying)
+    assert found == told()
+
+
+def test_a_batch_of_one_frame_is_no_look_at_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = []
+    candidates = Engine._candidates
+
+    def told(self: Engine, batch: Batch) -> list[Flow]:
+        looked_at.append(list(candidates(self, batch)))
+        return looked_at[-1]
+
+    monkeypatch.setattr(Engine, "_candidates", told)
+    section = Section().interface().interface()
+    for port in range(1, 300):
+        for number, (time, data, original) in enumerate(
+            Wire(port=port).open().send(0, b"x").frames
+        ):
+            section.enhanced(time, data, original, number=number & 1)
+    Result(bytes(section))
+    assert len(looked_at) > 500
+    assert max(map(len, looked_at)) <= 4
 
 
 @settings(max_examples=60)
