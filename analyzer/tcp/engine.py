@@ -14,11 +14,11 @@ from itertools import islice
 from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
-from analyzer.tcp.flow import Connection, Difference, Flow, Hole, Waiting
+from analyzer.tcp.flow import Connection, Flow, Hole, Waiting
 from analyzer.tcp.pauses import PAUSE, pauses_in
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
-from analyzer.tcp.retransmission import EarlierCopies
+from analyzer.tcp.retransmission import EarlierCopies, compare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ PATIENCE = 64
 """Frames to wait for a segment that the receiver has already acknowledged."""
 HOLES_KEPT = 1000
 PAUSES_KEPT = 10_000
-DIFFERENCES_KEPT = 100
 CONNECTIONS_KEPT = 1 << 14
 IDENTIFIED = 64
 """Bytes that tell a channel: an initial packet has as many."""
@@ -395,7 +394,7 @@ class Engine:
             if other.offset <= offset and other.offset + other.length >= offset + length:
                 flow.retransmissions += 1
                 flow.duplicate_bytes += length
-                self._compare(flow, offset, bytes(data), other.part(offset, len(data)), place)
+                compare(flow, offset, bytes(data), other.part(offset, len(data)), place)
                 return
         if offset > flow.offset:
             flow.reordered += 1
@@ -503,21 +502,8 @@ class Engine:
         flow.retransmissions += 1
         seen = 0
         if offset >= 0 and not self.truncated:
-            before = place.pos
-            for first, copy in self._copies.find(flow, offset, len(data), before, self._batch):
-                at = first - offset
-                self._compare(flow, first, data[at : at + len(copy)], copy, place)
-                seen += len(copy)
+            seen = self._copies.compare(flow, offset, data, place, self._batch)
         flow.unverified += len(data) - seen
-
-    def _compare(
-        self, flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place
-    ) -> None:
-        if first is None:
-            flow.unverified += len(second)
-        elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
-            at = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-            flow.differences.append(Difference(offset + at, len(second) - at, place))
 
     # -- the end ------------------------------------------------------------------------------
 
