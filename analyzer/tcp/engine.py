@@ -14,7 +14,7 @@ from itertools import islice
 from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
-from analyzer.tcp.flow import Connection, Flow, Hole, Waiting
+from analyzer.tcp.flow import Connection, Flow, Waiting
 from analyzer.tcp.pauses import PAUSE, pauses_in
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
@@ -43,7 +43,6 @@ WAITING_ALL = 16 << 20
 WAITING_SEGMENTS = 1 << 15
 PATIENCE = 64
 """Frames to wait for a segment that the receiver has already acknowledged."""
-HOLES_KEPT = 1000
 PAUSES_KEPT = 10_000
 CONNECTIONS_KEPT = 1 << 14
 IDENTIFIED = 64
@@ -377,7 +376,7 @@ class Engine:
         missing = length - len(data)
         if missing:
             first = flow.offset - missing
-            self._hole(flow, first, flow.offset - 1, place.frame, place, cut=True)
+            flow.lack(first, flow.offset - 1, place.frame, place, cut=True)
             reader.gap(missing, place)
         if reader.done:
             flow.reader = UNREAD
@@ -463,8 +462,8 @@ class Engine:
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
-            self._hole(
-                flow, flow.offset, entry.offset - 1, flow.last.frame, entry.place,
+            flow.lack(
+                flow.offset, entry.offset - 1, flow.last.frame, entry.place,
                 cut=False, acknowledged=acknowledged,
             )  # fmt: skip
             flow.next = flow.next + size & MASK
@@ -473,27 +472,6 @@ class Engine:
             flow.reader.gap(size, entry.place)
         flow.doubts = 0
         self._drain(flow, None)
-
-    def _hole(
-        self,
-        flow: Flow,
-        first: int,
-        last: int,
-        before: int,
-        after: Place,
-        cut: bool,
-        acknowledged: bool = False,
-    ) -> None:
-        flow.missing += last - first + 1
-        if cut:
-            flow.cut += last - first + 1
-        if flow.holes and flow.holes[-1].last + 1 == first and flow.holes[-1].cut == cut:
-            flow.holes[-1].last = last
-            flow.holes[-1].after = after.frame
-            return
-        flow.hole_count += 1
-        if len(flow.holes) < HOLES_KEPT:
-            flow.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
 
     # -- second copies ------------------------------------------------------------------------
 
@@ -554,8 +532,8 @@ class Engine:
                 end -= 1  # a FIN counts like a byte, if there was one
         size = end - flow.offset
         if size > 0:
-            self._hole(
-                flow, flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
+            flow.lack(
+                flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
                 cut=False, acknowledged=flow.acked >= end,
             )  # fmt: skip
             flow.next = flow.next + size & MASK

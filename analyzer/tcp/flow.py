@@ -17,6 +17,7 @@ __all__ = ["Connection", "Flow", "Hole", "Waiting"]
 
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
+HOLES_KEPT = 1000
 CHECKPOINTS_KEPT = 1 << 15
 """Of one flow: those of 64 GiB of a capture, while a TCP window has one at most."""
 
@@ -223,6 +224,28 @@ class Flow:
         if self.plain:
             assert reader is not None
             self.fast = self.fast_given = reader.skippable
+
+    def lack(
+        self,
+        first: int,
+        last: int,
+        before: int,
+        after: Place,
+        *,
+        cut: bool,
+        acknowledged: bool = False,
+    ) -> None:
+        """Count missing bytes, and note the hole; the parameters are those of :class:`Hole`."""
+        self.missing += last - first + 1
+        if cut:
+            self.cut += last - first + 1
+        if self.holes and self.holes[-1].last + 1 == first and self.holes[-1].cut == cut:
+            self.holes[-1].last = last
+            self.holes[-1].after = after.frame
+            return
+        self.hole_count += 1
+        if len(self.holes) < HOLES_KEPT:
+            self.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
 
     def close_window(self, place: Place) -> None:
         """A window of zero was announced."""
