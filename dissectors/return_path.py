@@ -51,16 +51,16 @@ BITMAP_END = 0x0123456789ABCDEF
 """Behind the bitmap that follows a RECV_BITMAP."""
 
 
-def is_message(data: bytes) -> bool:
+def is_message(data: bytes | bytearray) -> bool:
     """Whether bytes begin with a message that is whole and makes sense; its length and the length
     of a block's name in it must agree.
     """
     if len(data) < HEADER.size:
         return False
     kind, length = HEADER.unpack(data[: HEADER.size])
-    payload = data[HEADER.size : HEADER.size + length]
-    if len(payload) < length or not length_fits(kind, length):
+    if len(data) < HEADER.size + length or not length_fits(kind, length):
         return False
+    payload = data[HEADER.size : HEADER.size + length]
     begin = {ReturnPathType.REQ_PAGES_ID: REQ_PAGES.size, ReturnPathType.RECV_BITMAP: 0}.get(kind)
     if begin is None:
         return True

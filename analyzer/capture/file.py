@@ -214,11 +214,15 @@ class CaptureFile:
         places: list[int] = []
         for place in reversed(self._known[: bisect_left(self._known, self._from)]):
             places.append(place)
-            if blocks.head(self.source.read_at(place, 12) or bytes(12), 0)[0] == SECTION:
+            if self._head_at(blocks, place)[0] == SECTION:
                 break
         for place in reversed(places):
-            _, size = blocks.head(self.source.read_at(place, 12) or bytes(12), 0)
+            _, size = self._head_at(blocks, place)
             blocks.special(self.source.read_at(place, min(size, BLOCK_MAX)) or b"", place)
+
+    def _head_at(self, blocks: Blocks, place: int) -> tuple[int, int]:
+        """Type and total length of the block there, zeros where the file has none any more."""
+        return blocks.head((self.source.read_at(place, 12) or b"").ljust(12, b"\0"), 0)
 
     def _block(self, blocks: Blocks) -> bytes:
         """The whole block at the reading position; raises :class:`CaptureError` on nonsense."""

@@ -16,7 +16,8 @@ SLACK = 128
 class Interface:
     """One capture interface: link type (LINKTYPE_ number), snaplen, and its clock.
 
-    ``clock(a, b)`` turns the two 32-bit time stamp words of a record into ns since the epoch.
+    ``clock(a, b)`` turns the two 32-bit time stamp words of a record into ns since the epoch;
+    the difference of two such times fits 64 bits.
     """
 
     __slots__ = ("clock", "dropped", "link_type", "name", "snaplen")

@@ -25,6 +25,7 @@ from analyzer.capture.link import (
     options_of,
 )
 from analyzer.capture.raw import EMPTY, HEADER, frame_of, record_of
+from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import Source, open_source
 
 TYPE_CHECKING = False
@@ -44,8 +45,7 @@ CAPABLE, JOIN, SIGNAL, FASTCLOSE = 0, 1, 2, 7
 HAS_ACK, LONG_ACK, HAS_MAPPING, LONG_SEQUENCE, DATA_FIN = 1, 2, 4, 8, 16
 BOTH_KEYS = 18
 """Bytes of an MP_CAPABLE option, less kind and length, from which on it has both keys."""
-MASK, HALF = 0xFFFFFFFF, 0x80000000
-FALLEN_BACK = HALF
+FALLEN_BACK = 1 << 31
 """Bytes of a mapping that has no end: the rest of the subflow is plain TCP."""
 MAPPINGS_KEPT = 16
 SUBFLOWS_KEPT = 1 << 12
@@ -192,7 +192,7 @@ class Rejoined:
             segment = decode(batch.buffer, start, captured, original, link_type)
             moved = None if isinstance(segment, str) else self._moved(segment, batch.buffer, end)
             at = min(found[1], end)
-            record = moved or (bytes(batch.buffer[at:end]), start + original - at)
+            record = moved or (bytes(batch.buffer[at:end]), max(0, start + original - at))
         self._ready += record_of(batch.interface.clock(first, second), record)
 
     def _moved(self, segment: Segment, buffer: bytearray, end: int) -> Record | None:
@@ -264,8 +264,7 @@ class Rejoined:
             for side, stream in enumerate(connection.streams):
                 if stream.shift is None or stream.end is None:
                     continue
-                ahead = mapping[1] + stream.shift - stream.end & MASK
-                if min(ahead, -ahead & MASK) < NEAR:
+                if abs(ahead_of(mapping[1] + stream.shift, stream.end)) < NEAR:
                     connection.subflows += 1
                     self._enter(key, connection, side, first=False)
                     self._confirm(key)
@@ -381,7 +380,7 @@ class Rejoined:
 
 def _advance(stream: _Stream, end: int) -> None:
     end &= MASK
-    if stream.end is None or (end - stream.end & MASK) < HALF:
+    if stream.end is None or ahead_of(end, stream.end) >= 0:
         stream.end = end
 
 

@@ -29,6 +29,11 @@ INTERFACES_MAX = 1 << 16
 DROPPING_TOLD = 100
 BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
+LEAST = {SECTION: 28, INTERFACE: 20, PACKET: 32, SIMPLE: 16, ENHANCED: 32}
+"""Bytes of the blocks without which the frames behind them could not be counted."""
+NS = 1_000_000_000
+TIME_MAX = (1 << 62) - 1
+"""Ns from the epoch: the difference of two times, too, has to fit 64 bits."""
 
 IF_NAME = 2
 IF_TSRESOL = 9
@@ -118,22 +123,24 @@ class Blocks:
         Gives a buffer with one frame at 16 for a simple packet block or an obsolete packet block.
         Raises :class:`CaptureError` for a block that contradicts itself.
         """
-        if not block:
+        if len(block) < 12:  # the file ends inside it
             return None
         kind = self._word(block, 0)[0]
+        if len(block) < LEAST.get(kind, 0):
+            raise CaptureError(f"a block of type {kind:#x} has only {len(block)} bytes")
         if kind == SECTION:
             self._section(block)
             self._file.declarations.append(place)
-        elif kind == INTERFACE and len(block) >= 20:
+        elif kind == INTERFACE:
             self._interface(block)
             self._file.declarations.append(place)
         elif kind == STATISTICS and len(block) >= 24:
             self._statistics(block)
         elif kind == SECRETS and len(block) >= 20:
             self._secrets(block)
-        elif kind == SIMPLE and len(block) >= 16:
+        elif kind == SIMPLE:
             return self._simple(block)
-        elif kind == PACKET and len(block) >= 32:
+        elif kind == PACKET:
             return self._obsolete(block)
         elif kind == ENHANCED:
             owner, size = self._head3(block, 0)[2], self._word(block, 20)[0]
@@ -232,12 +239,12 @@ def dropped_note(count: int, interface: str = "") -> str:
 
 def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:
     """Ns since the epoch from the two words of a time stamp.  ``resolution`` as in if_tsresol."""
-    offset = shift * 1_000_000_000
+    offset = shift * NS
     power = resolution & 0x7F
-    if resolution & 0x80:
-        return lambda a, b: (((a << 32 | b) * 1_000_000_000) >> power) + offset
-    if power <= 9:
-        scale = 10 ** (9 - power)
-        return lambda a, b: (a << 32 | b) * scale + offset
-    divisor = 10 ** (power - 9)
-    return lambda a, b: (a << 32 | b) // divisor + offset
+    scale, divisor = (NS, 1 << power) if resolution & 0x80 else _decimal(power)
+    return lambda a, b: max(-TIME_MAX, min((a << 32 | b) * scale // divisor + offset, TIME_MAX))
+
+
+def _decimal(power: int) -> tuple[int, int]:
+    """Ns of a tick of 10 ** -power seconds, as a fraction."""
+    return 10 ** max(0, 9 - power), 10 ** max(0, power - 9)

@@ -10,6 +10,7 @@ import contextlib
 import tempfile
 
 from analyzer.capture.raw import frame_of
+from analyzer.capture.sequence import MASK
 from analyzer.capture.source import Source
 from analyzer.capture.tshark import Conversion, addresses_of
 from analyzer.errors import CaptureError
@@ -38,7 +39,6 @@ RECORD_HEADER = 5
 PIECE_MAX = 15 << 20
 """What one frame may bring to light; a pcap reader takes no larger frame."""
 KEYS_MAX = 64 << 20
-MASK = 0xFFFFFFFF
 SPREAD = 0x9E3779B1
 """Keeps connections on the same ports apart: their sequence numbers begin far from each other."""
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY", "HEADER", "OTHER", "cut", "frame_of", "record_of"]
 
 NS = 1_000_000_000
+TIME_MAX = (1 << 32) * NS - 1
+"""The last time that a record can tell."""
 HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
 """What the stream begins with."""
 EMPTY = b"", 0
@@ -37,10 +39,12 @@ def cut(original: int) -> Record:
 
 
 def record_of(time: int, record: Record) -> bytes:
-    """A frame as it stands in the stream; ``time`` is ns since the epoch."""
-    seconds, rest = divmod(time, NS)
+    """A frame as it stands in the stream; ``time`` is ns since the epoch, and one before it
+    becomes 0.
+    """
+    seconds, rest = divmod(max(0, min(time, TIME_MAX)), NS)
     data, original = record
-    return _record(min(seconds, 0xFFFFFFFF), rest, len(data), original) + data
+    return _record(seconds, rest, len(data), original) + data
 
 
 def frame_of(

@@ -42,6 +42,7 @@ class Source:
     everything else's.  A ``growing`` one gives what there is at once, rather than waiting for a
     whole buffer.  ``notes`` say at the end what a reader of the report should know; ``lost`` is how
     many frames the one who captured them did not get, where the bytes may not tell.
+    ``unpacking`` is what ``raw`` raises, besides :class:`OSError`, where compression is damaged.
     """
 
     file = ""
@@ -56,9 +57,12 @@ class Source:
         *,
         seekable: io.FileIO | None = None,
         outer: io.IOBase | None = None,
+        unpacking: tuple[type[Exception], ...] = (),
     ) -> None:
         self.path = path
         self._raw = raw
+        self._failures: tuple[type[Exception], ...] = (OSError, *unpacking)
+        self._damage = "damaged compression: " if unpacking else ""
         self._file = seekable
         self._outer = outer if outer is not None else seekable
         self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
@@ -106,7 +110,7 @@ class Source:
                 count = self._file.readinto(view)
             else:
                 count = self._decompressed(view)
-        except (OSError, EOFError, ValueError) as error:
+        except OSError as error:
             raise self._broken(str(error)) from error
         self._offset += count
         return count
@@ -127,13 +131,8 @@ class Source:
                 count += len(data)
                 if self.growing:
                     break
-        except Exception as error:
-            # zlib's and zstandard's own errors derive from nothing but Exception.
-            if not isinstance(error, OSError | EOFError | ValueError) and type(
-                error
-            ).__name__ not in ("error", "ZstdError"):
-                raise
-            self._error = self._broken(f"damaged compression: {error}")
+        except self._failures as error:
+            self._error = self._broken(f"{self._damage}{error}")
             if not count:
                 raise self._error from error
         if count:
@@ -228,8 +227,10 @@ def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:
 def _unpacked(path: str, handle: io.FileIO | io.BufferedIOBase, head: bytes) -> Source:
     if head.startswith(GZIP_MAGIC):
         import gzip
+        import zlib
 
-        return Source(path, gzip.GzipFile(fileobj=handle, mode="rb"), outer=handle)
+        unpacked = gzip.GzipFile(fileobj=handle, mode="rb")
+        return Source(path, unpacked, outer=handle, unpacking=(EOFError, zlib.error))
     if head == ZSTD_MAGIC:
         import zstandard
 
@@ -237,7 +238,7 @@ def _unpacked(path: str, handle: io.FileIO | io.BufferedIOBase, head: bytes) -> 
             handle,  # type: ignore[arg-type]
             read_across_frames=True,
         )
-        return Source(path, reader, outer=handle)
+        return Source(path, reader, outer=handle, unpacking=(zstandard.ZstdError,))
     if isinstance(handle, io.FileIO):
         return Source(path, seekable=handle, outer=handle)
     return Source(path, handle, outer=handle)

@@ -142,7 +142,7 @@ def _time(text: bytes) -> int:
             seconds = timegm(strptime(whole.rstrip(b"Z").decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
         else:
             seconds = int(whole)
-        return max(0, seconds * NS + int(digits))
+        return seconds * NS + int(digits)
     except ValueError:
         return 0
 

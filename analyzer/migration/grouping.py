@@ -48,6 +48,8 @@ MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
 RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
 """The EOS record of a RAM section and its footer: what every round of a main channel ends with."""
 STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
+MAIN_MARKS = RAM_END, STATE_END
+MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
 CHANNELS_MAX = 1024
 """Channels of one migration; QEMU opens at most 255 multifd channels."""
 MIGRATIONS_MAX = 4096
@@ -224,31 +226,30 @@ class Grouper:
 
     def _midstream(self, reader: Reader, flow: Flow) -> Walker:
         """A stream whose beginning is missing: what does the rest look like?"""
-        held = b""
-        while len(held) < LOOK_AROUND and MAGIC_VERSION not in held:
-            if RAM_END in held or STATE_END in held:
-                yield Push(held)
+        held = bytearray()
+        known = 0  # up to where there is no mark
+        while len(held) < LOOK_AROUND and held.find(MAGIC_VERSION, known) < 0:
+            if any(held.find(mark, known) >= 0 for mark in MAIN_MARKS):
+                yield Push(bytes(held))
                 yield from self._main(reader, flow, began=False)
                 return
+            known = max(0, len(held) - MARK_MAX)
             piece = yield Some()
             if type(piece) is bytes:
                 held += piece
             elif type(piece) is Gap:
-                held = b""
-            else:
-                if return_path.is_message(held):
-                    yield Push(held)
-                    yield from self._return_path(reader, flow, None)
-                else:
-                    yield from self._encrypted_midstream(flow, held)
+                held.clear()
+                known = 0
+            elif not return_path.is_message(held):
+                yield from self._encrypted_midstream(flow, bytes(held))
                 return
             if return_path.is_message(held):
-                yield Push(held)
+                yield Push(bytes(held))
                 yield from self._return_path(reader, flow, None)
                 return
-        if (yield from self._encrypted_midstream(flow, held)):
+        if (yield from self._encrypted_midstream(flow, bytes(held))):
             return
-        yield Push(held)
+        yield Push(bytes(held))
         found = yield from find_packet(reader, Framing(self._settings), SEARCH_MAX)
         if found.header:
             channel = self._channel("multifd", flow)

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.link import ETHERNET, RST, SYN, decode
+from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.scan import Scan
@@ -36,7 +37,6 @@ LIMIT = 2 << 20
 """Enough for every packet that QEMU sends."""
 WAITING_BYTES = 8 << 20
 WAITING_PIECES = 1 << 15
-MASK, HALF = 0xFFFFFFFF, 0x80000000
 PLAIN = b"\x08\x00\x45"
 """IPv4 without options behind an Ethernet header: addresses and ports stand at 26."""
 
@@ -119,7 +119,7 @@ class Replay:
         pieces = _Pieces(offset, offset + length)
         for segment, buffer in self._segments(stream, pos):
             seq = segment.seq + 1 if segment.flags & SYN else segment.seq
-            ahead = (seq - stream.origin - pieces.due + HALF & MASK) - HALF
+            ahead = ahead_of(seq, stream.origin + pieces.due)
             with memoryview(buffer) as view:
                 start = segment.start
                 pieces.add(

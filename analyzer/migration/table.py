@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.capture.sequence import MASK
 from analyzer.migration.rows import KINDS as PACKET_KINDS
 from analyzer.migration.watcher import Watcher
 from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
@@ -86,13 +87,6 @@ COLUMNS = (
 row's index + 1.
 """
 
-_RANGES = {
-    code: (-(1 << 8 * array(code).itemsize - 1), (1 << 8 * array(code).itemsize - 1) - 1)
-    if code.islower()
-    else (0, (1 << 8 * array(code).itemsize) - 1)
-    for code in {column[1] for column in COLUMNS}
-}
-
 
 class StreamRef:
     """What finds a stream's segments in the file again: the addresses and ports of its direction
@@ -112,7 +106,7 @@ class StreamRef:
     def of(cls, flow: Flow) -> StreamRef:
         """That of a flow."""
         number = flow.connection.number
-        return cls(flow.key, flow.base + 1 & 0xFFFFFFFF, number, flow.decrypted)
+        return cls(flow.key, flow.base + 1 & MASK, number, flow.decrypted)
 
 
 class Row:
@@ -262,16 +256,8 @@ class PacketTable(Watcher):
         self._joined[migration.number] = len(channels)
 
     def _append(self, *values: int) -> None:
-        try:
-            for append, value in zip(self._appends, values, strict=True):
-                append(value)
-        except OverflowError:  # a clock or an offset beyond all reason
-            for (_, code, _), column, value in zip(
-                COLUMNS, self._columns.values(), values, strict=True
-            ):
-                del column[self._count :]
-                low, high = _RANGES[code]
-                column.append(max(low, min(high, value)))
+        for append, value in zip(self._appends, values, strict=True):
+            append(value)
         self._count += 1
 
     def _flow(self, flow: Flow) -> int:

@@ -10,13 +10,13 @@ from functools import partial
 
 from analyzer.capture.file import PCAP_MAGICS, CaptureFile
 from analyzer.capture.multipath import open_rejoined
+from analyzer.capture.sequence import ahead_of
 from analyzer.capture.source import open_source
 from analyzer.capture.writing import PcapngWriter, PcapWriter
 from analyzer.scrub.frame import FrameScrubber
 from analyzer.scrub.secret import Addresses, Filling, Names
 from analyzer.scrub.tracing import Tracer
 from analyzer.tcp.engine import Engine, Multipath
-from analyzer.tcp.flow import HALF, MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class _Payloads:
             return bytes(len(data))
         place = places[0]
         seq = segment.seq + bool(segment.flags & SYN)
-        ahead = (seq - place.flow.base - 1 - place.offset + HALF & MASK) - HALF
-        offset = place.offset + ahead
+        offset = place.offset + ahead_of(seq, place.flow.base + 1 + place.offset)
         place.offset = max(place.offset, offset + segment.length)
         return place.plan.replace(self._filling, offset, data, self.frame)
 

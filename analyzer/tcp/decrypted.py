@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from analyzer.capture.link import decode
 from analyzer.capture.plaintext import OVERHEAD_MAX
-from analyzer.tcp.flow import MASK, Hole
+from analyzer.capture.sequence import MASK
+from analyzer.tcp.flow import Hole
 from analyzer.tcp.requests import Place
 
 TYPE_CHECKING = False

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_left, bisect_right
+from itertools import islice
 
 from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
+from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
-from analyzer.tcp.flow import HALF, MASK, Connection, Difference, Flow, Hole, Waiting
+from analyzer.tcp.flow import Connection, Flow, Waiting
+from analyzer.tcp.pauses import PAUSE, pauses_in
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
-from analyzer.tcp.retransmission import EarlierCopies
+from analyzer.tcp.retransmission import EarlierCopies, compare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from analyzer.capture.frames import Batch
     from analyzer.capture.shape import Shape
@@ -40,11 +43,7 @@ WAITING_ALL = 16 << 20
 WAITING_SEGMENTS = 1 << 15
 PATIENCE = 64
 """Frames to wait for a segment that the receiver has already acknowledged."""
-HOLES_KEPT = 1000
-PAUSE = 10_000_000
-"""A time without any frame, in ns, from which it counts as a pause."""
 PAUSES_KEPT = 10_000
-DIFFERENCES_KEPT = 100
 CONNECTIONS_KEPT = 1 << 14
 IDENTIFIED = 64
 """Bytes that tell a channel: an initial packet has as many."""
@@ -91,6 +90,7 @@ class Engine:
         self._flows: dict[bytes, Flow] = {}
         self._forget_at = CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
+        self._moved: set[Flow] = set()  # those that carried bytes in this batch
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
         self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
@@ -158,23 +158,35 @@ class Engine:
         self.frames = first + len(starts) - 1
         begin = clock(*record(batch.buffer, starts[0] - 16)[:2])
         if first == 1:
-            self.first_time = begin
-        before = self.last_time or begin
+            self.first_time = self.last_time = begin
+        before = self.last_time
         self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
         if self.last_time - before > PAUSE:
-            self._note_pauses(batch, before, begin)
-        for flow in self._carrying:
+            found = pauses_in(batch, before, begin, self.last_time)
+            self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
+        for flow in self._candidates(batch):
             if flow.mark or flow.peer.answer:
                 self._catch_up(batch, flow)
-            if flow.moved:
-                flow.moved = False
-                flow.checkpoint(batch.base)
+        for flow in self._moved:
+            flow.checkpoint(batch.base)
+        self._moved.clear()
         if 2 * self._slow > len(starts):
             shape = shape_of(
                 batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type
             )
             self._shapes[batch.interface.link_type] = shape or USUAL
         self._slow = 0
+
+    def _candidates(self, batch: Batch) -> Iterable[Flow]:
+        """The flows that frames of a batch may have passed of on the fast path: all that carry
+        data, or those of its frames where these are fewer.
+        """
+        if len(batch.starts) >= len(self._carrying):
+            return self._carrying
+        unpack = self._shapes.get(batch.interface.link_type, USUAL).unpack
+        keys = {unpack(batch.buffer, start)[2] for start in batch.starts}
+        known = (self._flows[key] for key in keys if key in self._flows)
+        return [side for flow in known for side in flow.connection.flows]
 
     def _catch_up(self, batch: Batch, flow: Flow) -> None:
         """Where the flow's last frame on the fast path was, and what ACKs there acknowledged."""
@@ -185,29 +197,13 @@ class Engine:
             if number > flow.last.frame:
                 time = batch.interface.clock(first, second)
                 flow.last = Place(number, time, batch.base + start - 16)
-            flow.mark, flow.moved = 0, True
+            flow.mark = 0
+            self._moved.add(flow)
         if answer and flow.reader is not None:
             shape = self._shapes.get(batch.interface.link_type, USUAL)
             begin = answer + shape.window - ACK_TO_WINDOW
             _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
             flow.peer.answer = 0
-
-    def _note_pauses(self, batch: Batch, before: int, begin: int) -> None:
-        """Find the pauses in front of and in a batch, halving it where it took long."""
-        starts, record, clock = batch.starts, batch.record, batch.interface.clock
-        if begin - before > PAUSE:
-            self.pauses.append((before, begin, batch.first))
-        spans = [(0, len(starts) - 1, begin, self.last_time)]
-        while spans and len(self.pauses) < PAUSES_KEPT:
-            low, high, begin, end = spans.pop()
-            if end - begin <= PAUSE:
-                continue
-            if high - low <= 1:
-                self.pauses.append((begin, end, batch.first + high))
-                continue
-            middle = low + high >> 1
-            time = clock(*record(batch.buffer, starts[middle] - 16)[:2])
-            spans += (middle, high, time, end), (low, middle, begin, time)
 
     def _follow(self, batch: Batch, flow: Flow, start: int, data: int, length: int) -> None:
         """The next segment of a plain flow, whole: ``length`` bytes at ``data``, of which the
@@ -332,7 +328,7 @@ class Engine:
                 self._give_up(flow, acknowledged=True)
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
-        distance = _distance(_payload_seq(segment), flow.next)
+        distance = ahead_of(_payload_seq(segment), flow.next)
         if segment.length == 1 and distance == -1 and not segment.flags & (SYN | FIN | RST):
             flow.keep_alives += 1
             return
@@ -373,14 +369,14 @@ class Engine:
         if not flow.carries:
             flow.first = place
         flow.last = place
-        flow.moved = True
+        self._moved.add(flow)
         flow.next = flow.next + length & MASK
         flow.offset += length
         reader.feed(data, place)
         missing = length - len(data)
         if missing:
             first = flow.offset - missing
-            self._hole(flow, first, flow.offset - 1, place.frame, place, cut=True)
+            flow.lack(first, flow.offset - 1, place.frame, place, cut=True)
             reader.gap(missing, place)
         if reader.done:
             flow.reader = UNREAD
@@ -397,7 +393,7 @@ class Engine:
             if other.offset <= offset and other.offset + other.length >= offset + length:
                 flow.retransmissions += 1
                 flow.duplicate_bytes += length
-                self._compare(flow, offset, bytes(data), other.part(offset, len(data)), place)
+                compare(flow, offset, bytes(data), other.part(offset, len(data)), place)
                 return
         if offset > flow.offset:
             flow.reordered += 1
@@ -466,8 +462,8 @@ class Engine:
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
-            self._hole(
-                flow, flow.offset, entry.offset - 1, flow.last.frame, entry.place,
+            flow.lack(
+                flow.offset, entry.offset - 1, flow.last.frame, entry.place,
                 cut=False, acknowledged=acknowledged,
             )  # fmt: skip
             flow.next = flow.next + size & MASK
@@ -477,27 +473,6 @@ class Engine:
         flow.doubts = 0
         self._drain(flow, None)
 
-    def _hole(
-        self,
-        flow: Flow,
-        first: int,
-        last: int,
-        before: int,
-        after: Place,
-        cut: bool,
-        acknowledged: bool = False,
-    ) -> None:
-        flow.missing += last - first + 1
-        if cut:
-            flow.cut += last - first + 1
-        if flow.holes and flow.holes[-1].last + 1 == first and flow.holes[-1].cut == cut:
-            flow.holes[-1].last = last
-            flow.holes[-1].after = after.frame
-            return
-        flow.hole_count += 1
-        if len(flow.holes) < HOLES_KEPT:
-            flow.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
-
     # -- second copies ------------------------------------------------------------------------
 
     def _again(self, flow: Flow, offset: int, data: bytes, place: Place) -> None:
@@ -505,27 +480,14 @@ class Engine:
         flow.retransmissions += 1
         seen = 0
         if offset >= 0 and not self.truncated:
-            before = place.pos
-            for first, copy in self._copies.find(flow, offset, len(data), before, self._batch):
-                at = first - offset
-                self._compare(flow, first, data[at : at + len(copy)], copy, place)
-                seen += len(copy)
+            seen = self._copies.compare(flow, offset, data, place, self._batch)
         flow.unverified += len(data) - seen
-
-    def _compare(
-        self, flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place
-    ) -> None:
-        if first is None:
-            flow.unverified += len(second)
-        elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
-            at = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-            flow.differences.append(Difference(offset + at, len(second) - at, place))
 
     # -- the end ------------------------------------------------------------------------------
 
     def _behind_end(self, flow: Flow, segment: Segment) -> None:
         """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
-        distance = _distance(_payload_seq(segment), flow.next)
+        distance = ahead_of(_payload_seq(segment), flow.next)
         behind = distance + segment.length
         if behind > 0:
             flow.data_after_end += behind
@@ -534,7 +496,7 @@ class Engine:
             flow.duplicate_bytes += segment.length
 
     def _finish(self, flow: Flow, segment: Segment, place: Place) -> None:
-        distance = _distance(_payload_seq(segment) + segment.length & MASK, flow.next)
+        distance = ahead_of(_payload_seq(segment) + segment.length & MASK, flow.next)
         if segment.flags & RST:
             if flow.reset is None:
                 flow.reset = place
@@ -570,8 +532,8 @@ class Engine:
                 end -= 1  # a FIN counts like a byte, if there was one
         size = end - flow.offset
         if size > 0:
-            self._hole(
-                flow, flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
+            flow.lack(
+                flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
                 cut=False, acknowledged=flow.acked >= end,
             )  # fmt: skip
             flow.next = flow.next + size & MASK
@@ -592,14 +554,9 @@ class Engine:
 def _note_acked(flow: Flow, ack: int) -> int:
     """The offset up to which the other side had the bytes of ``flow``."""
     passed = flow.fast_given - flow.fast  # is not in its offset yet
-    acked = flow.offset + passed + _distance(ack, flow.next)
+    acked = flow.offset + passed + ahead_of(ack, flow.next)
     flow.acked = max(flow.acked, acked)
     return acked
-
-
-def _distance(seq: int, expected: int) -> int:
-    """How far ``seq`` lies ahead of ``expected``, in modulo-2**32 arithmetic."""
-    return (seq - expected + HALF & MASK) - HALF
 
 
 def _is_new(flow: Flow, segment: Segment) -> bool:
@@ -612,7 +569,7 @@ def _is_new(flow: Flow, segment: Segment) -> bool:
 
 
 def _behind_fin(flow: Flow, segment: Segment) -> bool:
-    ahead = _distance(_payload_seq(segment), flow.next) + segment.length
+    ahead = ahead_of(_payload_seq(segment), flow.next) + segment.length
     return flow.offset + ahead > flow.fin_offset
 
 

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Flow", "Hole", "Waiting"]
 
-MASK = 0xFFFFFFFF
-HALF = 0x80000000
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
+HOLES_KEPT = 1000
 CHECKPOINTS_KEPT = 1 << 15
 """Of one flow: those of 64 GiB of a capture, while a TCP window has one at most."""
 
@@ -114,7 +113,6 @@ class Flow:
         "mark",
         "midstream",
         "missing",
-        "moved",
         "next",
         "offset",
         "peer",
@@ -152,7 +150,6 @@ class Flow:
         self.last: Place = NEVER
         self.mark = 0  # where in the batch the last frame of the fast path begins
         self.answer = 0  # where in the batch the last of its ACKs that took that path begins
-        self.moved = False  # whether bytes were delivered in this batch the readable way
         self.midstream = False
         self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS
         self.syn: Place | None = None
@@ -227,6 +224,28 @@ class Flow:
         if self.plain:
             assert reader is not None
             self.fast = self.fast_given = reader.skippable
+
+    def lack(
+        self,
+        first: int,
+        last: int,
+        before: int,
+        after: Place,
+        *,
+        cut: bool,
+        acknowledged: bool = False,
+    ) -> None:
+        """Count missing bytes, and note the hole; the parameters are those of :class:`Hole`."""
+        self.missing += last - first + 1
+        if cut:
+            self.cut += last - first + 1
+        if self.holes and self.holes[-1].last + 1 == first and self.holes[-1].cut == cut:
+            self.holes[-1].last = last
+            self.holes[-1].after = after.frame
+            return
+        self.hole_count += 1
+        if len(self.holes) < HOLES_KEPT:
+            self.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
 
     def close_window(self, place: Place) -> None:
         """A window of zero was announced."""

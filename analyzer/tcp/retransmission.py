@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 
-from analyzer.tcp.flow import HALF, MASK
+from analyzer.capture.sequence import ahead_of
+from analyzer.tcp.flow import Difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.tcp.flow import Flow
+    from analyzer.tcp.requests import Place
 
-__all__ = ["EarlierCopies"]
+__all__ = ["EarlierCopies", "compare"]
 
 NEAR = 1 << 20
 """How far back a copy is near."""
@@ -31,11 +33,23 @@ ALLOWANCE = 8
 """How many times the capture may be read again in all: a flood of retransmissions of what was sent
 long ago would take hours."""
 LEAST = 64 << 20
+DIFFERENCES_KEPT = 100
 LAYERS_IN_FRONT, HEADERS = 16, 64
 """Bytes that are read in front of a segment's addresses, and from them on."""
 
 _seq = struct.Struct(">I4xB").unpack_from
 _u16 = struct.Struct(">H").unpack_from
+
+
+def compare(flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place) -> None:
+    """Note on a flow where a second copy of its bytes is another than the first one, which may
+    have been let go of.
+    """
+    if first is None:
+        flow.unverified += len(second)
+    elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
+        at = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+        flow.differences.append(Difference(offset + at, len(second) - at, place))
 
 
 class EarlierCopies:
@@ -44,6 +58,17 @@ class EarlierCopies:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._read = 0
+
+    def compare(self, flow: Flow, offset: int, data: bytes, place: Place, batch: int) -> int:
+        """Compare bytes that were sent again, in the frame at ``place``, with what is found of
+        their first copy; gives how many that is.  ``batch`` is as in :meth:`find`.
+        """
+        seen = 0
+        for first, copy in self.find(flow, offset, len(data), place.pos, batch):
+            at = first - offset
+            compare(flow, first, data[at : at + len(copy)], copy, place)
+            seen += len(copy)
+        return seen
 
     def find(
         self, flow: Flow, offset: int, length: int, before: int, batch: int
@@ -112,6 +137,5 @@ def _segments(region: bytes, flow: Flow, first: int, last: int) -> Iterator[tupl
         else:
             end = pos + 32 + _u16(region, pos - 4)[0]
         if start < end:
-            ahead = (seq - flow.next + HALF & MASK) - HALF
-            yield flow.offset + ahead, start, end - start
+            yield flow.offset + ahead_of(seq, flow.next), start, end - start
         pos = region.find(key, pos + 1, last + len(key) - 1)

@@ -158,6 +158,27 @@ def test_time_stamps_of_an_interface(resolution: bytes, offset: int, ticks: int,
     assert found[0][1] == time
 
 
+@pytest.mark.parametrize("resolution", [b"\x00", b"\x06", b"\x09", b"\x80"])
+@pytest.mark.parametrize("offset", [-(1 << 63), 0, (1 << 63) - 1])
+def test_the_difference_of_any_two_times_fits_64_bits(resolution: bytes, offset: int) -> None:
+    section = Section()
+    options = section.option(9, resolution) + section.option(14, struct.pack("<q", offset))
+    section.interface(options=options).enhanced(0, b"x", 1).enhanced((1 << 64) - 1, b"x", 1)
+    times = [time for _, time, _, _ in frames_of(bytes(section))[0]]
+    assert times == sorted(times)
+    assert all(abs(time) < 1 << 62 for time in times)
+
+
+@pytest.mark.parametrize(("kind", "least"), [(0x0A0D0D0A, 28), (1, 20), (2, 32), (3, 16), (6, 32)])
+def test_a_block_too_short_for_its_kind_is_damage(kind: int, least: int) -> None:
+    good = bytes(Section().interface().enhanced(1_000_000, b"abc", 3))
+    for size in range(12, least, 4):
+        short = struct.pack("<IIIII", kind, size, 0x1A2B3C4D, 0, 0)[: size - 4].ljust(size - 4)
+        found, file = frames_of(good + short + struct.pack("<I", size) + bytes(64))
+        assert [data for _, _, data, _ in found] == [b"abc"]
+        assert f"a block of type {kind:#x} has only {size} bytes" in str(file.damage)
+
+
 def test_a_file_that_ends_inside_a_record_is_read_up_to_there() -> None:
     data = pcap(FRAMES)
     found, file = frames_of(data[:-3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from analyzer.tui.document import Document
 from analyzer.tui.exporting import write_frames
 from tests import shipped
 from tests.altered import Frames
+from tests.capture.files import Section
 from tests.capture.spread import Way, spread
 
 PLAIN = build(
@@ -139,6 +141,16 @@ def test_a_capture_that_began_late(paths: int) -> None:
     report = capture_report(analyze(Frames(1, frames[len(frames) // 3 :]).pcap()))
     assert report["migrations"]
     assert not [f for f in report["findings"] if f["severity"] == "error"]
+
+
+def test_times_before_1970_and_frames_said_to_be_shorter_than_they_are() -> None:
+    section = Section()
+    section.interface(options=section.option(14, struct.pack("<q", -10)))
+    for number, frame in enumerate(spread(PLAIN, 3).frames):
+        section.enhanced(number, frame.data, number % 3 and frame.original)
+    report = capture_report(analyze(bytes(section)))
+    assert report["damage"] is None
+    assert report["migrations"]
 
 
 def test_hostile_options() -> None:

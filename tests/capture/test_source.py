@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import random
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 
-from analyzer.capture.source import open_source
+from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -66,3 +68,28 @@ def test_damage_behind_what_was_peeked_at() -> None:
 def test_an_open_source_stays_as_it_is() -> None:
     source = open_source(CONTENT)
     assert open_source(source) is source
+
+
+class Failing:
+    """What is read from, and what that raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def read1(self, _size: int, /) -> bytes:
+        raise self.error
+
+
+def test_an_error_of_the_program_is_no_damage() -> None:
+    with pytest.raises(struct.error, match="a mistake"):
+        everything(Source("x", Failing(struct.error("a mistake"))))
+    with pytest.raises(CaptureError, match="cannot be read on: it is gone"):
+        everything(Source("x", Failing(OSError("it is gone"))))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_damage_inside_is_said_to_be_the_compression_s(pack: Callable[[bytes], bytes]) -> None:
+    packed = bytearray(pack(random.Random(1).randbytes(5000) + CONTENT))
+    packed[len(packed) // 2 :] = bytes(range(256)) * 20
+    with pytest.raises(CaptureError, match="damaged compression"):
+        everything(open_source(bytes(packed)))

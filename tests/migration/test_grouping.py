@@ -9,7 +9,18 @@ import pytest
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.synth import build
-from tests.checks.craft import Craft, Tiny, buffer, config
+from tests.checks.craft import (
+    EOF,
+    PONG,
+    RAM_END,
+    RAM_PART,
+    SHUT,
+    STATE,
+    Craft,
+    Tiny,
+    buffer,
+    config,
+)
 
 SMALL: dict[str, Any] = {"channels": 2, "device": [{"size": 5000}]}
 
@@ -63,6 +74,27 @@ def test_device_state_of_a_short_name_is_no_initial_packet(flags: int) -> None:
     (migration,) = Scan(made.pcap()).run().migrations
     (device,) = migration.devices.values()
     assert [found.idx for found in device.buffers] == [5, 6]
+
+
+BEGUN_LATE = {
+    "multifd": bytes(50) + buffer(0) + buffer(1) + buffer(2),
+    "main": bytes(50) + RAM_PART * 3 + RAM_END + STATE + EOF,
+    "return-path": PONG * 5 + SHUT,
+}
+
+
+@pytest.mark.parametrize("size", [1, 5, 1400])
+@pytest.mark.parametrize("kind", BEGUN_LATE)
+def test_a_stream_that_began_late_is_told_whatever_the_size_of_its_segments(
+    kind: str, size: int
+) -> None:
+    made = Craft()
+    made.connect(46000, syn=False).send(BEGUN_LATE[kind], size=size)
+    scan = Scan(made.pcap()).run()
+    (connection,) = scan.engine.connections
+    channel = scan.grouper.channel_of(connection.forward)
+    assert channel is not None
+    assert channel.kind == kind
 
 
 # -- attempts one after the other ------------------------------------------------------------------

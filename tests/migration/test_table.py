@@ -133,17 +133,6 @@ def test_numbers_go_on_when_rows_are_dropped() -> None:
     assert seen == [whole.row(i).as_dict() for i in range(len(whole))]
 
 
-def test_a_value_beyond_a_column_is_clamped_in_its_row_alone() -> None:
-    table = PacketTable()
-    good = [0] * len(COLUMNS)
-    bad = [1 << 70, -1, *good[2:]]
-    for values in (good, bad, good):
-        table._append(*values)
-    assert table.view("kind").tolist() == [0, 255, 0]
-    assert table.view("migration").tolist() == [0, 0, 0]
-    assert len(table) == len(table.view("severity")) == 3
-
-
 def test_severity_of_findings() -> None:
     data = build({"fault": [{"kind": "packet-version", "channel": 0, "at": 2}]})
     table, checker = PacketTable(), Checker()

@@ -16,11 +16,12 @@ from analyzer.tcp import retransmission
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Skip, Take
-from tests.capture.files import pcap
+from tests.capture.files import Section, pcap
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from analyzer.capture.frames import Batch
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Walker
 
@@ -367,6 +368,55 @@ def test_the_fast_path_gives_what_the_readable_way_gives(seed: int) -> None:
     assert not result.flow.differences
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_in_batches_of_one_frame_the_flows_of_the_frame_are_found(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all that carry data were looked at: frames of two interfaces in turn."""
+    frames = [f for port in range(1, 40) for f in Wire(port=port).open().send(0, b"x" * 9).frames]
+    frames += long_wire(seed)[0].frames
+    section = Section().interface().interface()
+    for number, (_, data, original) in enumerate(frames):
+        section.enhanced(number, data, original, number=number & 1)
+
+    def walk(_reader: Reader) -> Walker:
+        while type((yield Take(4))) is bytes:
+            yield Skip(20_000)
+
+    def told() -> list[tuple[object, ...]]:
+        return [
+            (flow.offset, flow.acked, flow.first.frame, flow.last.frame,
+             list(flow.checkpoint_positions), list(flow.checkpoint_offsets))
+            for flow in Result(bytes(section), walk).flows.values()
+        ]  # fmt: skip
+
+    found = told()
+    monkeypatch.setattr(Engine, "_candidates", lambda self, _batch: self._carrying)
+    assert found == told()
+
+
+def test_a_batch_of_one_frame_is_no_look_at_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = []
+    candidates = Engine._candidates
+
+    def told(self: Engine, batch: Batch) -> list[Flow]:
+        looked_at.append(list(candidates(self, batch)))
+        return looked_at[-1]
+
+    monkeypatch.setattr(Engine, "_candidates", told)
+    section = Section().interface().interface()
+    for port in range(1, 300):
+        for number, (time, data, original) in enumerate(
+            Wire(port=port).open().send(0, b"x").frames
+        ):
+            section.enhanced(time, data, original, number=number & 1)
+    Result(bytes(section))
+    assert len(looked_at) > 500
+    assert max(map(len, looked_at)) <= 4
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_any_frames_give_an_account_of_every_byte(data: st.DataObject) -> None:
@@ -515,3 +565,13 @@ def test_an_ack_of_an_earlier_batch_is_not_read_in_a_later_one() -> None:
     result = Result(pcap(wire.frames + other.frames + first))
     assert result.flow.acked == 0
     assert not result.flow.holes
+
+
+def test_pauses_between_batches_of_one_frame_are_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analyzer.tcp.engine.PAUSES_KEPT", 5)
+    section = Section().interface().interface()
+    for number in range(20):
+        section.enhanced(number * 50_000, Wire().open().frames[0][1], 54, number=number & 1)
+    assert [frame for _, _, frame in Result(bytes(section)).engine.pauses] == [2, 3, 4, 5, 6]
