@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
+    from analyzer.tcp.requests import Place
 
 __all__ = ["Outcome", "outcome_of"]
 
@@ -87,13 +88,21 @@ def _before_eof(main: Channel, facts: MainChannel) -> Outcome:
         return Outcome("unknown", "the end of main is not in the capture", forgives=True)
     if not main.flow.peer.seen:
         return _one_sided(main)
-    if end is None or (gone is not None and gone.frame < end.frame):
-        assert gone is not None
+    if gone is not None and not _finished_before(main, gone):
         return Outcome("failed", "the destination closed main before its EOF byte", gone.frame)
+    frame = end.frame if end is not None else None
     if facts.in_postcopy:
         text = "the source closed main in postcopy, which pauses until somebody recovers it"
-        return Outcome("incomplete", text, end.frame)
-    return Outcome("cancelled", "the source closed main before its EOF byte", end.frame)
+        return Outcome("incomplete", text, frame)
+    return Outcome("cancelled", "the source closed main before its EOF byte", frame)
+
+
+def _finished_before(main: Channel, gone: Place) -> bool:
+    """Whether the source had closed main by then; the frame that did may be lost."""
+    flow = main.flow
+    if (end := flow.fin or flow.reset) is not None:
+        return end.frame < gone.frame
+    return flow.peer.fin is gone and not flow.decrypted and flow.peer.fin_read > flow.offset
 
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:

@@ -329,7 +329,8 @@ class Engine:
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
         distance = ahead_of(_payload_seq(segment), flow.next)
-        if segment.length == 1 and distance == -1 and not segment.flags & (SYN | FIN | RST):
+        probe = segment.length == 1 and not segment.flags & (SYN | FIN | RST)
+        if probe and distance in (-1, flow.ahead - 1):
             flow.keep_alives += 1
             return
         if flow.reader is None:
@@ -488,6 +489,8 @@ class Engine:
     def _behind_end(self, flow: Flow, segment: Segment) -> None:
         """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
         distance = ahead_of(_payload_seq(segment), flow.next)
+        if flow.fin is not None:
+            distance -= 1  # it counts like a byte
         behind = distance + segment.length
         if behind > 0:
             flow.data_after_end += behind
@@ -506,6 +509,7 @@ class Engine:
         if flow.fin is None and distance >= 0:
             flow.fin = place
             flow.fin_offset = flow.offset + distance
+            flow.fin_read = flow.peer.acked
             if not flow.waiting and distance == 0:
                 self._end(flow)
 

@@ -104,6 +104,7 @@ class Flow:
         "fin",
         "fin_lost",
         "fin_offset",
+        "fin_read",
         "first",
         "hole_count",
         "holes",
@@ -155,6 +156,9 @@ class Flow:
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
+        self.fin_read = (
+            0  # what the other direction had acknowledged of it by then, a FIN as a byte
+        )
         self.fin_lost = False  # whether it is only known from what the other side did
         self.reset: Place | None = None
         self.seen = 0  # frames
@@ -289,6 +293,13 @@ class Flow:
         """
         ends = self.fin or self.reset or self.peer.reset
         return self.fin_lost or ends is not None
+
+    @property
+    def ahead(self) -> int:
+        """How far what waits reaches beyond what was delivered."""
+        return (
+            self.waiting[-1].offset + self.waiting[-1].length - self.offset if self.waiting else 0
+        )
 
     @property
     def lacks_end(self) -> bool:

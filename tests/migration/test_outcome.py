@@ -9,7 +9,7 @@ import pytest
 from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import Outcome, outcome_of
 from tests.capture.files import pcap
-from tests.checks.craft import Tiny, ram, sync
+from tests.checks.craft import Craft, Tiny, ram, sync
 from tests.shipped import capture
 from tests.test_lossy import frames_of
 
@@ -111,3 +111,18 @@ def test_the_destination_that_resets_while_data_come_made_it_fail() -> None:
     """Though the source had closed main before, as a cancel does."""
     (migration,) = analyze(capture("10.0.13-vfio-yank-2ch")).migrations
     assert outcome_of(migration).name == "failed"
+
+
+def test_a_lost_fin_of_main_shows_in_what_the_destination_acknowledged() -> None:
+    made = Craft()
+    main = made.connect(46000)
+    main.send(b"".join(given_up().main))
+    main.fin()
+    del made.frames[-1]
+    main.client.sent += 1
+    main.fin("server")
+    assert outcome(made.pcap()).name == "cancelled"
+    main.client.sent -= 1
+    del made.frames[-1]
+    main.fin("server")
+    assert outcome(made.pcap()).name == "failed"

@@ -212,6 +212,14 @@ def test_a_keep_alive_is_no_retransmission() -> None:
     assert not result.flow.differences
 
 
+def test_a_keep_alive_repeats_the_last_byte_sent_though_others_are_missing() -> None:
+    wire = Wire().open().send(0, b"abc").send(5, b"fgh").send(7, b"\0").ack(8).send(3, b"de")
+    result = analysed(wire)
+    assert result.client == b"abcdefgh"
+    assert result.flow.keep_alives == 1
+    assert not result.flow.differences
+
+
 def test_a_lost_frame_is_a_hole_with_the_frames_around_it() -> None:
     result = analysed(Wire().open().send(0, b"ab").send(5, b"fg").send(7, b"h", flags=ACK | FIN))
     assert result.client == b"ab???fgh"
@@ -254,7 +262,7 @@ def test_ports_used_again_are_another_stream() -> None:
 
 
 def test_bytes_behind_a_fin_are_ignored_and_counted() -> None:
-    wire = Wire().open().send(0, b"abc", flags=ACK | FIN).send(3, b"late").send(0, b"abc")
+    wire = Wire().open().send(0, b"abc", flags=ACK | FIN).send(4, b"late").send(0, b"abc")
     result = analysed(wire)
     assert result.client == b"abc"
     assert result.flow.data_after_end == 4
