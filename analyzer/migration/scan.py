@@ -25,6 +25,10 @@ __all__ = ["Scan"]
 
 MULTIPATH_NOTE = "connections of Multipath TCP are not put together; --via mptcp does that"
 
+UNCOMPARED = (
+    "not all bytes that were sent again were compared with the first: it would take too long"
+)
+
 
 class Scan:
     """A capture on its way through the machines.
@@ -233,6 +237,8 @@ class Scan:
             if self._run is not None:
                 self._run.close()
         self.engine.end()
+        if self.engine.copies.gave_up:
+            self.file.notes.append(UNCOMPARED)
         if self._run is not None:
             from analyzer.migration.foreign import note_end
 

@@ -64,7 +64,7 @@ class Engine:
     many, ``crowded()`` is called, and then the older of those that nobody reads are forgotten.
     ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames
     that snaplen cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame
-    that ended it.
+    that ended it.  ``copies`` compares bytes that were sent again.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Engine:
         self.last_time = 0
         self.now = Place(0, 0, 0)
         self.pauses: list[tuple[int, int, int]] = []
-        self._copies = EarlierCopies(source)
+        self.copies = EarlierCopies(source)
         self._attach = attach
         self._crowded = crowded
         self._multipath = multipath
@@ -481,7 +481,7 @@ class Engine:
         flow.retransmissions += 1
         seen = 0
         if offset >= 0 and not self.truncated:
-            seen = self._copies.compare(flow, offset, data, place, self._batch)
+            seen = self.copies.compare(flow, offset, data, place, self._batch)
         flow.unverified += len(data) - seen
 
     # -- the end ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ __all__ = ["EarlierCopies", "compare"]
 
 NEAR = 1 << 20
 """How far back a copy is near."""
-FIRST_STEP = 1 << 15
+FIRST_STEP = 1 << 13
 REGION = 9 << 20
 """More than a batch can span."""
 ALLOWANCE = 8
@@ -53,9 +53,10 @@ def compare(flow: Flow, offset: int, second: bytes, first: bytes | None, place: 
 
 
 class EarlierCopies:
-    """Reads them from a capture's source."""
+    """Reads them from a capture's source; ``gave_up`` says that it would have taken too long."""
 
     def __init__(self, source: Source) -> None:
+        self.gave_up = False
         self._source = source
         self._read = 0
 
@@ -100,6 +101,7 @@ class EarlierCopies:
     ) -> Iterator[tuple[int, bytes]]:
         """What segments that begin in a stretch of the file have of the missing ranges."""
         if self._read > LEAST + ALLOWANCE * before:
+            self.gave_up = True
             return
         begin = max(0, start - LAYERS_IN_FRONT)
         region = self._source.read_at(begin, min(stop + HEADERS, before) - begin)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.source import open_source
+from analyzer.migration.scan import Scan
 from analyzer.tcp import retransmission
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.reader import Reader
@@ -196,6 +197,10 @@ def test_a_flood_of_retransmissions_is_not_looked_up_for_ever(
     flow = analysed(wire).flow
     assert flow.retransmissions == 50
     assert 0 < flow.unverified < 50_000
+    told = Scan(pcap(wire.frames)).run().file.notes
+    assert [note.partition(":")[0] for note in told] == [
+        "not all bytes that were sent again were compared with the first"
+    ]
 
 
 def test_a_waiting_segment_that_comes_again_with_other_bytes_is_noted() -> None:
