@@ -6,7 +6,7 @@ Wire-format page, sections 6.3 and 6.6 to 6.8.
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
-from analyzer.migration.main_channel import SECTIONS_MAX, Section, VfioSection
+from analyzer.migration.main_channel import SECTIONS_MAX, Section
 from analyzer.migration.main_iterables import ITERABLES
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.main_search import kind_by_content
@@ -192,12 +192,10 @@ class SectionWalk:
 
     def _vfio(self, kind: int, section: Section, record: Record, limit: int | None) -> Steps:
         main = self.main
-        device = main.devices.get(section.key)
-        if device is None:
-            device = main.devices[section.key] = VfioSection(section)
-        sink = self.sinks.get(section.key)
+        device = main.device(section)
+        sink = self.sinks.get(device.key)
         if sink is None and self.device_data is not None:
-            sink = self.sinks[section.key] = self.device_data(section.key)
+            sink = self.sinks[device.key] = self.device_data(device.key)
         broken = yield from walk_vfio(self.reader, main, device, record, kind, sink)
         if broken is None or broken.path != CONFIG_FOLLOWS:
             return broken

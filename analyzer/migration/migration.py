@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.migration.channel import MethodUse
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
+from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.pages import PageTracker, read_offsets
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Migration"]
-
-DEVICES_MAX = 4096
-OTHER_DEVICES = b"(others)", 0
 
 
 class Migration:

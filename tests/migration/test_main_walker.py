@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzer.migration import main_channel
 from analyzer.migration.main_channel import RECORDS_KEPT, MainChannel, Record
 from dissectors.main_stream import Command
 from tests.migration import main_streams as build
 from tests.migration.main_streams import STREAMS, slugs, summary, walk
+
+if TYPE_CHECKING:
+    from analyzer.tcp.requests import Sink
 
 WHOLE = {name: make() for name, make in STREAMS.items()}
 NAMES = sorted(WHOLE)
@@ -61,6 +67,27 @@ def test_facts_of_vfio_devices() -> None:
     assert len(main.flushes) == 3
     assert [value for value, _mark in main.pings] == [1]
     assert main.opened_return_path is not None
+
+
+def test_devices_beyond_some_are_not_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_channel, "DEVICES_MAX", 3)
+    full = [build.full(build.VFIO_ID, build.VFIO, build.END_OF_STATE, n) for n in range(9)]
+    ends = [build.end(build.VFIO_ID, build.data_state(b"x") + build.END_OF_STATE)] * 2
+    got: dict[tuple[bytes, int], int] = {}
+
+    def data_of(key: tuple[bytes, int]) -> Sink:
+        got[key] = 0
+
+        def sink(_piece: bytes | memoryview | None, size: int) -> None:
+            got[key] += size
+
+        return sink
+
+    main = walk(build.OPENING + build.RAM_START + b"".join(full + ends), device_data=data_of)
+    keys = [(build.VFIO, 0), (build.VFIO, 1), (build.VFIO, 2), main_channel.OTHER_DEVICES]
+    assert list(main.devices) == keys
+    assert list(got.values()) == [0, 0, 0, 2]
+    assert main.devices[main_channel.OTHER_DEVICES].data_blocks == 2
 
 
 def test_device_data_goes_to_the_sink_of_its_device() -> None:
