@@ -69,6 +69,7 @@ class RamFiles:
             file.close(size)
             file.facts |= _figures(image, size)
             yield from _complaints(file.name, image, migration, file.facts)
+            yield from _order_complaints(file.name, name, migration)
 
     def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
         """How long a file is: as the block, as far as that is wanted and there is room."""
@@ -114,3 +115,16 @@ def _complaints(
         yield f"{name}: {never} pages were never sent"
     if migration.holes or migration.began_late:
         yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"
+
+
+def _order_complaints(file: str, name: bytes, migration: Migration) -> Iterator[str]:
+    """Whether the words of a block's bitmap may have been read in the wrong order."""
+    facts = migration.main_facts
+    block = facts.ram_blocks.get(name) if facts is not None else None
+    if facts is None or block is None or block.mapped is None:
+        return
+    taken, told = block.mapped.byte_order, facts.ram.byte_order
+    if not told:
+        yield f"{file}: nothing tells the byte order of the bitmap, {taken} endian was taken"
+    elif told != taken:
+        yield f"{file}: the bitmap was read as {taken} endian, but a later one is {told} endian"
