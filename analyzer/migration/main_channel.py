@@ -218,7 +218,8 @@ class MainChannel:
     without being understood, and absent from the capture.  ``began_late`` says that the stream's
     beginning is missing.  ``truncated`` and ``truncated_path`` tell where the stream broke off
     inside a record.  ``first_full`` is the first FULL section behind a START, ``doubtful_ends``
-    counts bodies whose end was guessed because no footer of their own confirmed it.
+    counts bodies whose end was guessed because no footer of their own confirmed it.  ``footers``
+    says whether sections have any, once that is known.
     """
 
     __slots__ = (
@@ -242,6 +243,7 @@ class MainChannel:
         "first_full",
         "first_section_end",
         "first_start",
+        "footers",
         "header_version",
         "machine",
         "missing",
@@ -293,6 +295,7 @@ class MainChannel:
         self.first_section_end: Mark | None = None
         self.first_start: Mark | None = None
         self.first_full: Mark | None = None
+        self.footers: bool | None = None
         self.doubtful_ends = 0
         self.eof: Mark | None = None
         self.description: Mark | None = None

@@ -45,6 +45,8 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_FULL),
 )
 SECTION_TYPES = (START, PART, END, FULL)
+BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
+"""What records can begin with that may follow a section."""
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
@@ -217,7 +219,23 @@ class SectionWalk:
 
     # -- footer -------------------------------------------------------------------------------
 
+    def _without_footer(self) -> Generator[Request, Reply, bool]:
+        """Whether sections have no footers, as of machine types up to 2.3.
+
+        Those send no CONFIGURATION either; then what stands behind the first section tells.
+        """
+        main = self.main
+        if main.footers is None and (main.configuration is not None or main.interrupted):
+            main.footers = True
+        if not main.footers:
+            ahead = yield Peek(1)
+            if isinstance(ahead, bytes) and (ahead[0] == FOOTER_BYTE or main.footers is None):
+                main.footers = ahead[0] not in BEGINNINGS
+        return main.footers is False
+
     def _footer(self, section: Section) -> Steps:
+        if (yield from self._without_footer()):
+            return None
         reader = self.reader
         at = reader.offset
         footer = yield FOOTER_TAKE

@@ -55,6 +55,33 @@ def test_facts_of_a_plain_migration() -> None:
     assert not main.unfinished_sections
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_machine_types_without_footers(described: bool) -> None:
+    """Up to 2.3; those before it have no description either."""
+    sections = [
+        build.start(build.RAM_ID, b"ram", build.mem_size(build.BLOCKS) + build.EOS),
+        build.part(build.RAM_ID, build.page(0, b"pc.ram") + build.EOS),
+        build.end(build.RAM_ID, build.EOS),
+        build.full(build.CPU_ID, b"cpu", build.CPU_BODY + build.footer(build.CPU_ID)[1:]),
+        build.PIC,
+    ]
+    description = build.vmdescription([build.buffer_device("cpu", 4 + len(build.CPU_BODY))])
+    stream = build.header() + b"".join(section[: -len(build.footer(0))] for section in sections)
+    main = walk(stream + b"\0" + description * described)
+    assert slugs(main.anomalies) == {"main-no-configuration"}
+    assert main.skipped == 0
+    bodies = [record.body for record in main.records if record.kind == "SECTION_FULL"]
+    assert bodies == [build.CPU_BODY + build.u32(build.CPU_ID), build.PIC_BODY]
+    assert main.eof is not None
+    assert main.description_complete is described
+
+
+def test_no_configuration_but_footers() -> None:
+    stream = build.header() + build.RAM_START + build.CLOSING
+    main = walk(stream.replace(build.CPU, build.CPU[:-5]))
+    assert slugs(main.anomalies) == {"main-no-configuration", "footer-missing"}
+
+
 def test_facts_of_vfio_devices() -> None:
     main = walk(WHOLE["vfio"])
     on = main.devices[build.VFIO, 0]
