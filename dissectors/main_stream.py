@@ -9,6 +9,10 @@ from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 MAGIC = 0x5145564D
 MAGIC_BYTES = b"QEVM"
 VERSION = 3
@@ -179,6 +183,55 @@ CONFIGURATION_CAPABILITIES = b"configuration/capabilities"
 CONFIGURATION_UUID = b"configuration/uuid"
 IGNORE_SHARED = "x-ignore-shared"
 MAPPED_RAM = "mapped-ram"
+MAPPED_VERSION = 1
+SMALLEST_PAGE = 1024
+
+
+def is_page_size(value: int) -> bool:
+    """Whether pages can have so many bytes; those of a block may be huge."""
+    return value >= SMALLEST_PAGE and not value & (value - 1)
+
+
+def is_mapped_header(data: bytes) -> bool:
+    """Whether a block's mapped-ram header begins with these bytes, announced or not."""
+    return data[:4] == MAPPED_VERSION.to_bytes(4, "big") and is_page_size(
+        int.from_bytes(data[4:12], "big")
+    )
+
+
+def page_size_follows(ahead: bytes, *, shared: bool, last: bool) -> bool:
+    """Whether a block's own page size stands behind its length in the block list.
+
+    ``ahead`` are the 16 bytes there, ``shared`` says that guest addresses are announced, ``last``
+    that no block follows.  Wire-format page, section 6.6.
+    """
+    if len(ahead) < 8 or not is_page_size(int.from_bytes(ahead[:8], "big")):
+        return False
+    # With addresses announced a lone word is the address; what stands behind it says so.
+    return not (shared and _can_follow_block(ahead[8:], last))
+
+
+def _can_follow_block(data: bytes, last: bool) -> bool:
+    """Whether the next block's name, or behind the last one a record, begins with ``data``; an
+    address does not, for its first byte is 0.
+    """
+    if last:
+        return 0 < int.from_bytes(data[:8], "big") < SMALLEST_PAGE
+    return data[:1] > b"\0"
+
+
+BIG_ENDIAN_MACHINES = ("s390-ccw-virtio",)
+LITTLE_ENDIAN_MACHINES = ("pc", "microvm", "isapc", "virt")
+
+
+def host_order(machine: str) -> Literal["little", "big", ""]:
+    """The byte order of the hosts that run machines of this type; empty if they have either.
+
+    An emulated machine may run on others, so bytes that say something else are right.
+    """
+    if machine.startswith(BIG_ENDIAN_MACHINES):
+        return "big"
+    return "little" if machine.partition("-")[0] in LITTLE_ENDIAN_MACHINES else ""
 
 
 def is_vfio(idstr: bytes) -> bool:

@@ -289,24 +289,21 @@ class _Cursor:
 
     def block_list(self, total: int, end: int) -> None:
         """The RAM blocks, and mapped-ram regions as far as they are there."""
+        announced = wire.MAPPED_RAM in self.capabilities
+        shared = wire.IGNORE_SHARED in self.capabilities
         while total > 0 and self.at < end and not self.short:
             with self.group("block") as group:
                 group.node.value = text_of(self.counted("name"))
                 used = self.field(USED)
                 total -= used
-                mapped = wire.MAPPED_RAM in self.capabilities
-                if not mapped and self.page_size_follows(end):
+                ahead = self.data[self.at : min(self.at + 2 * WORD, end)]
+                mapped = announced or (not shared and wire.is_mapped_header(ahead))
+                if not mapped and wire.page_size_follows(ahead, shared=shared, last=total <= 0):
                     self.field(PAGE_SIZE)
-                if wire.IGNORE_SHARED in self.capabilities:
+                if shared:
                     self.field(ADDRESS)
                 if mapped:
                     self.mapped(used, end)
-
-    def page_size_follows(self, end: int) -> bool:
-        """Whether a block's own page size stands here: a power of two, as no name begins."""
-        value = int.from_bytes(self.data[self.at : self.at + WORD], "big")
-        fits = self.at + WORD <= end and value >= 1024
-        return fits and not value & (value - 1)
 
     def mapped(self, used: int, end: int) -> None:
         """A mapped-ram header, bitmap and pages; positions in the data follow the header's."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from analyzer.checks.rule import INFO, WARNING, Spot, walker_rule
 from analyzer.checks.wording import counted, milliseconds, ranges
 from analyzer.migration.watcher import Watcher
@@ -11,7 +9,7 @@ from dissectors.multifd import COMPRESSION_MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from analyzer.capture.trace_log import TracedPacket, TraceRun
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Traced"]
 
 EVENTS = {"source": "multifd_send_fill", "destination": "multifd_recv_unfill"}
+CHANNELS = 256
+"""A channel's id is a byte, so no others can be in a capture."""
 SAME_CLOCK = 10**9
 """Clocks that are further apart (ns) are not the same one."""
 
@@ -149,12 +149,26 @@ class Seen:
         self.end = packet.last.time
 
 
+class Keys:
+    """Tells packets of the same number apart."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def next(self, number: int) -> Key:
+        """The next one of a number."""
+        before = self._counts.get(number, 0)
+        self._counts[number] = before + 1
+        return number, before
+
+
 class Traced(Watcher):
     """Watches a scan and holds what comes against trace logs."""
 
     def __init__(self, runs: Sequence[TraceRun]) -> None:
         self._runs = runs
         self._seen: dict[Migration, dict[Channel, dict[Key, Seen]]] = {}
+        self._keys: dict[Channel, Keys] = {}
 
     def ram(
         self,
@@ -165,12 +179,15 @@ class Traced(Watcher):
     ) -> None:
         """A RAM or SYNC packet."""
         packets = self._seen.setdefault(migration, {}).setdefault(channel, {})
-        packets[_key(packet.packet_num, packets)] = Seen(packet)
+        keys = self._keys.setdefault(channel, Keys())
+        packets[keys.next(packet.packet_num)] = Seen(packet)
 
     def ends(self, scan: Scan) -> Iterator[Found]:
         """What disagrees: a rule's slug, where, and the migration."""
         for run in self._runs:
-            scores = {migration: self._agreeing(run, migration) for migration in scan.migrations}
+            traced = {n: _keyed(run.packets[n]) for n in run.packets if n < CHANNELS}
+            pairs = {migration: self._pairs(traced, migration) for migration in scan.migrations}
+            scores = {migration: _agreeing(pairs[migration]) for migration in scan.migrations}
             best = max(scores, key=lambda migration: scores[migration], default=None)
             if best is None:
                 continue  # nothing could be read, which is told elsewhere
@@ -183,7 +200,7 @@ class Traced(Watcher):
                 yield "trace-unmatched", spot, None
                 continue
             yield "trace-compared", Spot(_summary(run, scores[best])), best
-            for slug, spot in self._compared(run, best):
+            for slug, spot in _compared(run, best, pairs[best]):
                 yield slug, spot, best
 
     def _enough(self, agreeing: int, run: TraceRun, migration: Migration) -> bool:
@@ -191,42 +208,50 @@ class Traced(Watcher):
         seen = sum(map(len, self._seen.get(migration, {}).values()))
         return 0 < min(seen, sum(map(len, run.packets.values()))) <= 2 * agreeing
 
-    def _pairs(self, run: TraceRun, migration: Migration) -> Iterator[Pair]:
+    def _pairs(
+        self, traced: dict[int, dict[Key, TracedPacket]], migration: Migration
+    ) -> list[Pair]:
         """Channels with what was traced of them; where the beginning is not in the capture, and
         with it the number of a channel, packets tell.
         """
-        left = dict(run.packets)
+        left = dict(traced)
+        pairs: list[Pair] = []
         unknown = []
         for channel, packets in self._seen.get(migration, {}).items():
             if channel.id >= 0:
-                yield channel, packets, _keyed(left.pop(channel.id, []))
+                pairs.append((channel, packets, left.pop(channel.id, {})))
             else:
                 unknown.append((channel, packets))
         for channel, packets in unknown:
-            shared = {n: sum((p.packet_num, 0) in packets for p in left[n]) for n in left}
+            shared = {n: sum(key in left[n] for key in packets) for n in left}
             number = max(shared, key=lambda n: shared[n], default=-1)
             if shared.get(number):
-                yield channel, packets, _keyed(left.pop(number))
+                pairs.append((channel, packets, left.pop(number)))
+        return pairs
 
-    def _agreeing(self, run: TraceRun, migration: Migration) -> int:
-        """How many packets of the trace are in a migration."""
-        return sum(
-            _agrees(packets.get(key), packet)
-            for _, packets, traced in self._pairs(run, migration)
-            for key, packet in traced.items()
-        )
 
-    def _compared(self, run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
-        delays: list[tuple[int, str, int]] = []
-        for channel, packets, traced in self._pairs(run, migration):
-            for slug, spot in _channel(run, packets, traced):
-                spot.channel = channel
-                yield slug, spot
-            delays += _delays(run, channel.name, packets, traced)
-        if delays:
-            yield "trace-delay", Spot(_delay_text(run, delays))
-        if run.side == "destination" and run.buffers:
-            yield from _buffers(run, migration)
+def _agreeing(pairs: Iterable[Pair]) -> int:
+    """How many packets of the trace are in a migration."""
+    return sum(
+        key in traced and _agrees(seen, traced[key])
+        for _, packets, traced in pairs
+        for key, seen in packets.items()
+    )
+
+
+def _compared(
+    run: TraceRun, migration: Migration, pairs: Sequence[Pair]
+) -> Iterator[tuple[str, Spot]]:
+    delays: list[tuple[int, str, int]] = []
+    for channel, packets, traced in pairs:
+        for slug, spot in _channel(run, packets, traced):
+            spot.channel = channel
+            yield slug, spot
+        delays += _delays(run, channel.name, packets, traced)
+    if delays:
+        yield "trace-delay", Spot(_delay_text(run, delays))
+    if run.side == "destination" and run.buffers:
+        yield from _buffers(run, migration)
 
 
 def _summary(run: TraceRun, agreeing: int) -> str:
@@ -235,21 +260,14 @@ def _summary(run: TraceRun, agreeing: int) -> str:
     return f"{text}; {counted(run.ignored, 'line')} could not be read" if run.ignored else text
 
 
-def _key(number: int, known: Container[Key]) -> Key:
-    """The next one of a number."""
-    return next((number, again) for again in count() if (number, again) not in known)
-
-
 def _keyed(packets: Iterable[TracedPacket]) -> dict[Key, TracedPacket]:
-    keyed: dict[Key, TracedPacket] = {}
-    for packet in packets:
-        keyed[_key(packet.packet_num, keyed)] = packet
-    return keyed
+    keys = Keys()
+    return {keys.next(packet.packet_num): packet for packet in packets}
 
 
-def _agrees(seen: Seen | None, packet: TracedPacket) -> bool:
+def _agrees(seen: Seen, packet: TracedPacket) -> bool:
     """Before QEMU 9.0 the source traces a packet before it puts the method into its flags."""
-    if seen is None or seen.size != packet.size:
+    if seen.size != packet.size:
         return False
     flags = seen.flags if packet.flags & COMPRESSION_MASK else seen.flags & ~COMPRESSION_MASK
     return flags == packet.flags
@@ -312,14 +330,14 @@ def _delay_text(run: TraceRun, delays: list[tuple[int, str, int]]) -> str:
 
 def _buffers(run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
     """Indexes by device, each device of the trace with the one that is most like it."""
-    left = dict(migration.devices)
+    left = {device: _indexes(device) for device in migration.devices.values()}
     for name, indexes in sorted(run.buffers.items(), key=lambda item: -len(item[1])):
         told = set(indexes)
-        best = min(left, key=lambda key: len(_indexes(left[key]) ^ told), default=None)
-        if best is None:
+        device = min(left, key=lambda device: len(left[device] ^ told), default=None)
+        if device is None:
             yield "trace-buffers-differ", Spot(f"{name}: traced, and no such device is here")
             continue
-        device = left.pop(best)
+        del left[device]
         for slug, text in _of_device(run, name, told, device):
             yield slug, Spot(text, device=device.name)
 

@@ -68,7 +68,10 @@ class RamFiles:
             size = self._size(image, migration, name)
             file.close(size)
             file.facts |= _figures(image, size)
+            if _resumes(migration):
+                file.facts["resumes_postcopy"] = True
             yield from _complaints(file.name, image, migration, file.facts)
+            yield from _order_complaints(file.name, name, migration)
 
     def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
         """How long a file is: as the block, as far as that is wanted and there is room."""
@@ -84,6 +87,11 @@ class RamFiles:
             image.beyond += 1
             size = image.end - image.first
         return max(0, size)
+
+
+def _resumes(migration: Migration) -> bool:
+    """Whether this is the recovery of a postcopy, an attempt of its own."""
+    return migration.main_facts is not None and migration.main_facts.postcopy_resume is not None
 
 
 def _figures(image: RamImage, size: int) -> dict[str, Any]:
@@ -112,5 +120,21 @@ def _complaints(
         yield f"{name}: not all of the block was written, --max-size allows more"
     elif never := facts["pages_never_sent"]:
         yield f"{name}: {never} pages were never sent"
-    if migration.holes or migration.began_late:
+    resumes = _resumes(migration)
+    if resumes:
+        yield f"{name}: a paused postcopy goes on here, earlier pages are in another file"
+    if migration.holes or (migration.began_late and not resumes):
         yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"
+
+
+def _order_complaints(file: str, name: bytes, migration: Migration) -> Iterator[str]:
+    """Whether the words of a block's bitmap may have been read in the wrong order."""
+    facts = migration.main_facts
+    block = facts.ram_blocks.get(name) if facts is not None else None
+    if facts is None or block is None or block.mapped is None:
+        return
+    taken, told = block.mapped.byte_order, facts.ram.byte_order
+    if not told:
+        yield f"{file}: nothing tells the byte order of the bitmap, {taken} endian was taken"
+    elif told != taken:
+        yield f"{file}: the bitmap was read as {taken} endian, but a later one is {told} endian"

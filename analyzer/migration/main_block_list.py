@@ -5,10 +5,20 @@ Wire-format page, sections 6.6 and 7.
 
 from __future__ import annotations
 
+from array import array
+
 from analyzer.migration.broken import Broken
 from analyzer.migration.ram_facts import BLOCKS_MAX, MappedRam
 from analyzer.tcp.requests import Deliver, End, Gap, Peek, Skip, Take
-from dissectors.main_stream import IGNORE_SHARED, MAPPED_RAM, MAPPED_RAM_HEADER
+from dissectors.main_stream import (
+    IGNORE_SHARED,
+    MAPPED_RAM,
+    MAPPED_RAM_HEADER,
+    MAPPED_VERSION,
+    is_mapped_header,
+    is_page_size,
+    page_size_follows,
+)
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -16,23 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.ram_facts import RamBlock, RamFacts, RecordTaker
+    from analyzer.migration.ram_facts import ByteOrder, RamBlock, RamFacts, RecordTaker
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
 __all__ = ["walk_block_list"]
 
-SMALLEST_PAGE = 1024
 LARGEST_PAGE = 1 << 16
-MAPPED_VERSION = 1
 PAGES_ALIGNMENT = 1 << 20
 WORD_BITS = 64
+WORD_SIZE = WORD_BITS // 8
+ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 BITMAP_KEPT = 64 << 20
 """Bytes of a bitmap: 2 TiB of guest memory in 4 KiB pages."""
 
 
 def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
     """The blocks whose lengths sum up to ``total`` bytes."""
+    mapped, shared = MAPPED_RAM in capabilities, IGNORE_SHARED in capabilities
     ram.mem_size = total
     left = total
     ram.current = None
@@ -46,36 +57,33 @@ def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: lis
             return Broken(row, "block list", at)
         used = int.from_bytes(row[-8:], "big")
         name = row[:-8]
-        if not name or used > left or len(ram.blocks) >= BLOCKS_MAX:
+        block = ram.block(name) if name and used <= left else None
+        if block is None:
+            full = len(ram.blocks) >= BLOCKS_MAX
             ram.anomalies.note(
                 "ram-block-list-sum",
                 at,
                 reader.last,
                 f"block {text_of(name)!r} of {used:#x} bytes, of {total:#x} announced "
-                f"{left:#x} are left",
+                f"{left:#x} are left" + f", and there are {BLOCKS_MAX} blocks" * full,
             )
             return Broken(None, "block list", at)
         left -= used
-        block = ram.block(name)
-        assert block is not None
         block.index = len(ram.blocks) - 1
         block.used_length = used
         block.listed = True
-        broken = yield from _extras(reader, ram, block, capabilities, last=left == 0)
+        broken = yield from _extras(reader, ram, block, mapped, shared, last=left == 0)
         if broken is not None:
             return broken.inside(f"block {text_of(name)!r}")
     return None
 
 
 def _extras(
-    reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
+    reader: Reader, ram: RamFacts, block: RamBlock, mapped: bool, shared: bool, *, last: bool
 ) -> Steps:
     """What may follow a block's length: page size, guest address, mapped-ram header."""
     ahead = yield from _ahead(16)
-    mapped = MAPPED_RAM in capabilities
-    shared = IGNORE_SHARED in capabilities
-    first = int.from_bytes(ahead[:8], "big")
-    if not mapped and not shared and _is_mapped_header(ahead):
+    if not mapped and not shared and is_mapped_header(ahead):
         mapped = True
         ram.anomalies.note(
             "capabilities-differ",
@@ -83,10 +91,8 @@ def _extras(
             reader.last,
             "a mapped-ram header, but the configuration does not announce mapped-ram",
         )
-    # With addresses announced a lone word is the address; a row behind it says so.
-    lone = shared and _row_follows(ahead[8:], last)
-    if not mapped and len(ahead) >= 8 and _is_page_size(first) and not lone:
-        block.page_size = first
+    if not mapped and page_size_follows(ahead, shared=shared, last=last):
+        block.page_size = int.from_bytes(ahead[:8], "big")
         yield Take(8)
     if shared:
         address = yield Take(8)
@@ -109,26 +115,6 @@ def _ahead(size: int) -> Generator[Request, Reply, bytes]:
     return reply
 
 
-def _is_page_size(value: int) -> bool:
-    return value >= SMALLEST_PAGE and not value & (value - 1)
-
-
-def _is_mapped_header(data: bytes) -> bool:
-    return data[:4] == MAPPED_VERSION.to_bytes(4, "big") and _is_page_size(
-        int.from_bytes(data[4:12], "big")
-    )
-
-
-def _row_follows(data: bytes, last: bool) -> bool:
-    """Whether the list, or the section behind it, can go on with ``data``."""
-    if not data:
-        return False
-    if last:
-        return int.from_bytes(data[:8], "big") < SMALLEST_PAGE
-    name = data[1 : 1 + data[0]]
-    return data[0] > 0 and name.isascii() and name.decode("ascii").isprintable()
-
-
 def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     """A mapped-ram header, the bitmap behind it, and the region of the pages (stepped over)."""
     at = reader.offset
@@ -138,7 +124,7 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     version, page_size, bitmap_offset, pages_offset = MAPPED_RAM_HEADER.unpack(head)
     mapped = MappedRam(version, page_size, bitmap_offset, pages_offset)
     block.mapped = mapped
-    good_size = _is_page_size(page_size) and ram.page_size in (0, page_size)
+    good_size = is_page_size(page_size) and ram.page_size in (0, page_size)
     if version != MAPPED_VERSION or not good_size or pages_offset % PAGES_ALIGNMENT:
         ram.anomalies.note(
             "mapped-ram-header",
@@ -146,7 +132,7 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
             reader.last,
             f"version {version}, page size {page_size}, pages at {pages_offset:#x}",
         )
-    if not _is_page_size(page_size):
+    if not is_page_size(page_size):
         return Broken(None, "mapped-ram header", at)
     ram.page_size = ram.page_size or page_size
     pages = -(-block.used_length // page_size)
@@ -156,28 +142,57 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
         return Broken(None, "mapped-ram header", at)
 
     bitmap = bytearray()
-    kept = BITMAP_KEPT if ram.taker is not None and page_size <= LARGEST_PAGE else 0
+    room = BITMAP_KEPT if ram.taker is not None and page_size <= LARGEST_PAGE else 0
 
-    def count(piece: bytes | memoryview | None, size: int) -> None:
-        bits = bytes(size) if piece is None else piece
-        mapped.set_pages += int.from_bytes(bits, "little").bit_count()
-        bitmap.extend(bits[: kept - len(bitmap)])
+    def count(piece: bytes | memoryview | None, _size: int) -> None:
+        nonlocal room
+        if piece is None:
+            room = 0  # what a hole took is not known, so that the rest is told as unread
+            return
+        mapped.set_pages += int.from_bytes(piece, "little").bit_count()
+        bitmap.extend(piece[:room])
+        room -= min(len(piece), room)
 
-    for request in (Skip(bitmap_offset - reader.offset), Deliver(bitmap_size, count)):
-        reply = yield request
-        if isinstance(reply, End):
-            return Broken(reply, "mapped-ram pages", at)
+    yield Skip(bitmap_offset - reader.offset)
+    missing = yield Deliver(bitmap_size, count)
+    if isinstance(missing, End):
+        return Broken(missing, "mapped-ram pages", at)
     yield Skip(pages_offset - reader.offset)
     if ram.taker is not None:
+        _settle_order(ram, mapped, bitmap, pages)
         yield from _mapped_pages(reader, ram.taker, block, mapped, bitmap)
     reply = yield Skip(region_end - reader.offset)
     if isinstance(reply, End):
         return Broken(reply, "mapped-ram pages", at)
+    assert isinstance(missing, int)
+    zeros = max(pages - mapped.set_pages - 8 * missing, 0)
     block.normal_pages += mapped.set_pages
-    block.zero_pages += max(pages - mapped.set_pages, 0)
+    block.zero_pages += zeros
     ram.normal_pages += mapped.set_pages
-    ram.zero_pages += max(pages - mapped.set_pages, 0)
+    ram.zero_pages += zeros
     return None
+
+
+def _settle_order(ram: RamFacts, mapped: MappedRam, bitmap: bytearray, pages: int) -> None:
+    """Find out how the words of a bitmap are to be read, and put its bits in the order of pages.
+
+    They are the sender's native ones.  Bits behind the last page are clear in the right order.
+    """
+    if 8 * len(bitmap) >= pages:
+        last = bytes(bitmap[-WORD_SIZE:])
+        clean = [
+            order
+            for order in ORDERS
+            if not int.from_bytes(last, order) >> (pages - 1) % WORD_BITS + 1
+        ]
+        if len(clean) == 1:
+            ram.byte_order = clean[0]
+    mapped.byte_order = ram.byte_order or mapped.byte_order
+    if mapped.byte_order == "big":
+        del bitmap[len(bitmap) // WORD_SIZE * WORD_SIZE :]
+        words = array("Q", bytes(bitmap))
+        words.byteswap()
+        bitmap[:] = words.tobytes()
 
 
 def _mapped_pages(

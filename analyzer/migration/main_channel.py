@@ -28,6 +28,9 @@ DESCRIPTION_KEPT = 64 << 20
 RESYNCS_KEPT = 1000
 SECTIONS_MAX = 1 << 16
 PINGS_KEPT = 1000
+DEVICES_MAX = 4096
+OTHER_DEVICES = b"(others)", 0
+"""Beyond so many devices no more are told apart, for no guest has them and hostile bytes may."""
 
 
 class Record:
@@ -167,10 +170,9 @@ class VfioSection:
         "section_id",
     )
 
-    def __init__(self, section: Section) -> None:
-        self.idstr = section.idstr
-        self.instance_id = section.instance_id
-        self.section_id = section.section_id
+    def __init__(self, key: DeviceKey, section_id: int) -> None:
+        self.idstr, self.instance_id = key
+        self.section_id = section_id
         self.announced: str | None = None
         self.announced_at: Mark | None = None
         self.main_bytes = 0
@@ -185,6 +187,11 @@ class VfioSection:
         self.ends = 0
         self.data_ended: Mark | None = None
         self.config_bytes = 0
+
+    @property
+    def key(self) -> DeviceKey:
+        """What identifies the device."""
+        return self.idstr, self.instance_id
 
     @property
     def name(self) -> str:
@@ -211,7 +218,8 @@ class MainChannel:
     without being understood, and absent from the capture.  ``began_late`` says that the stream's
     beginning is missing.  ``truncated`` and ``truncated_path`` tell where the stream broke off
     inside a record.  ``first_full`` is the first FULL section behind a START, ``doubtful_ends``
-    counts bodies whose end was guessed because no footer of their own confirmed it.
+    counts bodies whose end was guessed because no footer of their own confirmed it.  ``footers``
+    says whether sections have any, once that is known.
     """
 
     __slots__ = (
@@ -235,6 +243,7 @@ class MainChannel:
         "first_full",
         "first_section_end",
         "first_start",
+        "footers",
         "header_version",
         "machine",
         "missing",
@@ -286,6 +295,7 @@ class MainChannel:
         self.first_section_end: Mark | None = None
         self.first_start: Mark | None = None
         self.first_full: Mark | None = None
+        self.footers: bool | None = None
         self.doubtful_ends = 0
         self.eof: Mark | None = None
         self.description: Mark | None = None
@@ -352,6 +362,16 @@ class MainChannel:
     def unfinished_sections(self) -> list[Section]:
         """Sections that were started and have not ended."""
         return [s for s in self.sections.values() if s.started is not None and s.ended is None]
+
+    def device(self, section: Section) -> VfioSection:
+        """The VFIO device that a section belongs to."""
+        key = section.key
+        if len(self.devices) >= DEVICES_MAX and key not in self.devices:
+            key = OTHER_DEVICES
+        device = self.devices.get(key)
+        if device is None:
+            device = self.devices[key] = VfioSection(key, section.section_id)
+        return device
 
     def description_bytes(self) -> bytes:
         """The JSON text of the VMDESCRIPTION as far as it is there (at most 64 MiB)."""

@@ -12,6 +12,7 @@ from dissectors.main_stream import (
     CONFIGURATION_PAGE_BITS,
     CONFIGURATION_UUID,
     SUBSECTION_BYTE,
+    host_order,
 )
 from dissectors.multifd import text_of
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["walk_configuration"]
 
 NAME_MAX = 4096
+SUBSECTIONS_MAX = 16
 CAPABILITIES_MAX = 256
 PAGE_BITS = range(10, 17)
+SUBSECTION = bytes((SUBSECTION_BYTE,))
 
 
 def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Steps:
@@ -44,7 +47,8 @@ def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Ste
     if not isinstance(name, bytes):
         return Broken(name, "machine name", at)
     main.machine = record.name = text_of(name)
-    while True:
+    main.ram.byte_order = host_order(main.machine)
+    for _ in range(SUBSECTIONS_MAX):
         at = reader.offset
         following = yield Peek(1)
         if not isinstance(following, bytes) or following[0] != SUBSECTION_BYTE:
@@ -52,6 +56,12 @@ def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Ste
         broken = yield from _subsection(reader, main, at)
         if broken is not None:
             return broken
+    if (yield Peek(1)) != SUBSECTION:
+        return None
+    at = reader.offset
+    detail = f"more than {SUBSECTIONS_MAX} in CONFIGURATION"
+    main.anomalies.note("subsection-bad", at, reader.last, detail)
+    return Broken(None, "subsection", at)
 
 
 def _subsection(reader: Reader, main: MainChannel, at: int) -> Steps:

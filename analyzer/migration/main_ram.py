@@ -12,7 +12,13 @@ from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
 from analyzer.tcp.requests import Deliver, End, Peek, Push, Skip, Take
 from dissectors import xbzrle
-from dissectors.main_stream import FOOTER_BYTE, MAPPED_RAM, RAM_PAGE_KINDS, RamFlag
+from dissectors.main_stream import (
+    FOOTER_BYTE,
+    MAPPED_RAM,
+    RAM_PAGE_KINDS,
+    SMALLEST_PAGE,
+    RamFlag,
+)
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -46,7 +52,6 @@ RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
 COMMON_PAGE_SIZE = 4096
 PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
-SMALLEST_PAGE = 1024
 FLAGS = SMALLEST_PAGE - 1
 ADDRESS_LIMIT = 1 << 52
 
@@ -69,6 +74,7 @@ class RamWalk:
     __slots__ = (
         "capabilities",
         "framed",
+        "mapped",
         "mask",
         "ram",
         "reader",
@@ -92,6 +98,7 @@ class RamWalk:
         self.ram = ram
         self.section_id = section_id
         self.capabilities = capabilities or []
+        self.mapped = MAPPED_RAM in self.capabilities
         self.framed = framed
         self.strict = strict
         self.skip = Skip(0)
@@ -214,7 +221,7 @@ class RamWalk:
         return Broken(None, "RAM record flags", at)
 
     def _refuse_if_mapped(self, what: str) -> None:
-        if MAPPED_RAM in self.capabilities:
+        if self.mapped:
             self._note("mapped-ram-in-stream", f"{what} record though mapped-ram is on")
 
     def _page(self, word: int) -> Steps:

@@ -67,8 +67,8 @@ def kind_by_content(word: bytes) -> bytes:
     return RAM_SECTION if len(word) == 8 and plausible_word(value) else b""
 
 
-def _named(data: bytes, at: int, final: bool) -> int:
-    """The header of a START or FULL section."""
+def _named(data: bytes, at: int, final: bool, any_name: bool) -> int:
+    """The header of a START or FULL section; a name that is no text counts if ``any_name``."""
     left = len(data) - at
     more = YES if final else MORE
     if left < NAME_AT:
@@ -77,7 +77,8 @@ def _named(data: bytes, at: int, final: bool) -> int:
         return NO
     end = at + NAME_AT + data[at + 5]
     name = data[at + NAME_AT : end]
-    if not name.isascii() or not name.decode("ascii").isprintable():
+    text = name.isascii() and name.decode("ascii").isprintable()
+    if not text and (not any_name or b"\0" in name):
         return NO
     if len(data) < end + SECTION_VERSIONS.size:
         return more
@@ -98,17 +99,20 @@ def _part(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> in
     return YES
 
 
-def record_fits(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> int:
+def record_fits(
+    data: bytes, at: int, known: Mapping[int, Section], final: bool, *, any_name: bool = False
+) -> int:
     """Whether a record can begin at ``at``: ``YES``, ``NO`` or, too few bytes to tell, ``MORE``.
 
-    ``final`` says that nothing comes behind ``data``.
+    ``final`` says that nothing comes behind ``data``.  Names are bytes; ``any_name`` lets all of
+    them pass, where what stands in front of the record says enough.
     """
     left = len(data) - at
     if left <= 0:
         return YES if final else MORE
     kind = data[at]
     if kind in (START, FULL):
-        return _named(data, at, final)
+        return _named(data, at, final, any_name)
     if kind in (PART, END):
         return _part(data, at, known, final)
     if kind == RecordType.COMMAND:
@@ -157,7 +161,7 @@ def _goes_on(data: bytes, at: int, known: Mapping[int, Section], final: bool) ->
 
 def _hit(data: bytes, footer: bytes, start: int, known: Mapping[int, Section], final: bool) -> int:
     at = data.find(footer, start)
-    while at >= 0 and record_fits(data, at + FOOTER.size, known, final) != YES:
+    while at >= 0 and record_fits(data, at + FOOTER.size, known, final, any_name=True) != YES:
         at = data.find(footer, at + 1)
     return at
 
@@ -189,10 +193,10 @@ def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> i
     at = data.find(ANY_FOOTER)
     while at >= 0:
         behind = at + FOOTER.size
-        if record_fits(data, behind, known, final) == YES:
-            strong = _strong(data, behind)
-            if strong or not known or int.from_bytes(data[at + 1 : behind], "big") in known:
-                return at
+        own = int.from_bytes(data[at + 1 : behind], "big") in known
+        fits = record_fits(data, behind, known, final, any_name=own) == YES
+        if fits and (own or not known or _strong(data, behind)):
+            return at
         at = data.find(ANY_FOOTER, at + 1)
     return -1
 
@@ -211,19 +215,33 @@ def resumes(head: bytes) -> bool:
     command, size = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
     if command == Command.RECV_BITMAP:
         name = head[6 : 6 + head[5]]
-        return 0 < head[5] == size - 1 and name.isascii() and name.decode().isprintable()
+        return 0 < head[5] == size - 1 and b"\0" not in name
     lone = command in (Command.OPEN_RETURN_PATH, Command.POSTCOPY_RESUME) and size == 0
     return lone and head[5] in (RecordType.COMMAND, RecordType.SECTION_PART)
 
 
 def find_next_record(
     data: bytes, section_id: int, known: Mapping[int, Section], final: bool
-) -> tuple[int, int]:
-    """Where the next record begins when a section's own footer is damaged or absent (-1: nowhere).
-
-    Also where the section's body ends then.
-    """
+) -> int:
+    """Where a section's body ends whose own footer is damaged or absent (-1: nowhere)."""
+    best = _next_record(data, known, final)
+    body_end = best - FOOTER.size
     own = section_id.to_bytes(4, "big")
+    if body_end >= 0 and (data[body_end] == FOOTER_BYTE or data[body_end + 1 : best] == own):
+        return body_end
+    return best
+
+
+def find_without_footer(data: bytes, known: Mapping[int, Section], final: bool) -> tuple[int, bool]:
+    """Where a body ends in a stream without footers (-1: nowhere), and whether that is sure."""
+    best = _next_record(data, known, final)
+    if best < 0 and final and data.endswith(b"\0"):
+        best = len(data) - 1  # an EOF ends the stream: such machine types have no description
+    return best, best >= 0
+
+
+def _next_record(data: bytes, known: Mapping[int, Section], final: bool) -> int:
+    """Where the first record begins that is told by more than a few bytes, or -1."""
     best = -1
     for begin in (b"\x04\0\0", b"\0\x06"):
         at = data.find(begin)
@@ -232,9 +250,4 @@ def find_next_record(
                 best = at
                 break
             at = data.find(begin, at + 1)
-    if best < 0:
-        return -1, -1
-    body_end = best - FOOTER.size
-    if body_end >= 0 and (data[body_end] == FOOTER_BYTE or data[body_end + 1 : best] == own):
-        return best, body_end
-    return best, best
+    return best

@@ -6,7 +6,7 @@ Wire-format page, sections 6.3 and 6.6 to 6.8.
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
-from analyzer.migration.main_channel import SECTIONS_MAX, Section, VfioSection
+from analyzer.migration.main_channel import SECTIONS_MAX, Section
 from analyzer.migration.main_iterables import ITERABLES
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.main_search import kind_by_content
@@ -45,6 +45,8 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_FULL),
 )
 SECTION_TYPES = (START, PART, END, FULL)
+BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
+"""What records can begin with that may follow a section."""
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
@@ -192,12 +194,10 @@ class SectionWalk:
 
     def _vfio(self, kind: int, section: Section, record: Record, limit: int | None) -> Steps:
         main = self.main
-        device = main.devices.get(section.key)
-        if device is None:
-            device = main.devices[section.key] = VfioSection(section)
-        sink = self.sinks.get(section.key)
+        device = main.device(section)
+        sink = self.sinks.get(device.key)
         if sink is None and self.device_data is not None:
-            sink = self.sinks[section.key] = self.device_data(section.key)
+            sink = self.sinks[device.key] = self.device_data(device.key)
         broken = yield from walk_vfio(self.reader, main, device, record, kind, sink)
         if broken is None or broken.path != CONFIG_FOLLOWS:
             return broken
@@ -219,7 +219,23 @@ class SectionWalk:
 
     # -- footer -------------------------------------------------------------------------------
 
+    def _without_footer(self) -> Generator[Request, Reply, bool]:
+        """Whether sections have no footers, as of machine types up to 2.3.
+
+        Those send no CONFIGURATION either; then what stands behind the first section tells.
+        """
+        main = self.main
+        if main.footers is None and (main.configuration is not None or main.interrupted):
+            main.footers = True
+        if not main.footers:
+            ahead = yield Peek(1)
+            if isinstance(ahead, bytes) and (ahead[0] == FOOTER_BYTE or main.footers is None):
+                main.footers = ahead[0] not in BEGINNINGS
+        return main.footers is False
+
     def _footer(self, section: Section) -> Steps:
+        if (yield from self._without_footer()):
+            return None
         reader = self.reader
         at = reader.offset
         footer = yield FOOTER_TAKE

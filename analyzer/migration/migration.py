@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.migration.channel import MethodUse
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
+from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.pages import PageTracker, read_offsets
@@ -49,10 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
-DEVICES_MAX = 4096
 OLD_STYLE_UP_TO = RAM_ERAS["8.2"].order
 """Eras before it show themselves: SYNCs with pages, packets without any."""
-OTHER_DEVICES = b"(others)", 0
 
 
 class Migration:

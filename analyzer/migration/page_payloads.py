@@ -38,8 +38,11 @@ __all__ = ["PagePayloads"]
 
 HELD_MAX = 128 << 20
 """Bytes of payloads that are on their way, over all channels; a payload has at most 1 MiB."""
+HOLE_MAX = 1 << 20
+"""A payload that lacks more bytes in a row is given up."""
 MEMORY_MAX = 512 << 20
 """Bytes of decompression state, over all channels."""
+MISSING = "bytes of its payload are missing"
 CROWDED = "too many channels are decompressed at once"
 
 
@@ -141,6 +144,9 @@ class PagePayloads:
             return
         if piece is None:
             held.holes.append((len(held.data), len(held.data) + size))
+            if size > HOLE_MAX:
+                self._drop(held)
+                return
             held.data += bytes(size)
         else:
             held.data += piece
@@ -162,8 +168,8 @@ class PagePayloads:
         """A payload has arrived, or what is left of it."""
         data = self._drop(held)
         if state.stateful:
-            if data is None or held.holes:
-                self._lose(state, CROWDED if data is None else "bytes of its payload are missing")
+            if held.holes or data is None:
+                self._lose(state, MISSING if held.holes else CROWDED)
             if state.lost:
                 if not state.told:
                     state.told = True

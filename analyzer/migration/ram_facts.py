@@ -9,10 +9,12 @@ from analyzer.migration.anomaly_list import AnomalyList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Literal, Protocol, TypeAlias
 
     from analyzer.migration.mark import Mark
     from analyzer.tcp.requests import Sink
+
+    ByteOrder: TypeAlias = Literal["little", "big"]
 
     class RecordTaker(Protocol):
         """Who wants the pages of a stream's RAM records; ``address`` is the offset in the block."""
@@ -32,15 +34,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
 
-BLOCKS_MAX = 1 << 16
+BLOCKS_MAX = 4096
 MARKS_MAX = 1 << 17
 EOS_SIZE = 8
 
 
 class MappedRam:
-    """A block's mapped-ram header; ``set_pages`` counts the ones in its bitmap."""
+    """A block's mapped-ram header; ``set_pages`` counts the ones in its bitmap, whose words were
+    read in ``byte_order``.
+    """
 
-    __slots__ = ("bitmap_offset", "page_size", "pages_offset", "set_pages", "version")
+    __slots__ = ("bitmap_offset", "byte_order", "page_size", "pages_offset", "set_pages", "version")
 
     def __init__(self, version: int, page_size: int, bitmap_offset: int, pages_offset: int) -> None:
         self.version = version
@@ -48,6 +52,7 @@ class MappedRam:
         self.bitmap_offset = bitmap_offset
         self.pages_offset = pages_offset
         self.set_pages = 0
+        self.byte_order: ByteOrder = "little"
 
 
 class RamBlock:
@@ -134,11 +139,13 @@ class RamFacts:
     the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
     ``coded_bytes`` the content of pages that were sent encoded.  ``taker`` gets the pages.
     ``ended`` says that what follows belongs to checkpoints, not to scans over the guest's memory.
+    ``byte_order`` is that of the sender's native words, empty while nothing tells.
     """
 
     __slots__ = (
         "anomalies",
         "blocks",
+        "byte_order",
         "bytes",
         "coded_bytes",
         "compressed_pages",
@@ -184,6 +191,7 @@ class RamFacts:
         self.postcopy = False
         self.ended = False
         self.taker: RecordTaker | None = None
+        self.byte_order: ByteOrder | Literal[""] = ""
 
     @property
     def sent_pages(self) -> int:

@@ -260,14 +260,16 @@ class _Records:
             return None
         round_number = record_round(self._migration, self._ram)
         held = bytearray()
-        broken = False
+        left = size
 
         def sink(piece: bytes | memoryview | None, count: int) -> None:
-            nonlocal broken
-            held.extend(bytes(count) if piece is None else piece)
-            broken = broken or piece is None
-            if len(held) == size:
-                image.put(address, None if broken else held, round_number, lost=broken)
+            nonlocal left
+            left -= count
+            if piece is not None:
+                held.extend(piece)
+            if not left:
+                whole = len(held) == size
+                image.put(address, held if whole else None, round_number, lost=not whole)
 
         return sink
 

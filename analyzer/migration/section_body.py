@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import BODIES_KEPT
-from analyzer.migration.main_search import OVERLAP, find_next_record, find_own_footer
+from analyzer.migration.main_search import (
+    OVERLAP,
+    find_next_record,
+    find_own_footer,
+    find_without_footer,
+)
 from analyzer.tcp.requests import End, Gap, Peek, Skip, Take
 from dissectors.main_stream import RecordType
 
@@ -63,9 +68,12 @@ def walk_unknown_body(
     while True:
         data, cut, final = yield from window(reader, size, limit)
         everything = cut is not None or final or len(data) >= most
-        at, sure = find_own_footer(data, section.section_id, main.sections, final)
-        if at < 0 and everything:
-            at = find_next_record(data, section.section_id, main.sections, final)[1]
+        if main.footers is False:
+            at, sure = find_without_footer(data, main.sections, final)
+        else:
+            at, sure = find_own_footer(data, section.section_id, main.sections, final)
+            if at < 0 and everything:
+                at = find_next_record(data, section.section_id, main.sections, final)
         if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
             main.doubtful_ends += not sure and cut is None and not final
             break

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.rows import SYNC
 from analyzer.migration.watcher import Watcher
 
@@ -39,7 +40,6 @@ TIMES_MAX = 0xFFFF
 GROWTH = 1 << 16
 TRACKED_MAX = 1 << 24
 """Pages counted in all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
-BLOCKS_MAX = 4096
 COMMON_PAGE_SIZE = 4096
 
 

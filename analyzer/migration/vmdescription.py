@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly import Anomaly
 from dissectors.main_stream import RecordType, is_vfio
-from dissectors.multifd import text_of
 from dissectors.vmstate import decode_section, is_untold, json_list, json_text
 
 TYPE_CHECKING = False
@@ -16,16 +15,17 @@ if TYPE_CHECKING:
     from dissectors.tree import Node
     from dissectors.vmstate import Json
 
-__all__ = ["Description", "DeviceFields", "decode", "load", "verify"]
+__all__ = ["Description", "DeviceFields", "decode", "load", "name_of", "verify"]
 
 FULL = RecordType.SECTION_FULL.name
 SUBSECTION_HEADER = 1 + 1 + 4
 DEPTH_MAX = 64
 SIZE_LIMIT = 1 << 62
+BAD = "\N{REPLACEMENT CHARACTER}"
 
 
 class Description:
-    """A parsed description: ``devices`` by (idstr as text, instance id).
+    """A parsed description: ``devices`` by (:func:`name_of` idstr, instance id).
 
     ``page_size`` is the target's in bytes, 0 if it does not say.
     """
@@ -39,7 +39,8 @@ class Description:
         for device in json_list(text, "devices"):
             instance = device.get("instance_id") if isinstance(device, dict) else None
             if isinstance(instance, int):
-                self.devices[json_text(device, "name"), instance % (1 << 32)] = device
+                name = _without_bad(json_text(device, "name"))
+                self.devices[name, instance % (1 << 32)] = device
 
 
 class DeviceFields:
@@ -63,10 +64,22 @@ def load(main: MainChannel) -> Description | None:
     if not main.description_complete:
         return None
     try:
-        text = json.loads(main.description_bytes())
+        text = json.loads(main.description_bytes().decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError):
         return None
     return Description(text) if isinstance(text, dict) else None
+
+
+def name_of(idstr: bytes) -> str:
+    """What a description calls a device: QEMU puts a sign there for bytes that are no UTF-8."""
+    return _without_bad(idstr.decode("utf-8", "replace"))
+
+
+def _without_bad(name: str) -> str:
+    """A name with one sign for bytes in a row that are no text: QEMU's count is another."""
+    while 2 * BAD in name:
+        name = name.replace(2 * BAD, BAD)
+    return name
 
 
 def _full_records(main: MainChannel) -> list[Record]:
@@ -75,11 +88,14 @@ def _full_records(main: MainChannel) -> list[Record]:
 
 def _key(main: MainChannel, record: Record) -> tuple[str, int]:
     section = main.sections.get(record.section_id or 0)
-    return (text_of(section.idstr) if section else "", record.instance_id or 0)
+    return (name_of(section.idstr) if section else "", record.instance_id or 0)
 
 
 def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
-    """Hold the description against the sections, by names and sizes only (no body is decoded)."""
+    """Hold the description against the sections, by names and sizes only (no body is decoded).
+
+    What becomes of names that are not ASCII depends on the source, so none of those is missed.
+    """
     mark = main.description
     if mark is None or not main.description_complete:
         return []
@@ -93,9 +109,9 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
         seen.add(key)
         device = description.devices.get(key)
         if device is None:
-            found.append(
-                _anomaly("vmdesc-json", record, key, f"section {record.name!r} is not in it")
-            )
+            if key[0].isascii():
+                missing = f"section {record.name!r} is not in it"
+                found.append(_anomaly("vmdesc-json", record, key, missing))
             continue
         size = _size(device, 0)
         if size is not None and size != record.body_length:
@@ -111,7 +127,7 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
         found += [
             Anomaly("vmdesc-json", mark.offset, mark.place, f"no section {name!r} {instance}")
             for name, instance in description.devices
-            if (name, instance) not in seen
+            if (name, instance) not in seen and name.isascii()
         ]
     return found
 

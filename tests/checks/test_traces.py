@@ -13,6 +13,7 @@ import analyzer
 from analyzer.capture import trace_log
 from analyzer.capture.trace_log import TracedPacket, TraceRun, read_trace
 from analyzer.checks.selection import Selection
+from analyzer.checks.traces import Keys
 from analyzer.errors import UsageError
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import Tiny, buffer, config, findings, ram, sync
@@ -249,3 +250,9 @@ def test_a_log_of_more_than_can_be_held_is_refused(
     log.write_text("".join(map(line.format, range(3))), encoding="utf-8")
     with pytest.raises(UsageError, match="more than 2 packets"):
         trace_log.read_trace(str(log))
+
+
+def test_packets_of_one_number_are_told_apart() -> None:
+    """A fast way, for hostile logs and captures may have them without end."""
+    keys = Keys()
+    assert [keys.next(number) for number in (7, 7, 3, 7)] == [(7, 0), (7, 1), (3, 0), (7, 2)]

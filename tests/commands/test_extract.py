@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from analyzer.extraction.folder import _digest
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, ram
 from tests.commands.run import mfshark
+from tests.migration.test_postcopy import RECV_BITMAP, RESUME, interrupted, recovered
 from tests.shipped import capture, truth
 
 if TYPE_CHECKING:
@@ -336,3 +337,14 @@ def test_digests_of_files_with_holes(
             stream.write(data)
         stream.truncate(size)
     assert _digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_recovered_postcopy_says_where_the_rest_is(tmp_path: Path) -> None:
+    path = tmp_path / "recovered.pcap"
+    path.write_bytes(recovered(RECV_BITMAP + RESUME, into=interrupted()).pcap())
+    ran = mfshark("extract", path, "--ram", "pc.ram", "-o", tmp_path / "out")
+    files = manifest(tmp_path / "out")
+    assert [entry.get("resumes_postcopy") for entry in files.values()] == [None, True]
+    assert [entry["pages_sent"] for entry in files.values()] == [2, 1]
+    assert "m2-pc.ram.ram: a paused postcopy goes on here" in ran.err
+    assert "m2-pc.ram.ram: the capture lacks bytes" not in ran.err

@@ -163,3 +163,10 @@ def test_sizes_without_measure_take_no_memory(size: int, tmp_path: Path) -> None
         assert status == 2
         assert "pc.ram" in err
         assert peak < 64 << 20
+
+
+def test_a_byte_order_that_nothing_tells(tmp_path: Path) -> None:
+    path = written(tmp_path, mapped_file({0: b"a"}, 128, machine=b"pseries-10.0"))
+    status, err, files = extracted(path, "--ram", "pc.ram")
+    assert (status, files["m1-pc.ram.ram"]["pages_sent"]) == (2, 128)
+    assert "nothing tells the byte order of the bitmap, little endian was taken" in err

@@ -125,6 +125,14 @@ def test_block_lists() -> None:
     assert nodes[5].children[0].children[1].children[-1].name == "gpa"
 
 
+def test_addresses_that_could_be_page_sizes() -> None:
+    rows = build.mem_size({b"mem": 1 << 21, b"\xffvga": 1 << 12}, build.u64(1 << 30))
+    nodes = record_tree(build.start(2, b"ram", rows + build.EOS), capabilities=["x-ignore-shared"])
+    for block in nodes[5].children[0].children[1:]:
+        assert names(block.children) == ["name", "used_length", "gpa"]
+    assert nodes[5].children[1].name == "EOS"
+
+
 def test_mapped_ram_blocks() -> None:
     stream = mapped_file({0: b"x"}, count=3)
     main = build.walk(stream)
@@ -133,6 +141,7 @@ def test_mapped_ram_blocks() -> None:
     block = record_tree(data, capabilities=main.capabilities)[5].children[0].children[1]
     assert names(block.children) == ["name", "used_length", "mapped-ram header", "bitmap", "pages"]
     assert block.children[-1].size == 3 * build.PAGE
+    assert names(record_tree(data)[5].children[0].children[1].children) == names(block.children)
 
 
 def test_unknown_bytes() -> None:

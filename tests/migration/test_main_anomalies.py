@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analyzer.migration.main_configuration import SUBSECTIONS_MAX
 from dissectors.main_stream import Command, RamFlag
 from dissectors.vfio import VfioTag
 from tests.migration import main_streams as build
@@ -56,6 +57,7 @@ MAPPED = build.configuration(
     b"q35",
     build.subsection(b"configuration/capabilities", build.u32(1) + build.text(b"mapped-ram")),
 )
+NO_CAPABILITIES = build.subsection(b"configuration/capabilities", build.u32(0))
 SWITCHOVER = build.command(Command.SWITCHOVER_START)
 BAD_FOOTER = CPU[:-5] + build.footer(CPU_ID + 1)
 NO_FOOTER = CPU[:-5]
@@ -191,6 +193,11 @@ CASES: dict[str, tuple[bytes, set[str]]] = {
             build.mem_size({b"a": PAGE}, build.mapped_ram_header(200, 1 << 20)) + EOS
         ),
         {"capabilities-differ", "main-truncated"},
+    ),
+    "too many subsections": (
+        build.header() + build.configuration(b"q35", *[NO_CAPABILITIES] * (SUBSECTIONS_MAX + 1))
+        + RAM_START + RAM_END + CLOSING,
+        {"subsection-bad"},
     ),
     "listen": (before_switchover(build.command(Command.POSTCOPY_LISTEN)), {"postcopy-order"}),
     "packaged too short": (

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import TYPE_CHECKING
+
 import pytest
 
+from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_ram import plausible_word
+from analyzer.migration.main_walker import walk_main
+from analyzer.migration.ram_facts import BLOCKS_MAX
 from dissectors.main_stream import RamFlag
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, EOS, FLUSH, OPENING, PAGE, RAM_ID, walk
+
+if TYPE_CHECKING:
+    from analyzer.migration.ram_facts import ByteOrder, RamBlock
+    from analyzer.tcp.requests import Sink
+    from tests.migration.main_streams import Piece
 
 
 def ram(*records: bytes, blocks: bytes = b"", opening: bytes = OPENING) -> bytes:
@@ -97,6 +108,28 @@ def test_address_and_page_size_of_shared_blocks() -> None:
     assert [block.gpa for block in main.ram_blocks.values()] == [1 << 32] * 2
 
 
+def test_a_page_size_before_an_address_of_zero() -> None:
+    shared = build.subsection(
+        b"configuration/capabilities", build.u32(1) + build.text(b"x-ignore-shared")
+    )
+    opening = build.header() + build.configuration(b"pc-q35-10.0", shared)
+    total = build.u64(6 * PAGE | RamFlag.MEM_SIZE)
+    first = build.text(b"m\xff") + build.u64(4 * PAGE) + build.u64(1 << 30)
+    last = build.text(b"vga") + build.u64(2 * PAGE) + build.u64(1 << 21) + build.u64(0)
+    main = walk(ram(blocks=total + first + last, opening=opening))
+    assert not main.anomalies
+    blocks = main.ram_blocks.values()
+    assert [(block.page_size, block.gpa) for block in blocks] == [(None, 1 << 30), (1 << 21, 0)]
+
+
+def test_so_many_blocks_and_no_more() -> None:
+    names = [b"%d" % number for number in range(BLOCKS_MAX + 1)]
+    main = walk(ram(blocks=build.mem_size(dict.fromkeys(names, PAGE))))
+    assert len(main.ram_blocks) == BLOCKS_MAX
+    (anomaly,) = main.anomalies
+    assert (anomaly.slug, anomaly.detail[-15:]) == ("ram-block-list-sum", "are 4096 blocks")
+
+
 def test_rounds_end_with_a_flush() -> None:
     rounds = build.zero(0, b"pc.ram") + FLUSH + build.zero(0, b"pc.ram") + FLUSH
     main = walk(ram(rounds))
@@ -115,18 +148,30 @@ def test_the_block_list_order_tells_a_new_round() -> None:
     assert [i.zero_pages for i in main.iterations] == [1, 1]
 
 
-def mapped_file(pages: dict[int, bytes], count: int = 100) -> bytes:
-    """A mapped-ram file of one block of ``count`` pages."""
+def mapped_opening(count: int, machine: bytes = b"pc-q35-10.0") -> bytes:
+    """What stands before the mapped-ram header of a block of ``count`` pages."""
     capability = build.u32(1) + build.text(b"mapped-ram")
     opening = build.header() + build.configuration(
-        b"pc-q35-10.0", build.subsection(b"configuration/capabilities", capability)
+        machine, build.subsection(b"configuration/capabilities", capability)
     )
-    before = opening + build.start(RAM_ID, b"ram", build.mem_size({b"pc.ram": count * PAGE}))[:-5]
+    return opening + build.start(RAM_ID, b"ram", build.mem_size({b"pc.ram": count * PAGE}))[:-5]
+
+
+def mapped_file(
+    pages: dict[int, bytes],
+    count: int = 100,
+    *,
+    order: ByteOrder = "little",
+    machine: bytes = b"pc-q35-10.0",
+) -> bytes:
+    """A mapped-ram file of one block of ``count`` pages."""
+    before = mapped_opening(count, machine)
     bitmap_at = len(before) + 28
-    bitmap = bytearray(-(-count // 64) * 8)
+    bits = sum(1 << number for number in pages).to_bytes(-(-count // 64) * 8, "little")
+    words = (int.from_bytes(bits[at : at + 8], "little") for at in range(0, len(bits), 8))
+    bitmap = b"".join(word.to_bytes(8, order) for word in words)
     region = bytearray(count * PAGE)
     for number, content in pages.items():
-        bitmap[number // 8] |= 1 << number % 8
         region[number * PAGE : (number + 1) * PAGE] = content * PAGE
     begin = 1 << 20
     head = before + build.mapped_ram_header(bitmap_at, begin) + bitmap
@@ -144,6 +189,77 @@ def test_mapped_ram() -> None:
         assert (mapped.version, mapped.page_size, mapped.set_pages) == (1, PAGE, 3)
         assert (main.ram.normal_pages, main.ram.zero_pages) == (3, 97)
         assert main.ram.page_size == PAGE
+
+
+class Taken:
+    """Takes the pages of RAM records: the first byte of each by address."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, bytes] = {}
+        self.unread_pages: list[int] = []
+
+    def content(self, _block: RamBlock, address: int, _size: int) -> Sink:
+        def sink(piece: bytes | memoryview | None, _count: int) -> None:
+            if piece is not None:
+                self.pages.setdefault(address, bytes(piece[:1]))
+
+        return sink
+
+    def zero(self, _block: RamBlock, address: int, count: int) -> None:
+        pass
+
+    def encoded(self, _block: RamBlock, address: int, delta: bytes) -> None:
+        pass
+
+    def unread(self, _block: RamBlock, address: int) -> None:
+        self.unread_pages.append(address)
+
+
+def taken(*pieces: Piece) -> tuple[MainChannel, Taken]:
+    """The facts of a stream, and its pages."""
+    main, taker = MainChannel(), Taken()
+    main.ram.taker = taker
+    build.feed(lambda reader: walk_main(reader, main), pieces)
+    return main, taker
+
+
+@pytest.mark.parametrize(
+    ("machine", "count", "order", "known"),
+    [
+        (b"s390-ccw-virtio-10.0", 128, "big", "big"),
+        (b"s390-ccw-virtio-10.0", 100, "little", "little"),  # emulated on another host
+        (b"pseries-10.0", 100, "big", "big"),
+        (b"pseries-10.0", 100, "little", "little"),
+        (b"pseries-10.0", 128, "little", ""),
+        (b"virt-10.0", 128, "little", "little"),
+    ],
+)
+def test_words_of_a_bitmap(machine: bytes, count: int, order: ByteOrder, known: str) -> None:
+    """They are the sender's: bits behind the last page say more than the machine's name."""
+    pages = {0: b"a", 7: b"b", 9: b"c", 70: b"d", 99: b"e"}
+    main, taker = taken(mapped_file(pages, count, order=order, machine=machine))
+    assert taker.pages == {number * PAGE: content for number, content in pages.items()}
+    mapped = main.ram_blocks[b"pc.ram"].mapped
+    assert mapped is not None
+    assert (mapped.byte_order, main.ram.byte_order) == (order, known)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_a_hole_in_a_bitmap_is_no_memory(order: ByteOrder) -> None:
+    """However large it is; what lies behind it is told as unread."""
+    before = mapped_opening(1 << 38, b"s390-ccw-virtio-10.0" if order == "big" else b"pc-q35-10.0")
+    at = len(before) + 28
+    end = at + (1 << 35) + (1 << 20) & -1 << 20
+    seen = before + build.mapped_ram_header(at, end) + bytes(12)
+    hole = end + (1 << 38) * PAGE - len(seen)
+    tracemalloc.start()
+    main, taker = taken(seen, hole, EOS + build.footer(RAM_ID) + CLOSING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert not main.anomalies
+    assert taker.unread_pages == [8 * (12 if order == "little" else 8) * PAGE]
+    assert (main.ram.normal_pages, main.ram.zero_pages) == (0, 8 * 12)
 
 
 @pytest.mark.parametrize(

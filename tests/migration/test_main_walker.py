@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzer.migration import main_channel
 from analyzer.migration.main_channel import RECORDS_KEPT, MainChannel, Record
 from dissectors.main_stream import Command
 from tests.migration import main_streams as build
 from tests.migration.main_streams import STREAMS, slugs, summary, walk
+
+if TYPE_CHECKING:
+    from analyzer.tcp.requests import Sink
 
 WHOLE = {name: make() for name, make in STREAMS.items()}
 NAMES = sorted(WHOLE)
@@ -49,6 +55,33 @@ def test_facts_of_a_plain_migration() -> None:
     assert not main.unfinished_sections
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_machine_types_without_footers(described: bool) -> None:
+    """Up to 2.3; those before it have no description either."""
+    sections = [
+        build.start(build.RAM_ID, b"ram", build.mem_size(build.BLOCKS) + build.EOS),
+        build.part(build.RAM_ID, build.page(0, b"pc.ram") + build.EOS),
+        build.end(build.RAM_ID, build.EOS),
+        build.full(build.CPU_ID, b"cpu", build.CPU_BODY + build.footer(build.CPU_ID)[1:]),
+        build.PIC,
+    ]
+    description = build.vmdescription([build.buffer_device("cpu", 4 + len(build.CPU_BODY))])
+    stream = build.header() + b"".join(section[: -len(build.footer(0))] for section in sections)
+    main = walk(stream + b"\0" + description * described)
+    assert slugs(main.anomalies) == {"main-no-configuration"}
+    assert main.skipped == 0
+    bodies = [record.body for record in main.records if record.kind == "SECTION_FULL"]
+    assert bodies == [build.CPU_BODY + build.u32(build.CPU_ID), build.PIC_BODY]
+    assert main.eof is not None
+    assert main.description_complete is described
+
+
+def test_no_configuration_but_footers() -> None:
+    stream = build.header() + build.RAM_START + build.CLOSING
+    main = walk(stream.replace(build.CPU, build.CPU[:-5]))
+    assert slugs(main.anomalies) == {"main-no-configuration", "footer-missing"}
+
+
 def test_facts_of_vfio_devices() -> None:
     main = walk(WHOLE["vfio"])
     on = main.devices[build.VFIO, 0]
@@ -61,6 +94,27 @@ def test_facts_of_vfio_devices() -> None:
     assert len(main.flushes) == 3
     assert [value for value, _mark in main.pings] == [1]
     assert main.opened_return_path is not None
+
+
+def test_devices_beyond_some_are_not_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_channel, "DEVICES_MAX", 3)
+    full = [build.full(build.VFIO_ID, build.VFIO, build.END_OF_STATE, n) for n in range(9)]
+    ends = [build.end(build.VFIO_ID, build.data_state(b"x") + build.END_OF_STATE)] * 2
+    got: dict[tuple[bytes, int], int] = {}
+
+    def data_of(key: tuple[bytes, int]) -> Sink:
+        got[key] = 0
+
+        def sink(_piece: bytes | memoryview | None, size: int) -> None:
+            got[key] += size
+
+        return sink
+
+    main = walk(build.OPENING + build.RAM_START + b"".join(full + ends), device_data=data_of)
+    keys = [(build.VFIO, 0), (build.VFIO, 1), (build.VFIO, 2), main_channel.OTHER_DEVICES]
+    assert list(main.devices) == keys
+    assert list(got.values()) == [0, 0, 0, 2]
+    assert main.devices[main_channel.OTHER_DEVICES].data_blocks == 2
 
 
 def test_device_data_goes_to_the_sink_of_its_device() -> None:

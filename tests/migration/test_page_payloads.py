@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,22 @@ def test_payloads_on_their_way_take_bounded_memory(monkeypatch: pytest.MonkeyPat
     stream_of("none", port=46010, number=9, into=craft)
     taken = Taken(craft.pcap())
     assert taken.counts == {(0, 9): 3}
+
+
+def test_a_large_hole_in_a_payload_is_no_memory() -> None:
+    hole = 1 << 30
+    craft = Craft()
+    sender = craft.connect(46001)
+    sender.send(init(0) + sync(0) + ram([1], num=1, next_packet_size=hole + 1)[:-PAGE] + b"a")
+    sender.client.sent += hole
+    sender.send(sync(2) + ram([1], num=3))
+    data = craft.pcap()
+    tracemalloc.start()
+    taken = Taken(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+    assert taken.counts == {(0, 0): 1}
 
 
 def test_a_channel_without_its_beginning_cannot_be_decompressed() -> None:

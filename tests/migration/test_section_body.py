@@ -73,3 +73,18 @@ def test_a_large_body_in_small_pieces_with_a_hole() -> None:
     assert not main.anomalies
     assert main.resync_count == 1
     assert main.description_complete
+
+
+def test_names_that_are_no_text() -> None:
+    """Behind the section's own footer they are as good as others; one in the dark is not."""
+    names = [b"\xff\xfe/vfio", b"caf\xc3\xa9", b"\x1b[31m"]
+    sections = [build.full(50 + number, name, b"body") for number, name in enumerate(names)]
+    main = walk(OPENING + RAM_START + PIC + b"".join(sections[1:]) + b"\0")
+    assert not main.anomalies
+    assert [record.body for record in main.records if record.body] == [
+        build.PIC_BODY,
+        *[b"body"] * 2,
+    ]
+    main = walk(OPENING + RAM_START + PIC + build.full(9, names[0], build.END_OF_STATE) + b"\0")
+    assert not main.anomalies
+    assert main.devices[names[0], 0].announced == "multifd"

@@ -132,3 +132,23 @@ def test_odd_descriptions() -> None:
         description = vmdescription.load(main)
         assert description is not None
         assert description.page_size == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        rb"\ufffd\ufffdcaf\u00e9",
+        b"\xff\xfecaf\xc3\xa9",
+        rb"\u00ff\u00fecaf\u00e9",
+        b"\xff\xfecaf\xe9",
+    ],
+)
+def test_names_that_are_not_ascii(name: bytes) -> None:
+    """Sources write signs for them, or bytes as they are, or what their locale makes of them."""
+    idstr = b"\xff\xfecaf\xc3\xa9"
+    fields = b'"fields": [{"name": "a", "type": "buffer", "size": 4}]'
+    text = b'{"devices": [{"name": "%s", "instance_id": 0, %s}]}' % (name, fields)
+    stream = OPENING + RAM_START + build.full(9, idstr, b"body") + b"\0"
+    main = walk(stream + build.vmdescription(text_=text))
+    assert not main.anomalies
+    assert not vmdescription.verify(main)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
-from analyzer.migration.vmdescription import load
+from analyzer.migration.vmdescription import load, name_of
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.messages import Selected
 from analyzer.tui.record_rows import RecordRows, main_lines
@@ -16,7 +16,6 @@ from analyzer.tui.row_list import RowList
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
 from dissectors.main_tree import colo_tree, record_tree
-from dissectors.multifd import text_of
 from dissectors.return_path import HEADER, REQ_PAGES, VALUE, ReturnPathType
 from dissectors.tree import Node, bytes_text, layout_tree
 
@@ -146,7 +145,7 @@ class MainView(View):
         if record.kind == "SECTION_FULL":
             description = self._description(migration, facts)
             if description is not None:
-                device = description.devices.get((text_of(idstr), record.instance_id or 0))
+                device = description.devices.get((name_of(idstr), record.instance_id or 0))
         page_size = 1 << facts.page_bits if facts.page_bits else migration.framing.page_size
         return record_tree(
             data,
