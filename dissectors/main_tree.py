@@ -6,6 +6,8 @@ last (a section's footer included); whatever does not fit is shown as bytes, nev
 
 from __future__ import annotations
 
+import json
+
 from dissectors import colo
 from dissectors import main_stream as wire
 from dissectors.fields import Field, Layout
@@ -18,13 +20,15 @@ from dissectors.vmstate import decode_section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from dissectors.vmstate import Json
 
 __all__ = ["colo_tree", "record_tree"]
 
 CHILDREN_MAX = 2000
+DEPTH_MAX = 32
 TEXT_SHOWN = 120
 TYPE = Field("type", "B", "what record this is", "enum", enum=RecordType)
 LENGTH = Field("length", "I", "bytes that follow")
@@ -73,11 +77,34 @@ def record_tree(
     elif kind == RecordType.VMDESCRIPTION:
         cursor.field(TYPE)
         cursor.field(LENGTH)
-        cursor.text("description", len(data) - cursor.at, "JSON")
+        cursor.description(len(data) - cursor.at)
     elif data:
         cursor.field(TYPE)
     cursor.raw("undecoded", len(data) - cursor.at)
     return cursor.nodes
+
+
+def _json_nodes(
+    value: Mapping[str, Any] | Sequence[Any], at: int, size: int, budget: list[int], depth: int = 0
+) -> list[Node]:
+    """What a JSON object or array holds; of all nodes at most ``budget[0]`` are made.  An object in
+    an array goes by its name.
+    """
+    nodes = []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, child in pairs:
+        if not budget[0] or depth > DEPTH_MAX:
+            break
+        budget[0] -= 1
+        name = str(key)
+        if isinstance(child, dict) and not isinstance(value, dict):
+            name = str(child.get("name") or child.get("vmsd_name") or key)
+        if isinstance(child, dict | list):
+            inner = _json_nodes(child, at, size, budget, depth + 1)
+            nodes.append(Node(name, f"{len(child)} entries", at, size, inner))
+        else:
+            nodes.append(Node(name, json.dumps(child), at, size))
+    return nodes
 
 
 def colo_tree(data: bytes) -> list[Node]:
@@ -130,6 +157,19 @@ class _Cursor:
                 value = f"{size} bytes"
             self.nodes.append(Node(name, value, self.at, size, meaning=meaning))
             self.at += size
+
+    def description(self, size: int) -> None:
+        """The JSON of a VMDESCRIPTION, opened as far as it is well formed."""
+        begin = self.at
+        self.text("description", size, "JSON")
+        if self.short:
+            return
+        try:
+            found = json.loads(self.data[begin : begin + size].decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return
+        if isinstance(found, dict):
+            self.nodes[-1].children = _json_nodes(found, begin, size, [CHILDREN_MAX])
 
     def text(self, name: str, size: int, meaning: str = "") -> None:
         """Bytes that are shown as text, the beginning only if it is long."""

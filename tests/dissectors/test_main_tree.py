@@ -177,3 +177,28 @@ def test_damaged_records(
         if at < len(data):
             data[at] = value
     inside(record_tree(bytes(data), idstr=idstr, page_size=page_size), len(data))
+
+
+def test_a_description_opens() -> None:
+    nodes = record_tree(build.vmdescription([build.buffer_device("cpu", 8, 3)]))
+    assert names(nodes) == ["type", "length", "description"]
+    (devices,) = [node for node in nodes[-1].children if node.name == "devices"]
+    assert names(devices.children) == ["cpu"]
+    told = {node.name: node.value for node in devices.children[0].children}
+    assert (told["name"], told["instance_id"]) == ('"cpu"', "3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b"[1, 2]",
+        b"[" * 5000,
+        b'{"a": ' * 100 + b"1" + b"}" * 100,
+        b'{"n": [' + b"1," * 9999 + b"1]}",
+    ],
+)
+def test_a_description_that_is_odd(text: bytes) -> None:
+    nodes = record_tree(build.vmdescription(text_=text))
+    assert nodes[-1].name == "description"
+    assert len(leaves(nodes)) <= CHILDREN_MAX + 2

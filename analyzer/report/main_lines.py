@@ -1,0 +1,225 @@
+"""The main channel's records and the return path's messages, in order of time: what
+``mfshark records`` prints, and what a screen lists.
+"""
+
+from __future__ import annotations
+
+from analyzer.checks.wording import counted
+from analyzer.migration.return_path import COLO
+from analyzer.report.style import size_text
+from dissectors.multifd import text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.return_path import Message
+    from analyzer.migration.vmdescription import Description
+    from analyzer.tcp.requests import Place
+    from dissectors.tree import Node
+
+__all__ = ["MainLine", "MainTrees", "main_lines"]
+
+
+class MainLine:
+    """A record of the main channel, or a message of the return path."""
+
+    __slots__ = ("channel", "message", "migration", "record")
+
+    def __init__(
+        self,
+        migration: Migration,
+        channel: Channel,
+        record: Record | None = None,
+        message: Message | None = None,
+    ) -> None:
+        self.migration = migration
+        self.channel = channel
+        self.record = record
+        self.message = message
+
+    @property
+    def place(self) -> Place:
+        """Where its first byte was seen."""
+        if self.record is not None:
+            return self.record.first
+        assert self.message is not None
+        return self.message.mark.place
+
+    @property
+    def offset(self) -> int:
+        """Where in its stream it begins."""
+        if self.record is not None:
+            return self.record.offset
+        assert self.message is not None
+        return self.message.mark.offset
+
+    @property
+    def length(self) -> int:
+        """Bytes of it."""
+        if self.record is not None:
+            return self.record.length
+        assert self.message is not None
+        return self.message.length
+
+    @property
+    def is_colo(self) -> bool:
+        """Whether it is one of COLO's messages."""
+        if self.record is not None:
+            return self.record.kind == "COLO"
+        return self.message is not None and self.message.kind >= COLO
+
+    @property
+    def kind(self) -> str:
+        """QEMU's name of what it is; not escaped for any output, as the other texts."""
+        if self.record is not None:
+            return self.record.kind
+        assert self.message is not None
+        return self.message.name
+
+    @property
+    def name(self) -> str:
+        """The section's or the command's name, or the block that a message is about."""
+        if self.record is not None:
+            return self.record.name
+        block = self.message.block if self.message is not None else None
+        return text_of(block) if block is not None else ""
+
+    @property
+    def carries(self) -> list[str]:
+        """What is in it, for people."""
+        return _record_parts(self.record) if self.record is not None else self._message_parts()
+
+    def _message_parts(self) -> list[str]:
+        message = self.message
+        assert message is not None
+        parts = []
+        if message.value is not None:
+            parts.append(f"value {message.value:#x}")
+        if message.start is not None:
+            parts.append(f"start {message.start:#x}")
+        if message.size is not None:
+            parts.append(size_text(message.size))
+        return parts
+
+    def facts(self, begin: int) -> dict[str, Any]:
+        """It as plain data, times in s since ``begin`` (ns since the epoch)."""
+        record, message = self.record, self.message
+        found: dict[str, Any] = {
+            "migration": self.migration.number,
+            "channel": self.channel.kind,
+            "tcp_stream": self.channel.stream,
+            "frame": self.place.frame or None,
+            "time": (self.place.time - begin) / 1e9 if self.place.frame else None,
+            "offset": self.offset,
+            "length": self.length,
+            "record": self.kind,
+            "name": self.name,
+            "depth": record.depth if record is not None else 0,
+            "section_id": record.section_id if record is not None else None,
+            "instance_id": record.instance_id if record is not None else None,
+            "value": record.value if record is not None else message.value if message else None,
+            "last_frame": (record.last.frame or None) if record is not None else None,
+            "missing_bytes": record.missing if record is not None else 0,
+            "broken": (record.broken or None) if record is not None else None,
+        }
+        for name in COUNTS:
+            found[name] = getattr(record, name) if record is not None else 0
+        return found
+
+
+COUNTS = ("normal_pages", "zero_pages", "coded_pages", "flushes", "data_bytes")
+"""What is counted of a record."""
+
+
+def _record_parts(record: Record) -> list[str]:
+    parts = []
+    if record.normal_pages:
+        parts.append(counted(record.normal_pages, "page"))
+    if record.zero_pages:
+        parts.append(counted(record.zero_pages, "zero page"))
+    if record.coded_pages:
+        parts.append(counted(record.coded_pages, "encoded page"))
+    if record.flushes:
+        parts.append(f"{record.flushes} × MULTIFD_FLUSH")  # noqa: RUF001
+    if record.data_bytes:
+        parts.append(f"{size_text(record.data_bytes)} of device state")
+    if record.value is not None:
+        is_size = record.kind == "COLO"
+        text = f"{size_text(record.value)} of device state" if is_size else f"{record.value:#x}"
+        parts.append(text if is_size else f"value {text}")
+    if record.by_search:
+        parts.append("end found by its footer")
+    if record.missing:
+        parts.append(f"{size_text(record.missing)} missing")
+    if record.broken:
+        parts.append(f"breaks off in {record.broken}")
+    return parts
+
+
+def main_lines(migrations: Iterable[Migration]) -> list[MainLine]:
+    """All of them, of some migrations."""
+    lines: list[MainLine] = []
+    for migration in migrations:
+        facts, main = migration.main_facts, migration.main
+        back, returned = migration.return_path, migration.return_facts
+        if main is not None and facts is not None:
+            lines += [MainLine(migration, main, record=record) for record in list(facts.records)]
+        if back is not None and returned is not None:
+            messages = list(returned.messages)
+            lines += [MainLine(migration, back, message=message) for message in messages]
+    lines.sort(key=lambda line: line.place.time)
+    return lines
+
+
+class MainTrees:
+    """Takes records and messages apart; a migration's description is loaded once."""
+
+    def __init__(self) -> None:
+        self._descriptions: dict[MainChannel, Description | None] = {}
+
+    def nodes(self, line: MainLine, data: bytes) -> list[Node]:
+        """The fields of a record or message, whose bytes are ``data``."""
+        from dissectors.main_tree import colo_tree, message_tree
+
+        if line.is_colo:
+            return colo_tree(data)
+        if line.message is not None:
+            return message_tree(data)
+        facts = line.migration.main_facts
+        if line.record is None or facts is None:
+            return []
+        return self._of_record(line.record, line.migration, facts, data)
+
+    def _of_record(
+        self, record: Record, migration: Migration, facts: MainChannel, data: bytes
+    ) -> list[Node]:
+        from analyzer.migration.vmdescription import name_of
+        from dissectors.main_tree import record_tree
+
+        section = facts.sections.get(record.section_id) if record.section_id is not None else None
+        idstr = section.idstr if section is not None else b""
+        device = None
+        if record.kind == "SECTION_FULL" and (description := self._described(facts)) is not None:
+            device = description.devices.get((name_of(idstr), record.instance_id or 0))
+        page_size = 1 << facts.page_bits if facts.page_bits else migration.framing.page_size
+        return record_tree(
+            data,
+            idstr=idstr,
+            device=device,
+            page_size=page_size or 4096,
+            capabilities=facts.capabilities,
+        )
+
+    def _described(self, facts: MainChannel) -> Description | None:
+        if not facts.description_complete:
+            return None
+        if facts not in self._descriptions:
+            from analyzer.migration.vmdescription import load
+
+            self._descriptions[facts] = load(facts)
+        return self._descriptions[facts]
