@@ -24,7 +24,11 @@ from analyzer.tui.state import ALL, TIME_FORMATS
 from analyzer.tui.typed_path import here, is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.document import Document
+    from analyzer.tui.matching import Matching
 
 __all__ = ["Actions"]
 
@@ -100,22 +104,30 @@ class Actions:
             row = search.find_text(
                 app.document, app.filters.matching, sought.text, app.state.row, by
             )
-            self._found(row)
+            self.found(row)
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
                 app.tell(Text(f"looking for {shorter(pattern.hex(' '))}; Escape stops"))
+                document, shown, start = app.document, app.filters.matching, app.state.row
                 app.run_worker(
-                    lambda: self._find_bytes(pattern, by),
+                    lambda: self._find_bytes(document, shown, pattern, start, by),
                     thread=True,
                     exclusive=True,
                     group="find",
                 )
 
-    def _find_bytes(self, pattern: bytes, by: int) -> None:
+    def _find_bytes(
+        self, document: Document, shown: Matching | None, pattern: bytes, start: int, by: int
+    ) -> None:
         app = self._app
         worker = get_current_worker()
         told = time.monotonic()
+
+        def unless_cancelled(tell: Callable[[Any], None], what: Any) -> None:
+            """In the application's own thread, where nothing can cancel it in between."""
+            if not worker.is_cancelled:
+                tell(what)
 
         def go_on(share: float) -> bool:
             nonlocal told
@@ -123,31 +135,33 @@ class Actions:
             if now - told > SEARCH_TOLD and not worker.is_cancelled:
                 told = now
                 text = f"looking for {shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
-                app.call_from_thread(app.tell, Text(text))
+                app.call_from_thread(unless_cancelled, app.tell, Text(text))
             return not worker.is_cancelled
 
         try:
-            found = search.find_bytes(
-                app.document, app.filters.matching, pattern, app.state.row, by, go_on
-            )
+            found = search.find_bytes(document, shown, pattern, start, by, go_on)
         except CaptureError as error:
-            app.call_from_thread(app.tell, Text(terminal(str(error))))
-            return
-        if not worker.is_cancelled:
+            text = terminal(str(error))
+            app.call_from_thread(unless_cancelled, app.tell, Text(text))
+        else:
             row = found[0] if found is not None else None
-            app.call_from_thread(self._found, row)
+            app.call_from_thread(unless_cancelled, self.found, row)
+
+    def stop_searching(self) -> bool:
+        """Look for bytes no longer; says whether they were looked for."""
+        running = [worker for worker in self._app.workers if worker.group == "find"]
+        for worker in running:
+            worker.cancel()
+        return bool(running)
 
     def action_stop(self) -> None:
         """Stop looking for bytes."""
-        app = self._app
-        running = [worker for worker in app.workers if worker.group == "find"]
-        for worker in running:
-            worker.cancel()
-        if running:
-            app.tell(Text("stopped"))
+        if self.stop_searching():
+            self._app.tell(Text("stopped"))
 
-    def _found(self, row: int | None) -> None:
-        if row is None:
+    def found(self, row: int | None) -> None:
+        """What was looked for is in the packet at ``row``, or nowhere."""
+        if row is None or row >= len(self._app.document.table):
             self._app.tell(Text("not found"))
             self._app.bell()
         else:
@@ -317,7 +331,7 @@ class Actions:
 
     def action_export(self) -> None:
         """Export the packets that are shown."""
-        stem = Path(self._app.document.path).name.split(".pcap")[0] or "packets"
+        stem = terminal(Path(self._app.document.path).name.split(".pcap")[0]) or "packets"
         dialog = AskDialog(
             "Export the packets that are shown",
             "csv and jsonl: a line a packet; pcapng: a capture with just their frames. "

@@ -199,6 +199,7 @@ class MfsharkApp(Actions, App[int]):
         """Read another capture from the start; nothing of the view is kept."""
         self.state = ViewState()
         self._loading = None
+        self.stop_searching()
         self.document = Document(path, self.settings, live)
         self._reread_anew()
         self._apply_filter()
@@ -260,6 +261,8 @@ class MfsharkApp(Actions, App[int]):
         behind = self.filters.behind
         if behind:
             self.filters.advance()
+            if self._give_filter_up():
+                self.view.show_document()
         growing = not document.done and document.scan is not None
         if (growing or behind) and now - self._drawn > GROWTH:
             self._drawn = now
@@ -402,8 +405,15 @@ class MfsharkApp(Actions, App[int]):
 
     def _apply_filter(self) -> None:
         self.filters.apply(self.document.table, self.state.filter, self.state.migration)
-        if self.filters.fault:
-            self.tell(Text(self.filters.fault, "bold"))
+        self._give_filter_up()
+
+    def _give_filter_up(self) -> bool:
+        """Whether the filter could not be applied: then says why, and shows all packets."""
+        fault, self.filters.fault = self.filters.fault, ""
+        if fault:
+            self.state.filter = ""
+            self.tell(Text(f"{fault}; no filter is applied", "bold"))
+        return bool(fault)
 
     def show_migration(self, number: int) -> None:
         """Show one migration, or all."""

@@ -6,23 +6,25 @@ import asyncio
 import csv
 import json
 import time
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analyzer.filter.error import FilterError
 from analyzer.migration.framing import Settings
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.document import Document
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.row_list import RowList
-from analyzer.tui.state import SCREENS, TIME_FORMATS
+from analyzer.tui.state import ALL, SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import capture, truth
-from tests.tui.driving import enter, opened, press
+from tests.tui.driving import enter, opened, press, settle
 from tests.tui.driving import shown as seen
 
 if TYPE_CHECKING:
@@ -546,3 +548,54 @@ def endless(*arguments: Any) -> None:
     """A search that only ends when it is stopped."""
     while arguments[-1](0.5):
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 20, "1" * 5000, str((1 << 64) - 1)], ids=["large", "long", "the one for none"]
+)
+def test_finding_numbers_that_no_packet_can_have(text: str) -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "ctrl+f")
+        await enter(pilot, text)
+        assert "not found" in seen(app)
+
+    drive(VFIO, path)
+
+
+def test_a_search_ends_with_its_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        found = Event()
+
+        def late(*_: Any) -> tuple[int, int]:
+            found.wait()
+            return 5, 0
+
+        monkeypatch.setattr("analyzer.tui.search.find_bytes", late)
+        await pilot.press("ctrl+f", "tab", "1", "1", "enter")
+        await pilot.pause(0.05)
+        app.open(str(capture(GAPS)))
+        found.set()
+        await settle(pilot)
+        assert app.state.row == 0
+        assert "found in" not in seen(app)
+
+    drive(VFIO, path)
+
+
+@pytest.mark.parametrize("migration", [ALL, 0])
+def test_a_filter_that_takes_too_long_is_given_up(
+    migration: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> None:
+        raise FilterError(7, "", "", reason="the pattern takes too long")
+
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        app.show_migration(migration)
+        monkeypatch.setattr("analyzer.filter.filter.Filter.mask", slow)
+        await press(pilot, "slash")
+        await enter(pilot, 'device ~ "x"')
+        assert "the pattern takes too long; no filter is applied" in seen(app)
+        assert app.state.filter == ""
+        assert len(shown(app)) == len(app.document.table)
+
+    drive(VFIO, path)
