@@ -18,6 +18,7 @@ from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
+from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
 from analyzer.report.verdict import verdict_text
 from analyzer.tui.gate import Pacer, no_long_collection
@@ -45,9 +46,9 @@ class Document:
     ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
     ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
     finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says why there is nothing more.  ``saved`` is set for a saved migration, which has
-    a main channel and no packets, frames or times.  ``live`` gives the bytes while they are being
-    written, until :meth:`end_capture`.
+    ``error`` says, harmless for a terminal, why there is nothing more.  ``saved`` is set for a
+    saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
+    bytes while they are being written, until :meth:`end_capture`.
     """
 
     def __init__(self, path: str, settings: Settings, live: GrowingSource | None = None) -> None:
@@ -88,7 +89,7 @@ class Document:
                 elif not self._read(rest):
                     return False
             except CaptureError as error:
-                self.error = str(error)
+                self.error = terminal(str(error))
         self.elapsed = time.monotonic() - self.began
         self.fraction = 1.0
         self.done = True
@@ -111,7 +112,7 @@ class Document:
         self.table.mark(self.findings)
         self.verdict = verdict_text(Analysis(scan, self.findings))
         if scan.file.damage is not None:
-            self.error = str(scan.file.damage)
+            self.error = terminal(str(scan.file.damage))
         return True
 
     def end_capture(self) -> None:
@@ -127,7 +128,7 @@ class Document:
         self.findings = analysis.findings
         self.verdict = saved_verdict_text(analysis)
         if analysis.damage is not None:
-            self.error = str(analysis.damage)
+            self.error = terminal(str(analysis.damage))
 
     def _place_findings(self) -> None:
         """Find the packet that each finding is about."""
