@@ -248,6 +248,7 @@ class Actions:
         for migration in app.document.migrations():
             number = migration.number
             label = f"migration {number + 1}  {migration.source} → {migration.destination}"
+            label += f"  (Mig {number})"
             key = str(number + 1) if number < 9 else ""
             choices.append(Choice(str(number), terminal(label), key))
         dialog = ChooseDialog("Migration", choices, str(app.state.migration))

@@ -349,7 +349,7 @@ class MfsharkApp(Actions, App[int]):
         if row >= len(table):
             return
         state.stream = table.column("stream")[row]
-        state.time = table.column("end_time")[row]
+        state.time = table.column("time")[row]
         if table.column("kind")[row] == DEVICE_STATE:
             number, instance = table.column("migration")[row], table.column("instance_id")[row]
             idx = table.column("idx")[row]

@@ -153,7 +153,7 @@ class DeviceRows:
         wait = queue.longest_wait if queue is not None else 0
         warn = palette.warning
         cells: list[Cell] = [
-            *([str(facts.key[0] + 1)] if self._several else []),
+            *([str(facts.key[0])] if self._several else []),
             (facts.name, palette.device),
             str(len(facts.arrived)) if device is not None else "-",
             size_text(total) if device is not None else "-",

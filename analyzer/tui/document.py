@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
     from analyzer.migration.phases import Phase
 
 __all__ = ["Document"]
+
+TIME_MAX = (1 << 63) - 1
+"""The latest time that there can be, ns since the epoch."""
 
 
 class Document:
@@ -244,22 +246,32 @@ class Document:
     # -- looking things up --------------------------------------------------------------------
 
     def row_at_time(self, moment: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, that ends at a time (ns) or next after it."""
-        return self._nearest("end_time", moment, stream)
+        """The packet, of one channel or any, under way at a time (ns) or next to it."""
+        return self._nearest("time", "end_time", moment, stream)
 
     def row_at_frame(self, frame: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, that ends in a frame or next after it."""
-        return self._nearest("end_frame", frame, stream)
+        """The packet, of one channel or any, that begins in a frame, or ends in it, or is under
+        way, or begins next to it.
+        """
+        return self._nearest("frame", "end_frame", frame, stream)
 
-    def _nearest(self, name: str, value: int, stream: int | None) -> int | None:
+    def _nearest(self, first: str, last: str, value: int, stream: int | None) -> int | None:
+        """Rows stand in the order of their last bytes, so neither column is sorted."""
         count = len(self.table)
-        if not count:
+        begins = self.table.view(first, 0, count).astype(np.int64)
+        ends = self.table.view(last, 0, count).astype(np.int64)
+        own = np.ones(count, dtype=bool)
+        if stream is not None:
+            own = self.table.view("stream", 0, count) == stream
+        if not own.any():
             return None
-        at = min(bisect_left(self.table.column(name), value, 0, count), count - 1)
-        if stream is None:
-            return at
-        found = self.find_row(stream=stream, first=at)
-        return found if found is not None else self.find_row(stream=stream, last=at)
+        value = max(-TIME_MAX, min(value, TIME_MAX))
+        for found in (begins == value, ends == value, (begins < value) & (value < ends)):
+            rows = np.flatnonzero(found & own)
+            if len(rows):
+                return int(rows[np.argmax(begins[rows])])
+        rows = np.flatnonzero(own)
+        return int(rows[np.argmin(np.abs(begins[rows] - float(value)))])
 
     def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
         """The first row from ``first`` on whose columns have the given values."""

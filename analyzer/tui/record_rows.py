@@ -60,9 +60,9 @@ class MainLine:
 
     @property
     def frame(self) -> int:
-        """The frame of its last byte."""
+        """The frame of its first byte."""
         if self.record is not None:
-            return self.record.last.frame
+            return self.record.first.frame
         return self.message.mark.frame if self.message is not None else 0
 
     @property
@@ -122,7 +122,7 @@ class RecordRows:
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
         """One record or message."""
         line = self.lines[position]
-        cells: list[Cell] = [str(line.migration.number + 1)] if self._several else []
+        cells: list[Cell] = [str(line.migration.number)] if self._several else []
         if self._timed:
             cells += [seconds(line.time - self.start), str(line.frame)]
         if line.record is not None:

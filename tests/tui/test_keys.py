@@ -97,7 +97,7 @@ def test_a_selected_packet_is_selected_on_every_screen() -> None:
         await press(pilot, "6")
         current = app.view.current  # type: ignore[attr-defined]
         assert current.number == stream
-        assert app.state.time == app.document.table.column("end_time")[row]
+        assert app.state.time == app.document.table.column("time")[row]
 
     drive(VFIO, path)
 
