@@ -378,11 +378,9 @@ class Actions:
 
     def action_zoom(self) -> None:
         """Maximise the pane, or undo that."""
-        screen = self._app.screen
-        if screen.maximized is not None:
-            screen.minimize()
-        elif self._app.focused is not None:
-            screen.maximize(self._app.focused, container=False)
+        app = self._app
+        app.view.zoom(None if app.view.zoomed else app.focused)
+        app.show_status()
 
 
 def _bindings(kind: type, seen: set[type]) -> list[Any]:

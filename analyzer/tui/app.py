@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
@@ -22,6 +22,7 @@ from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
+from analyzer.tui.key_order import KeyOrder
 from analyzer.tui.lines import KeyLine, StatusLine, TabLine, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
@@ -40,7 +41,6 @@ from analyzer.tui.views.view import View
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
 
@@ -60,7 +60,7 @@ VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
 
 
-class MfsharkApp(Actions, App[int]):
+class MfsharkApp(Actions, KeyOrder):
     """The terminal interface.
 
     ``path`` is the capture; without one, or with a folder, the user chooses.  ``store`` is the file
@@ -109,6 +109,11 @@ class MfsharkApp(Actions, App[int]):
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
+    .-around-zoomed > * { display: none; }
+    .-around-zoomed > .-zoomed {
+        display: block; width: 1fr; height: 1fr; min-width: 100%; min-height: 100%;
+        max-height: 100%; margin: 0;
+    }
     View * { border-title-color: $text 75%; }
     """
 
@@ -253,8 +258,9 @@ class MfsharkApp(Actions, App[int]):
             self.view.show_document()
         self.show_status()
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         """While a capture is being read or filtered: show what has come."""
+        await self.take_late_keys()
         if not any(screen.query(StatusLine) for screen in self.screen_stack[:1]):
             return  # the application is ending
         document, now = self.document, time.monotonic()
@@ -292,14 +298,12 @@ class MfsharkApp(Actions, App[int]):
         if now - self._read_at > pause and self.document.changed():
             self.reload()
 
-    async def on_event(self, event: events.Event) -> None:
+    def key_taken(self) -> None:
         """A key stops loading for the moment that it takes to answer it."""
-        if event.__class__.__name__ == "Key":
-            self.gate.key()
-            if self._told is not None:
-                self._told = None
-                self.call_later(self.show_status)
-        await super().on_event(event)
+        self.gate.key()
+        if self._told is not None:
+            self._told = None
+            self.call_later(self.show_status)
 
     def on_unmount(self) -> None:
         """Stop reading."""
@@ -315,6 +319,7 @@ class MfsharkApp(Actions, App[int]):
 
     def show_screen(self, screen: str) -> None:
         """Show a screen and put the focus where its work begins."""
+        self.view.zoom(None)
         self.state.screen = screen
         self.screen_stack[0].query_one(ContentSwitcher).current = screen
         self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
@@ -468,6 +473,8 @@ class MfsharkApp(Actions, App[int]):
         parts = []
         if state.marks:
             parts.append(f"{len(state.marks)} marked")
+        if self.view.zoomed:
+            parts.append("z restores the screen")
         if state.follow:
             parts.append("following")
         if len(migrations) > 1:

@@ -147,9 +147,10 @@ class FilterLine(Horizontal):
         return self.query_one(FilterInput)
 
     def show_applied(self, text: str) -> None:
-        """The filter in force."""
+        """The filter in force; what is being typed stays."""
         self.applied = text
-        self._set(text)
+        if not self.input.has_focus:
+            self._set(text)
 
     def show_count(self, text: str) -> None:
         """How many packets match."""

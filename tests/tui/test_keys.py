@@ -24,7 +24,7 @@ from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import capture, truth
-from tests.tui.driving import enter, opened, press, settle
+from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle
 from tests.tui.driving import shown as seen
 
 if TYPE_CHECKING:
@@ -426,10 +426,6 @@ def test_help_palette_and_maximising() -> None:
         await press(pilot, "question_mark")
         assert isinstance(app.screen, HelpScreen)
         await press(pilot, "j", "escape")
-        await press(pilot, "z")
-        assert app.screen.maximized is app.focused
-        await press(pilot, "z")
-        assert app.screen.maximized is None
         await press(pilot, "ctrl+p")
         assert len(app.screen_stack) == 2
         await press(pilot, "escape")
@@ -599,3 +595,26 @@ def test_a_filter_that_takes_too_long_is_given_up(
         assert len(shown(app)) == len(app.document.table)
 
     drive(VFIO, path)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("screen", range(1, len(SCREENS) + 1))
+def test_every_pane_can_have_the_whole_screen(screen: int, size: tuple[int, int]) -> None:
+    async def run() -> None:
+        async with opened(capture(GAPS), size) as (app, pilot):
+            await press(pilot, str(screen))
+            for pane in [pane for pane in app.screen.focus_chain if pane.id != "filter"]:
+                before = pane.outer_size
+                pane.focus()
+                await press(pilot, "z")
+                assert pane.outer_size == app.view.size
+                assert "z restores the screen" in seen(app)
+                await press(pilot, "z")
+                assert pane.outer_size == before
+            await press(pilot, "z", "slash")
+            assert not app.view.zoomed
+            assert app.query_one("#filter").has_focus
+            await press(pilot, "escape", "z", "2")
+            assert not app.query(".-zoomed")
+
+    asyncio.run(run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from textual.containers import Vertical
+from textual.widget import Widget
 
 from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
 from analyzer.tui.palette import palette_of
@@ -53,6 +54,22 @@ class View(Vertical):
     def on_resize(self) -> None:
         """Know whether there is room for panes side by side."""
         self.set_class(self.app.size.width >= WIDE, "-wide")
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether one pane takes all of the screen."""
+        return self.has_class("-around-zoomed")
+
+    def zoom(self, pane: Widget | None) -> None:
+        """Show just one pane, or all of them again."""
+        for widget in (self, *self.query(".-zoomed")):
+            widget.remove_class("-zoomed", "-around-zoomed")
+        while pane is not None and pane is not self:
+            pane.add_class("-zoomed")
+            around = pane.parent
+            pane = around if isinstance(around, Widget) else None
+            if pane is not None:
+                pane.add_class("-around-zoomed")
 
     def show_document(self) -> None:
         """Show the document anew."""
