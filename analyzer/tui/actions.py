@@ -22,6 +22,7 @@ from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.quantities import count
 from analyzer.tui.state import ALL, TIME_FORMATS
 from analyzer.tui.typed_path import here, is_directory, is_there, typed_path
+from analyzer.tui.views.main_channel import MainView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,11 @@ class Actions:
             self._app.on_selected(Selected(row=row, screen="packets"))
 
     def action_find(self) -> None:
-        """Find text or bytes."""
+        """Find text or bytes; on Main, a record."""
+        if self._app.state.screen == "main":
+            hint = "Text in the kinds and names of records. n and N find the next and previous one."
+            self._app.push_screen(AskDialog("Find", hint), self._find_record)
+            return
         dialog = AskDialog(
             "Find",
             "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
@@ -89,6 +94,11 @@ class Actions:
             ),
         )
         self._app.push_screen(dialog, self._find)
+
+    def _find_record(self, answer: Answer | None) -> None:
+        view = self._app.view
+        if answer is not None and isinstance(view, MainView):
+            view.find(answer.text)
 
     def _find(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -172,10 +182,11 @@ class Actions:
     def action_finding(self, by: int) -> None:
         """The next or previous packet with a finding."""
         app = self._app
-        by_row = app.document.by_row
+        by_row = app.document.near_row
         rows = sorted(by_row)
         if not rows:
-            app.tell(Text("no packet has a finding; 5 lists all findings"))
+            others = count(len(app.document.findings), "finding")
+            app.tell(Text(f"no packet has a finding; {others} on Findings (5)"))
             return
         here = app.state.row
         if by > 0:
@@ -184,7 +195,8 @@ class Actions:
             row = next((row for row in reversed(rows) if row < here), rows[-1])
         app.on_selected(Selected(row=row, screen="packets"))
         finding = max(by_row[row], key=lambda finding: finding.rank)
-        app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
+        if app.state.row == row:
+            app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
 
     # -- marks and times ----------------------------------------------------------------------
 
@@ -234,7 +246,9 @@ class Actions:
     def action_follow(self) -> None:
         """Read it again whenever it has grown; end a live capture."""
         app = self._app
-        if app.document.live is not None and not app.document.done:
+        if app.document.live is not None:
+            if app.document.done:
+                app.tell(Text("the capture has ended; there is nothing to follow"))
             app.document.end_capture()
             return
         app.state.follow = not app.state.follow

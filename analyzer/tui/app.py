@@ -278,6 +278,7 @@ class MfsharkApp(Actions, KeyOrder):
             self.show_status()
         elif behind and not self.filters.behind:
             self.view.show_document()
+            self.show_status()
         if self._loading is not None:
             self.show_status()
         elif self.state.follow and document.done:
@@ -345,6 +346,8 @@ class MfsharkApp(Actions, KeyOrder):
             self.show_screen(message.screen)
         else:
             self.view.show_selection()
+        if message.row is not None and message.row != state.row:
+            self.tell(Text(f"packet {message.row + 1} is hidden by the filter; X shows all"))
         self.show_status()
 
     def select_row(self, row: int) -> None:
@@ -392,8 +395,12 @@ class MfsharkApp(Actions, KeyOrder):
         self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
 
     def filter_stream(self, stream: int) -> None:
-        """Show the packets of a stream."""
-        self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
+        """Show the packets of a stream, or the records of main, which has none."""
+        kinds = {channel.kind for channel in self.document.channels() if channel.stream == stream}
+        if kinds & {"main", "return-path"}:
+            self.show_main(None)
+        else:
+            self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
 
     # -- filter -------------------------------------------------------------------------------
 
@@ -407,6 +414,7 @@ class MfsharkApp(Actions, KeyOrder):
             self.show_screen("packets")
         else:
             self.view.show_document()
+        self.show_status()
 
     def _apply_filter(self) -> None:
         self.filters.apply(self.document.table, self.state.filter, self.state.migration)

@@ -42,12 +42,23 @@ TIME_MAX = (1 << 63) - 1
 """The latest time that there can be, ns since the epoch."""
 
 
+PLACED_MAX = 100
+"""So many findings that are not of a packet get one; each looks through all packets."""
+
+
+def of_packets(finding: Finding) -> bool:
+    """Whether a finding is about something that packets carry."""
+    spot = finding.spot
+    return spot.device is not None or (spot.channel is not None and spot.channel.kind == "multifd")
+
+
 class Document:
     """One capture.
 
     ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
-    ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
-    finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
+    ``findings`` are there, ``by_row`` has those of a row of the table, ``near_row`` also those of
+    channels and devices whose frame is next to a row, and ``row_of`` the row of a finding (by its
+    position in ``findings``), ``verdict`` a leading word and a sentence; or
     ``error`` says, harmless for a terminal, why there is nothing more.  ``saved`` is set for a
     saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
     bytes while they are being written, until :meth:`end_capture`.
@@ -65,6 +76,7 @@ class Document:
         self.findings: list[Finding] = []
         self.spans: dict[int, tuple[int, int]] = {}  # for Bins
         self.by_row: dict[int, list[Finding]] = {}
+        self.near_row: dict[int, list[Finding]] = {}
         self.row_of: dict[int, int] = {}
         self.verdict = ("", "")
         self.fraction = 0.0
@@ -153,6 +165,22 @@ class Document:
                         self.row_of[at] = first + int(rows[near])
         for at, row in self.row_of.items():
             self.by_row.setdefault(row, []).append(self.findings[at])
+        self.near_row = {row: list(found) for row, found in self.by_row.items()}
+        self._place_others()
+
+    def _place_others(self) -> None:
+        """Find the packets next to what was found about multifd channels and devices."""
+        others = [
+            finding
+            for at, finding in enumerate(self.findings)
+            if at not in self.row_of and finding.spot.frame is not None and of_packets(finding)
+        ]
+        for finding in others[:PLACED_MAX]:
+            channel = finding.spot.channel
+            stream = channel.stream if channel is not None else None
+            row = self.row_at_frame(finding.spot.frame or 0, stream)
+            if row is not None:
+                self.near_row.setdefault(row, []).append(finding)
 
     def changed(self) -> bool:
         """Whether the file is of another size than when it was read; not when it is gone."""

@@ -119,6 +119,11 @@ class Filters:
         """Where the word at the cursor begins, and what it could become."""
         return word_start(text, cursor), complete(text, cursor, self._table)
 
+    def explain(self, text: str, cursor: int) -> str:
+        """The meaning of the field in front of the cursor; empty where there is none."""
+        field = FIELDS.get(text[word_start(text, cursor) : cursor])
+        return f"{field.name}: {field.description}" if field is not None else ""
+
     # -- filters from what is selected --------------------------------------------------------
 
     def of_field(self, table: PacketTable, row: int, node: Node) -> str | None:

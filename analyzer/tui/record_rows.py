@@ -66,6 +66,14 @@ class MainLine:
         return self.message.mark.frame if self.message is not None else 0
 
     @property
+    def text(self) -> str:
+        """Its kind and name, to look for text in."""
+        if self.record is not None:
+            return f"{self.record.kind} {self.record.name}"
+        block = self.message.block if self.message is not None else None
+        return f"{self.message.name if self.message is not None else ''} {text_of(block or b'')}"
+
+    @property
     def offset(self) -> int:
         """Where in its stream it begins."""
         if self.record is not None:

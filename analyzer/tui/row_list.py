@@ -94,7 +94,7 @@ class RowList(ScrollView, can_focus=True):
             return self.sender
 
     class Chosen(Moved):
-        """Enter, or a second click, on ``position``."""
+        """Enter, or a double click, on ``position``."""
 
     def __init__(
         self,
@@ -145,6 +145,10 @@ class RowList(ScrollView, can_focus=True):
         self._measure()
 
     # -- the cursor ---------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """The cursor stays in sight."""
+        self._reveal(centre=False)
 
     def go(self, position: int, *, centre: bool = False) -> None:
         """Put the cursor on a row and bring it into sight; tells nobody."""
@@ -205,7 +209,7 @@ class RowList(ScrollView, can_focus=True):
             self.post_message(self.Chosen(self, self.cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the row under the mouse; a click on the cursor opens it."""
+        """Move the cursor to the row under the mouse; a double click opens it."""
         offset = event.get_content_offset(self)
         if offset is None or offset.y < self.header:
             return

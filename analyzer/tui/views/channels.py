@@ -131,6 +131,8 @@ class ChannelsView(TimeView):
         self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
 
     def action_filter(self) -> None:
-        """Only the packets of this channel."""
-        if self.shown:
+        """Only the packets of this channel, or main's records."""
+        if not self.shown:
+            self.mfshark.tell(Text("there is no channel"))
+        else:
             self.mfshark.filter_stream(self.shown[self.query_one(LanesPane).lane].stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
 
@@ -93,7 +94,7 @@ class View(Vertical):
         """The payload of the selected packet: its pages, or its buffer."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or not holds_payload(table, row):
-            self.notify("this packet has no payload", severity="warning")
+            self.mfshark.tell(Text("this packet has no payload"))
         else:
             self.app.push_screen(PayloadScreen(self.mfshark, row))
 
