@@ -19,6 +19,7 @@ from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
+from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
@@ -58,6 +59,13 @@ FOLLOW_PAUSE = 1.0
 
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
+VERDICTS_MAX = 100
+"""Migrations whose verdicts are listed."""
+
+
+def verdict_line(word: str, sentence: str) -> Text:
+    """A verdict, its leading word in colour."""
+    return Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
 
 
 class MfsharkApp(Actions, KeyOrder):
@@ -94,6 +102,7 @@ class MfsharkApp(Actions, KeyOrder):
         Binding("t", "time_format", "Time", tooltip="Show times in another way"),
         Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
         Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
+        Binding("v", "verdict", "Show the verdict, whole", show=False),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
         Binding("b", "saved_filters", "Choose a saved filter", show=False),
         Binding("M", "migration", "Choose one of several migrations", show=False),
@@ -452,13 +461,32 @@ class MfsharkApp(Actions, KeyOrder):
         elif not document.done:
             left = self._progress(document)
         elif document.verdict[0]:
-            word, sentence = document.verdict
-            left = Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
+            left = verdict_line(*document.verdict_of(self.state.migration))
         elif document.error:
             left = Text(document.error, "bold red")
         else:
             left = Text(document.obstacle())
-        self.screen_stack[0].query_one(StatusLine).show_status(left, right)
+        status = self.screen_stack[0].query_one(StatusLine)
+        if self._told is None:
+            status.wanted = left if document.done else Text()
+        status.show_status(left, right)
+
+    def action_verdict(self) -> None:
+        """Show the verdict, and those of several migrations one by one."""
+        document = self.document
+        lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
+        migrations = document.migrations()
+        if document.done and len(migrations) > 1:
+            for migration in migrations[:VERDICTS_MAX]:
+                words = f"\nmigration {migration.number + 1}: "
+                lines.append(
+                    Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
+                )
+        if document.error:
+            lines.append(Text(document.error))
+        if not lines:
+            lines.append(Text(document.obstacle() or "the capture is still being read"))
+        self.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
 
     def _progress(self, document: Document) -> Text:
         if document.live is not None:

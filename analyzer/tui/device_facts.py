@@ -193,12 +193,12 @@ class BufferRows:
         Column("Arrival", 8, right=True),
         Column("Ch", 3, right=True),
         Column("Frames", 15, right=True),
-        Column("First byte", 11, right=True, optional=1),
+        Column("First byte", 11, right=True, optional=2),
         Column("Last byte", 11, right=True),
-        Column("Took", 9, right=True, optional=2),
+        Column("Took", 9, right=True, optional=3),
         Column("Bytes", 9, right=True),
-        Column("Waited", 9, right=True, optional=3),
-        Column("Lost", 8, right=True, optional=4),
+        Column("Waited", 9, right=True, optional=4),
+        Column("Lost", 8, right=True, optional=1),
         Column("State", 10, grow=1, optional=5),
     )
 

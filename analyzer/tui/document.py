@@ -46,6 +46,21 @@ PLACED_MAX = 100
 """So many findings that are not of a packet get one; each looks through all packets."""
 
 
+class OneMigration(Analysis):
+    """One of several migrations, as if the capture had no other."""
+
+    __slots__ = ("_migrations",)
+
+    def __init__(self, scan: Scan, findings: list[Finding], migrations: list[Migration]) -> None:
+        super().__init__(scan, findings)
+        self._migrations = migrations
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """Just the one."""
+        return self._migrations
+
+
 def of_packets(finding: Finding) -> bool:
     """Whether a finding is about something that packets carry."""
     spot = finding.spot
@@ -79,6 +94,7 @@ class Document:
         self.near_row: dict[int, list[Finding]] = {}
         self.row_of: dict[int, int] = {}
         self.verdict = ("", "")
+        self._verdicts: dict[int, tuple[str, str]] = {}
         self.fraction = 0.0
         self.done = False
         self.error = ""
@@ -128,6 +144,18 @@ class Document:
         if scan.file.damage is not None:
             self.error = terminal(str(scan.file.damage))
         return True
+
+    def verdict_of(self, number: int) -> tuple[str, str]:
+        """The verdict on one migration, or on the whole capture."""
+        migrations = self.migrations(number)
+        if self.saved is not None or self.scan is None or number == ALL or not migrations:
+            return self.verdict
+        known = self._verdicts.get(number)
+        if known is None:
+            own = [finding for finding in self.findings if finding.migration is migrations[0]]
+            analysis = OneMigration(self.scan, own, migrations)
+            known = self._verdicts[number] = verdict_text(analysis)
+        return known
 
     def end_capture(self) -> None:
         """No more frames are wanted of a live capture: come to the verdict."""

@@ -96,7 +96,7 @@ def main_lines(document: Document, number: int) -> list[MainLine]:
     return lines
 
 
-TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional=1))
+TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional=2))
 
 
 class RecordRows:
@@ -117,11 +117,11 @@ class RecordRows:
             *migration,
             *(TIMED if timed else ()),
             Column("Offset", 10, right=True, optional=3),
-            Column("Record", 18),
-            Column("Name", 22, grow=2, most=50),
+            Column("Record", 15, grow=1, most=18),
+            Column("Name", 19, grow=2, most=50),
             Column("Section", 7, right=True, optional=4),
-            Column("Length", 10, right=True),
-            Column("What it carries", 22, grow=3, optional=2),
+            Column("Length", 9, right=True),
+            Column("What it carries", 21, grow=3, optional=1),
         )
 
     def __len__(self) -> int:

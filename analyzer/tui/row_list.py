@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["RowList", "Rows"]
 
 LINES_KEPT = 512
+MORE = "…"
+"""Behind the heads of the columns: there are more, which a wider terminal would show."""
 
 
 class Rows(Protocol):
@@ -250,9 +252,7 @@ class RowList(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         layout = fit(self.rows.columns, width)
         if self.header and y == 0:
-            titles = [column.title for column in self.rows.columns]
-            segments = row_segments(titles, self.rows.columns, layout, self.palette.header)
-            return self._finished(segments, width, self.palette.header)
+            return self._head(layout, width)
         position = round(self.scroll_y) + y - self.header
         if not 0 <= position < len(self.rows):
             text = wrapped(self.empty, width, y - self.header) if not len(self.rows) else ""
@@ -265,6 +265,15 @@ class RowList(ScrollView, can_focus=True):
             if len(self._lines) > LINES_KEPT:
                 self._lines.popitem(last=False)
         return strip
+
+    def _head(self, layout: list[tuple[int, int]], width: int) -> Strip:
+        columns, style = self.rows.columns, self.palette.header
+        segments = row_segments([column.title for column in columns], columns, layout, style)
+        used = sum(taken + 1 for _, taken in layout)
+        if len(layout) == len(columns) or used > width:
+            return self._finished(segments, width, style)
+        head = self._finished(segments, width, style).crop(0, width - 1)
+        return Strip.join([head, self._finished([Segment(MORE)], 1, style)])
 
     def _draw(self, position: int, layout: list[tuple[int, int]], width: int, focus: int) -> Strip:
         cells, style = self.rows.row(position, self.palette)

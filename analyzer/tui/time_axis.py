@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeWindow", "axis_line"]
 
+CURSOR = "▲"
 ZOOM = 2
 SHORTEST = 1_000
 """The shortest window, ns."""
@@ -94,8 +95,8 @@ def _step(span: int, count: int) -> int:
         step *= 10
 
 
-def axis_line(window: TimeWindow, width: int, palette: Palette) -> list[Segment]:
-    """Ticks with the time since the first frame."""
+def axis_line(window: TimeWindow, width: int, palette: Palette, cursor: int = -1) -> list[Segment]:
+    """Ticks with the time since the first frame, and a sign below the column of the cursor."""
     step = _step(window.span, max(1, width // TICK_WIDTH))
     text = [" "] * width
     at = -(-(window.start - window.first) // step) * step
@@ -105,4 +106,11 @@ def axis_line(window: TimeWindow, width: int, palette: Palette) -> list[Segment]
         if column + len(label) <= width:
             text[column : column + len(label)] = label
         at += step
-    return [Segment("".join(text), palette.axis)]
+    if not 0 <= cursor < width:
+        return [Segment("".join(text), palette.axis)]
+    before, behind = "".join(text[:cursor]), "".join(text[cursor + 1 :])
+    return [
+        Segment(before, palette.axis),
+        Segment(CURSOR, palette.mark),
+        Segment(behind, palette.axis),
+    ]

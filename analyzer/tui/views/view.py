@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
-from analyzer.tui.palette import palette_of
+from analyzer.tui.palette import current_palette
 from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class View(Vertical):
     @property
     def palette(self) -> Palette:
         """Colours of the theme."""
-        theme = self.app.current_theme
-        return palette_of(self.app.theme_variables, theme.dark, theme.ansi)
+        return current_palette(self.app)
 
     def on_resize(self) -> None:
         """Know whether there is room for panes side by side."""
