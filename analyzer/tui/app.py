@@ -212,7 +212,7 @@ class MfsharkApp(Actions, KeyOrder):
     def open(self, path: str, live: GrowingSource | None = None) -> None:
         """Read another capture from the start; nothing of the view is kept."""
         self.state = ViewState()
-        self._loading = None
+        self._loading = self._told = None
         self.stop_searching()
         self.document = Document(path, self.settings, live)
         self._reread_anew()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.filter.error import FilterError
+from analyzer.filter.filter import Filter
 from analyzer.migration.framing import Settings
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.document import Document
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
+    from analyzer.migration.table import PacketTable
     from analyzer.tui.app import MfsharkApp
 
     Path_ = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
@@ -574,6 +576,7 @@ def test_a_search_ends_with_its_document(monkeypatch: pytest.MonkeyPatch) -> Non
         await settle(pilot)
         assert app.state.row == 0
         assert "found in" not in seen(app)
+        assert "looking for" not in seen(app)
 
     drive(VFIO, path)
 
@@ -587,11 +590,34 @@ def test_a_filter_that_takes_too_long_is_given_up(
 
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         app.show_migration(migration)
-        monkeypatch.setattr("analyzer.filter.filter.Filter.mask", slow)
+        monkeypatch.setattr(Filter, "mask", slow)
         await press(pilot, "slash")
         await enter(pilot, 'device ~ "x"')
         assert "the pattern takes too long; no filter is applied" in seen(app)
         assert app.state.filter == ""
+        assert len(shown(app)) == len(app.document.table)
+
+    drive(VFIO, path)
+
+
+def test_a_filter_that_is_given_up_later_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = Filter.mask
+
+    def slow(self: Filter, table: PacketTable, first: int, last: int) -> Any:
+        if first:
+            raise FilterError(7, "", "", reason="the pattern takes too long")
+        return mask(self, table, first, last)
+
+    def small(first: int, last: int) -> list[tuple[int, int]]:
+        return [(begin, min(last, begin + 50)) for begin in range(first, last, 50)]
+
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        monkeypatch.setattr(Filter, "mask", slow)
+        monkeypatch.setattr("analyzer.tui.filters.pieces", small)
+        monkeypatch.setattr("analyzer.tui.filters.BUDGET", -1.0)
+        await press(pilot, "slash")
+        await enter(pilot, "kind == sync")
+        assert "the pattern takes too long; no filter is applied" in seen(app)
         assert len(shown(app)) == len(app.document.table)
 
     drive(VFIO, path)

@@ -228,6 +228,7 @@ class MainView(View):
     def action_forget(self) -> None:
         """Look for nothing any more."""
         self._sought = ""
+        self.mfshark.action_stop()
 
     def action_next(self, by: int) -> None:
         """The next or previous record that is looked for, or of the same section."""
