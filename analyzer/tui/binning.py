@@ -9,6 +9,7 @@ import numpy as np
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
 from analyzer.tui.pieces import PIECE, pieces
 from analyzer.tui.state import ALL
+from analyzer.tui.time_axis import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,8 +140,8 @@ class Bins:
         if not records or stream not in self.streams:
             return
         lane = self.streams.index(stream)
-        start = np.array([record.first.time for record in records], dtype=np.int64)
-        end = np.array([record.last.time for record in records], dtype=np.int64)
+        start = np.array([bounded(record.first.time) for record in records], dtype=np.int64)
+        end = np.array([bounded(record.last.time) for record in records], dtype=np.int64)
         length = np.array([record.length for record in records], dtype=np.float64)
         missing = np.array([record.missing for record in records], dtype=np.int64)
         window = self.window.start, self.window.end

@@ -11,7 +11,9 @@ from analyzer.tui.quantities import duration
 if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
 
-__all__ = ["TimeWindow", "axis_line"]
+__all__ = ["TimeWindow", "axis_line", "bounded"]
+
+LATEST = 1 << 61
 
 CURSOR = "▲"
 ZOOM = 2
@@ -19,6 +21,11 @@ SHORTEST = 1_000
 """The shortest window, ns."""
 STEPS = (1, 2, 5)
 TICK_WIDTH = 14
+
+
+def bounded(time: int) -> int:
+    """A time, ns since the epoch, that can be reckoned with whatever a capture says."""
+    return max(-LATEST, min(time, LATEST))
 
 
 class TimeWindow:
@@ -32,6 +39,7 @@ class TimeWindow:
     def __init__(
         self, first: int, last: int, start: int | None = None, end: int | None = None
     ) -> None:
+        first, last = bounded(first), bounded(last)
         self.first = first
         self.last = max(last, first + 1)
         span = max(SHORTEST, (self.last if end is None else end) - (start or first))

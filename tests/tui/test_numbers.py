@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from analyzer.migration.framing import Settings
-from analyzer.tui.binning import shortened
+from analyzer.tui.binning import Bins, shortened
 from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
 from analyzer.tui.document import Document
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
+from analyzer.tui.time_axis import TimeWindow
 from tests.shipped import capture
 from tests.tui.driving import LARGE, enter, opened, press
 
@@ -154,3 +155,16 @@ def test_lost_bytes_take_their_share_of_a_packet() -> None:
     start, end = np.array([0, 0, 1000]), np.array([1000, 1000, 2000])
     found = shortened(start, end, np.array([10, 2000, 0]), np.array([1000.0, 1000.0, 0.0]))
     assert found.tolist() == [10, 1000, 1000]
+
+
+def test_clocks_beyond_all_reason_are_drawn_at_the_edge() -> None:
+    document = read("10.0.13-vfio-3dev-4ch")
+    (migration,) = document.migrations()
+    assert migration.main is not None
+    assert migration.main_facts is not None
+    for record in migration.main_facts.records[:3]:
+        record.first.time, record.last.time = -(10**25), 10**25
+    window = TimeWindow(-(10**30), 10**30)
+    bins = Bins(window, 50, [migration.main.stream])
+    bins.fill(document.table, migration.number, [migration])
+    assert bins.main.sum() > 0
