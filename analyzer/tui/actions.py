@@ -22,9 +22,14 @@ from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.quantities import count
 from analyzer.tui.state import ALL, TIME_FORMATS
 from analyzer.tui.typed_path import here, is_directory, is_there, typed_path
+from analyzer.tui.views.main_channel import MainView
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.document import Document
+    from analyzer.tui.matching import Matching
 
 __all__ = ["Actions"]
 
@@ -72,7 +77,11 @@ class Actions:
             self._app.on_selected(Selected(row=row, screen="packets"))
 
     def action_find(self) -> None:
-        """Find text or bytes."""
+        """Find text or bytes; on Main, a record."""
+        if self._app.state.screen == "main":
+            hint = "Text in the kinds and names of records. n and N find the next and previous one."
+            self._app.push_screen(AskDialog("Find", hint), self._find_record)
+            return
         dialog = AskDialog(
             "Find",
             "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
@@ -85,6 +94,11 @@ class Actions:
             ),
         )
         self._app.push_screen(dialog, self._find)
+
+    def _find_record(self, answer: Answer | None) -> None:
+        view = self._app.view
+        if answer is not None and isinstance(view, MainView):
+            view.find(answer.text)
 
     def _find(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -100,22 +114,30 @@ class Actions:
             row = search.find_text(
                 app.document, app.filters.matching, sought.text, app.state.row, by
             )
-            self._found(row)
+            self.found(row)
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
                 app.tell(Text(f"looking for {shorter(pattern.hex(' '))}; Escape stops"))
+                document, shown, start = app.document, app.filters.matching, app.state.row
                 app.run_worker(
-                    lambda: self._find_bytes(pattern, by),
+                    lambda: self._find_bytes(document, shown, pattern, start, by),
                     thread=True,
                     exclusive=True,
                     group="find",
                 )
 
-    def _find_bytes(self, pattern: bytes, by: int) -> None:
+    def _find_bytes(
+        self, document: Document, shown: Matching | None, pattern: bytes, start: int, by: int
+    ) -> None:
         app = self._app
         worker = get_current_worker()
         told = time.monotonic()
+
+        def unless_cancelled(tell: Callable[[Any], None], what: Any) -> None:
+            """In the application's own thread, where nothing can cancel it in between."""
+            if not worker.is_cancelled:
+                tell(what)
 
         def go_on(share: float) -> bool:
             nonlocal told
@@ -123,31 +145,33 @@ class Actions:
             if now - told > SEARCH_TOLD and not worker.is_cancelled:
                 told = now
                 text = f"looking for {shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
-                app.call_from_thread(app.tell, Text(text))
+                app.call_from_thread(unless_cancelled, app.tell, Text(text))
             return not worker.is_cancelled
 
         try:
-            found = search.find_bytes(
-                app.document, app.filters.matching, pattern, app.state.row, by, go_on
-            )
+            found = search.find_bytes(document, shown, pattern, start, by, go_on)
         except CaptureError as error:
-            app.call_from_thread(app.tell, Text(terminal(str(error))))
-            return
-        if not worker.is_cancelled:
+            text = terminal(str(error))
+            app.call_from_thread(unless_cancelled, app.tell, Text(text))
+        else:
             row = found[0] if found is not None else None
-            app.call_from_thread(self._found, row)
+            app.call_from_thread(unless_cancelled, self.found, row)
+
+    def stop_searching(self) -> bool:
+        """Look for bytes no longer; says whether they were looked for."""
+        running = [worker for worker in self._app.workers if worker.group == "find"]
+        for worker in running:
+            worker.cancel()
+        return bool(running)
 
     def action_stop(self) -> None:
         """Stop looking for bytes."""
-        app = self._app
-        running = [worker for worker in app.workers if worker.group == "find"]
-        for worker in running:
-            worker.cancel()
-        if running:
-            app.tell(Text("stopped"))
+        if self.stop_searching():
+            self._app.tell(Text("stopped"))
 
-    def _found(self, row: int | None) -> None:
-        if row is None:
+    def found(self, row: int | None) -> None:
+        """What was looked for is in the packet at ``row``, or nowhere."""
+        if row is None or row >= len(self._app.document.table):
             self._app.tell(Text("not found"))
             self._app.bell()
         else:
@@ -158,10 +182,11 @@ class Actions:
     def action_finding(self, by: int) -> None:
         """The next or previous packet with a finding."""
         app = self._app
-        by_row = app.document.by_row
+        by_row = app.document.near_row
         rows = sorted(by_row)
         if not rows:
-            app.tell(Text("no packet has a finding; 5 lists all findings"))
+            others = count(len(app.document.findings), "finding")
+            app.tell(Text(f"no packet has a finding; {others} on Findings (5)"))
             return
         here = app.state.row
         if by > 0:
@@ -170,7 +195,8 @@ class Actions:
             row = next((row for row in reversed(rows) if row < here), rows[-1])
         app.on_selected(Selected(row=row, screen="packets"))
         finding = max(by_row[row], key=lambda finding: finding.rank)
-        app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
+        if app.state.row == row:
+            app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
 
     # -- marks and times ----------------------------------------------------------------------
 
@@ -220,7 +246,9 @@ class Actions:
     def action_follow(self) -> None:
         """Read it again whenever it has grown; end a live capture."""
         app = self._app
-        if app.document.live is not None and not app.document.done:
+        if app.document.live is not None:
+            if app.document.done:
+                app.tell(Text("the capture has ended; there is nothing to follow"))
             app.document.end_capture()
             return
         app.state.follow = not app.state.follow
@@ -234,6 +262,7 @@ class Actions:
         for migration in app.document.migrations():
             number = migration.number
             label = f"migration {number + 1}  {migration.source} → {migration.destination}"
+            label += f"  (Mig {number})"
             key = str(number + 1) if number < 9 else ""
             choices.append(Choice(str(number), terminal(label), key))
         dialog = ChooseDialog("Migration", choices, str(app.state.migration))
@@ -317,7 +346,7 @@ class Actions:
 
     def action_export(self) -> None:
         """Export the packets that are shown."""
-        stem = Path(self._app.document.path).name.split(".pcap")[0] or "packets"
+        stem = terminal(Path(self._app.document.path).name.split(".pcap")[0]) or "packets"
         dialog = AskDialog(
             "Export the packets that are shown",
             "csv and jsonl: a line a packet; pcapng: a capture with just their frames. "
@@ -363,11 +392,9 @@ class Actions:
 
     def action_zoom(self) -> None:
         """Maximise the pane, or undo that."""
-        screen = self._app.screen
-        if screen.maximized is not None:
-            screen.minimize()
-        elif self._app.focused is not None:
-            screen.maximize(self._app.focused, container=False)
+        app = self._app
+        app.view.zoom(None if app.view.zoomed else app.focused)
+        app.show_status()
 
 
 def _bindings(kind: type, seen: set[type]) -> list[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
@@ -19,9 +19,11 @@ from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
+from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
+from analyzer.tui.key_order import KeyOrder
 from analyzer.tui.lines import KeyLine, StatusLine, TabLine, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
@@ -40,7 +42,6 @@ from analyzer.tui.views.view import View
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
 
@@ -58,9 +59,16 @@ FOLLOW_PAUSE = 1.0
 
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
+VERDICTS_MAX = 100
+"""Migrations whose verdicts are listed."""
 
 
-class MfsharkApp(Actions, App[int]):
+def verdict_line(word: str, sentence: str) -> Text:
+    """A verdict, its leading word in colour."""
+    return Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
+
+
+class MfsharkApp(Actions, KeyOrder):
     """The terminal interface.
 
     ``path`` is the capture; without one, or with a folder, the user chooses.  ``store`` is the file
@@ -94,6 +102,7 @@ class MfsharkApp(Actions, App[int]):
         Binding("t", "time_format", "Time", tooltip="Show times in another way"),
         Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
         Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
+        Binding("v", "verdict", "Show the verdict, whole", show=False),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
         Binding("b", "saved_filters", "Choose a saved filter", show=False),
         Binding("M", "migration", "Choose one of several migrations", show=False),
@@ -109,6 +118,11 @@ class MfsharkApp(Actions, App[int]):
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
+    .-around-zoomed > * { display: none; }
+    .-around-zoomed > .-zoomed {
+        display: block; width: 1fr; height: 1fr; min-width: 100%; min-height: 100%;
+        max-height: 100%; margin: 0;
+    }
     View * { border-title-color: $text 75%; }
     """
 
@@ -198,7 +212,8 @@ class MfsharkApp(Actions, App[int]):
     def open(self, path: str, live: GrowingSource | None = None) -> None:
         """Read another capture from the start; nothing of the view is kept."""
         self.state = ViewState()
-        self._loading = None
+        self._loading = self._told = None
+        self.stop_searching()
         self.document = Document(path, self.settings, live)
         self._reread_anew()
         self._apply_filter()
@@ -252,14 +267,17 @@ class MfsharkApp(Actions, App[int]):
             self.view.show_document()
         self.show_status()
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         """While a capture is being read or filtered: show what has come."""
+        await self.take_late_keys()
         if not any(screen.query(StatusLine) for screen in self.screen_stack[:1]):
             return  # the application is ending
         document, now = self.document, time.monotonic()
         behind = self.filters.behind
         if behind:
             self.filters.advance()
+            if self._give_filter_up():
+                self.view.show_document()
         growing = not document.done and document.scan is not None
         if (growing or behind) and now - self._drawn > GROWTH:
             self._drawn = now
@@ -269,6 +287,7 @@ class MfsharkApp(Actions, App[int]):
             self.show_status()
         elif behind and not self.filters.behind:
             self.view.show_document()
+            self.show_status()
         if self._loading is not None:
             self.show_status()
         elif self.state.follow and document.done:
@@ -289,14 +308,12 @@ class MfsharkApp(Actions, App[int]):
         if now - self._read_at > pause and self.document.changed():
             self.reload()
 
-    async def on_event(self, event: events.Event) -> None:
+    def key_taken(self) -> None:
         """A key stops loading for the moment that it takes to answer it."""
-        if event.__class__.__name__ == "Key":
-            self.gate.key()
-            if self._told is not None:
-                self._told = None
-                self.call_later(self.show_status)
-        await super().on_event(event)
+        self.gate.key()
+        if self._told is not None:
+            self._told = None
+            self.call_later(self.show_status)
 
     def on_unmount(self) -> None:
         """Stop reading."""
@@ -312,6 +329,7 @@ class MfsharkApp(Actions, App[int]):
 
     def show_screen(self, screen: str) -> None:
         """Show a screen and put the focus where its work begins."""
+        self.view.zoom(None)
         self.state.screen = screen
         self.screen_stack[0].query_one(ContentSwitcher).current = screen
         self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
@@ -337,6 +355,8 @@ class MfsharkApp(Actions, App[int]):
             self.show_screen(message.screen)
         else:
             self.view.show_selection()
+        if message.row is not None and message.row != state.row:
+            self.tell(Text(f"packet {message.row + 1} is hidden by the filter; X shows all"))
         self.show_status()
 
     def select_row(self, row: int) -> None:
@@ -346,7 +366,7 @@ class MfsharkApp(Actions, App[int]):
         if row >= len(table):
             return
         state.stream = table.column("stream")[row]
-        state.time = table.column("end_time")[row]
+        state.time = table.column("time")[row]
         if table.column("kind")[row] == DEVICE_STATE:
             number, instance = table.column("migration")[row], table.column("instance_id")[row]
             idx = table.column("idx")[row]
@@ -384,8 +404,12 @@ class MfsharkApp(Actions, App[int]):
         self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
 
     def filter_stream(self, stream: int) -> None:
-        """Show the packets of a stream."""
-        self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
+        """Show the packets of a stream, or the records of main, which has none."""
+        kinds = {channel.kind for channel in self.document.channels() if channel.stream == stream}
+        if kinds & {"main", "return-path"}:
+            self.show_main(None)
+        else:
+            self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
 
     # -- filter -------------------------------------------------------------------------------
 
@@ -399,11 +423,19 @@ class MfsharkApp(Actions, App[int]):
             self.show_screen("packets")
         else:
             self.view.show_document()
+        self.show_status()
 
     def _apply_filter(self) -> None:
         self.filters.apply(self.document.table, self.state.filter, self.state.migration)
-        if self.filters.fault:
-            self.tell(Text(self.filters.fault, "bold"))
+        self._give_filter_up()
+
+    def _give_filter_up(self) -> bool:
+        """Whether the filter could not be applied: then says why, and shows all packets."""
+        fault, self.filters.fault = self.filters.fault, ""
+        if fault:
+            self.state.filter = ""
+            self.tell(Text(f"{fault}; no filter is applied", "bold"))
+        return bool(fault)
 
     def show_migration(self, number: int) -> None:
         """Show one migration, or all."""
@@ -429,13 +461,32 @@ class MfsharkApp(Actions, App[int]):
         elif not document.done:
             left = self._progress(document)
         elif document.verdict[0]:
-            word, sentence = document.verdict
-            left = Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
+            left = verdict_line(*document.verdict_of(self.state.migration))
         elif document.error:
             left = Text(document.error, "bold red")
         else:
             left = Text(document.obstacle())
-        self.screen_stack[0].query_one(StatusLine).show_status(left, right)
+        status = self.screen_stack[0].query_one(StatusLine)
+        if self._told is None:
+            status.wanted = left if document.done else Text()
+        status.show_status(left, right)
+
+    def action_verdict(self) -> None:
+        """Show the verdict, and those of several migrations one by one."""
+        document = self.document
+        lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
+        migrations = document.migrations()
+        if document.done and len(migrations) > 1:
+            for migration in migrations[:VERDICTS_MAX]:
+                words = f"\nmigration {migration.number + 1}: "
+                lines.append(
+                    Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
+                )
+        if document.error:
+            lines.append(Text(document.error))
+        if not lines:
+            lines.append(Text(document.obstacle() or "the capture is still being read"))
+        self.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
 
     def _progress(self, document: Document) -> Text:
         if document.live is not None:
@@ -458,6 +509,8 @@ class MfsharkApp(Actions, App[int]):
         parts = []
         if state.marks:
             parts.append(f"{len(state.marks)} marked")
+        if self.view.zoomed:
+            parts.append("z restores the screen")
         if state.follow:
             parts.append("following")
         if len(migrations) > 1:

@@ -10,9 +10,19 @@ from rich.style import Style
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EIGHTHS", "sparkline", "stacked_chart"]
+__all__ = ["EIGHTHS", "marked", "sparkline", "stacked_chart"]
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
+CURSOR = "│"
+"""Stands for a full cell that would hide the colour behind it."""
+
+
+def marked(segment: Segment, mark: Style) -> Segment:
+    """The cell under a cursor."""
+    style = segment.style or Style()
+    if segment.text == EIGHTHS[-1] and mark.bgcolor is not None:
+        return Segment(CURSOR, Style(color=mark.bgcolor, bgcolor=style.color, bold=True))
+    return Segment(segment.text, style + mark)
 
 
 def stacked_chart(
@@ -21,10 +31,12 @@ def stacked_chart(
     top: float,
     cursor: int = -1,
     mark: Style | None = None,
+    fills: Sequence[str] = (),
 ) -> list[list[Segment]]:
     """``height`` lines, the highest first; ``series`` from the bottom up, each with its style.
 
-    ``top`` is the value of the upper edge; ``mark`` is put over column ``cursor``.
+    ``top`` is the value of the upper edge; ``mark`` is put over column ``cursor``.  ``fills`` has a
+    character for each series, where colours cannot tell them apart.
     """
     width = len(series[0][0]) if series else 0
     lines: list[list[Segment]] = [[] for _ in range(height)]
@@ -33,9 +45,9 @@ def stacked_chart(
         over = mark if column == cursor else None
         for line in range(height):
             bottom = (height - 1 - line) * 8
-            segment = _cell(steps, series, bottom)
+            segment = _cell(steps, series, bottom, fills)
             if over is not None:
-                segment = Segment(segment.text, (segment.style or Style()) + over)
+                segment = marked(segment, over)
             lines[line].append(segment)
     return lines
 
@@ -56,7 +68,10 @@ def _steps(values: Sequence[float], limit: int, top: float) -> list[int]:
 
 
 def _cell(
-    edges: Sequence[int], series: Sequence[tuple[Sequence[float], Style]], bottom: int
+    edges: Sequence[int],
+    series: Sequence[tuple[Sequence[float], Style]],
+    bottom: int,
+    fills: Sequence[str],
 ) -> Segment:
     """The character whose lower edge is at ``bottom`` eighths.
 
@@ -72,6 +87,9 @@ def _cell(
     if not parts:
         return Segment(" ")
     filled = min(8, before - bottom)
+    if fills and filled >= 4:
+        largest = max(parts)[1]
+        return Segment(fills[largest], series[largest][1])
     if filled < 8 or len(parts) == 1:
         return Segment(EIGHTHS[filled], series[max(parts)[1]][1])
     lower, upper = parts[0], parts[-1]

@@ -9,6 +9,7 @@ import numpy as np
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
 from analyzer.tui.pieces import PIECE, pieces
 from analyzer.tui.state import ALL
+from analyzer.tui.time_axis import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,12 @@ def spread(
     return result
 
 
+def shortened(start: Ints, end: Ints, missing: Ints, length: Floats) -> Ints:
+    """Where stretches of time end that are as long as what is missing of a whole."""
+    share = np.clip(missing / np.maximum(length, 1.0), 0.0, 1.0)
+    return start + ((end - start) * share).astype(np.int64)
+
+
 def span_of(table: PacketTable, first: int, last: int) -> tuple[int, int]:
     """From the first byte of some packets to the last."""
     begin = table.view("time", first, last).min()
@@ -65,7 +72,7 @@ class Bins:
     By bin: ``ram``, ``device`` and ``main`` bytes on the wire, ``zero`` pages.  By lane and bin,
     lanes in the order of ``streams``: ``lane_ram``, ``lane_zero`` (bytes of packets with zero
     pages only), ``lane_device``, ``lane_main``, ``lane_sync`` (packets), ``lane_missing``
-    (packets or records with missing bytes).
+    (packets or records with missing bytes, for the share of their time that is missing).
     """
 
     def __init__(self, window: TimeWindow, bins: int, streams: Sequence[int]) -> None:
@@ -133,15 +140,19 @@ class Bins:
         if not records or stream not in self.streams:
             return
         lane = self.streams.index(stream)
-        start = np.array([record.first.time for record in records], dtype=np.int64)
-        end = np.array([record.last.time for record in records], dtype=np.int64)
+        start = np.array([bounded(record.first.time) for record in records], dtype=np.int64)
+        end = np.array([bounded(record.last.time) for record in records], dtype=np.int64)
         length = np.array([record.length for record in records], dtype=np.float64)
-        missing = np.array([record.missing > 0 for record in records], dtype=np.float64)
+        missing = np.array([record.missing for record in records], dtype=np.int64)
         window = self.window.start, self.window.end
         carried = spread(start, end, length, window, self.bins)
         self.main += carried
         self.lane_main[lane] += carried
-        self.lane_missing[lane] += spread(start, end, missing, window, self.bins)
+        lost = missing > 0
+        end = shortened(start, end, missing, length)
+        self.lane_missing[lane] += spread(
+            start[lost], end[lost], np.ones(int(lost.sum())), window, self.bins
+        )
 
     def _piece(self, table: PacketTable, migration: int, first: int, last: int) -> None:
         start, end = table.view("time", first, last), table.view("end_time", first, last)
@@ -159,10 +170,14 @@ class Bins:
         start, end = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
         ram, device = kind == RAM_PACKET, kind == DEVICE_STATE
 
-        def put(into: Floats, mask: npt.NDArray[np.bool_], weight: Floats) -> None:
+        lost_end = shortened(start, end, missing, length)
+
+        def put(
+            into: Floats, mask: npt.NDArray[np.bool_], weight: Floats, until: Ints = end
+        ) -> None:
             if mask.any():
                 window = self.window.start, self.window.end
-                into += spread(start[mask], end[mask], weight[mask], window, self.bins)
+                into += spread(start[mask], until[mask], weight[mask], window, self.bins)
 
         put(self.ram, ram, length)
         put(self.zero, ram, zero.astype(np.float64))
@@ -175,4 +190,4 @@ class Bins:
                 put(self.lane_zero[lane], here & ram & (normal == 0), length)
                 put(self.lane_device[lane], here & device, length)
                 put(self.lane_sync[lane], here & (kind == SYNC_PACKET), one)
-                put(self.lane_missing[lane], here & (missing > 0), one)
+                put(self.lane_missing[lane], here & (missing > 0), one, lost_end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from analyzer.report.style import size_text
@@ -23,49 +24,62 @@ BAR = 10
 
 
 class ChannelRows:
-    """The channels of the migrations that are shown."""
+    """The channels of the migrations that are shown, as (number of the migration, channel)."""
 
-    columns: Sequence[Column] = (
-        Column("Channel", 11, grow=1, most=20),
-        Column("Stream", 6, right=True, optional=5),
-        Column("Packets", 8, right=True),
-        Column("RAM", 7, right=True, optional=3),
-        Column("SYNC", 5, right=True),
-        Column("Device", 6, right=True, optional=2),
-        Column("RAM bytes", 10, right=True),
-        Column("Device bytes", 12, right=True),
-        Column("Share", 15, optional=4),
-        Column("Missing", 9, right=True, optional=6),
-        Column("How it ended", 20, grow=2, optional=7),
-    )
-
-    def __init__(self, channels: list[Channel]) -> None:
+    def __init__(self, channels: Sequence[tuple[int, Channel]], several: bool = False) -> None:
+        """``several``: with the migration's number."""
         self.channels = channels
-        self._total = sum(c.ram_bytes + c.device_bytes for c in channels) or 1
+        self._several = several
+        self._totals: Counter[int] = Counter()
+        for number, channel in channels:
+            self._totals[number] += carried(channel)
+        migration = (Column("Mig", 3, right=True),) if several else ()
+        self.columns: Sequence[Column] = (
+            *migration,
+            Column("Channel", 11, grow=1, most=20),
+            Column("Stream", 6, right=True, optional=7),
+            Column("Packets", 8, right=True),
+            Column("RAM", 7, right=True, optional=5),
+            Column("SYNC", 5, right=True, optional=4),
+            Column("Device", 6, right=True, optional=6),
+            Column("RAM bytes", 9, right=True),
+            Column("Device bytes", 12, right=True),
+            Column("All bytes", 9, right=True, optional=3),
+            Column("Share", 15, optional=8),
+            Column("Missing", 9, right=True, optional=1),
+            Column("How it ended", 16, grow=2, optional=2),
+        )
 
     def __len__(self) -> int:
         return len(self.channels)
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
-        """One channel."""
-        channel = self.channels[position]
+        """One channel; its share is that in what its migration's channels carried."""
+        number, channel = self.channels[position]
         multifd = channel.kind == "multifd"
-        share = (channel.ram_bytes + channel.device_bytes) / self._total
+        share = carried(channel) / (self._totals[number] or 1)
         bar = "█" * round(share * BAR)
         cells: list[Cell] = [
+            *([str(number)] if self._several else []),
             (channel.name, palette.main if channel.kind == "main" else palette.plain),
             str(channel.stream),
             str(channel.packets) if multifd else "",
             str(channel.ram_packets) if multifd else "",
             str(channel.sync_packets) if multifd else "",
             str(channel.device_packets) if multifd else "",
-            (size_text(channel.ram_bytes) if multifd else size_text(channel.length), palette.ram),
+            (size_text(channel.ram_bytes) if multifd else "", palette.ram),
             (size_text(channel.device_bytes) if multifd else "", palette.device),
+            size_text(channel.length),
             (f"{share:4.0%} {bar}", palette.ram) if multifd else "",
             (size_text(channel.flow.missing) if channel.flow.missing else "", palette.error),
             ending(channel),
         ]
         return cells, palette.plain
+
+
+def carried(channel: Channel) -> int:
+    """RAM and device state in it, bytes."""
+    return channel.ram_bytes + channel.device_bytes
 
 
 def ending(channel: Channel) -> str:
@@ -78,14 +92,26 @@ def ending(channel: Channel) -> str:
     return "closed" if flow.closed else "still open"
 
 
-def fairness_text(channels: list[Channel]) -> str:
-    """Jain's index for RAM and device state over the multifd channels."""
-    multifd = [channel for channel in channels if channel.kind == "multifd"]
+def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
+    """Jain's index for RAM and device state over the multifd channels, of each migration."""
+    by_migration: dict[int, list[Channel]] = {}
+    for number, channel in channels:
+        if channel.kind == "multifd":
+            by_migration.setdefault(number, []).append(channel)
+    found = {number: _fairness(multifd) for number, multifd in by_migration.items()}
+    told = [
+        f"{number}: {text}" if len(by_migration) > 1 else text
+        for number, text in found.items()
+        if text
+    ]
+    return f"fairness (Jain) {'; '.join(told)}" if told else ""
+
+
+def _fairness(multifd: list[Channel]) -> str:
     ram = jain([float(channel.ram_bytes) for channel in multifd])
     device = jain([float(channel.device_bytes) for channel in multifd])
-    parts = [
+    return ", ".join(
         f"{word} {value:.3f}"
         for word, value in (("RAM", ram), ("device state", device))
         if value is not None
-    ]
-    return f"fairness (Jain) {', '.join(parts)}" if parts else ""
+    )

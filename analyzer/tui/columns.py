@@ -55,7 +55,10 @@ class Column:
 
 
 def fit(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
-    """The columns that are shown in ``width`` cells: (number of the column, its width)."""
+    """The columns that are shown in ``width`` cells: (number of the column, its width).
+
+    Where some are not, a cell behind the last one stays free if it can, for a sign that says so.
+    """
     spare = width + 1
     widths: dict[int, int] = {}
     for at in sorted(range(len(columns)), key=lambda at: (columns[at].optional, at)):
@@ -63,6 +66,8 @@ def fit(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
         if column.width + 1 <= spare or not column.optional:
             widths[at] = column.width
             spare -= column.width + 1
+    if spare and len(widths) < len(columns):
+        spare -= 1
     growing = [at for at in widths if columns[at].grow]
     growing.sort(key=lambda at: (columns[at].headroom / columns[at].grow, at))
     for done, at in enumerate(growing):

@@ -153,7 +153,7 @@ class DeviceRows:
         wait = queue.longest_wait if queue is not None else 0
         warn = palette.warning
         cells: list[Cell] = [
-            *([str(facts.key[0] + 1)] if self._several else []),
+            *([str(facts.key[0])] if self._several else []),
             (facts.name, palette.device),
             str(len(facts.arrived)) if device is not None else "-",
             size_text(total) if device is not None else "-",
@@ -193,12 +193,12 @@ class BufferRows:
         Column("Arrival", 8, right=True),
         Column("Ch", 3, right=True),
         Column("Frames", 15, right=True),
-        Column("First byte", 11, right=True, optional=1),
+        Column("First byte", 11, right=True, optional=2),
         Column("Last byte", 11, right=True),
-        Column("Took", 9, right=True, optional=2),
+        Column("Took", 9, right=True, optional=3),
         Column("Bytes", 9, right=True),
-        Column("Waited", 9, right=True, optional=3),
-        Column("Lost", 8, right=True, optional=4),
+        Column("Waited", 9, right=True, optional=4),
+        Column("Lost", 8, right=True, optional=1),
         Column("State", 10, grow=1, optional=5),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
+from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
 from analyzer.report.verdict import verdict_text
 from analyzer.tui.gate import Pacer, no_long_collection
@@ -38,16 +38,45 @@ if TYPE_CHECKING:
 
 __all__ = ["Document"]
 
+TIME_MAX = (1 << 63) - 1
+"""The latest time that there can be, ns since the epoch."""
+
+
+PLACED_MAX = 100
+"""So many findings that are not of a packet get one; each looks through all packets."""
+
+
+class OneMigration(Analysis):
+    """One of several migrations, as if the capture had no other."""
+
+    __slots__ = ("_migrations",)
+
+    def __init__(self, scan: Scan, findings: list[Finding], migrations: list[Migration]) -> None:
+        super().__init__(scan, findings)
+        self._migrations = migrations
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """Just the one."""
+        return self._migrations
+
+
+def of_packets(finding: Finding) -> bool:
+    """Whether a finding is about something that packets carry."""
+    spot = finding.spot
+    return spot.device is not None or (spot.channel is not None and spot.channel.kind == "multifd")
+
 
 class Document:
     """One capture.
 
     ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
-    ``findings`` are there, ``by_row`` has those of a row of the table and ``row_of`` the row of a
-    finding (by its position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says why there is nothing more.  ``saved`` is set for a saved migration, which has
-    a main channel and no packets, frames or times.  ``live`` gives the bytes while they are being
-    written, until :meth:`end_capture`.
+    ``findings`` are there, ``by_row`` has those of a row of the table, ``near_row`` also those of
+    channels and devices whose frame is next to a row, and ``row_of`` the row of a finding (by its
+    position in ``findings``), ``verdict`` a leading word and a sentence; or
+    ``error`` says, harmless for a terminal, why there is nothing more.  ``saved`` is set for a
+    saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
+    bytes while they are being written, until :meth:`end_capture`.
     """
 
     def __init__(self, path: str, settings: Settings, live: GrowingSource | None = None) -> None:
@@ -62,8 +91,10 @@ class Document:
         self.findings: list[Finding] = []
         self.spans: dict[int, tuple[int, int]] = {}  # for Bins
         self.by_row: dict[int, list[Finding]] = {}
+        self.near_row: dict[int, list[Finding]] = {}
         self.row_of: dict[int, int] = {}
         self.verdict = ("", "")
+        self._verdicts: dict[int, tuple[str, str]] = {}
         self.fraction = 0.0
         self.done = False
         self.error = ""
@@ -88,7 +119,7 @@ class Document:
                 elif not self._read(rest):
                     return False
             except CaptureError as error:
-                self.error = str(error)
+                self.error = terminal(str(error))
         self.elapsed = time.monotonic() - self.began
         self.fraction = 1.0
         self.done = True
@@ -111,8 +142,20 @@ class Document:
         self.table.mark(self.findings)
         self.verdict = verdict_text(Analysis(scan, self.findings))
         if scan.file.damage is not None:
-            self.error = str(scan.file.damage)
+            self.error = terminal(str(scan.file.damage))
         return True
+
+    def verdict_of(self, number: int) -> tuple[str, str]:
+        """The verdict on one migration, or on the whole capture."""
+        migrations = self.migrations(number)
+        if self.saved is not None or self.scan is None or number == ALL or not migrations:
+            return self.verdict
+        known = self._verdicts.get(number)
+        if known is None:
+            own = [finding for finding in self.findings if finding.migration is migrations[0]]
+            analysis = OneMigration(self.scan, own, migrations)
+            known = self._verdicts[number] = verdict_text(analysis)
+        return known
 
     def end_capture(self) -> None:
         """No more frames are wanted of a live capture: come to the verdict."""
@@ -127,7 +170,7 @@ class Document:
         self.findings = analysis.findings
         self.verdict = saved_verdict_text(analysis)
         if analysis.damage is not None:
-            self.error = str(analysis.damage)
+            self.error = terminal(str(analysis.damage))
 
     def _place_findings(self) -> None:
         """Find the packet that each finding is about."""
@@ -150,6 +193,22 @@ class Document:
                         self.row_of[at] = first + int(rows[near])
         for at, row in self.row_of.items():
             self.by_row.setdefault(row, []).append(self.findings[at])
+        self.near_row = {row: list(found) for row, found in self.by_row.items()}
+        self._place_others()
+
+    def _place_others(self) -> None:
+        """Find the packets next to what was found about multifd channels and devices."""
+        others = [
+            finding
+            for at, finding in enumerate(self.findings)
+            if at not in self.row_of and finding.spot.frame is not None and of_packets(finding)
+        ]
+        for finding in others[:PLACED_MAX]:
+            channel = finding.spot.channel
+            stream = channel.stream if channel is not None else None
+            row = self.row_at_frame(finding.spot.frame or 0, stream)
+            if row is not None:
+                self.near_row.setdefault(row, []).append(finding)
 
     def changed(self) -> bool:
         """Whether the file is of another size than when it was read; not when it is gone."""
@@ -243,22 +302,32 @@ class Document:
     # -- looking things up --------------------------------------------------------------------
 
     def row_at_time(self, moment: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, that ends at a time (ns) or next after it."""
-        return self._nearest("end_time", moment, stream)
+        """The packet, of one channel or any, under way at a time (ns) or next to it."""
+        return self._nearest("time", "end_time", moment, stream)
 
     def row_at_frame(self, frame: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, that ends in a frame or next after it."""
-        return self._nearest("end_frame", frame, stream)
+        """The packet, of one channel or any, that begins in a frame, or ends in it, or is under
+        way, or begins next to it.
+        """
+        return self._nearest("frame", "end_frame", frame, stream)
 
-    def _nearest(self, name: str, value: int, stream: int | None) -> int | None:
+    def _nearest(self, first: str, last: str, value: int, stream: int | None) -> int | None:
+        """Rows stand in the order of their last bytes, so neither column is sorted."""
         count = len(self.table)
-        if not count:
+        begins = self.table.view(first, 0, count).astype(np.int64)
+        ends = self.table.view(last, 0, count).astype(np.int64)
+        own = np.ones(count, dtype=bool)
+        if stream is not None:
+            own = self.table.view("stream", 0, count) == stream
+        if not own.any():
             return None
-        at = min(bisect_left(self.table.column(name), value, 0, count), count - 1)
-        if stream is None:
-            return at
-        found = self.find_row(stream=stream, first=at)
-        return found if found is not None else self.find_row(stream=stream, last=at)
+        value = max(-TIME_MAX, min(value, TIME_MAX))
+        for found in (begins == value, ends == value, (begins < value) & (value < ends)):
+            rows = np.flatnonzero(found & own)
+            if len(rows):
+                return int(rows[np.argmax(begins[rows])])
+        rows = np.flatnonzero(own)
+        return int(rows[np.argmin(np.abs(begins[rows] - float(value)))])
 
     def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
         """The first row from ``first`` on whose columns have the given values."""

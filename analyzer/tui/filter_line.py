@@ -10,6 +10,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from analyzer.report.escape import terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,7 +77,8 @@ class FilterLine(Horizontal):
     """``/`` and the filter, what is wrong with it, and how many packets match.
 
     ``complain(text)`` gives (column, message) or ``None``; ``complete(text, cursor)`` gives the
-    texts that the part in front of the cursor could become, as (begin of the part, candidates).
+    texts that the part in front of the cursor could become, as (begin of the part, candidates),
+    ``explain`` what that part means.
     """
 
     DEFAULT_CSS = """
@@ -117,6 +120,7 @@ class FilterLine(Horizontal):
         self,
         complain: Callable[[str], tuple[int, str] | None],
         complete: Callable[[str, int], tuple[int, list[str]]],
+        explain: Callable[[str, int], str],
         history: list[str],
         *,
         id: str | None = None,  # noqa: A002 - Textual's name
@@ -124,6 +128,7 @@ class FilterLine(Horizontal):
         super().__init__(id=id)
         self._complain = complain
         self._complete = complete
+        self._explain = explain
         self._history = history
         self._at = 0  # how far back in the history; 0 is the line being typed
         self._typed = ""
@@ -147,9 +152,10 @@ class FilterLine(Horizontal):
         return self.query_one(FilterInput)
 
     def show_applied(self, text: str) -> None:
-        """The filter in force."""
+        """The filter in force; what is being typed stays."""
         self.applied = text
-        self._set(text)
+        if not self.input.has_focus:
+            self._set(text)
 
     def show_count(self, text: str) -> None:
         """How many packets match."""
@@ -164,25 +170,33 @@ class FilterLine(Horizontal):
         """Check what is typed."""
         message.stop()
         text = message.value
-        fault = self._complain(text) if text.strip() else None
-        self.input.set_class(bool(text.strip()) and fault is None, "-good")
-        self.input.set_class(fault is not None, "-bad")
+        fault = self._judge(text)
         if text != self._set_by_us:
             self._cycle = None
             self._at = 0
-        if not self.input.has_focus:
-            return
-        if fault is not None:
-            self._tell_fault(*fault)
-        else:
-            self._tell_completions()
+        if self.input.has_focus:
+            self._tell_completions(fault)
+
+    def _judge(self, text: str) -> tuple[int, str] | None:
+        """Show whether it is a filter; gives what is wrong."""
+        fault = self._complain(text) if text.strip() else None
+        self.input.set_class(bool(text.strip()) and fault is None, "-good")
+        self.input.set_class(fault is not None, "-bad")
+        return fault
 
     def _tell_fault(self, column: int, message: str) -> None:
         self.post_message(self.Told(Text(f"column {column + 1}: {message}", "bold")))
 
-    def _tell_completions(self) -> None:
-        _, found = self._complete(self.input.value, self.input.cursor_position)
-        text = Text("  ".join(found[:COMPLETIONS_SHOWN]), "dim")
+    def _tell_completions(self, fault: tuple[int, str] | None) -> None:
+        """What the word means and could become; what is wrong only where nothing can follow."""
+        place = self.input.value, self.input.cursor_position
+        _, found = self._complete(*place)
+        meaning = self._explain(*place)
+        if fault is not None and not found and not meaning:
+            self._tell_fault(*fault)
+            return
+        text = Text(meaning and f"{meaning}  ")
+        text.append("  ".join(map(terminal, found[:COMPLETIONS_SHOWN])), "dim")
         if len(found) > COMPLETIONS_SHOWN:
             text.append(f"  and {len(found) - COMPLETIONS_SHOWN} more", "dim")
         self.post_message(self.Told(text))
@@ -203,7 +217,9 @@ class FilterLine(Horizontal):
     def on_filter_input_leave(self, message: FilterInput.Leave) -> None:
         """Back, with the filter in force."""
         message.stop()
-        self._set(self.applied)
+        with self.input.prevent(Input.Changed):
+            self._set(self.applied)
+        self._judge(self.applied)
         self.post_message(self.Told(Text()))
         self.post_message(self.Left())
 

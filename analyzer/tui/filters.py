@@ -13,6 +13,7 @@ from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.filter.values import quoted
 from analyzer.migration.table_fields import TABLE_FIELDS
+from analyzer.report.escape import terminal
 from analyzer.tui.matching import Matching
 from analyzer.tui.pieces import pieces
 from analyzer.tui.state import ALL
@@ -67,7 +68,7 @@ class Filters:
         try:
             self._filter = Filter(text) if text else None
         except FilterError as error:
-            self._filter, self.fault = None, str(error)
+            self._filter, self.fault = None, terminal(str(error))
         filtered = self._filter is not None or migration != ALL
         self.matching = Matching() if filtered else None
         self.advance()
@@ -79,7 +80,9 @@ class Filters:
         return matching is not None and table is not None and matching.seen < len(table)
 
     def advance(self) -> None:
-        """Look at more rows, for a few milliseconds."""
+        """Look at more rows, for a few milliseconds; a filter that cannot be applied is given up,
+        and ``fault`` says why.
+        """
         matching, table = self.matching, self._table
         if matching is None or table is None:
             return
@@ -88,8 +91,8 @@ class Filters:
             try:
                 mask = self._mask(table, first, last)
             except FilterError as error:  # a pattern that takes too long
-                self.fault = str(error)
-                self._filter = None
+                self.apply(table, "", self._migration)
+                self.fault = terminal(str(error))
                 return
             matching.add(mask)
             if time.monotonic() > deadline:
@@ -109,12 +112,17 @@ class Filters:
         try:
             Filter(text)
         except FilterError as error:
-            return error.column, str(error).split(": ", 1)[-1]
+            return error.column, terminal(str(error).split(": ", 1)[-1])
         return None
 
     def complete(self, text: str, cursor: int) -> tuple[int, list[str]]:
         """Where the word at the cursor begins, and what it could become."""
         return word_start(text, cursor), complete(text, cursor, self._table)
+
+    def explain(self, text: str, cursor: int) -> str:
+        """The meaning of the field in front of the cursor; empty where there is none."""
+        field = FIELDS.get(text[word_start(text, cursor) : cursor])
+        return f"{field.name}: {field.description}" if field is not None else ""
 
     # -- filters from what is selected --------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
+from analyzer.tui.area_chart import marked
 from analyzer.tui.palette import DEFAULT
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ def lane_line(
     """
     looks = lane_styles(palette)
     glyphs = LANE_GLYPHS if first else LANE_GLYPHS.translate(THIN)
-    return [
-        Segment(glyphs[kind], looks[kind] + palette.field if at == cursor else looks[kind])
-        for at, kind in enumerate(contents(bins, lane))
-    ]
+    cells = [Segment(glyphs[kind], looks[kind]) for kind in contents(bins, lane)]
+    if 0 <= cursor < len(cells):
+        cells[cursor] = marked(cells[cursor], palette.field)
+    return cells
 
 
 def legend_segments(palette: Palette) -> list[Segment]:

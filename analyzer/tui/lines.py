@@ -11,15 +11,19 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from analyzer.tui.messages import Jump
-from analyzer.tui.palette import DEFAULT
+from analyzer.tui.palette import current_palette
 from analyzer.tui.state import SCREENS
 
 if TYPE_CHECKING:
+    from rich.containers import Lines
     from textual import events
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
+ROOMY = 30
+"""Lines of a terminal from which on the status may take several."""
+LINES_MAX = 3
 SHOWN_AS = {
     "question_mark": "?",
     "slash": "/",
@@ -91,7 +95,9 @@ class TabLine(Widget):
 
 
 class StatusLine(Widget):
-    """What is shown, and what is being done."""
+    """What is shown, and what is being done; on several lines where :attr:`wanted` takes them and
+    the terminal has room.
+    """
 
     DEFAULT_CSS = "StatusLine { height: 1; background: $surface; color: $text; }"
 
@@ -99,21 +105,49 @@ class StatusLine(Widget):
         super().__init__(id=id)
         self._left: Text = Text()
         self._right: Text = Text()
+        self.wanted: Text = Text()
 
     def show_status(self, left: Text, right: Text) -> None:
         """Both halves of the line."""
         if left != self._left or right != self._right:
             self._left, self._right = left, right
+            self._measure()
             self.refresh()
 
+    def on_resize(self) -> None:
+        """How many lines it takes depends on the width."""
+        self._measure()
+
+    def _measure(self) -> None:
+        roomy = self.app.size.height >= ROOMY
+        lines = len(self._wrapped(self.wanted)) if roomy and self.size.width else 1
+        self.styles.height = max(1, min(lines, LINES_MAX))
+
+    def _wrapped(self, text: Text) -> Lines:
+        room = max(1, self.size.width - self._right.cell_len - 4)
+        return text.wrap(self.app.console, room)
+
     def render(self) -> Text:
-        """The line."""
-        right = self._right.copy()
-        left = self._left.copy()
-        room = self.size.width - right.cell_len - 4
-        left.no_wrap = True
-        left.truncate(max(0, room), overflow="ellipsis", pad=True)
-        return Text.assemble(" ", left, "  ", right, " ", no_wrap=True, end="")
+        """The line, or lines."""
+        height = max(1, self.size.height)
+        room = max(0, self.size.width - self._right.cell_len - 4)
+        lines = list(self._wrapped(self._left))
+        for line in lines:
+            line.rstrip()
+        shown = lines[: height - 1]
+        rest = Text(" ").join(line for line in lines[height - 1 :])
+        rest.truncate(room, overflow="ellipsis", pad=True)
+        shown.append(rest)
+        text = Text(no_wrap=True, end="")
+        for number, line in enumerate(shown):
+            line.truncate(room, pad=True)
+            right = self._right if not number else Text()
+            text.append_text(Text.assemble("\n" if number else "", " ", line, "  ", right, " "))
+        return text
+
+    async def on_click(self) -> None:
+        """Show the verdict, whole."""
+        await self.run_action("app.verdict")
 
 
 class KeyLine(Widget):
@@ -138,7 +172,7 @@ class KeyLine(Widget):
         """The line."""
         width = self.size.width
         segments: list[Segment] = []
-        ground = self.rich_style
+        ground, look = self.rich_style, current_palette(self.app).key
         at = 0
         self._edges = []
         if self._shown is None:
@@ -147,7 +181,7 @@ class KeyLine(Widget):
             key = binding.key_display or shown_key(binding.key)
             if at + len(key) + len(binding.description) + 3 > width:
                 break
-            segments.append(Segment(f" {key}", ground + DEFAULT.header + DEFAULT.mark))
+            segments.append(Segment(f" {key}", ground + look))
             segments.append(Segment(f" {binding.description} ", ground))
             at += len(key) + len(binding.description) + 3
             self._edges.append((at, binding.key))

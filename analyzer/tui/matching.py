@@ -18,7 +18,8 @@ __all__ = ["Matching"]
 class Matching:
     """The matching rows among the first ``seen`` rows; ``len()`` counts them.
 
-    Masks are added in the order of the table; a piece of :data:`PIECE` rows takes 8 KiB.
+    Masks are added in the order of the table; a piece of :data:`PIECE` rows takes 8 KiB.  Other
+    threads may read meanwhile: what they see only grows.
     """
 
     __slots__ = ("_bits", "_kept", "_open", "_totals", "seen")
@@ -28,29 +29,30 @@ class Matching:
         self._bits: list[npt.NDArray[np.uint8]] = []  # full pieces, and the open one
         self._totals = [0]  # matches in front of every piece, and in all
         self._open: npt.NDArray[np.bool_] = np.empty(0, dtype=bool)
-        self._kept: tuple[int, npt.NDArray[Any]] | None = None  # matching rows of one piece
+        self._kept: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]] | None = None
+        """The bits of one piece, and the rows that they say."""
 
     def __len__(self) -> int:
         return self._totals[-1]
 
     def add(self, mask: npt.NDArray[np.bool_]) -> None:
         """Whether each of the next rows matches."""
-        self.seen += len(mask)
-        if len(self._open):
-            self._bits.pop()
-            self._totals.pop()
+        seen = self.seen + len(mask)
         mask = np.concatenate([self._open, mask])
-        self._kept = None
         for begin in range(0, len(mask), PIECE):
             part = mask[begin : begin + PIECE]
-            self._bits.append(np.packbits(part))
-            self._totals.append(self._totals[-1] + int(part.sum()))
+            piece = (self.seen - len(self._open) + begin) // PIECE
+            total = self._totals[piece] + int(part.sum())
+            self._bits[piece : piece + 1] = [np.packbits(part)]
+            self._totals[piece + 1 : piece + 2] = [total]
         self._open = mask[len(mask) - len(mask) % PIECE :]
+        self.seen = seen
 
     def _rows(self, piece: int) -> npt.NDArray[Any]:
-        if self._kept is None or self._kept[0] != piece:
-            self._kept = piece, np.flatnonzero(np.unpackbits(self._bits[piece]))
-        return self._kept[1]
+        bits, kept = self._bits[piece], self._kept
+        if kept is None or kept[0] is not bits:
+            kept = self._kept = bits, np.flatnonzero(np.unpackbits(bits))
+        return kept[1]
 
     def row(self, position: int) -> int:
         """The row of the match number ``position``; raises :class:`IndexError`."""

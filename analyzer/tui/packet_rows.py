@@ -37,12 +37,13 @@ SHORT_FLAGS[MultifdFlag.DEVICE_STATE.value] = "DEVICE"
 
 
 def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
-    """The columns; ``several``: with the migration's number."""
+    """The columns; ``several``: with the migration's number, as filters take it."""
     migration = (Column("Mig", 3, right=True),) if several else ()
     return (
         Column("", 2),
         Column("No.", 7, right=True),
         Column("Frame", 7, right=True, optional=1),
+        Column("Last", 7, right=True, optional=5),
         *migration,
         Column(TIME_TITLES[time_format], 15 if time_format == "absolute" else 11, right=True),
         Column("Ch", 3, right=True),
@@ -114,8 +115,9 @@ class PacketRows:
         cells: list[Cell] = [
             (mark, gutter),
             str(at + 1),
+            str(value["frame"]),
             str(value["end_frame"]),
-            *([str(value["migration"] + 1)] if self._several else []),
+            *([str(value["migration"])] if self._several else []),
             self.time(at, position),
             channel_text(value["channel"]),
             word,
@@ -129,8 +131,8 @@ class PacketRows:
         return cells, style
 
     def time(self, row: int, position: int) -> str:
-        """The time of a row in the chosen format."""
-        times = self.document.table.column("end_time")
+        """The time of a row's first byte in the chosen format."""
+        times = self.document.table.column("time")
         time = times[row]
         how = self.state.time_format
         if how == "absolute":
@@ -160,8 +162,8 @@ class PacketRows:
 
 
 WANTED = (
-    "kind", "end_frame", "migration", "channel", "packet_num", "idx", "flags", "normal_pages",
-    "zero_pages", "length", "missing", "state_flags",
+    "kind", "frame", "end_frame", "migration", "channel", "packet_num", "idx", "flags",
+    "normal_pages", "zero_pages", "length", "missing", "state_flags",
 )  # fmt: skip
 
 

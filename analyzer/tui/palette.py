@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from textual.color import Color, ColorParseError
@@ -11,7 +11,9 @@ from textual.color import Color, ColorParseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT", "SEVERITY_GLYPHS", "Palette", "palette_of"]
+    from textual.app import App
+
+__all__ = ["DEFAULT", "SEVERITY_GLYPHS", "Palette", "current_palette", "palette_of"]
 
 SEVERITY_GLYPHS = (" ", "i", "!", "✗")
 """By severity number: none, info, warning, error."""
@@ -59,12 +61,14 @@ class Palette:
 
     Attributes by kind of data (``ram``, ``zero``, ``sync``, ``device``, ``config``, ``main``), by
     severity (``error``, ``warning``, ``info``) and by role on the screen (``plain``, ``muted``,
-    ``cursor``, ``header``, ``field``, ``byte``, ``axis``).
+    ``cursor``, ``header``, ``field``, ``byte``, ``axis``, ``key``).  ``colorless``: colours are not
+    seen, so glyphs have to tell kinds apart.
     """
 
     __slots__ = (
         "axis",
         "byte",
+        "colorless",
         "config",
         "cursor",
         "cursor_blurred",
@@ -73,6 +77,7 @@ class Palette:
         "field",
         "header",
         "info",
+        "key",
         "main",
         "mark",
         "muted",
@@ -93,7 +98,10 @@ class Palette:
     warning: Style
     info: Style
 
-    def __init__(self, variables: Mapping[str, str], dark: bool, ansi: bool) -> None:
+    def __init__(
+        self, variables: Mapping[str, str], dark: bool, ansi: bool, colorless: bool = False
+    ) -> None:
+        self.colorless = colorless
         kinds = KINDS if dark else LIGHT_KINDS
         for role, (_, fallback) in ROLES.items():
             color = Color.parse(fallback if ansi else kinds[role])
@@ -103,7 +111,11 @@ class Palette:
         self.muted = Style(dim=True)
         self.header = Style(bold=True, dim=not ansi)
         self.axis = Style(dim=True)
-        self.mark = Style(color=Color.parse("ansi_yellow" if ansi else "#ffd75f").rich_color)
+        marks = "ansi_yellow" if ansi else "#ffd75f" if dark else "#6b4500"
+        self.mark = Style(color=Color.parse(marks).rich_color)
+        self.key = Style(bold=True)
+        if not colorless and (dark or not ansi):  # yellow is not to be seen on white
+            self.key += self.mark
         if ansi:
             self.cursor = Style(reverse=True, bold=True)
             self.cursor_blurred = Style(underline=True, bold=True)
@@ -134,17 +146,25 @@ def _color(variables: Mapping[str, str], name: str, fallback: str) -> Color:
 
 
 @lru_cache(maxsize=16)
-def _cached(items: tuple[tuple[str, str], ...], dark: bool, ansi: bool) -> Palette:
-    return Palette(dict(items), dark, ansi)
+def _cached(items: tuple[tuple[str, str], ...], dark: bool, ansi: bool, colorless: bool) -> Palette:
+    return Palette(dict(items), dark, ansi, colorless)
 
 
 WANTED = ("background", "foreground", "primary", "accent")
 
 
-def palette_of(variables: Mapping[str, str], dark: bool, ansi: bool) -> Palette:
+def palette_of(
+    variables: Mapping[str, str], dark: bool, ansi: bool, colorless: bool = False
+) -> Palette:
     """The palette of a theme, from its CSS variables."""
     items = tuple((name, variables[name]) for name in WANTED if name in variables)
-    return _cached(items, dark, ansi)
+    return _cached(items, dark, ansi, colorless)
+
+
+def current_palette(app: App[Any]) -> Palette:
+    """That of an application's theme; without colours what is marked is shown in reverse."""
+    theme = app.current_theme
+    return palette_of(app.theme_variables, theme.dark, theme.ansi or app.no_color, app.no_color)
 
 
 DEFAULT = Palette({}, dark=True, ansi=False)

@@ -60,10 +60,18 @@ class MainLine:
 
     @property
     def frame(self) -> int:
-        """The frame of its last byte."""
+        """The frame of its first byte."""
         if self.record is not None:
-            return self.record.last.frame
+            return self.record.first.frame
         return self.message.mark.frame if self.message is not None else 0
+
+    @property
+    def text(self) -> str:
+        """Its kind and name, to look for text in."""
+        if self.record is not None:
+            return f"{self.record.kind} {self.record.name}"
+        block = self.message.block if self.message is not None else None
+        return f"{self.message.name if self.message is not None else ''} {text_of(block or b'')}"
 
     @property
     def offset(self) -> int:
@@ -88,7 +96,7 @@ def main_lines(document: Document, number: int) -> list[MainLine]:
     return lines
 
 
-TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional=1))
+TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional=2))
 
 
 class RecordRows:
@@ -109,11 +117,11 @@ class RecordRows:
             *migration,
             *(TIMED if timed else ()),
             Column("Offset", 10, right=True, optional=3),
-            Column("Record", 18),
-            Column("Name", 22, grow=2, most=50),
+            Column("Record", 15, grow=1, most=18),
+            Column("Name", 19, grow=2, most=50),
             Column("Section", 7, right=True, optional=4),
-            Column("Length", 10, right=True),
-            Column("What it carries", 22, grow=3, optional=2),
+            Column("Length", 9, right=True),
+            Column("What it carries", 21, grow=3, optional=1),
         )
 
     def __len__(self) -> int:
@@ -122,7 +130,7 @@ class RecordRows:
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
         """One record or message."""
         line = self.lines[position]
-        cells: list[Cell] = [str(line.migration.number + 1)] if self._several else []
+        cells: list[Cell] = [str(line.migration.number)] if self._several else []
         if self._timed:
             cells += [seconds(line.time - self.start), str(line.frame)]
         if line.record is not None:

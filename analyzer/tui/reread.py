@@ -10,6 +10,7 @@ from analyzer.migration.packet_pages import PageReader
 from analyzer.migration.replay import Excerpt, Replay
 from analyzer.migration.saved_file import fetch
 from analyzer.migration.table import StreamRef
+from analyzer.report.escape import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ NOTHING = Excerpt(b"", [])
 class Reread:
     """Reads packets and stretches of streams of one document; for threads.
 
-    What cannot be read gives no bytes; ``error`` says why.
+    What cannot be read gives no bytes; ``error`` says why, for a terminal.
     """
 
     def __init__(self, document: Document) -> None:
@@ -46,7 +47,7 @@ class Reread:
             try:
                 self._replay = Replay(scan)
             except CaptureError as error:
-                self.error = str(error)
+                self.error = terminal(str(error))
         return self._replay
 
     def packet(self, row: int, limit: int = SHOWN_MAX) -> Excerpt:
@@ -58,7 +59,7 @@ class Reread:
             try:
                 return replay.packet(self._document.table, row, limit)
             except (CaptureError, OSError) as error:
-                self.error = str(error)
+                self.error = terminal(str(error))
                 return NOTHING
 
     def pages(self, row: int, go_on: Callable[[float], bool]) -> PacketPages | None:
@@ -70,7 +71,10 @@ class Reread:
         migration = self._document.migrations(number)[0]
         channel = next(c for c in list(migration.channels) if c.stream == stream)
         with self._pages_lock:
-            return self._page_reader.pages(row, migration.framing, channel, go_on)
+            found = self._page_reader.pages(row, migration.framing, channel, go_on)
+        if found is not None:
+            found.wrong[:] = map(terminal, found.wrong)
+        return found
 
     def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
         """Bytes of a channel's stream, the first of which was seen at ``place``."""
@@ -91,7 +95,7 @@ class Reread:
                         holes.append((len(data), len(data) + size))
                     data += bytes(size) if piece is None else piece
             except (CaptureError, OSError) as error:
-                self.error = str(error)
+                self.error = terminal(str(error))
         return Excerpt(bytes(data), holes)
 
     def _of_saved(self, offset: int, length: int) -> Excerpt:
@@ -99,7 +103,7 @@ class Reread:
         try:
             return Excerpt(fetch(self._document.path, offset, length), [])
         except (CaptureError, OSError) as error:
-            self.error = str(error)
+            self.error = terminal(str(error))
             return NOTHING
 
     def close(self) -> None:

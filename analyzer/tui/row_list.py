@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["RowList", "Rows"]
 
 LINES_KEPT = 512
+MORE = "…"
+"""Behind the heads of the columns: there are more, which a wider terminal would show."""
 
 
 class Rows(Protocol):
@@ -94,7 +96,7 @@ class RowList(ScrollView, can_focus=True):
             return self.sender
 
     class Chosen(Moved):
-        """Enter, or a second click, on ``position``."""
+        """Enter, or a double click, on ``position``."""
 
     def __init__(
         self,
@@ -145,6 +147,10 @@ class RowList(ScrollView, can_focus=True):
         self._measure()
 
     # -- the cursor ---------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """The cursor stays in sight."""
+        self._reveal(centre=False)
 
     def go(self, position: int, *, centre: bool = False) -> None:
         """Put the cursor on a row and bring it into sight; tells nobody."""
@@ -205,7 +211,7 @@ class RowList(ScrollView, can_focus=True):
             self.post_message(self.Chosen(self, self.cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the row under the mouse; a click on the cursor opens it."""
+        """Move the cursor to the row under the mouse; a double click opens it."""
         offset = event.get_content_offset(self)
         if offset is None or offset.y < self.header:
             return
@@ -246,9 +252,7 @@ class RowList(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         layout = fit(self.rows.columns, width)
         if self.header and y == 0:
-            titles = [column.title for column in self.rows.columns]
-            segments = row_segments(titles, self.rows.columns, layout, self.palette.header)
-            return self._finished(segments, width, self.palette.header)
+            return self._head(layout, width)
         position = round(self.scroll_y) + y - self.header
         if not 0 <= position < len(self.rows):
             text = wrapped(self.empty, width, y - self.header) if not len(self.rows) else ""
@@ -261,6 +265,15 @@ class RowList(ScrollView, can_focus=True):
             if len(self._lines) > LINES_KEPT:
                 self._lines.popitem(last=False)
         return strip
+
+    def _head(self, layout: list[tuple[int, int]], width: int) -> Strip:
+        columns, style = self.rows.columns, self.palette.header
+        segments = row_segments([column.title for column in columns], columns, layout, style)
+        used = sum(taken + 1 for _, taken in layout)
+        if len(layout) == len(columns) or used > width:
+            return self._finished(segments, width, style)
+        head = self._finished(segments, width, style).crop(0, width - 1)
+        return Strip.join([head, self._finished([Segment(MORE)], 1, style)])
 
     def _draw(self, position: int, layout: list[tuple[int, int]], width: int, focus: int) -> Strip:
         cells, style = self.rows.row(position, self.palette)

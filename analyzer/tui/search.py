@@ -8,7 +8,7 @@ import numpy as np
 
 from analyzer.errors import CaptureError
 from analyzer.migration.replay import Replay
-from analyzer.migration.table import KINDS
+from analyzer.migration.table import KINDS, NO_NUMBER
 from analyzer.tui.pieces import PIECE
 from dissectors.multifd import text_of
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MODES", "find_bytes", "find_text", "pattern_of"]
 
 MODES = ("text", "hex bytes")
+DIGITS_MAX = 20
 
 
 def pattern_of(text: str) -> bytes | None:
@@ -58,7 +59,7 @@ def find_text(
         for row, findings in document.by_row.items()
         if any(wanted in f"{f.rule.id} {f.rule.slug} {f.message}".casefold() for f in findings)
     )
-    number = int(text) if text.isascii() and text.isdigit() else None
+    number = _number(text)
 
     def matches(first: int, last: int) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[Any] = np.isin(table.view("name", first, last), names)
@@ -77,6 +78,14 @@ def find_text(
             if shown is None or row in shown:
                 return int(row)
     return None
+
+
+def _number(text: str) -> int | None:
+    """The number that a text is, where packets can have such a one."""
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS_MAX:
+        return None
+    number = int(text)
+    return number if number < NO_NUMBER else None
 
 
 def _around(count: int, start: int, by: int) -> Iterator[tuple[int, int]]:

@@ -11,13 +11,21 @@ from analyzer.tui.quantities import duration
 if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
 
-__all__ = ["TimeWindow", "axis_line"]
+__all__ = ["TimeWindow", "axis_line", "bounded"]
 
+LATEST = 1 << 61
+
+CURSOR = "▲"
 ZOOM = 2
 SHORTEST = 1_000
 """The shortest window, ns."""
 STEPS = (1, 2, 5)
 TICK_WIDTH = 14
+
+
+def bounded(time: int) -> int:
+    """A time, ns since the epoch, that can be reckoned with whatever a capture says."""
+    return max(-LATEST, min(time, LATEST))
 
 
 class TimeWindow:
@@ -31,6 +39,7 @@ class TimeWindow:
     def __init__(
         self, first: int, last: int, start: int | None = None, end: int | None = None
     ) -> None:
+        first, last = bounded(first), bounded(last)
         self.first = first
         self.last = max(last, first + 1)
         span = max(SHORTEST, (self.last if end is None else end) - (start or first))
@@ -94,8 +103,8 @@ def _step(span: int, count: int) -> int:
         step *= 10
 
 
-def axis_line(window: TimeWindow, width: int, palette: Palette) -> list[Segment]:
-    """Ticks with the time since the first frame."""
+def axis_line(window: TimeWindow, width: int, palette: Palette, cursor: int = -1) -> list[Segment]:
+    """Ticks with the time since the first frame, and a sign below the column of the cursor."""
     step = _step(window.span, max(1, width // TICK_WIDTH))
     text = [" "] * width
     at = -(-(window.start - window.first) // step) * step
@@ -105,4 +114,11 @@ def axis_line(window: TimeWindow, width: int, palette: Palette) -> list[Segment]
         if column + len(label) <= width:
             text[column : column + len(label)] = label
         at += step
-    return [Segment("".join(text), palette.axis)]
+    if not 0 <= cursor < width:
+        return [Segment("".join(text), palette.axis)]
+    before, behind = "".join(text[:cursor]), "".join(text[cursor + 1 :])
+    return [
+        Segment(before, palette.axis),
+        Segment(CURSOR, palette.mark),
+        Segment(behind, palette.axis),
+    ]

@@ -30,6 +30,8 @@ LABEL = 12
 AROUND_LANES = 2
 """Lines above and below the lanes: phases, axis."""
 THICKEST = 3
+FILLS, FILLS_COLORLESS = ("█", "█", "█"), ("▒", "━", "█")
+"""What bars of RAM, main and device state are drawn with: as on the lanes, without colours."""
 
 
 def lane_thickness(lanes: int, room: int) -> int:
@@ -186,7 +188,8 @@ class TimePane(Drawn, can_focus=True):
         """The axis, the cursor's column marked."""
         if self.bins is None:
             return []
-        return [self.label(""), *axis_line(self.bins.window, self.bins.bins, self.palette)]
+        axis = axis_line(self.bins.window, self.bins.bins, self.palette, self.cursor)
+        return [self.label(""), *axis]
 
 
 class LanesPane(TimePane):
@@ -333,7 +336,8 @@ class ThroughputPane(TimePane):
         key = (id(bins), height, self.cursor, self.size)
         if getattr(self, "_chart_key", None) != key:
             self._chart_key = key
-            self._chart = stacked_chart(series, height, top, self.cursor, style.field)
+            fills = self._fills if style.colorless else ()
+            self._chart = stacked_chart(series, height, top, self.cursor, style.field, fills)
         scale = {0: top, height // 2: top * (height - height // 2) / height}
         value = scale.get(line)
         label = "" if value is None or not top else rate(value * 1e9 / bins.bin_ns)
@@ -357,12 +361,18 @@ class ThroughputPane(TimePane):
             Segment(f"{bins.zero[at] * per_second:,.0f} zero pages/s", palette.zero),
         ]
 
+    @property
+    def _fills(self) -> tuple[str, str, str]:
+        """The characters of RAM, main and device state."""
+        return FILLS_COLORLESS if self.palette.colorless else FILLS
+
     def _legend(self, bins: Bins) -> list[Segment]:
         palette = self.palette
+        ram, main, device = self._fills
         return [
             Segment(f"one column {duration(bins.bin_ns)}   ", palette.muted),
-            Segment("█ device  ", palette.device),
-            Segment("█ main  ", palette.main),
-            Segment("█ RAM  ", palette.ram),
+            Segment(f"{device} device  ", palette.device),
+            Segment(f"{main} main  ", palette.main),
+            Segment(f"{ram} RAM  ", palette.ram),
             Segment(f"{count(round(float(bins.zero.sum())))} zero pages", palette.zero),
         ]

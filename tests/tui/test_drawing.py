@@ -192,7 +192,7 @@ def test_columns_fill_the_room_and_no_more(columns: list[Column], width: int) ->
     if any(columns[at].optional for at, _ in found):
         assert used <= width
     if any(columns[at].grow and not columns[at].most for at, _ in found):
-        assert used >= width
+        assert used >= width - (len(found) < len(columns))
 
 
 def test_cells_are_exactly_as_wide() -> None:

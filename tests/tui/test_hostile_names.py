@@ -13,9 +13,18 @@ from tests.tui.driving import opened, press
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from analyzer.tui.app import MfsharkApp
+
+KEYS = (
+    "G", "p", "escape", "2", "s", "x", "escape", "enter", "f", "y", "escape", "e", "escape", "5",
+    "enter", "6", "7", "G", "y", "t", "1", "tab", "E", "down", "down", "down", "a", "d", "b",
+    "escape", "M", "escape",
+)  # fmt: skip
+
 NAMES = (
     "[bold red]x[/]/vfio",
     "[@click=app.quit]x[/]/vfio",
+    "[/x]/vfio",
     "a\x1b]0;owned\x07\x1b[2J/vfio",
     "evil\u202egnp.exe\u2066/vfio",
     "\x85\u2028\n\r\t/vfio",
@@ -31,12 +40,34 @@ def test_no_markup_and_no_control(name: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with opened(path, (120, 40)) as (app, pilot):
             assert any(m.devices for m in app.document.migrations())
-            for key in ("G", "2", "5", "7", "G", "1", "tab", "E", "d", "M", "escape"):
+            for key in KEYS:
                 await press(pilot, key)
-                strips = list(app.screen._compositor.render_strips())
-                text = "\n".join(strip.text for strip in strips)
-                assert not any(char in text for char in "\x1b\x07\x85\r\t\u2028\u202e\u2066")
-                if key == "2" and name.startswith("["):
-                    assert name[:12] in text
+                text = drawn(app)
+                if key in ("2", "x") and name.startswith("["):
+                    assert name[:9] in text
+
+    asyncio.run(run())
+
+
+def drawn(app: MfsharkApp) -> str:
+    """What is on the screen, without anything that a terminal would obey."""
+    text = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+    assert not any(char in text for char in "\x1b\x07\x85\r\t\u2028\u202e\u2066")
+    return text
+
+
+@pytest.mark.parametrize("content", [None, b"this is no capture"])
+def test_the_name_of_a_file_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "evil\x1b]0;owned\x07\u202e.pcap"
+    if content is not None:
+        path.write_bytes(content)
+
+    async def run() -> None:
+        async with opened(path, (250, 40)) as (app, pilot):
+            for key in ("2", "3", "4", "5", "6", "7", "1", "e", "escape", "S", "escape", "r"):
+                await press(pilot, key)
+                drawn(app)
+            assert "\\x1b]0;owned\\x07\\u202e" in app.document.error
+            assert "\\x1b]0;owned" in drawn(app)
 
     asyncio.run(run())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +21,7 @@ from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import capture, truth
-from tests.tui.driving import enter, opened, press
+from tests.tui.driving import LARGE, SMALL, enter, opened, press
 from tests.tui.driving import shown as seen
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def test_a_selected_packet_is_selected_on_every_screen() -> None:
         await press(pilot, "6")
         current = app.view.current  # type: ignore[attr-defined]
         assert current.number == stream
-        assert app.state.time == app.document.table.column("end_time")[row]
+        assert app.state.time == app.document.table.column("time")[row]
 
     drive(VFIO, path)
 
@@ -424,10 +423,6 @@ def test_help_palette_and_maximising() -> None:
         await press(pilot, "question_mark")
         assert isinstance(app.screen, HelpScreen)
         await press(pilot, "j", "escape")
-        await press(pilot, "z")
-        assert app.screen.maximized is app.focused
-        await press(pilot, "z")
-        assert app.screen.maximized is None
         await press(pilot, "ctrl+p")
         assert len(app.screen_stack) == 2
         await press(pilot, "escape")
@@ -523,26 +518,24 @@ def test_saved_filters_can_be_deleted(tmp_path: Path) -> None:
     assert "channel == 2" not in store.read_text()
 
 
-def test_searching_bytes_says_how_far_it_is_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzer.tui.actions.SEARCH_TOLD", 0.0)
-    told = []
-
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("screen", range(1, len(SCREENS) + 1))
+def test_every_pane_can_have_the_whole_screen(screen: int, size: tuple[int, int]) -> None:
     async def run() -> None:
-        async with opened(capture(VFIO)) as (app, pilot):
-            monkeypatch.setattr(app, "tell", lambda text: told.append(text.plain))
-            await press(pilot, "ctrl+f", "tab", *"0102030405060708090a0b0c0d", "enter")
-            assert any("%; Escape stops" in text for text in told)
-            assert told[-1] == "not found"
-            monkeypatch.setattr("analyzer.tui.search.find_bytes", endless)
-            await pilot.press("n")
-            await pilot.pause(0.1)
-            await press(pilot, "escape")
-            assert told[-1] == "stopped"
+        async with opened(capture(GAPS), size) as (app, pilot):
+            await press(pilot, str(screen))
+            for pane in [pane for pane in app.screen.focus_chain if pane.id != "filter"]:
+                before = pane.outer_size
+                pane.focus()
+                await press(pilot, "z")
+                assert pane.outer_size == app.view.size
+                assert "z restores the screen" in seen(app)
+                await press(pilot, "z")
+                assert pane.outer_size == before
+            await press(pilot, "z", "slash")
+            assert not app.view.zoomed
+            assert app.query_one("#filter").has_focus
+            await press(pilot, "escape", "z", "2")
+            assert not app.query(".-zoomed")
 
     asyncio.run(run())
-
-
-def endless(*arguments: Any) -> None:
-    """A search that only ends when it is stopped."""
-    while arguments[-1](0.5):
-        time.sleep(0.01)

@@ -13,8 +13,9 @@ from analyzer.migration.framing import Settings
 from analyzer.synth import build
 from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp
+from analyzer.tui.filter_line import FilterInput
 from tests.migration.test_tls import stripped
-from tests.tui.driving import opened, press
+from tests.tui.driving import opened, press, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,6 +82,28 @@ def test_the_cursor_stays_where_it_was_put(tmp_path: Path) -> None:
             await until(pilot, lambda: len(app.document.table) > seen)
             assert app.state.row == 0
             await press(pilot, "F")
+
+    asyncio.run(use())
+
+
+def test_what_is_typed_into_the_filter_stays_while_packets_come(tmp_path: Path) -> None:
+    path = tmp_path / "live.pcap"
+    path.write_bytes(CAPTURE[:100])
+
+    async def use() -> None:
+        async with growing(path) as (app, pilot):
+            for key in ("slash", *"kind"):
+                app.simulate_key(key)
+            await until(pilot, lambda: app.query_one(FilterInput).value == "kind")
+            with path.open("ab") as file:
+                file.write(CAPTURE[100:])
+            await until(pilot, lambda: len(app.document.table) > 2)
+            await asyncio.sleep(2 * application.GROWTH)
+            await pilot.pause()
+            assert app.query_one(FilterInput).value == "kind"
+            app.document.end_capture()
+            await settle(pilot)
+            assert app.query_one(FilterInput).value == "kind"
 
     asyncio.run(use())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tracemalloc
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,3 +154,32 @@ def test_loading_rests_between_packets() -> None:
         pacer.ram()
     pacer.device()
     assert len(rests) == 3
+
+
+def test_rows_that_matched_stay_while_others_are_added() -> None:
+    matching = Matching()
+    matching.add(np.ones(1000, dtype=bool))
+    faults: list[Exception] = []
+    done = Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                assert matching.row(999) == matching.position(999) == 999
+                assert 999 in matching
+            except (AssertionError, IndexError) as error:
+                faults.append(error)
+                return
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    reader = Thread(target=read)
+    reader.start()
+    for _ in range(500):
+        matching.add(np.ones(500, dtype=bool))
+    done.set()
+    reader.join()
+    sys.setswitchinterval(before)
+    assert not faults
+    assert len(matching) == matching.seen == 251_000
+    assert matching.row(250_999) == 250_999

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Input, Static
 
 from analyzer.tui.dialogs.window import Window
@@ -74,7 +75,7 @@ class AskDialog(Window["Answer | None"]):
     def compose(self) -> ComposeResult:
         """The window."""
         with Vertical() as window:
-            window.border_title = self._title
+            window.border_title = Content(self._title)
             yield Static(self._mode_line(), id="modes")
             yield Input(value=self._first_value(), id="answer", compact=True)
             yield Static("", id="complaint", markup=False)

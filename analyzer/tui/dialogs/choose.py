@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -70,7 +71,7 @@ class ChooseDialog(Window["str | None"]):
     def compose(self) -> ComposeResult:
         """The window."""
         with Vertical() as window:
-            window.border_title = self._title
+            window.border_title = Content(self._title)
             window.border_subtitle = "d deletes" if self._forget is not None else ""
             options = []
             for choice in self._choices:

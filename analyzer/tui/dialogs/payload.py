@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PayloadScreen", "holds_payload"]
 
+KEYS = "n next  N previous  Esc closes"
 WIDE = 150
 """From this width on the pages and their bytes stand side by side."""
 
@@ -87,7 +88,7 @@ class PayloadScreen(Window[None]):
         """Read."""
         palette = self._mfshark.view.palette
         self._pages.palette = self._bytes.palette = palette
-        self._window.border_subtitle = "n next  N previous  Esc closes"
+        self._window.border_subtitle = KEYS
         self._read()
 
     def on_resize(self) -> None:
@@ -202,8 +203,10 @@ class PayloadScreen(Window[None]):
                 break
             at += by
         else:
-            self.notify("that was the last one" if by > 0 else "that was the first one")
+            which = "last" if by > 0 else "first"
+            self._window.border_subtitle = f"that was the {which} one  {KEYS}"
             return
+        self._window.border_subtitle = KEYS
         self._row = at
         self._mfshark.select_row(at)
         self._mfshark.view.show_selection()

@@ -57,11 +57,13 @@ class ChannelsView(TimeView):
         self.query_one("#lanes").border_title = "Lanes"
 
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
-        several = len(self.document.migrations(self.state.migration)) > 1
+        migrations = self.document.migrations(self.state.migration)
+        numbers = {id(channel): one.number for one in migrations for channel in one.channels}
+        several = len(migrations) > 1
+        numbered = [(numbers.get(id(channel), 0), channel) for channel in channels]
         self.shown = channels
         names = [
-            f"{self._migration_of(channel)}:{channel.name}" if several else channel.name
-            for channel in channels
+            f"{number}:{channel.name}" if several else channel.name for number, channel in numbered
         ]
         lanes = self.query_one(LanesPane)
         room = max(3, self.size.height // 2 - AROUND_LANES - 1)
@@ -76,15 +78,9 @@ class ChannelsView(TimeView):
         table = self.query_one("#channels", RowList)
         table.palette = self.palette
         table.empty = "" if self.document.obstacle() else "no channel yet"
-        table.border_title = fairness_text(channels) or "Channels"
-        table.show_rows(ChannelRows(channels))
+        table.border_title = fairness_text(numbered) or "Channels"
+        table.show_rows(ChannelRows(numbered, several))
         super()._show(bins, phases, channels)
-
-    def _migration_of(self, channel: Channel) -> int:
-        for migration in self.document.migrations():
-            if channel in migration.channels:
-                return migration.number + 1
-        return 0
 
     @property
     def _lane(self) -> int:
@@ -135,6 +131,8 @@ class ChannelsView(TimeView):
         self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
 
     def action_filter(self) -> None:
-        """Only the packets of this channel."""
-        if self.shown:
+        """Only the packets of this channel, or main's records."""
+        if not self.shown:
+            self.mfshark.tell(Text("there is no channel"))
+        else:
             self.mfshark.filter_stream(self.shown[self.query_one(LanesPane).lane].stream)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DevicesView"]
 
 LIST_LINES = 8
+NOTHING_HERE = Text("there is no device")
 NO_DEVICE = "no device state: neither on multifd nor on main"
 
 
@@ -178,33 +179,38 @@ class DevicesView(View):
 
     def action_sort(self) -> None:
         """Buffers by index, or by arrival."""
+        if self.current is None:
+            self.mfshark.tell(NOTHING_HERE)
+            return
         self.by_index = not self.by_index
-        if self.current is not None:
-            rows = BufferRows(self.current, self.document.start, self.by_index)
-            buffers = self.query_one("#buffers", RowList)
-            buffers.show_rows(rows)
-            self.show_selection()
+        rows = BufferRows(self.current, self.document.start, self.by_index)
+        self.query_one("#buffers", RowList).show_rows(rows)
+        self.show_selection()
 
     def action_filter(self) -> None:
         """Only the packets of this device."""
-        if self.current is not None:
-            _, idstr, instance = self.current.key
-            self.mfshark.filter_device(f"{text_of(idstr)}#{instance}")
+        if self.current is None:
+            self.mfshark.tell(NOTHING_HERE)
+            return
+        _, idstr, instance = self.current.key
+        self.mfshark.filter_device(f"{text_of(idstr)}#{instance}")
 
     def action_payload(self) -> None:
         """The selected buffer."""
         facts, index = self.current, self.state.index
         if facts is None or index is None:
-            self.notify("select a buffer", severity="warning")
+            self.mfshark.tell(Text("select a buffer" if facts is not None else NOTHING_HERE.plain))
             return
         if facts.key != self.state.device or index not in facts.reassembly.indexes:
-            self.notify("this buffer never arrived", severity="warning")
+            self.mfshark.tell(Text("this buffer never arrived"))
             return
         super().action_payload()
 
     def action_extract(self) -> None:
         """Write the device's state to files."""
-        if self.current is not None:
+        if self.current is None:
+            self.mfshark.tell(NOTHING_HERE)
+        else:
             self.app.push_screen(ExtractDialog(self.current), self._extract)
 
     def _extract(self, answer: Answer | None) -> None:

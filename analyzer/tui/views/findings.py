@@ -181,7 +181,7 @@ class FindingsView(View):
             row = document.row_at_frame(spot.frame, stream)
             self.post_message(Selected(row=row, screen="packets"))
         else:
-            self.notify("this finding has no place in the capture", markup=False)
+            self.mfshark.tell(Text("this finding has no place in the capture"))
 
     def action_fold_group(self) -> None:
         """Open or close the group under the cursor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
@@ -20,6 +21,8 @@ from dissectors.return_path import HEADER, REQ_PAGES, VALUE, ReturnPathType
 from dissectors.tree import Node, bytes_text, layout_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.app import ComposeResult
 
     from analyzer.migration.main_channel import MainChannel, Record
@@ -35,8 +38,9 @@ class MainView(View):
     """The list of records; below it the selected one's fields and bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "section(1)", "Next record of its section", show=False),
-        Binding("N", "section(-1)", "Previous record of its section", show=False),
+        Binding("n", "next(1)", "Next record of its section, or that is looked for", show=False),
+        Binding("N", "next(-1)", "Previous record of the same kind", show=False),
+        Binding("escape", "forget", "Look for nothing: n and N go by section", show=False),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
@@ -47,6 +51,7 @@ class MainView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._descriptions: dict[int, tuple[Document, Any]] = {}
+        self._sought = ""
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -212,23 +217,53 @@ class MainView(View):
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
         """Display filters are about packets."""
         message.stop()
-        self.notify("display filters are about multifd packets", severity="warning")
+        self.mfshark.tell(Text("display filters are about multifd packets"))
 
-    def action_section(self, by: int) -> None:
-        """The next or previous record of the same name."""
+    def find(self, text: str) -> None:
+        """Look for a text in kinds and names; ``n`` and ``N`` then go on with it."""
+        self._sought = text
+        self.action_next(1)
+
+    def action_forget(self) -> None:
+        """Look for nothing any more."""
+        self._sought = ""
+        self.mfshark.action_stop()
+
+    def action_next(self, by: int) -> None:
+        """The next or previous record that is looked for, or of the same section."""
         rows = self.rows
         if rows is None:
-            return
-        here = rows.lines[self.records.cursor]
-        name = here.record.name if here.record is not None else None
-        order = range(self.records.cursor + by, len(rows) if by > 0 else -1, by)
-        for position in order:
-            record = rows.lines[position].record
-            if record is not None and record.name == name:
-                self.records.go(position, centre=True)
-                self.on_row_list_moved(RowList.Moved(self.records, position))
+            self.mfshark.tell(Text("there is no record"))
+        elif self._sought:
+            wanted = self._sought.casefold()
+            here, count = self.records.cursor, len(rows)
+            order = [(here + by * step) % count for step in range(1, count + 1)]
+            self._go_to_first(order, lambda line: wanted in line.text.casefold(), "not found")
+        else:
+            record = rows.lines[self.records.cursor].record
+            if record is None or not record.name:
+                self.mfshark.tell(Text("this is of no section; ^f finds records"))
                 return
-        self.app.bell()
+            name = record.name
+            order = list(range(self.records.cursor + by, len(rows) if by > 0 else -1, by))
+            self._go_to_first(
+                order,
+                lambda line: line.record is not None and line.record.name == name,
+                f"no {'later' if by > 0 else 'earlier'} record of its section",
+            )
+
+    def _go_to_first(
+        self, order: list[int], wanted: Callable[[MainLine], bool], otherwise: str
+    ) -> None:
+        """Select the first record of some that is wanted, or say that there is none."""
+        lines = self.rows.lines if self.rows is not None else []
+        position = next((position for position in order if wanted(lines[position])), None)
+        if position is None:
+            self.mfshark.tell(Text(otherwise))
+            self.app.bell()
+            return
+        self.records.go(position, centre=True)
+        self.on_row_list_moved(RowList.Moved(self.records, position))
 
 
 def message_tree(data: bytes) -> list[Node]:

@@ -53,7 +53,7 @@ class PacketsView(View):
     def compose(self) -> ComposeResult:
         """The panes."""
         filters = self.mfshark.filters
-        yield FilterLine(filters.complain, filters.complete, filters.history)
+        yield FilterLine(filters.complain, filters.complete, filters.explain, filters.history)
         yield RowList(id="packets", empty="no packets yet")
         yield FieldPanes()
 
@@ -116,6 +116,7 @@ class PacketsView(View):
             self.packets.go(position, centre=True)
         if rows.number(position) != self.state.row and not self.mfshark.filters.behind:
             self.mfshark.select_row(rows.number(position))  # the filter hides what was selected
+            self.mfshark.show_status()
         self._read(rows.number(position))
 
     # -- fields and bytes ---------------------------------------------------------------------
@@ -180,7 +181,7 @@ class PacketsView(View):
         message.stop()
         text = self.mfshark.filters.of_field(self.document.table, self.state.row, message.node)
         if text is None:
-            self.notify("no filter for this field", severity="warning")
+            self.mfshark.tell(Text("no filter for this field"))
         else:
             self.post_message(FilterChosen(text))
 
@@ -219,7 +220,7 @@ class PacketsView(View):
 
     def _toggle_filter(self, text: str | None) -> None:
         if text is None:
-            self.notify("this packet is of no device", severity="warning")
+            self.mfshark.tell(Text("this packet is of no device"))
         else:
             self.post_message(FilterChosen("" if text == self.state.filter else text))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from analyzer.tui.stream_rows import StreamLine
 
 __all__ = ["StreamsView"]
+
+PACKED = ("multifd", "main", "return-path")
+"""Kinds of channels whose contents another screen lists."""
 
 
 class StreamsView(View):
@@ -116,17 +120,14 @@ class StreamsView(View):
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Enter: to its packets."""
         message.stop()
-        line = self.current
-        if line is None:
-            return
-        if line.channel is not None and line.channel.kind in ("main", "return-path"):
-            self.mfshark.show_main(None)
-        elif line.channel is not None and line.channel.kind == "multifd":
-            self.action_filter()
-        else:
-            self.notify(f"no packets: {line.what}", markup=False)
+        self.action_filter()
 
     def action_filter(self) -> None:
-        """Only the packets of this stream."""
-        if self.current is not None:
-            self.mfshark.filter_stream(self.current.number)
+        """Only the packets of this stream, or main's records."""
+        line = self.current
+        if line is None:
+            self.mfshark.tell(Text("there is no stream"))
+        elif line.channel is not None and line.channel.kind in PACKED:
+            self.mfshark.filter_stream(line.number)
+        else:
+            self.mfshark.tell(Text(f"no packets: {line.what}"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from rich.text import Text
 from textual.containers import Vertical
+from textual.widget import Widget
 
 from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
-from analyzer.tui.palette import palette_of
+from analyzer.tui.palette import current_palette
 from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
@@ -47,12 +49,27 @@ class View(Vertical):
     @property
     def palette(self) -> Palette:
         """Colours of the theme."""
-        theme = self.app.current_theme
-        return palette_of(self.app.theme_variables, theme.dark, theme.ansi)
+        return current_palette(self.app)
 
     def on_resize(self) -> None:
         """Know whether there is room for panes side by side."""
         self.set_class(self.app.size.width >= WIDE, "-wide")
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether one pane takes all of the screen."""
+        return self.has_class("-around-zoomed")
+
+    def zoom(self, pane: Widget | None) -> None:
+        """Show just one pane, or all of them again."""
+        for widget in (self, *self.query(".-zoomed")):
+            widget.remove_class("-zoomed", "-around-zoomed")
+        while pane is not None and pane is not self:
+            pane.add_class("-zoomed")
+            around = pane.parent
+            pane = around if isinstance(around, Widget) else None
+            if pane is not None:
+                pane.add_class("-around-zoomed")
 
     def show_document(self) -> None:
         """Show the document anew."""
@@ -76,7 +93,7 @@ class View(Vertical):
         """The payload of the selected packet: its pages, or its buffer."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or not holds_payload(table, row):
-            self.notify("this packet has no payload", severity="warning")
+            self.mfshark.tell(Text("this packet has no payload"))
         else:
             self.app.push_screen(PayloadScreen(self.mfshark, row))
 

@@ -1,0 +1,152 @@
+"""What is shown can be read: in every theme, without colours, and whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.style import Style
+from textual.color import Color
+from textual.theme import BUILTIN_THEMES
+
+from analyzer.tui.area_chart import EIGHTHS, marked
+from analyzer.tui.lines import LINES_MAX, KeyLine, StatusLine
+from analyzer.tui.palette import current_palette
+from analyzer.tui.row_list import RowList
+from analyzer.tui.time_panes import ThroughputPane
+from tests.shipped import capture
+from tests.tui.driving import LARGE, SMALL, opened, press, settle, shown
+
+if TYPE_CHECKING:
+    from rich.segment import Segment
+
+VFIO = "10.0.13-vfio-3dev-4ch"
+LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
+READABLE = 4.5
+"""Contrast that WCAG asks of text."""
+
+
+def luminance(color: Color) -> float:
+    parts = [value / 255 for value in color.rgb]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: Color, other: Color) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_letters_of_the_key_line_can_be_read_in_every_theme() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            for name, theme in BUILTIN_THEMES.items():
+                app.theme = name
+                await settle(pilot)
+                key = current_palette(app).key
+                if theme.ansi:
+                    assert theme.dark or key.color is None
+                    continue
+                assert key.color is not None
+                ground = app.query_one(KeyLine).background_colors[1]
+                assert contrast(Color.from_rich_color(key.color), ground) >= READABLE, name
+
+    asyncio.run(run())
+
+
+def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def run() -> None:
+        async with opened(capture(VFIO), (120, 40)) as (app, pilot):
+            await press(pilot, "4")
+            pane = app.query_one(ThroughputPane)
+            drawn = [segment for y in range(1, 36) for segment in pane.segments(y, 100)]
+            glyphs = {segment.text for segment in drawn}
+            assert glyphs >= {"▒", "█"}
+            assert "▒ RAM" in shown(app)
+            assert "━ main" in shown(app)
+            assert current_palette(app).cursor.reverse
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("glyph", EIGHTHS)
+def test_the_cursor_is_seen_on_any_bar(glyph: str) -> None:
+    from rich.segment import Segment as Made
+
+    bar, mark = Style(color="#ff0000"), Style(bgcolor="#0000ff")
+    cell: Segment = marked(Made(glyph, bar), mark)
+    assert cell.style is not None
+    behind = cell.style.bgcolor
+    assert behind is not None
+    assert (cell.text != EIGHTHS[-1] and behind.name == "#0000ff") or (
+        cell.text == "│" and behind.name == "#ff0000"
+    )
+
+
+@pytest.mark.parametrize("screen", ["3", "4"])
+def test_the_time_cursor_has_a_sign_on_the_axis(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, screen, *["right"] * 20)
+            assert "▲" in shown(app)
+
+    asyncio.run(run())
+
+
+def test_the_verdict_has_several_lines_where_there_is_room() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST), (100, 40)) as (app, pilot):
+            status = app.screen.query_one(StatusLine)
+            assert status.size.height == LINES_MAX
+            assert "the destination waits for ever)" in shown(app)
+            await pilot.resize_terminal(*SMALL)
+            await settle(pilot)
+            assert status.size.height == 1
+            assert "for ever" not in shown(app)
+            await press(pilot, "v")
+            assert "of 950632 bytes" in shown(app)
+            await press(pilot, "v")
+            assert len(app.screen_stack) == 1
+            await pilot.click("#status")
+            await settle(pilot)
+            assert "of 950632 bytes" in shown(app)
+
+    asyncio.run(run())
+
+
+def test_the_verdict_is_that_of_the_chosen_migration() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-cancel-then-retry-2ch"), (160, 50)) as (app, pilot):
+            await press(pilot, "M", "2")
+            assert "OK migration completed" in shown(app)
+            await press(pilot, "M", "1")
+            assert "CANCELLED migration cancelled" in shown(app)
+            await press(pilot, "v")
+            assert "migration 2: OK migration completed" in shown(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("screen", "head"), [("3", "How it ended"), ("7", "What it carries")])
+def test_what_matters_most_is_shown_on_a_small_terminal(screen: str, head: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO), SMALL) as (app, pilot):
+            await press(pilot, screen)
+            assert head in shown(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("size", "more"), [(SMALL, True), (LARGE, False)])
+def test_a_sign_says_that_columns_are_hidden(size: tuple[int, int], more: bool) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO), size) as (app, pilot):
+            await press(pilot, "6")
+            assert app.view.query_one(RowList).render_line(0).text.endswith("…") is more
+
+    asyncio.run(run())

@@ -1,0 +1,170 @@
+"""Numbers on the screens mean what they mean in filters, findings and reports."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from analyzer.migration.framing import Settings
+from analyzer.tui.binning import Bins, shortened
+from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
+from analyzer.tui.document import Document
+from analyzer.tui.palette import DEFAULT
+from analyzer.tui.row_list import RowList
+from analyzer.tui.time_axis import TimeWindow
+from tests.shipped import capture
+from tests.tui.driving import LARGE, enter, opened, press
+
+if TYPE_CHECKING:
+    from analyzer.tui.app import MfsharkApp
+
+TWO = "10.0.13-cancel-then-retry-2ch"
+
+
+def read(name: str) -> Document:
+    document = Document(str(capture(name)), Settings())
+    document.load(lambda: False)
+    return document
+
+
+def cells(rows: RowList) -> dict[str, str]:
+    """The row under the cursor, by column."""
+    row = rows.rows.row(rows.cursor, DEFAULT)[0]
+    texts = [cell[0] if isinstance(cell, tuple) else cell for cell in row]
+    return {column.title: text for column, text in zip(rows.rows.columns, texts, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.13-multifd-64ch", "10.0.13-vfio-two-vms-2ch-3ch", "10.0.13-vfio-3dev-4ch"]
+)
+def test_the_packet_of_a_frame_or_time_is_found(name: str) -> None:
+    document = read(name)
+    table = document.table
+    assert len(table)
+    for row in range(len(table)):
+        frame, time, stream = (table.column(c)[row] for c in ("frame", "time", "stream"))
+        at_frame = document.row_at_frame(frame)
+        at_time = document.row_at_time(time, stream)
+        assert at_frame is not None
+        assert at_time is not None
+        assert table.column("frame")[at_frame] == frame
+        assert (table.column("time")[at_time], table.column("stream")[at_time]) == (time, stream)
+        ends = document.row_at_frame(table.column("end_frame")[row], stream)
+        assert ends is not None
+        span = (table.column("frame")[ends], table.column("end_frame")[ends])
+        assert table.column("end_frame")[row] in span
+
+
+def test_the_packet_next_to_a_frame_or_time() -> None:
+    document = read("10.0.13-vfio-3dev-4ch")
+    begins = document.table.view("frame")
+    assert document.row_at_frame(0) == int(np.argmin(begins))
+    last = document.row_at_frame(10**15)
+    assert last is not None
+    assert begins[last] == begins.max()
+    assert document.row_at_time(10**19) is not None
+    assert document.row_at_time(-(10**19), stream=99_999) is None
+
+
+def test_a_filter_by_frame_shows_rows_that_say_so() -> None:
+    async def use(app: MfsharkApp) -> None:
+        table = app.document.table
+        row = int(np.argmax(table.view("end_frame") - table.view("frame")))
+        shown = cells(app.view.query_one("#packets", RowList))
+        assert shown["Frame"] == str(table.column("frame")[row])
+        assert shown["Last"] == str(table.column("end_frame")[row]) != shown["Frame"]
+        since = (table.column("time")[row] - app.document.start) / 1e9
+        assert shown["Time"] == f"{since:.6f}"
+        assert app.state.time == table.column("time")[row]
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), LARGE) as (app, pilot):
+            table = app.document.table
+            row = int(np.argmax(table.view("end_frame") - table.view("frame")))
+            await press(pilot, "slash")
+            await enter(pilot, f"frame == {table.column('frame')[row]}")
+            await use(app)
+
+    asyncio.run(run())
+
+
+def test_migrations_have_the_numbers_that_filters_take() -> None:
+    async def run() -> None:
+        async with opened(capture(TWO), LARGE) as (app, pilot):
+            for number in ("0", "1"):
+                await press(pilot, "slash", "ctrl+u")
+                await enter(pilot, f"migration == {number}")
+                assert cells(app.view.query_one("#packets", RowList))["Mig"] == number
+            for screen, rows in (("3", "#channels"), ("7", "#records")):
+                await press(pilot, screen, "tab", "home")
+                assert cells(app.view.query_one(rows, RowList))["Mig"] == "0"
+
+    asyncio.run(run())
+
+
+def test_a_record_has_frame_and_time_of_its_first_byte() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), LARGE) as (app, pilot):
+            await press(pilot, "7")
+            records = app.view.query_one("#records", RowList)
+            for position, line in enumerate(records.rows.lines):  # type: ignore[attr-defined]
+                if line.record is not None and line.record.first.frame != line.record.last.frame:
+                    records.go(position)
+                    assert cells(records)["Frame"] == str(line.record.first.frame)
+                    return
+            pytest.fail("no record is in several frames")
+
+    asyncio.run(run())
+
+
+def test_shares_and_fairness_are_those_of_one_migration() -> None:
+    document = read(TWO)
+    numbered = [
+        (migration.number, channel)
+        for migration in document.migrations()
+        for channel in document.channels(migration.number)
+    ]
+    rows = ChannelRows(numbered, several=True)
+    titles = [column.title for column in rows.columns]
+    for number in (0, 1):
+        total = sum(carried(channel) for at, channel in numbered if at == number)
+        for position, (at, channel) in enumerate(numbered):
+            if at == number and channel.kind == "multifd":
+                cell = rows.row(position, DEFAULT)[0][titles.index("Share")]
+                assert cell[0].startswith(f"{carried(channel) / total:4.0%}")
+    text = fairness_text(numbered)
+    for number in (0, 1):
+        own = fairness_text([(at, channel) for at, channel in numbered if at == number])
+        assert f"{number}: {own.removeprefix('fairness (Jain) ')}" in text
+
+
+def test_main_has_no_bytes_under_ram() -> None:
+    document = read("10.0.13-vfio-3dev-4ch")
+    rows = ChannelRows([(0, channel) for channel in document.channels()])
+    titles = [column.title for column in rows.columns]
+    (main,) = [at for at, (_, channel) in enumerate(rows.channels) if channel.kind == "main"]
+    found = dict(zip(titles, rows.row(main, DEFAULT)[0], strict=True))
+    assert found["RAM bytes"][0] == ""
+    assert found["All bytes"] != ""
+
+
+def test_lost_bytes_take_their_share_of_a_packet() -> None:
+    start, end = np.array([0, 0, 1000]), np.array([1000, 1000, 2000])
+    found = shortened(start, end, np.array([10, 2000, 0]), np.array([1000.0, 1000.0, 0.0]))
+    assert found.tolist() == [10, 1000, 1000]
+
+
+def test_clocks_beyond_all_reason_are_drawn_at_the_edge() -> None:
+    document = read("10.0.13-vfio-3dev-4ch")
+    (migration,) = document.migrations()
+    assert migration.main is not None
+    assert migration.main_facts is not None
+    for record in migration.main_facts.records[:3]:
+        record.first.time, record.last.time = -(10**25), 10**25
+    window = TimeWindow(-(10**30), 10**30)
+    bins = Bins(window, 50, [migration.main.stream])
+    bins.fill(document.table, migration.number, [migration])
+    assert bins.main.sum() > 0

@@ -1,0 +1,167 @@
+"""Keys that lead somewhere lead to the right place, or say why they do not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyzer.capture.growing import follow
+from analyzer.migration.framing import Settings
+from analyzer.synth import build
+from analyzer.tui.app import MfsharkApp
+from analyzer.tui.row_list import RowList
+from analyzer.tui.views.main_channel import MainView
+from tests.shipped import capture
+from tests.tui.driving import SMALL, enter, opened, press, settle, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from textual.pilot import Pilot
+
+    Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
+
+VFIO = "10.0.13-vfio-3dev-4ch"
+
+
+def drive(name: str, use: Use) -> None:
+    async def run() -> None:
+        async with opened(capture(name)) as (app, pilot):
+            await use(app, pilot)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", ["3", "6"])
+def test_main_s_packets_are_its_records(screen: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, screen, "home", *["up"] * 5, "f")
+        assert app.state.screen == "main"
+        assert app.state.filter == ""
+
+    drive(VFIO, use)
+
+
+def test_finding_on_main_finds_records() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "7", "ctrl+f")
+        await enter(pilot, "03.0/vfio")
+        view = app.query_one(MainView)
+        found = []
+        for key in ("n", "n", "N"):
+            assert view.rows is not None
+            line = view.rows.lines[view.records.cursor]
+            assert "0000:00:03.0/vfio" in line.text
+            found.append(view.records.cursor)
+            await press(pilot, key)
+        assert found[0] < found[1] < found[2]
+        assert view.records.cursor == found[1]
+        await press(pilot, "ctrl+f")
+        await enter(pilot, "there is no such record")
+        assert "not found" in shown(app)
+        await press(pilot, "escape", "home", "n")
+        assert "no later record of its section" in shown(app)
+
+    drive(VFIO, use)
+
+
+@pytest.mark.parametrize("by", ["right_square_bracket", "left_square_bracket"])
+def test_findings_about_devices_lead_to_packets(by: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, by)
+        (device,) = [f for f in app.document.findings if f.rule.id == "MF506"]
+        rows = [row for row, found in app.document.near_row.items() if device in found]
+        assert len(rows) == 1
+        for _ in app.document.near_row:
+            if app.state.row == rows[0]:
+                break
+            await press(pilot, by)
+        assert app.state.row == rows[0]
+        table, frame = app.document.table, device.spot.frame
+        assert frame is not None
+        assert table.column("frame")[rows[0]] <= frame
+
+    drive("10.0.13-vfio-truncated-no-returnpath-2ch", use)
+
+
+def test_a_place_that_the_filter_hides_is_told() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "slash")
+        await enter(pilot, "number > 100")
+        assert "101/134" in shown(app)
+        await press(pilot, "ctrl+g")
+        await enter(pilot, "50")
+        assert "packet 50 is hidden by the filter; X shows all" in shown(app)
+        await press(pilot, "ctrl+g")
+        await enter(pilot, "110")
+        assert "hidden" not in shown(app)
+        assert "110/134" in shown(app)
+
+    drive(VFIO, use)
+
+
+def test_keys_without_a_device_say_so() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2")
+        for key in "xsfp":
+            await press(pilot, key)
+            assert "there is no device" in shown(app)
+
+    drive("7.2-multifd-2ch", use)
+
+
+def test_the_table_follows_the_lane_from_the_first() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, *["j"] * 30, "3")
+        rows = app.view.query_one("#channels", RowList)
+        assert rows.rows.channels[rows.cursor][1].stream == app.state.stream  # type: ignore[attr-defined]
+        assert 0 <= rows.cursor - rows.scroll_y < rows.size.height - 1
+
+    drive("10.0.13-multifd-64ch", use)
+
+
+def test_what_has_ended_cannot_be_followed(tmp_path: Path) -> None:
+    path = tmp_path / "live.pcap"
+    path.write_bytes(build({"migration": [{"channels": 2}]}))
+
+    async def run() -> None:
+        source = follow(str(path))
+        app = MfsharkApp(str(path), Settings(), live=source)
+        async with app.run_test(size=SMALL) as pilot:
+            await press(pilot, "F")
+            assert app.document.done
+            await press(pilot, "F")
+            assert "there is nothing to follow" in shown(app)
+            assert not app.state.follow
+            await settle(pilot)
+        source.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("vf", "vfio.version vfio.idx"),
+        ("migration", "migration: number of the migration, from 0"),
+        ("kind == ", "ram sync"),
+        ("kind == dev", "device-state"),
+        ("device == ", "0000:00:03.0/vfio#0 0000:00:02.0/vfio#0"),
+        ("vfio.idx == ", "number frame"),
+        ("nonsense", "column 1"),
+        ("vfio.idx == == vf", "column"),
+    ],
+)
+def test_the_filter_line_says_what_could_follow(typed: str, told: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "slash", *typed)
+        assert app._told is not None
+        assert " ".join(app._told.plain.split()).startswith(told)
+        await press(pilot, "escape")
+        assert app._told is None
+        assert "OK migration completed" in shown(app)
+
+    drive(VFIO, use)
