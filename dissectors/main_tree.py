@@ -1,7 +1,7 @@
-"""A record of the main channel as a tree of fields, for detail views.
+"""A record of the main channel, or a message of the return path, as a tree of fields.
 
-Wire-format page, sections 6 and 7.  The bytes are those of one record, from its type byte to its
-last (a section's footer included); whatever does not fit is shown as bytes, never refused.
+Wire-format page, sections 1.7, 6 and 7.  The bytes are those of one record, from its type byte to
+its last (a section's footer included); whatever does not fit is shown as bytes, never refused.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 
 from dissectors import colo
 from dissectors import main_stream as wire
+from dissectors import return_path as back
 from dissectors.fields import Field, Layout
 from dissectors.main_stream import Command, RamFlag, RecordType
 from dissectors.multifd import text_of
+from dissectors.return_path import ReturnPathType
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
 from dissectors.vfio_config import config_tree
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from dissectors.vmstate import Json
 
-__all__ = ["colo_tree", "record_tree"]
+__all__ = ["colo_tree", "message_tree", "record_tree"]
 
 CHILDREN_MAX = 2000
 DEPTH_MAX = 32
@@ -104,6 +106,24 @@ def _json_nodes(
             nodes.append(Node(name, f"{len(child)} entries", at, size, inner))
         else:
             nodes.append(Node(name, json.dumps(child), at, size))
+    return nodes
+
+
+def message_tree(data: bytes) -> list[Node]:
+    """The fields of a return-path message."""
+    nodes = layout_tree(back.HEADER, data)
+    kind = int.from_bytes(data[:2], "big")
+    at = back.HEADER.size
+    layout = None
+    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
+        layout = back.VALUE
+    elif kind in (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID):
+        layout = back.REQ_PAGES
+    if layout is not None and len(data) >= at + layout.size:
+        nodes += layout_tree(layout, data, at)
+        at += layout.size
+    if at < len(data):
+        nodes.append(Node("payload", bytes_text(data[at:]), at, len(data) - at))
     return nodes
 
 

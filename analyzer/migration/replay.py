@@ -130,6 +130,16 @@ class Replay:
                 break
         yield from pieces.rest()
 
+    def stretch(self, stream: StreamRef, offset: int, length: int, pos: int) -> Excerpt:
+        """The same in one piece, with zeros where bytes are missing."""
+        data = bytearray()
+        holes: list[tuple[int, int]] = []
+        for piece, size in self.stream_bytes(stream, offset, length, pos):
+            if piece is None:
+                holes.append((len(data), len(data) + size))
+            data += bytes(size) if piece is None else piece
+        return Excerpt(bytes(data), holes)
+
     # -- frames -------------------------------------------------------------------------------
 
     def _segments(self, stream: StreamRef, pos: int) -> Iterator[tuple[Segment, bytearray]]:

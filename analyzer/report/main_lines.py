@@ -90,6 +90,11 @@ class MainLine:
         return text_of(block) if block is not None else ""
 
     @property
+    def text(self) -> str:
+        """Kind and name, to look for text in."""
+        return f"{self.kind} {self.name}"
+
+    @property
     def carries(self) -> list[str]:
         """What is in it, for people."""
         return _record_parts(self.record) if self.record is not None else self._message_parts()

@@ -80,23 +80,16 @@ class Reread:
         """Bytes of a channel's stream, the first of which was seen at ``place``."""
         if self._document.saved is not None:
             return self._of_saved(offset, min(length, SHOWN_MAX))
-        flow = channel.flow
-        stream = StreamRef.of(flow)
-        data = bytearray()
-        holes: list[tuple[int, int]] = []
         with self._lock:
             replay = self._open()
             if replay is None:
                 return NOTHING
             try:
-                length = min(length, SHOWN_MAX)
-                for piece, size in replay.stream_bytes(stream, offset, length, place.pos):
-                    if piece is None:
-                        holes.append((len(data), len(data) + size))
-                    data += bytes(size) if piece is None else piece
+                stream, length = StreamRef.of(channel.flow), min(length, SHOWN_MAX)
+                return replay.stretch(stream, offset, length, place.pos)
             except (CaptureError, OSError) as error:
                 self.error = terminal(str(error))
-        return Excerpt(bytes(data), holes)
+                return NOTHING
 
     def _of_saved(self, offset: int, length: int) -> Excerpt:
         """Bytes of a saved migration, whose stream is the file."""

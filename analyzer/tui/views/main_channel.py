@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
-from analyzer.migration.vmdescription import load, name_of
+from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.messages import Selected
-from analyzer.tui.record_rows import RecordRows, main_lines
+from analyzer.tui.record_rows import RecordRows
 from analyzer.tui.reread import SHOWN_MAX
 from analyzer.tui.row_list import RowList
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
-from dissectors.main_tree import colo_tree, record_tree
-from dissectors.return_path import HEADER, REQ_PAGES, VALUE, ReturnPathType
-from dissectors.tree import Node, bytes_text, layout_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import ComposeResult
 
-    from analyzer.migration.main_channel import MainChannel, Record
-    from analyzer.migration.migration import Migration
     from analyzer.migration.replay import Excerpt
-    from analyzer.tui.document import Document
-    from analyzer.tui.record_rows import MainLine
+    from analyzer.report.main_lines import MainLine
+    from dissectors.tree import Node
 
 __all__ = ["MainView"]
 
@@ -50,7 +45,7 @@ class MainView(View):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._descriptions: dict[int, tuple[Document, Any]] = {}
+        self._trees = MainTrees()
         self._sought = ""
 
     def compose(self) -> ComposeResult:
@@ -78,7 +73,8 @@ class MainView(View):
     def show_document(self) -> None:
         """The records anew."""
         document = self.document
-        lines = main_lines(document, self.state.migration)
+        self._trees = MainTrees()
+        lines = main_lines(document.migrations(self.state.migration))
         self.records.palette = self.palette
         self.records.empty = document.obstacle() or "no main channel in this capture"
         several = len(document.migrations(self.state.migration)) > 1
@@ -113,60 +109,18 @@ class MainView(View):
     # -- fields and bytes ---------------------------------------------------------------------
 
     def _read(self, line: MainLine) -> None:
-        document = self.document
+        document, trees = self.document, self._trees
 
         def work() -> None:
             worker = get_current_worker()
-            place = line.record.first if line.record is not None else None
-            length = line.record.length if line.record is not None else 0
-            if line.message is not None:
-                place, length = line.message.mark.place, line.message.length
-            if place is None:
-                return
+            place, length = line.place, line.length
             excerpt = self.mfshark.reread.stretch(line.channel, line.offset, length, place)
             if worker.is_cancelled or document is not self.document:
                 return
-            nodes = self._line_nodes(line, excerpt)
+            nodes = trees.nodes(line, excerpt.data)
             self.app.call_from_thread(self._show_fields, line, nodes, excerpt)
 
         self.run_worker(work, thread=True, exclusive=True, group="record")
-
-    def _line_nodes(self, line: MainLine, excerpt: Excerpt) -> list[Node]:
-        facts = line.migration.main_facts
-        if line.is_colo:
-            return colo_tree(excerpt.data)
-        if line.message is not None:
-            return message_tree(excerpt.data)
-        if line.record is None or facts is None:
-            return []
-        return self._record_nodes(line.record, line.migration, facts, excerpt.data)
-
-    def _record_nodes(
-        self, record: Record, migration: Migration, facts: MainChannel, data: bytes
-    ) -> list[Node]:
-        section = facts.sections.get(record.section_id) if record.section_id is not None else None
-        idstr = section.idstr if section is not None else b""
-        device = None
-        if record.kind == "SECTION_FULL":
-            description = self._description(migration, facts)
-            if description is not None:
-                device = description.devices.get((name_of(idstr), record.instance_id or 0))
-        page_size = 1 << facts.page_bits if facts.page_bits else migration.framing.page_size
-        return record_tree(
-            data,
-            idstr=idstr,
-            device=device,
-            page_size=page_size or 4096,
-            capabilities=facts.capabilities,
-        )
-
-    def _description(self, migration: Migration, facts: MainChannel) -> Any:
-        known = self._descriptions.get(migration.number)
-        if known is None or known[0] is not self.document:
-            if not facts.description_complete:
-                return None
-            known = self._descriptions[migration.number] = self.document, load(facts)
-        return known[1]
 
     def _show_fields(self, line: MainLine, nodes: list[Node], excerpt: Excerpt) -> None:
         length = line.record.length if line.record is not None else len(excerpt.data)
@@ -196,7 +150,7 @@ class MainView(View):
             line = self.rows.lines[message.position]
             self.state.record = message.position
             self.state.stream = line.channel.stream
-            self.state.time = line.time
+            self.state.time = line.place.time
             self._read(line)
             self._link(line)
 
@@ -264,21 +218,3 @@ class MainView(View):
             return
         self.records.go(position, centre=True)
         self.on_row_list_moved(RowList.Moved(self.records, position))
-
-
-def message_tree(data: bytes) -> list[Node]:
-    """The fields of a return-path message."""
-    nodes = layout_tree(HEADER, data)
-    kind = int.from_bytes(data[:2], "big")
-    at = HEADER.size
-    layout = None
-    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
-        layout = VALUE
-    elif kind in (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID):
-        layout = REQ_PAGES
-    if layout is not None and len(data) >= at + layout.size:
-        nodes += layout_tree(layout, data, at)
-        at += layout.size
-    if at < len(data):
-        nodes.append(Node("payload", bytes_text(data[at:]), at, len(data) - at))
-    return nodes
