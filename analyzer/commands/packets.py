@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
     fields = chosen_fields(options.field or ())
     condition = _filter(options.filter)
     used = frozenset(fields) | (condition.fields if condition else frozenset())
-    with output(options) as stream:
+    with output(options, live=follows(options)) as stream:
         listing = Listing(options.format, fields, style_of(options, stream))
         printer = _Printer(listing, stream, condition, options.follow)
         wait = bool(used & LATE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.cli import main
 from tests.commands.run import mfshark
 from tests.shipped import capture
 
@@ -70,6 +71,61 @@ def test_a_full_disk_is_told() -> None:
     ran = mfshark("check", LOST, "-o", "json:/dev/full")
     assert ran.status == 2
     assert "/dev/full cannot be written: No space left on device" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("packets", "own.pcapng", "-o", "own.pcapng"),
+        ("check", "own.pcapng", "-o", "text:own.pcapng"),
+        ("check", ".", "-o", "text:./own.pcapng"),
+        ("stats", "own.pcapng", "-o", "own.pcapng"),
+        ("diff", "other.pcapng", "own.pcapng", "-o", "own.pcapng"),
+        ("scrub", "other.pcapng", "own.pcapng", "--digests", "own.pcapng"),
+        ("synth", "own.pcapng", "-o", "own.pcapng"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_overwrites_what_it_reads(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "scrub":
+        words = (*words, "--force")
+    original = capture("10.0.13-alpha-8k-pages-2ch").read_bytes()
+    for name in ("own.pcapng", "other.pcapng"):
+        Path(name).write_bytes(original)
+    if words[0] == "synth":
+        original = b"seed = 1\n"
+        Path("own.pcapng").write_bytes(original)
+    ran = mfshark(*words)
+    assert ran.status == 2
+    assert "own.pcapng is an input" in ran.err
+    assert Path("own.pcapng").read_bytes() == original
+
+
+def test_a_report_stays_where_a_run_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "r.json"
+    file.write_text("before", encoding="utf-8")
+    monkeypatch.setattr("analyzer.commands.check.run_job", interrupted)
+    assert mfshark("check", LOST, "-o", file).status == 130
+    assert file.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_made_capture_goes_to_standard_output(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    scenario, file = tmp_path / "s.toml", tmp_path / "s.pcap"
+    scenario.write_text("seed = 1\n", encoding="utf-8")
+    assert main(["synth", str(scenario), "-o", "-"]) == 0
+    assert main(["synth", str(scenario), "-o", str(file)]) == 0
+    assert capfdbinary.readouterr().out == file.read_bytes()
 
 
 def test_tables_in_a_folder(tmp_path: Path) -> None:
