@@ -6,7 +6,7 @@ from analyzer.analysis import Analysis, analyze, analyze_saved_file
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import INFO, RULES, SEVERITIES
 from analyzer.checks.wording import counted
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, UsageError, unforeseen
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.result import (
@@ -114,16 +114,26 @@ def run_job(
     source: Source | None = None,
     step: Step | None = None,
 ) -> Result:
-    """Check one file.  What cannot be read is a result too.
+    """Check one file.  What cannot be read is a result too, and so is an internal error.
 
     ``source`` gives its bytes if the path does not (a capture that is being written); ``step`` is
     called with what is at work after every step.
     """
-    watchers = _Watchers(job)
     try:
-        analysis = _analysis(job, watchers.all, progress, source, step)
+        return _checked(job, progress, source, step)
     except CaptureError as error:
         return Result.broken(job.path, terminal(str(error)))
+    except (UsageError, BrokenPipeError):
+        raise
+    except Exception as error:
+        return Result.broken(job.path, terminal(f"{job.path}: {unforeseen(error)}"))
+
+
+def _checked(
+    job: Job, progress: Progress | None, source: Source | None, step: Step | None
+) -> Result:
+    watchers = _Watchers(job)
+    analysis = _analysis(job, watchers.all, progress, source, step)
     try:
         return _result(job, analysis, watchers)
     finally:
