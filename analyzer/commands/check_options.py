@@ -115,6 +115,7 @@ def selection_of(options: Namespace) -> Selection:
         deep=options.deep,
         destination_version=options.destination_version,
         expected_dialect=options.expected_dialect,
+        require=options.require,
         traces=_traces(options.trace),
     )
 

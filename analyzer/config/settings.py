@@ -128,6 +128,11 @@ SETTINGS = {
             "the dialect that migrations must have (rule MF962)",
         ),
         Setting(
+            "require",
+            Choice("completed"),
+            "every migration must have completed, with the state of all its devices (rule MF963)",
+        ),
+        Setting(
             "expect",
             FilePath(),
             "what the captures must be like, as 'mfshark expect' writes it; what is not so is a "

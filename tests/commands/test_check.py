@@ -137,3 +137,17 @@ def test_limits_turn_measures_into_warnings() -> None:
     assert "MF954" in ran.out
     queued = mfshark("check", "--fail-on", "warning", "--max-queued-bytes", "1000", CLEAN)
     assert "MF519" in queued.out
+
+
+def test_what_is_required_gives_the_exit_status(tmp_path: Path) -> None:
+    path = shipped.capture("10.0.13-cancelled-2ch")
+    junit, sarif = tmp_path / "r.xml", tmp_path / "r.sarif"
+    assert mfshark("check", path, "-o", junit).status == 0
+    assert "not-completed" not in junit.read_text(encoding="utf-8"), "what is not judged is no case"
+    words = ("--require", "completed", "-o", junit, "-o", sarif, "-o", "-")
+    ran = mfshark("check", path, *words)
+    assert ran.status == 1
+    assert ran.out.startswith("ERROR")
+    assert 'name="MF963 not-completed"' in junit.read_text(encoding="utf-8")
+    assert "MF963" in sarif.read_text(encoding="utf-8")
+    assert mfshark("check", CLEAN, "--require", "completed").status == 0
