@@ -221,7 +221,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
             result.complaints.append(how)
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
-        result.lines = list(_lines(job, analysis))
+        result.lines = list(_lines(job, analysis, word))
         if known and job.style == "full":
             result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
@@ -289,7 +289,7 @@ def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str])
     return FOUND if any(f.rank >= threshold for f in analysis.findings) else CLEAN
 
 
-def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
+def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[str]:
     style = Style(job.colour)
     if isinstance(analysis, Analysis):
         from analyzer.report.text import text_report
@@ -306,7 +306,7 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
             return
         line = saved_verdict(analysis, style)
     grave = [finding for finding in analysis.findings if finding.severity != INFO]
-    if grave or job.style == "verdict":
+    if grave or word == "FAILED" or job.style == "verdict":
         yield line
     if job.style == "brief":
         from analyzer.report.text import first_findings
