@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from analyzer.analysis import Analysis
 from analyzer.checks.checker import Checker
 from analyzer.commands.common import (
@@ -12,6 +14,7 @@ from analyzer.commands.common import (
     failure,
     follows,
     no_migration,
+    open_capture,
     say_how_read,
     settings_of,
     style_of,
@@ -27,7 +30,7 @@ from dissectors.registry import field_lines
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import IO
 
     from analyzer.capture.source import Source
@@ -71,16 +74,30 @@ def run(options: Namespace) -> int:
     fields = chosen_fields(options.field or ())
     condition = _filter(options.filter)
     used = frozenset(fields) | (condition.fields if condition else frozenset())
-    with output(options, live=follows(options)) as stream:
-        listing = Listing(options.format, fields, style_of(options, stream))
-        printer = _Printer(listing, stream, condition, options.follow)
-        wait = bool(used & LATE)
-        if not follows(options):
-            return _list(options.capture, options, printer, wait)
-        from analyzer.commands.watch import followed
+    table = PacketTable()
+    checker = Checker() if used & LATE else None
+    with _opened(options) as (source, watch):
+        watchers = (table,) if checker is None else (checker, table)
+        scan = Scan(source, settings_of(options), watchers=watchers)
+        if watch is not None:
+            watch.scan = scan
+        with output(options, live=options.follow) as stream:
+            listing = Listing(options.format, fields, style_of(options, stream))
+            printer = _Printer(listing, stream, condition, options.follow)
+            _list(scan, table, checker, printer, options)
+    return _status(scan)
 
-        with followed(options.capture, options) as (source, watch):
-            return _list(source, options, printer, wait, watch)
+
+@contextmanager
+def _opened(options: Namespace) -> Iterator[tuple[Source, Watch | None]]:
+    """The capture, and who tells when it ends if it is followed."""
+    if not follows(options):
+        yield open_capture(options.capture), None
+        return
+    from analyzer.commands.watch import followed
+
+    with followed(options.capture, options) as opened:
+        yield opened
 
 
 def _filter(text: str | None) -> Filter | None:
@@ -121,23 +138,18 @@ class _Printer:
 
 
 def _list(
-    capture: str | Source,
-    options: Namespace,
+    scan: Scan,
+    table: PacketTable,
+    checker: Checker | None,
     printer: _Printer,
-    wait: bool,
-    watch: Watch | None = None,
-) -> int:
-    table = PacketTable()
-    checker = Checker() if wait else None
-    watchers = (table,) if checker is None else (checker, table)
-    scan = Scan(capture, settings_of(options), watchers=watchers)
-    if watch is not None:
-        watch.scan = scan
+    options: Namespace,
+) -> None:
+    """Print the packets as they are found; with a ``checker``, at the end."""
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
     try:
         for fraction in scan.steps():
             progress(fraction, scan.file.frames)
-            if len(table) and not wait:
+            if len(table) and checker is None:
                 table.start = scan.engine.first_time
                 printer.rows(table)
                 table.drop()
@@ -149,7 +161,6 @@ def _list(
         table.mark(checker.findings(scan))
     printer.rows(table)
     printer.end()
-    return _status(scan)
 
 
 def _status(scan: Scan) -> int:

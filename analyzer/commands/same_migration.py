@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from analyzer.analysis import Analysis
-from analyzer.capture.source import open_source
-from analyzer.commands.common import CLEAN, FOUND, no_migration, settings_of, style_of
+from analyzer.commands.common import (
+    CLEAN,
+    FOUND,
+    no_migration,
+    open_capture,
+    settings_of,
+    style_of,
+)
 from analyzer.commands.result_file import output
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.sightings import KEPT_MAX, Sightings
@@ -44,7 +50,7 @@ def run_same_migration(options: Namespace) -> int:
 
 
 def _view(path: str, options: Namespace) -> Sightings:
-    view = Sightings(open_source(path), settings_of(options))
+    view = Sightings(open_capture(path), settings_of(options))
     scan = view.scan
     if scan.file.damage is not None:
         raise scan.file.damage

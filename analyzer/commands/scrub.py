@@ -7,7 +7,16 @@ from contextlib import nullcontext
 
 from analyzer.analysis import analyze
 from analyzer.checks.wording import counted
-from analyzer.commands.common import BROKEN, CLEAN, FOUND, Progress, complain, failure, settings_of
+from analyzer.commands.common import (
+    BROKEN,
+    CLEAN,
+    FOUND,
+    Progress,
+    complain,
+    failure,
+    open_capture,
+    settings_of,
+)
 from analyzer.commands.options import add_wire_options
 from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
@@ -64,6 +73,7 @@ def run(options: Namespace) -> int:
     """
     if not os.path.isfile(options.capture):  # noqa: PTH113
         raise UsageError("scrub reads the capture twice: save it to a file first")
+    open_capture(options.capture).close()
     inputs = inputs_of(options)
     target = _new(options.output, inputs, force=options.force)
     digests = None
