@@ -115,7 +115,12 @@ SETTINGS = {
             per_file=False,
         ),
         Setting("allow-empty", Flag(), "a capture without migration is no failure", default=False),
-        Setting("digest", Choice("sha256"), "digests of every device's reassembled state"),
+        Setting(
+            "digest",
+            Choice("sha256"),
+            "digest of every device's reassembled state; JSON has those of its buffers and its "
+            "config state too, as 'mfshark devices' has",
+        ),
         Setting(
             "deep",
             Flag(),

@@ -174,3 +174,12 @@ def test_failed_migrations_of_many_are_described(tmp_path: Path) -> None:
     assert "the destination reset multifd 1" in first
     assert "INCOMPLETE: 0000:00:02.0/vfio#0" in first
     assert ran.out.count("completed") == 1
+
+
+def test_digests_are_printed_where_they_are_asked_for() -> None:
+    assert "sha256" not in mfshark("check", CLEAN).out
+    ran = mfshark("check", "--digest", "sha256", CLEAN)
+    for device in shipped.truth("10.0.13-vfio-3dev-4ch")["devices"]:
+        assert f"  {device['idstr']}  {device['kernel_saved']['sha256']}\n" in ran.out
+    lost = mfshark("check", "--digest", "sha256", TRUNCATED).out
+    assert "  0000:00:03.0/vfio  not known: bytes are missing\n" in lost
