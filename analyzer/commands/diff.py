@@ -14,9 +14,9 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.options import add_shown_options, add_wire_options, reported
 from analyzer.commands.result_file import output
-from analyzer.errors import CaptureError, UsageError
+from analyzer.errors import CaptureError, UsageError, nearest
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
     MAIN_PIECE,
@@ -26,7 +26,8 @@ from analyzer.migration.contents import (
 )
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
-from analyzer.report.diff import Content, Side, compare, diff_json, diff_text
+from analyzer.report.diff import SECTIONS, Content, Side, compare, diff_json
+from analyzer.report.diff_text import diff_text
 from analyzer.report.model import capture_report
 from analyzer.report.saved_file import saved_report
 from analyzer.report.stats_json import stats_json
@@ -66,6 +67,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--addresses", action="store_true", help="also addresses, ports and streams"
     )
+    for option, text in (("--only", "compare nothing but"), ("--ignore", "do not compare")):
+        parser.add_argument(
+            option,
+            action="extend",
+            type=reported(option, _sections),
+            metavar="SECTION",
+            help=f"{text} these, with commas between: {', '.join(SECTIONS)}",
+        )
     parser.add_argument(
         "--same-migration",
         action="store_true",
@@ -86,10 +95,13 @@ def run(options: Namespace) -> int:
         from analyzer.commands.same_migration import run_same_migration
 
         return run_same_migration(options)
+    sections = set(options.only or SECTIONS) - set(options.ignore or ())
     (a, ours), (b, theirs) = (_side(path, options) for path in (options.a, options.b))
-    differences, notes = compare(a, b, times=options.times, addresses=options.addresses)
+    differences, notes = compare(
+        a, b, times=options.times, addresses=options.addresses, sections=sections
+    )
     contents: list[Content] = []
-    if ours is not None and theirs is not None:
+    if ours is not None and theirs is not None and "contents" in sections:
         contents = _contents(ours, theirs, options)
     with output(options) as stream:
         if options.format == "json":
@@ -104,6 +116,15 @@ def run(options: Namespace) -> int:
                 if options.quiet:
                     break
     return FOUND if differences or contents else CLEAN
+
+
+def _sections(text: str) -> list[str]:
+    """Names of what there is to compare.  Raises :class:`ValueError`."""
+    names = [name for name in text.lower().split(",") if name]
+    for name in names:
+        if name not in SECTIONS:
+            raise ValueError(f"no section is called {name!r}{nearest(name, SECTIONS)}")
+    return names
 
 
 # -- sides -----------------------------------------------------------------------------------------

@@ -28,8 +28,10 @@ def run_same_migration(options: Namespace) -> int:
     """Run it.  Exit status: 0 both captures show the same packets, 1 they do not; raises
     :class:`CaptureError` for what is no capture or holds no migration, and :class:`UsageError`.
     """
-    if options.times or options.addresses:
-        raise UsageError("--same-migration does not go with --times and --addresses")
+    if options.times or options.addresses or options.only or options.ignore:
+        raise UsageError(
+            "--same-migration does not go with --times, --addresses, --only and --ignore"
+        )
     views = [_view(path, options) for path in (options.a, options.b)]
     pairs = match(*views)
     notes = [note for view in views for note in _notes(view)]
