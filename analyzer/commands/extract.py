@@ -55,7 +55,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pcap or pcapng, or a saved migration (file:), - for stdin",
     )
     parser.add_argument(
-        "--device", action="append", metavar="IDSTR[#INSTANCE]", help="only this device"
+        "--device",
+        action="append",
+        metavar="IDSTR[#INSTANCE]",
+        help="only this device; without #INSTANCE all of that name",
     )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="target folder")
     parser.add_argument("--buffers", action="store_true", help="also each buffer as a file")

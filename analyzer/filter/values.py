@@ -9,7 +9,16 @@ from fractions import Fraction
 from analyzer.filter.grammar import WORDS
 from dissectors.registry import FIELDS
 
-__all__ = ["boolean", "duration", "hexadecimal", "moment", "number", "quoted", "unquoted"]
+__all__ = [
+    "boolean",
+    "duration",
+    "hexadecimal",
+    "moment",
+    "names_device",
+    "number",
+    "quoted",
+    "unquoted",
+]
 
 NUMBER = re.compile(
     r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|\d+(?:\.\d+)?)([A-Za-z]*)", re.ASCII
@@ -89,6 +98,11 @@ def hexadecimal(text: str) -> bytes | None:
     if UUID.fullmatch(text) or BYTES.fullmatch(text):
         return bytes.fromhex(re.sub(r"^0[xX]|[:.-]", "", text))
     return None
+
+
+def names_device(text: str, device: str) -> bool:
+    """Whether a text names a device (``idstr#instance``); without ``#`` it names all instances."""
+    return text == device or ("#" not in text and text == device.rpartition("#")[0])
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.extraction.folder import _digest
-from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, ram
+from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.shipped import capture, truth
 
@@ -336,3 +336,19 @@ def test_digests_of_files_with_holes(
             stream.write(data)
         stream.truncate(size)
     assert _digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_device_without_its_instance_is_all_of_them(tmp_path: Path) -> None:
+    migration = Tiny()
+    for instance in (0, 2):
+        idstr = b"twin/vfio"
+        migration.multifd[0] += [
+            buffer(0, instance=instance, idstr=idstr),
+            config(1, instance=instance, idstr=idstr),
+        ]
+    path = tiny(tmp_path, migration)
+    for name, wanted in (("twin/vfio", {0, 2}), ("twin/vfio#2", {2})):
+        folder = tmp_path / str(len(wanted))
+        mfshark("extract", path, "--device", name, "-o", folder)
+        devices = {entry["device"] for entry in manifest(folder).values()}
+        assert devices == {f"twin/vfio#{instance}" for instance in wanted}
