@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from analyzer.capture.source import Source
     from analyzer.capture.trace_log import TraceRun
@@ -29,6 +30,8 @@ __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen
 class Analysis:
     """What came out: ``scan`` with its migrations, ``findings``, ``assembler`` if digests were
     asked for, and the table of ``packets`` if that was.
+
+    It holds the capture open until :meth:`close`, or the end of a ``with`` block.
     """
 
     __slots__ = ("assembler", "findings", "packets", "scan")
@@ -40,6 +43,16 @@ class Analysis:
         self.findings = findings
         self.assembler = assembler
         self.packets: PacketTable | None = None
+
+    def close(self) -> None:
+        """Let go of the capture; what came out stays."""
+        self.scan.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def path(self) -> str:

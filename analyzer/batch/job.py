@@ -138,7 +138,7 @@ def _checked(
         return _result(job, analysis, watchers)
     finally:
         if isinstance(analysis, Analysis):
-            analysis.scan.source.close()
+            analysis.close()
 
 
 class _Watchers:

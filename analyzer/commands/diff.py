@@ -173,7 +173,7 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
     figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
     stats = stats_json(figures, analysis.path, engine.first_time)
     report = capture_report(analysis)
-    analysis.scan.source.close()
+    analysis.close()
     return Side(source.path, report, stats), contents
 
 

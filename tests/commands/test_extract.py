@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.extraction.folder import _digest
+from analyzer.extraction.folder import Folder, _digest
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.shipped import capture, truth
@@ -352,3 +352,22 @@ def test_a_device_without_its_instance_is_all_of_them(tmp_path: Path) -> None:
         mfshark("extract", path, "--device", name, "-o", folder)
         devices = {entry["device"] for entry in manifest(folder).values()}
         assert devices == {f"twin/vfio#{instance}" for instance in wanted}
+
+
+def test_an_empty_config_state_is_one_buffer(tmp_path: Path) -> None:
+    migration = Tiny()
+    migration.multifd[0] += [
+        buffer(0, idstr=b"x/vfio"),
+        buffer(1, b"", idstr=b"x/vfio", config=True),
+    ]
+    folder = tmp_path / "out"
+    mfshark("extract", tiny(tmp_path, migration), "--device", "x/vfio", "-o", folder)
+    (device,) = json.loads((folder / "manifest.json").read_text("utf-8"))["devices"]
+    assert device["buffers"] == 2
+
+
+def test_stems_of_names_that_look_alike_differ(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out", force=False, max_size=0)
+    names = ("a/b", "a_b-2", "a:b", "A/B", "a_b-1", "a|b")
+    stems = [folder.stem(name) for name in names]
+    assert len({stem.lower() for stem in stems}) == len(names)
