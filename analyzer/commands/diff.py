@@ -14,8 +14,13 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options, reported
-from analyzer.commands.result_file import output
+from analyzer.commands.options import (
+    add_output_options,
+    add_shown_options,
+    add_wire_options,
+    reported,
+)
+from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import CaptureError, UsageError, nearest
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
     from analyzer.migration.contents import DeviceKey, Piece
 
 __all__ = ["add_arguments", "run"]
+
+FORMATS = ("text", "json")
 
 REPORT_MAX = 64 << 20
 DEVICES_MAX = 1000
@@ -81,14 +88,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="A and B were captured at the source and at the destination of one migration: match "
         "them packet by packet",
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
     """Run it.  Exit status: 0 the same, 1 different; raises :class:`CaptureError` for what cannot
     be compared, and :class:`UsageError`.
     """
+    settle_format(options, FORMATS)
     if options.a == options.b == "-":
         raise UsageError("standard input can be only one side")
     if options.same_migration:

@@ -19,8 +19,13 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
+from analyzer.commands.options import (
+    add_follow_options,
+    add_output_options,
+    add_shown_options,
+    add_wire_options,
+)
+from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+FORMATS = ("text", "json", "jsonl", "csv")
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
@@ -54,8 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-G", "--list-fields", action="store_true", help="list the fields that exist"
     )
-    parser.add_argument("--format", choices=("text", "json", "jsonl", "csv"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
@@ -65,6 +71,7 @@ def run(options: Namespace) -> int:
     known at the end only.  Raises
     :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
+    settle_format(options, FORMATS)
     if options.list_fields:
         with output(options) as stream:
             stream.writelines(f"{line}\n" for line in field_lines())

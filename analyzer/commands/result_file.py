@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 
+from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
+from analyzer.report.formats import format_of
 from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-__all__ = ["inputs_of", "output"]
+__all__ = ["inputs_of", "output", "settle_format"]
 
 INPUTS = (
     "capture",
@@ -28,6 +31,27 @@ INPUTS = (
     "trace",
 )
 """What options call files that commands read."""
+
+
+JSON_LINES = (".jsonl", ".ndjson")
+
+
+def settle_format(options: Namespace, formats: tuple[str, ...]) -> None:
+    """Without ``--format``, the ending of the output decides; one that none has means text.
+
+    Raises :class:`UsageError` for the ending of a format that the command does not write.
+    """
+    if options.format is not None:
+        return
+    path = options.output or "-"
+    known = format_of(path)
+    name = "jsonl" if path.lower().endswith(JSON_LINES) else known.name if known else "text"
+    if name not in formats:
+        raise UsageError(
+            f"{terminal(path)}: {options.command} writes {', '.join(formats)}, not {name}; "
+            "--format says which"
+        )
+    options.format = name
 
 
 def inputs_of(options: Namespace) -> list[str]:

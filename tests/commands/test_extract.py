@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.commands.extract import size_of
+from analyzer.errors import UsageError
 from analyzer.extraction.folder import Folder, _digest
+from analyzer.report.bounds import Bound, quantity
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.shipped import capture, truth
@@ -371,3 +374,23 @@ def test_stems_of_names_that_look_alike_differ(tmp_path: Path) -> None:
     names = ("a/b", "a_b-2", "a:b", "A/B", "a_b-1", "a|b")
     stems = [folder.stem(name) for name in names]
     assert len({stem.lower() for stem in stems}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("4096", 4096), ("0x1000", 4096), ("4K", 4096), ("4kib", 4096), ("1.5k", 1536)],
+)
+def test_sizes(text: str, value: int) -> None:
+    assert size_of(text, "--length") == value
+
+
+@pytest.mark.parametrize("text", ["010", "-1", "x", "1.2", ""])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="--length takes bytes, as 4096, 0x1000 or 4G"):
+        size_of(text, "--length")
+
+
+def test_sizes_are_powers_of_1024_everywhere() -> None:
+    """As in QEMU's monitor, in filters, in settings and in bounds of expectations."""
+    assert quantity("1M", "bytes") == quantity("1 MiB", "bytes") == size_of("1M", "") == 1 << 20
+    assert Bound("<= 2K").holds(2048)

@@ -133,3 +133,34 @@ def test_tables_in_a_folder(tmp_path: Path) -> None:
     assert mfshark("check", LOST, "-o", folder).status == 1
     names = {path.name for path in folder.iterdir()}
     assert names == {"packets.parquet", "buffers.parquet", "findings.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "begins"),
+    [
+        ("packets", "p.csv", "number,"),
+        ("packets", "p.jsonl", '{"number"'),
+        ("packets", "p.JSON", "[\n"),
+        ("packets", "p.out", "    No. "),
+        ("stats", "s.html", "<!DOCTYPE html>"),
+        ("stats", "s.json", '{\n "schema": "mfshark/stats/1"'),
+        ("devices", "d.json", '{\n "schema": "mfshark/devices/1"'),
+        ("devices", "d.txt", "0000:00:"),
+    ],
+)
+def test_endings_tell_the_format(command: str, name: str, begins: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    assert mfshark(command, LOST, "-o", file).status == 0
+    written = file.read_text(encoding="utf-8")
+    assert written.startswith(begins), written[:60]
+
+
+def test_formats_of_other_commands_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.html"
+    ran = mfshark("packets", LOST, "-o", file)
+    assert ran.status == 2
+    told = "packets writes text, json, jsonl, csv, not html; --format says which"
+    assert ran.err == f"mfshark: {file}: {told}\n"
+    assert not file.exists()
+    assert mfshark("packets", LOST, "--format", "csv", "-o", file).status == 0
+    assert mfshark("diff", LOST, LOST, "-o", tmp_path / "d.sarif").status == 2
