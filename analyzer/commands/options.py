@@ -45,9 +45,12 @@ def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
     for setting in settings:
         usual = f" (default: {setting.default})" if isinstance(setting.default, str) else ""
         words = dict(setting.kind.argument)
+        meaning, newline, values = setting.meaning.partition("\n")
         if "type" in words:
             words["type"] = reported(setting.option, words["type"])
-        group.add_argument(setting.option, help=setting.meaning + usual, default=None, **words)
+        group.add_argument(
+            setting.option, help=meaning + usual + newline + values, default=None, **words
+        )
 
 
 def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:

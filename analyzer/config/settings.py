@@ -46,8 +46,9 @@ class Setting:
     """One of them.
 
     ``key`` is its name behind its section's (``wire.dialect``); in a section whose names are free
-    that is ``*``.  ``option`` is what sets it on the command line, ``default`` what it is where
-    nobody does.  ``per_file`` says whether it can differ from capture to capture.
+    that is ``*``.  ``meaning`` may have a line for each value, ``option`` is what sets it on the
+    command line, ``default`` what it is where nobody does.  ``per_file`` says whether it can differ
+    from capture to capture.
     """
 
     __slots__ = ("default", "key", "kind", "meaning", "option", "per_file")
@@ -166,7 +167,7 @@ SETTINGS = {
         Setting(
             "wire.decode-as",
             Ports("PORT=multifd"),
-            "take connections to a port for multifd channels whatever they begin with",
+            "treat every connection to PORT as a multifd channel",
         ),
         Setting(
             "wire.keylog",
@@ -176,9 +177,12 @@ SETTINGS = {
         Setting(
             "wire.via",
             Choice("auto", "native", "mptcp", "tshark", "pyshark"),
-            "what reads the file: tshark knows tunnels and formats that mfshark does not; by "
-            "itself it is asked where reading natively finds nothing; pyshark is tshark run by "
-            "that library; mptcp puts Multipath TCP together, as auto does with files",
+            "what reads the file\n"
+            "auto: mfshark; tshark where that finds nothing\n"
+            "native: mfshark alone\n"
+            "mptcp: mfshark, Multipath TCP put together, as auto does with files\n"
+            "tshark: tshark, for tunnels and other formats\n"
+            "pyshark: tshark, run by that library",
             default="auto",
         ),
         Setting(

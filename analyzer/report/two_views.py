@@ -111,7 +111,7 @@ def _clock(clock: Clock) -> str:
     if clock.offset is None or clock.round_trip is None:
         return (
             "clocks cannot be compared (no packets of both directions in both captures): "
-            "delays count from the shortest of each direction"
+            "delays count from the smallest delay in each direction"
         )
     if clock.swapped:
         return (

@@ -183,3 +183,16 @@ def test_digests_are_printed_where_they_are_asked_for() -> None:
         assert f"  {device['idstr']}  {device['kernel_saved']['sha256']}\n" in ran.out
     lost = mfshark("check", "--digest", "sha256", TRUNCATED).out
     assert "  0000:00:03.0/vfio  not known: bytes are missing\n" in lost
+
+
+def test_what_an_outcome_explains_is_not_counted() -> None:
+    assert "[not counted: the migration failed]" in mfshark("check", "-v", KILLED).out
+    cancelled = mfshark("check", "-v", shipped.capture("10.0.13-cancelled-2ch")).out
+    assert "[not counted: the migration was cancelled]" in cancelled
+
+
+def test_help_has_a_line_for_each_reader() -> None:
+    lines = [line.strip() for line in mfshark("check", "--help").out.splitlines()]
+    assert "native: mfshark alone" in lines
+    assert "limits, and facts about the destination:" in lines
+    assert "expectations and baselines:" in lines
