@@ -26,6 +26,7 @@ def open(  # noqa: A001
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    require: str | None = None,
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, or its bytes.
 
@@ -33,7 +34,8 @@ def open(  # noqa: A001
     table of all packets; ``deep`` decompresses and verifies the payload of RAM packets.
     ``dialect`` forces the revision of the wire format, ``keylog`` is a file with the secrets of TLS
     connections; ``select`` and ``ignore`` name rules by id, prefix of an id or slug.
-    ``trace`` are trace logs of either side's QEMU, to be held against the capture.
+    ``trace`` are trace logs of either side's QEMU, to be held against the capture.  With
+    ``require="completed"`` a migration that did not complete is an error (MF963).
 
     Raises :class:`analyzer.errors.CaptureError` for what is no capture, and
     :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a trace
@@ -43,6 +45,7 @@ def open(  # noqa: A001
     from analyzer.analysis import analyze, chosen
 
     settings, selection = chosen(
-        dialect=dialect, keylog=keylog, select=select, ignore=ignore, deep=deep, trace=trace
-    )
+        dialect=dialect, keylog=keylog, select=select, ignore=ignore, deep=deep, trace=trace,
+        require=require,
+    )  # fmt: skip
     return analyze(path, settings, selection, digest=digest, packets=packets)

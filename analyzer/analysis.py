@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from analyzer.capture.source import Source
     from analyzer.capture.trace_log import TraceRun
@@ -29,6 +30,8 @@ __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen
 class Analysis:
     """What came out: ``scan`` with its migrations, ``findings``, ``assembler`` if digests were
     asked for, and the table of ``packets`` if that was.
+
+    It holds the capture open until :meth:`close`, or the end of a ``with`` block.
     """
 
     __slots__ = ("assembler", "findings", "packets", "scan")
@@ -40,6 +43,16 @@ class Analysis:
         self.findings = findings
         self.assembler = assembler
         self.packets: PacketTable | None = None
+
+    def close(self) -> None:
+        """Let go of the capture; what came out stays."""
+        self.scan.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def path(self) -> str:
@@ -102,11 +115,13 @@ def chosen(
     ignore: str | Iterable[str] = (),
     deep: bool = False,
     trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    require: str | None = None,
 ) -> tuple[Settings, Selection]:
     """What :func:`analyzer.open` takes, as :func:`analyze` takes it.
 
-    Raises :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a
-    trace log without traces, :class:`analyzer.errors.CaptureError` for one that cannot be read.
+    Raises :class:`analyzer.errors.UsageError` for a dialect, rule or requirement that does not
+    exist and for a trace log without traces, :class:`analyzer.errors.CaptureError` for one that
+    cannot be read.
     """
     from analyzer.checks.selection import Selection, no_such_rule
     from analyzer.migration.framing import Settings
@@ -114,13 +129,15 @@ def chosen(
 
     if dialect != "auto" and dialect not in DIALECTS:
         raise UsageError(f"no dialect is called {dialect!r}; there are auto, {', '.join(DIALECTS)}")
+    if require not in (None, "completed"):
+        raise UsageError(f"nothing is called {require!r} that can be required; there is completed")
     selected, ignored = (
         (names,) if isinstance(names, str) else tuple(names) for names in (select, ignore)
     )
     if unknown := unknown_rules([*selected, *ignored]):
         raise UsageError(no_such_rule(unknown[0]))
     settings = Settings(dialect=dialect, keylog=keylog)
-    return settings, Selection(selected, ignored, deep=deep, traces=_traces(trace))
+    return settings, Selection(selected, ignored, deep=deep, traces=_traces(trace), require=require)
 
 
 def _traces(

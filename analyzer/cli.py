@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 
 from analyzer.commands.help_text import Parser
-from analyzer.errors import CaptureError, UsageError
+from analyzer.errors import DEBUG, CaptureError, UsageError, unforeseen
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ COMMANDS = {
     # name: (module in analyzer.commands, with add_arguments() and run(); help)
     "check": ("check", "verify captures and exit with a status"),
     "packets": ("packets", "one line per multifd packet"),
+    "records": ("records", "the main channel's records and the return path's messages"),
     "live": ("live", "capture on an interface, and check while it happens"),
     "devices": ("devices", "every device's buffers, order, holes and digests"),
     "extract": ("extract", "write device state, guest memory or raw streams to files"),
@@ -60,11 +61,18 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         if wanted is None or wanted == name:
             import_module(f"analyzer.commands.{module}").add_arguments(command)
+            command.add_argument(
+                "--debug",
+                action="store_true",
+                help=f"internal errors end the program, with a traceback; {DEBUG}=1 does the same",
+            )
     return parser
 
 
 def _run(words: Sequence[str]) -> int:
     options = build_parser(words[0]).parse_args(words)
+    if options.debug:
+        os.environ[DEBUG] = "1"  # also of the processes that check other captures
     if "no_config" in options:
         from analyzer.config.configuration import configured
 
@@ -104,6 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        from analyzer.report.escape import terminal
+
+        print(f"mfshark: {terminal(unforeseen(error))}", file=sys.stderr)
+        return 2
 
 
 def _with_command(words: list[str]) -> list[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CaptureError", "ToolUnavailable", "UsageError", "nearest"]
+__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "nearest", "unforeseen"]
+
+DEBUG = "MFSHARK_DEBUG"
+"""The environment variable that lets internal errors through."""
+MESSAGE_MAX = 300
 
 
 class CaptureError(Exception):
@@ -50,6 +56,20 @@ class UsageError(Exception):
 
 class ToolUnavailable(CaptureError):
     """A program that this capture needs is not on the machine; ``advice`` says how to get it."""
+
+
+def unforeseen(error: Exception) -> str:
+    """What to say of an exception that nothing else handles; where ``MFSHARK_DEBUG`` is set it is
+    raised again instead.
+    """
+    if os.environ.get(DEBUG):
+        raise error
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return (
+        f"internal error: {type(error).__name__}: {str(error)[:MESSAGE_MAX]}; please report it "
+        "(run with --debug for the traceback)"
+    )
 
 
 def nearest(name: str, names: Iterable[str], *, others: str = "") -> str:

@@ -90,7 +90,8 @@ def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
         for action in actions:
             yield from (".TP", f".B {_text(written(action))}")
             if action.help:
-                yield _text(action.help % {**vars(action), "prog": parser.prog})
+                told = action.help.replace("\n", "; ")
+                yield _text(told % {**vars(action), "prog": parser.prog})
     if parser.epilog:
         yield from (".PP", _text(parser.epilog))
     for name, child in children.items():

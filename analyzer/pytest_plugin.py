@@ -45,6 +45,7 @@ class MFShark:
         select: str | Iterable[str] = (),
         ignore: str | Iterable[str] = (),
         trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        require: str | None = None,
     ) -> Capture:
         """Check a capture; the options are those of :func:`analyzer.testing.check`, but digests
         are taken unless ``digest`` is false.  Raises what that raises.
@@ -53,7 +54,7 @@ class MFShark:
 
         found = check(
             path, digest=digest, deep=deep, dialect=dialect, keylog=keylog,
-            select=select, ignore=ignore, trace=trace,
+            select=select, ignore=ignore, trace=trace, require=require,
         )  # fmt: skip
         self.checked.append(found)
         return found

@@ -254,6 +254,7 @@ def check(
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    require: str | None = None,
 ) -> Capture:
     """Check a capture or a saved migration; the options are those of :func:`analyzer.open`.
 
@@ -268,6 +269,7 @@ def check(
         ignore=ignore,
         deep=deep,
         trace=trace,
+        require=require,
     )
     job = Job(os.fspath(path), settings, selection, digest=digest, wants=(LINES, REPORT))
     result = run_job(job)

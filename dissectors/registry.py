@@ -77,7 +77,12 @@ GENERATED = (
     FilterField("length", "uint", "length of the packet, payload included, bytes"),
     FilterField("device", "string", "idstr#instance of a device-state packet"),
     FilterField("missing", "uint", "bytes of the packet that the capture lacks"),
-    FilterField("severity", "string", "gravest finding: none, info, warning or error"),
+    FilterField(
+        "severity",
+        "string",
+        "gravest finding about it: none, info, warning or error; findings "
+        "about a device, a channel or a packet that was cut off mark no packet",
+    ),
 )
 
 

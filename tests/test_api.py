@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -175,3 +176,18 @@ def test_checkpoints_of_a_pair() -> None:
         32546
     ] * 3
     assert check(capture("11.1.3-returnpath-2ch"), select="MF9").migration.colo is None
+
+
+def test_a_capture_is_let_go_of() -> None:
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("descriptors cannot be counted")
+    gc.disable()
+    try:
+        before = len(list(descriptors.iterdir()))
+        for _ in range(20):
+            with analyzer.open(TRUNCATED) as analysis:
+                assert len(analysis.migrations) == 1
+        assert len(list(descriptors.iterdir())) == before
+    finally:
+        gc.enable()

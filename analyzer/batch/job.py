@@ -6,7 +6,7 @@ from analyzer.analysis import Analysis, analyze, analyze_saved_file
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import INFO, RULES, SEVERITIES
 from analyzer.checks.wording import counted
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, UsageError, unforeseen
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.result import (
@@ -114,21 +114,31 @@ def run_job(
     source: Source | None = None,
     step: Step | None = None,
 ) -> Result:
-    """Check one file.  What cannot be read is a result too.
+    """Check one file.  What cannot be read is a result too, and so is an internal error.
 
     ``source`` gives its bytes if the path does not (a capture that is being written); ``step`` is
     called with what is at work after every step.
     """
-    watchers = _Watchers(job)
     try:
-        analysis = _analysis(job, watchers.all, progress, source, step)
+        return _checked(job, progress, source, step)
     except CaptureError as error:
         return Result.broken(job.path, terminal(str(error)))
+    except (UsageError, BrokenPipeError):
+        raise
+    except Exception as error:
+        return Result.broken(job.path, terminal(f"{job.path}: {unforeseen(error)}"))
+
+
+def _checked(
+    job: Job, progress: Progress | None, source: Source | None, step: Step | None
+) -> Result:
+    watchers = _Watchers(job)
+    analysis = _analysis(job, watchers.all, progress, source, step)
     try:
         return _result(job, analysis, watchers)
     finally:
         if isinstance(analysis, Analysis):
-            analysis.scan.source.close()
+            analysis.close()
 
 
 class _Watchers:
@@ -211,7 +221,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
             result.complaints.append(how)
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
-        result.lines = list(_lines(job, analysis))
+        result.lines = list(_lines(job, analysis, word))
         if known and job.style == "full":
             result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
@@ -279,7 +289,7 @@ def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str])
     return FOUND if any(f.rank >= threshold for f in analysis.findings) else CLEAN
 
 
-def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
+def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[str]:
     style = Style(job.colour)
     if isinstance(analysis, Analysis):
         from analyzer.report.text import text_report
@@ -296,7 +306,7 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis) -> Iterator[str]:
             return
         line = saved_verdict(analysis, style)
     grave = [finding for finding in analysis.findings if finding.severity != INFO]
-    if grave or job.style == "verdict":
+    if grave or word == "FAILED" or job.style == "verdict":
         yield line
     if job.style == "brief":
         from analyzer.report.text import first_findings

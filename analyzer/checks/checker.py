@@ -6,7 +6,7 @@ What a hole in the capture could explain is never called an error.
 from __future__ import annotations
 
 from analyzer.checks.families import load
-from analyzer.checks.finding import Finding
+from analyzer.checks.finding import FORGIVEN, Finding
 from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
@@ -299,7 +299,7 @@ def main_spots(
 def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
     """What else than the sender could explain it."""
     if rule.forgiven and (outcome := outcome_of(migration)).forgives:
-        return f"the migration is {outcome.name}"
+        return FORGIVEN.get(outcome.name, outcome.evidence)
     channels = [spot.channel] if spot.channel is not None else migration.channels
     for channel in channels:
         if text := _own_hole(rule, spot, channel):

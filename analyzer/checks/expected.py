@@ -13,15 +13,17 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted
+from analyzer.migration.outcome import outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
+    from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
 
-__all__ = ["unmet"]
+__all__ = ["not_saved", "unmet"]
 
 LEGACY = "legacy"
 
@@ -53,6 +55,41 @@ def dialect_unexpected(migration: Migration, selection: Selection) -> Iterator[S
     dialect, expected = migration.framing.dialect, selection.expected_dialect
     if expected is not None and dialect is not None and dialect.name != expected:
         yield Spot(f"expected {expected}, found {dialect.name} ({dialect.meaning})")
+
+
+@migration_rule("MF963", "not-completed", ERROR)
+def not_completed(migration: Migration) -> Iterator[Spot]:
+    """The migration did not complete, or a device's state is not known to be whole.
+
+    Judged with ``--require completed``, or the setting ``require``; without it a migration that
+    failed or was cancelled is no finding, for nobody may have broken a rule.  What the capture
+    cannot tell, as where it has holes, does not count as completed.
+
+    Receiver: the guest does not run there, or runs without what is missing.
+
+    Usual cause: a cancelled or failed migration, a network that broke, or a capture that begins
+    late or ends early.
+    """
+    outcome = outcome_of(migration)
+    if outcome.name != "completed":
+        verb = {"failed": "failed", "cancelled": "was cancelled"}.get(outcome.name)
+        what = verb or f"did not complete, as far as the capture tells: {outcome.name}"
+        yield Spot(f"the migration {what} ({outcome.evidence})", frame=outcome.frame)
+        return
+    states = {device.name: migration.completeness(device) for device in migration.awaited}
+    broken = [name for name, state in states.items() if state is False]
+    unknown = [name for name, state in states.items() if state is None]
+    if broken:
+        yield Spot(f"device state is incomplete: {', '.join(broken)}", frame=outcome.frame)
+    elif unknown:
+        text = f"whether device state is complete cannot be told: {', '.join(unknown)}"
+        yield Spot(text, frame=outcome.frame)
+
+
+def not_saved(facts: MainChannel) -> Iterator[Spot]:
+    """The same of a saved migration."""
+    if facts.eof is None or facts.truncated is not None:
+        yield Spot("the saved migration is incomplete: its stream does not come to its end")
 
 
 @migration_rule("MF964", "override-contradicted", WARNING, holes="LGX")

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["Finding"]
 
 
+FORGIVEN = {
+    "failed": "the migration failed",
+    "cancelled": "the migration was cancelled",
+    "incomplete": "the migration is incomplete",
+    "completed": "the migration completed",
+}
+"""Excuses of findings that an outcome explains."""
+
+
 class Finding:
     """A rule fired: with what severity, where, and how often.
 
@@ -38,7 +47,10 @@ class Finding:
         text = self.spot.message
         if self.repeats:
             text += f"; and {self.repeats} more like it"
-        return f"{text} [cannot tell: {self.excuse}]" if self.excuse else text
+        if not self.excuse:
+            return text
+        why = "not counted" if self.excuse in FORGIVEN.values() else "cannot tell"
+        return f"{text} [{why}: {self.excuse}]"
 
     @property
     def rank(self) -> int:

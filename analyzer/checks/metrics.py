@@ -103,11 +103,11 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
 
 @limit_rule("MF954", "downtime", INFO)
 def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """The guest was down for long.
+    """The downtime was long.
 
     From SWITCHOVER_START (before 10.0: the end of the first section) to the destination's SHUT or
-    the last byte of the state.  The source stops the guest before that, so QEMU's own figure is
-    larger.
+    the last byte of the state.  QEMU's own figure begins earlier and ends earlier, so it can be
+    larger or smaller.
 
     Receiver: not affected; the guest notices.
 
@@ -115,11 +115,12 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     ``downtime-limit`` that allows it.
     """
     switchover = switchover_of(migration)
-    if switchover is None or switchover.duration <= _limit(selection, "downtime") * 1e9:
+    limit = _limit(selection, "downtime")
+    if switchover is None or switchover.duration <= limit * 1e9:
         return
     text = (
-        f"{milliseconds(switchover.duration)} from {switchover.began_by} to {switchover.ended_by}, "
-        "at least"
+        f"downtime at least {milliseconds(switchover.duration)} (limit {limit * 1e3:g} ms), from "
+        f"{switchover.began_by} to {switchover.ended_by}"
     )
     yield Spot(text, frame=switchover.first, severity=_level(selection, "downtime"))
 

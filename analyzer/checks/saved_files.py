@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.checker import main_spots
+from analyzer.checks.expected import not_saved
 from analyzer.checks.families import load
 from analyzer.checks.finding import Finding
 from analyzer.checks.main_description import description_anomalies
@@ -63,6 +64,8 @@ class SavedFileChecker:
 
     def _spots(self, saved: SavedFile) -> Iterator[tuple[Rule, Spot]]:
         yield from main_spots(saved.main, None, description_anomalies(saved.main))
+        for spot in not_saved(saved.main):
+            yield BY_SLUG["not-completed"], spot
         for slug, spot, _ in self._payload.ends() if self._payload is not None else ():
             spot.channel = None
             yield BY_SLUG[slug], spot

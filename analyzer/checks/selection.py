@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Selection", "names_rule", "no_such_rule"]
 
 
+REQUIRED = "not-completed"
+"""The rule that ``require`` switches on."""
+
+
 class Selection:
     """Which rules run and how severe they are.
 
@@ -24,7 +28,8 @@ class Selection:
     ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
     ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
     counts (see :data:`analyzer.checks.metrics.USUAL`).  ``expected_dialect`` is the one that
-    migrations must have, by name (MF962).  ``deep``: decompress and verify the payload of RAM
+    migrations must have, by name (MF962); ``require`` is ``completed`` where each must have (MF963,
+    then judged whatever ``select`` says).  ``deep``: decompress and verify the payload of RAM
     packets (MF8).  ``traces``: QEMU's own account, to be held against the capture (MF97).
     """
 
@@ -38,6 +43,7 @@ class Selection:
         "limits",
         "max_queued_buffers",
         "max_queued_bytes",
+        "require",
         "select",
         "severity",
         "traces",
@@ -57,6 +63,7 @@ class Selection:
         deep: bool = False,
         traces: tuple[TraceRun, ...] = (),
         expected_dialect: str | None = None,
+        require: str | None = None,
     ) -> None:
         self.select = select
         self.ignore = ignore
@@ -70,10 +77,13 @@ class Selection:
         self.deep = deep
         self.traces = traces
         self.expected_dialect = expected_dialect
+        self.require = require
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is to run."""
-        if self.select and not names_rule(rule, self.select):
+        if self.select and not names_rule(rule, self.select) and rule.slug != REQUIRED:
+            return False
+        if rule.slug == REQUIRED and self.require is None:
             return False
         return not names_rule(rule, self.ignore)
 

@@ -26,6 +26,7 @@ from analyzer.commands.common import (
 from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
 from analyzer.commands.outputs import Outputs
+from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS
 from analyzer.report.result import REPORT
@@ -116,7 +117,7 @@ def run(options: Namespace) -> int:
     if options.dask is not None:
         # Its workers run in folders of their own.
         paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
-    check = Check(options, style="brief" if many else "full")
+    check = Check(options, paths, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
 
 
@@ -162,12 +163,13 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
 class Check:
     """One run: what the options want of every file, and where it goes.
 
-    ``style`` is that of the text, see :class:`Job`.  Raises :class:`UsageError`.
+    ``paths`` are the files, ``style`` is that of the text, see :class:`Job`.
+    Raises :class:`UsageError`.
     """
 
-    def __init__(self, options: Namespace, style: str = "full") -> None:
+    def __init__(self, options: Namespace, paths: Iterable[str], style: str = "full") -> None:
         self._options = options
-        self.outputs = Outputs(options)
+        self.outputs = Outputs(options, [*inputs_of(options), *paths])
         self._baseline = baseline_of(options)
         self._judged: dict[int, tuple[Settings, Selection, Expectation | None]] = {}
         self._judgement(options)

@@ -42,7 +42,7 @@ def add_check_options(parser: ArgumentParser) -> None:
         help="a trace log of the source's or the destination's QEMU, to be held against the "
         "capture (rules MF97)",
     )
-    group = parser.add_argument_group("limits", "What the capture cannot tell, or must not exceed.")
+    group = parser.add_argument_group("limits, and facts about the destination")
     add_settings(group, (setting for setting in in_section("limits") if setting.option != LIMIT))
     group.add_argument(
         LIMIT,
@@ -57,7 +57,7 @@ def add_check_options(parser: ArgumentParser) -> None:
 
 def add_known_options(parser: ArgumentParser) -> None:
     """What is expected, and what is known."""
-    group = parser.add_argument_group("expected and known")
+    group = parser.add_argument_group("expectations and baselines")
     add_settings(group, (SETTINGS[name] for name in KNOWN))
     group.add_argument(
         "--update-baseline", action="store_true", help="write what was found to the baseline"
@@ -115,6 +115,7 @@ def selection_of(options: Namespace) -> Selection:
         deep=options.deep,
         destination_version=options.destination_version,
         expected_dialect=options.expected_dialect,
+        require=options.require,
         traces=_traces(options.trace),
     )
 

@@ -6,11 +6,13 @@ import os
 import sys
 
 from analyzer.analysis import analyze
+from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "failure",
     "no_migration",
     "open_analysis",
+    "open_capture",
     "say_how_read",
     "settings_of",
     "style_of",
@@ -111,6 +114,21 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def open_capture(path: str) -> Source:
+    """The bytes of a capture.  Raises :class:`CaptureError`, also for a saved migration, which few
+    commands read.
+    """
+    source = open_source(path)
+    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+        source.close()
+        raise CaptureError(
+            "is a saved migration",
+            path=path,
+            advice="check, extract, expect, records and tui read it",
+        )
+    return source
+
+
 def open_analysis(
     path: str | Source,
     options: Namespace,
@@ -128,7 +146,7 @@ def open_analysis(
     tick: Callable[[float, int], None] = progress
     try:
         analysis = analyze(
-            path,
+            open_capture(path) if isinstance(path, str) else path,
             settings_of(options),
             selection,
             digest=digest,

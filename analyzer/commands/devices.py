@@ -11,8 +11,8 @@ from analyzer.commands.common import (
     open_analysis,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
+from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
+from analyzer.commands.result_file import output, settle_format
 from analyzer.report.devices import devices_json, devices_text
 
 TYPE_CHECKING = False
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Buffer
 
 __all__ = ["add_arguments", "run"]
+
+FORMATS = ("text", "json")
 
 
 class Chosen:
@@ -71,12 +73,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-Y", "--filter", metavar="FILTER", help="only devices and buffers that pass"
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
     """Run it.  Exit status 2 when a migration was not found; raises :class:`CaptureError`."""
+    settle_format(options, FORMATS)
     chosen = Chosen(options.filter) if options.filter else None
     watchers = (chosen.table,) if chosen is not None else ()
     analysis = open_analysis(options.capture, options, digest=True, watchers=watchers)

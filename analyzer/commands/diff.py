@@ -14,9 +14,14 @@ from analyzer.commands.common import (
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
-from analyzer.errors import CaptureError, UsageError
+from analyzer.commands.options import (
+    add_output_options,
+    add_shown_options,
+    add_wire_options,
+    reported,
+)
+from analyzer.commands.result_file import output, settle_format
+from analyzer.errors import CaptureError, UsageError, nearest
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
     MAIN_PIECE,
@@ -26,7 +31,8 @@ from analyzer.migration.contents import (
 )
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
-from analyzer.report.diff import Content, Side, compare, diff_json, diff_text
+from analyzer.report.diff import SECTIONS, Content, Side, compare, diff_json
+from analyzer.report.diff_text import diff_text
 from analyzer.report.model import capture_report
 from analyzer.report.saved_file import saved_report
 from analyzer.report.stats_json import stats_json
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
     from analyzer.migration.contents import DeviceKey, Piece
 
 __all__ = ["add_arguments", "run"]
+
+FORMATS = ("text", "json")
 
 REPORT_MAX = 64 << 20
 DEVICES_MAX = 1000
@@ -66,30 +74,41 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--addresses", action="store_true", help="also addresses, ports and streams"
     )
+    for option, text in (("--only", "compare nothing but"), ("--ignore", "do not compare")):
+        parser.add_argument(
+            option,
+            action="extend",
+            type=reported(option, _sections),
+            metavar="SECTION",
+            help=f"{text} these, with commas between: {', '.join(SECTIONS)}",
+        )
     parser.add_argument(
         "--same-migration",
         action="store_true",
         help="A and B were captured at the source and at the destination of one migration: match "
         "them packet by packet",
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
     """Run it.  Exit status: 0 the same, 1 different; raises :class:`CaptureError` for what cannot
     be compared, and :class:`UsageError`.
     """
+    settle_format(options, FORMATS)
     if options.a == options.b == "-":
         raise UsageError("standard input can be only one side")
     if options.same_migration:
         from analyzer.commands.same_migration import run_same_migration
 
         return run_same_migration(options)
+    sections = set(options.only or SECTIONS) - set(options.ignore or ())
     (a, ours), (b, theirs) = (_side(path, options) for path in (options.a, options.b))
-    differences, notes = compare(a, b, times=options.times, addresses=options.addresses)
+    differences, notes = compare(
+        a, b, times=options.times, addresses=options.addresses, sections=sections
+    )
     contents: list[Content] = []
-    if ours is not None and theirs is not None:
+    if ours is not None and theirs is not None and "contents" in sections:
         contents = _contents(ours, theirs, options)
     with output(options) as stream:
         if options.format == "json":
@@ -104,6 +123,15 @@ def run(options: Namespace) -> int:
                 if options.quiet:
                     break
     return FOUND if differences or contents else CLEAN
+
+
+def _sections(text: str) -> list[str]:
+    """Names of what there is to compare.  Raises :class:`ValueError`."""
+    names = [name for name in text.lower().split(",") if name]
+    for name in names:
+        if name not in SECTIONS:
+            raise ValueError(f"no section is called {name!r}{nearest(name, SECTIONS)}")
+    return names
 
 
 # -- sides -----------------------------------------------------------------------------------------
@@ -152,7 +180,7 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
     figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
     stats = stats_json(figures, analysis.path, engine.first_time)
     report = capture_report(analysis)
-    analysis.scan.source.close()
+    analysis.close()
     return Side(source.path, report, stats), contents
 
 

@@ -12,6 +12,7 @@ from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.extraction.devices import DeviceFiles
 from analyzer.extraction.folder import SIZE_MAX, Folder
+from analyzer.filter.amounts import number
 from analyzer.report.escape import terminal
 from dissectors.main_stream import MAGIC_BYTES
 
@@ -24,20 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-
 
 def size_of(text: str, option: str) -> int:
     """A size in bytes, also as ``0x1000`` or ``4G``.  Raises :class:`UsageError`."""
-    digits = text.lower().removesuffix("b").removesuffix("i")
-    unit = digits[-1:] if digits[-1:] in UNITS and not digits.startswith("0x") else ""
-    try:
-        value = int(digits.removesuffix(unit), 0)
-    except ValueError:
-        value = -1
-    if value < 0:
+    ambiguous = len(text) > 1 and text.startswith("0") and text.isdecimal()
+    value = None if ambiguous else number(text)
+    if value is None or value < 0:
         raise UsageError(f"{option} takes bytes, as 4096, 0x1000 or 4G, not {text!r}")
-    return value << UNITS[unit]
+    return value
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,7 +50,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pcap or pcapng, or a saved migration (file:), - for stdin",
     )
     parser.add_argument(
-        "--device", action="append", metavar="IDSTR[#INSTANCE]", help="only this device"
+        "--device",
+        action="append",
+        metavar="IDSTR[#INSTANCE]",
+        help="only this device; without #INSTANCE all of that name",
     )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="target folder")
     parser.add_argument("--buffers", action="store_true", help="also each buffer as a file")

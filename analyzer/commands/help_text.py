@@ -29,6 +29,13 @@ class HelpFormatter(argparse.HelpFormatter):
         self._width = get_terminal_size().columns - 2
         return super().format_help()
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """See the base class; lines of a help text stay lines."""
+        lines: list[str] = []
+        for line in text.splitlines():
+            lines += super()._split_lines(line, width)
+        return lines
+
     def add_usage(
         self,
         usage: str | None,

@@ -140,7 +140,7 @@ def _headless(options: Namespace, source: GrowingSource, watch: Watch) -> int:
     if not options.quiet:
         kept = f", writing {options.write}" if options.write else ""
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
-    check = Check(options)
+    check = Check(options, [options.write] if options.write else [])
     with watch.signals():
         told = sys.stdout if check.outputs.streams else sys.stderr
         each = _Each(watch, told, style_of(options, told)) if options.each else None

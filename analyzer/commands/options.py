@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_follow_options",
+    "add_output_options",
     "add_settings",
     "add_shown_options",
     "add_wire_options",
@@ -44,9 +45,12 @@ def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
     for setting in settings:
         usual = f" (default: {setting.default})" if isinstance(setting.default, str) else ""
         words = dict(setting.kind.argument)
+        meaning, newline, values = setting.meaning.partition("\n")
         if "type" in words:
             words["type"] = reported(setting.option, words["type"])
-        group.add_argument(setting.option, help=setting.meaning + usual, default=None, **words)
+        group.add_argument(
+            setting.option, help=meaning + usual + newline + values, default=None, **words
+        )
 
 
 def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -67,6 +71,16 @@ def add_shown_options(parser: ArgumentParser) -> None:
         "--color", choices=("auto", "always", "never"), default="auto", help="colour the output"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
+
+
+def add_output_options(parser: ArgumentParser, formats: tuple[str, ...]) -> None:
+    """Where results go, and as what; ``settle_format`` of ``analyzer.commands.result_file`` reads
+    them.
+    """
+    parser.add_argument(
+        "--format", choices=formats, help="default: as the ending of the output says, else text"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
 
 def add_follow_options(parser: ArgumentParser) -> None:

@@ -9,13 +9,13 @@ from analyzer.commands.common import style_of
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS, format_of
 from analyzer.report.formats.text import Row, summary
+from analyzer.report.result_file import ResultFile
 from analyzer.report.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable
-    from typing import IO
 
     from analyzer.report.formats import Format
     from analyzer.report.result import Result
@@ -32,11 +32,12 @@ class Outputs:
     ``wants`` is what a result has to hold for them, ``colour`` whether its text is coloured, and
     ``streams`` whether text goes to standard output; it does so as results come, everything else
     is written when all are there.
+    ``inputs`` are files that must not be overwritten.
     Raises :class:`UsageError` where a format is unknown or a file cannot be written, before there
     is anything to write.
     """
 
-    def __init__(self, options: Namespace) -> None:
+    def __init__(self, options: Namespace, inputs: Iterable[str]) -> None:
         wanted = _wanted(options.output or [STDOUT], options.format)
         self.wants = frozenset(want for _, one in wanted for want in one.wants)
         self.streams = (STDOUT, TEXT) in wanted
@@ -47,22 +48,16 @@ class Outputs:
         self._quiet = options.quiet
         self._rows: list[Row] = []
         self._begun = False
-        self._documents: list[tuple[Format, IO[str]]] = []
+        self._documents: list[tuple[Format, ResultFile | None]] = []
         self._folders: list[tuple[Format, str]] = []
         for path, one in wanted:
             if one.folder:
                 import_module(one.module).prepare(path)
                 self._folders.append((one, path))
             elif path != STDOUT:
-                self._documents.append((one, self._open(path)))
+                self._documents.append((one, ResultFile(path, inputs)))
             elif one is not TEXT:
-                self._documents.append((one, sys.stdout))
-
-    def _open(self, path: str) -> IO[str]:
-        try:
-            return open(path, "w", encoding="utf-8", newline="\n")  # noqa: PTH123
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+                self._documents.append((one, None))
 
     def add(self, result: Result) -> None:
         """One more."""
@@ -94,26 +89,23 @@ class Outputs:
             end = [*([""] if self._begun else []), *summary(self._rows, Style(self.colour))]
         if self.streams:
             self._print(end)
-        for one, stream in self._documents:
+        for one, file in self._documents:
             lines = import_module(one.module).render(self._results, fail_on)
             if one is TEXT:
                 lines = [*lines, *(f"{line}\n" for line in end)]
-            _write(stream, lines)
+            _write(file, lines)
         for one, path in self._folders:
             import_module(one.module).write(self._results, path)
 
 
-def _write(stream: IO[str], pieces: Iterable[str]) -> None:
-    """The whole document; a file is then complete, and closed."""
-    if stream is sys.stdout:
-        stream.writelines(pieces)
-        stream.flush()
+def _write(file: ResultFile | None, pieces: Iterable[str]) -> None:
+    """The whole document, to standard output where no file is meant."""
+    if file is None:
+        sys.stdout.writelines(pieces)
+        sys.stdout.flush()
         return
-    try:
-        with stream:
-            stream.writelines(pieces)
-    except OSError as error:
-        raise UsageError(f"{stream.name} cannot be written: {error.strerror}") from error
+    with file.text() as stream:
+        stream.writelines(pieces)
 
 
 def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from analyzer.analysis import Analysis
 from analyzer.checks.checker import Checker
 from analyzer.commands.common import (
@@ -12,12 +14,18 @@ from analyzer.commands.common import (
     failure,
     follows,
     no_migration,
+    open_capture,
     say_how_read,
     settings_of,
     style_of,
 )
-from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
+from analyzer.commands.options import (
+    add_follow_options,
+    add_output_options,
+    add_shown_options,
+    add_wire_options,
+)
+from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
@@ -27,7 +35,7 @@ from dissectors.registry import field_lines
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import IO
 
     from analyzer.capture.source import Source
@@ -35,6 +43,8 @@ if TYPE_CHECKING:
     from analyzer.filter.filter import Filter
 
 __all__ = ["add_arguments", "run"]
+
+FORMATS = ("text", "json", "jsonl", "csv")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -51,8 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-G", "--list-fields", action="store_true", help="list the fields that exist"
     )
-    parser.add_argument("--format", choices=("text", "json", "jsonl", "csv"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
@@ -62,6 +71,7 @@ def run(options: Namespace) -> int:
     known at the end only.  Raises
     :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
+    settle_format(options, FORMATS)
     if options.list_fields:
         with output(options) as stream:
             stream.writelines(f"{line}\n" for line in field_lines())
@@ -71,16 +81,30 @@ def run(options: Namespace) -> int:
     fields = chosen_fields(options.field or ())
     condition = _filter(options.filter)
     used = frozenset(fields) | (condition.fields if condition else frozenset())
-    with output(options) as stream:
-        listing = Listing(options.format, fields, style_of(options, stream))
-        printer = _Printer(listing, stream, condition, options.follow)
-        wait = bool(used & LATE)
-        if not follows(options):
-            return _list(options.capture, options, printer, wait)
-        from analyzer.commands.watch import followed
+    table = PacketTable()
+    checker = Checker() if used & LATE else None
+    with _opened(options) as (source, watch):
+        watchers = (table,) if checker is None else (checker, table)
+        scan = Scan(source, settings_of(options), watchers=watchers)
+        if watch is not None:
+            watch.scan = scan
+        with output(options, live=options.follow) as stream:
+            listing = Listing(options.format, fields, style_of(options, stream))
+            printer = _Printer(listing, stream, condition, options.follow)
+            _list(scan, table, checker, printer, options)
+    return _status(scan)
 
-        with followed(options.capture, options) as (source, watch):
-            return _list(source, options, printer, wait, watch)
+
+@contextmanager
+def _opened(options: Namespace) -> Iterator[tuple[Source, Watch | None]]:
+    """The capture, and who tells when it ends if it is followed."""
+    if not follows(options):
+        yield open_capture(options.capture), None
+        return
+    from analyzer.commands.watch import followed
+
+    with followed(options.capture, options) as opened:
+        yield opened
 
 
 def _filter(text: str | None) -> Filter | None:
@@ -121,23 +145,18 @@ class _Printer:
 
 
 def _list(
-    capture: str | Source,
-    options: Namespace,
+    scan: Scan,
+    table: PacketTable,
+    checker: Checker | None,
     printer: _Printer,
-    wait: bool,
-    watch: Watch | None = None,
-) -> int:
-    table = PacketTable()
-    checker = Checker() if wait else None
-    watchers = (table,) if checker is None else (checker, table)
-    scan = Scan(capture, settings_of(options), watchers=watchers)
-    if watch is not None:
-        watch.scan = scan
+    options: Namespace,
+) -> None:
+    """Print the packets as they are found; with a ``checker``, at the end."""
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
     try:
         for fraction in scan.steps():
             progress(fraction, scan.file.frames)
-            if len(table) and not wait:
+            if len(table) and checker is None:
                 table.start = scan.engine.first_time
                 printer.rows(table)
                 table.drop()
@@ -149,7 +168,6 @@ def _list(
         table.mark(checker.findings(scan))
     printer.rows(table)
     printer.end()
-    return _status(scan)
 
 
 def _status(scan: Scan) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from analyzer.analysis import Analysis, analyze_saved_file
+from analyzer.capture.source import open_source
 from analyzer.commands.common import (
     BROKEN,
     CLEAN,
@@ -13,27 +15,27 @@ from analyzer.commands.common import (
     open_analysis,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
+from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
+from analyzer.commands.result_file import output, settle_format
 from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.report.records import record_facts, records_csv, records_text
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import SavedAnalysis
     from analyzer.report.main_lines import MainLine
+    from analyzer.report.records import Trees
     from analyzer.report.style import Style
     from dissectors.tree import Node
 
-    Fetch = Callable[[MainLine], bytes]
-    Trees = Callable[[MainLine], list[Node]]
-
 __all__ = ["add_arguments", "run"]
 
+FORMATS = ("text", "json", "jsonl", "csv")
 READ_MAX = 2 << 20
 """So many bytes of a record are taken apart."""
 
@@ -54,22 +56,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-V",
         "--fields",
         action="store_true",
-        help="the fields of every record, those of devices by the description",
+        help="the fields of every record too; those of a device as the description has them",
     )
     parser.add_argument(
         "--only", metavar="TEXT", help="only records whose kind or name contains TEXT"
     )
-    parser.add_argument("--format", choices=("text", "json", "jsonl", "csv"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status 2 when nothing was found; raises :class:`CaptureError`."""
-    analysis = open_analysis(options.capture, options)
-    damage = analysis.scan.file.damage
+    """Run it.  Exit status 2 when nothing was found; raises :class:`CaptureError` and
+    :class:`UsageError`.
+    """
+    settle_format(options, FORMATS)
+    analysis = _analysis(options)
+    damage = analysis.damage
     if damage is not None:
         complain(failure(damage))
-    if not analysis.migrations:
+    if isinstance(analysis, Analysis) and not analysis.migrations:
         complain(no_migration(analysis))
         return BROKEN
     lines = main_lines(analysis.migrations)
@@ -82,10 +86,18 @@ def run(options: Namespace) -> int:
     return CLEAN if damage is None else BROKEN
 
 
+def _analysis(options: Namespace) -> Analysis | SavedAnalysis:
+    """A capture's or a saved migration's: the first bytes tell which it is."""
+    source = open_source(options.capture)
+    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+        return analyze_saved_file(source)
+    return open_analysis(source, options)
+
+
 def _texts(
-    analysis: Analysis, lines: list[MainLine], options: Namespace, style: Style
+    analysis: Analysis | SavedAnalysis, lines: list[MainLine], options: Namespace, style: Style
 ) -> Iterator[str]:
-    begin = analysis.scan.engine.first_time
+    begin = analysis.scan.engine.first_time if isinstance(analysis, Analysis) else 0
     trees = _trees(analysis) if options.fields else None
     if options.format == "text":
         several = len(analysis.migrations) > 1
@@ -93,29 +105,36 @@ def _texts(
     elif options.format == "csv":
         yield from records_csv(lines, begin)
     else:
-        facts = (record_facts(line, begin, trees) for line in lines)
-        yield from _json(facts, options.format == "jsonl")
+        entries = (record_facts(line, begin, trees) for line in lines)
+        yield from _json(entries, options.format == "jsonl")
 
 
-def _json(facts: Iterator[dict[str, Any]], in_lines: bool) -> Iterator[str]:
+def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
     if in_lines:
-        yield from (json.dumps(entry) + "\n" for entry in facts)
+        yield from (json.dumps(entry) + "\n" for entry in entries)
         return
     before = "[\n"
-    for entry in facts:
+    for entry in entries:
         yield before + json.dumps(entry)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _trees(analysis: Analysis) -> Trees:
+def _trees(analysis: Analysis | SavedAnalysis) -> Trees:
+    from analyzer.capture.tshark import Spool
     from analyzer.migration.replay import Replay
+    from analyzer.migration.saved_file import fetch
     from analyzer.migration.table import StreamRef
 
-    replay, trees = Replay(analysis.scan), MainTrees()
+    trees = MainTrees()
+    replay = Replay(analysis.scan) if isinstance(analysis, Analysis) else None
+    unpacked = Spool(analysis.path, lambda: open_source(analysis.path))
 
     def nodes(line: MainLine) -> list[Node]:
-        stream, length = StreamRef.of(line.channel.flow), min(line.length, READ_MAX)
+        length = min(line.length, READ_MAX)
+        if replay is None:
+            return trees.nodes(line, fetch(unpacked.name, line.offset, length))
+        stream = StreamRef.of(line.channel.flow)
         return trees.nodes(line, replay.stretch(stream, line.offset, length, line.place.pos).data)
 
     return nodes

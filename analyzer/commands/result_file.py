@@ -6,6 +6,9 @@ import sys
 from contextlib import contextmanager
 
 from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
+from analyzer.report.formats import format_of
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,17 +16,57 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-__all__ = ["output"]
+__all__ = ["inputs_of", "output", "settle_format"]
+
+INPUTS = (
+    "capture",
+    "captures",
+    "a",
+    "b",
+    "scenario",
+    "keylog",
+    "config",
+    "expect",
+    "baseline",
+    "trace",
+)
+"""What options call files that commands read."""
+
+
+JSON_LINES = (".jsonl", ".ndjson")
+
+
+def settle_format(options: Namespace, formats: tuple[str, ...]) -> None:
+    """Without ``--format``, the ending of the output decides; one that none has means text.
+
+    Raises :class:`UsageError` for the ending of a format that the command does not write.
+    """
+    if options.format is not None:
+        return
+    path = options.output or "-"
+    known = format_of(path)
+    name = "jsonl" if path.lower().endswith(JSON_LINES) else known.name if known else "text"
+    if name not in formats:
+        raise UsageError(
+            f"{terminal(path)}: {options.command} writes {', '.join(formats)}, not {name}; "
+            "--format says which"
+        )
+    options.format = name
+
+
+def inputs_of(options: Namespace) -> list[str]:
+    """The files that a command was told to read."""
+    given = (getattr(options, name, None) for name in INPUTS)
+    return [path for one in given if one for path in ([one] if isinstance(one, str) else one)]
 
 
 @contextmanager
-def output(options: Namespace) -> Iterator[IO[str]]:
-    """Where results go: standard output, or the file that ``-o`` names."""
+def output(options: Namespace, *, live: bool = False) -> Iterator[IO[str]]:
+    """Where results go: standard output, or the file that ``-o`` names; ``live`` if it is to be
+    read while it grows.  Raises :class:`UsageError`.
+    """
     if not options.output or options.output == "-":
         yield sys.stdout
         return
-    try:
-        with open(options.output, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
-            yield stream
-    except OSError as error:
-        raise UsageError(f"{options.output} cannot be written: {error.strerror}") from error
+    with ResultFile(options.output, inputs_of(options), live=live).text() as stream:
+        yield stream

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from contextlib import nullcontext
 
 from analyzer.analysis import analyze
 from analyzer.checks.wording import counted
-from analyzer.commands.common import BROKEN, CLEAN, FOUND, Progress, complain, failure, settings_of
+from analyzer.commands.common import (
+    BROKEN,
+    CLEAN,
+    FOUND,
+    Progress,
+    complain,
+    failure,
+    open_capture,
+    settings_of,
+)
 from analyzer.commands.options import add_wire_options
+from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from contextlib import AbstractContextManager
-    from typing import IO
+    from typing import BinaryIO
 
     from analyzer.scrub.scrubbing import Scrubbed
 
@@ -60,34 +71,36 @@ def run(options: Namespace) -> int:
     """Run it.  Exit status 1 if the verdicts differ, 2 if the capture is damaged or holds no
     migration.  Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
-    target = Path(options.output)
-    written = [target, *([Path(options.digests)] if options.digests else [])]
     if not os.path.isfile(options.capture):  # noqa: PTH113
         raise UsageError("scrub reads the capture twice: save it to a file first")
-    for path in written:
-        if path.exists() and path.samefile(options.capture):
-            raise UsageError("the original is never overwritten")
-        if path.exists() and not options.force:
-            raise UsageError(f"{terminal(str(path))} exists; --force overwrites it")
-    try:
-        done = _scrub(options, target)
-        if options.digests:
-            _write_digests(options, target)
-    except OSError as error:
-        name = terminal(str(error.filename or target).removesuffix(".part"))
-        raise UsageError(f"{name} cannot be written: {error.strerror}") from error
+    open_capture(options.capture).close()
+    inputs = inputs_of(options)
+    target = _new(options.output, inputs, force=options.force)
+    digests = None
+    if options.digests:
+        digests = _new(options.digests, [*inputs, options.output], force=options.force)
+    done = _scrub(options, target)
+    if digests is not None:
+        _write_digests(options, digests)
     return _tell(options, done)
 
 
-def _scrub(options: Namespace, target: Path) -> Scrubbed:
+def _new(path: str, inputs: list[str], *, force: bool) -> ResultFile:
+    """A file that does not exist yet, or may be overwritten.  Raises :class:`UsageError`."""
+    file = ResultFile(path, inputs)
+    if os.path.exists(path) and not force:  # noqa: PTH110
+        raise UsageError(f"{terminal(path)} exists; --force overwrites it")
+    return file
+
+
+def _scrub(options: Namespace, target: ResultFile) -> Scrubbed:
     from analyzer.scrub.scrubbing import scrub
 
     key = options.seed.encode().ljust(KEY_SIZE, b"\0") if options.seed else os.urandom(KEY_SIZE)
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
-    unfinished = target.with_name(target.name + ".part")
     try:
-        with _open(unfinished, target.suffix) as stream:
-            done = scrub(
+        with target.binary() as file, _packed(file, options.output) as stream:
+            return scrub(
                 options.capture,
                 stream,
                 key,
@@ -96,27 +109,25 @@ def _scrub(options: Namespace, target: Path) -> Scrubbed:
                 ports=options.ports,
                 progress=progress,
             )
-        unfinished.replace(target)
-        return done
     finally:
         progress.done()
-        unfinished.unlink(missing_ok=True)
 
 
-def _open(path: Path, suffix: str) -> AbstractContextManager[IO[bytes]]:
-    if suffix == ".gz":
+def _packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+    """A stream whose bytes go to a file as the ending of its name says."""
+    if name.endswith(".gz"):
         import gzip
 
-        return gzip.GzipFile(path, "wb", mtime=0)  # type: ignore[return-value]
-    if suffix == ".zst":
+        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)  # type: ignore[return-value]
+    if name.endswith(".zst"):
         import zstandard
 
-        stream: IO[bytes] = zstandard.open(path, "wb")
+        stream: BinaryIO = zstandard.open(file, "wb", closefd=False)
         return stream
-    return path.open("wb")
+    return nullcontext(file)
 
 
-def _write_digests(options: Namespace, target: Path) -> None:
+def _write_digests(options: Namespace, target: ResultFile) -> None:
     import hashlib
     import json
 
@@ -124,12 +135,13 @@ def _write_digests(options: Namespace, target: Path) -> None:
 
     report = capture_report(analyze(options.capture, settings_of(options), digest=True))
     digests = {}
-    for name, path in (("original", Path(options.capture)), ("scrubbed", target)):
-        with path.open("rb") as stream:
+    for name, path in (("original", options.capture), ("scrubbed", options.output)):
+        with open(path, "rb") as stream:  # noqa: PTH123
             digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     devices = [m["devices"] for m in report["migrations"]]
-    text = json.dumps({"sha256": digests, "migrations": devices}, indent=2)
-    Path(options.digests).write_text(text + "\n", encoding="utf-8")
+    with target.text() as file:
+        json.dump({"sha256": digests, "migrations": devices}, file, indent=2)
+        file.write("\n")
 
 
 def _tell(options: Namespace, done: Scrubbed) -> int:

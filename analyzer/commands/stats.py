@@ -11,8 +11,8 @@ from analyzer.commands.common import (
     open_analysis,
     style_of,
 )
-from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.result_file import output
+from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
+from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import SentPages
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
 
 __all__ = ["add_arguments", "run"]
+
+FORMATS = ("text", "json", "html")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,8 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only the packets that pass a display filter: how many, bytes, pages, times and "
         "rates by kind, channel and device; phases and downtime need all packets and are left out",
     )
-    parser.add_argument("--format", choices=("text", "json", "html"), default="text")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
@@ -55,6 +56,7 @@ def run(options: Namespace) -> int:
     Exit status 2 when the capture is damaged or holds no migration; raises
     :class:`analyzer.errors.CaptureError` and :class:`analyzer.errors.UsageError`.
     """
+    settle_format(options, FORMATS)
     if options.filter:
         return _run_filtered(options)
     activity, sent = Activity(), SentPages()

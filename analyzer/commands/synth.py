@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from analyzer.commands.common import CLEAN
+from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "scenario gives the same bytes. docs/synth.md describes the keys."
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="TOML file")
-    parser.add_argument("-o", "--output", metavar="CAPTURE", required=True)
+    parser.add_argument(
+        "-o", "--output", metavar="CAPTURE", required=True, help="file to write, - for stdout"
+    )
     parser.add_argument(
         "--set", action="append", metavar="KEY=VALUE", dest="overrides", help="override a key"
     )
@@ -31,10 +37,18 @@ def run(options: Namespace) -> int:
     from analyzer.synth import synth as generate
 
     try:
-        scenario = override(load(options.scenario), options.overrides or ())
-        generate(scenario, options.output)
+        values = load(options.scenario)
     except ScenarioError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from error
+        raise UsageError(f"{options.scenario} cannot be read: {error.strerror}") from error
+    try:
+        scenario = override(values, options.overrides or ())
+        if options.output == "-":
+            generate(scenario, sys.stdout.buffer)
+        else:
+            with ResultFile(options.output, inputs_of(options)).binary() as stream:
+                generate(scenario, stream)
+    except ScenarioError as error:
+        raise UsageError(str(error)) from error
     return CLEAN

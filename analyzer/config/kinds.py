@@ -157,7 +157,7 @@ class Quantity(Parsed):
         self._whole = whole
         self.words = {
             "seconds": 'seconds, or a time as `"300 ms"`',
-            "bytes": 'bytes, or a size as `"64 MiB"`',
+            "bytes": 'bytes, or a size as `"64 MiB"` or `"64M"`, powers of 1024',
             "share": 'a share from 0 to 1, or as `"50 %"`',
             "count": "a number",
         }[measure]

@@ -73,7 +73,7 @@ def _tables(*, per_file: bool) -> Json:
 
 
 def _property(setting: Setting) -> Json:
-    told: Json = {**setting.kind.schema(), "description": setting.meaning}
+    told: Json = {**setting.kind.schema(), "description": setting.meaning.replace("\n", "; ")}
     if setting.default is not None:
         told["default"] = setting.default
     return told
@@ -105,7 +105,8 @@ def _row(setting: Setting) -> str:
     name = "*RULE*" if setting.name == ANY else f"`{setting.name}`"
     default = "" if setting.default is None else f"`{json.dumps(setting.default)}`"
     apart = "" if setting.per_file else "; the same for all captures"
-    cells = (name, setting.kind.words, default, setting.meaning + apart, f"`{setting.option}`")
+    meaning = setting.meaning.replace("\n", "<br>") + apart
+    cells = (name, setting.kind.words, default, meaning, f"`{setting.option}`")
     return f"| {' | '.join(cells)} |"
 
 

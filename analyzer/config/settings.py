@@ -46,8 +46,9 @@ class Setting:
     """One of them.
 
     ``key`` is its name behind its section's (``wire.dialect``); in a section whose names are free
-    that is ``*``.  ``option`` is what sets it on the command line, ``default`` what it is where
-    nobody does.  ``per_file`` says whether it can differ from capture to capture.
+    that is ``*``.  ``meaning`` may have a line for each value, ``option`` is what sets it on the
+    command line, ``default`` what it is where nobody does.  ``per_file`` says whether it can differ
+    from capture to capture.
     """
 
     __slots__ = ("default", "key", "kind", "meaning", "option", "per_file")
@@ -115,7 +116,12 @@ SETTINGS = {
             per_file=False,
         ),
         Setting("allow-empty", Flag(), "a capture without migration is no failure", default=False),
-        Setting("digest", Choice("sha256"), "digests of every device's reassembled state"),
+        Setting(
+            "digest",
+            Choice("sha256"),
+            "digest of every device's reassembled state; JSON has those of its buffers and its "
+            "config state too, as 'mfshark devices' has",
+        ),
         Setting(
             "deep",
             Flag(),
@@ -126,6 +132,11 @@ SETTINGS = {
             "expected-dialect",
             Choice(*DIALECTS),
             "the dialect that migrations must have (rule MF962)",
+        ),
+        Setting(
+            "require",
+            Choice("completed"),
+            "every migration must have completed, with the state of all its devices (rule MF963)",
         ),
         Setting(
             "expect",
@@ -156,7 +167,7 @@ SETTINGS = {
         Setting(
             "wire.decode-as",
             Ports("PORT=multifd"),
-            "take connections to a port for multifd channels whatever they begin with",
+            "treat every connection to PORT as a multifd channel",
         ),
         Setting(
             "wire.keylog",
@@ -166,9 +177,12 @@ SETTINGS = {
         Setting(
             "wire.via",
             Choice("auto", "native", "mptcp", "tshark", "pyshark"),
-            "what reads the file: tshark knows tunnels and formats that mfshark does not; by "
-            "itself it is asked where reading natively finds nothing; pyshark is tshark run by "
-            "that library; mptcp puts Multipath TCP together, as auto does with files",
+            "what reads the file\n"
+            "auto: mfshark; tshark where that finds nothing\n"
+            "native: mfshark alone\n"
+            "mptcp: mfshark, Multipath TCP put together, as auto does with files\n"
+            "tshark: tshark, for tunnels and other formats\n"
+            "pyshark: tshark, run by that library",
             default="auto",
         ),
         Setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.extraction.folder import seen
+from analyzer.filter.values import names_device
 from analyzer.migration.assembly import Assembler
 
 TYPE_CHECKING = False
@@ -21,10 +22,15 @@ __all__ = ["DeviceFiles"]
 ZEROS = bytes(1 << 20)
 
 
+def _means(text: str, name: str) -> bool:
+    """Whether a text names a device, also one whose idstr has a ``#`` itself."""
+    return names_device(text, name) or name == f"{text}#0"
+
+
 class DeviceFiles:
-    """The state of the devices named ``wanted`` (``idstr`` or ``idstr#instance``; none: of all),
-    their config state, and with ``buffers`` each buffer; of the migration of that ``number`` only
-    if one is given.
+    """The state of the devices named ``wanted`` (``idstr#instance``, or ``idstr`` for all its
+    instances; none: of all), their config state, and with ``buffers`` each buffer; of the migration
+    of that ``number`` only if one is given.
     """
 
     def __init__(
@@ -45,11 +51,11 @@ class DeviceFiles:
 
     def _chosen(self, name: str) -> bool:
         self._seen.add(name)
-        return not self._wanted or any(name in (text, f"{text}#0") for text in self._wanted)
+        return not self._wanted or any(_means(text, name) for text in self._wanted)
 
     def unknown(self) -> list[str]:
         """The wanted names that no device has."""
-        return [text for text in self._wanted if not self._seen & {text, f"{text}#0"}]
+        return [t for t in self._wanted if not any(_means(t, name) for name in self._seen)]
 
     def names(self) -> set[str]:
         """Names of the devices there are."""

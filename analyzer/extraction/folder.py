@@ -65,8 +65,10 @@ class Folder:
         even where capitals do not count.
         """
         safe = stem = file_name(text)
+        number = len(self._stems)
         while stem.lower() in self._stems:
-            stem = f"{safe}-{len(self._stems)}"
+            stem = f"{safe}-{number}"
+            number += 1
         self._stems.add(stem.lower())
         return stem
 

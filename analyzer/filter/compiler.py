@@ -142,9 +142,8 @@ class Compiler:
         value = _comparable(field, right.token)
         if sign not in ("==", "!="):
             raise _unexpected(left.token, "a number field before " + sign)
-        return TextTest(
-            field.name, (lambda v: v == value) if sign == "==" else lambda v: v != value
-        )
+        alike = _equal(field, [value])
+        return TextTest(field.name, alike if sign == "==" else lambda v: not alike(v))
 
     def _two_fields(self, left: _Operand, sign: str, right: _Operand) -> Test:
         one, other = self._required(left), self._required(right)
@@ -179,8 +178,8 @@ class Compiler:
             ranges = [_range(field, *element.children) for element in elements]
             test: Test = one_of(field.name, ranges, operand.bits)
         else:
-            known = {_element(field, *element.children) for element in elements}
-            test = TextTest(field.name, known.__contains__)
+            known = [_element(field, *element.children) for element in elements]
+            test = TextTest(field.name, _equal(field, known))
         if not inverted:
             return test
         return _all([present(field.name), _inverted(test)])
@@ -252,6 +251,15 @@ def _comparable(field: FilterField, token: Token) -> str | bytes:
     if data is None:
         raise _unexpected(token, "a uuid or bytes as 01:02:ff")
     return data
+
+
+def _equal(field: FilterField, wanted: Sequence[str | bytes]) -> Callable[[Any], bool]:
+    """Whether a text or bytes field is one of some values; a device can be named without its
+    instance.
+    """
+    if field.name == "device":
+        return lambda value: any(values.names_device(str(text), value) for text in wanted)
+    return frozenset(wanted).__contains__
 
 
 def _range(field: FilterField, first: Token, last: Token | None) -> tuple[int, int]:

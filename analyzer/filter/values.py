@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 
+from analyzer.filter.amounts import duration, number
 from analyzer.filter.grammar import WORDS
 from dissectors.registry import FIELDS
 
-__all__ = ["boolean", "duration", "hexadecimal", "moment", "number", "quoted", "unquoted"]
+__all__ = [
+    "boolean",
+    "duration",
+    "hexadecimal",
+    "moment",
+    "names_device",
+    "number",
+    "quoted",
+    "unquoted",
+]
 
-NUMBER = re.compile(
-    r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|\d+(?:\.\d+)?)([A-Za-z]*)", re.ASCII
-)
-SIZES = {
-    unit + tail: 1 << 10 * power for power, unit in enumerate("KMGT", 1) for tail in ("", "B", "iB")
-}
-SIZES |= {"": 1, "B": 1, "k": 1 << 10, "kB": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-SECONDS = {"": 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
-SECONDS |= {"min": 60 * 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-DIGITS_MAX = 40
 ESCAPE = re.compile(
     r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL
 )
@@ -33,35 +32,6 @@ MOMENT = re.compile(
     re.ASCII,
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def number(text: str) -> int | None:
-    """A whole number: decimal, 0x, 0o or 0 (octal), 0b; with K, M, G or T for powers of 1024."""
-    return _scaled(text, SIZES)
-
-
-def duration(text: str) -> int | None:
-    """Nanoseconds; a number without a unit counts seconds."""
-    return _scaled(text, SECONDS)
-
-
-def _scaled(text: str, units: dict[str, int]) -> int | None:
-    found = NUMBER.fullmatch(text)
-    if found is None or len(text) > DIGITS_MAX or found[3] not in units:
-        return None
-    sign, digits, unit = found.groups()
-    if digits[1:2] in "xXbBoO" and len(digits) > 2:
-        value = Fraction(int(digits, 0))
-    elif digits[0] == "0" and digits.isdigit():
-        if digits.strip("01234567"):
-            return None
-        value = Fraction(int(digits, 8))
-    else:
-        value = Fraction(digits)
-    value *= units[unit]
-    if value.denominator != 1:
-        return None
-    return -int(value) if sign == "-" else int(value)
 
 
 def moment(text: str) -> int | None:
@@ -89,6 +59,11 @@ def hexadecimal(text: str) -> bytes | None:
     if UUID.fullmatch(text) or BYTES.fullmatch(text):
         return bytes.fromhex(re.sub(r"^0[xX]|[:.-]", "", text))
     return None
+
+
+def names_device(text: str, device: str) -> bool:
+    """Whether a text names a device (``idstr#instance``); without ``#`` it names all instances."""
+    return text == device or ("#" not in text and text == device.rpartition("#")[0])
 
 
 def quoted(text: str) -> str:

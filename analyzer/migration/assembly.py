@@ -231,6 +231,8 @@ class Assembler:
         held = _Held(packet, self._spool)
 
         def sink(piece: bytes | memoryview | None, size: int) -> None:
+            if not size:
+                return  # an empty buffer was taken at once
             if piece is None:
                 held.broken = True
                 held.skip(size)

@@ -103,6 +103,11 @@ class Sightings(Watcher):
         """The migrations, in order of appearance."""
         return self.scan.migrations
 
+    @property
+    def count(self) -> int:
+        """How many packets, records and messages there are."""
+        return sum(len(self.of(m, channel)) for m in self.migrations for channel in m.channels)
+
     def of(self, migration: Migration, channel: Channel) -> list[Sighting]:
         """What a channel carried, by stream offset."""
         if channel is migration.main and migration.main_facts is not None:

@@ -9,6 +9,7 @@ the id of their initial packet, packets by their place in the stream and their b
 from __future__ import annotations
 
 from collections import Counter
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ __all__ = [
     "Clock",
     "MigrationPair",
     "match",
+    "strangers",
 ]
 
 BEFORE, HOLE, END, CUT, UNDECODED = "before", "hole", "end", "cut", "undecoded"
@@ -42,6 +44,8 @@ capture ended; or what stands there could not be decoded.
 """
 Thing = TypeVar("Thing")
 
+MATCHED_MIN, MATCHED_SHARE = 10, 10
+"""From so many packets on one in so many has to match, or the captures are of other migrations."""
 COMPARED_MAX = 4096
 """Packets of a channel by which it is recognised where its id is unknown."""
 
@@ -171,6 +175,19 @@ def match(source: Sightings, destination: Sightings) -> list[MigrationPair]:
     return pairs
 
 
+def strangers(
+    pairs: Sequence[MigrationPair], source: Sightings, destination: Sightings
+) -> tuple[int, int] | None:
+    """How many packets match, of how many that could, where those are too few for captures of the
+    same migrations.
+    """
+    matching = sum(len(channel.delays) for pair in pairs for channel in pair.channels)
+    possible = min(source.count, destination.count)
+    if possible < MATCHED_MIN or matching * MATCHED_SHARE >= possible:
+        return None
+    return matching, possible
+
+
 # -- what belongs together -------------------------------------------------------------------------
 
 
@@ -184,22 +201,40 @@ def _best(
     ours: list[tuple[Thing, set[Key]]], theirs: list[tuple[Thing, set[Key]]]
 ) -> Iterator[tuple[Thing | None, Thing | None]]:
     """Pairs of things that have most in common, then those that are left over."""
-    scores = sorted(
-        (
-            (-len(mine & other), a, b)
-            for a, (_, mine) in enumerate(ours)
-            for b, (_, other) in enumerate(theirs)
-        )
-    )
-    partner: dict[int, int] = {}
-    for score, a, b in scores:
-        if score and a not in partner and b not in partner.values():
-            partner[a] = b
+    partner = _partners([keys for _, keys in ours], [keys for _, keys in theirs])
+    taken = set(partner.values())
     for a, (thing, _) in enumerate(ours):
         yield thing, theirs[partner[a]][0] if a in partner else None
     for b, (thing, _) in enumerate(theirs):
-        if b not in partner.values():
+        if b not in taken:
             yield None, thing
+
+
+def _partners(ours: list[set[Key]], theirs: list[set[Key]]) -> dict[int, int]:
+    """Which belong together, by number.  Only the best choice of each is kept at a time, for there
+    may be thousands on both sides.
+    """
+    holders: dict[Key, list[int]] = {}
+    for b, keys in enumerate(theirs):
+        for key in keys:
+            holders.setdefault(key, []).append(b)
+    partner: dict[int, int] = {}
+    taken: set[int] = set()
+
+    def choice(a: int) -> tuple[int, int, int] | None:
+        common = Counter(b for key in ours[a] for b in holders.get(key, ()) if b not in taken)
+        return min(((-count, a, b) for b, count in common.items()), default=None)
+
+    choices = [found for a in range(len(ours)) if (found := choice(a)) is not None]
+    heapify(choices)
+    while choices:
+        _, a, b = heappop(choices)
+        if b not in taken:
+            partner[a] = b
+            taken.add(b)
+        elif (found := choice(a)) is not None:
+            heappush(choices, found)
+    return partner
 
 
 def _match_channels(pair: MigrationPair, source: Sightings, destination: Sightings) -> None:

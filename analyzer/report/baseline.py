@@ -11,6 +11,7 @@ import os
 
 from analyzer.errors import UsageError
 from analyzer.report.fingerprint import fingerprints
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,12 +80,9 @@ class Baseline:
             if found:
                 self._known[self.name(result.path)] = found
         document = {"schema": SCHEMA, "captures": dict(sorted(self._known.items()))}
-        try:
-            with open(self.path, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
-                json.dump(document, file, indent=1)
-                file.write("\n")
-        except OSError as error:
-            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from error
+        with ResultFile(self.path).text() as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
 
     def _of(self, result: Result) -> dict[str, str]:
         return self._known.get(self.name(result.path), {})

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 
+from analyzer.filter.amounts import SIZES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["Bound", "quantity", "shown"]
 
+BYTES = ("B", "K", "M", "G", "T", "KiB", "MiB", "GiB", "TiB")
 UNITS = {
     "": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "%": 0.01,
-    "K": 1e3, "M": 1e6, "G": 1e9,
-    "B": 1.0, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3, "TiB": 1024.0**4,
+    **{unit: float(SIZES[unit.lower()]) for unit in BYTES},
 }  # fmt: skip
 MEASURES = {
     "seconds": ("ns", "us", "ms", "s", "min"),
-    "bytes": ("B", "K", "M", "G", "KiB", "MiB", "GiB", "TiB"),
+    "bytes": BYTES,
     "share": ("%",),
     "count": (),
 }

@@ -7,22 +7,18 @@ where they are wanted.
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from analyzer.errors import CaptureError
-from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any, TypeAlias
 
     from analyzer.report.parts import Json
-    from analyzer.report.style import Style
 
     Facts: TypeAlias = dict[str, dict[str, Json]]
 
-__all__ = ["SCHEMA", "Content", "Difference", "Side", "compare", "diff_json", "diff_text"]
+__all__ = ["SCHEMA", "SECTIONS", "Content", "Difference", "Side", "compare", "diff_json"]
 
 SCHEMA = "mfshark/diff/1"
 REPORT, STATS = "mfshark/report/1", "mfshark/stats/1"
@@ -46,8 +42,13 @@ PHASE = ("bytes", "main_bytes", *PAGES)
 SAVED = ("uuid", "machine", "page_size", "capabilities", "complete")
 SAVED_BLOCK = ("used_length", "mapped", *PAGES, "encoded_pages")
 SAVED_SECTION = ("version", "records", "bytes")
-LABEL, SHOWN = 60, 40
-"""Characters of a name, and of a value, in text."""
+SECTIONS = (
+    "parameters", "channels", "ram", "devices", "phases", "sections", "migrations", "findings",
+    "contents",
+)  # fmt: skip
+"""What there is to compare; ``migrations`` is how many there are, ``sections`` those of saved ones,
+``contents`` where the state of devices begins to differ.
+"""
 
 
 class Side:
@@ -274,9 +275,17 @@ def _device_name(device: Json) -> str:
 
 
 def compare(
-    a: Side, b: Side, *, times: bool = False, addresses: bool = False
+    a: Side,
+    b: Side,
+    *,
+    times: bool = False,
+    addresses: bool = False,
+    sections: Collection[str] = SECTIONS,
 ) -> tuple[list[Difference], list[str]]:
-    """What differs, and notes about what could not be compared.  Raises :class:`CaptureError`."""
+    """What differs in some sections, and notes about what could not be compared.
+
+    Raises :class:`CaptureError`.
+    """
     one, other = (_Reading(s, times=times, addresses=addresses) for s in (a, b))
     ours, theirs = one.migrations(), other.migrations()
     differences: list[Difference] = []
@@ -289,13 +298,16 @@ def compare(
     notes = list(_notes(a, b, ours, theirs))
     if a.capture is not None and b.capture is not None:
         differences += _compared(None, one.findings(), other.findings())
-    return differences, notes
+    return [d for d in differences if d.section in sections], notes
 
 
 def _compared(migration: int | None, ours: Facts, theirs: Facts) -> Iterator[Difference]:
     for section in [section for section in ours if section in theirs]:
         one, other = ours[section], theirs[section]
-        for thing in dict.fromkeys([*one, *other]):
+        things = list(dict.fromkeys([*one, *other]))
+        if section == "channels":
+            things.sort(key=_by_number)
+        for thing in things:
             if thing not in one or thing not in other:
                 there = thing in one, thing in other
                 yield Difference(migration, section, thing, None, *there)
@@ -306,6 +318,13 @@ def _compared(migration: int | None, ours: Facts, theirs: Facts) -> Iterator[Dif
                 pair = one[thing].get(field), other[thing].get(field)
                 if (known or section == "findings") and pair[0] != pair[1]:
                     yield Difference(migration, section, thing, field, *pair)
+
+
+def _by_number(channel: str) -> tuple[str, int, str]:
+    """By kind, then by number."""
+    kind, _, number = channel.partition(" ")
+    digits = number.partition(" ")[0]
+    return kind, int(digits) if digits.isdecimal() and len(digits) < 10 else -1, number
 
 
 def _notes(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> Iterator[str]:
@@ -370,72 +389,3 @@ def diff_json(
         ],
         "notes": list(notes),
     }
-
-
-def diff_text(
-    a: Side,
-    b: Side,
-    differences: Sequence[Difference],
-    contents: Sequence[Content],
-    notes: Sequence[str],
-    style: Style,
-) -> Iterator[str]:
-    """The comparison for people; strings are made safe for terminals."""
-    count = len(differences) + len(contents)
-    word = style.bold("SAME") if not count else style.severity("warning", "DIFFERENT")
-    yield f"{word}  {terminal(a.path)} and {terminal(b.path)}" + (
-        f": {count} differences" if count > 1 else ": 1 difference" if count else ""
-    )
-    for heading, group in groupby(differences, key=lambda d: (d.migration, d.section)):
-        listed = list(group)
-        width = min(LABEL, max(len(_label(difference)) for difference in listed))
-        yield ""
-        yield style.bold(_heading(*heading))
-        for difference in listed:
-            yield f"  {_label(difference).ljust(width)}  {_values(difference)}"
-    if contents:
-        yield ""
-        yield style.bold("Contents")
-        for content in contents:
-            yield from _content(content)
-    if notes:
-        yield ""
-        for note in notes:
-            yield style.dim(f"note: {terminal(note)}")
-
-
-def _heading(migration: int | None, section: str) -> str:
-    return section.capitalize() if migration is None else f"Migration {migration + 1}: {section}"
-
-
-def _label(difference: Difference) -> str:
-    field = (difference.field or "").replace("_", " ")
-    return terminal(f"{difference.thing} {field}".strip())
-
-
-def _values(difference: Difference) -> str:
-    if difference.field is None:
-        return f"only in {'A' if difference.a else 'B'}"
-    return f"{_shown(difference.a)} -> {_shown(difference.b)}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = terminal(str(value))
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-
-
-def _content(content: Content) -> Iterator[str]:
-    place = {"main": "on main", "config": "config state"}.get(
-        content.part, f"index {content.index}"
-    )
-    name = f"migration {content.migration + 1} {terminal(content.device)}"
-    if content.byte is None:
-        yield f"  {name}: {place} is the first that differs"
-        return
-    yield f"  {name}: {place}, byte {content.byte} is the first that differs"
-    yield f"    A  {content.a.hex(' ') if content.a else 'ends there'}"
-    yield f"    B  {content.b.hex(' ') if content.b else 'ends there'}"

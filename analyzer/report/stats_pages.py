@@ -19,9 +19,10 @@ __all__ = ["page_tables"]
 BLOCKS_SHOWN = 16
 TIMES = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 0xFFFF))
 """Numbers of times that share a column."""
+WHERE = "left to right: page offset; taller bar: sent more often"
 ROUNDS = (
-    "a round ends with a SYNC on the channel, on main with a FLUSH or section; iterations may have "
-    "several"
+    "A round ends with SYNC (multifd) or with a FLUSH or section end (main). One iteration can "
+    "have several rounds; empty rounds are left out."
 )
 UNCOUNTED = "there are more pages than are counted: these are lower bounds"
 
@@ -29,14 +30,14 @@ UNCOUNTED = "there are more pages than are counted: these are lower bounds"
 def page_tables(figures: Statistics, *, verbose: bool) -> Iterator[Table]:
     """Where in each block pages were sent again, and in which round."""
     blocks = figures.blocks or []
-    notes = ["where: from the first page to the last one sent; the stronger, the more often"]
+    notes = [WHERE]
     if figures.uncounted:
         notes.append(UNCOUNTED)
     again = [block for block in blocks if any(r.again for r in block.rounds.values())]
     shown = again if verbose else again[:BLOCKS_SHOWN]
     head = ("block", "where", *map(_column, TIMES), "most")
     more = f"{len(again) - len(shown)} more blocks" if len(again) > len(shown) else ""
-    yield Table("Pages sent again and again", head, [_block(b) for b in shown], notes, more)
+    yield Table("Pages sent more than once", head, [_block(b) for b in shown], notes, more)
     rounds = _rounds(blocks)
     rows = [_round(number, rounds[number]) for number in sorted(rounds)]
     kept = rows if verbose else rows[:ITERATIONS_SHOWN]

@@ -5,6 +5,7 @@ Names are as in the capture: whoever shows a cell escapes it for what it goes to
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.stats_cells import ITERATIONS_SHOWN, Lane, Share, Table
@@ -13,7 +14,7 @@ from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.fairness import Runs
@@ -33,7 +34,7 @@ CHECKPOINTS_SHOWN = 16
 DEVICES_SHOWN = 16
 PAUSE_MEANS = (
     "reply: the secondary stops; then both guests pause while memory and device state are sent and "
-    "loaded; silence: of that, without a frame (10 ms up)"
+    "loaded; silence: of that, without a frame for 10 ms or more"
 )
 USES = {
     "ram": "RAM left over",
@@ -41,16 +42,16 @@ USES = {
     "main": "vmstate, description",
 }
 CARRIED = {
-    "ram": "RAM only",
-    "device-state": "device state only",
+    "ram": "only RAM",
+    "device-state": "only device state",
     "both": "both",
     "idle": "nothing",
 }
 
 
 COLUMNS_MEAN = (
-    "alone: no RAM and no other device's packet on its way; others only: before its last byte, "
-    "other devices' packets and none of its own"
+    "alone: no RAM and no other device's packet on its way; others only: time in which only other "
+    "devices were sending, before its last byte"
 )
 
 
@@ -174,7 +175,7 @@ def _downtime(figures: Statistics, downtime: Downtime) -> Table:
     ]
     parts.append(("nothing on its way", "idle", downtime.idle, ""))
     parts.append(("waiting for an index", "waits", downtime.waits, ""))
-    parts.append(("no frame (10 ms up)", "silence", downtime.silence, ""))
+    parts.append(("silence of 10 ms or more", "silence", downtime.silence, ""))
     rows: list[Row] = [
         (
             name,
@@ -307,7 +308,7 @@ def _channels(figures: Statistics, verbose: bool) -> Table:
         "channel", "RAM share", "", "RAM", "state share", "", "device state", "rate", "switchover",
     )  # fmt: skip
     rows = [_channel(entry, ram, state) for entry in shown]
-    notes = list(_fairness(figures))
+    notes = [*_fairness(figures), *_slowest(channels)]
     return Table("Channels", head, rows, notes, _more(len(channels) - len(shown)))
 
 
@@ -338,7 +339,23 @@ def _fairness(figures: Statistics) -> Iterator[str]:
     if figures.window is not None:
         counts = ((roles.count(role), text) for role, text in CARRIED.items())
         text = ", ".join(f"{count} carried {text}" for count, text in counts if count)
-        yield f"of {len(roles)} channels in the switchover, {text}"
+        of, _, rest = text.partition(" ")
+        yield f"During switchover {of} of {counted(len(roles), 'channel')} {rest}"
+
+
+def _slowest(channels: Sequence[ChannelFigures]) -> Iterator[str]:
+    """Which channel carried RAM slowest while it did, where several can be compared."""
+    rates = [
+        (entry.channel.ram_bytes * 1e9 / busy, entry.channel.name)
+        for entry in channels
+        if (busy := total(entry.ram))
+    ]
+    if len(rates) > 1:
+        (low, slow), (high, fast) = min(rates), max(rates)
+        yield (
+            f"slowest in RAM throughput: {slow} with {_rate(low)}; fastest: {fast} with "
+            f"{_rate(high)}"
+        )
 
 
 def _runs(runs: Runs) -> str:

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.checks.finding import Finding
+    from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
 
 __all__ = ["findings_lines", "first_findings", "text_report"]
 
+REASON_MAX = 60
+"""Characters of a reason that the first line repeats; longer ones stand at the migration."""
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
@@ -36,10 +39,12 @@ EACH_SHOWN = frozenset(("MF961",))
 
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
     """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
-    yield verdict(analysis, style)
+    yield verdict(analysis, style, reason_max=REASON_MAX)
     for migration in analysis.migrations:
         yield ""
         yield from _migration(migration, style, verbose)
+        if analysis.assembler is not None:
+            yield from _digests(migration, analysis.assembler, style, verbose)
     if tls := analysis.scan.grouper.tls:
         from analyzer.report.encrypted import encrypted_text
 
@@ -176,7 +181,7 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
     wait = f"{queue.longest_wait / 1e6:.1f} ms" if queue.longest_wait else "0"
     return (
-        terminal(text_of(device.idstr) + (f"#{device.instance_id}" if device.instance_id else "")),
+        _device_name(device.idstr, device.instance_id),
         {True: "complete", False: "INCOMPLETE", None: "cannot tell"}[whole],
         str(len(device.buffers)),
         size_text(device.bytes),
@@ -187,6 +192,29 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
         wait,
         " ".join(f"{_label(k)}:{v}" for k, v in list(device.by_channel().items())[:8]),
     )
+
+
+DIGEST_HEAD = ("device", "sha256 of its state: main's data, then the buffers by index")
+
+
+def _digests(
+    migration: Migration, assembler: Assembler, style: Style, verbose: bool
+) -> Iterator[str]:
+    sections = migration.main_facts.devices if migration.main_facts is not None else {}
+    rows = []
+    for key in dict.fromkeys((*migration.devices, *sections)):
+        assembly = assembler.of(migration, key)
+        digest = assembly.state_digest if assembly is not None else None
+        rows.append((_device_name(*key), digest or "not known: bytes are missing"))
+    if len(rows) > DEVICES_SHOWN and not verbose:
+        rows[DEVICES_SHOWN:] = [(f"{len(rows) - DEVICES_SHOWN} more", "")]
+    if rows:
+        yield ""
+        yield from table(DIGEST_HEAD, rows, style, left=2)
+
+
+def _device_name(idstr: bytes, instance: int) -> str:
+    return terminal(text_of(idstr) + (f"#{instance}" if instance else ""))
 
 
 def _lacking(device: Device) -> str:

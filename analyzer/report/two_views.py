@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
-__all__ = ["SCHEMA", "two_views_json", "two_views_text"]
+__all__ = ["SCHEMA", "strangers_text", "two_views_json", "two_views_text"]
 
 SCHEMA = "mfshark/same-migration/1"
 SHOWN = 10
@@ -52,6 +52,12 @@ def two_views_text(
         yield ""
         for note in notes:
             yield style.dim("note: ") + terminal(note)
+
+
+def strangers_text(paths: tuple[str, str], reason: str, style: Style) -> str:
+    """The only line about captures that do not belong together."""
+    word = style.severity("warning", style.bold("DIFFERENT"))
+    return f"{word}  {terminal(paths[0])} -> {terminal(paths[1])}: {reason}"
 
 
 def _verdict(paths: tuple[str, str], pairs: Sequence[MigrationPair], style: Style) -> str:
@@ -105,7 +111,7 @@ def _clock(clock: Clock) -> str:
     if clock.offset is None or clock.round_trip is None:
         return (
             "clocks cannot be compared (no packets of both directions in both captures): "
-            "delays count from the shortest of each direction"
+            "delays count from the smallest delay in each direction"
         )
     if clock.swapped:
         return (

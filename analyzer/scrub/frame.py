@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from analyzer.capture.link import (
+    AUTHENTICATION,
     COOKED,
     COOKED2,
     ETHERNET,
@@ -30,6 +31,9 @@ __all__ = ["FrameScrubber"]
 
 NOP = 1
 IPV4_HEADER, IPV6_HEADER = 20, 40
+IPV4_OFFSET, IPV6_OFFSET = 0x1FFF, 0xFFF8
+"""Masks of where a fragment begins; only the first one has the ports."""
+UDP_PORTS = 4
 LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, 0: 4, 108: 4}
 
 
@@ -56,8 +60,7 @@ class FrameScrubber:
         at -= start
         header = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
         if isinstance(segment, str) or header < 0:
-            keep = 4 if header >= 0 and self._protocol == UDP else 0
-            blank(new, max(header, at) + keep if header >= 0 else at)
+            blank(new, header + self._ports if header >= 0 else at)
         else:
             self._tcp(old, new, at, header, version, segment, start)
         return new
@@ -82,7 +85,8 @@ class FrameScrubber:
             return -1
         before = total(new[at : at + size])
         right = before == 0
-        self._protocol = new[at + 9]
+        later = int.from_bytes(new[at + 6 : at + 8], "big") & IPV4_OFFSET
+        self._ports = UDP_PORTS if new[at + 9] == UDP and not later else 0
         for begin in (at + 12, at + 16):
             new[begin : begin + 4] = self._addresses.ipv4(bytes(new[begin : begin + 4]))
         new[at + IPV4_HEADER : at + size] = bytes((NOP,)) * (size - IPV4_HEADER)
@@ -94,16 +98,17 @@ class FrameScrubber:
             return -1
         for begin in (at + 8, at + 24):
             new[begin : begin + 16] = self._addresses.ipv6(bytes(new[begin : begin + 16]))
-        kind, pos = new[at + 6], at + IPV6_HEADER
-        while kind in (*EXTENSIONS, FRAGMENT) and pos + 8 <= len(new):
-            size = 8 if kind == FRAGMENT else (new[pos + 1] + 1) * 8
-            if kind == 51:
-                size = (new[pos + 1] + 2) * 4
-            elif kind != FRAGMENT:
+        kind, pos, later = new[at + 6], at + IPV6_HEADER, 0
+        while kind in (*EXTENSIONS, FRAGMENT) and pos + 8 <= len(new) and not later:
+            if kind == FRAGMENT:
+                size = 8
+                later = int.from_bytes(new[pos + 2 : pos + 4], "big") & IPV6_OFFSET
+            else:
+                size = (new[pos + 1] + 2) * 4 if kind == AUTHENTICATION else (new[pos + 1] + 1) * 8
                 end = min(pos + size, len(new))
-                new[pos + 4 : end] = bytes(max(end - pos - 4, 0))
+                new[pos + 2 : end] = bytes(end - pos - 2)
             kind, pos = new[pos], pos + size
-        self._protocol = kind
+        self._ports = UDP_PORTS if kind == UDP and not later else 0
         return min(pos, len(new))
 
     def _tcp(

@@ -18,7 +18,7 @@ from analyzer.batch import pool
 from analyzer.batch.find import captures_in
 from analyzer.batch.job import Job
 from analyzer.checks.selection import Selection
-from analyzer.errors import UsageError
+from analyzer.errors import DEBUG, UsageError
 from analyzer.migration.framing import Settings
 from tests.commands.run import mfshark
 from tests.shipped import capture
@@ -78,6 +78,15 @@ def test_a_process_that_dies_costs_one_capture() -> None:
     assert told[-1][0] == 1
     assert told[-1][1] > 1000
     assert not active_children()
+
+
+def test_an_internal_error_costs_one_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEBUG)
+    jobs = [Job(str(capture(name)), Settings(), Selection()) for name in NAMES]
+    jobs[0].selection = cast("Selection", "none")
+    results = list(pool.run_jobs(jobs, 1))
+    assert [result.word for result in results] == ["BROKEN", "OK", "ERROR"]
+    assert f"{jobs[0].path}: internal error: AttributeError: " in results[0].sentence
 
 
 def heed_ctrl_c() -> None:

@@ -1,16 +1,27 @@
-"""MF962: the dialect that was expected (MF961 is in tests/batch/test_expectations.py)."""
+"""MF962 and MF963: the dialect that was expected, and what was required.
+
+MF961 is in tests/batch/test_expectations.py.
+"""
 
 from __future__ import annotations
 
 import gzip
+from typing import TYPE_CHECKING
 
 import pytest
 
 from analyzer.checks.selection import Selection
+from analyzer.errors import UsageError
 from analyzer.migration.framing import Settings
+from analyzer.testing import check
 from tests.checks.case import Case, verify
 from tests.checks.craft import Tiny, findings, fired
-from tests.shipped import capture
+from tests.shipped import CAPTURES, capture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAVED = CAPTURES / "10.0.13-file-plain.mig.gz"
 
 
 def first_series() -> bytes:
@@ -18,9 +29,16 @@ def first_series() -> bytes:
     return gzip.decompress(capture("derived-v1-vfio-3dev-4ch").read_bytes())
 
 
+def cancelled() -> bytes:
+    return gzip.decompress(capture("10.0.13-cancelled-2ch").read_bytes())
+
+
 CASES = {
     "MF962": Case(
         Tiny().pcap, first_series, selection=Selection(expected_dialect="v1"), alone=True
+    ),
+    "MF963": Case(
+        cancelled, Tiny().pcap, selection=Selection(("MF5",), require="completed"), alone=True
     ),
     "MF964": Case(Tiny().pcap, first_series, settings=Settings(dialect="v1"), alone=True),
 }
@@ -46,3 +64,33 @@ def test_what_is_forced_against_the_bytes_is_told(settings: Settings, told: str)
 def test_what_is_forced_as_it_is_is_not() -> None:
     settings = Settings(dialect="upstream", era="9.2", sync="round", page_size=4096)
     assert fired(Tiny().pcap(), settings) == fired(Tiny().pcap())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("10.0.13-cancelled-2ch", "the migration was cancelled (the source closed main"),
+        ("10.0.13-vfio-destination-killed-2ch", "the migration failed (the destination reset"),
+        ("10.0.13-midstream-2ch", None),
+        ("10.0.13-vfio-gaps-2ch", "whether device state is complete cannot be told: 0000:00:02.0"),
+        ("10.0.13-vfio-3dev-4ch", None),
+    ],
+)
+def test_what_did_not_complete_is_an_error(name: str, told: str | None) -> None:
+    found = check(capture(name), require="completed").findings_of("MF963")
+    assert [finding.severity for finding in found] == (["error"] if told else [])
+    assert all(finding.message.startswith(told or "") for finding in found)
+    assert not check(capture(name)).findings_of("MF963")
+
+
+def test_a_saved_migration_must_come_to_its_end(tmp_path: Path) -> None:
+    whole = gzip.decompress(SAVED.read_bytes())
+    cut = tmp_path / "cut.mig"
+    cut.write_bytes(whole[:500_000])
+    assert check(cut, require="completed").findings_of("MF963")
+    assert not check(SAVED, require="completed").findings_of("MF963")
+
+
+def test_only_what_exists_can_be_required() -> None:
+    with pytest.raises(UsageError, match="nothing is called 'failed' that can be required"):
+        check(capture("10.0.13-vlan-2ch"), require="failed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES
 from analyzer.checks.selection import Selection
@@ -152,3 +153,10 @@ def test_pauses_of_a_slow_capture_are_all_found() -> None:
     assert len(scan.engine.pauses) == scan.engine.frames - 1
     assert {end - begin for begin, end, _ in scan.engine.pauses} == {50_000_000}
     assert [frame for _, _, frame in scan.engine.pauses] == list(range(2, scan.engine.frames + 1))
+
+
+def test_a_downtime_is_told_with_its_limit() -> None:
+    analysis = analyze(capture("10.0.13-vfio-3dev-4ch"), selection=limits(downtime=0.1))
+    (told,) = [finding.message for finding in analysis.findings if finding.rule.id == "MF954"]
+    ends = "from SWITCHOVER_START to the last byte of the state"
+    assert told == f"downtime at least 198.1 ms (limit 100 ms), {ends}"

@@ -330,7 +330,7 @@ def test_a_cancelled_migration_may_end_inside_a_packet() -> None:
         tiny.close = [("main", "fin client"), (0, "fin client"), (1, "fin client")]
 
     found = only(edited(edit, device=False)(), "MF203")
-    assert (found.severity, found.excuse) == ("info", "the migration is cancelled")
+    assert (found.severity, found.excuse) == ("info", "the migration was cancelled")
 
 
 # -- messages --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tests.schemas import conform
 
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
 TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+KILLED = shipped.capture("10.0.13-vfio-destination-killed-2ch")
 TLS = shipped.capture("10.0.13-tls13-x509-2ch-nokeys")
 
 
@@ -41,10 +42,12 @@ def test_many_channels_still_are_a_screen() -> None:
 
 def test_the_first_line_names_the_state_that_was_cut_off() -> None:
     ran = mfshark("check", TRUNCATED)
-    first = ran.out.splitlines()[0]
+    first, _, migration, *_ = ran.out.splitlines()
     assert ran.status == 1
     assert first.startswith("ERROR")
-    assert "no return path" in first
+    assert "no return path" in migration
+    assert "no return path" not in first, "what is long is said once"
+    assert "no return path" in mfshark("check", "--quiet", TRUNCATED).out
     assert "0000:00:03.0/vfio" in first
     assert "INCOMPLETE" in first
 
@@ -137,3 +140,59 @@ def test_limits_turn_measures_into_warnings() -> None:
     assert "MF954" in ran.out
     queued = mfshark("check", "--fail-on", "warning", "--max-queued-bytes", "1000", CLEAN)
     assert "MF519" in queued.out
+
+
+def test_what_is_required_gives_the_exit_status(tmp_path: Path) -> None:
+    path = shipped.capture("10.0.13-cancelled-2ch")
+    junit, sarif = tmp_path / "r.xml", tmp_path / "r.sarif"
+    assert mfshark("check", path, "-o", junit).status == 0
+    assert "not-completed" not in junit.read_text(encoding="utf-8"), "what is not judged is no case"
+    words = ("--require", "completed", "-o", junit, "-o", sarif, "-o", "-")
+    ran = mfshark("check", path, *words)
+    assert ran.status == 1
+    assert ran.out.startswith("ERROR")
+    assert 'name="MF963 not-completed"' in junit.read_text(encoding="utf-8")
+    assert "MF963" in sarif.read_text(encoding="utf-8")
+    assert mfshark("check", CLEAN, "--require", "completed").status == 0
+
+
+def test_a_failed_migration_outranks_warnings() -> None:
+    ran = mfshark("check", KILLED, "--severity", "uuid-zero=warning")
+    assert ran.status == 0
+    assert ran.out.startswith("FAILED")
+    assert "; 1 warning, first MF105" in ran.out
+    assert mfshark("check", CLEAN, "--severity", "uuid-zero=warning").out.startswith("WARNING")
+
+
+def test_failed_migrations_of_many_are_described(tmp_path: Path) -> None:
+    for path in (KILLED, CLEAN):
+        (tmp_path / path.name).symlink_to(path)
+    ran = mfshark("check", tmp_path)
+    assert ran.status == 0
+    first = ran.out.splitlines()[0]
+    assert first.startswith("FAILED")
+    assert "the destination reset multifd 1" in first
+    assert "INCOMPLETE: 0000:00:02.0/vfio#0" in first
+    assert ran.out.count("completed") == 1
+
+
+def test_digests_are_printed_where_they_are_asked_for() -> None:
+    assert "sha256" not in mfshark("check", CLEAN).out
+    ran = mfshark("check", "--digest", "sha256", CLEAN)
+    for device in shipped.truth("10.0.13-vfio-3dev-4ch")["devices"]:
+        assert f"  {device['idstr']}  {device['kernel_saved']['sha256']}\n" in ran.out
+    lost = mfshark("check", "--digest", "sha256", TRUNCATED).out
+    assert "  0000:00:03.0/vfio  not known: bytes are missing\n" in lost
+
+
+def test_what_an_outcome_explains_is_not_counted() -> None:
+    assert "[not counted: the migration failed]" in mfshark("check", "-v", KILLED).out
+    cancelled = mfshark("check", "-v", shipped.capture("10.0.13-cancelled-2ch")).out
+    assert "[not counted: the migration was cancelled]" in cancelled
+
+
+def test_help_has_a_line_for_each_reader() -> None:
+    lines = [line.strip() for line in mfshark("check", "--help").out.splitlines()]
+    assert "native: mfshark alone" in lines
+    assert "limits, and facts about the destination:" in lines
+    assert "expectations and baselines:" in lines

@@ -202,3 +202,25 @@ def test_the_interface_needs_a_terminal() -> None:
 
 def test_completion_is_shell_code() -> None:
     assert "mfshark" in mfshark("completion", "bash").out
+
+
+@pytest.mark.parametrize("command", ["packets", "stats", "devices", "scrub"])
+def test_a_saved_migration_is_known_for_what_it_is(command: str, tmp_path: Path) -> None:
+    file = shipped.CAPTURES / "10.0.13-file-plain.mig.gz"
+    target = (tmp_path / "out",) if command == "scrub" else ()
+    ran = mfshark(command, file, *target)
+    assert (ran.status, ran.out) == (2, "")
+    told = "is a saved migration; check, extract, expect and tui read it"
+    assert ran.err == f"mfshark: {file}: {told}\n"
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "csv"])
+@pytest.mark.parametrize("content", [None, b"no capture"])
+def test_nothing_is_printed_of_what_cannot_be_read(
+    format_: str, content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.pcap"
+    if content is not None:
+        path.write_bytes(content)
+    ran = mfshark("packets", "--format", format_, path)
+    assert (ran.status, ran.out) == (2, "")

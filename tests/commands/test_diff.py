@@ -154,6 +154,59 @@ def test_saved_migrations() -> None:
     assert diff(plain, plain)[0].status == 0
 
 
+# -- sections, and how they read -----------------------------------------------------------------
+
+PRECOPY, LOSS = capture("10.0.13-vfio-precopy-2ch"), capture("10.0.13-vfio-netem-loss-2ch")
+
+
+def test_sections_can_be_left_out() -> None:
+    everything = {d[0] for d in found(diff(PRECOPY, LOSS)[1])}
+    assert everything == {"parameters", "channels", "devices", "phases"}
+    ran, loaded = diff(PRECOPY, LOSS, "--ignore", "channels,phases", "--ignore", "contents")
+    assert {d[0] for d in found(loaded)} == {"parameters", "devices"}
+    assert (ran.status, loaded["contents"]) == (1, [])
+    ran, loaded = diff(PRECOPY, LOSS, "--only", "ram,Findings")
+    assert (ran.status, loaded["same"]) == (0, True)
+    assert mfshark("diff", PRECOPY, LOSS, "--only", "contents").out.count("Contents") == 1
+    refused = mfshark("diff", PRECOPY, LOSS, "--only", "chanels")
+    assert refused.status == 2
+    assert "--only: no section is called 'chanels'; did you mean channels?" in refused.err
+
+
+def test_values_have_units_and_changes() -> None:
+    lines = mfshark("diff", "--times", CLEAN, capture("11.1.3-vfio-2dev-8ch")).out.splitlines()
+    told = {" ".join(line.split()) for line in lines}
+    assert {
+        "wire downtime 198.1 ms -> 184.8 ms (-6.7%)",
+        "0000:00:03.0/vfio#0 queue peak bytes 265.1 KiB -> 4.0 KiB (-98%)",
+        "0000:00:03.0/vfio#0 channels 0:2 1:1 2:1 3:1 -> 1:1 2:1 3:2 4:1 6:1 7:1",
+        "0000:00:03.0/vfio#0 last index 4 -> 6",
+        "multifd 4 to 7 only in B",
+        "vmstate bytes 31.8 KiB -> 31.9 KiB (+0.1%)",
+    } <= told
+    numbers = [line.split()[1] for line in lines if line.startswith("  multifd ")]
+    channels = [int(number) for number in numbers if number.isdecimal()]
+    assert channels == sorted(channels)
+
+
+def test_what_one_side_lacks_is_a_line() -> None:
+    ran = mfshark("diff", PRECOPY, LOSS)
+    assert "  iteration 2 to 17         only in A\n" in ran.out
+    other = mfshark("diff", capture("10.0.13-cancel-then-retry-2ch"), LOSS).out
+    assert "\n\nMigration 2: only in A\n" in other
+    holes = mfshark("diff", CLEAN, capture("10.0.13-vfio-gaps-2ch")).out
+    assert "complete      yes -> cannot tell\n" in holes
+
+
+def test_lists_say_what_differs(tmp_path: Path) -> None:
+    saved, other = tmp_path / "saved.json", tmp_path / "other.json"
+    mfshark("check", "--format", "json", CAPTURES / "10.0.13-file-mapped-ram.mig.gz", "-o", saved)
+    loaded = json.loads(saved.read_text("utf-8"))
+    loaded["captures"][0]["saved_migration"]["capabilities"] += ["multifd", "x\x1b[31m"]
+    other.write_text(json.dumps(loaded), "utf-8")
+    assert "only in B: multifd, x\\x1b[31m\n" in mfshark("diff", saved, other).out
+
+
 # -- what cannot be compared ---------------------------------------------------------------------
 
 

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.extraction.folder import _digest
-from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, ram
+from analyzer.commands.extract import size_of
+from analyzer.errors import UsageError
+from analyzer.extraction.folder import Folder, _digest
+from analyzer.report.bounds import Bound, quantity
+from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.migration.test_postcopy import RECV_BITMAP, RESUME, interrupted, recovered
 from tests.shipped import capture, truth
@@ -348,3 +351,58 @@ def test_a_recovered_postcopy_says_where_the_rest_is(tmp_path: Path) -> None:
     assert [entry["pages_sent"] for entry in files.values()] == [2, 1]
     assert "m2-pc.ram.ram: a paused postcopy goes on here" in ran.err
     assert "m2-pc.ram.ram: the capture lacks bytes" not in ran.err
+
+
+def test_a_device_without_its_instance_is_all_of_them(tmp_path: Path) -> None:
+    migration = Tiny()
+    for instance in (0, 2):
+        idstr = b"twin/vfio"
+        migration.multifd[0] += [
+            buffer(0, instance=instance, idstr=idstr),
+            config(1, instance=instance, idstr=idstr),
+        ]
+    path = tiny(tmp_path, migration)
+    for name, wanted in (("twin/vfio", {0, 2}), ("twin/vfio#2", {2})):
+        folder = tmp_path / str(len(wanted))
+        mfshark("extract", path, "--device", name, "-o", folder)
+        devices = {entry["device"] for entry in manifest(folder).values()}
+        assert devices == {f"twin/vfio#{instance}" for instance in wanted}
+
+
+def test_an_empty_config_state_is_one_buffer(tmp_path: Path) -> None:
+    migration = Tiny()
+    migration.multifd[0] += [
+        buffer(0, idstr=b"x/vfio"),
+        buffer(1, b"", idstr=b"x/vfio", config=True),
+    ]
+    folder = tmp_path / "out"
+    mfshark("extract", tiny(tmp_path, migration), "--device", "x/vfio", "-o", folder)
+    (device,) = json.loads((folder / "manifest.json").read_text("utf-8"))["devices"]
+    assert device["buffers"] == 2
+
+
+def test_stems_of_names_that_look_alike_differ(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out", force=False, max_size=0)
+    names = ("a/b", "a_b-2", "a:b", "A/B", "a_b-1", "a|b")
+    stems = [folder.stem(name) for name in names]
+    assert len({stem.lower() for stem in stems}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("4096", 4096), ("0x1000", 4096), ("4K", 4096), ("4kib", 4096), ("1.5k", 1536)],
+)
+def test_sizes(text: str, value: int) -> None:
+    assert size_of(text, "--length") == value
+
+
+@pytest.mark.parametrize("text", ["010", "-1", "x", "1.2", ""])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="--length takes bytes, as 4096, 0x1000 or 4G"):
+        size_of(text, "--length")
+
+
+def test_sizes_are_powers_of_1024_everywhere() -> None:
+    """As in QEMU's monitor, in filters, in settings and in bounds of expectations."""
+    assert quantity("1M", "bytes") == quantity("1 MiB", "bytes") == size_of("1M", "") == 1 << 20
+    assert Bound("<= 2K").holds(2048)

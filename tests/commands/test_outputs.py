@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.cli import main
 from tests.commands.run import mfshark
 from tests.shipped import capture
 
@@ -72,8 +73,94 @@ def test_a_full_disk_is_told() -> None:
     assert "/dev/full cannot be written: No space left on device" in ran.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("packets", "own.pcapng", "-o", "own.pcapng"),
+        ("check", "own.pcapng", "-o", "text:own.pcapng"),
+        ("check", ".", "-o", "text:./own.pcapng"),
+        ("stats", "own.pcapng", "-o", "own.pcapng"),
+        ("diff", "other.pcapng", "own.pcapng", "-o", "own.pcapng"),
+        ("scrub", "other.pcapng", "own.pcapng", "--digests", "own.pcapng"),
+        ("synth", "own.pcapng", "-o", "own.pcapng"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_overwrites_what_it_reads(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "scrub":
+        words = (*words, "--force")
+    original = capture("10.0.13-alpha-8k-pages-2ch").read_bytes()
+    for name in ("own.pcapng", "other.pcapng"):
+        Path(name).write_bytes(original)
+    if words[0] == "synth":
+        original = b"seed = 1\n"
+        Path("own.pcapng").write_bytes(original)
+    ran = mfshark(*words)
+    assert ran.status == 2
+    assert "own.pcapng is an input" in ran.err
+    assert Path("own.pcapng").read_bytes() == original
+
+
+def test_a_report_stays_where_a_run_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "r.json"
+    file.write_text("before", encoding="utf-8")
+    monkeypatch.setattr("analyzer.commands.check.run_job", interrupted)
+    assert mfshark("check", LOST, "-o", file).status == 130
+    assert file.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_made_capture_goes_to_standard_output(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    scenario, file = tmp_path / "s.toml", tmp_path / "s.pcap"
+    scenario.write_text("seed = 1\n", encoding="utf-8")
+    assert main(["synth", str(scenario), "-o", "-"]) == 0
+    assert main(["synth", str(scenario), "-o", str(file)]) == 0
+    assert capfdbinary.readouterr().out == file.read_bytes()
+
+
 def test_tables_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run.parquet"
     assert mfshark("check", LOST, "-o", folder).status == 1
     names = {path.name for path in folder.iterdir()}
     assert names == {"packets.parquet", "buffers.parquet", "findings.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "begins"),
+    [
+        ("packets", "p.csv", "number,"),
+        ("packets", "p.jsonl", '{"number"'),
+        ("packets", "p.JSON", "[\n"),
+        ("packets", "p.out", "    No. "),
+        ("stats", "s.html", "<!DOCTYPE html>"),
+        ("stats", "s.json", '{\n "schema": "mfshark/stats/1"'),
+        ("devices", "d.json", '{\n "schema": "mfshark/devices/1"'),
+        ("devices", "d.txt", "0000:00:"),
+    ],
+)
+def test_endings_tell_the_format(command: str, name: str, begins: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    assert mfshark(command, LOST, "-o", file).status == 0
+    written = file.read_text(encoding="utf-8")
+    assert written.startswith(begins), written[:60]
+
+
+def test_formats_of_other_commands_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.html"
+    ran = mfshark("packets", LOST, "-o", file)
+    assert ran.status == 2
+    told = "packets writes text, json, jsonl, csv, not html; --format says which"
+    assert ran.err == f"mfshark: {file}: {told}\n"
+    assert not file.exists()
+    assert mfshark("packets", LOST, "--format", "csv", "-o", file).status == 0
+    assert mfshark("diff", LOST, LOST, "-o", tmp_path / "d.sarif").status == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
 from analyzer.migration.sightings import Sightings
-from analyzer.migration.two_views import Clock, match
+from analyzer.migration.two_views import Clock, _partners, match
 from analyzer.report.style import Style
 from analyzer.report.two_views import two_views_json, two_views_text
 from analyzer.synth import build
@@ -353,3 +354,47 @@ def assert_accounted(pairs: list[MigrationPair], view: Sightings) -> None:
             holed = sum(absent.why == "hole" for absent in partly)
             known = channels.both + len(channels.differing) + len(of_one)
             assert known <= len(packets) <= known + holed
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 9)), max_size=6),
+    st.lists(st.sets(st.integers(0, 9)), max_size=6),
+)
+def test_partners_are_those_with_most_in_common(
+    ours: list[set[int]], theirs: list[set[int]]
+) -> None:
+    scores = sorted(
+        (-len(mine & other), a, b)
+        for a, mine in enumerate(ours)
+        for b, other in enumerate(theirs)
+        if mine & other
+    )
+    wanted: dict[int, int] = {}
+    for _, a, b in scores:
+        if a not in wanted and b not in wanted.values():
+            wanted[a] = b
+
+    def keys(numbers: set[int]) -> set[Any]:
+        return {("", number, 0, None) for number in numbers}
+
+    assert _partners([keys(n) for n in ours], [keys(n) for n in theirs]) == wanted
+
+
+def test_thousands_of_migrations_take_no_table_of_all_pairs() -> None:
+    many: list[set[Any]] = [{("", 0, 0, None), ("", 1 + n, 0, None)} for n in range(1500)]
+    tracemalloc.start()
+    try:
+        assert _partners(many, many) == {n: n for n in range(1500)}
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_captures_of_two_migrations_are_told_in_a_line() -> None:
+    one, other = capture("10.0.13-vfio-precopy-2ch"), capture("10.0.13-vfio-netem-loss-2ch")
+    ran = mfshark("diff", "--same-migration", one, other)
+    assert ran.status == 1
+    told = "these are not captures of one migration: 5 of 154 packets match"
+    assert ran.out == f"DIFFERENT  {one} -> {other}: {told}\n"
+    assert len(mfshark("diff", "--same-migration", "-v", one, other).out.splitlines()) > 100
+    assert compared(one, other)[1]["notes"][0] == told

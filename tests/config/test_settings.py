@@ -25,6 +25,7 @@ allow-empty = true
 digest = "sha256"
 deep = false
 expected-dialect = "v1"
+require = "completed"
 expect = "expect.toml"
 baseline = "known.json"
 severity = {MF105 = "warning", uuid-zero = "error"}

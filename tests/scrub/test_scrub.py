@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import shutil
+import struct
 import subprocess
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -269,6 +270,39 @@ def test_checksums_are_mended(scenario: dict[str, Any], tmp_path: Path) -> None:
     ]
     assert rows[0] == rows[1]
     assert len(rows[0].splitlines()) > 40
+
+
+SECRET = b"SECRETPASSWORD!!"
+IPV4 = ">BBHHHBBH4s4s"
+IPV6 = ">IHBB16s16s"
+
+
+def udp_fragment(offset: int, data: bytes) -> bytes:
+    head = (0x45, 0, 20 + len(data), 7, offset, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    return bytes(12) + b"\x08\0" + struct.pack(IPV4, *head) + data
+
+
+def over_ipv6(kind: int, data: bytes) -> bytes:
+    ends = b"\x20\1" + bytes(14), b"\x20\1" + bytes(13) + b"\1"
+    return bytes(12) + b"\x86\xdd" + struct.pack(IPV6, 6 << 28, len(data), kind, 64, *ends) + data
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        udp_fragment(3, SECRET),
+        over_ipv6(0, b"\x11\0" + SECRET[:6] + bytes(8)),
+        over_ipv6(51, b"\x11\2" + SECRET[:14] + bytes(8)),
+        over_ipv6(44, b"\x11\0\0\x18" + bytes(4) + SECRET),
+        over_ipv6(44, b"\x3c\0\0\x18" + bytes(4) + b"\x11\0" + SECRET[:6]),
+    ],
+    ids=["udp", "hop-by-hop", "authentication", "udp-v6", "extension"],
+)
+def test_fragments_and_extension_headers_keep_nothing(frame: bytes) -> None:
+    path = pcap([(1, frame, len(frame)), (2, udp_fragment(0x2000, b"\4\x57\4\x58" + SECRET), 50)])
+    result = scrubbed(path)
+    assert not any(SECRET[at : at + 2] in result for at in range(len(SECRET) - 1))
+    assert b"\4\x57\4\x58" in result, "the ports of a first fragment stay"
 
 
 def test_a_bad_checksum_stays_bad() -> None:

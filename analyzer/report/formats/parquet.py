@@ -8,6 +8,7 @@ from typing import Any
 from analyzer.errors import UsageError
 from analyzer.migration.table import PacketTable
 from analyzer.report.columns import packet_columns
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,11 +59,10 @@ def write(results: Iterable[Result], folder: str) -> None:
         "buffers": _rows(BUFFERS, (row for result in results for row in _buffers(result))),
         "findings": _rows(FINDINGS, (row for result in results for row in _findings(result))),
     }
-    try:
-        for name, table in tables.items():
-            store.write_table(table, os.path.join(folder, f"{name}.parquet"))  # noqa: PTH118
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    for name, table in tables.items():
+        path = os.path.join(folder, f"{name}.parquet")  # noqa: PTH118
+        with ResultFile(path).binary() as stream:
+            store.write_table(table, stream)
 
 
 def _rows(types: dict[str, str], rows: Iterable[Json]) -> Any:

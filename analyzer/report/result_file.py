@@ -1,0 +1,105 @@
+"""Files for results: they appear when they are complete, and never in place of what was read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager, suppress
+
+from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import IO, Any, BinaryIO
+
+__all__ = ["ResultFile"]
+
+STANDARD_INPUT = "/dev/stdin"
+STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
+"""Where names of streams begin: behind them may be a file that others write too."""
+
+
+class ResultFile:
+    """The file ``path``, which must be none of the ``inputs`` (``-`` is standard input).
+
+    It is written under another name beside it and takes its place when it is complete, so a run
+    that fails leaves what was there.  What is no plain file (a pipe, a terminal, ``/dev/null``) is
+    written directly, and so is a ``live`` one, which others read while it grows.
+
+    Raises :class:`UsageError` for an input, and where it cannot be written.
+    """
+
+    def __init__(self, path: str, inputs: Iterable[str] = (), *, live: bool = False) -> None:
+        self.path = path
+        self._target = os.path.realpath(path)
+        ordinary = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113
+        special = os.path.exists(path) and not ordinary  # noqa: PTH110
+        self._mode = "a" if os.path.abspath(path).startswith(STREAMS) else "w"  # noqa: PTH100
+        self._direct = live or special or self._mode == "a"
+        if not special and any(self._is(other) for other in inputs):
+            raise UsageError(f"{terminal(path)} is an input: results must not take its place")
+        with self._told():
+            if ordinary:
+                with open(path, "ab"):  # noqa: PTH123 - allowed to?
+                    pass
+            if not self._direct:
+                os.unlink(self._begin())  # noqa: PTH108
+
+    def _is(self, other: str) -> bool:
+        """Whether it is that file."""
+        other = STANDARD_INPUT if other == "-" else other
+        with suppress(OSError, ValueError):
+            return os.path.samefile(self.path, other)  # noqa: PTH121
+        return os.path.realpath(other) == self._target
+
+    def _begin(self) -> str:
+        """Make the file that is to take the place; gives its name."""
+        folder = os.path.dirname(self._target)  # noqa: PTH120
+        number = 0
+        while True:
+            name = os.path.join(folder, f".mfshark-{os.getpid()}-{number}.part")  # noqa: PTH118
+            with suppress(FileExistsError), open(name, "xb"):  # noqa: PTH123
+                return name
+            number += 1
+
+    @contextmanager
+    def text(self) -> Iterator[IO[str]]:
+        """A stream for text."""
+        with self._open("", encoding="utf-8", newline="\n") as stream:
+            yield stream
+
+    @contextmanager
+    def binary(self) -> Iterator[BinaryIO]:
+        """A stream for bytes."""
+        with self._open("b") as stream:
+            yield stream
+
+    @contextmanager
+    def _open(self, kind: str, **how: Any) -> Iterator[Any]:
+        mode = self._mode + kind
+        with self._told():
+            if self._direct:
+                with open(self.path, mode, **how) as stream:  # noqa: PTH123
+                    yield stream
+                return
+            name = self._begin()
+            try:
+                with open(name, mode, **how) as stream:  # noqa: PTH123
+                    yield stream
+                with suppress(FileNotFoundError):
+                    os.chmod(name, stat.S_IMODE(os.stat(self._target).st_mode))  # noqa: PTH101, PTH116
+                os.replace(name, self._target)  # noqa: PTH105
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name)  # noqa: PTH108
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{terminal(self.path)} cannot be written: {reason}") from error

@@ -1,0 +1,101 @@
+"""``mfshark records``: what main and the return path carry."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from analyzer.analysis import analyze
+from analyzer.report.records import COLUMNS
+from analyzer.synth import records
+from tests.checks.craft import HEADER, Tiny
+from tests.commands.run import mfshark
+from tests.shipped import CAPTURES, FILES, capture, stem
+
+THREE = capture("10.0.13-vfio-3dev-4ch")
+RETURNING = capture("11.1.3-returnpath-2ch")
+SAVED = CAPTURES / "10.0.13-file-plain.mig.gz"
+
+
+def listed(path: Path, *words: str) -> list[dict[str, object]]:
+    lines = mfshark("records", path, "--format", "jsonl", *words).out.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_every_record_and_message_is_listed(path: Path) -> None:
+    expected = 0
+    for migration in analyze(path).migrations:
+        facts, returned = migration.main_facts, migration.return_facts
+        expected += len(facts.records) if facts is not None else 0
+        expected += len(returned.messages) if returned is not None else 0
+    found = listed(path)
+    assert len(found) == expected
+    times = [entry["time"] for entry in found]
+    assert times == sorted(times)  # type: ignore[type-var]
+
+
+def test_all_formats_say_the_same() -> None:
+    entries = listed(RETURNING)
+    assert json.loads(mfshark("records", RETURNING, "--format", "json").out) == entries
+    rows = list(csv.DictReader(io.StringIO(mfshark("records", RETURNING, "--format", "csv").out)))
+    assert [(row["record"], int(row["offset"])) for row in rows] == [
+        (entry["record"], entry["offset"]) for entry in entries
+    ]
+    assert list(rows[0]) == list(COLUMNS) == list(entries[0])
+    text = mfshark("records", RETURNING).out.splitlines()[1:]
+    assert len(text) == len(entries)
+    assert any("<- SHUT" in line for line in text)
+
+
+@pytest.mark.parametrize("path", [THREE, RETURNING, SAVED], ids=stem)
+def test_fields_cover_every_record(path: Path) -> None:
+    for entry in listed(path, "-V"):
+        fields = entry["fields"]
+        assert isinstance(fields, list)
+        assert isinstance(entry["length"], int)
+        assert fields[0]["offset"] == 0
+        assert fields[-1]["offset"] + fields[-1]["size"] == min(entry["length"], 2 << 20)
+
+
+def test_a_device_has_the_fields_of_its_description() -> None:
+    ran = mfshark("records", SAVED, "-V", "--only", "timer")
+    assert "      cpu_ticks_offset: " in ran.out
+    assert ran.out.count("FULL") == 2  # the line, and the type
+
+
+def test_only_what_contains_a_text() -> None:
+    assert {entry["record"] for entry in listed(THREE, "--only", "command")} == {"COMMAND"}
+    assert all("vfio" in str(entry["name"]) for entry in listed(THREE, "--only", "VFIO"))
+    assert mfshark("records", THREE, "--only", "nowhere", "--format", "json").out == "[]\n"
+
+
+def test_names_are_harmless(tmp_path: Path) -> None:
+    tiny = Tiny()
+    evil = "=\x1b[31m,\u202e"
+    tiny.main[0] = records.header() + records.configuration(evil)
+    assert tiny.main[0] != HEADER
+    path = tmp_path / "evil.pcap"
+    path.write_bytes(tiny.pcap())
+    text, table = (
+        mfshark("records", path, "-V").out,
+        mfshark("records", path, "--format", "csv").out,
+    )
+    assert "\x1b" not in text + table
+    names = [row["name"] for row in csv.DictReader(io.StringIO(table))]
+    assert any(name.startswith("'=") for name in names)
+
+
+def test_what_holds_none(tmp_path: Path) -> None:
+    path = tmp_path / "none.pcap"
+    path.write_bytes(Tiny().pcap()[:24])
+    assert mfshark("records", path).status == 2
+    broken = tmp_path / "cut.mig"
+    broken.write_bytes(gzip.decompress(SAVED.read_bytes())[:1000])
+    ran = mfshark("records", broken)
+    assert "CONFIGURATION" in ran.out
