@@ -13,6 +13,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
+from textual.worker import get_current_worker
 
 from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
@@ -103,6 +104,7 @@ class MfsharkApp(Actions, KeyOrder):
         Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
         Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
         Binding("v", "verdict", "Show the verdict, whole", show=False),
+        Binding("i", "figures", "Show where the time went", show=False),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
         Binding("b", "saved_filters", "Choose a saved filter", show=False),
         Binding("M", "migration", "Choose one of several migrations", show=False),
@@ -487,6 +489,29 @@ class MfsharkApp(Actions, KeyOrder):
         if not lines:
             lines.append(Text(document.obstacle() or "the capture is still being read"))
         self.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
+
+    def action_figures(self) -> None:
+        """Show phases, downtime and who spent it, worked out in a thread: captures are large."""
+        document, number = self.document, self.state.migration
+
+        def work() -> None:
+            lines = document.figures(number)
+            if not get_current_worker().is_cancelled:
+                self.call_from_thread(self._show_figures, document, lines)
+
+        self.run_worker(work, thread=True, exclusive=True, group="figures")
+
+    def _show_figures(self, document: Document, lines: list[str]) -> None:
+        if document is not self.document:
+            return
+        if not lines:
+            why = "the capture is still being read"
+            if document.done:
+                why = "no migration" if document.saved is None else "a saved migration has no times"
+            self.tell(Text(document.obstacle() or why))
+            return
+        text = Text("\n").join(map(Text.from_ansi, lines))
+        self.push_screen(TellDialog("Where the time went", text, wide=True))
 
     def _progress(self, document: Document) -> Text:
         if document.live is not None:

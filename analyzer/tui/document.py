@@ -15,10 +15,13 @@ from analyzer.errors import CaptureError
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
+from analyzer.migration.statistics import statistics_of
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
+from analyzer.report.stats_text import Bars, stats_text
+from analyzer.report.style import Style
 from analyzer.report.verdict import verdict_text
 from analyzer.tui.gate import Pacer, no_long_collection
 from analyzer.tui.pieces import pieces
@@ -285,6 +288,19 @@ class Document:
         if not self.done or len(migrations) != 1:
             return []
         return phases_of(migrations[0], self.activity.of(migrations[0]))
+
+    def figures(self, number: int) -> list[str]:
+        """Where the time of one migration went, or of all, as ``mfshark stats`` prints it in
+        colour; nothing while the capture is being read, and of a saved one, which has no times.
+        """
+        if not self.done or self.scan is None or self.saved is not None:
+            return []
+        engine = self.scan.engine
+        found = [
+            statistics_of(migration, self.activity.of(migration), engine.pauses)
+            for migration in self.migrations(number)
+        ]
+        return list(stats_text(found, Style(colour=True), Bars(), engine.first_time))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch."""

@@ -11,10 +11,11 @@ from analyzer.capture.growing import follow
 from analyzer.migration.framing import Settings
 from analyzer.synth import build
 from analyzer.tui.app import MfsharkApp
+from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.row_list import RowList
 from analyzer.tui.views.main_channel import MainView
-from tests.shipped import capture
-from tests.tui.driving import SMALL, enter, opened, press, settle, shown
+from tests.shipped import CAPTURES, capture
+from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -165,3 +166,20 @@ def test_the_filter_line_says_what_could_follow(typed: str, told: str) -> None:
         assert "OK migration completed" in shown(app)
 
     drive(VFIO, use)
+
+
+def test_where_the_time_went() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), LARGE) as (app, pilot):
+            await press(pilot, "i")
+            assert isinstance(app.screen, TellDialog)
+            told = shown(app)
+            assert "Downtime on the wire: 198.1 ms, from SWITCHOVER_START" in told
+            assert "0000:00:04.0/vfio" in told
+            await press(pilot, "i")
+            assert not isinstance(app.screen, TellDialog)
+        async with opened(CAPTURES / "10.0.13-file-plain.mig.gz") as (app, pilot):
+            await press(pilot, "i")
+            assert not isinstance(app.screen, TellDialog)
+
+    asyncio.run(run())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import ScrollableContainer
 from textual.content import Content
 from textual.widgets import Static
 
@@ -19,28 +19,30 @@ __all__ = ["TellDialog"]
 
 
 class TellDialog(Window[None]):
-    """Shows a text, whole."""
+    """Shows a text, whole; the lines of a ``wide`` one stay as they are."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,v,enter", "leave", "Close"),
+        Binding("escape,q,v,i,enter", "leave", "Close"),
     ]
     DEFAULT_CSS = """
     TellDialog { align: center middle; }
-    TellDialog > VerticalScroll {
+    TellDialog > ScrollableContainer {
         width: 100; max-width: 96%; height: auto; max-height: 90%; padding: 0 1;
-        border: round $accent; background: $surface; scrollbar-size-vertical: 1;
+        border: round $accent; background: $surface; scrollbar-size: 1 1;
     }
     TellDialog Static { width: 1fr; height: auto; }
+    TellDialog.-wide > ScrollableContainer { width: auto; }
+    TellDialog.-wide Static { width: auto; }
     """
 
-    def __init__(self, title: str, text: Text) -> None:
-        super().__init__()
+    def __init__(self, title: str, text: Text, *, wide: bool = False) -> None:
+        super().__init__(classes="-wide" if wide else None)
         self._title = title
         self._text = text
 
     def compose(self) -> ComposeResult:
         """The window."""
-        with VerticalScroll() as window:
+        with ScrollableContainer() as window:
             window.border_title = Content(self._title)
             window.border_subtitle = "Esc closes"
             yield Static(self._text)
