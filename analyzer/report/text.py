@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["findings_lines", "first_findings", "text_report"]
 
-REASON_MAX = 60
-"""Characters of a reason that the first line repeats; longer ones stand at the migration."""
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
@@ -39,7 +37,7 @@ EACH_SHOWN = frozenset(("MF961",))
 
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
     """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
-    yield verdict(analysis, style, reason_max=REASON_MAX)
+    yield verdict(analysis, style)
     for migration in analysis.migrations:
         yield ""
         yield from _migration(migration, style, verbose)

@@ -21,12 +21,9 @@ __all__ = ["complaint_of", "led", "migration_verdict", "no_migration", "verdict"
 GRAVEST_FIRST = ("failed", "incomplete", "cancelled", "unknown")
 
 
-def verdict(analysis: Analysis, style: Style, *, reason_max: int | None = None) -> str:
-    """The verdict in colour, led by a word: ERROR, FAILED or WARNING, else OK or what became of it.
-
-    Reasons longer than ``reason_max`` are left out, for who says them elsewhere.
-    """
-    return led(*verdict_text(analysis, reason_max), analysis.path, style)
+def verdict(analysis: Analysis, style: Style) -> str:
+    """The verdict in colour, led by ERROR, FAILED or WARNING, else by OK or what became of it."""
+    return led(*verdict_text(analysis), analysis.path, style)
 
 
 def led(word: str, text: str, path: str, style: Style) -> str:
@@ -35,12 +32,12 @@ def led(word: str, text: str, path: str, style: Style) -> str:
     return f"{style.severity(severity, style.bold(word))}  {terminal(path)}: {text}"
 
 
-def verdict_text(analysis: Analysis, reason_max: int | None = None) -> tuple[str, str]:
+def verdict_text(analysis: Analysis) -> tuple[str, str]:
     """The leading word and the sentence; the sentence is safe on terminals."""
     migrations = analysis.migrations
     if not migrations:
         return _nothing(analysis)
-    return _text(migrations, analysis, len(migrations) > 1, reason_max)
+    return _text(migrations, analysis, len(migrations) > 1)
 
 
 def migration_verdict(
@@ -54,17 +51,12 @@ def migration_verdict(
     return led(*_text([migration], own, True), ends, style)
 
 
-def _text(
-    migrations: list[Migration],
-    analysis: Analysis,
-    numbered: bool,
-    reason_max: int | None = None,
-) -> tuple[str, str]:
+def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tuple[str, str]:
     word, complaint = complaint_of(analysis)
     outcomes = {outcome_of(migration).name for migration in migrations}
     if word == "OK" or (word == "WARNING" and "failed" in outcomes):
         word = next((name for name in GRAVEST_FIRST if name in outcomes), word).upper()
-    sentences = [_sentence(migration, numbered, reason_max) for migration in migrations]
+    sentences = [_sentence(migration, numbered) for migration in migrations]
     return word, "; ".join([*sentences, *complaint])
 
 
@@ -96,12 +88,11 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
     return "NOTHING", text
 
 
-def _sentence(migration: Migration, numbered: bool, reason_max: int | None) -> str:
+def _sentence(migration: Migration, numbered: bool) -> str:
     outcome = outcome_of(migration)
     name = f"migration {migration.number + 1}" if numbered else "migration"
     parts = [f"{name} {outcome.name}"]
-    told = reason_max is None or len(outcome.evidence) <= reason_max
-    if outcome.name != "completed" and told:
+    if outcome.name != "completed":
         parts[0] += f" ({terminal(outcome.evidence)})"
     if count := len(migration.multifd):
         parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")

@@ -42,12 +42,10 @@ def test_many_channels_still_are_a_screen() -> None:
 
 def test_the_first_line_names_the_state_that_was_cut_off() -> None:
     ran = mfshark("check", TRUNCATED)
-    first, _, migration, *_ = ran.out.splitlines()
+    first = ran.out.splitlines()[0]
     assert ran.status == 1
     assert first.startswith("ERROR")
-    assert "no return path" in migration
-    assert "no return path" not in first, "what is long is said once"
-    assert "no return path" in mfshark("check", "--quiet", TRUNCATED).out
+    assert "no return path" in first
     assert "0000:00:03.0/vfio" in first
     assert "INCOMPLETE" in first
 
