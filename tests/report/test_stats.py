@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.sendings import BlockSendings
+from analyzer.analysis import analyze
+from analyzer.migration.activity import Activity
+from analyzer.migration.sendings import BlockSendings, SentPages
+from analyzer.migration.statistics import statistics_of
 from analyzer.report.stats_cells import Heat, Lane, Share
-from analyzer.report.stats_text import Bars
+from analyzer.report.stats_html import stats_html
+from analyzer.report.stats_json import stats_json
+from analyzer.report.stats_text import Bars, stats_text
+from analyzer.report.style import Style
 from analyzer.synth import synth
 from tests.commands.run import mfshark
 from tests.schemas import conform
@@ -32,16 +38,23 @@ def report(path: Path) -> Any:
 
 @pytest.mark.parametrize("path", FILES, ids=stem)
 def test_every_capture_in_every_format(path: Path) -> None:
-    text = mfshark("stats", "--color", "never", path)
-    page = mfshark("stats", "--format", "html", path)
-    if text.status == 2:
-        assert "no migration" in text.err
+    activity, sent = Activity(), SentPages()
+    with analyze(path, watchers=(activity, sent), page_collector=sent) as analysis:
+        engine = analysis.scan.engine
+        figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
+    for entry in figures:
+        entry.count_pages(sent)
+    if not figures:
+        ran = mfshark("stats", path)
+        assert (ran.status, "no migration" in ran.err) == (2, True)
         return
-    loaded = report(path)
+    loaded = json.loads(json.dumps(stats_json(figures, str(path), engine.first_time)))
     conform(loaded, "stats-1")
+    text = list(stats_text(figures, Style(), Bars(), engine.first_time))
+    page = "".join(stats_html(figures, str(path), engine.first_time))
     count = len(loaded["migrations"])
-    assert len(re.findall(r"^Migration \d", text.out, re.MULTILINE)) == count
-    assert page.out.count("<h2>") == count
+    assert sum(re.match(r"Migration \d", line) is not None for line in text) == count
+    assert page.count("<h2>") == count
     for found in loaded["migrations"]:
         sent, pages = found["pages"], {"pages": 0, "zero_pages": 0}
         for tally in (tally for block in found["ram_blocks"] for tally in block["rounds"]):
@@ -53,7 +66,7 @@ def test_every_capture_in_every_format(path: Path) -> None:
         }
         unread = "snaplen" in path.name  # offsets of pages were cut off
         assert pages == ({"pages": 0, "zero_pages": 0} if unread else expected)
-    for plot in re.findall(r"<svg.*?</svg>", page.out, re.DOTALL):
+    for plot in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ET.fromstring(plot)
 
 
