@@ -65,7 +65,7 @@ def test_a_failure_says_what_is_wrong(pytester: pytest.Pytester) -> None:
             "E     error MF506 vfio-idx-gap: idx 3 is missing*(frame 9343)",
             "E     error MF203 packet-truncated: *",
             "*- mfshark *truncated*",
-            "ERROR  *truncated*: migration failed, *",
+            "ERROR  *truncated*: migration failed (*",
             "*channel*stream*client*",
             "kept: *.txt",
             "      *.json",
