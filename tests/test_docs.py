@@ -47,7 +47,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_ci_runs_the_tests_as_the_readme_does() -> None:
-    command = "python -m pytest -n auto"
+    command = "python -m pytest -n auto --dist worksteal"
     assert f"/{command}\n" in README
     assert f"\nstep {command}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 

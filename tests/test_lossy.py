@@ -33,8 +33,7 @@ Frames = list[tuple[int, bytes, int]]
 
 LOSSES = ("one", "few", "burst", "burst near the end", "beginning", "end")
 FLAWS = ("cut", "out of order", "twice")
-TRIES, LARGE = 4, 150_000
-"""How often each loss is tried; half as often in files of so many bytes."""
+TRIES = 2
 CONNECTIONS = ("a connection", "what is sent on a connection", "all answers")
 TELLS = ("MF90", "MF107", "MF111", "MF229")
 """Rules about what the capture lacks: bytes, or whole channels."""
@@ -140,7 +139,7 @@ def test_flaws_of_the_capture_are_no_errors(path: Path) -> None:
     frames, link = frames_of(path)
     chance = random.Random(stem(path))
     for loss in LOSSES:
-        for _ in range(TRIES if path.stat().st_size < LARGE else TRIES // 2):
+        for _ in range(TRIES):
             left = kept(loss, len(frames), chance)
             told = complaints(pcap([frames[number] for number in left], link=link))
             lost = sorted(set(range(len(frames))) - set(left))
