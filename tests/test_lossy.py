@@ -33,7 +33,7 @@ Frames = list[tuple[int, bytes, int]]
 
 LOSSES = ("one", "few", "burst", "burst near the end", "beginning", "end")
 FLAWS = ("cut", "out of order", "twice")
-TRIES = 2
+TRIES = 4
 CONNECTIONS = ("a connection", "what is sent on a connection", "all answers")
 TELLS = ("MF90", "MF107", "MF111", "MF229")
 """Rules about what the capture lacks: bytes, or whole channels."""
