@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.synth import build
-from tests.tui.driving import opened, press
+from tests.tui.driving import enter, opened, press
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +43,14 @@ def test_no_markup_and_no_control(tmp_path: Path) -> None:
                 await press(pilot, key)
                 text = drawn(app)
                 if key == "2":
-                    assert all(name[:9] in text for name in NAMES if name.startswith("["))
-            await press(pilot, "2")
+                    assert all(name[:12] in text for name in NAMES if name.startswith("["))
+            await press(pilot, "1", "slash")
+            await enter(pilot, 'kind == "device-state"')
+            for _ in range(2 * len(NAMES)):  # each with its packets' fields, payload and copy
+                for key in ("p", "escape", "tab", "E", "y", "escape", "1", "j"):
+                    await press(pilot, key)
+                    drawn(app)
+            await press(pilot, "2", "g")
             for _ in NAMES:  # windows with the name of each
                 await press(pilot, "x")
                 drawn(app)
