@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.checks.checker import Checker, unknown_rules
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from analyzer.migration.table import PacketTable
     from analyzer.migration.watcher import Watcher
 
-__all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen"]
+__all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen", "is_saved"]
 
 
 class Analysis:
@@ -151,6 +152,11 @@ def _traces(
     from analyzer.capture.trace_log import read_trace
 
     return tuple(run for path in paths for run in read_trace(os.fspath(path)))
+
+
+def is_saved(source: Source) -> bool:
+    """Whether the first bytes are a saved migration's, and no capture's."""
+    return source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES
 
 
 def analyze_saved_file(

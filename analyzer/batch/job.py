@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.analysis import Analysis, analyze, analyze_saved_file
+from analyzer.analysis import Analysis, analyze, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import INFO, RULES, SEVERITIES
 from analyzer.checks.wording import counted
@@ -21,7 +21,6 @@ from analyzer.report.result import (
 )
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration, verdict, verdict_text
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ def _analysis(
     """A capture's or a saved migration's: the first bytes tell which it is."""
     if source is None:
         source = open_source(job.path)
-    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+    if is_saved(source):
         return analyze_saved_file(source, job.selection)
     return analyze(
         source,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from analyzer.analysis import analyze
+from analyzer.analysis import Analysis, analyze, is_saved
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO
 
-    from analyzer.analysis import Analysis
+    from analyzer.analysis import SavedAnalysis
     from analyzer.capture.source import Source
     from analyzer.checks.checker import Checker
     from analyzer.checks.selection import Selection
@@ -36,6 +35,7 @@ __all__ = [
     "complain",
     "cores",
     "failure",
+    "judged",
     "no_migration",
     "open_analysis",
     "open_capture",
@@ -119,7 +119,7 @@ def open_capture(path: str) -> Source:
     commands read.
     """
     source = open_source(path)
-    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+    if is_saved(source):
         source.close()
         raise CaptureError(
             "is a saved migration",
@@ -173,6 +173,18 @@ def follows(options: Namespace) -> bool:
     if options.duration is not None and not options.follow:
         raise UsageError("--duration goes with --follow")
     return bool(options.follow)
+
+
+def judged(analysis: Analysis | SavedAnalysis) -> int:
+    """Complain where there is cause to; the exit status: 2 where the file is damaged, or a capture
+    without a migration.
+    """
+    if analysis.damage is not None:
+        complain(failure(analysis.damage))
+    if isinstance(analysis, Analysis) and not analysis.migrations:
+        complain(no_migration(analysis))
+        return BROKEN
+    return CLEAN if analysis.damage is None else BROKEN
 
 
 def failure(error: CaptureError) -> str:

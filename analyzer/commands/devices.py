@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.commands.common import (
-    BROKEN,
-    CLEAN,
-    complain,
-    failure,
-    no_migration,
-    open_analysis,
-    style_of,
-)
+from analyzer.commands.common import judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
 from analyzer.report.devices import devices_json, devices_text
@@ -84,12 +76,9 @@ def run(options: Namespace) -> int:
     analysis = open_analysis(options.capture, options, digest=True, watchers=watchers)
     if chosen is not None:
         chosen.finish(analysis)
-    damage = analysis.scan.file.damage
-    if damage is not None:
-        complain(failure(damage))
+    status = judged(analysis)
     if not analysis.migrations:
-        complain(no_migration(analysis))
-        return BROKEN
+        return status
     with output(options) as stream:
         if options.format == "json":
             import json
@@ -100,4 +89,4 @@ def run(options: Namespace) -> int:
             style = style_of(options, stream)
             for line in devices_text(analysis, style, options.verbose, chosen):
                 print(line, file=stream)
-    return CLEAN if damage is None else BROKEN
+    return status

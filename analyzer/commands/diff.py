@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from analyzer.analysis import analyze_saved_file
+from analyzer.analysis import analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.commands.common import (
     CLEAN,
@@ -36,7 +36,6 @@ from analyzer.report.diff_text import diff_text
 from analyzer.report.model import capture_report
 from analyzer.report.saved_file import saved_report
 from analyzer.report.stats_json import stats_json
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ __all__ = ["add_arguments", "run"]
 
 FORMATS = ("text", "json")
 
+REPORT_HEAD = 4
 REPORT_MAX = 64 << 20
 DEVICES_MAX = 1000
 """Devices whose contents are compared."""
@@ -140,13 +140,12 @@ def _sections(text: str) -> list[str]:
 def _side(path: str, options: Namespace) -> tuple[Side, DeviceContents | None]:
     """One side: a report, a saved migration, or a capture, as its first bytes tell."""
     source = open_source(path)
-    head = source.peek(len(MAGIC_BYTES))
-    if head == MAGIC_BYTES:
+    if is_saved(source):
         saved = analyze_saved_file(source)
         if saved.damage is not None:
             raise saved.damage
         return Side(path, saved_report(saved), None), None
-    if head.lstrip()[:1] == b"{":
+    if source.peek(REPORT_HEAD).lstrip()[:1] == b"{":
         return Side.of_saved(path, _loaded(source)), None
     return _capture(source, options)
 

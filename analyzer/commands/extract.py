@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analyzer.analysis import Analysis, analyze_saved_file
+from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
-from analyzer.commands.common import BROKEN, CLEAN, complain, failure, no_migration, open_analysis
+from analyzer.commands.common import BROKEN, complain, judged, open_analysis
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.errors import UsageError
 from analyzer.extraction.devices import DeviceFiles
 from analyzer.extraction.folder import SIZE_MAX, Folder
 from analyzer.filter.amounts import number
 from analyzer.report.escape import terminal
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,17 +121,14 @@ def _fill(folder: Folder, options: Namespace) -> int:
         analysis = _analysis(devices, ram, options)
     finally:
         folder.close()
-    damage = analysis.damage
-    if damage is not None:
-        complain(failure(damage))
-    if isinstance(analysis, Analysis) and not analysis.migrations:
-        complain(no_migration(analysis))
-        return BROKEN
+    status = judged(analysis)
+    if not analysis.migrations:
+        return status
     _demand(devices, ram)
     complaints = _finish(folder, devices, ram, analysis, options)
     for text in complaints:
         complain(terminal(text))
-    return BROKEN if damage is not None or complaints else CLEAN
+    return BROKEN if complaints else status
 
 
 def _analysis(
@@ -142,7 +138,7 @@ def _analysis(
     assembler = devices.assembler if devices is not None else None
     payloads = ram.payloads if ram is not None else None
     source = open_source(options.capture)
-    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+    if is_saved(source):
         if options.stream:
             raise UsageError("a saved migration is main's stream itself: --stream needs a capture")
         return analyze_saved_file(source, assembler=assembler, page_collector=payloads)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import json
 
-from analyzer.analysis import Analysis, analyze_saved_file
+from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
-from analyzer.commands.common import (
-    BROKEN,
-    CLEAN,
-    complain,
-    failure,
-    no_migration,
-    open_analysis,
-    style_of,
-)
+from analyzer.commands.common import judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
 from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.report.records import record_facts, records_csv, records_text
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,12 +61,9 @@ def run(options: Namespace) -> int:
     """
     settle_format(options, FORMATS)
     analysis = _analysis(options)
-    damage = analysis.damage
-    if damage is not None:
-        complain(failure(damage))
-    if isinstance(analysis, Analysis) and not analysis.migrations:
-        complain(no_migration(analysis))
-        return BROKEN
+    status = judged(analysis)
+    if not analysis.migrations:
+        return status
     lines = main_lines(analysis.migrations)
     if options.only:
         wanted = options.only.casefold()
@@ -83,13 +71,13 @@ def run(options: Namespace) -> int:
     with output(options) as stream:
         for text in _texts(analysis, lines, options, style_of(options, stream)):
             stream.write(text)
-    return CLEAN if damage is None else BROKEN
+    return status
 
 
 def _analysis(options: Namespace) -> Analysis | SavedAnalysis:
     """A capture's or a saved migration's: the first bytes tell which it is."""
     source = open_source(options.capture)
-    if source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES:
+    if is_saved(source):
         return analyze_saved_file(source)
     return open_analysis(source, options)
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.commands.common import (
-    BROKEN,
-    CLEAN,
-    complain,
-    failure,
-    no_migration,
-    open_analysis,
-    style_of,
-)
+from analyzer.commands.common import judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
@@ -63,7 +55,7 @@ def run(options: Namespace) -> int:
     analysis = open_analysis(
         options.capture, options, watchers=(activity, sent), page_collector=sent
     )
-    status = _status(analysis)
+    status = judged(analysis)
     if analysis.migrations:
         pauses = analysis.scan.engine.pauses
         figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
@@ -72,17 +64,6 @@ def run(options: Namespace) -> int:
         with output(options) as stream:
             _write(figures, analysis, options, stream)
     return status
-
-
-def _status(analysis: Analysis) -> int:
-    """Complain where there is cause to; the exit status."""
-    damage = analysis.scan.file.damage
-    if damage is not None:
-        complain(failure(damage))
-    if not analysis.migrations:
-        complain(no_migration(analysis))
-        return BROKEN
-    return CLEAN if damage is None else BROKEN
 
 
 def _run_filtered(options: Namespace) -> int:
@@ -96,7 +77,7 @@ def _run_filtered(options: Namespace) -> int:
     condition = Filter(options.filter)
     table = PacketTable()
     analysis = open_analysis(options.capture, options, watchers=(table,))
-    status = _status(analysis)
+    status = judged(analysis)
     if not analysis.migrations:
         return status
     table.finish(analysis.migrations, analysis.scan.engine.first_time)

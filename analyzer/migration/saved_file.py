@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import Record
     from analyzer.migration.migration import PageCollector
 
-__all__ = ["SavedFile", "fetch", "is_saved_file", "read"]
+__all__ = ["SavedFile", "fetch", "read"]
 
 CHUNK = 1 << 20
 
@@ -52,11 +52,6 @@ class SavedFile:
         self.migration.main_facts = self.main
 
 
-def is_saved_file(head: bytes) -> bool:
-    """Whether a file's first (uncompressed) bytes are a saved migration's."""
-    return head.startswith(MAGIC_BYTES)
-
-
 def read(
     path: str | os.PathLike[str] | bytes | Source,
     *,
@@ -75,7 +70,7 @@ def read(
         pieces = _pieces(source)
         saved = SavedFile(source.path)
         head = next(pieces, b"")
-        if not is_saved_file(head):
+        if not head.startswith(MAGIC_BYTES):
             raise CaptureError(
                 "is not a saved migration",
                 path=source.path,

@@ -26,45 +26,46 @@ __all__ = ["MainLine", "MainTrees", "main_lines"]
 
 
 class MainLine:
-    """A record of the main channel, or a message of the return path."""
+    """A record of the main channel, or a message of the return path.
 
-    __slots__ = ("channel", "message", "migration", "record")
+    ``place`` is where its first byte was seen, ``offset`` where it begins in its stream, ``kind``
+    QEMU's name of what it is; no text is escaped for any output.
+    """
+
+    __slots__ = (
+        "channel",
+        "kind",
+        "length",
+        "message",
+        "migration",
+        "name",
+        "offset",
+        "place",
+        "record",
+    )
 
     def __init__(
         self,
         migration: Migration,
         channel: Channel,
+        *,
+        kind: str,
+        name: str,
+        place: Place,
+        offset: int,
+        length: int,
         record: Record | None = None,
         message: Message | None = None,
     ) -> None:
         self.migration = migration
         self.channel = channel
+        self.kind = kind
+        self.name = name
+        self.place = place
+        self.offset = offset
+        self.length = length
         self.record = record
         self.message = message
-
-    @property
-    def place(self) -> Place:
-        """Where its first byte was seen."""
-        if self.record is not None:
-            return self.record.first
-        assert self.message is not None
-        return self.message.mark.place
-
-    @property
-    def offset(self) -> int:
-        """Where in its stream it begins."""
-        if self.record is not None:
-            return self.record.offset
-        assert self.message is not None
-        return self.message.mark.offset
-
-    @property
-    def length(self) -> int:
-        """Bytes of it."""
-        if self.record is not None:
-            return self.record.length
-        assert self.message is not None
-        return self.message.length
 
     @property
     def is_colo(self) -> bool:
@@ -74,22 +75,6 @@ class MainLine:
         return self.message is not None and self.message.kind >= COLO
 
     @property
-    def kind(self) -> str:
-        """QEMU's name of what it is; not escaped for any output, as the other texts."""
-        if self.record is not None:
-            return self.record.kind
-        assert self.message is not None
-        return self.message.name
-
-    @property
-    def name(self) -> str:
-        """The section's or the command's name, or the block that a message is about."""
-        if self.record is not None:
-            return self.record.name
-        block = self.message.block if self.message is not None else None
-        return text_of(block) if block is not None else ""
-
-    @property
     def text(self) -> str:
         """Kind and name, to look for text in."""
         return f"{self.kind} {self.name}"
@@ -97,48 +82,50 @@ class MainLine:
     @property
     def carries(self) -> list[str]:
         """What is in it, for people."""
-        return _record_parts(self.record) if self.record is not None else self._message_parts()
-
-    def _message_parts(self) -> list[str]:
-        message = self.message
-        assert message is not None
-        parts = []
-        if message.value is not None:
-            parts.append(f"value {message.value:#x}")
-        if message.start is not None:
-            parts.append(f"start {message.start:#x}")
-        if message.size is not None:
-            parts.append(size_text(message.size))
-        return parts
+        if self.record is not None:
+            return _record_parts(self.record)
+        return _message_parts(self.message) if self.message is not None else []
 
     def facts(self, begin: int) -> dict[str, Any]:
         """It as plain data, times in s since ``begin`` (ns since the epoch)."""
-        record, message = self.record, self.message
+        record, message, place = self.record, self.message, self.place
         found: dict[str, Any] = {
             "migration": self.migration.number,
             "channel": self.channel.kind,
             "tcp_stream": self.channel.stream,
-            "frame": self.place.frame or None,
-            "time": (self.place.time - begin) / 1e9 if self.place.frame else None,
+            "frame": place.frame or None,
+            "time": (place.time - begin) / 1e9 if place.frame else None,
             "offset": self.offset,
             "length": self.length,
             "record": self.kind,
             "name": self.name,
-            "depth": record.depth if record is not None else 0,
-            "section_id": record.section_id if record is not None else None,
-            "instance_id": record.instance_id if record is not None else None,
-            "value": record.value if record is not None else message.value if message else None,
-            "last_frame": (record.last.frame or None) if record is not None else None,
-            "missing_bytes": record.missing if record is not None else 0,
-            "broken": (record.broken or None) if record is not None else None,
         }
-        for name in COUNTS:
-            found[name] = getattr(record, name) if record is not None else 0
-        return found
+        if record is None:
+            return found | NO_RECORD | {"value": message.value if message is not None else None}
+        found |= {name: getattr(record, name) for name in NO_RECORD if name not in RENAMED}
+        return found | {
+            "last_frame": record.last.frame or None,
+            "missing_bytes": record.missing,
+            "broken": record.broken or None,
+        }
 
 
-COUNTS = ("normal_pages", "zero_pages", "coded_pages", "flushes", "data_bytes")
-"""What is counted of a record."""
+RENAMED = ("last_frame", "missing_bytes", "broken")
+NO_RECORD = {
+    "depth": 0,
+    "section_id": None,
+    "instance_id": None,
+    "value": None,
+    "normal_pages": 0,
+    "zero_pages": 0,
+    "coded_pages": 0,
+    "flushes": 0,
+    "data_bytes": 0,
+    "last_frame": None,
+    "missing_bytes": 0,
+    "broken": None,
+}
+"""What records alone have, as a message has it."""
 
 
 def _record_parts(record: Record) -> list[str]:
@@ -166,6 +153,17 @@ def _record_parts(record: Record) -> list[str]:
     return parts
 
 
+def _message_parts(message: Message) -> list[str]:
+    parts = []
+    if message.value is not None:
+        parts.append(f"value {message.value:#x}")
+    if message.start is not None:
+        parts.append(f"start {message.start:#x}")
+    if message.size is not None:
+        parts.append(size_text(message.size))
+    return parts
+
+
 def main_lines(migrations: Iterable[Migration]) -> list[MainLine]:
     """All of them, of some migrations."""
     lines: list[MainLine] = []
@@ -173,12 +171,38 @@ def main_lines(migrations: Iterable[Migration]) -> list[MainLine]:
         facts, main = migration.main_facts, migration.main
         back, returned = migration.return_path, migration.return_facts
         if main is not None and facts is not None:
-            lines += [MainLine(migration, main, record=record) for record in list(facts.records)]
+            lines += [_of_record(migration, main, record) for record in list(facts.records)]
         if back is not None and returned is not None:
-            messages = list(returned.messages)
-            lines += [MainLine(migration, back, message=message) for message in messages]
+            lines += [_of_message(migration, back, sent) for sent in list(returned.messages)]
     lines.sort(key=lambda line: line.place.time)
     return lines
+
+
+def _of_record(migration: Migration, channel: Channel, record: Record) -> MainLine:
+    return MainLine(
+        migration,
+        channel,
+        kind=record.kind,
+        name=record.name,
+        place=record.first,
+        offset=record.offset,
+        length=record.length,
+        record=record,
+    )
+
+
+def _of_message(migration: Migration, channel: Channel, message: Message) -> MainLine:
+    """Its name is the block that it is about."""
+    return MainLine(
+        migration,
+        channel,
+        kind=message.name,
+        name=text_of(message.block or b""),
+        place=message.mark.place,
+        offset=message.mark.offset,
+        length=message.length,
+        message=message,
+    )
 
 
 class MainTrees:

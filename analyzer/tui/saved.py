@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import struct
 
+from analyzer.analysis import is_saved
 from analyzer.capture.source import open_source
 from analyzer.migration.framing import Settings
-from analyzer.migration.saved_file import is_saved_file
 from analyzer.migration.scan import Scan
-from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def holds_saved_migration(path: str) -> bool:
         return False
     source = open_source(path)
     try:
-        return is_saved_file(source.peek(len(MAGIC_BYTES)))
+        return is_saved(source)
     finally:
         source.close()
 
