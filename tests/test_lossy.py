@@ -78,22 +78,17 @@ def without(what: str, frames: Frames, link: int, chance: random.Random) -> Fram
     for _, data, original in frames:
         segment = decode(bytearray(data) + bytes(SLACK), 0, len(data), original, link)
         keys.append(None if isinstance(segment, str) else segment.key)
-    sent = sorted({key for key in keys if key is not None and key[-2:] == _port(keys)})
-    chosen = chance.choice(sent)
+    known = {key for key in keys if key is not None}
+    ports = [key[-2:] for key in known]
+    busiest = max(ports, key=ports.count)  # the destination's: most connections go there
+    chosen = chance.choice(sorted(key for key in known if key[-2:] == busiest))
     if what == "all answers":
-        gone = {key for key in keys if key is not None and key[-2:] != chosen[-2:]}
+        gone = {key for key in known if key[-2:] != busiest}
     else:
         gone = {chosen}
         if what == "a connection":
             gone |= {flow.key for flow in Connection(0, chosen, Place(0, 0, 0)).flows}
     return [frame for frame, key in zip(frames, keys, strict=True) if key not in gone]
-
-
-def _port(keys: list[bytes | None]) -> bytes:
-    """The destination's: more connections go there than anywhere else."""
-    known = {key for key in keys if key is not None}
-    ports = [key[-2:] for key in known]
-    return max(ports, key=ports.count)
 
 
 def flawed(flaw: str, frames: Frames, chance: random.Random) -> Frames:

@@ -6,11 +6,16 @@ Keys are pressed faster than Textual's pilot does: what a key sets in motion is 
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 import textual
 from textual import _wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MADE_WITH = ((3, 11), "8.2.8")
 """Python and Textual."""
@@ -26,3 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "snap_compare" in getattr(item, "fixturenames", ()):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def nothing_frozen() -> Iterator[None]:
+    """Each test begins like a new process, in which no capture was read before: the program would
+    search everything that pytest holds for what is left of it, which takes as long as the test.
+    """
+    yield
+    gc.unfreeze()
