@@ -43,6 +43,8 @@ TIME_WORDS = dict(
 PATTERN_SHOWN = 30
 SEARCH_TOLD = 0.2
 """Seconds between two words about how far a search is."""
+COPY_WAIT = 0.02
+"""Seconds until a copy of what is still being read is tried again."""
 COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
 
 
@@ -308,6 +310,9 @@ class Actions:
 
     def _copy(self, form: str | None) -> None:
         if form is None:
+            return
+        if self._app.view.behind:
+            self._app.set_timer(COPY_WAIT, lambda: self._copy(form))
             return
         text = self._app.view.copied(form)
         if text is None:

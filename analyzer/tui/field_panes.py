@@ -39,6 +39,9 @@ class FieldPanes(Container):
     .-wide FieldPanes HexPane { width: 79; height: 1fr; margin-left: 1; }
     """
 
+    _wanted: object = None
+    _shown: object = None
+
     def compose(self) -> ComposeResult:
         """Both panes."""
         yield TreeList()
@@ -59,10 +62,26 @@ class FieldPanes(Container):
         """The bytes."""
         return self.query_one(HexPane)
 
+    @property
+    def behind(self) -> bool:
+        """Whether they still show something else than what was selected."""
+        return self._wanted is not None and self._wanted != self._shown
+
+    def expect(self, what: object) -> None:
+        """``what`` was selected, and is being read."""
+        self._wanted = what
+
     def show(
-        self, nodes: list[Node], excerpt: Excerpt, palette: Palette, title: str, note: str = ""
+        self,
+        what: object,
+        nodes: list[Node],
+        excerpt: Excerpt,
+        palette: Palette,
+        title: str,
+        note: str = "",
     ) -> None:
-        """Show fields and bytes; the field that was selected before is selected again."""
+        """Show fields and bytes of ``what``; the field selected before is selected again."""
+        self._shown = what
         tree, pane = self.fields, self.bytes
         tree.palette = pane.palette = palette
         missing = tuple((first, end - 1) for first, end in excerpt.holes)
@@ -75,6 +94,7 @@ class FieldPanes(Container):
 
     def clear(self, text: str, palette: Palette) -> None:
         """Nothing to show, and why."""
+        self._wanted = self._shown = None
         self.fields.empty = text
         self.fields.palette = self.bytes.palette = palette
         self.fields.show_nodes([])

@@ -28,17 +28,24 @@ async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read, worked out or drawn."""
     app = pilot.app
     assert isinstance(app, MfsharkApp)
-    rested = 0
     for _ in range(ROUNDS):
-        await pilot.pause()
-        read = app.document.done and app._loading is None
-        at_rest = read and not app.filters.behind and all(w.is_finished for w in app.workers)
-        rested = rested + 1 if at_rest else 0
-        if rested == 2:  # what workers sent at their end was dealt with
-            return
-        if not at_rest:
+        if not at_rest(app):
             await asyncio.sleep(BETWEEN)
+            continue
+        await pilot._wait_for_screen()
+        app.screen._on_timer_update()  # lays out what changed its size
+        await pilot.pause()
+        if at_rest(app):  # and what workers sent at their end was dealt with
+            return
     raise AssertionError("the application never comes to rest")
+
+
+def at_rest(app: MfsharkApp) -> bool:
+    """Whether all is read, filtered and worked out, and all keys are answered."""
+    read = app.document.done and app._loading is None
+    answered = not app._typed and app._follower is None
+    worked_out = not app.filters.behind and all(worker.is_finished for worker in app.workers)
+    return read and answered and worked_out
 
 
 @asynccontextmanager

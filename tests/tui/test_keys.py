@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -321,6 +322,14 @@ def test_streams_tell_who_reset_a_connection() -> None:
     drive("10.0.13-vfio-destination-killed-2ch", path)
 
 
+def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return function(*arguments)
+
+    return slow
+
+
 def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         copied: list[str] = []
@@ -337,6 +346,24 @@ def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
         column = json.loads(copied[-1])
         assert column["time"] == pytest.approx(0.432, abs=0.05)
         assert column["main_bytes"] > 0 == column["ram_bytes"]
+
+    drive(VFIO, path)
+
+
+@pytest.mark.parametrize("screen", ["1", "7"])
+def test_a_copy_waits_for_the_fields(monkeypatch: pytest.MonkeyPatch, screen: str) -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        copied: list[str] = []
+        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+        await press(pilot, screen, "G", "y", "t")
+        whole = copied.pop()
+        await press(pilot, "g")
+        for name in ("packet", "stretch"):
+            monkeypatch.setattr(app.reread, name, slowed(getattr(app.reread, name)))
+        await pilot.press("G", "y", "t")
+        while not copied:
+            await pilot.pause(0.01)
+        assert copied == [whole]
 
     drive(VFIO, path)
 
@@ -519,23 +546,23 @@ def test_saved_filters_can_be_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-@pytest.mark.parametrize("screen", range(1, len(SCREENS) + 1))
-def test_every_pane_can_have_the_whole_screen(screen: int, size: tuple[int, int]) -> None:
+def test_every_pane_can_have_the_whole_screen(size: tuple[int, int]) -> None:
     async def run() -> None:
         async with opened(capture(GAPS), size) as (app, pilot):
-            await press(pilot, str(screen))
-            for pane in [pane for pane in app.screen.focus_chain if pane.id != "filter"]:
-                before = pane.outer_size
-                pane.focus()
-                await press(pilot, "z")
-                assert pane.outer_size == app.view.size
-                assert "z restores the screen" in seen(app)
-                await press(pilot, "z")
-                assert pane.outer_size == before
-            await press(pilot, "z", "slash")
-            assert not app.view.zoomed
-            assert app.query_one("#filter").has_focus
-            await press(pilot, "escape", "z", "2")
-            assert not app.query(".-zoomed")
+            for number in range(1, len(SCREENS) + 1):
+                await press(pilot, str(number))
+                for pane in [pane for pane in app.screen.focus_chain if pane.id != "filter"]:
+                    before = pane.outer_size
+                    pane.focus()
+                    await press(pilot, "z")
+                    assert pane.outer_size == app.view.size
+                    assert "z restores the screen" in seen(app)
+                    await press(pilot, "z")
+                    assert pane.outer_size == before
+                await press(pilot, "z", "slash")
+                assert not app.view.zoomed
+                assert app.query_one("#filter").has_focus
+                await press(pilot, "escape", "z", "2")
+                assert not app.query(".-zoomed")
 
     asyncio.run(run())

@@ -171,7 +171,8 @@ class PayloadScreen(Window[None]):
         nodes = buffer_tree(row, excerpt, migration)
         note = "" if excerpt.data else self._mfshark.reread.error
         panes.fields.opened |= {(node.name,) for node in nodes}
-        panes.show(nodes, buffer_data(excerpt), self._mfshark.view.palette, "Buffer", note)
+        palette = self._mfshark.view.palette
+        panes.show(number, nodes, buffer_data(excerpt), palette, "Buffer", note)
         if not panes.bytes.has_focus:
             self.set_focus(panes.fields)
 

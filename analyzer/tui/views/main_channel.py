@@ -110,6 +110,7 @@ class MainView(View):
 
     def _read(self, line: MainLine) -> None:
         document, trees = self.document, self._trees
+        self.query_one(FieldPanes).expect(line)
 
         def work() -> None:
             worker = get_current_worker()
@@ -132,7 +133,12 @@ class MainView(View):
             title = f"{line.record.kind} {line.record.name}"
         elif line.message is not None:
             title = f"{line.message.name} (return path)"
-        self.query_one(FieldPanes).show(nodes, excerpt, self.palette, title, note)
+        self.query_one(FieldPanes).show(line, nodes, excerpt, self.palette, title, note)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the fields are still those of another record."""
+        return self.query_one(FieldPanes).behind
 
     def copied(self, form: str) -> str | None:
         """The selected record, with its fields."""

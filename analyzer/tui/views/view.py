@@ -83,6 +83,11 @@ class View(Vertical):
     def show_marks(self) -> None:
         """Marks were set or cleared."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether what is selected is still being read."""
+        return False
+
     def copied(self, form: str) -> str | None:
         """What is selected as ``text``, ``json`` or ``hex``; ``None`` if there is no such thing."""
         focused = self.app.focused
