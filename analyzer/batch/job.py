@@ -215,9 +215,8 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
     if isinstance(analysis, Analysis):
         scan = analysis.scan
         result.outcomes = [outcome_of(migration).name for migration in analysis.migrations]
-        if scan.through and job.settings.via == "auto":
-            how = f"{terminal(analysis.path)}: read through tshark: {terminal(scan.through)}"
-            result.complaints.append(how)
+        if scan.detour:
+            result.complaints.append(f"{terminal(analysis.path)}: {terminal(scan.detour)}")
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis, word))

@@ -158,14 +158,14 @@ def open_analysis(
         )
     finally:
         progress.done()
-    say_how_read(analysis.scan, options)
+    say_how_read(analysis.scan)
     return analysis
 
 
-def say_how_read(scan: Scan, options: Namespace) -> None:
+def say_how_read(scan: Scan) -> None:
     """Tell of tshark where it was not asked for."""
-    if scan.through and options.via == "auto":
-        complain(f"{terminal(scan.source.path)}: read through tshark: {terminal(scan.through)}")
+    if scan.detour:
+        complain(f"{terminal(scan.source.path)}: {terminal(scan.detour)}")
 
 
 def follows(options: Namespace) -> bool:

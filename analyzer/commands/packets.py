@@ -162,7 +162,7 @@ def _list(
                 table.drop()
     finally:
         progress.done()
-    say_how_read(scan, options)
+    say_how_read(scan)
     table.finish(scan.migrations, scan.engine.first_time)
     if checker is not None:
         table.mark(checker.findings(scan))

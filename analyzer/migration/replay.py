@@ -199,7 +199,7 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
 
     Reads it again up to the last one; nothing where that is impossible, or tshark read it.
     """
-    if not frames or scan.through:
+    if not frames or scan.reading.through:
         return {}
     try:
         source = _reopening(scan.path)()
@@ -221,8 +221,8 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
 
 def _reopening(capture: Capture | Spool) -> Callable[[], Source]:
     """What opens a capture from its beginning, as often as wanted."""
-    if isinstance(capture, Scan) and capture.converted is not None:
-        return capture.converted.open
+    if isinstance(capture, Scan) and capture.reading.converted is not None:
+        return capture.reading.converted.open
     path = capture.path if isinstance(capture, Scan) else capture
     if not isinstance(path, str | bytes | os.PathLike):
         return path.open

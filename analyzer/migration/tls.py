@@ -40,7 +40,7 @@ def decrypt(scan: Scan) -> Iterator[float]:
     """
     try:
         keys = _keys(scan)
-        if not keys and not scan.through:  # tshark knows of secrets inside what it reads
+        if not keys and not scan.reading.through:  # tshark knows of secrets inside what it reads
             return
         yield from _decrypt(scan, keys)
     except CaptureError as error:
@@ -89,9 +89,7 @@ def _streams(numbers: list[int]) -> str:
 
 
 def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
-    path = scan.path
-    if scan.rejoined is not None and scan.converted is not None:
-        path = scan.converted.name
+    path = scan.reading.readable()
     if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
         raise CaptureError(
             "standard input cannot be read a second time, as decrypting needs",

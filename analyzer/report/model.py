@@ -59,7 +59,7 @@ def capture_report(analysis: Analysis) -> Json:
     damage = scan.file.damage
     return {
         "path": analysis.path,
-        "format": scan.format,
+        "format": scan.reading.format,
         "frames": scan.file.frames,
         "bytes": scan.file.bytes,
         "truncated_frames": scan.engine.truncated,

@@ -51,7 +51,7 @@ def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> i
     """
     wanted = _spans(document, rows)
     writer = PcapngWriter(stream)
-    converted = document.scan.converted if document.scan is not None else None
+    converted = document.scan.reading.converted if document.scan is not None else None
     source = open_source(document.path) if converted is None else converted.open()
     try:
         for batch in CaptureFile(source).batches():

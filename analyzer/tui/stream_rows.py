@@ -223,7 +223,7 @@ def _hole(hole: Hole) -> str:
 def capture_text(scan: Scan) -> Text:
     """What was ignored in the whole capture, and why."""
     engine, file, text = scan.engine, scan.file, Text()
-    text.append(f"{scan.format}, {count(engine.frames, 'frame')}", "bold")
+    text.append(f"{scan.reading.format}, {count(engine.frames, 'frame')}", "bold")
     if engine.truncated:
         text.append(f", {count(engine.truncated)} cut off by the snaplen")
     text.append("\n")

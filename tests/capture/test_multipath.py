@@ -106,7 +106,7 @@ def test_what_is_read_again_is_the_same() -> None:
 def test_subflows_end_and_frames_are_where_they_were() -> None:
     path = shipped.capture("7.2-mptcp-2ch")
     scan, native = Scan(path).run(), Scan(path, Settings(via="native")).run()
-    assert scan.format == native.format == "pcapng"
+    assert scan.reading.format == native.reading.format == "pcapng"
     assert len(scan.engine.connections) == len(native.engine.connections) == 6
     assert all(connection.closed for connection in scan.engine.connections)
     assert frame_places(scan, {1, 50}) == frame_places(native, {1, 50}) != {}

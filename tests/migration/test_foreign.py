@@ -73,7 +73,7 @@ def test_pcap_with_longer_records(more: int, inner: Path, tmp_path: Path) -> Non
     path = tmp_path / "longer.pcap"
     path.write_bytes(longer)
     analysis = analyze(path)
-    assert analysis.scan.through == "its records are not those of plain pcap"
+    assert analysis.scan.reading.through == "its records are not those of plain pcap"
     assert capture_report(analysis)["migrations"] == capture_report(analyze(inner))["migrations"]
 
 
@@ -152,7 +152,7 @@ def test_other_file_formats_are_read(inner: Path, tmp_path: Path, kind: str) -> 
     path = tmp_path / f"capture.{kind}"
     subprocess.run(["editcap", "-F", kind, str(inner), str(path)], check=True)
     scan = Scan(path).run()
-    assert (scan.format, len(scan.migrations)) == ("tshark", 1)
+    assert (scan.reading.format, len(scan.migrations)) == ("tshark", 1)
     assert scan.file.bytes == path.stat().st_size
     report, expected = told(path), told(inner)
     for name in ("frames", "findings"):
@@ -192,7 +192,7 @@ def test_without_tshark_asking_for_it_is_an_error(
 
 def test_native_does_not_ask_tshark(inner: Path, tmp_path: Path) -> None:
     path = wrapped(inner, tmp_path / "gre.pcap", TUNNELS["gre"])
-    assert Scan(path, Settings(via="native")).run().through == ""
+    assert Scan(path, Settings(via="native")).run().reading.through == ""
 
 
 @needs_tshark

@@ -1,0 +1,136 @@
+"""The ways to read a capture: as it is, as tshark dissects it, with Multipath TCP put together."""
+
+from __future__ import annotations
+
+import os
+
+from analyzer.capture.file import CaptureFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.capture.source import Source
+    from analyzer.capture.tshark import Spool
+
+    Name = str | os.PathLike[str] | bytes
+    """A file name, or the capture's bytes."""
+
+__all__ = ["Dissected", "Reading", "Rejoined"]
+
+
+class Reading:
+    """A capture as it is.
+
+    ``file`` gives the frames, and ``source`` are the bytes that they stand in.  ``through`` says
+    why tshark reads the capture, empty where it does not; ``converted`` is what is made of the
+    capture before it is read, to be read again, ``None`` where that is the capture itself.  Raises
+    :class:`analyzer.errors.CaptureError` when it is no capture.
+    """
+
+    through = ""
+    converted: Spool | None = None
+
+    def __init__(self, source: Source, name: Name) -> None:
+        self.source = source
+        self.file = CaptureFile(source)
+        self._name = name
+
+    @property
+    def format(self) -> str:
+        """``pcap`` or ``pcapng``; ``tshark`` for what only tshark reads."""
+        return self.file.format
+
+    @property
+    def fraction(self) -> float:
+        """How much of it was read, 0 where that is unknown."""
+        source = self._measured
+        return min(1.0, source.position / source.raw_size) if source.raw_size else 0.0
+
+    @property
+    def _measured(self) -> Source:
+        return self.source
+
+    def readable(self) -> Name:
+        """What another program can read to find the same connections."""
+        return self._name
+
+    def end(self) -> None:
+        """All frames were read: put down in ``file`` what there is to say about it."""
+        self.file.notes += self.source.notes
+
+    def close(self) -> None:
+        """Nothing more will be read of it."""
+
+
+class Dissected(Reading):
+    """What ``tool``, tshark or pyshark, makes of a capture, for the reason ``through``.
+
+    Raises what :func:`analyzer.migration.foreign.open_foreign` does; ``original`` stays open then.
+    """
+
+    def __init__(self, original: Source, name: Name, tool: str, through: str) -> None:
+        from analyzer.capture.dissected import open_dissected
+        from analyzer.capture.tshark import Spool
+        from analyzer.migration.foreign import open_foreign
+
+        self._name = name
+        self.through = through
+        self.file, self._run = open_foreign(original if original.growing else name, tool)
+        self._original = original
+        if not original.growing:
+            original.close()
+        self.source = self.file.source
+        self.source.path = original.path
+        self.converted = Spool(original.path, lambda: open_dissected(name, tool)[0])
+
+    @property
+    def format(self) -> str:
+        """See the base class."""
+        return "tshark"
+
+    def end(self) -> None:
+        """See the base class."""
+        from analyzer.migration.foreign import note_end
+
+        note_end(self.file, self._run, self._original)
+        if self._original.growing:
+            self.file.bytes = self._original.position
+        elif isinstance(self._name, bytes):
+            self.file.bytes = len(self._name)
+        else:
+            self.file.bytes = os.path.getsize(self._name)  # noqa: PTH202
+
+    def close(self) -> None:
+        """See the base class."""
+        self._run.close()
+
+
+class Rejoined(Reading):
+    """A capture with its connections of Multipath TCP put together.
+
+    It is read from ``capture``, and as often as need be from ``name``.
+    """
+
+    def __init__(self, capture: Source | Name, name: Name) -> None:
+        from analyzer.capture.multipath import open_rejoined
+        from analyzer.capture.tshark import Spool
+
+        self.source, self._rejoined = open_rejoined(capture)
+        self.file = CaptureFile(self.source)
+        self.converted: Spool = Spool(self.source.path, lambda: open_rejoined(name)[0])
+
+    @property
+    def format(self) -> str:
+        """See the base class."""
+        return self._rejoined.file.format
+
+    @property
+    def _measured(self) -> Source:
+        return self._rejoined.file.source
+
+    def readable(self) -> Name:
+        """See the base class."""
+        return self.converted.name
+
+    def end(self) -> None:
+        """See the base class."""
+        self._rejoined.tell(self.file)
