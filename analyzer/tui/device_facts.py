@@ -9,7 +9,15 @@ from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
 from analyzer.tui.quantities import duration
-from analyzer.tui.reassembly import DUPLICATE, GLYPHS, IN_ORDER, LATE, WORDS, Reassembly
+from analyzer.tui.reassembly import (
+    CONFIG,
+    DUPLICATE,
+    GLYPHS,
+    IN_ORDER,
+    LATE,
+    WORDS,
+    Reassembly,
+)
 from dissectors.multifd import text_of
 
 if TYPE_CHECKING:
@@ -158,7 +166,7 @@ class DeviceRows:
             str(len(facts.arrived)) if device is not None else "-",
             size_text(total) if device is not None else "-",
             (word, style),
-            (str(facts.missing or ""), palette.error),
+            (_missing(facts), palette.error),
             (str(facts.late or ""), warn),
             (str(facts.duplicates or ""), warn),
             (duration(wait) if wait else "", warn),
@@ -167,6 +175,14 @@ class DeviceRows:
             "  ".join(f"{channel_text(k)}:{v}" for k, v in facts.channels.items()),
         ]
         return cells, palette.plain
+
+
+def _missing(facts: DeviceFacts) -> str:
+    """How many indexes are missing, and whether the config state is, whose index nobody knows."""
+    device = facts.device
+    if device is None or not device.buffers or device.config is not None:
+        return str(facts.missing or "")
+    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else WORDS[CONFIG]
 
 
 def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:

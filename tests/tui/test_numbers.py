@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 
 from analyzer.migration.framing import Settings
+from analyzer.synth import build
 from analyzer.tui.binning import Bins, shortened
 from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
+from analyzer.tui.device_facts import DeviceRows, device_facts
 from analyzer.tui.document import Document
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
+from analyzer.tui.state import ALL
 from analyzer.tui.time_axis import TimeWindow
 from tests.shipped import capture
 from tests.tui.driving import LARGE, enter, opened, press
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analyzer.tui.app import MfsharkApp
 
 TWO = "10.0.13-cancel-then-retry-2ch"
@@ -118,6 +123,25 @@ def test_a_record_has_frame_and_time_of_its_first_byte() -> None:
             pytest.fail("no record is in several frames")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("faults", "shown"),
+    [((), ""), (("vfio-no-config",), "config"), (("vfio-no-config", "vfio-idx-gap"), "1+C")],
+)
+def test_a_missing_config_state_is_told_beside_the_indexes(
+    tmp_path: Path, faults: tuple[str, ...], shown: str
+) -> None:
+    path = tmp_path / "made.pcap"
+    made = [{"kind": kind} for kind in faults]
+    device = {"idstr": "d", "size": 5000, "buffer_size": 1000}
+    path.write_bytes(build({"device": [device], "fault": made}))
+    document = Document(str(path), Settings())
+    document.load(lambda: False)
+    rows = DeviceRows(device_facts(document, ALL), several=False)
+    row = dict(zip((column.title for column in rows.columns), rows.row(0, DEFAULT)[0], strict=True))
+    assert row["Missing"][0] == shown
+    assert row["Complete?"][0] == ("✗ incomplete" if shown else "✓ complete")
 
 
 def test_shares_and_fairness_are_those_of_one_migration() -> None:
