@@ -78,7 +78,7 @@ class DeviceFacts:
             [_cut(*one) for one in list(device.cut)[:CUT_SHOWN]] if device is not None else []
         )
         self.states, self.waits = _judge(self.arrived)
-        self.late = self.states.count(LATE)
+        self.late = device.out_of_order() if device is not None else 0
         self.duplicates = self.states.count(DUPLICATE)
 
 
