@@ -15,6 +15,7 @@ from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.document import Document
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.reread import Reread
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
@@ -366,6 +367,31 @@ def test_a_copy_waits_for_the_fields(monkeypatch: pytest.MonkeyPatch, screen: st
         assert copied == [whole]
 
     drive(VFIO, path)
+
+
+def test_a_copy_is_of_the_capture_that_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "replaced.pcapng.gz"
+    path.write_bytes(capture(VFIO).read_bytes())
+
+    async def run() -> None:
+        copied: list[str] = []
+        async with opened(path) as (app, pilot):
+            monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+            await press(pilot, "y", "t")
+            path.write_bytes(capture("7.2-multifd-2ch").read_bytes())
+            monkeypatch.setattr(Reread, "packet", slowed(Reread.packet))
+            before = app.document
+            await pilot.press("r")
+            while app.document is before:
+                await pilot.pause(0.01)
+            await press(pilot, "y", "t")
+            await press(pilot, "y", "t")
+        assert len(copied) == 3
+        assert copied[0] != copied[1] == copied[2]
+
+    asyncio.run(run())
 
 
 def test_copies_on_every_screen() -> None:

@@ -117,7 +117,7 @@ class PacketsView(View):
         if rows.number(position) != self.state.row and not self.mfshark.filters.behind:
             self.mfshark.select_row(rows.number(position))  # the filter hides what was selected
             self.mfshark.show_status()
-        self.query_one(FieldPanes).expect(rows.number(position))
+        self.query_one(FieldPanes).expect((self.document, rows.number(position)))
         self._read(rows.number(position))
 
     # -- fields and bytes ---------------------------------------------------------------------
@@ -147,7 +147,8 @@ class PacketsView(View):
         elif len(excerpt.data) < row.length:
             note = f"{count(row.length - len(excerpt.data))} more bytes are not shown"
         title = f"Packet {row.number}"
-        self.query_one(FieldPanes).show(number, nodes, excerpt, self.palette, title, note)
+        what = self.document, number
+        self.query_one(FieldPanes).show(what, nodes, excerpt, self.palette, title, note)
 
     @property
     def behind(self) -> bool:
