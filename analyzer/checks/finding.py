@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule, Spot
     from analyzer.migration.migration import Migration
 
-__all__ = ["Finding"]
-
+__all__ = ["FORGIVEN", "Finding"]
 
 FORGIVEN = {
     "failed": "the migration failed",

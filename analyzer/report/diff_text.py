@@ -126,11 +126,9 @@ def _are_texts(value: Any) -> bool:
 
 def _lists(a: list[str], b: list[str]) -> str:
     """Which names only one side has."""
-    parts = [
-        f"only in {side}: {', '.join(only)}"
-        for side, only in (("A", [x for x in a if x not in b]), ("B", [x for x in b if x not in a]))
-        if only
-    ]
+    ours, theirs = set(a), set(b)
+    sides = ("A", [x for x in a if x not in theirs]), ("B", [x for x in b if x not in ours])
+    parts = [f"only in {side}: {', '.join(only)}" for side, only in sides if only]
     return terminal("; ".join(parts) or "in another order")
 
 
