@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from analyzer.capture.read_ahead import ReadAhead
     from analyzer.capture.source import Source
 
 __all__ = ["CaptureFile"]
@@ -22,7 +23,9 @@ CHUNK = 1 << 18
 """Bytes read at once, of a small capture: they stay in the processor's cache."""
 CHUNK_MAX = 1 << 21
 LARGE = 1 << 22
-"""From here on the chunks grow: fewer of them cost less than what they push out of the cache."""
+"""From here on the chunks grow: fewer of them cost less than what they push out of the cache.  A
+plain file is read ahead.
+"""
 WORDS = 12
 """Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
 PCAP_MAGICS = {
@@ -61,6 +64,8 @@ class CaptureFile:
         self._end = 0  # bytes of the buffer in use
         self._pos = 0  # next unread byte of the buffer
         self._base = 0  # file position of buffer[0]
+        self._passed = 0  # bytes that were read here
+        self._ahead: ReadAhead | None = None
         self._fill()
         head = bytes(self._buffer[:4])
         if head in PCAP_MAGICS and self._end >= 24:
@@ -82,6 +87,12 @@ class CaptureFile:
 
     def _fill(self) -> bool:
         """Move what is unread to the front and read on; whether anything came."""
+        if self._passed > LARGE and self._ahead is None:
+            from analyzer.capture.read_ahead import read_ahead
+
+            self._ahead = read_ahead(self.source)
+        if self._ahead is not None:
+            return self._fill_from(self._ahead)
         buffer = self._buffer
         left = self._end - self._pos
         if self._pos:
@@ -90,7 +101,7 @@ class CaptureFile:
             self._pos = 0
             self._end = left
         room = len(buffer) - SLACK - left
-        if not room or (self._base > LARGE and len(buffer) < CHUNK_MAX):
+        if not room or (self._passed > LARGE and len(buffer) < CHUNK_MAX):
             buffer.extend(bytes(len(buffer)))
             room = len(buffer) - SLACK - left
         view = memoryview(buffer)
@@ -101,7 +112,21 @@ class CaptureFile:
             count = 0
         view.release()
         self._end += count
+        self._passed += count
         return count > 0
+
+    def _fill_from(self, ahead: ReadAhead) -> bool:
+        try:
+            found = ahead.next(self._buffer[self._pos : self._end])
+        except CaptureError as error:
+            self.damage = error
+            return False
+        if found is None:
+            return False
+        buffer, begin, end = found
+        self._base += self._pos - begin
+        self._buffer, self._pos, self._end = buffer, begin, end
+        return True
 
     def _stop(self, reason: str) -> None:
         self.damage = CaptureError(
@@ -124,7 +149,11 @@ class CaptureFile:
 
     def batches(self) -> Iterator[Batch]:
         """All frames, in order; ends early with ``damage`` set when the file is damaged."""
-        yield from self._pcap() if self.format == "pcap" else self._pcapng()
+        try:
+            yield from self._pcap() if self.format == "pcap" else self._pcapng()
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
         self.bytes = self._base + self._end
         if self.damage is None and self._pos < self._end:
             self.notes.append(

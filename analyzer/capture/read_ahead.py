@@ -1,0 +1,85 @@
+"""Reading a large file's next bytes while the last ones are looked at."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from threading import Thread
+
+from analyzer.capture.frames import SLACK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.capture.source import Source
+
+__all__ = ["ReadAhead", "read_ahead"]
+
+CHUNK = 1 << 22
+FRONT = 1 << 17
+"""Room in front of a chunk for what was left of the one before: mostly less than a frame."""
+
+
+class ReadAhead:
+    """A plain file's bytes, chunk by chunk: a thread fills one buffer while the other is read.
+
+    The kernel copies without holding the interpreter.  The thread needs that only in between, when
+    its reader waits for the next chunk anyway, so nobody is interrupted.  Raises
+    :class:`RuntimeError` where none can be had.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._empty: SimpleQueue[bytearray | None] = SimpleQueue()
+        self._filled: SimpleQueue[tuple[bytearray, int, Exception | None]] = SimpleQueue()
+        self._shown: bytearray | None = None
+        self._ended = False
+        for _ in range(2):
+            self._empty.put(bytearray(FRONT + CHUNK + SLACK))
+        self._thread = Thread(target=self._fill, name="read-ahead", daemon=True)
+        self._thread.start()
+
+    def _fill(self) -> None:
+        while (buffer := self._empty.get()) is not None:
+            count, error = 0, None
+            try:
+                with memoryview(buffer) as whole, whole[FRONT:-SLACK] as room:
+                    count = self._source.readinto(room)
+            except Exception as failure:  # raised again by next()
+                error = failure
+            self._filled.put((buffer, count, error))
+            if not count:
+                return
+
+    def next(self, left: bytearray) -> tuple[bytearray, int, int] | None:
+        """A buffer, where in it ``left`` begins, and where the bytes behind ``left`` end; ``None``
+        at the end of the file.
+
+        The buffer that it gave before is filled anew.  Raises what reading raises.
+        """
+        if self._ended:
+            return None
+        if self._shown is not None:
+            self._empty.put(self._shown)
+        self._shown, count, error = self._filled.get()
+        self._ended = not count
+        if error is not None:
+            raise error
+        if self._ended:
+            return None
+        begin, end = FRONT - len(left), FRONT + count
+        if begin < 0:  # a block larger than any frame
+            return left + self._shown[FRONT:end] + bytes(SLACK), 0, len(left) + count
+        self._shown[begin:FRONT] = left
+        return self._shown, begin, end
+
+    def close(self) -> None:
+        """Read no more of it; when this returns, nothing is being read."""
+        self._empty.put(None)
+        self._thread.join()
+
+
+def read_ahead(source: Source) -> ReadAhead | None:
+    """Where a source is a plain file, and a thread can be had."""
+    try:
+        return ReadAhead(source) if source.size else None
+    except RuntimeError:
+        return None
