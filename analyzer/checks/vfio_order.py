@@ -16,6 +16,7 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.channel import multifd_name
+from analyzer.migration.reassembly import config_of, gaps
 from dissectors.multifd import DEVICE_STATE
 from dissectors.vfio import BUFFER, IDX_MAX
 
@@ -57,11 +58,6 @@ def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buf
     return plausible, huge
 
 
-def _config(buffers: list[Buffer]) -> Buffer | None:
-    """The config state's buffer; the one of the highest index if there are several."""
-    return max((b for b in buffers if b.is_config), key=lambda b: b.idx, default=None)
-
-
 def _spot(text: str, buffer: Buffer) -> Spot:
     return Spot(text, frame=buffer.frame, index=buffer.idx)
 
@@ -92,21 +88,6 @@ def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
             )
 
 
-def _ranges(buffers: list[Buffer]) -> tuple[list[tuple[int, int]], int]:
-    """Missing indices below the last needed one, as (first, last), and how many ranges."""
-    config = _config(buffers)
-    top = config.idx if config is not None else max((b.idx for b in buffers), default=-1)
-    ranges: list[tuple[int, int]] = []
-    count = expected = 0
-    for idx in sorted({b.idx for b in buffers if b.idx <= top}):
-        if idx > expected:
-            count += 1
-            if count <= RANGES_LISTED:
-                ranges.append((expected, idx - 1))
-        expected = idx + 1
-    return ranges, count
-
-
 def _cut_off(device: Device, first: int, last: int) -> str:
     """Which of the missing buffers were on their way when their stream ended."""
     cuts = [cut for cut in device.cut if cut[0] is not None and first <= cut[0] <= last]
@@ -132,16 +113,16 @@ def vfio_idx_gap(device: Device, migration: Migration) -> Iterator[Spot]:
     ``return-path`` capability it does not wait for them.
     """
     buffers, _ = _split(device, migration)
-    ranges, count = _ranges(buffers)
-    for first, last in ranges:
+    ranges = list(gaps(buffers))
+    for first, last in ranges[:RANGES_LISTED]:
         if not first:
             continue  # MF508
         what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
         text = f"{what} missing{_cut_off(device, first, last)}"
         after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
         yield Spot(text, frame=after.frame, index=first)
-    if count > len(ranges):
-        yield Spot(f"{count - len(ranges)} more gaps")
+    if len(ranges) > RANGES_LISTED:
+        yield Spot(f"{len(ranges) - RANGES_LISTED} more gaps")
 
 
 @device_rule("MF507", "vfio-idx-above-last", ERROR)
@@ -156,7 +137,7 @@ def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
     Usual cause: a fault of the source that numbers buffers and config state apart.
     """
     buffers, _ = _split(device, migration)
-    config = _config(buffers)
+    config = config_of(buffers)
     if config is None:
         return
     for buffer in buffers:
@@ -234,7 +215,7 @@ def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]
     Usual cause: a fault of the source that numbers buffers and config state apart.
     """
     buffers, _ = _split(device, migration)
-    config = _config(buffers)
+    config = config_of(buffers)
     if config is None:
         return
     same = any(b.idx == config.idx and not b.is_config for b in buffers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.migration.reassembly import Queue, config_of, gaps, last_needed
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket
     from analyzer.tcp.requests import Place
 
-__all__ = ["Buffer", "Device", "Queue"]
+__all__ = ["Buffer", "Device"]
 
 
 class Buffer:
@@ -45,36 +46,6 @@ class Buffer:
         self.end_frame = packet.last.frame
         self.end_time = packet.last.time
         self.pos = packet.first.pos
-
-
-class Queue:
-    """What a receiver had to hold because an earlier index was missing.
-
-    ``peak_buffers`` and ``peak_bytes`` are lower bounds of what ``x-migration-max-queued-buffers``
-    and its size twin would have to allow; ``longest_wait`` (ns) is how long the next index kept
-    the receiver waiting while later ones were there, ``waited_for`` that index, ``meanwhile`` how
-    many were there when it came; ``waits`` are all such times, (begin, end) in ns, ascending;
-    ``distance`` is the largest (idx - next expected).
-    """
-
-    __slots__ = (
-        "distance",
-        "longest_wait",
-        "meanwhile",
-        "peak_buffers",
-        "peak_bytes",
-        "waited_for",
-        "waits",
-    )
-
-    def __init__(self) -> None:
-        self.peak_buffers = 0
-        self.peak_bytes = 0
-        self.longest_wait = 0
-        self.waited_for: int | None = None
-        self.meanwhile = 0
-        self.waits: list[tuple[int, int]] = []
-        self.distance = 0
 
 
 class Device:
@@ -130,31 +101,16 @@ class Device:
     @property
     def config(self) -> Buffer | None:
         """The buffer with the config state; the one of the highest index if there are several."""
-        found = [buffer for buffer in self.buffers if buffer.is_config]
-        return max(found, key=lambda b: b.idx) if found else None
+        return config_of(self.buffers)
 
     @property
     def last_needed(self) -> int | None:
         """The index up to which every one is needed: the config's, else the highest seen."""
-        config = self.config
-        if config is not None:
-            return config.idx
-        return max((buffer.idx for buffer in self.buffers), default=None)
+        return last_needed(self.buffers)
 
     def missing_ranges(self) -> list[tuple[int, int]]:
         """Ranges (first, last) of indices that are missing below the last needed one."""
-        top = self.last_needed
-        if top is None:
-            return []
-        ranges: list[tuple[int, int]] = []
-        expected = 0
-        for idx in sorted({buffer.idx for buffer in self.buffers}):
-            if idx > top:
-                break
-            if idx > expected:
-                ranges.append((expected, idx - 1))
-            expected = idx + 1
-        return ranges
+        return list(gaps(self.buffers))
 
     def duplicates(self) -> list[int]:
         """Indices that arrived more than once, ascending."""
@@ -181,32 +137,5 @@ class Device:
         return dict(sorted(counts.items()))
 
     def queue(self) -> Queue:
-        """Replay the arrivals as QEMU's load thread saw them."""
-        queue = Queue()
-        held: dict[int, int] = {}
-        held_bytes = 0
-        expected = 0
-        since: int | None = None
-        for buffer in self.arrived():
-            if buffer.idx < expected or buffer.idx in held:
-                continue
-            queue.distance = max(queue.distance, buffer.idx - expected)
-            if buffer.idx > expected:
-                held[buffer.idx] = buffer.size
-                held_bytes += buffer.size
-                since = buffer.end_time if since is None else since
-                queue.peak_buffers = max(queue.peak_buffers, len(held))
-                queue.peak_bytes = max(queue.peak_bytes, held_bytes)
-                continue
-            if since is not None and buffer.end_time > since:
-                queue.waits.append((since, buffer.end_time))
-            if since is not None and buffer.end_time - since > queue.longest_wait:
-                queue.longest_wait = buffer.end_time - since
-                queue.waited_for = buffer.idx
-                queue.meanwhile = len(held)
-            expected += 1
-            while expected in held:
-                held_bytes -= held.pop(expected)
-                expected += 1
-            since = buffer.end_time if held else None
-        return queue
+        """What QEMU's load thread had to hold, and to wait for."""
+        return Queue(self.arrived())

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from analyzer.migration.activity import MigrationActivity
     from analyzer.migration.channel import Channel
     from analyzer.migration.colo import Handshake
-    from analyzer.migration.device import Device, Queue
+    from analyzer.migration.device import Device
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.intervals import Span
     from analyzer.migration.migration import Migration
+    from analyzer.migration.reassembly import Queue
     from analyzer.migration.sendings import BlockSendings, SentPages
     from analyzer.migration.switchover import Switchover
 

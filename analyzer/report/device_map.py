@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from analyzer.migration.reassembly import (
+    CONFIG,
+    DUPLICATE,
+    IN_ORDER,
+    LATE,
+    MISSING,
+    STATES,
+    index_states,
+)
 from analyzer.report.escape import html
 
 TYPE_CHECKING = False
@@ -12,42 +21,24 @@ if TYPE_CHECKING:
 
     from analyzer.report.parts import Json
 
-__all__ = ["device_map", "states_of"]
+__all__ = ["device_map"]
 
 COLOURS = {
-    "in order": "#3f7fbf",
-    "late": "#e0812b",
-    "twice": "#8a7fb8",
-    "config": "#5b9e49",
-    "missing": "none",
+    IN_ORDER: "#3f7fbf",
+    CONFIG: "#5b9e49",
+    LATE: "#e0812b",
+    DUPLICATE: "#8a7fb8",
+    MISSING: "none",
 }
-GRAVEST_FIRST = ("missing", "twice", "late", "config", "in order")
 CELLS = 1200
 ACROSS = 60
 CELL, PITCH, LEGEND = 12, 15, 22
 
 
-def states_of(device: Json) -> dict[int, str]:
-    """What became of every index that arrived; a late one came after a higher one."""
-    states: dict[int, str] = {}
-    highest = -1
-    for arrival in device["arrivals"]:
-        index = arrival["index"]
-        if index is None:
-            continue
-        if index in states:
-            states[index] = "twice"
-        elif index < highest:
-            states[index] = "late"
-        else:
-            states[index] = "config" if arrival["config"] else "in order"
-        highest = max(highest, index)
-    return states
-
-
 def device_map(device: Json) -> str:
     """The map of a device of ``devices --format json``."""
-    states = states_of(device)
+    arrivals = ((arrival["index"], arrival["config"]) for arrival in device["arrivals"])
+    states = index_states([(idx, config) for idx, config in arrivals if idx is not None])
     cells = list(_cells(states, device["missing"]))
     rows = -(-len(cells) // ACROSS)
     width, height = ACROSS * PITCH, rows * PITCH + LEGEND
@@ -57,16 +48,16 @@ def device_map(device: Json) -> str:
         x, y = number % ACROSS * PITCH, number // ACROSS * PITCH
         label = f"{first}" if first == last else f"{first} to {last}"
         parts.append(
-            f'<rect class="{state.split()[-1]}" x="{x + 1}" y="{y + 1}" width="{CELL}" '
-            f'height="{CELL}" fill="{COLOURS[state]}"><title>{html(f"{label}: {state}")}</title>'
+            f'<rect class="{_class(state)}" x="{x + 1}" y="{y + 1}" width="{CELL}" height="{CELL}" '
+            f'fill="{COLOURS[state]}"><title>{html(f"{label}: {STATES[state]}")}</title>'
             "</rect>\n"
         )
     parts += _legend({state for _, _, state in cells}, rows * PITCH)
     return "".join([*parts, "</svg>\n"])
 
 
-def _cells(states: dict[int, str], missing: list[list[int]]) -> Iterator[tuple[int, int, str]]:
-    """First and last index, and the gravest state among them; gaps are in order."""
+def _cells(states: dict[int, int], missing: list[list[int]]) -> Iterator[tuple[int, int, int]]:
+    """First and last index, and the worst state among them; gaps are in order."""
     known = sorted(states)
     gap_ends = [last for _, last in missing]
     span = max(known[-1:] + gap_ends[-1:], default=-1) + 1
@@ -80,19 +71,21 @@ def _cells(states: dict[int, str], missing: list[list[int]]) -> Iterator[tuple[i
             at += 1
         gap = bisect_left(gap_ends, first)
         if gap < len(missing) and missing[gap][0] <= last:
-            found.add("missing")
-        state = next((name for name in GRAVEST_FIRST if name in found), None)
-        if state is not None:
-            yield first, last, state
+            found.add(MISSING)
+        if found:
+            yield first, last, max(found)
 
 
-def _legend(states: set[str], top: int) -> Iterator[str]:
-    x = 0
-    for state in reversed(GRAVEST_FIRST):
-        if state in states:
-            yield (
-                f'<rect class="{state.split()[-1]}" x="{x + 1}" y="{top + 6}" width="{CELL}" '
-                f'height="{CELL}" fill="{COLOURS[state]}"/><text x="{x + 18}" y="{top + 16}" '
-                f'font-size="12" fill="currentColor">{state}</text>\n'
-            )
-            x += 90
+def _legend(states: set[int], top: int) -> Iterator[str]:
+    for place, state in enumerate(sorted(states)):
+        x = 90 * place
+        yield (
+            f'<rect class="{_class(state)}" x="{x + 1}" y="{top + 6}" width="{CELL}" '
+            f'height="{CELL}" fill="{COLOURS[state]}"/><text x="{x + 18}" y="{top + 16}" '
+            f'font-size="12" fill="currentColor">{STATES[state]}</text>\n'
+        )
+
+
+def _class(state: int) -> str:
+    """What style sheets call it."""
+    return STATES[state].split()[-1]

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, STATES, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
 from analyzer.tui.quantities import duration
-from analyzer.tui.reassembly import (
-    CONFIG,
-    DUPLICATE,
-    GLYPHS,
-    IN_ORDER,
-    LATE,
-    WORDS,
-    Reassembly,
-)
+from analyzer.tui.reassembly import GLYPHS, Reassembly
 from dissectors.multifd import text_of
 
 if TYPE_CHECKING:
@@ -26,9 +19,10 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from analyzer.migration.device import Buffer, Device, Queue
+    from analyzer.migration.device import Buffer, Device
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
+    from analyzer.migration.reassembly import Queue
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
@@ -67,9 +61,9 @@ class DeviceFacts:
         self.section = section
         self.arrived: list[Buffer] = device.arrived() if device is not None else []
         self.by_index = sorted(range(len(self.arrived)), key=lambda at: self.arrived[at].idx)
-        self.reassembly = Reassembly(
-            [buffer.idx for buffer in self.arrived], [buffer.is_config for buffer in self.arrived]
-        )
+        arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
+        self.reassembly = Reassembly(arrivals)
+        self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len(self.reassembly.indexes)
         self.complete = migration.completeness(device) if device is not None else None
         self.queue: Queue | None = device.queue() if device is not None else None
@@ -77,7 +71,7 @@ class DeviceFacts:
         self.cut = (
             [_cut(*one) for one in list(device.cut)[:CUT_SHOWN]] if device is not None else []
         )
-        self.states, self.waits = _judge(self.arrived)
+        self.waits = self.queue.waited if self.queue is not None else []
         self.late = device.out_of_order() if device is not None else 0
         self.duplicates = self.states.count(DUPLICATE)
 
@@ -87,30 +81,6 @@ def _cut(idx: int | None, channel: int, have: int, length: int) -> str:
     which = f"index {idx}" if idx is not None else "a buffer"
     where = channel_text(channel)
     return f"{which} cut off on channel {where}: {size_text(have)} of {size_text(length)}"
-
-
-def _judge(arrived: list[Buffer]) -> tuple[list[int], list[int]]:
-    """What became of each buffer, and how long later ones had to wait for it."""
-    states, waits = [], []
-    seen: set[int] = set()
-    expected, highest = 0, -1
-    since: int | None = None
-    for buffer in arrived:
-        idx = buffer.idx
-        state = DUPLICATE if idx in seen else LATE if idx < highest else IN_ORDER
-        seen.add(idx)
-        highest = max(highest, idx)
-        wait = 0
-        if idx == expected:
-            wait = buffer.end_time - since if since is not None else 0
-            while expected in seen:
-                expected += 1
-            since = buffer.end_time if highest >= expected else None
-        elif since is None and idx > expected:
-            since = buffer.end_time
-        states.append(state)
-        waits.append(wait)
-    return states, waits
 
 
 def device_facts(document: Document, number: int) -> list[DeviceFacts]:
@@ -182,7 +152,7 @@ def _missing(facts: DeviceFacts) -> str:
     device = facts.device
     if device is None or not device.buffers or device.config is not None:
         return str(facts.missing or "")
-    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else WORDS[CONFIG]
+    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else STATES[CONFIG]
 
 
 def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
@@ -242,13 +212,12 @@ class BufferRows:
         at = self.order[position]
         buffer, state, wait = self.facts.arrived[at], self.facts.states[at], self.facts.waits[at]
         style = (palette.device, palette.config, palette.warning, palette.sync)[state]
-        if buffer.is_config and state == IN_ORDER:
-            style = palette.config
-        word = WORDS[state] + (" config" if buffer.is_config else "")
-        glyph = "C" if buffer.is_config and state == IN_ORDER else GLYPHS[state]
+        word = STATES[IN_ORDER] if state == CONFIG else STATES[state]
+        if buffer.is_config:
+            word += " config"
         frames = f"{buffer.frame}-{buffer.end_frame}"
         cells: list[Cell] = [
-            (glyph, style),
+            (GLYPHS[state], style),
             str(buffer.idx),
             str(at),
             channel_text(buffer.channel),

@@ -65,7 +65,7 @@ class MapPane(Drawn, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.name_shown = ""
-        self.reassembly = Reassembly([], [])
+        self.reassembly = Reassembly([])
         self.cursor = -1
 
     def show_map(self, name: str, reassembly: Reassembly, cursor: int) -> None:

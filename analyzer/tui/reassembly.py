@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.segment import Segment
 
+from analyzer.migration.reassembly import IN_ORDER, MISSING, STATES, index_states
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
@@ -22,12 +24,10 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 
-__all__ = ["GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line"]
+__all__ = ["GLYPHS", "MapLayout", "Reassembly", "legend", "map_line"]
 
-IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING = range(5)
-"""What became of an index; of several in one cell the highest number is shown."""
 GLYPHS = "■C▲2✗"
-WORDS = ("in order", "config", "late", "duplicate", "missing")
+"""One for each of :data:`STATES`."""
 NUMBERED = 6
 """Cells an index takes when there is room for its number."""
 
@@ -36,31 +36,22 @@ class Reassembly:
     """The buffers of one device, by index.
 
     ``indexes`` are the distinct ones that arrived, ascending; ``states`` what became of each;
-    ``total`` is how many there should be (the last one needed, plus one).
+    ``total`` is one more than the last of them.
     """
 
     __slots__ = ("indexes", "states", "total")
 
-    def __init__(self, arrived: Sequence[int], config: Sequence[bool]) -> None:
-        """``arrived`` are indexes in order of arrival, ``config`` the flag of each."""
-        order = np.asarray(arrived, dtype=np.int64)
-        flags = np.asarray(config, dtype=bool)
-        self.indexes, first, counts = np.unique(order, return_index=True, return_counts=True)
-        highest = np.maximum.accumulate(order) if len(order) else order
-        late = order < highest
-        states = np.full(len(self.indexes), IN_ORDER, dtype=np.int64)
-        states[flags[first]] = CONFIG
-        states[late[first]] = LATE
-        states[counts > 1] = DUPLICATE
-        self.states: Ints = states
-        configs = order[flags]
-        top = int(configs.max()) if len(configs) else int(order.max()) if len(order) else -1
-        self.total = max(top, int(order.max()) if len(order) else -1) + 1
+    def __init__(self, arrivals: Sequence[tuple[int, bool]]) -> None:
+        """``arrivals`` are (idx, whether it is the config state), in order of arrival."""
+        found = sorted(index_states(arrivals).items())
+        self.indexes: Ints = np.array([idx for idx, _ in found], dtype=np.int64)
+        self.states: Ints = np.array([state for _, state in found], dtype=np.int64)
+        self.total = found[-1][0] + 1 if found else 0
 
     def counts(self) -> dict[int, int]:
         """How many indexes are in which state."""
-        present = np.bincount(self.states, minlength=5)
-        found = {state: int(present[state]) for state in range(5)}
+        present = np.bincount(self.states, minlength=len(STATES))
+        found = {state: int(present[state]) for state in range(len(STATES))}
         found[MISSING] = self.total - len(self.indexes)
         return found
 
@@ -143,5 +134,5 @@ def legend(state: Reassembly, palette: Palette) -> list[Segment]:
     for kind, number in state.counts().items():
         if number or kind in (IN_ORDER, MISSING):
             style = looks[kind] if number else palette.muted
-            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", style))
+            segments.append(Segment(f"{GLYPHS[kind]} {STATES[kind]} {number}  ", style))
     return segments

@@ -39,6 +39,7 @@ def test_what_had_to_be_queued_and_how_long() -> None:
     assert found.out_of_order() == 1
     assert (queue.peak_buffers, queue.peak_bytes, queue.distance) == (2, 37, 2)
     assert (queue.longest_wait, queue.waited_for) == (2 * MS, 1)
+    assert (queue.waited, queue.waits) == ([0, 0, 0, 2 * MS], [(2 * MS, 4 * MS)])
 
 
 def test_gaps_duplicates_and_a_missing_config() -> None:

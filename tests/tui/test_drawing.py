@@ -34,13 +34,13 @@ def drawn(state: Reassembly, width: int, height: int, cursor: int = -1) -> list[
 
 
 def test_three_indexes_have_numbers() -> None:
-    state = Reassembly([0, 2, 1], [False, True, False])
+    state = Reassembly([(0, False), (2, True), (1, False)])
     assert drawn(state, 40, 3) == ["   0■    1▲    2C "]
     assert state.counts() == {0: 1, 1: 1, 2: 1, 3: 0, 4: 0}
 
 
 def test_missing_and_duplicate() -> None:
-    state = Reassembly([0, 0, 3], [False, False, True])
+    state = Reassembly([(0, False), (0, False), (3, True)])
     assert drawn(state, 40, 1) == ["   02    1✗    2✗    3C "]
     assert state.counts()[4] == 2
 
@@ -53,14 +53,14 @@ def test_map_fits_and_shows_a_hole_at_any_scale(total: int, width: int, height: 
     if total > 2:
         arrived.remove(hole)
     flags = [index == total - 1 for index in arrived]
-    lines = drawn(Reassembly(arrived, flags), width, height)
+    lines = drawn(Reassembly(list(zip(arrived, flags, strict=True))), width, height)
     assert len(lines) <= height
     assert all(len(line.rstrip()) <= width for line in lines)
     assert total <= 2 or "".join(lines).count("✗") == 1
 
 
 def test_a_hostile_index_costs_nothing() -> None:
-    state = Reassembly([0, 0xFFFFFFFE, 5], [False, False, False])
+    state = Reassembly([(0, False), (0xFFFFFFFE, False), (5, False)])
     assert state.total == 0xFFFFFFFF
     lines = drawn(state, 70, 5)
     assert len(lines) == 5
@@ -68,7 +68,7 @@ def test_a_hostile_index_costs_nothing() -> None:
 
 
 def test_nothing_arrived() -> None:
-    state = Reassembly([], [])
+    state = Reassembly([])
     assert (state.total, drawn(state, 10, 2)) == (0, [])
 
 

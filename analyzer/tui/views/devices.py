@@ -118,7 +118,7 @@ class DevicesView(View):
         """The selected device and index."""
         facts = self.current
         if facts is None:
-            self.query_one(MapPane).show_map("no device", Reassembly([], []), -1)
+            self.query_one(MapPane).show_map("no device", Reassembly([]), -1)
             self.query_one(ArrivalPane).show_order([])
             return
         self.query_one("#devices", RowList).go(self.facts.index(facts))
