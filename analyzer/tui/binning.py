@@ -36,11 +36,13 @@ def spread(
     The sum over an unlimited window is the sum of the weights.
     """
     first, span = window[0], window[1] - window[0]
-    low = (start - first) * bins // span
-    high = np.maximum((end - first) * bins // span, low)
+    # In floats: times that are years apart, in ns and bins, do not fit 64 bits.
+    low = np.floor((start - first).astype(np.float64) * bins / span)
+    high = np.maximum(np.floor((end - first).astype(np.float64) * bins / span), low)
     share = weight / (high - low + 1)
     inside = (high >= 0) & (low < bins)
-    low, high = np.clip(low[inside], 0, bins), np.clip(high[inside] + 1, 0, bins)
+    low = np.clip(low[inside], 0, bins).astype(np.int64)
+    high = np.clip(high[inside] + 1, 0, bins).astype(np.int64)
     share = share[inside]
     change = np.bincount(low, share, bins + 1) - np.bincount(high, share, bins + 1)
     result = np.cumsum(change)[:bins]

@@ -103,6 +103,17 @@ def test_spread_keeps_the_sum() -> None:
     assert found[9] == pytest.approx(7.0)
 
 
+def test_spread_of_times_that_are_years_apart() -> None:
+    year = 365 * 86_400 * 10**9
+    start, end = np.array([0, -100 * year, 50 * year]), np.array([0, 100 * year, 50 * year + 10])
+    found = spread(start, end, np.array([1.0, 200.0, 7.0]), (0, 100 * year), 1000)
+    assert found[0] == pytest.approx(1.1, abs=1e-3)
+    assert found[500] == pytest.approx(7.1, abs=1e-3)
+    assert found.sum() == pytest.approx(108, abs=0.2)
+    near = spread(start, end, np.array([1.0, 200.0, 7.0]), (0, 100), 10)
+    assert near.sum() == pytest.approx(1, abs=1e-3)
+
+
 def test_fairness() -> None:
     assert jain([1.0, 1.0]) == pytest.approx(1.0)
     assert jain([1.0, 0.0]) == pytest.approx(0.5)
