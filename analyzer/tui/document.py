@@ -30,6 +30,9 @@ from analyzer.tui.state import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    import numpy.typing as npt
 
     from analyzer.capture.growing import GrowingSource
     from analyzer.checks.finding import Finding
@@ -39,12 +42,12 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.phases import Phase
 
+    Ints: TypeAlias = npt.NDArray[np.int64]
+
 __all__ = ["Document"]
 
-TIME_MAX = (1 << 63) - 1
-"""The latest time that there can be, ns since the epoch."""
-
-
+TIME_MAX = (1 << 62) - 1
+"""No capture has later times, ns since the epoch."""
 PLACED_MAX = 100
 """So many findings that are not of a packet get one; each looks through all packets."""
 
@@ -68,6 +71,21 @@ def of_packets(finding: Finding) -> bool:
     """Whether a finding is about something that packets carry."""
     spot = finding.spot
     return spot.device is not None or (spot.channel is not None and spot.channel.kind == "multifd")
+
+
+def _closest(begins: Ints, ends: Ints, value: int) -> tuple[int, int, int]:
+    """Of some packets, at least one: how well the best fits (0 begins there, 1 ends there, 2 is
+    under way, 3 begins next to it), what the lowest of decides between equals, and which it is.
+    """
+    ways = (begins == value, ends == value, (begins < value) & (value < ends))
+    for rank, found in enumerate(ways):
+        rows = np.flatnonzero(found)
+        if len(rows):
+            at = int(rows[np.argmax(begins[rows])])
+            return rank, -int(begins[at]), at
+    distances = np.abs(begins - value)
+    at = int(np.argmin(distances))
+    return 3, int(distances[at]), at
 
 
 class Document:
@@ -329,21 +347,21 @@ class Document:
 
     def _nearest(self, first: str, last: str, value: int, stream: int | None) -> int | None:
         """Rows stand in the order of their last bytes, so neither column is sorted."""
-        count = len(self.table)
-        begins = self.table.view(first, 0, count).astype(np.int64)
-        ends = self.table.view(last, 0, count).astype(np.int64)
-        own = np.ones(count, dtype=bool)
-        if stream is not None:
-            own = self.table.view("stream", 0, count) == stream
-        if not own.any():
-            return None
         value = max(-TIME_MAX, min(value, TIME_MAX))
-        for found in (begins == value, ends == value, (begins < value) & (value < ends)):
-            rows = np.flatnonzero(found & own)
-            if len(rows):
-                return int(rows[np.argmax(begins[rows])])
-        rows = np.flatnonzero(own)
-        return int(rows[np.argmin(np.abs(begins[rows] - float(value)))])
+        best: tuple[int, int, int] | None = None
+        for low, high in pieces(0, len(self.table)):
+            begins = self.table.view(first, low, high).astype(np.int64)
+            ends = self.table.view(last, low, high).astype(np.int64)
+            rows = None
+            if stream is not None:
+                rows = np.flatnonzero(self.table.view("stream", low, high) == stream)
+                if not len(rows):
+                    continue
+                begins, ends = begins[rows], ends[rows]
+            rank, distance, at = _closest(begins, ends, value)
+            found = rank, distance, low + (at if rows is None else int(rows[at]))
+            best = found if best is None else min(best, found)
+        return None if best is None else best[2]
 
     def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
         """The first row from ``first`` on whose columns have the given values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,26 @@ def test_the_packet_next_to_a_frame_or_time() -> None:
     assert begins[last] == begins.max()
     assert document.row_at_time(10**19) is not None
     assert document.row_at_time(-(10**19), stream=99_999) is None
+
+
+def test_the_packet_next_to_any_time_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = read("10.0.13-netem-reorder-dup-4ch")
+    table = document.table
+    begins, ends = table.view("time").tolist(), table.view("end_time").tolist()
+    streams = table.view("stream").tolist()
+    dice = random.Random(5)
+    low, high = min(begins) - 10**6, max(ends) + 10**6
+    for piece in (3, 1 << 16):
+        monkeypatch.setattr("analyzer.tui.pieces.PIECE", piece)
+        for moment in [dice.randrange(low, high) for _ in range(100)]:
+            stream = dice.choice([None, *set(streams)])
+            own = [row for row, of in enumerate(streams) if stream in (None, of)]
+            under_way = [row for row in own if begins[row] < moment < ends[row]]
+            if under_way:
+                expected = max(under_way, key=lambda row: (begins[row], -row))
+            else:
+                expected = min(own, key=lambda row: (abs(begins[row] - moment), row))
+            assert document.row_at_time(moment, stream) == expected
 
 
 def test_a_filter_by_frame_shows_rows_that_say_so() -> None:
