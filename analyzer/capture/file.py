@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from bisect import bisect_left
 
-from analyzer.capture.frames import SLACK, Batch, Interface
+from analyzer.capture.frames import SLACK, Batch, Contents, Interface
 from analyzer.capture.pcapng import BLOCK_MAX, SECTION, Blocks
 from analyzer.errors import CaptureError
 
@@ -37,26 +36,20 @@ PCAP_MAGICS = {
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 
-class CaptureFile:
+class CaptureFile(Contents):
     """A pcap or pcapng file that is read once, front to back, in fixed memory.
 
-    ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts what was handed out; ``notes`` are
-    things a reader of the report should know (a file cut in the middle of a frame, dropped
-    frames); ``damage`` is the error that ended reading early, if any; ``secrets`` holds the TLS
-    key logs found inside; ``declarations`` the file positions of the section headers and interface
-    blocks passed, which reading from the middle needs (pcapng).  Raises :class:`CaptureError` for
-    a file that is no capture at all.
+    ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts what was handed out; ``damage`` is the
+    error that ended reading early, if any.  Raises :class:`CaptureError` for a file that is no
+    capture at all.
     """
 
     def __init__(self, source: Source) -> None:
+        super().__init__()
         self.source = source
         self.frames = 0
         self.bytes = 0
-        self.notes: list[str] = []
         self.damage: CaptureError | None = None
-        self.secrets: list[bytes] = []
-        self.interfaces: list[Interface] = []
-        self.declarations = array("q")
         self._from = 0  # where to begin instead of at the first frame
         self._known: Sequence[int] = ()
         size = source.size

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SLACK", "Batch", "Interface"]
+__all__ = ["SLACK", "Batch", "Contents", "Interface"]
 
 SLACK = 128
 """Bytes that can be read past the end of a frame, whatever they are."""
@@ -62,3 +64,19 @@ class Batch:
         self.first = first
         self.interface = interface
         self.record = record
+
+
+class Contents:
+    """What a capture file holds besides frames, as far as it was read.
+
+    ``notes`` are things a reader of the report should know (a file cut in the middle of a frame,
+    dropped frames); ``secrets`` the TLS key logs found inside; ``declarations`` the file positions
+    of the section headers and interface blocks passed, which reading from the middle needs
+    (pcapng).
+    """
+
+    def __init__(self) -> None:
+        self.interfaces: list[Interface] = []
+        self.notes: list[str] = []
+        self.secrets: list[bytes] = []
+        self.declarations = array("q")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from analyzer.capture.file import CaptureFile
+    from analyzer.capture.frames import Contents
 
 __all__ = ["Blocks", "dropped_note"]
 
@@ -49,8 +49,8 @@ class Blocks:
     words in front of a frame, ``pos`` is where the last scan stopped.
     """
 
-    def __init__(self, file: CaptureFile) -> None:
-        self._file = file
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
         self._interfaces: list[Interface] = []
         self._held = 0  # bytes of secrets
         self._dropped: dict[str, int] = {}  # frames, by name of interface
@@ -130,10 +130,10 @@ class Blocks:
             raise CaptureError(f"a block of type {kind:#x} has only {len(block)} bytes")
         if kind == SECTION:
             self._section(block)
-            self._file.declarations.append(place)
+            self._contents.declarations.append(place)
         elif kind == INTERFACE:
             self._interface(block)
-            self._file.declarations.append(place)
+            self._contents.declarations.append(place)
         elif kind == STATISTICS and len(block) >= 24:
             self._statistics(block)
         elif kind == SECRETS and len(block) >= 20:
@@ -171,8 +171,8 @@ class Blocks:
             raise CaptureError(f"a section has more than {INTERFACES_MAX} interfaces")
         interface = Interface(link, snaplen, _clock(resolution, shift), name)
         self._interfaces.append(interface)
-        if len(self._file.interfaces) < INTERFACES_MAX:
-            self._file.interfaces.append(interface)
+        if len(self._contents.interfaces) < INTERFACES_MAX:
+            self._contents.interfaces.append(interface)
 
     def _statistics(self, block: bytes) -> None:
         owner = self._head3(block, 0)[2]
@@ -184,7 +184,7 @@ class Blocks:
             if code in (ISB_IFDROP, ISB_OSDROP) and len(value) == 8
         }
         if total := max(dropped.values(), default=0):
-            interface, notes = self._interfaces[owner], self._file.notes
+            interface, notes = self._interfaces[owner], self._contents.notes
             more = total - interface.dropped  # such blocks count from the section's beginning
             interface.dropped = total
             name = interface.name
@@ -200,7 +200,7 @@ class Blocks:
         kind, size = struct.unpack_from(self._mark + "II", block, 8)
         if kind == TLS_KEY_LOG and size <= len(block) - 20 and self._held + size <= SECRETS_MAX:
             self._held += size
-            self._file.secrets.append(block[16 : 16 + size])
+            self._contents.secrets.append(block[16 : 16 + size])
 
     def _simple(self, block: bytes) -> bytearray:
         if not self._interfaces:

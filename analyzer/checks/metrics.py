@@ -201,7 +201,7 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
     """
     if migration.main_facts is None or migration.main_facts.colo is None:
         return
-    from analyzer.migration.colo import handshakes_of  # seldom needed
+    from analyzer.migration.colo_handshake import handshakes_of  # seldom needed
 
     limit = _limit(selection, "checkpoint-pause") * 1e9
     handshakes = handshakes_of(migration)

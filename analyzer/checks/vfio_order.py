@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
-    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import Buffer
 
 PACKET_MIN = DEVICE_STATE.size + BUFFER.size
 IDX_PLAUSIBLE = 1 << 16

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from analyzer.analysis import Analysis
-    from analyzer.migration.device import Buffer
+    from analyzer.migration.rows import Buffer
 
 __all__ = ["add_arguments", "run"]
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from analyzer.extraction.folder import Folder
     from analyzer.migration.assembly import DeviceSink
-    from analyzer.migration.device import Buffer
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import Buffer
 
 __all__ = ["DeviceFiles"]
 

@@ -9,7 +9,7 @@ from dissectors.multifd import Compression
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.mark import Mark
-    from analyzer.migration.return_path_walker import ReturnPath
+    from analyzer.migration.return_path import ReturnPath
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.migration.reassembly import Queue, config_of, gaps, last_needed
+from analyzer.migration.rows import Buffer
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -10,42 +11,7 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket
     from analyzer.tcp.requests import Place
 
-__all__ = ["Buffer", "Device"]
-
-
-class Buffer:
-    """One device-state buffer as it went over the wire; sizes in bytes, times in ns.
-
-    ``size`` is the data behind the 12-byte header, ``missing`` what the capture lacks of it.
-    """
-
-    __slots__ = (
-        "channel",
-        "end_frame",
-        "end_time",
-        "frame",
-        "idx",
-        "is_config",
-        "missing",
-        "offset",
-        "pos",
-        "size",
-        "time",
-    )
-
-    def __init__(self, packet: DevicePacket) -> None:
-        assert packet.idx is not None
-        self.idx = packet.idx
-        self.is_config = packet.is_config
-        self.channel = packet.channel
-        self.size = packet.data_size
-        self.missing = packet.missing
-        self.offset = packet.offset
-        self.frame = packet.first.frame
-        self.time = packet.first.time
-        self.end_frame = packet.last.frame
-        self.end_time = packet.last.time
-        self.pos = packet.first.pos
+__all__ = ["Device"]
 
 
 class Device:

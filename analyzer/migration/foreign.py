@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.capture.tshark import Conversion
-    from analyzer.migration.scan import Scan
+    from analyzer.tcp.engine import Engine
 
 __all__ = ["note_end", "open_foreign", "why_foreign"]
 
@@ -43,17 +43,17 @@ def open_foreign(
     return file, run
 
 
-def why_foreign(scan: Scan) -> str:
+def why_foreign(file: CaptureFile, engine: Engine) -> str:
     """Why native reading found no migration in what it has read; empty if tshark cannot help."""
-    strange = sorted({i.link_type for i in scan.file.interfaces} - set(LINK_TYPES))
+    strange = sorted({i.link_type for i in file.interfaces} - set(LINK_TYPES))
     if strange:
         return f"link type {strange[0]}"
-    ignored = scan.engine.ignored
+    ignored = engine.ignored
     hidden = ignored.get(TUNNEL, 0) + ignored.get(FRAGMENT, 0)
-    if hidden > scan.engine.frames - sum(ignored.values()):
+    if hidden > engine.frames - sum(ignored.values()):
         what = "tunnels" if ignored.get(TUNNEL) else "IP fragments"
-        return f"{hidden} of {scan.engine.frames} frames are {what}"
-    if scan.file.damage is not None and _has_longer_records(scan.source):
+        return f"{hidden} of {engine.frames} frames are {what}"
+    if file.damage is not None and _has_longer_records(file.source):
         return "its records are not those of plain pcap"
     return ""
 

@@ -312,7 +312,8 @@ class Grouper:
             ram.taker = self._page_collector.records(migration, ram)
 
     def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
-        from analyzer.migration.return_path_walker import ReturnPath, walk_return_path
+        from analyzer.migration.return_path import ReturnPath
+        from analyzer.migration.return_path_walker import walk_return_path
 
         channel = self._channel("return-path", flow)
         facts = ReturnPath()

@@ -7,7 +7,6 @@ from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
-from analyzer.migration.outcome import outcome_of
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.dialects import RAM_ERAS, era_of
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
-    from analyzer.migration.return_path_walker import ReturnPath
+    from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
@@ -412,20 +411,3 @@ class Migration:
         if unused is not None:
             return 0 < self.sync_rounds <= unused
         return bool(self.absent_ids)
-
-    def completeness(self, device: Device) -> bool | None:
-        """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
-        that could hold what is not there.
-        """
-        whole = device.config is not None and not device.missing_ranges() and not device.unindexed
-        if whole:
-            return None if any(buffer.missing for buffer in device.buffers) else True
-        if any(c.flow.missing or c.incomplete_start for c in self.multifd):
-            return None
-        if self.lacks_channels:
-            return None
-        closed = {c.id for c in self.multifd if c.flow.closed}
-        cut = any(channel in closed for _, channel, _, _ in device.cut)
-        if self.ends_early and not cut and outcome_of(self).name != "cancelled":
-            return None
-        return False

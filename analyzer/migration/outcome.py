@@ -1,15 +1,16 @@
-"""How a migration ended, told from the wire (wire-format page, section 1.5)."""
+"""How a migration and its devices ended, told from the wire (wire-format page, section 1.5)."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
+    from analyzer.migration.device import Device
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "outcome_of"]
+__all__ = ["Outcome", "completeness", "outcome_of"]
 
 CLOSING = 100_000_000
 """A source that completes closes all connections at once; what still goes on so many ns behind the
@@ -192,3 +193,21 @@ def _incomplete_device(migration: Migration) -> str | None:
         if device.cut or device.config is None or device.missing_ranges():
             return device.name
     return None
+
+
+def completeness(device: Device, migration: Migration) -> bool | None:
+    """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
+    that could hold what is not there.
+    """
+    whole = device.config is not None and not device.missing_ranges() and not device.unindexed
+    if whole:
+        return None if any(buffer.missing for buffer in device.buffers) else True
+    if any(c.flow.missing or c.incomplete_start for c in migration.multifd):
+        return None
+    if migration.lacks_channels:
+        return None
+    closed = {c.id for c in migration.multifd if c.flow.closed}
+    cut = any(channel in closed for _, channel, _, _ in device.cut)
+    if migration.ends_early and not cut and outcome_of(migration).name != "cancelled":
+        return None
+    return False

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from analyzer.migration.device import Buffer
+    from analyzer.migration.rows import Buffer
 
 __all__ = [
     "CONFIG",

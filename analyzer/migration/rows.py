@@ -11,7 +11,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.tcp.requests import Place
 
-__all__ = ["DEVICE_STATE", "KINDS", "RAM_PACKET", "SYNC_PACKET", "DevicePacket", "RamPacket"]
+__all__ = [
+    "DEVICE_STATE",
+    "KINDS",
+    "RAM_PACKET",
+    "SYNC_PACKET",
+    "Buffer",
+    "DevicePacket",
+    "RamPacket",
+]
 
 RAM_PACKET, SYNC_PACKET, DEVICE_STATE = 0, 1, 2
 KINDS = ("ram", "sync", "device-state")
@@ -170,3 +178,38 @@ class DevicePacket:
     def is_config(self) -> bool:
         """Whether the CONFIG_STATE flag is set."""
         return self.state_flags is not None and bool(self.state_flags & 1)
+
+
+class Buffer:
+    """One device-state buffer as it went over the wire; sizes in bytes, times in ns.
+
+    ``size`` is the data behind the 12-byte header, ``missing`` what the capture lacks of it.
+    """
+
+    __slots__ = (
+        "channel",
+        "end_frame",
+        "end_time",
+        "frame",
+        "idx",
+        "is_config",
+        "missing",
+        "offset",
+        "pos",
+        "size",
+        "time",
+    )
+
+    def __init__(self, packet: DevicePacket) -> None:
+        assert packet.idx is not None
+        self.idx = packet.idx
+        self.is_config = packet.is_config
+        self.channel = packet.channel
+        self.size = packet.data_size
+        self.missing = packet.missing
+        self.offset = packet.offset
+        self.frame = packet.first.frame
+        self.time = packet.first.time
+        self.end_frame = packet.last.frame
+        self.end_time = packet.last.time
+        self.pos = packet.first.pos

@@ -189,7 +189,9 @@ class Scan:
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
 
-            yield from decrypt(self)
+            self.plaintext = yield from decrypt(
+                self.reading, self.grouper, self.settings, self.tool
+            )
         self.done = True
 
     def _found_multipath(self) -> None:
@@ -221,7 +223,7 @@ class Scan:
         """Another pass, if tshark can read what was not understood."""
         from analyzer.migration.foreign import why_foreign
 
-        reason = why_foreign(self)
+        reason = why_foreign(self.file, self.engine)
         reading = self._dissected_instead(self.source, reason) if reason else None
         if reading is not None:
             self._read(reading)

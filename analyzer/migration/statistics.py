@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from analyzer.migration.colo import handshakes_of
+from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.migration.downtime import data_spans, downtime_of
 from analyzer.migration.fairness import Runs, jain, runs_of
 from analyzer.migration.intervals import Coverage, alone, clipped, total, union
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.activity import MigrationActivity
     from analyzer.migration.channel import Channel
-    from analyzer.migration.colo import Handshake
+    from analyzer.migration.colo_handshake import Handshake
     from analyzer.migration.device import Device
     from analyzer.migration.downtime import Downtime
     from analyzer.migration.intervals import Span

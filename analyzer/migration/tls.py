@@ -17,11 +17,13 @@ from analyzer.tcp.decrypted import Decryption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from analyzer.capture.source import Source
     from analyzer.migration.channel import Channel
-    from analyzer.migration.scan import Scan
+    from analyzer.migration.framing import Settings
+    from analyzer.migration.grouping import Grouper
+    from analyzer.migration.reading import Reading
 
 __all__ = ["decrypt"]
 
@@ -31,31 +33,36 @@ NAMED_MAX = 8
 RANDOM_DIGITS = 64
 
 
-def decrypt(scan: Scan) -> Iterator[float]:
-    """Feed the walkers the plaintext of what :class:`Grouper` found to be TLS; gives the fraction
-    done.  What stays encrypted stays in ``grouper.tls``; notes of the file say why.
+def decrypt(
+    reading: Reading, grouper: Grouper, settings: Settings, tool: str
+) -> Generator[float, None, Spool | None]:
+    """Feed the walkers the plaintext of what ``grouper`` found to be TLS; gives the fraction done,
+    and in the end the plaintext, to be read again.  What stays encrypted stays in ``grouper.tls``;
+    notes of the file say why.  ``tool`` decrypts.
 
     Raises :class:`CaptureError` where a key log was asked for and cannot be used, without tshark
     :class:`analyzer.errors.ToolUnavailable`; what was captured live is reported all the same.
     """
+    plaintext = None
     try:
-        keys = _keys(scan)
-        if not keys and not scan.reading.through:  # tshark knows of secrets inside what it reads
-            return
-        yield from _decrypt(scan, keys)
+        keys = _keys(reading.file, settings)
+        if not keys and not reading.through:  # tshark knows of secrets inside what it reads
+            return None
+        plaintext = yield from _decrypt(reading, grouper, keys, tool)
     except CaptureError as error:
-        if scan.settings.keylog is not None and not scan.source.growing:
+        if settings.keylog is not None and not reading.source.growing:
             raise
-        scan.file.notes.append(f"the TLS connections are not decrypted: {error}")
+        reading.file.notes.append(f"the TLS connections are not decrypted: {error}")
     else:
-        scan.file.notes += _still_encrypted(scan.grouper.tls, keys)
+        reading.file.notes += _still_encrypted(grouper.tls, keys)
+    return plaintext
 
 
-def _keys(scan: Scan) -> bytes:
+def _keys(file: CaptureFile, settings: Settings) -> bytes:
     """All secrets at hand."""
-    parts = list(scan.file.secrets)
-    if scan.settings.keylog is not None:
-        parts.append(read_keys(scan.settings.keylog))
+    parts = list(file.secrets)
+    if settings.keylog is not None:
+        parts.append(read_keys(settings.keylog))
     elif not parts and os.path.isfile(path := os.environ.get(VARIABLE, "")):  # noqa: PTH113
         parts.append(read_keys(path))
     return b"\n".join(parts)
@@ -88,36 +95,38 @@ def _streams(numbers: list[int]) -> str:
     return f"TLS in stream {', '.join(map(str, numbers[:NAMED_MAX]))}{more}"
 
 
-def _decrypt(scan: Scan, keys: bytes) -> Iterator[float]:
-    path = scan.reading.readable()
+def _decrypt(
+    reading: Reading, grouper: Grouper, keys: bytes, tool: str
+) -> Generator[float, None, Spool]:
+    path, file, growing = reading.readable(), reading.file, reading.source.growing
     if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
         raise CaptureError(
             "standard input cannot be read a second time, as decrypting needs",
             advice="save the capture to a file first",
         )
-    ports = sorted({_port(channel.server) for channel in scan.grouper.tls})[:PORTS_MAX]
+    ports = sorted({_port(channel.server) for channel in grouper.tls})[:PORTS_MAX]
 
     def again() -> Source:
-        return open_plaintext(path, keys, ports, scan.tool)[0]
+        return open_plaintext(path, keys, ports, tool)[0]
 
-    source, run = open_plaintext(path, keys, ports, scan.tool)
-    connections = [channel.flow.connection for channel in scan.grouper.tls]
-    decryption = Decryption(connections, run, scan.grouper.release, scan.grouper.attach)
+    source, run = open_plaintext(path, keys, ports, tool)
+    connections = [channel.flow.connection for channel in grouper.tls]
+    decryption = Decryption(connections, run, grouper.release, grouper.attach)
     try:
         for batch in CaptureFile(source).batches():
             decryption.feed(batch)
-            yield min(1.0, run.frame / max(1, scan.file.frames))
+            yield min(1.0, run.frame / max(1, file.frames))
     finally:
         source.close()
     decryption.end()
-    scan.plaintext = Spool(scan.source.path, again)
-    if run.complaint and not (scan.source.growing and CUT_SHORT in run.complaint):
-        scan.file.notes.append(run.complaint)
+    if run.complaint and not (growing and CUT_SHORT in run.complaint):
+        file.notes.append(run.complaint)
     for flow, frame in decryption.lost:
-        scan.file.notes.append(
+        file.notes.append(
             f"stream {flow.connection.number} cannot be decrypted from frame {frame} on: the "
             "capture lacks bytes of it, and TLS needs them all"
         )
+    return Spool(reading.source.path, again)
 
 
 def _port(server: str) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from statistics import median
 
 from analyzer.checks.wording import counted, milliseconds
-from analyzer.migration.colo import handshakes_of
+from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.report.parts import iso_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.colo import Handshake
+    from analyzer.migration.colo_handshake import Handshake
     from analyzer.migration.migration import Migration
     from analyzer.report.parts import Json
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.wording import counted
 from analyzer.migration.channel import multifd_name
+from analyzer.migration.outcome import completeness
 from analyzer.report.escape import terminal
 from analyzer.report.model import migration_report
 from analyzer.report.style import Style, size_text, table
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from analyzer.analysis import Analysis
-    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.device import Device
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import Buffer
 
     class Choice(Protocol):
         """Which devices and buffers to show."""
@@ -143,7 +145,7 @@ def _announced(section: VfioSection) -> str:
 
 
 def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str]:
-    whole = migration.completeness(device)
+    whole = completeness(device, migration)
     word = {
         True: style.outcome("completed").replace("completed", "complete"),
         False: style.severity("error", "INCOMPLETE"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.migration.outcome import completeness
 from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, STATES, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.device import Device
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
     from analyzer.migration.reassembly import Queue
+    from analyzer.migration.rows import Buffer
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
@@ -65,7 +67,7 @@ class DeviceFacts:
         self.reassembly = Reassembly(arrivals)
         self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len(self.reassembly.indexes)
-        self.complete = migration.completeness(device) if device is not None else None
+        self.complete = completeness(device, migration) if device is not None else None
         self.queue: Queue | None = device.queue() if device is not None else None
         self.channels = device.by_channel() if device is not None else {}
         self.cut = (

@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from analyzer.capture.growing import GrowingSource
     from analyzer.checks.finding import Finding
     from analyzer.migration.channel import Channel
-    from analyzer.migration.device import Buffer, Device
+    from analyzer.migration.device import Device
     from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration
     from analyzer.migration.phases import Phase
+    from analyzer.migration.rows import Buffer
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 

@@ -6,7 +6,8 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.migration.activity import Activity
-from analyzer.migration.colo import CHECKPOINTS_KEPT, ColoFacts, handshakes_of
+from analyzer.migration.colo import CHECKPOINTS_KEPT, ColoFacts
+from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.mark import Mark
 from analyzer.migration.outcome import outcome_of

@@ -1,0 +1,93 @@
+"""COLO's checkpoints with the answers to them: what the pause of both guests went into.
+
+Wire-format page, section 6.10.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from analyzer.migration.colo import Checkpoint
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+
+__all__ = ["Handshake", "handshakes_of"]
+
+
+class Handshake:
+    """A checkpoint with the secondary's answers to it: ``replied``, ``received`` and ``loaded``."""
+
+    __slots__ = ("checkpoint", "loaded", "received", "replied")
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        replied: Mark | None,
+        received: Mark | None,
+        loaded: Mark | None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.replied = replied
+        self.received = received
+        self.loaded = loaded
+
+    @property
+    def memory_bytes(self) -> int:
+        """Guest memory, with its SYNC points, on main; nearly nothing with multifd."""
+        sending, sized = self.checkpoint.sending, self.checkpoint.sized
+        return sized.offset - sending.offset if sending is not None and sized is not None else 0
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """What the time went into, ns each: ``reply`` (the secondary stops), ``memory``, ``state``
+        (of the devices, until the secondary has it) and ``load``, as far as both ends were seen.
+        """
+        checkpoint = self.checkpoint
+        marks = (
+            ("reply", checkpoint.requested, self.replied),
+            ("memory", self.replied, checkpoint.sized),
+            ("state", checkpoint.sized, self.received),
+            ("load", self.received, self.loaded),
+        )
+        return [(name, b.time - a.time) for name, a, b in marks if a is not None and b is not None]
+
+    @property
+    def pause_span(self) -> tuple[int, int] | None:
+        """The pause's begin and end."""
+        if self.replied is None or self.loaded is None:
+            return None
+        return self.replied.time, self.loaded.time
+
+    @property
+    def pause(self) -> int | None:
+        """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests stood still for so long, and
+        a little longer.  ``None`` unless both were seen.
+        """
+        span = self.pause_span
+        return span[1] - span[0] if span is not None else None
+
+
+def handshakes_of(migration: Migration) -> list[Handshake]:
+    """The checkpoints that were kept.  An answer belongs to the last one that began before it."""
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or facts.colo is None:
+        return []
+    checkpoints = facts.colo.checkpoints
+    answers = returned.answers if returned is not None else ((), (), ())
+    begins = [begin.frame for c in checkpoints if (begin := c.begin) is not None]
+    columns = [_dealt(marks, begins) for marks in answers]
+    return [Handshake(*row) for row in zip(checkpoints, *columns, strict=True)]
+
+
+def _dealt(marks: Iterable[Mark], begins: list[int]) -> Iterator[Mark | None]:
+    """The first mark from each begin on, before the next one."""
+    places = list(marks)
+    frames = [mark.frame for mark in places]
+    for begin, end in pairwise([*begins, 1 << 62]):
+        at = bisect_left(frames, begin)
+        yield places[at] if at < len(places) and frames[at] < end else None
