@@ -69,6 +69,18 @@ def test_finding_on_main_finds_records() -> None:
     drive(VFIO, use)
 
 
+def test_an_incomplete_device_is_shown_first() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2")
+        assert "Indexes of 0000:00:03.0/vfio#0" in shown(app)
+        await press(pilot, "up")
+        assert "Indexes of 0000:00:02.0/vfio#0" in shown(app)
+        await press(pilot, "3", "2")
+        assert "Indexes of 0000:00:02.0/vfio#0" in shown(app)
+
+    drive("10.0.13-vfio-truncated-no-returnpath-2ch", use)
+
+
 @pytest.mark.parametrize("by", ["right_square_bracket", "left_square_bracket"])
 def test_findings_about_devices_lead_to_packets(by: str) -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:

@@ -108,11 +108,12 @@ class DevicesView(View):
 
     @property
     def current(self) -> DeviceFacts | None:
-        """The selected device."""
+        """The selected device; as long as none is, the first that is incomplete, or the first."""
         for facts in self.facts:
             if facts.key == self.state.device:
                 return facts
-        return self.facts[0] if self.facts else None
+        lost = [facts for facts in self.facts if facts.complete is False and self.document.done]
+        return next(iter(lost or self.facts), None)
 
     def show_selection(self) -> None:
         """The selected device and index."""
