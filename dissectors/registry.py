@@ -76,12 +76,12 @@ GENERATED = (
     FilterField("offset", "uint", "offset of the packet in the stream, bytes"),
     FilterField("length", "uint", "length of the packet, payload included, bytes"),
     FilterField("device", "string", "idstr#instance of a device-state packet"),
-    FilterField("missing", "uint", "bytes of the packet that the capture lacks"),
+    FilterField("missing", "uint", "bytes of the packet that are not in the capture"),
     FilterField(
         "severity",
         "string",
         "gravest finding about it: none, info, warning or error; findings "
-        "about a device, a channel or a packet that was cut off mark no packet",
+        "about a device or a channel mark no packet",
     ),
 )
 

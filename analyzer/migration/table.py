@@ -10,6 +10,7 @@ from array import array
 
 from analyzer.capture.sequence import MASK
 from analyzer.migration.rows import KINDS as PACKET_KINDS
+from analyzer.migration.rows import DevicePacket
 from analyzer.migration.watcher import Watcher
 from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.tcp.flow import Flow
 
     class Judged(Protocol):
@@ -80,7 +81,7 @@ COLUMNS = (
     ("vfio_version", "I", "version in the VFIO header, where idx is not -1"),
     ("idx", "q", "index of a device-state buffer; -1 without one"),
     ("state_flags", "I", "flags in the VFIO header, where idx is not -1"),
-    ("missing", "q", "bytes that the capture lacks"),
+    ("missing", "q", "bytes that are not in the capture"),
     ("severity", "B", "gravest finding: number in SEVERITIES; filled in by mark()"),
 )
 """Every column: name, :mod:`array` typecode, meaning.  The packet's number needs none: it is the
@@ -231,6 +232,13 @@ class PacketTable(Watcher):
             packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
             packet.missing, 0,
         )  # fmt: skip
+
+    def cut(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> None:
+        """A packet that the stream's end cut off; see Watcher."""
+        if isinstance(packet, DevicePacket):
+            self.device(migration, channel, packet)
+        else:
+            self.ram(migration, channel, packet, ())
 
     def _join(self, migration: Migration) -> None:
         """Rows for the initial packets of the channels that are new."""

@@ -31,6 +31,9 @@ class Watcher:
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet that arrived whole."""
 
+    def cut(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> None:
+        """A packet of which the stream's end left ``packet.missing`` bytes of payload out."""
+
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """``packet`` carries the page at offset ``page`` that another channel carried in the same
         round.

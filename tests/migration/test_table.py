@@ -28,10 +28,20 @@ def test_one_row_a_packet(path: Any) -> None:
     table = PacketTable()
     scan = Scan(path, watchers=(table,)).run()
     table.finish(scan.migrations)
-    kind, channel, migration = (table.view(n).tolist() for n in ("kind", "channel", "migration"))
-    rows = list(zip(migration, channel, kind, strict=True))
+    names = ("kind", "channel", "migration", "offset", "length", "missing")
+    columns = [table.view(name).tolist() for name in names]
+    lengths = {(m.number, chan.id): chan.length for m in scan.migrations for chan in m.multifd}
+    rows: list[tuple[int, int, int]] = []
+    cut: list[tuple[int, int, int]] = []
+    for kind, channel, migration, offset, length, missing in zip(*columns, strict=True):
+        lost = offset + length - lengths[migration, channel]
+        if lost > 0:
+            assert missing >= lost
+        (cut if lost > 0 else rows).append((migration, channel, kind))
+    assert len({row[:2] for row in cut}) == len(cut)  # a stream ends once
     for found in scan.migrations:
         for chan in found.multifd:
+            assert chan.cut_in == "payload" or (found.number, chan.id) not in {c[:2] for c in cut}
             counts = [rows.count((found.number, chan.id, number)) for number in range(len(KINDS))]
             assert counts == [
                 chan.ram_packets,
@@ -39,7 +49,7 @@ def test_one_row_a_packet(path: Any) -> None:
                 chan.device_packets,
                 int(chan.init is not None),
             ]
-    assert len(table) == sum(
+    assert len(rows) == sum(
         chan.packets + (chan.init is not None) for m in scan.migrations for chan in m.multifd
     )
 
