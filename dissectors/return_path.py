@@ -34,6 +34,8 @@ HEADER = Layout(
 
 VALUE = Layout("value", "rp", "1.7", (Field("value", "I", "result, or the PING's value", "hex"),))
 """Payload of SHUT, PONG and RESUME_ACK."""
+RESUMED = 1
+"""The one value that RESUME_ACK has."""
 
 REQ_PAGES = Layout(
     "REQ_PAGES",

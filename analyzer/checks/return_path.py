@@ -239,6 +239,19 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, text, returned.ready)
 
 
+@walker_rule("MF712", "rp-resume-ack", ERROR)
+def rp_resume_ack() -> None:
+    """RESUME_ACK does not have the value 1.
+
+    The destination of a recovered postcopy says with it that it is ready to go on.
+
+    Receiver: the source: ``illegal resume_ack value %u``; the recovery fails, and the migration
+    pauses again.
+
+    Usual cause: a modified destination; damaged bytes.
+    """
+
+
 def _request_fault(message: Message, facts: MainChannel) -> str:
     """What is wrong with a page request, if anything is."""
     run = facts.postcopy_run

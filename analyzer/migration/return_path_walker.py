@@ -17,6 +17,7 @@ from dissectors.return_path import (
     HEADER,
     PAYLOAD_MAX,
     REQ_PAGES,
+    RESUMED,
     ReturnPathType,
     length_fits,
 )
@@ -160,6 +161,10 @@ class _Walk:
                 rp.pongs.append((message.value, message.mark))
             elif kind == ReturnPathType.SHUT:
                 rp.shut, rp.shut_mark = message.value, message.mark
+            elif kind == ReturnPathType.RESUME_ACK and message.value != RESUMED:
+                mark = message.mark
+                detail = f"RESUME_ACK {message.value:#x}, expected {RESUMED:#x}"
+                rp.anomalies.note("rp-resume-ack", mark.offset, mark.place, detail)
         elif kind in REQUESTS:
             message.start, message.size = REQ_PAGES.unpack(payload)
             if kind == ReturnPathType.REQ_PAGES_ID:

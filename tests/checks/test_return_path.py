@@ -50,6 +50,10 @@ def bitmap(end: int = BITMAP_END) -> bytes:
     return head + struct.pack(">Q", 8) + bytes(8) + struct.pack(">Q", end)
 
 
+def resumed(value: int) -> bytes:
+    return records.message(6, struct.pack(">I", value))
+
+
 def in_postcopy(*requests: bytes) -> Callable[[], bytes]:
     """A migration whose guest runs at the destination before all is sent: it asks for pages."""
 
@@ -89,6 +93,7 @@ CASES = {
     "MF709": Case(in_postcopy(request(1 << 20)), in_postcopy(request(0)), alone=True),
     "MF710": Case(in_colo(answers=(READY, *ANSWERS[1:])), in_colo(), alone=True),
     "MF711": Case(in_colo(early=True), in_colo(), alone=True),
+    "MF712": Case(returned(PONG, resumed(2), SHUT), returned(PONG, resumed(1), SHUT), alone=True),
 }
 
 

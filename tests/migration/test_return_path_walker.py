@@ -89,6 +89,7 @@ def test_pieces_and_cuts(at: int) -> None:
         (message(ReturnPathType.SHUT, bytes(8)), "rp-length"),
         (HEADER.pack({"type": 2, "length": 600}), "rp-length"),
         (message(ReturnPathType.REQ_PAGES_ID, u64(0) + u32(1) + b"\x09ram"), "rp-length"),
+        (message(ReturnPathType.RESUME_ACK, u32(2)), "rp-resume-ack"),
         (bitmap(b"\0" * 8, 7), "rp-bitmap-mark"),
         (bitmap(b"\0" * 7), "rp-bitmap-mark"),
     ],
