@@ -114,6 +114,19 @@ class Engine:
             except KeyError:
                 frame(batch, start)
                 continue
+            if (  # the one before over again, of which all else is known
+                seq == flow.next
+                and total == flow.total
+                and bits == flow.bits
+                and proto == flow.proto
+                and flow.size < flow.fast
+                and start + reach + total <= stop
+            ):
+                flow.next = seq + flow.size & MASK
+                flow.fast -= flow.size
+                flow.mark = start
+                flow.seen += 1
+                continue
             length = total - header - (bits >> 10 & 60)
             if (
                 seq == flow.next
@@ -126,6 +139,7 @@ class Engine:
                 flow.fast -= length
                 flow.mark = start
                 flow.seen += 1
+                flow.total, flow.bits, flow.proto, flow.size = total, bits, proto, length
             elif (
                 seq == flow.next
                 and flow.plain

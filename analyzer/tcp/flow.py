@@ -82,12 +82,17 @@ class Flow:
     (0 is the first payload byte, or the first one seen when ``midstream``).  ``fast`` is how many
     bytes may pass on the fast path, ``plain`` whether the next segment may be taken for nothing
     but data, ``quiet`` whether a bare ACK in this direction tells nothing.
+
+    The last segment on the fast path had ``size`` bytes of payload, and its headers said ``total``,
+    ``proto`` and ``bits`` (see :class:`analyzer.capture.shape.Shape`); the next one is mostly like
+    it.
     """
 
     __slots__ = (
         "acked",
         "answer",
         "base",
+        "bits",
         "checkpoint_offsets",
         "checkpoint_positions",
         "connection",
@@ -118,13 +123,16 @@ class Flow:
         "offset",
         "peer",
         "plain",
+        "proto",
         "quiet",
         "reader",
         "reordered",
         "reset",
         "retransmissions",
         "seen",
+        "size",
         "syn",
+        "total",
         "unverified",
         "waiting",
         "waiting_bytes",
@@ -144,6 +152,8 @@ class Flow:
         self.offset = 0
         self.fast = 0
         self.fast_given = 0
+        self.total = -1
+        self.bits = self.proto = self.size = 0
         self.plain = False
         self.quiet = True
         self.reader: Reader | None = None

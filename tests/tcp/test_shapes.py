@@ -103,3 +103,28 @@ def test_every_layout_gives_the_same_streams(name: str, monkeypatch: pytest.Monk
     assert account(found) == account(expected)
     assert seen == heads
     assert slow < len(plain) * 2 / 3  # the first batch, and what waits behind holes
+
+
+ODD: dict[str, Callable[[bytes], bytes]] = {
+    "cut by snaplen": lambda f: f[:-1],
+    "another protocol": lambda f: f[:23] + b"\x11" + f[24:],
+    "a fragment": lambda f: f[:20] + b"\x20\x00" + f[22:],
+    "out of turn": lambda f: f[:38] + b"\x11\x22\x33\x44" + f[42:],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_one_that_is_not_like_those_before_it_takes_the_readable_way(name: str) -> None:
+    def walk(_reader: Reader) -> Walker:
+        missing.append((yield Skip(200 * SIZE)))
+
+    missing: list[object] = []
+    made = Wire().open()
+    for number in range(200):
+        made.send(number * SIZE, bytes(SIZE))
+    frames = list(made.frames)
+    time, data, length = frames[153]
+    frames[153] = time, ODD[name](data), length
+    result = Result(pcap(frames), walk)
+    assert missing == [1 if name == "cut by snaplen" else SIZE]
+    assert result.engine.frames == len(frames)
