@@ -59,6 +59,7 @@ class CaptureFile(Contents):
         self._base = 0  # file position of buffer[0]
         self._passed = 0  # bytes that were read here
         self._ahead: ReadAhead | None = None
+        self._was_ahead = False
         self._fill()
         head = bytes(self._buffer[:4])
         if head in PCAP_MAGICS and self._end >= 24:
@@ -80,12 +81,17 @@ class CaptureFile(Contents):
 
     def _fill(self) -> bool:
         """Move what is unread to the front and read on; whether anything came."""
-        if self._passed > LARGE and self._ahead is None:
+        if self._passed > LARGE and not self._was_ahead:
             from analyzer.capture.read_ahead import read_ahead
 
-            self._ahead = read_ahead(self.source)
+            self._was_ahead = True
+            self._ahead = read_ahead(self.source, self._base + self._end)
         if self._ahead is not None:
-            return self._fill_from(self._ahead)
+            if self._fill_from(self._ahead):
+                return True
+            self._stop_ahead()  # what was written since is read as before
+            if self.damage is not None:
+                return False
         buffer = self._buffer
         left = self._end - self._pos
         if self._pos:
@@ -121,6 +127,11 @@ class CaptureFile(Contents):
         self._buffer, self._pos, self._end = buffer, begin, end
         return True
 
+    def _stop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
     def _stop(self, reason: str) -> None:
         self.damage = CaptureError(
             reason,
@@ -145,8 +156,7 @@ class CaptureFile(Contents):
         try:
             yield from self._pcap() if self.format == "pcap" else self._pcapng()
         finally:
-            if self._ahead is not None:
-                self._ahead.close()
+            self._stop_ahead()
         self.bytes = self._base + self._end
         if self.damage is None and self._pos < self._end:
             self.notes.append(

@@ -178,6 +178,7 @@ class Rejoined:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._batches = iter(())
         self.file.source.close()
 
     # -- frames -------------------------------------------------------------------------------

@@ -19,32 +19,40 @@ FRONT = 1 << 17
 
 
 class ReadAhead:
-    """A plain file's bytes, chunk by chunk: a thread fills one buffer while the other is read.
+    """A plain file's bytes from ``position`` on, chunk by chunk: a thread fills one buffer while
+    the other is read.
 
     The kernel copies without holding the interpreter.  The thread needs that only in between, when
-    its reader waits for the next chunk anyway, so nobody is interrupted.  Raises
+    its reader waits for the next chunk anyway, so nobody is interrupted.  The source stands behind
+    the last chunk that was given, as if it had been read in one thread.  Raises
     :class:`RuntimeError` where none can be had.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, position: int) -> None:
         self._source = source
+        self._position = position
         self._empty: SimpleQueue[bytearray | None] = SimpleQueue()
         self._filled: SimpleQueue[tuple[bytearray, int, Exception | None]] = SimpleQueue()
         self._shown: bytearray | None = None
         self._ended = False
         for _ in range(2):
             self._empty.put(bytearray(FRONT + CHUNK + SLACK))
-        self._thread = Thread(target=self._fill, name="read-ahead", daemon=True)
-        self._thread.start()
+        self._thread = Thread(target=self._fill, args=(position,), name="read-ahead", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:  # it may have started all the same
+            self._empty.put(None)
+            raise
 
-    def _fill(self) -> None:
+    def _fill(self, position: int) -> None:
         while (buffer := self._empty.get()) is not None:
             count, error = 0, None
             try:
                 with memoryview(buffer) as whole, whole[FRONT:-SLACK] as room:
-                    count = self._source.readinto(room)
+                    count = self._source.readinto_at(room, position)
             except Exception as failure:  # raised again by next()
                 error = failure
+            position += count
             self._filled.put((buffer, count, error))
             if not count:
                 return
@@ -65,6 +73,8 @@ class ReadAhead:
             raise error
         if self._ended:
             return None
+        self._position += count
+        self._source.seek(self._position)
         begin, end = FRONT - len(left), FRONT + count
         if begin < 0:  # a block larger than any frame
             return left + self._shown[FRONT:end] + bytes(SLACK), 0, len(left) + count
@@ -73,13 +83,14 @@ class ReadAhead:
 
     def close(self) -> None:
         """Read no more of it; when this returns, nothing is being read."""
+        self._ended = True
         self._empty.put(None)
         self._thread.join()
 
 
-def read_ahead(source: Source) -> ReadAhead | None:
+def read_ahead(source: Source, position: int) -> ReadAhead | None:
     """Where a source is a plain file, and a thread can be had."""
     try:
-        return ReadAhead(source) if source.size else None
+        return ReadAhead(source, position) if source.size else None
     except RuntimeError:
         return None

@@ -141,11 +141,11 @@ class Source:
             self._window.append((self._offset, joined))
         return count
 
-    def _broken(self, reason: str) -> CaptureError:
+    def _broken(self, reason: str, offset: int | None = None) -> CaptureError:
         return CaptureError(
             f"cannot be read on: {reason}",
             path=self.path,
-            offset=self._offset,
+            offset=self._offset if offset is None else offset,
             advice="what came before is reported",
         )
 
@@ -163,6 +163,17 @@ class Source:
                 if wanted >= end:
                     return b"".join(parts)
         return None
+
+    def readinto_at(self, view: memoryview, position: int) -> int:
+        """Fill ``view`` with a plain file's bytes from ``position`` on; gives how many there are.
+
+        Reading goes on where it was, so another thread may call it.  Raises :class:`CaptureError`.
+        """
+        assert self._file is not None
+        try:
+            return os.preadv(self._file.fileno(), [view], position)
+        except OSError as error:
+            raise self._broken(str(error), position) from error
 
     def seek(self, position: int) -> bool:
         """Go on reading at ``position``; false, and nothing done, where that cannot be sought."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from time import sleep
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -101,14 +102,14 @@ def test_a_file_that_cannot_be_read_on(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "made.pcap"
     path.write_bytes(pcap(frames([200] * 100)))
     source = open_source(path)
-    readinto = Source.readinto
+    readinto_at = Source.readinto_at
 
-    def failing(self: Source, view: memoryview) -> int:
-        if self.position > 5000:
-            raise CaptureError("cannot be read on: broken", path=self.path, offset=self.position)
-        return readinto(self, view)
+    def failing(self: Source, view: memoryview, position: int) -> int:
+        if position > 5000:
+            raise CaptureError("cannot be read on: broken", path=self.path, offset=position)
+        return readinto_at(self, view, position)
 
-    monkeypatch.setattr(Source, "readinto", failing)
+    monkeypatch.setattr(Source, "readinto_at", failing)
     reader = CaptureFile(source)
     count = sum(len(batch.starts) for batch in reader.batches())
     assert count == (FIRST + 5 * 1000 - 24) // 216
@@ -122,10 +123,73 @@ def test_a_bug_in_the_thread_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "made.pcap"
     path.write_bytes(pcap(frames([200] * 100)))
     reader = CaptureFile(open_source(path))
-    monkeypatch.setattr(Source, "readinto", lambda _self, _view: 1 // 0)
+    monkeypatch.setattr(Source, "readinto_at", lambda _self, _view, _position: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         list(reader.batches())
     assert not readers()
+
+
+@pytest.mark.usefixtures("early")
+def test_what_was_written_behind_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "made.pcap"
+    whole = pcap(frames([200] * 100))
+    path.write_bytes(whole[:9000])
+    batches = CaptureFile(open_source(path)).batches()
+    count = 0
+    while count < 40:
+        count += len(next(batches).starts)
+    sleep(0.05)  # the thread comes to the end
+    with path.open("ab") as more:
+        more.write(whole[9000:])
+    assert count + sum(len(batch.starts) for batch in batches) == 100
+
+
+@pytest.mark.usefixtures("early")
+def test_another_reader_of_the_same_source_is_not_disturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap(frames([200] * 100)))
+    source = open_source(path)
+    readinto_at = Source.readinto_at
+
+    def late(self: Source, view: memoryview, position: int) -> int:
+        sleep(0.005)
+        return readinto_at(self, view, position)
+
+    monkeypatch.setattr(Source, "readinto_at", late)
+    for _ in range(5):
+        first = CaptureFile(source).batches()
+        next(first)
+        next(first)
+        assert source.seek(0)
+        second = CaptureFile(source)
+        del first
+        assert sum(len(batch.starts) for batch in second.batches()) == 100
+        assert source.seek(0)
+
+
+@pytest.mark.usefixtures("early")
+def test_an_interrupted_start_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        started.append(self)
+        raise KeyboardInterrupt
+
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap(frames([200] * 100)))
+    reader = CaptureFile(open_source(path))
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(reader.batches())
+    (thread,) = started
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 @pytest.mark.usefixtures("early")
