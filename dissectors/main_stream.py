@@ -91,6 +91,8 @@ class RamFlag(IntFlag):
 
 RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
 RAM_SECTION = b"ram"
+RAM_VERSION, VFIO_VERSION = 4, 1
+"""Of those sections, since there is multifd."""
 DIRTY_BITMAP = b"dirty-bitmap"
 
 FILE_HEADER = Layout(

@@ -291,7 +291,7 @@ FAULTS: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
     "first buffer lost": (lambda e: without(e.data(0)), {"MF508"}, set()),
     "config lost": (lambda e: without(e.config()), {"MF509"}, set()),
     "config not said": (lambda e: e.put(e.config()[1], 2, 0), {"MF509"}, set()),
-    "data above the config": (above, {"MF507", "MF511"}, set()),
+    "data above the config": (above, {"MF507", "MF511"}, {"MF526"}),
     "unknown VFIO flags": (lambda e: e.put(e.data()[1], 2, 4), {"MF512"}, set()),
     "no data": (lambda e: resized(e, 12), {"MF513"}, set()),
     "config tag": (lambda e: e.config()[1].payload.__setitem__(19, 9), {"MF514"}, set()),

@@ -100,8 +100,9 @@ def init_short() -> None:
 def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     """The channels of one migration carry different guest uuids.
 
-    Each initial packet holds the uuid of the guest.  All channels of a migration belong to one
-    guest, and the destination compares every one with its own.
+    Each initial packet holds the uuid of the guest; with ``validate-uuid`` main's CONFIGURATION
+    does too.  All channels of a migration belong to one guest, and the destination compares every
+    one with its own.
 
     Receiver: ``multifd: received uuid '%s' and expected uuid '%s' for channel %hhd``, where the
     expected one is its own; the migration fails.
@@ -111,6 +112,12 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     """
     inits = [(channel, channel.init) for channel in migration.multifd if channel.init is not None]
     uuids = [init.uuid for _, init in inits]
+    facts = migration.main_facts
+    if facts is not None and facts.uuid is not None and uuids and facts.uuid not in uuids:
+        text = f"uuid {_uuid_text(facts.uuid)} in CONFIGURATION, {_uuid_text(uuids[0])} on multifd"
+        mark = facts.configuration
+        frame, offset = (mark.frame, mark.offset) if mark is not None else (None, None)
+        yield Spot(text, channel=migration.main, frame=frame, offset=offset)
     if len(set(uuids)) < 2:
         return
     usual = max(uuids, key=uuids.count)

@@ -1,4 +1,4 @@
-"""MF614 to MF618 and MF642: commands of the main stream (wire-format page, 6.5)."""
+"""MF614 to MF618, MF642 and MF648: commands of the main stream (wire-format page, 6.5)."""
 
 from __future__ import annotations
 
@@ -111,10 +111,25 @@ def postcopy_order() -> None:
     """The commands of postcopy come in an order that makes no sense.
 
     ADVISE prepares the destination, DISCARD drops the pages that were dirtied since, LISTEN lets it
-    ask for pages and RUN starts the guest.  LISTEN, RUN and DISCARD need ADVISE before them,
-    nothing of it may follow RUN, and a PACKAGED holds whole records, no other PACKAGED.
+    ask for pages and RUN starts the guest.  LISTEN, RUN and DISCARD need ADVISE before them, which
+    comes once; no DISCARD and no second LISTEN may follow LISTEN, nothing of it RUN.  A PACKAGED
+    holds whole records, no other PACKAGED.
 
     Receiver: refuses a command that does not fit its state; the load fails.
+
+    Usual cause: a modified source, or damaged bytes.
+    """
+
+
+@walker_rule("MF648", "postcopy-discard", ERROR)
+def postcopy_discard() -> None:
+    """A POSTCOPY_RAM_DISCARD is not built as it must be, or names pages that do not exist.
+
+    It holds version 0, the name of a block with a zero behind it, and one range of bytes or more,
+    all inside the block.
+
+    Receiver: ``CMD_POSTCOPY_RAM_DISCARD invalid version (%d)``, ``missing nil (%d)``, ``invalid
+    length (%d)``, or refuses block or range; the load fails.
 
     Usual cause: a modified source, or damaged bytes.
     """

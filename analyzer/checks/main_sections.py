@@ -1,4 +1,4 @@
-"""MF607 to MF613: the sections of the main stream (wire-format page, 6.3)."""
+"""MF607 to MF613 and MF646: the sections of the main stream (wire-format page, 6.3)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def section_id_reused() -> None:
     %u``.
 
     Usual cause: damaged bytes; a source whose devices registered twice.
+    """
+
+
+@walker_rule("MF646", "section-version", ERROR)
+def section_version() -> None:
+    """The version of the RAM or of a VFIO section is one that no QEMU knows.
+
+    RAM has had version 4 for ages, VFIO devices have version 1; what is in a section changes with
+    machine types and properties instead.
+
+    Receiver: ``unsupported version %d for '%s' v%d``; the load fails.
+
+    Usual cause: a newer or modified source, or damaged bytes.
     """
 
 

@@ -1,4 +1,4 @@
-"""MF601 to MF606, MF635 and MF644: how a main stream begins and ends, and COLO behind it.
+"""MF601 to MF606, MF635, MF644 and MF645: how a main stream begins and ends, and COLO behind it.
 
 Wire-format page, sections 6.1 to 6.4 and 6.10.
 """
@@ -63,6 +63,19 @@ def main_truncated() -> None:
     Receiver: the read fails, and with it the load.
 
     Usual cause: the source died or gave up, or a saved file was cut off.
+    """
+
+
+@walker_rule("MF645", "record-unreadable", ERROR, holes="G")
+def record_unreadable() -> None:
+    """A record holds a flag, a number or a place that QEMU does not write.
+
+    Records and what is in them have no length of their own: behind such a value nobody knows how to
+    go on.  The message says where; the stream is read on behind the next footer.
+
+    Receiver: whatever reads that record gives up; the load fails.
+
+    Usual cause: damaged bytes; a newer or modified source.
     """
 
 

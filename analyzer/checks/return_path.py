@@ -239,6 +239,28 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, text, returned.ready)
 
 
+@migration_rule("MF713", "rp-shut-early", WARNING, holes="LGEXM")
+def rp_shut_early(migration: Migration) -> Iterator[Spot]:
+    """The destination reports success before main has reached its EOF.
+
+    SHUT with 0 says that everything was loaded, which nobody can know before the end came.
+
+    Receiver: the source takes it for success: it may call a migration completed that the
+    destination has not got.
+
+    Usual cause: a modified destination; a capture whose two directions were recorded apart.
+    """
+    facts, returned, main = migration.main_facts, migration.return_facts, migration.main
+    if facts is None or returned is None or main is None or returned.shut != 0:
+        return
+    if facts.interrupted or facts.colo is not None or (mark := returned.shut_mark) is None:
+        return
+    if facts.eof is not None and facts.eof.frame > mark.frame:
+        yield _spot(migration, f"SHUT before main's EOF in frame {facts.eof.frame}", mark)
+    elif facts.eof is None and main.flow.closed and not main.flow.missing:
+        yield _spot(migration, "SHUT with success, and main never reached its EOF", mark)
+
+
 @walker_rule("MF712", "rp-resume-ack", ERROR)
 def rp_resume_ack() -> None:
     """RESUME_ACK does not have the value 1.

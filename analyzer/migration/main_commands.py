@@ -15,6 +15,7 @@ from dissectors.main_stream import (
     Command,
     command_length_fits,
 )
+from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,13 +59,18 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
     """What a command needs before it."""
     wrong = ""
     slug = "postcopy-order"
-    if command in (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD):
+    if command == Command.POSTCOPY_ADVISE:
+        wrong = "sent again" if main.postcopy_advise is not None else ""
+    elif command in (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD):
+        listened, run = main.postcopy_listen is not None, command == Command.POSTCOPY_RUN
         if main.postcopy_advise is None:
             wrong = "without POSTCOPY_ADVISE"
         elif main.postcopy_run is not None:
             wrong = "after POSTCOPY_RUN"
-        elif command == Command.POSTCOPY_RUN and main.postcopy_listen is None:
+        elif run and not listened:
             wrong = "without POSTCOPY_LISTEN"
+        elif listened and not run:
+            wrong = "after POSTCOPY_LISTEN"
     elif command == Command.PING:
         slug = "ping-without-rp"
         wrong = "" if main.opened_return_path else "without OPEN_RETURN_PATH"
@@ -105,6 +111,8 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
     elif command == Command.POSTCOPY_RAM_DISCARD:
         record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
         main.discards += max(record.value, 0)
+        if wrong := _discard_fault(main, payload):
+            main.anomalies.note("postcopy-discard", record.offset, record.first, wrong)
     elif command == Command.PACKAGED:
         record.value = int.from_bytes(payload, "big")
         main.packaged = main.packaged or mark
@@ -114,3 +122,26 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         main.colo = main.colo or ColoFacts()
     elif command == Command.SWITCHOVER_START:
         main.switchover_start = main.switchover_start or mark
+
+
+def _discard_fault(main: MainChannel, payload: bytes) -> str:
+    """What is wrong with a POSTCOPY_RAM_DISCARD, if anything is."""
+    end = 2 + payload[1]
+    name, ranges = payload[2:end], payload[end + 1 :]
+    if payload[0]:
+        return f"version {payload[0]}, expected 0"
+    if payload[end : end + 1] != b"\0":
+        return f"a block name of {payload[1]} bytes without its end"
+    if not ranges or len(ranges) % DISCARD_RANGE.size:
+        return f"{len(ranges)} bytes of ranges, which have {DISCARD_RANGE.size} each"
+    block = main.ram_blocks.get(name)
+    if block is None or not block.listed:
+        return "" if main.interrupted else f"{text_of(name)!r} is not in the block list"
+    for at in range(0, len(ranges), DISCARD_RANGE.size):
+        start, length = DISCARD_RANGE.unpack(ranges, at)
+        if start + length > block.used_length:
+            return (
+                f"{length:#x} bytes at {start:#x} of {text_of(name)!r}, whose length is "
+                f"{block.used_length:#x}"
+            )
+    return ""

@@ -343,8 +343,12 @@ class _Walk:
                 main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
         else:
             self.close(record, broken)
-            if self.trial is not None and broken.reply is None:
-                main.anomalies.restore(self.trial)  # the place was no record's after all
+            if broken.reply is None:
+                if self.trial is not None:
+                    main.anomalies.restore(self.trial)  # the place was no record's after all
+                elif not (record.depth or any(a.offset >= record.offset for a in main.anomalies)):
+                    what = f"{broken.path} that cannot be read"
+                    main.anomalies.note("record-unreadable", broken.good, self.reader.last, what)
             yield from self.resynchronise()
         return None
 

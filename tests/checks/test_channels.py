@@ -12,6 +12,7 @@ from analyzer.migration.framing import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, example, verify
 from tests.checks.craft import (
+    MACHINE,
     RAM_ID,
     Craft,
     Tiny,
@@ -22,6 +23,7 @@ from tests.checks.craft import (
     part,
     ram,
 )
+from tests.migration import main_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +113,18 @@ def open_channel(tiny: Tiny) -> None:
     tiny.close = [(name, how) for name, how in tiny.close if name != 0]
 
 
+def with_main_uuid(uuid: bytes) -> Callable[[], bytes]:
+    """A guest with ``uuid`` in CONFIGURATION, as with ``validate-uuid``, and channels with one."""
+
+    def edit(tiny: Tiny) -> None:
+        own = main_streams.subsection(b"configuration/uuid", uuid)
+        tiny.main[0] = records.header() + main_streams.configuration(MACHINE.encode(), own)
+        for number, units in enumerate(tiny.multifd):
+            units[0] = init(number, uuid=GUEST)
+
+    return edited(edit)
+
+
 CASES = {
     "MF101": Case(with_stranger(b"GET / HTTP/1.1\r\n\r\n"), alone=True),
     "MF102": Case(with_init(init(1, version=2)), alone=True),
@@ -145,6 +159,13 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+def test_main_has_the_uuid_of_another_guest() -> None:
+    (finding,) = [f for f in findings(with_main_uuid(GUEST[::-1])()) if f.rule.id == "MF104"]
+    assert finding.severity == "error"
+    assert "in CONFIGURATION" in finding.message
+    assert "MF104" not in fired(with_main_uuid(GUEST)())
 
 
 # -- what looks like a fault and is none, and other ways to be one ---------------------------------

@@ -67,7 +67,7 @@ def no_buffers(tiny: Tiny) -> None:
 
 def one_channel(tiny: Tiny) -> None:
     """All buffers on channel 0."""
-    tiny.multifd[0].append(tiny.multifd[1].pop())
+    tiny.multifd[0].insert(-1, tiny.multifd[1].pop())
 
 
 def announced_on_main(tiny: Tiny) -> None:

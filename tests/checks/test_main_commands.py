@@ -27,6 +27,18 @@ RUN = records.command(records.POSTCOPY_RUN)
 UNKNOWN = 12
 
 
+def discard(
+    *ranges: tuple[int, int], name: bytes = b"pc.ram", version: int = 0, end: bytes = b"\0"
+) -> bytes:
+    """POSTCOPY_RAM_DISCARD; with no range, of the first page."""
+    parts = [struct.pack(">QQ", *one) for one in ranges or ((0, 4096),)]
+    head = bytes([version, len(name)]) + name + end
+    return records.command(6, head + b"".join(parts))
+
+
+DISCARD = discard()
+
+
 def ping_first(tiny: Tiny) -> None:
     tiny.main.insert(1, records.ping(1))
 
@@ -49,6 +61,11 @@ CASES = {
         alone=True,
     ),
     "MF642": Case(inserted(RAM_PART, LISTEN), inserted(RAM_PART, ADVISE, LISTEN), alone=True),
+    "MF648": Case(
+        inserted(RAM_PART, ADVISE, discard((0, 1 << 30))),
+        inserted(RAM_PART, ADVISE, DISCARD),
+        alone=True,
+    ),
 }
 
 
@@ -58,6 +75,36 @@ def test_fires_and_stays_silent(rule: str) -> None:
 
 
 # -- other ways to be a fault, and what looks like one and is none ---------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (discard(version=1), "version 1, expected 0"),
+        (discard(end=b"x"), "a block name of 6 bytes without its end"),
+        (discard(name=b"nope"), "'nope' is not in the block list"),
+        (discard(end=b"\0\0"), "17 bytes of ranges, which have 16 each"),
+        (discard((4096, 4096), (1 << 40, 1)), "0x1 bytes at 0x10000000000 of 'pc.ram', whose"),
+    ],
+)
+def test_discards_that_make_no_sense(command: bytes, text: str) -> None:
+    found = findings(inserted(RAM_PART, ADVISE, command)())
+    (finding,) = [f for f in found if f.rule.id == "MF648"]
+    assert finding.message.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("commands", "text"),
+    [
+        ([ADVISE, ADVISE], "POSTCOPY_ADVISE sent again"),
+        ([ADVISE, LISTEN, LISTEN], "POSTCOPY_LISTEN after POSTCOPY_LISTEN"),
+        ([ADVISE, LISTEN, DISCARD], "POSTCOPY_RAM_DISCARD after POSTCOPY_LISTEN"),
+        ([ADVISE, DISCARD, DISCARD, LISTEN], ""),
+    ],
+)
+def test_the_order_of_postcopys_commands(commands: list[bytes], text: str) -> None:
+    found = findings(inserted(RAM_PART, *commands)())
+    assert [f.message for f in found if f.rule.id == "MF642"] == [text] * bool(text)
 
 
 def test_switchover_start_missing_from_a_machine_that_has_it() -> None:

@@ -1,10 +1,11 @@
-"""MF607 to MF613: every rule fires on its own fault, and stays silent where it must."""
+"""MF607 to MF613, MF646: every rule fires on its own fault, and stays silent where it must."""
 
 from __future__ import annotations
 
 import pytest
 
 from analyzer.synth import records
+from dissectors.main_stream import SECTION_VERSIONS
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     EOS,
@@ -25,6 +26,7 @@ from tests.checks.main_edits import inserted, replaced
 from tests.shipped import capture
 
 UNKNOWN_ID = 9
+VERSION_1, VERSION_7 = b"/vfio" + bytes(7) + b"\1", b"/vfio" + bytes(7) + b"\7"
 FOOTER = records.footer(RAM_ID)
 
 
@@ -42,12 +44,20 @@ CASES = {
     ),
     "MF612": Case(replaced(RAM_END, part(RAM_ID, RAM_END[5:-5])), alone=True),
     "MF613": Case(inserted(STATE, part(RAM_ID, EOS)), alone=True),
+    "MF646": Case(replaced(VFIO_START, VFIO_START.replace(VERSION_1, VERSION_7)), alone=True),
 }
 
 
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+def test_ram_of_another_version() -> None:
+    old = SECTION_VERSIONS.pack({"instance_id": 0, "version_id": 4})
+    assert old in RAM_START
+    new = SECTION_VERSIONS.pack({"instance_id": 0, "version_id": 5})
+    assert fired(replaced(RAM_START, RAM_START.replace(old, new))())["MF646"] == "error"
 
 
 # -- what looks like a fault and is none -----------------------------------------------------------

@@ -11,13 +11,15 @@ from tests.checks.craft import (
     HEADER,
     MACHINE,
     RAM_END,
+    RAM_PART,
     STATE,
     Tiny,
     channel_header,
     findings,
     fired,
+    start,
 )
-from tests.checks.main_edits import checkpoint, in_colo, mapped_ram, replaced, stopped
+from tests.checks.main_edits import checkpoint, in_colo, inserted, mapped_ram, replaced, stopped
 from tests.migration import main_streams as build
 from tests.shipped import capture
 
@@ -50,6 +52,7 @@ CASES = {
     "MF606": Case(edited(lambda tiny: tiny.main.append(b"more")), alone=True),
     "MF635": Case(mapped_ram(announced=False), mapped_ram(), alone=True),
     "MF644": Case(in_colo(build.colo(1), build.colo(4, 0)), in_colo()),
+    "MF645": Case(inserted(RAM_PART, start("dirty-bitmap", 51, b"\x80", 1)), alone=True),
 }
 
 

@@ -1,4 +1,4 @@
-"""MF629 to MF634, MF643: every rule fires on its own fault, and stays silent where it must."""
+"""MF629 to MF634, MF643, MF647: every rule fires on its own fault, else stays silent."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ def transfer_off(tiny: Tiny) -> None:
     tiny.main[-1] = records.vmdescription(MACHINE, PAGE, [(DEVICE, len(CONFIG))])
 
 
+def forgotten(tiny: Tiny) -> None:
+    """Nothing of the device's state comes, and the description does not list it."""
+    transfer_off(tiny)
+    tiny.main[tiny.main.index(end(VFIO_ID, DATA))] = VFIO_END
+    tiny.main.remove(CONFIG_ON_MAIN)
+    tiny.main[-1] = records.vmdescription(MACHINE, PAGE, [])
+
+
 CASES = {
     "MF629": Case(inserted(RAM_PART, part(VFIO_ID, build.u64(0xFFFFFFFFEF100009))), alone=True),
     "MF630": Case(replaced(VFIO_START, start(IDSTR.decode(), VFIO_ID, SETUP * 2, 1)), alone=True),
@@ -73,6 +81,7 @@ CASES = {
         replaced(VFIO_END, end(VFIO_ID, DATA)), inserted(RAM_PART, part(VFIO_ID, DATA)), alone=True
     ),
     "MF643": Case(Tiny().pcap, edited(main_longer), alone=True),
+    "MF647": Case(edited(forgotten), edited(transfer_off), alone=True),
 }
 
 

@@ -94,6 +94,7 @@ CASES = {
     "MF710": Case(in_colo(answers=(READY, *ANSWERS[1:])), in_colo(), alone=True),
     "MF711": Case(in_colo(early=True), in_colo(), alone=True),
     "MF712": Case(returned(PONG, resumed(2), SHUT), returned(PONG, resumed(1), SHUT), alone=True),
+    "MF713": Case(returned(SHUT, PONG), alone=True),
 }
 
 

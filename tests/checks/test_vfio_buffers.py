@@ -99,9 +99,10 @@ CASES = {
     "MF520": Case(HELD, selection=Selection(max_queued_buffers=0), alone=True),
     "MF521": Case(more(buffer(50_000_000)), alone=True),
     "MF522": Case(REORDERED, alone=True),
+    "MF526": Case(state([buffer(1), buffer(0)], [config(2)]), REORDERED, alone=True),
     "MF523": Case(REORDERED, alone=True),
     "MF524": Case(load_ready(buffer(0)), load_ready(buffer(0), config(2))),
-    "MF525": Case(state([config(2), buffer(0)], [buffer(1)]), alone=True),
+    "MF525": Case(state([buffer(0), buffer(1)], [config(2)]), alone=True),
 }
 
 
