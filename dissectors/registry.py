@@ -77,6 +77,7 @@ GENERATED = (
     FilterField("length", "uint", "length of the packet, payload included, bytes"),
     FilterField("device", "string", "idstr#instance of a device-state packet"),
     FilterField("missing", "uint", "bytes of the packet that are not in the capture"),
+    FilterField("cut", "uint", "those of them that were never sent: the stream ended before"),
     FilterField(
         "severity",
         "string",

@@ -211,12 +211,11 @@ class Migration:
         """The stream ended inside a device-state packet, ``have`` bytes in."""
         device = self.device(packet)
         device.cut.append((packet.idx, channel.id, have, packet.length))
-        self.packet_cut(channel, packet)
 
-    def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket) -> None:
-        """The stream ended inside a packet's payload."""
+    def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
+        """The stream ended inside a packet's payload, ``lost`` bytes before its end."""
         for watcher in self.watchers:
-            watcher.cut(self, channel, packet)
+            watcher.cut(self, channel, packet, lost)
 
     def device(self, packet: DevicePacket) -> Device:
         """The device that a packet belongs to."""

@@ -264,7 +264,6 @@ class MultifdWalker:
             if type(missing) is not int:
                 self._end(missing, "payload", packet.header_size)
                 self._cut(packet)
-                self.migration.packet_cut(self.channel, packet)
                 return
             packet.missing += missing
         packet.last = self.reader.last
@@ -383,8 +382,8 @@ class MultifdWalker:
     def _device_end(self, packet: DevicePacket, reply: Reply, part: str, read: int) -> None:
         """The stream ended inside a device-state packet."""
         have = read + (reply.have if type(reply) is End else 0)
-        self._cut(packet)
         self.migration.device_packet_cut(self.channel, packet, have)
+        self._cut(packet)
         name = "a buffer" if packet.idx is None else f"buffer {packet.idx}"
         lost = f"{packet.length - have} of {packet.length} bytes of {name} are missing"
         self._end(reply, part, read, lost, packet)
@@ -392,10 +391,12 @@ class MultifdWalker:
     # -- ends, holes, nonsense ----------------------------------------------------------------
 
     def _cut(self, packet: RamPacket | DevicePacket) -> None:
-        """The stream ended inside a packet: what holes and its end left out of it."""
+        """The row of a packet that the stream ended inside."""
         reader = self.reader
         packet.last = reader.last
-        packet.missing = reader.missing - self.lost + self.start + packet.length - reader.offset
+        lost = self.start + packet.length - reader.offset
+        packet.missing = reader.missing - self.lost + lost
+        self.migration.packet_cut(self.channel, packet, lost)
 
     def _done(self, length: int, missing: int) -> None:
         self.channel.decoded += length - missing

@@ -86,7 +86,8 @@ class Replay:
     def packet(self, table: PacketTable, row: int, limit: int = LIMIT) -> Excerpt:
         """The first ``limit`` bytes of a packet, header and payload."""
         at = {name: table.column(name)[row] for name in ("flow", "offset", "length", "pos")}
-        length, missing = at["length"], table.column("missing")[row]
+        cut = table.column("cut")[row]
+        length, missing = at["length"] - cut, table.column("missing")[row] - cut
         if not missing:
             length = min(length, limit)
         pieces = self.stream_bytes(
@@ -101,6 +102,9 @@ class Replay:
             data += bytes(kept) if piece is None else piece[:kept]
             if len(data) >= limit:
                 break
+        if cut and (kept := min(cut, limit - len(data))):
+            holes.append((len(data), len(data) + kept))
+            data += bytes(kept)
         return Excerpt(bytes(data), holes)
 
     def stream_bytes(

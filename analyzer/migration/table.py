@@ -82,6 +82,7 @@ COLUMNS = (
     ("idx", "q", "index of a device-state buffer; -1 without one"),
     ("state_flags", "I", "flags in the VFIO header, where idx is not -1"),
     ("missing", "q", "bytes that are not in the capture"),
+    ("cut", "q", "those of them that were never sent: the stream ended before"),
     ("severity", "B", "gravest finding: number in SEVERITIES; filled in by mark()"),
 )
 """Every column: name, :mod:`array` typecode, meaning.  The packet's number needs none: it is the
@@ -118,8 +119,8 @@ class Row:
     """
 
     __slots__ = (
-        "channel", "device", "end_frame", "end_time", "flags", "flow", "frame", "idstr", "idx",
-        "instance_id", "kind", "length", "migration", "missing", "next_packet_size",
+        "channel", "cut", "device", "end_frame", "end_time", "flags", "flow", "frame", "idstr",
+        "idx", "instance_id", "kind", "length", "migration", "missing", "next_packet_size",
         "normal_pages", "number", "offset", "packet_num", "pages_alloc", "pos", "ramblock",
         "severity", "state_flags", "stream", "time", "uuid", "vfio_version", "zero_pages",
     )  # fmt: skip
@@ -152,6 +153,7 @@ class Row:
     idx: int | None
     state_flags: int | None
     missing: int
+    cut: int
     severity: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -210,7 +212,7 @@ class PacketTable(Watcher):
             channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
             packet.offset, packet.length, first.pos, packet.flags, packet.packet_num,
             packet.pages_alloc, packet.normal_pages, packet.zero_pages, packet.next_packet_size,
-            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, 0,
+            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, 0, 0,
         )  # fmt: skip
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
@@ -230,15 +232,18 @@ class PacketTable(Watcher):
             packet.offset, packet.length, first.pos, packet.flags, NO_NUMBER,
             0, 0, 0, packet.next_packet_size, name, device, instance,
             packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
-            packet.missing, 0,
+            packet.missing, 0, 0,
         )  # fmt: skip
 
-    def cut(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> None:
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
+    ) -> None:
         """A packet that the stream's end cut off; see Watcher."""
         if isinstance(packet, DevicePacket):
             self.device(migration, channel, packet)
         else:
             self.ram(migration, channel, packet, ())
+        self._columns["cut"][-1] = lost
 
     def _join(self, migration: Migration) -> None:
         """Rows for the initial packets of the channels that are new."""
@@ -259,7 +264,7 @@ class PacketTable(Watcher):
                 INIT_PACKET, migration.number, channel.id, self._flow(flow),
                 flow.connection.number, place.frame, place.frame, place.time, place.time,
                 offset, INIT.size, place.pos,
-                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, missing, 0,
+                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, missing, 0, 0,
             )  # fmt: skip
         self._joined[migration.number] = len(channels)
 

@@ -113,6 +113,7 @@ TABLE_FIELDS = {
     "length": TableField("length"),
     "device": TableField("device", STATE, texts="devices"),
     "missing": TableField("missing"),
+    "cut": TableField("cut"),
     "severity": TableField("severity", texts="severities"),
     "multifd.flags": TableField("flags", HEADED),
     "multifd.pages_alloc": TableField("pages_alloc", PAGES),

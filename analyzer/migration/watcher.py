@@ -31,8 +31,12 @@ class Watcher:
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet that arrived whole."""
 
-    def cut(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> None:
-        """A packet of which the stream's end left ``packet.missing`` bytes of payload out."""
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
+    ) -> None:
+        """A packet whose stream ended inside its payload: of its missing bytes ``lost`` were never
+        sent.
+        """
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """``packet`` carries the page at offset ``page`` that another channel carried in the same

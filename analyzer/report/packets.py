@@ -194,7 +194,8 @@ def _notes(row: Row) -> Iterator[str]:
     if row.severity != "none":
         yield row.severity
     if row.missing:
-        yield f"{counted(row.missing, 'byte')} missing"
+        cut = "cut off: " if row.cut else ""
+        yield f"{cut}{counted(row.missing, 'byte')} missing"
 
 
 # -- single values ----------------------------------------------------------------------------

@@ -68,9 +68,10 @@ def sums_by(packets: PacketTable, rows: Values, what: str = "") -> list[Sums]:
     groups = groups.reshape(-1)
     count = found.shape[1]
     sums = [numpy.bincount(groups, minlength=count)]
-    for name in ("length", "normal_pages", "zero_pages"):
+    carried = column("length") - column("cut")
+    for figure in (carried, column("normal_pages"), column("zero_pages")):
         total = numpy.zeros(count, numpy.int64)
-        numpy.add.at(total, groups, column(name).astype(numpy.int64))
+        numpy.add.at(total, groups, figure.astype(numpy.int64))
         sums.append(total)
     first = numpy.full(count, numpy.iinfo(numpy.int64).max)
     numpy.minimum.at(first, groups, column("time"))

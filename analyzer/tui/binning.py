@@ -101,10 +101,11 @@ class Bins:
     def resampled(self, window: TimeWindow) -> Bins:
         """The same in another window, as well as can be told without looking at the packets."""
         made = Bins(window, self.bins, self.streams)
-        middles = window.start + (2 * np.arange(self.bins) + 1) * window.span // (2 * self.bins)
-        at = (middles - self.window.start) * self.bins // self.window.span
+        middles = (np.arange(self.bins) + 0.5) * (window.span / self.bins)
+        shift = window.start - self.window.start
+        at = np.floor((middles + shift) * (self.bins / self.window.span))
         known = (at >= 0) & (at < self.bins)
-        at = np.clip(at, 0, self.bins - 1)
+        at = np.clip(at, 0, self.bins - 1).astype(np.int64)
         for name in DATA:
             values = np.where(known, getattr(self, name)[..., at], 0.0)
             setattr(made, name, values * (window.span / self.window.span))
@@ -165,10 +166,11 @@ class Bins:
             return
         kind = table.view("kind", first, last)[wanted]
         stream = table.view("stream", first, last)[wanted]
-        length = table.view("length", first, last)[wanted].astype(np.float64)
+        whole, cut = table.view("length", first, last), table.view("cut", first, last)
+        length = (whole - cut)[wanted].astype(np.float64)
         zero = table.view("zero_pages", first, last)[wanted]
         normal = table.view("normal_pages", first, last)[wanted]
-        missing = table.view("missing", first, last)[wanted]
+        missing = (table.view("missing", first, last) - cut)[wanted]
         start, end = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
         ram, device = kind == RAM_PACKET, kind == DEVICE_STATE
 

@@ -126,7 +126,7 @@ class PacketRows:
             flags_text(value["flags"]),
             _pages(kind, value),
             size_text(value["length"]),
-            self.notes(at, value["missing"], palette),
+            self.notes(at, value["missing"], value["cut"], palette),
         ]
         return cells, style
 
@@ -147,7 +147,7 @@ class PacketRows:
             return seconds(time - since) if since is not None else "-"
         return seconds(time - self.document.start)
 
-    def notes(self, row: int, missing: int, palette: Palette) -> Cell:
+    def notes(self, row: int, missing: int, cut: int, palette: Palette) -> Cell:
         """The gravest finding about a packet, and what the capture lacks of it."""
         parts = []
         severity = 0
@@ -156,14 +156,14 @@ class PacketRows:
             if finding.rule.slug not in parts:
                 parts.append(finding.rule.slug)
         if missing:
-            parts.append(f"{size_text(missing)} missing")
+            parts.append(f"{'cut off: ' if cut else ''}{size_text(missing)} missing")
             severity = max(severity, 2)
         return ", ".join(parts), palette.severity(severity)
 
 
 WANTED = (
     "kind", "frame", "end_frame", "migration", "channel", "packet_num", "idx", "flags",
-    "normal_pages", "zero_pages", "length", "missing", "state_flags",
+    "normal_pages", "zero_pages", "length", "missing", "cut", "state_flags",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analyzer.checks.checker import Checker
+from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import COLUMNS, KINDS, NO_NUMBER, SEVERITIES, PacketTable
 from analyzer.synth import build
@@ -28,15 +29,14 @@ def test_one_row_a_packet(path: Any) -> None:
     table = PacketTable()
     scan = Scan(path, watchers=(table,)).run()
     table.finish(scan.migrations)
-    names = ("kind", "channel", "migration", "offset", "length", "missing")
+    names = ("kind", "channel", "migration", "offset", "length", "missing", "cut")
     columns = [table.view(name).tolist() for name in names]
     lengths = {(m.number, chan.id): chan.length for m in scan.migrations for chan in m.multifd}
     rows: list[tuple[int, int, int]] = []
     cut: list[tuple[int, int, int]] = []
-    for kind, channel, migration, offset, length, missing in zip(*columns, strict=True):
-        lost = offset + length - lengths[migration, channel]
-        if lost > 0:
-            assert missing >= lost
+    for kind, channel, migration, offset, length, missing, lost in zip(*columns, strict=True):
+        assert lost == max(0, offset + length - lengths[migration, channel])
+        assert missing >= lost
         (cut if lost > 0 else rows).append((migration, channel, kind))
     assert len({row[:2] for row in cut}) == len(cut)  # a stream ends once
     for found in scan.migrations:
@@ -52,6 +52,18 @@ def test_one_row_a_packet(path: Any) -> None:
     assert len(rows) == sum(
         chan.packets + (chan.init is not None) for m in scan.migrations for chan in m.multifd
     )
+
+
+def test_what_there_is_of_a_packet_that_was_cut_off() -> None:
+    path = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+    table = table_of(path)
+    (row,) = np.flatnonzero(table.view("cut")).tolist()
+    length, cut = table.column("length")[row], table.column("cut")[row]
+    assert (table.row(row).idx, length - cut) == (3, 752_736)
+    excerpt = Replay(path).packet(table, row)
+    assert excerpt.holes == [(length - cut, length)]
+    assert len(excerpt.data) == length
+    assert any(excerpt.data[length - cut - 1000 : length - cut])
 
 
 def test_rows_agree_with_the_truth() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import analyzer
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable, Row
 from analyzer.report.stats_filtered import Sums, filtered_json, filtered_text, sums_by
@@ -44,7 +45,7 @@ def by_hand(rows: Sequence[Row], what: str) -> dict[str, tuple[int, ...]]:
     return {
         name: (
             len(group),
-            sum(row.length for row in group),
+            sum(row.length - row.cut for row in group),
             sum(row.normal_pages or 0 for row in group),
             sum(row.zero_pages or 0 for row in group),
             min(row.time for row in group),
@@ -113,6 +114,15 @@ def test_every_buffer_of_a_device_counts() -> None:
         for device in devices["migrations"][0]["devices"]
     }
     assert {one["name"]: one["packets"] for one in found["by_device"]} == buffers
+
+
+def test_what_was_never_sent_does_not_count() -> None:
+    found = analyzer.open(capture("10.0.13-vfio-truncated-no-returnpath-2ch"), packets=True)
+    assert found.packets is not None
+    rows = np.arange(len(found.packets))
+    channels = found.migrations[0].multifd
+    whole = sum(channel.length for channel in channels)
+    assert sum(one.bytes for one in sums_by(found.packets, rows, "channel")) == whole
 
 
 def test_migrations_are_told_apart() -> None:

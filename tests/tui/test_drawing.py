@@ -10,7 +10,7 @@ from rich.style import Style
 
 from analyzer.tui.area_chart import sparkline, stacked_chart
 from analyzer.tui.arrival_plot import arrival_plot, braille_plot
-from analyzer.tui.binning import spread
+from analyzer.tui.binning import Bins, spread
 from analyzer.tui.columns import Column, cell_text, fit
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
 from analyzer.tui.lane_lines import jain
@@ -112,6 +112,15 @@ def test_spread_of_times_that_are_years_apart() -> None:
     assert found.sum() == pytest.approx(108, abs=0.2)
     near = spread(start, end, np.array([1.0, 200.0, 7.0]), (0, 100), 10)
     assert near.sum() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("years", [0, 1, 100])
+def test_bins_of_the_same_window_stay_as_they_are(years: int) -> None:
+    end = 10**9 + years * 365 * 86_400 * 10**9
+    window = TimeWindow(0, end)
+    bins = Bins(window, 200, [])
+    bins.ram = np.arange(200.0)
+    assert bins.resampled(window).ram == pytest.approx(bins.ram)
 
 
 def test_fairness() -> None:
