@@ -122,6 +122,12 @@ class ConfigState:
         self.end_at = 0
         self.problems: list[Problem] = []
 
+    @property
+    def telling(self) -> list[Problem]:
+        """The problems that mean something: where the end is unknown the size says nothing."""
+        endless = any(problem.slug == "vfio-config-end" for problem in self.problems)
+        return [p for p in self.problems if not (endless and p.slug == "vfio-config-size")]
+
 
 def _capabilities(space: bytes) -> list[tuple[int, int]]:
     """The capability list of a config space as (id, offset); a loop in it is cut."""

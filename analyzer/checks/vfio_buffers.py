@@ -161,9 +161,7 @@ def _config_problem(packet: DevicePacket, slug: str) -> str | None:
         return None
     from dissectors.vfio_config import parse_config  # only needed where there is one
 
-    problems = {problem.slug: problem.detail for problem in parse_config(packet.config).problems}
-    if slug == "vfio-config-size" and "vfio-config-end" in problems:
-        return None  # where the end is unknown the size says nothing
+    problems = {problem.slug: problem.detail for problem in parse_config(packet.config).telling}
     return problems.get(slug)
 
 

@@ -26,6 +26,7 @@ from dissectors.main_stream import (
 )
 from dissectors.multifd import text_of
 from dissectors.vfio import VfioTag
+from dissectors.vfio_config import parse_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
-END_OF_STATE = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
 
 
 class SectionWalk:
@@ -212,10 +212,14 @@ class SectionWalk:
         device.config_bytes = self.reader.offset - begin
         if record.body is not None:
             record.body = CONFIG_STATE + record.body
-            if not record.body.endswith(END_OF_STATE):
-                end = f"on main, it ends with {record.body[-8:].hex()}"
-                main.anomalies.note("vfio-config-end", begin, self.reader.last, end, device.name)
+            self._note_config(record.body, begin - len(CONFIG_STATE), device.name)
         return broken
+
+    def _note_config(self, data: bytes, begin: int, name: str) -> None:
+        """What is wrong with a config state on main."""
+        note, last = self.main.anomalies.note, self.reader.last
+        for problem in parse_config(data).telling:
+            note(problem.slug, begin + problem.offset, last, f"on main: {problem.detail}", name)
 
     def _ended(self, kind: int, section: Section, record: Record) -> None:
         if kind == END:

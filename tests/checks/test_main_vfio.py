@@ -93,6 +93,27 @@ def test_fires_and_stays_silent(rule: str) -> None:
 # -- what looks like a fault and is none, and how it is told ---------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("state", "rule", "severity"),
+    [
+        (CONFIG[:8] + build.u32(9) + CONFIG[12:], "MF517", "warning"),
+        (CONFIG[:-8] + bytes(100) + END_OF_STATE, "MF516", "warning"),
+        (CONFIG[:-8] + bytes(8), "MF515", "error"),
+    ],
+)
+def test_a_config_state_on_main_is_looked_at_as_closely(
+    state: bytes, rule: str, severity: str
+) -> None:
+    def edit(tiny: Tiny) -> None:
+        transfer_off(tiny)
+        tiny.main[tiny.main.index(CONFIG_ON_MAIN)] = full(IDSTR.decode(), VFIO_ID, state)
+        tiny.main[-1] = records.vmdescription(MACHINE, PAGE, [(DEVICE, len(state))])
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert (finding.rule.id, finding.severity) == (rule, severity)
+    assert finding.message.startswith("on main: ")
+
+
 def test_a_device_whose_state_is_on_main_is_no_fault() -> None:
     found = fired(edited(transfer_off)())
     assert set(found.values()) == {"info"}
