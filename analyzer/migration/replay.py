@@ -54,6 +54,15 @@ class Excerpt:
         self.data = data
         self.holes = holes
 
+    @property
+    def there(self) -> bytes:
+        """The bytes that the capture has, one behind the other."""
+        parts, at = [], 0
+        for first, end in self.holes:
+            parts.append(self.data[at:first])
+            at = end
+        return b"".join([*parts, self.data[at:]])
+
 
 class Replay:
     """Reads a capture again: a path, its bytes, or the scan that has read it (which knows where a

@@ -127,14 +127,14 @@ def buffer_tree(row: Row, excerpt: Excerpt, migration: Migration) -> list[Node]:
     """What a device-state packet says of its buffer; offsets count from the buffer's data."""
     found = buffer_data(excerpt)
     data, size = found.data, row.length - DEVICE_DATA_AT
-    whole = len(data) == size and not found.holes
+    whole, there = len(data) == size and not found.holes, found.there
     facts = [
         ("size", f"{count(size)} bytes", ""),
         ("channel", channel_text(row.channel), ""),
         ("frames", f"{row.frame} to {row.end_frame}", ""),
         ("sha256", hashlib.sha256(data).hexdigest() if whole else "bytes are missing", ""),
-        ("entropy", f"{entropy(data):.2f}", "bits a byte, 8 at most"),
-        ("zero bytes", f"{data.count(0) / len(data):.0%}" if data else "", ""),
+        ("entropy", f"{entropy(there):.2f}", "bits a byte, 8 at most"),
+        ("zero bytes", f"{there.count(0) / len(there):.0%}" if there else "", ""),
         ("place in the state", _place(row, migration), ""),
     ]
     config = bool((row.state_flags or 0) & CONFIG_STATE)

@@ -65,6 +65,11 @@ def check(row: Row, excerpt: Excerpt) -> None:
             assert ram[name] == getattr(row, name)
 
 
+def test_an_excerpt_without_its_holes() -> None:
+    assert Excerpt(b"ab\0\0cd\0e\0", [(2, 4), (6, 7), (8, 9)]).there == b"abcde"
+    assert Excerpt(b"abc", []).there == b"abc"
+
+
 @pytest.mark.parametrize("path", FILES, ids=stem)
 def test_every_packet_of_the_shipped_captures(path: Path) -> None:
     for row, excerpt in everything(path):

@@ -64,6 +64,7 @@ def test_what_there_is_of_a_packet_that_was_cut_off() -> None:
     assert excerpt.holes == [(length - cut, length)]
     assert len(excerpt.data) == length
     assert any(excerpt.data[length - cut - 1000 : length - cut])
+    assert excerpt.there == excerpt.data[: length - cut]
 
 
 def test_rows_agree_with_the_truth() -> None:
