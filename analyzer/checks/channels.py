@@ -105,7 +105,8 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     one with its own.
 
     Receiver: ``multifd: received uuid '%s' and expected uuid '%s' for channel %hhd``, where the
-    expected one is its own; the migration fails.
+    expected one is its own; of main's ``UUID received is %s and local is %s``.  The migration
+    fails.
 
     Usual cause: two migrations run to the same address and port, so that channels of one reach the
     other's destination; or damaged bytes.

@@ -53,19 +53,6 @@ def section_id_reused() -> None:
     """
 
 
-@walker_rule("MF646", "section-version", ERROR)
-def section_version() -> None:
-    """The version of the RAM or of a VFIO section is one that no QEMU knows.
-
-    RAM has had version 4 for ages, VFIO devices have version 1; what is in a section changes with
-    machine types and properties instead.
-
-    Receiver: ``unsupported version %d for '%s' v%d``; the load fails.
-
-    Usual cause: a newer or modified source, or damaged bytes.
-    """
-
-
 @walker_rule("MF610", "footer-missing", ERROR, holes="G")
 def footer_missing() -> None:
     """A section is not followed by a footer.
@@ -134,4 +121,18 @@ def part_after_end() -> None:
     Receiver: whatever the device's handler makes of it; VFIO and RAM load it over the final state.
 
     Usual cause: a source that goes on with an iteration after it completed.
+    """
+
+
+@walker_rule("MF646", "section-version", ERROR)
+def section_version() -> None:
+    """The RAM or a VFIO section has another version than QEMU gives it.
+
+    RAM has had version 4 for ages, VFIO devices have version 1; what is in a section changes with
+    machine types and properties instead.
+
+    Receiver: ``unsupported version %d for '%s' v%d`` if it is higher; RAM of a lower one is refused
+    too.  The load fails.
+
+    Usual cause: a newer or modified source, or damaged bytes.
     """

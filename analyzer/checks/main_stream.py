@@ -66,19 +66,6 @@ def main_truncated() -> None:
     """
 
 
-@walker_rule("MF645", "record-unreadable", ERROR, holes="G")
-def record_unreadable() -> None:
-    """A record holds a flag, a number or a place that QEMU does not write.
-
-    Records and what is in them have no length of their own: behind such a value nobody knows how to
-    go on.  The message says where; the stream is read on behind the next footer.
-
-    Receiver: whatever reads that record gives up; the load fails.
-
-    Usual cause: damaged bytes; a newer or modified source.
-    """
-
-
 @main_rule("MF605", "main-no-eof", INFO, holes="EG")
 def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """The main stream is over, but its EOF byte never came.
@@ -138,4 +125,17 @@ def colo_message() -> None:
     message: %d``; it leaves COLO and waits for the failover.
 
     Usual cause: a modified primary, or damaged bytes.
+    """
+
+
+@walker_rule("MF645", "record-unreadable", ERROR, holes="G")
+def record_unreadable() -> None:
+    """A record holds a flag, a number or a place that QEMU does not write.
+
+    Records and what is in them have no length of their own: behind such a value nobody knows how to
+    go on.  The message says where; the stream is read on behind the next footer.
+
+    Receiver: whatever reads that record gives up; the load fails.
+
+    Usual cause: damaged bytes; a newer or modified source.
     """

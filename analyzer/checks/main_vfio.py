@@ -97,34 +97,6 @@ def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
             )
 
 
-@migration_rule("MF647", "vfio-no-state", ERROR, holes="LGEXMC", forgiven=True)
-def vfio_no_state(migration: Migration) -> Iterator[Spot]:
-    """A VFIO device was started and ended on main, and its state came neither there nor on multifd
-    channels.
-
-    Behind its END every VFIO device has a FULL section, which holds its config state or says that
-    this goes over multifd.
-
-    Receiver: with multifd it waits for the device's buffers for ever; otherwise the device runs
-    without its config space and interrupts.
-
-    Usual cause: a modified source, or one that forgot the device when it completed.
-    """
-    facts = migration.main_facts
-    if facts is None or facts.eof is None or facts.interrupted or facts.resync_count:
-        return
-    ended = {section.key for section in facts.sections.values() if section.ended is not None}
-    for device in facts.devices.values():
-        if device.announced is None and device.key in ended - migration.devices.keys():
-            yield Spot(
-                "the section was ended, and no FULL section and no buffer has its state",
-                channel=migration.main,
-                frame=facts.eof.frame,
-                offset=facts.eof.offset,
-                device=device.name,
-            )
-
-
 @walker_rule("MF633", "vfio-config-load-ready-dup", ERROR)
 def vfio_config_load_ready_dup() -> None:
     """DEV_CONFIG_LOAD_READY comes twice for a device.
@@ -175,3 +147,31 @@ def main_end_before_device(migration: Migration) -> Iterator[Spot]:
             frame=eof.frame,
             offset=eof.offset,
         )
+
+
+@migration_rule("MF647", "vfio-no-state", ERROR, holes="LGEXMC", forgiven=True)
+def vfio_no_state(migration: Migration) -> Iterator[Spot]:
+    """A VFIO device was started and ended on main, and its state came neither there nor on multifd
+    channels.
+
+    Behind its END every VFIO device has a FULL section, which holds its config state or says that
+    this goes over multifd.
+
+    Receiver: with multifd it waits for the device's buffers for ever; otherwise the device runs
+    without its config space and interrupts.
+
+    Usual cause: a modified source, or one that forgot the device when it completed.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.eof is None or facts.interrupted or facts.resync_count:
+        return
+    ended = {section.key for section in facts.sections.values() if section.ended is not None}
+    for device in facts.devices.values():
+        if device.announced is None and device.key in ended - migration.devices.keys():
+            yield Spot(
+                "the section was ended, and no FULL section and no buffer has its state",
+                channel=migration.main,
+                frame=facts.eof.frame,
+                offset=facts.eof.offset,
+                device=device.name,
+            )

@@ -239,6 +239,19 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, text, returned.ready)
 
 
+@walker_rule("MF712", "rp-resume-ack", ERROR)
+def rp_resume_ack() -> None:
+    """RESUME_ACK does not have the value 1.
+
+    The destination of a recovered postcopy says with it that it is ready to go on.
+
+    Receiver: the source: ``illegal resume_ack value %u``; the recovery fails, and the migration
+    pauses again.
+
+    Usual cause: a modified destination; damaged bytes.
+    """
+
+
 @migration_rule("MF713", "rp-shut-early", WARNING, holes="LGEXM")
 def rp_shut_early(migration: Migration) -> Iterator[Spot]:
     """The destination reports success before main has reached its EOF.
@@ -259,19 +272,6 @@ def rp_shut_early(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, f"SHUT before main's EOF in frame {facts.eof.frame}", mark)
     elif facts.eof is None and main.flow.closed and not main.flow.missing:
         yield _spot(migration, "SHUT with success, and main never reached its EOF", mark)
-
-
-@walker_rule("MF712", "rp-resume-ack", ERROR)
-def rp_resume_ack() -> None:
-    """RESUME_ACK does not have the value 1.
-
-    The destination of a recovered postcopy says with it that it is ready to go on.
-
-    Receiver: the source: ``illegal resume_ack value %u``; the recovery fails, and the migration
-    pauses again.
-
-    Usual cause: a modified destination; damaged bytes.
-    """
 
 
 def _request_fault(message: Message, facts: MainChannel) -> str:

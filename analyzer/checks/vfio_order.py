@@ -337,31 +337,6 @@ def vfio_reordered(device: Device, migration: Migration) -> Iterator[Spot]:
         yield Spot(text)
 
 
-@device_rule("MF526", "vfio-idx-falls", WARNING)
-def vfio_idx_falls(device: Device, migration: Migration) -> Iterator[Spot]:
-    """On one channel a buffer comes behind one of a higher index.
-
-    The source queues a device's buffers in the order of their indices, and a channel sends what it
-    was given in that order: only buffers of different channels overtake each other.
-
-    Receiver: silent; it loads them by index.
-
-    Usual cause: a source with several save threads for one device, or something in between that
-    takes the stream apart.
-    """
-    ids = [channel.id for channel in migration.multifd]
-    if len(set(ids)) < len(ids):
-        return  # MF106; a buffer does not say which of the two carried it
-    last: dict[int, Buffer] = {}
-    buffers, _ = _split(device, migration)
-    for buffer in sorted(buffers, key=lambda b: (b.channel, b.offset)):
-        before = last.get(buffer.channel)
-        if before is not None and buffer.idx < before.idx:
-            name = multifd_name(buffer.channel)
-            yield _spot(f"idx {buffer.idx} behind idx {before.idx} on {name}", buffer)
-        last[buffer.channel] = buffer
-
-
 @migration_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XEC", forgiven=True)
 def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
     """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not go together.
@@ -409,3 +384,28 @@ def vfio_config_before_data(device: Device, migration: Migration) -> Iterator[Sp
     if later:
         data = counted(len(later), "buffer")
         yield _spot(f"the config state came before {data} of lower idx", config)
+
+
+@device_rule("MF526", "vfio-idx-falls", WARNING)
+def vfio_idx_falls(device: Device, migration: Migration) -> Iterator[Spot]:
+    """On one channel a buffer comes behind one of a higher index.
+
+    The source queues a device's buffers in the order of their indices, and a channel sends what it
+    was given in that order: only buffers of different channels overtake each other.
+
+    Receiver: silent; it loads them by index.
+
+    Usual cause: a source with several save threads for one device, or something in between that
+    takes the stream apart.
+    """
+    ids = [channel.id for channel in migration.multifd]
+    if len(set(ids)) < len(ids):
+        return  # MF106; a buffer does not say which of the two carried it
+    last: dict[int, Buffer] = {}
+    buffers, _ = _split(device, migration)
+    for buffer in sorted(buffers, key=lambda b: (b.channel, b.offset)):
+        before = last.get(buffer.channel)
+        if before is not None and buffer.idx < before.idx:
+            name = multifd_name(buffer.channel)
+            yield _spot(f"idx {buffer.idx} behind idx {before.idx} on {name}", buffer)
+        last[buffer.channel] = buffer

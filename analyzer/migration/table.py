@@ -203,6 +203,9 @@ class PacketTable(Watcher):
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
         del pages
+        self._ram(migration, channel, packet, 0)
+
+    def _ram(self, migration: Migration, channel: Channel, packet: RamPacket, cut: int) -> None:
         if len(migration.channels) != self._joined.get(migration.number):
             self._join(migration)
         block = packet.ramblock
@@ -212,11 +215,16 @@ class PacketTable(Watcher):
             channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
             packet.offset, packet.length, first.pos, packet.flags, packet.packet_num,
             packet.pages_alloc, packet.normal_pages, packet.zero_pages, packet.next_packet_size,
-            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, 0, 0,
+            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, cut, 0,
         )  # fmt: skip
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
+        self._device(migration, channel, packet, 0)
+
+    def _device(
+        self, migration: Migration, channel: Channel, packet: DevicePacket, cut: int
+    ) -> None:
         if len(migration.channels) != self._joined.get(migration.number):
             self._join(migration)
         first, last = packet.first, packet.last
@@ -232,7 +240,7 @@ class PacketTable(Watcher):
             packet.offset, packet.length, first.pos, packet.flags, NO_NUMBER,
             0, 0, 0, packet.next_packet_size, name, device, instance,
             packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
-            packet.missing, 0, 0,
+            packet.missing, cut, 0,
         )  # fmt: skip
 
     def cut(
@@ -240,10 +248,9 @@ class PacketTable(Watcher):
     ) -> None:
         """A packet that the stream's end cut off; see Watcher."""
         if isinstance(packet, DevicePacket):
-            self.device(migration, channel, packet)
+            self._device(migration, channel, packet, lost)
         else:
-            self.ram(migration, channel, packet, ())
-        self._columns["cut"][-1] = lost
+            self._ram(migration, channel, packet, lost)
 
     def _join(self, migration: Migration) -> None:
         """Rows for the initial packets of the channels that are new."""

@@ -53,10 +53,11 @@ def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
 
 
-def test_ram_of_another_version() -> None:
+@pytest.mark.parametrize("version", [3, 5])
+def test_ram_of_another_version(version: int) -> None:
     old = SECTION_VERSIONS.pack({"instance_id": 0, "version_id": 4})
     assert old in RAM_START
-    new = SECTION_VERSIONS.pack({"instance_id": 0, "version_id": 5})
+    new = SECTION_VERSIONS.pack({"instance_id": 0, "version_id": version})
     assert fired(replaced(RAM_START, RAM_START.replace(old, new))())["MF646"] == "error"
 
 

@@ -76,8 +76,10 @@ def named(
     idstr: bytes,
     body: bytes,
     instance: int = 0,
-    version: int = 1,
+    version: int | None = None,
 ) -> bytes:
+    if version is None:
+        version = 4 if idstr == b"ram" else 1
     versions = SECTION_VERSIONS.pack({"instance_id": instance, "version_id": version})
     head = bytes((kind,)) + u32(section_id) + text(idstr) + versions
     return head + body + footer(section_id)
