@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
     from analyzer.tui.state import ViewState
 
-__all__ = ["PacketRows", "channel_text", "flags_text", "name_text", "packet_columns"]
+__all__ = [
+    "PacketRows",
+    "channel_text",
+    "flags_text",
+    "lack_text",
+    "name_text",
+    "packet_columns",
+]
 
 TIME_TITLES = {
     "start": "Time",
@@ -156,9 +163,14 @@ class PacketRows:
             if finding.rule.slug not in parts:
                 parts.append(finding.rule.slug)
         if missing:
-            parts.append(f"{'cut off: ' if cut else ''}{size_text(missing)} missing")
+            parts.append(lack_text(missing, cut))
             severity = max(severity, 2)
         return ", ".join(parts), palette.severity(severity)
+
+
+def lack_text(missing: int, cut: int) -> str:
+    """How much of a packet is not there, and whether its stream ended inside it."""
+    return f"{'cut off: ' if cut else ''}{size_text(missing)} missing"
 
 
 WANTED = (

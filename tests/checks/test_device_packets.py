@@ -275,3 +275,11 @@ def test_a_device_of_which_nothing_came_is_incomplete() -> None:
     found = next(finding for finding in analysis.findings if finding.rule.id == "MF413")
     assert found.severity == "error"
     assert found.spot.frame
+
+
+def test_a_packet_that_was_cut_off_was_on_a_channel_too() -> None:
+    def edit(tiny: Tiny) -> None:
+        one_channel(tiny)
+        tiny.multifd[1].append(buffer(3)[:-1])
+
+    assert "MF416" not in fired(edited(edit)())

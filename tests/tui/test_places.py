@@ -69,6 +69,14 @@ def test_finding_on_main_finds_records() -> None:
     drive(VFIO, use)
 
 
+def test_a_packet_that_was_cut_off_says_so() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "end")
+        assert "Packet 118, cut off: 193.3 KiB missing" in shown(app)
+
+    drive("10.0.13-vfio-truncated-no-returnpath-2ch", use)
+
+
 def test_an_incomplete_device_is_shown_first() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "2")

@@ -14,7 +14,7 @@ from analyzer.tui.copying import json_text
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.filter_line import FilterLine
 from analyzer.tui.messages import FilterChosen, Selected
-from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.packet_rows import PacketRows, lack_text
 from analyzer.tui.packet_tree import packet_tree
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import NOTHING
@@ -147,6 +147,8 @@ class PacketsView(View):
         elif len(excerpt.data) < row.length:
             note = f"{count(row.length - len(excerpt.data))} more bytes are not shown"
         title = f"Packet {row.number}"
+        if row.missing:
+            title += f", {lack_text(row.missing, row.cut)}"
         what = self.document, number
         self.query_one(FieldPanes).show(what, nodes, excerpt, self.palette, title, note)
 
