@@ -70,7 +70,7 @@ class DeviceFiles:
         """Where a device's bytes go."""
         if self._number not in (None, migration.number):
             return _nowhere
-        number = migration.number + 1
+        number = migration.number
         stem = self._stems[migration.number, name] = self._folder.stem(f"m{number}-{name}")
         append = self._folder.append
 
@@ -104,7 +104,7 @@ class DeviceFiles:
             self._complete(self._stems[number, assembly.name], buffers, when)
             devices.append(
                 {
-                    "migration": number + 1,
+                    "migration": number,
                     "name": assembly.name,
                     "main_bytes": assembly.main_bytes,
                     "data_bytes": assembly.data_bytes,

@@ -42,9 +42,9 @@ class RamFiles:
         self._seen.add(text)
         if text not in self._wanted:
             return None
-        stem = self._folder.stem(f"m{migration.number + 1}-{text}")
+        stem = self._folder.stem(f"m{migration.number}-{text}")
         file = Sparse(self._folder, f"{stem}.ram", what="ram", block=text)
-        file.facts["migration"] = migration.number + 1
+        file.facts["migration"] = migration.number
         self._files[migration.number, name] = file
         return file
 

@@ -55,7 +55,7 @@ class StreamFiles:
 
     def _write(self, replay: Replay, migration: Migration, channel: Channel) -> Iterator[str]:
         flow = channel.flow
-        stem = f"m{migration.number + 1}-{channel.name.replace(' ', '-')}"
+        stem = f"m{migration.number}-{channel.name.replace(' ', '-')}"
         name = self._folder.stem(stem) + ".stream"
         file = Sparse(self._folder, name, what="stream", channel=channel.name)
         at = missing = 0
@@ -76,7 +76,7 @@ class StreamFiles:
             at += size
         file.close(at)
         file.facts |= {
-            "migration": migration.number + 1,
+            "migration": migration.number,
             "tcp_stream": channel.stream,
             **seen(flow.first.frame, flow.first.time, flow.last.frame, flow.last.time),
             "missing_bytes": missing,

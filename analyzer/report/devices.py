@@ -118,7 +118,7 @@ def _device(
     facts = migration.main_facts
     section = facts.devices.get(key) if facts is not None else None
     name = f"{text_of(key[0])}#{key[1]}"
-    many = f"  (migration {migration.number + 1})" if len(analysis.migrations) > 1 else ""
+    many = f"  (migration {migration.number})" if len(analysis.migrations) > 1 else ""
     yield style.bold(terminal(name)) + many
     if device is not None:
         yield from _summary(device, migration, style)

@@ -209,7 +209,7 @@ class _Reading:
             words = [str(finding.get("rule")), str(finding.get("name"))]
             number, channel = finding.get("migration"), finding.get("channel")
             if isinstance(number, int):
-                words.append(f"in migration {number + 1}")
+                words.append(f"in migration {number}")
             if channel is not None:
                 words.append(f"on multifd {channel}")
             if finding.get("device") is not None:

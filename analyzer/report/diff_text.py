@@ -62,12 +62,12 @@ def diff_text(
 
 
 def _heading(migration: int | None, section: str) -> str:
-    return section.capitalize() if migration is None else f"Migration {migration + 1}: {section}"
+    return section.capitalize() if migration is None else f"Migration {migration}: {section}"
 
 
 def _one_sided_migration(difference: Difference, style: Style) -> str:
     assert difference.migration is not None
-    return style.bold(f"Migration {difference.migration + 1}") + f": {_side(difference)}"
+    return style.bold(f"Migration {difference.migration}") + f": {_side(difference)}"
 
 
 def _aligned(pairs: list[tuple[str, str]]) -> Iterator[str]:
@@ -185,7 +185,7 @@ def _content(content: Content) -> Iterator[str]:
     place = {"main": "on main", "config": "config state"}.get(
         content.part, f"index {content.index}"
     )
-    name = f"migration {content.migration + 1} {terminal(content.device)}"
+    name = f"migration {content.migration} {terminal(content.device)}"
     if content.byte is None:
         yield f"  {name}: {place} is the first that differs"
         return

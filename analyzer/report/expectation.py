@@ -245,7 +245,7 @@ class Expectation:
             if not left:
                 return
             differences = {
-                number: list(self._of_migration(f"{NAMES[kind]} {number + 1}", one, got))
+                number: list(self._of_migration(f"{NAMES[kind]} {number}", one, got))
                 for number, got in left
             }
             best = min(differences, key=lambda number: len(differences[number]))

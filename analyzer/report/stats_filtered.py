@@ -84,7 +84,7 @@ def sums_by(packets: PacketTable, rows: Values, what: str = "") -> list[Sums]:
 
 
 def _name(packets: PacketTable, what: str, key: Sequence[int], several: bool) -> str:
-    owner = f"migration {int(key[0]) + 1}: " if several and what else ""
+    owner = f"migration {int(key[0])}: " if several and what else ""
     if what == "kind":
         return owner + KINDS[int(key[1])]
     if what == "channel":

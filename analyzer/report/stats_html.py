@@ -43,7 +43,7 @@ def migration_html(figures: Statistics, begin: int) -> Iterator[str]:
     """One migration's part of a page."""
     migration = figures.migration
     outcome = outcome_of(migration)
-    yield f"<h2>Migration {migration.number + 1}: {html(outcome.name)}</h2>\n"
+    yield f"<h2>Migration {migration.number}: {html(outcome.name)}</h2>\n"
     yield f"<p>{html(migration.source)} &rarr; {html(migration.destination)}</p>\n"
     yield f'<p class="soft">{html(outcome.evidence)}</p>\n'
     for text, warns in headline(figures):

@@ -83,7 +83,7 @@ def stats_text(
 def _head(figures: Statistics, style: Style) -> Iterator[str]:
     migration = figures.migration
     outcome = outcome_of(migration)
-    yield style.bold(f"Migration {migration.number + 1}") + (
+    yield style.bold(f"Migration {migration.number}") + (
         f"  {migration.source} -> {migration.destination}  "
         f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
     )

@@ -57,7 +57,7 @@ def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> I
 
 def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
     outcome = outcome_of(migration)
-    yield style.bold(f"Migration {migration.number + 1}") + (
+    yield style.bold(f"Migration {migration.number}") + (
         f"  {migration.source} -> {migration.destination}  "
         f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
     )
@@ -304,7 +304,7 @@ def _finding(finding: Finding, style: Style) -> Iterator[str]:
     spot = finding.spot
     where = []
     if finding.migration is not None:
-        where.append(f"migration {finding.migration.number + 1}")
+        where.append(f"migration {finding.migration.number}")
     if spot.channel is not None:
         where.append(spot.channel.name)
     if spot.device is not None:

@@ -45,7 +45,7 @@ def two_views_text(
 ) -> Iterator[str]:
     """The lines; ``verbose`` lists every packet that only one side has."""
     yield _verdict(paths, pairs, style)
-    for number, pair in enumerate(pairs, 1):
+    for number, pair in enumerate(pairs):
         yield ""
         yield from _migration(number, pair, style, verbose)
     if notes:

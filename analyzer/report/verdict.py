@@ -90,7 +90,7 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
 
 def _sentence(migration: Migration, numbered: bool) -> str:
     outcome = outcome_of(migration)
-    name = f"migration {migration.number + 1}" if numbered else "migration"
+    name = f"migration {migration.number}" if numbered else "migration"
     parts = [f"{name} {outcome.name}"]
     if outcome.name != "completed":
         parts[0] += f" ({terminal(outcome.evidence)})"

@@ -16,7 +16,7 @@ def placed(finding: Json) -> str:
     """A finding's message and where it is; not escaped."""
     where = []
     if finding["migration"] is not None:
-        where.append(f"migration {finding['migration'] + 1}")
+        where.append(f"migration {finding['migration']}")
     if finding["channel"] is not None:
         where.append(f"multifd {finding['channel']}")
     elif finding["tcp_stream"] is not None:

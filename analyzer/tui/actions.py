@@ -263,9 +263,8 @@ class Actions:
         choices = [Choice(str(ALL), "all migrations", "a")]
         for migration in app.document.migrations():
             number = migration.number
-            label = f"migration {number + 1}  {migration.source} → {migration.destination}"
-            label += f"  (Mig {number})"
-            key = str(number + 1) if number < 9 else ""
+            label = f"migration {number}  {migration.source} → {migration.destination}"
+            key = str(number) if number < 10 else ""
             choices.append(Choice(str(number), terminal(label), key))
         dialog = ChooseDialog("Migration", choices, str(app.state.migration))
         app.push_screen(dialog, self._migration)

@@ -480,7 +480,7 @@ class MfsharkApp(Actions, KeyOrder):
         migrations = document.migrations()
         if document.done and len(migrations) > 1:
             for migration in migrations[:VERDICTS_MAX]:
-                words = f"\nmigration {migration.number + 1}: "
+                words = f"\nmigration {migration.number}: "
                 lines.append(
                     Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
                 )
@@ -539,8 +539,8 @@ class MfsharkApp(Actions, KeyOrder):
         if state.follow:
             parts.append("following")
         if len(migrations) > 1:
-            which = "all" if state.migration == ALL else str(state.migration + 1)
-            parts.append(f"migration {which} of {len(migrations)}")
+            which = "all of" if state.migration == ALL else f"migration {state.migration} of"
+            parts.append(f"{which} {len(migrations)} migrations")
         total = len(self.document.table)
         parts.append(f"{count(min(self.state.row + 1, total))}/{count(total)}")
         return Text("  ".join(parts))

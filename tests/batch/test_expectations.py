@@ -80,7 +80,7 @@ def test_saved_migrations_are_compared_too(tmp_path: Path) -> None:
     file.write_text(text + '[[filter]]\nmust = "vfio.idx >= 0"\n', encoding="utf-8")
     ran = mfshark("check", "--expect", file, path)
     assert ran.status == 1
-    assert "saved migration 1: complete: expected false, found true" in ran.out
+    assert "saved migration 0: complete: expected false, found true" in ran.out
     assert ">= 1 packets must pass, 0 do" in ran.out
     assert (
         "saved migrations: expected 1, found 0"

@@ -85,7 +85,7 @@ def test_extract_writes_the_state_that_the_kernel_gave(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     by_name = {entry["file"]: entry for entry in manifest["files"]}
     for idstr, digest in saved("10.0.13-vfio-3dev-4ch").items():
-        name = f"m1-{idstr.replace(':', '_').replace('/', '_')}#0.state"
+        name = f"m0-{idstr.replace(':', '_').replace('/', '_')}#0.state"
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
         assert by_name[name]["sha256"] == digest
     assert sum(entry["what"] == "buffer" for entry in manifest["files"]) == 14

@@ -44,10 +44,10 @@ def test_what_the_capture_lacks_of_a_buffer_is_zero(tmp_path: Path) -> None:
     name = capture("10.0.13-vfio-gaps-2ch")
     ran = mfshark("extract", name, "--buffers", "-o", tmp_path)
     assert "0000:00:03.0/vfio#0 is not complete" in ran.err
-    cut = (tmp_path / "m1-0000_00_03.0_vfio#0.000000.buffer").read_bytes()
+    cut = (tmp_path / "m0-0000_00_03.0_vfio#0.000000.buffer").read_bytes()
     assert len(cut) == 929_732
     assert b"\0" * 2896 in cut
-    assert (tmp_path / "m1-0000_00_03.0_vfio#0.state").read_bytes()[48:].startswith(cut)
+    assert (tmp_path / "m0-0000_00_03.0_vfio#0.state").read_bytes()[48:].startswith(cut)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_memory_is_the_same_however_it_was_sent(name: str, tmp_path: Path) -> No
     ran = mfshark("extract", capture(name), *words)
     assert (ran.status, ran.err) == (0, "")
     files = manifest(tmp_path)
-    rom, memory = files["m1-pc.rom.ram"], files["m1-pc.ram.ram"]
+    rom, memory = files["m0-pc.rom.ram"], files["m0-pc.ram.ram"]
     assert rom["sha256"].startswith(ROM)
     for entry in (rom, memory):
         data = (tmp_path / entry["file"]).read_bytes()
@@ -75,7 +75,7 @@ def test_memory_is_the_same_however_it_was_sent(name: str, tmp_path: Path) -> No
         assert (entry["pages_never_sent"], entry["pages_lost"]) == (0, 0)
         sent = sum(int(times) * count for times, count in entry["sent_times"].items())
         assert sent == sum(r["pages"] + r["zero_pages"] for r in entry["rounds"])
-    taken = os.stat(tmp_path / "m1-pc.ram.ram").st_blocks * 512  # noqa: PTH116
+    taken = os.stat(tmp_path / "m0-pc.ram.ram").st_blocks * 512  # noqa: PTH116
     assert taken < memory["bytes"] * 2 // 3, "zero pages take room"
 
 
@@ -84,9 +84,9 @@ def test_a_part_of_a_block(tmp_path: Path) -> None:
     mfshark("extract", name, "--ram", "pc.rom", "-o", tmp_path / "whole")
     words = ("--offset", "0x1f0f0", "--length", "8k", "-o", tmp_path / "part")
     ran = mfshark("extract", name, "--ram", "pc.rom", *words)
-    whole = (tmp_path / "whole" / "m1-pc.rom.ram").read_bytes()
+    whole = (tmp_path / "whole" / "m0-pc.rom.ram").read_bytes()
     assert ran.status == 0
-    assert (tmp_path / "part" / "m1-pc.rom.ram").read_bytes() == whole[0x1F0F0:][:8192]
+    assert (tmp_path / "part" / "m0-pc.rom.ram").read_bytes() == whole[0x1F0F0:][:8192]
 
 
 def test_a_block_larger_than_allowed_is_no_success(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_block_larger_than_allowed_is_no_success(tmp_path: Path) -> None:
     ran = mfshark("extract", capture("10.0.13-veth-mtu1500-2ch"), *words)
     assert ran.status == 2
     assert "--max-size" in ran.err
-    assert (tmp_path / "m1-pc.ram.ram").stat().st_size <= 1 << 20
+    assert (tmp_path / "m0-pc.ram.ram").stat().st_size <= 1 << 20
     assert mfshark("extract", capture("10.0.13-veth-mtu1500-2ch"), *words, "--length", "64k",
                    "--force").status == 0  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_a_lost_page_is_told(tmp_path: Path) -> None:
     ran = mfshark("extract", name, "--ram", "pc.ram", "-o", tmp_path)
     assert ran.status == 2
     assert "could not be decoded" in ran.err
-    assert manifest(tmp_path)["m1-pc.ram.ram"]["pages_lost"] > 0
+    assert manifest(tmp_path)["m0-pc.ram.ram"]["pages_lost"] > 0
 
 
 def test_raw_streams_are_the_bytes_that_were_sent(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_raw_streams_are_the_bytes_that_were_sent(tmp_path: Path) -> None:
     ran = mfshark("extract", tiny(tmp_path, migration), *words, "-o", tmp_path / "out")
     assert (ran.status, ran.err) == (0, "")
     sent = {
-        "m1-main.stream": migration.main,
-        "m1-multifd-1.stream": migration.multifd[1],
-        "m1-return-path.stream": migration.returned,
+        "m0-main.stream": migration.main,
+        "m0-multifd-1.stream": migration.multifd[1],
+        "m0-return-path.stream": migration.returned,
     }
     for name, units in sent.items():
         assert (tmp_path / "out" / name).read_bytes() == b"".join(units)
@@ -176,7 +176,7 @@ def test_the_manifest_says_where_device_state_was_seen(tmp_path: Path) -> None:
     loaded = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     (device,) = loaded["devices"]
     files = manifest(tmp_path)
-    stem = "m1-0000_00_02.0_vfio#0"
+    stem = "m0-0000_00_02.0_vfio#0"
     state, config = files[f"{stem}.state"], files[f"{stem}.config"]
     buffers = [files[f"{stem}.{index:06d}.buffer"] for index in range(device["buffers"] - 1)]
     assert state["sha256"] == device["state_digest"] == truth_digest(name)
@@ -189,7 +189,7 @@ def test_the_manifest_says_where_device_state_was_seen(tmp_path: Path) -> None:
         assert entry["first_frame"] <= entry["last_frame"]
         assert entry["first_time"] <= entry["last_time"]
         assert entry["device"] == device["name"]
-        assert entry["migration"] == 1
+        assert entry["migration"] == 0
     for entry in buffers:
         assert state["first_frame"] < entry["first_frame"]
         assert entry["last_frame"] <= state["last_frame"] < config["first_frame"]
@@ -268,7 +268,7 @@ def test_a_name_ends_at_its_first_nul(tmp_path: Path) -> None:
     migration = Tiny()
     migration.multifd[0][2] = ram([0, 1], [4, 5], num=2, block=b"a\0/../../b")
     mfshark("extract", tiny(tmp_path, migration), "--ram", "a", "-o", tmp_path / "out")
-    assert (tmp_path / "out" / "m1-a.ram").exists()
+    assert (tmp_path / "out" / "m0-a.ram").exists()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_names_that_look_alike_once_made_safe_are_kept_apart(
 
 
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["m1-pc.ram.ram", "m1-main.stream", "manifest.json"])
+@pytest.mark.parametrize("name", ["m0-pc.ram.ram", "m0-main.stream", "manifest.json"])
 def test_a_symbolic_link_is_never_followed(name: str, force: bool, tmp_path: Path) -> None:
     outside, out = tmp_path / "outside", tmp_path / "out"
     out.mkdir()
@@ -301,7 +301,7 @@ def test_a_symbolic_link_is_never_followed(name: str, force: bool, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["m1-0000_00_02.0_vfio#0.state", "m1-0000_00_02.0_vfio#0.config", "manifest.json"]
+    "name", ["m0-0000_00_02.0_vfio#0.state", "m0-0000_00_02.0_vfio#0.config", "manifest.json"]
 )
 def test_nothing_is_overwritten_unless_asked(name: str, tmp_path: Path) -> None:
     migration = Tiny()
@@ -321,7 +321,7 @@ def test_a_folder_that_cannot_be_made_is_no_traceback(tmp_path: Path) -> None:
     ran = mfshark("extract", tiny(tmp_path, Tiny()), "-o", tmp_path / "file")
     assert ran.status == 2
     assert "cannot be written" in ran.err
-    (tmp_path / "out" / "m1-main.stream").mkdir(parents=True)
+    (tmp_path / "out" / "m0-main.stream").mkdir(parents=True)
     words = ("--stream", "main", "--force", "-o", tmp_path / "out")
     assert mfshark("extract", tiny(tmp_path, Tiny()), *words).status == 2
 
@@ -349,8 +349,8 @@ def test_a_recovered_postcopy_says_where_the_rest_is(tmp_path: Path) -> None:
     files = manifest(tmp_path / "out")
     assert [entry.get("resumes_postcopy") for entry in files.values()] == [None, True]
     assert [entry["pages_sent"] for entry in files.values()] == [2, 1]
-    assert "m2-pc.ram.ram: a paused postcopy goes on here" in ran.err
-    assert "m2-pc.ram.ram: the capture lacks bytes" not in ran.err
+    assert "m1-pc.ram.ram: a paused postcopy goes on here" in ran.err
+    assert "m1-pc.ram.ram: the capture lacks bytes" not in ran.err
 
 
 def test_a_device_without_its_instance_is_all_of_them(tmp_path: Path) -> None:

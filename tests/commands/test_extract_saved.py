@@ -49,8 +49,8 @@ def test_memory_is_the_same_however_it_was_saved(name: str, tmp_path: Path) -> N
     words = ("--ram", "pc.bios", "--ram", "pc.ram")
     status, err, files = extracted(tmp_path / "link", *words)
     assert (status, err) == (0, "")
-    assert files["m1-pc.bios.ram"]["sha256"].startswith(FIRMWARE)
-    memory = files["m1-pc.ram.ram"]
+    assert files["m0-pc.bios.ram"]["sha256"].startswith(FIRMWARE)
+    memory = files["m0-pc.ram.ram"]
     assert (memory["bytes"], memory["pages_sent"], memory["pages_lost"]) == (64 << 20, 16384, 0)
     assert [r["pages"] for r in memory["rounds"]] == [272]
 
@@ -59,7 +59,7 @@ def test_pages_stand_where_the_bitmap_says(tmp_path: Path) -> None:
     pages = {0: b"a", 1: b"b", 7: b"c", 8: b"d", 63: b"e", 99: b"f"}
     path = written(tmp_path, mapped_file(pages))
     assert extracted(path, "--ram", "pc.ram")[:2] == (0, "")
-    data = (tmp_path / "out" / "m1-pc.ram.ram").read_bytes()
+    data = (tmp_path / "out" / "m0-pc.ram.ram").read_bytes()
     assert data == b"".join(pages.get(number, b"\0") * PAGE for number in range(100))
 
 
@@ -67,7 +67,7 @@ def test_a_window_of_a_mapped_region(tmp_path: Path) -> None:
     path = written(tmp_path, mapped_file(dict.fromkeys(range(16, 40), b"x")))
     words = ("--ram", "pc.ram", "--offset", 15 * PAGE + 9, "--length", 2 * PAGE)
     assert extracted(path, *words)[:2] == (0, "")
-    data = (tmp_path / "out" / "m1-pc.ram.ram").read_bytes()
+    data = (tmp_path / "out" / "m0-pc.ram.ram").read_bytes()
     assert data == bytes(PAGE - 9) + b"x" * (PAGE + 9)
 
 
@@ -76,7 +76,7 @@ def test_a_region_that_is_cut_off_is_no_success(tmp_path: Path) -> None:
     status, err, files = extracted(path, "--ram", "pc.ram")
     assert status == 2
     assert "never sent" in err
-    assert files["m1-pc.ram.ram"]["pages_sent"] < 100
+    assert files["m0-pc.ram.ram"]["pages_sent"] < 100
 
 
 def compressed(address: int, content: bytes, name: bytes | None = None) -> bytes:
@@ -94,11 +94,11 @@ def test_pages_that_were_compressed_one_by_one(tmp_path: Path) -> None:
     stream += build.part(RAM_ID, again + EOS) + build.end(RAM_ID, EOS) + build.CLOSING
     _, err, files = extracted(written(tmp_path, stream), "--ram", "pc.ram")
     assert "13 pages were never sent" in err
-    entry = files["m1-pc.ram.ram"]
+    entry = files["m0-pc.ram.ram"]
     assert (entry["pages_sent"], entry["pages_lost"], entry["sent_times"]) == (
         3, 0, {"1": 2, "2": 1},
     )  # fmt: skip
-    data = (tmp_path / "out" / "m1-pc.ram.ram").read_bytes()
+    data = (tmp_path / "out" / "m0-pc.ram.ram").read_bytes()
     assert data.rstrip(b"\0") == b"n" * PAGE + contents[1]
 
 
@@ -112,7 +112,7 @@ def test_a_compressed_page_that_is_damaged_is_lost(packed: bytes, tmp_path: Path
     status, err, files = extracted(path, "--ram", "pc.ram")
     assert status == 2
     assert "1 page could not be decoded" in err
-    assert files["m1-pc.ram.ram"]["pages_lost"] == 1
+    assert files["m0-pc.ram.ram"]["pages_lost"] == 1
 
 
 def test_device_state_that_went_over_main(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_device_state_that_went_over_main(tmp_path: Path) -> None:
     assert status == 2
     assert "02.0/vfio#0 is not complete" in err
     assert "03.0" not in err
-    entry = files["m1-0000_00_03.0_vfio#0.state"]
+    entry = files["m0-0000_00_03.0_vfio#0.state"]
     assert entry["sha256"] == hashlib.sha256(b"latestate").hexdigest()
     assert (tmp_path / "out" / entry["file"]).read_bytes() == b"latestate"
     assert "first_frame" not in entry
@@ -168,5 +168,5 @@ def test_sizes_without_measure_take_no_memory(size: int, tmp_path: Path) -> None
 def test_a_byte_order_that_nothing_tells(tmp_path: Path) -> None:
     path = written(tmp_path, mapped_file({0: b"a"}, 128, machine=b"pseries-10.0"))
     status, err, files = extracted(path, "--ram", "pc.ram")
-    assert (status, files["m1-pc.ram.ram"]["pages_sent"]) == (2, 128)
+    assert (status, files["m0-pc.ram.ram"]["pages_sent"]) == (2, 128)
     assert "nothing tells the byte order of the bitmap, little endian was taken" in err

@@ -42,7 +42,7 @@ def test_until_the_migration_has_ended(folder: Path) -> None:
     ran = mfshark("live", "-i", "lo", "--until-ended", "--each")
     assert ran.status == 0
     each, verdict, *_ = ran.out.splitlines()
-    assert "migration 1 completed, 2 multifd channels, 1 device complete" in each
+    assert "migration 0 completed, 2 multifd channels, 1 device complete" in each
     assert verdict.startswith("OK  <lo>: migration completed, 2 multifd channels")
     assert ran.err == "mfshark: capturing on lo; Ctrl-C ends it\n"
 
@@ -60,7 +60,7 @@ def test_each_leaves_json_alone(folder: Path) -> None:
     FakeDumpcap(folder, CAPTURE)
     ran = mfshark("live", "-i", "lo", "--until-ended", "--each", "--format", "json")
     assert len(json.loads(ran.out)["captures"][0]["migrations"]) == 1
-    assert "migration 1 completed" in ran.err
+    assert "migration 0 completed" in ran.err
 
 
 def test_duration_ends_it_without_a_migration(folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_signal_ends_it_and_the_report_comes(sent: signal.Signals, folder: Pat
         first = process.stdout.readline()  # the verdict on the migration: it is being read
         process.send_signal(sent)
         rest = process.stdout.read()
-    assert "migration 1 completed" in first
+    assert "migration 0 completed" in first
     assert rest.startswith("OK  <lo>: migration completed")
     assert process.returncode == 0
 
@@ -92,7 +92,7 @@ def test_keys_decrypt_at_the_end(folder: Path) -> None:
     ran = mfshark("live", "-i", "lo", *words)
     assert ran.status == 0, ran.err
     each, verdict, *_ = ran.out.splitlines()
-    assert each.endswith("migration 1 completed, 2 multifd channels")
+    assert each.endswith("migration 0 completed, 2 multifd channels")
     assert verdict.startswith("OK  <lo>: ")
 
 

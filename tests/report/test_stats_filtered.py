@@ -128,11 +128,11 @@ def test_what_was_never_sent_does_not_count() -> None:
 def test_migrations_are_told_apart() -> None:
     names = [one["name"] for one in report(TWO_VMS, "kind == ram")["by_channel"]]
     assert names == [
+        "migration 0: channel 0",
+        "migration 0: channel 1",
         "migration 1: channel 0",
         "migration 1: channel 1",
-        "migration 2: channel 0",
-        "migration 2: channel 1",
-        "migration 2: channel 2",
+        "migration 1: channel 2",
     ]
 
 

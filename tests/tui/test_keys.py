@@ -500,7 +500,7 @@ def test_palette_has_what_the_screen_can_do() -> None:
 def test_switches_migrations() -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         assert len(app.document.migrations()) == 2
-        await press(pilot, "M", "2")
+        await press(pilot, "M", "1")
         assert app.state.migration == 1
         numbers = {app.document.table.column("migration")[row] for row in shown(app)}
         assert numbers == {1}

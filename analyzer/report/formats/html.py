@@ -75,8 +75,8 @@ def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
     report = result.report or {}
     yield from _findings(result.findings)
     devices = (result.devices or {}).get("migrations", [])
-    for at, migration in enumerate(report.get("migrations", ())):
-        yield from _migration(migration, devices[at]["devices"], at + 1)
+    for number, migration in enumerate(report.get("migrations", ())):
+        yield from _migration(migration, devices[number]["devices"], number)
     yield from _records("TLS connections", report.get("tls", []), TLS_COLUMNS)
     saved = report.get("saved_migration", {})
     yield from _records("RAM blocks", saved.get("ram_blocks", []), BLOCK_COLUMNS)

@@ -127,7 +127,7 @@ class FindingsView(View):
         spot = finding.spot
         parts = []
         if finding.migration is not None and len(self.document.migrations()) > 1:
-            parts.append(f"migration {finding.migration.number + 1}")
+            parts.append(f"migration {finding.migration.number}")
         if spot.channel is not None:
             parts.append(f"{spot.channel.name} (stream {spot.channel.stream})")
         if spot.offset is not None:
