@@ -183,8 +183,12 @@ class GrowingSource(Source):
 
     def _look(self) -> None:
         if not self._finishing and any(stop() for stop in self.stops):
-            self._finishing = True
-            self._feed.finish()
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for no more: end with what was written by now.  Another thread may call it."""
+        self._finishing = True
+        self._feed.finish()
 
     def peek(self, size: int) -> bytes:  # noqa: ARG002
         """Nothing: the first bytes may be a long time in coming."""

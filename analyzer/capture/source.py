@@ -183,8 +183,11 @@ class Source:
         self._offset = position
         return True
 
+    def finish(self) -> None:
+        """Nobody waits for more than there is; for the sake of growing sources."""
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         for handle in (self._raw, self._file, self._outer):
             if handle is not None and handle is not sys.stdin.buffer:
                 getattr(handle, "close", lambda: None)()

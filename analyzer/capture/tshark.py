@@ -170,7 +170,7 @@ class Conversion:
     ) -> None:
         self._held = held or contextlib.ExitStack()
         weakref.finalize(self, self._held.close)  # also where the program ends first
-        self._growing = isinstance(path, Source)
+        self._fed = path if isinstance(path, Source) else None
         try:
             self._start(path, [*_reader(tool), *arguments], fields)
         except BaseException:
@@ -180,8 +180,8 @@ class Conversion:
         self.frame = 0
         self._convert = convert
         self._columns = len(fields)
-        self._ready = bytearray(HEADER)
-        self._rest = bytearray()
+        self._parts = self._pcap()
+        self._ready = bytearray()
 
     def _start(
         self,
@@ -223,40 +223,51 @@ class Conversion:
 
     def read1(self, size: int, /) -> bytes:
         """At most ``size`` bytes of the pcap stream, none at its end."""
-        assert self._process.stdout is not None
         while len(self._ready) < min(size, READY):
-            piece = os.read(self._process.stdout.fileno(), FEED_CHUNK)
-            if not piece:
-                self._finish()
+            part = next(self._parts, b"")
+            if part is None:
+                if self._fed is not None and self._ready:
+                    break
+            elif not part:
                 break
-            self._lines(piece)
-            if self._growing and self._ready:
-                break
+            else:
+                self._ready += part
         part = bytes(self._ready[:size])
         del self._ready[:size]
         return part
 
-    def _lines(self, piece: bytes) -> None:
-        self._rest += piece
-        if b"\n" in piece:
-            *lines, rest = self._rest.split(b"\n")
-            self._rest = rest
-            for line in lines:
-                self._add(bytes(line))
-        elif len(self._rest) > LINE_MAX:
-            self._rest.clear()
+    def _pcap(self) -> Iterator[bytes | None]:
+        """The pcap stream in parts of at most READY bytes or one frame; ``None`` where the next
+        one may be long in coming.
+        """
+        assert self._process.stdout is not None
+        yield HEADER
+        rest = bytearray()
+        while piece := os.read(self._process.stdout.fileno(), FEED_CHUNK):
+            rest += piece
+            if b"\n" in piece:
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    yield from self._records(bytes(line))
+            elif len(rest) > LINE_MAX:
+                rest.clear()
+            yield None
+        self._finish()
 
-    def _add(self, line: bytes) -> None:
+    def _records(self, line: bytes) -> Iterator[bytes]:
+        """The record of a line's frame, behind empty ones for frames that were not printed."""
         values = line.rstrip(b"\r").split(b"\t")
         if len(values) < self._columns + 2 or not values[0].isdigit():
             return
         number, time = int(values[0]), _time(values[1])
         if number <= self.frame:
             return
-        if number > self.frame + 1:
-            self._ready += record_of(time, EMPTY) * (number - self.frame - 1)
+        empty = record_of(time, EMPTY)
+        most = READY // len(empty)
+        for first in range(self.frame + 1, number, most):
+            yield empty * min(most, number - first)
         self.frame = number
-        self._ready += record_of(time, self._convert(values[2:]) or EMPTY)
+        yield record_of(time, self._convert(values[2:]) or EMPTY)
 
     def _finish(self) -> None:
         """Take note if it was not the end of the file that ended tshark."""
@@ -276,7 +287,8 @@ class Conversion:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        if self._growing:
+        if self._fed is not None:
+            self._fed.finish()  # it may be waiting for more where tshark died
             self._feeder.join()
         self._held.close()
 

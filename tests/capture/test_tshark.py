@@ -1,12 +1,25 @@
-"""Whose addresses a frame's TCP segment has, from the layers and values that tshark prints."""
+"""tshark as a source: what is made of the lines that it prints, and what becomes of it."""
 
 from __future__ import annotations
 
+import os
+import threading
+import tracemalloc
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.capture.tshark import addresses_of
+from analyzer.capture.growing import follow
+from analyzer.capture.raw import EMPTY, HEADER, record_of
+from analyzer.capture.tshark import Conversion, addresses_of
+from analyzer.errors import CaptureError
+from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
+from analyzer.synth import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 A, B, C, D = "10.0.0.1", "10.0.0.2", "10.77.0.1", "10.77.0.2"
 X, Y = "fe80::1", "fe80::2"
@@ -48,3 +61,50 @@ def test_innermost(
     layers: str, values: tuple[str, str, str, str], expected: tuple[str, str] | None
 ) -> None:
     assert addresses(layers, *values) == expected
+
+
+def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else that is called tshark."""
+    tool = folder / "tshark"
+    tool.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_frames_that_are_passed_over_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = 1_000_000
+    stand_in(tmp_path, f"printf '1\\t1.0\\n{many}\\t2.0\\n'", monkeypatch)
+    run = Conversion(os.devnull, [], (), lambda _: None)
+    tracemalloc.start()
+    size = 0
+    while part := run.read1(1 << 20):
+        size += len(part)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    run.close()
+    assert size == len(HEADER) + many * len(record_of(0, EMPTY))
+    assert run.frame == many
+    assert peak < 1 << 20
+
+
+def test_a_tool_that_dies_ends_a_capture_that_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "growing.pcap"
+    path.write_bytes(build({"migration": [{"channels": 2}]}))
+    stand_in(tmp_path, "exec 3<&0; cat <&3 >/dev/null & sleep 0.3; kill -9 $! $$", monkeypatch)
+    errors: list[CaptureError] = []
+
+    def read() -> None:
+        try:
+            Scan(follow(str(path)), Settings(via="tshark")).run()
+        except CaptureError as error:
+            errors.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(20)
+    assert not reader.is_alive()
+    assert "stopped" in str(errors[0])
