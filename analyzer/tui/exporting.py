@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import decode
+from analyzer.capture.link import SYN, decode
+from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import open_source
 from analyzer.capture.writing import PcapngWriter
 from analyzer.report.packets import Listing
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
+    from analyzer.capture.link import Segment
+    from analyzer.migration.table import StreamRef
     from analyzer.tui.document import Document
 
 __all__ = ["FORMATS", "export", "write_frames"]
@@ -49,7 +52,7 @@ def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> i
     """A pcapng file with the frames that carry the packets of some rows, and no others; where the
     capture was made into another one to be read, with that one's frames.
     """
-    wanted = _spans(document, rows)
+    wanted = _wanted(document, rows)
     writer = PcapngWriter(stream)
     converted = document.scan.reading.converted if document.scan is not None else None
     source = open_source(document.path) if converted is None else converted.open()
@@ -58,34 +61,66 @@ def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> i
             for number, start in enumerate(batch.starts, batch.first):
                 captured, original = batch.record(batch.buffer, start - 16)[2:]
                 segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
-                if isinstance(segment, str) or not segment.length:
+                if isinstance(segment, str):
                     continue
-                spans = wanted.get(segment.key)
-                if spans is not None and _inside(spans, number):
+                streams = wanted.get(segment.key, ())
+                if any(stream.carries(segment, number) for stream in streams):
                     writer.frame(batch, start, batch.buffer[start : start + captured])
     finally:
         source.close()
     return writer.frames
 
 
-def _spans(document: Document, rows: Iterable[int]) -> dict[bytes, list[list[int]]]:
-    """By addresses and ports: the spans (first, last) of frames that are wanted, merged."""
+class _Wanted:
+    """What is wanted of a stream: bytes, as spans (first offset, offset behind the last), merged
+    and in order.  Of TLS, whose frames have other offsets than the plaintext, it is frames.
+    """
+
+    def __init__(self, stream: StreamRef, spans: list[tuple[int, int]]) -> None:
+        self._origin = None if stream.decrypted else stream.origin
+        self._current = True  # not another connection on the same ports
+        self._near = 0  # a stream offset that was passed, to tell which 4 GiB of it a segment is of
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for first, end in sorted(spans):
+            if self._ends and first <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(first)
+                self._ends.append(end)
+
+    def carries(self, segment: Segment, frame: int) -> bool:
+        """Whether a frame of the stream has bytes of what is wanted."""
+        first, end = frame, frame + 1
+        if self._origin is not None:
+            seq = segment.seq
+            if segment.flags & SYN:
+                seq = seq + 1 & MASK
+                self._current = seq == self._origin
+            if not self._current:
+                return False
+            first = self._near + ahead_of(seq, self._origin + self._near & MASK)
+            end = first + segment.length
+            self._near = max(self._near, end)
+        at = bisect_right(self._starts, end - 1) - 1
+        return segment.length > 0 and at >= 0 and first < self._ends[at]
+
+
+def _wanted(document: Document, rows: Iterable[int]) -> dict[bytes, list[_Wanted]]:
+    """By addresses and ports: the streams, and what is wanted of each."""
     table = document.table
-    first, last, flow = (table.column(name) for name in ("frame", "end_frame", "flow"))
-    wanted: dict[bytes, list[list[int]]] = {}
+    spans: dict[int, list[tuple[int, int]]] = {}
     for row in rows:
-        spans = wanted.setdefault(table.flows[flow[row]].key, [])
-        begin, end = sorted((first[row], last[row]))
-        if spans and begin <= spans[-1][1] + 1:
-            spans[-1][1] = max(spans[-1][1], end)
-            spans[-1][0] = min(spans[-1][0], begin)
+        flow = table.column("flow")[row]
+        if table.flows[flow].decrypted:
+            first, last = sorted(table.column(name)[row] for name in ("frame", "end_frame"))
+            span = first, last + 1
         else:
-            spans.append([begin, end])
-    for spans in wanted.values():
-        spans.sort()
+            first = table.column("offset")[row]
+            span = first, first + table.column("length")[row]
+        spans.setdefault(flow, []).append(span)
+    wanted: dict[bytes, list[_Wanted]] = {}
+    for flow, found in spans.items():
+        stream = table.flows[flow]
+        wanted.setdefault(stream.key, []).append(_Wanted(stream, found))
     return wanted
-
-
-def _inside(spans: list[list[int]], frame: int) -> bool:
-    at = bisect_right(spans, [frame, 1 << 62]) - 1
-    return at >= 0 and spans[at][0] <= frame <= spans[at][1]
