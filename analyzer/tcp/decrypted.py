@@ -6,6 +6,8 @@ stays.  Offsets, holes and places are the plaintext's from then on.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 from analyzer.capture.link import decode
 from analyzer.capture.plaintext import OVERHEAD_MAX
 from analyzer.capture.sequence import MASK
@@ -28,6 +30,22 @@ TAIL = RECORD_MAX + OVERHEAD_MAX
 """What may be left over at the end of a stream: a record that did not arrive whole."""
 
 
+class _Encrypted:
+    """What the stream engine knew of a direction while it counted encrypted bytes: how many there
+    were, whether that is all, and the frame behind which none can come (0 where it is not known).
+    ``number`` tells directions apart.
+    """
+
+    __slots__ = ("bytes", "end_frame", "number", "whole")
+
+    def __init__(self, number: int, flow: Flow) -> None:
+        self.number = number
+        self.bytes = flow.offset
+        self.whole = not flow.missing
+        ends = [end.frame for end in (flow.fin, flow.reset) if end is not None]
+        self.end_frame = max(flow.last.frame, *ends) if ends else 0
+
+
 class Decryption:
     """Drives the readers of TLS connections with the frames that ``run`` decrypts.
 
@@ -48,10 +66,9 @@ class Decryption:
         self._opened = opened
         self._attach = attach
         self._flows: dict[bytes, list[Flow]] = {}
-        self._encrypted: dict[int, int] = {}  # bytes on the wire, by id of the flow
-        self._whole: dict[int, bool] = {}
-        self._ends: dict[int, int] = {}  # frame of the last encrypted byte or of the end
+        self._encrypted: dict[Flow, _Encrypted] = {}
         self._open: list[Flow] = []
+        self._ending: list[tuple[int, int, Flow]] = []  # those with an end: its frame first
         for connection in connections:
             for flow in connection.flows:
                 self._flows.setdefault(flow.key, []).append(flow)
@@ -71,7 +88,7 @@ class Decryption:
             if flow is None:
                 continue
             self._close(place.frame)
-            if id(flow) not in self._encrypted:
+            if flow not in self._encrypted:
                 self._begin(flow.connection)
             with memoryview(batch.buffer)[segment.start : segment.start + segment.captured] as data:
                 self._deliver(flow, segment.seq, data, place)
@@ -85,10 +102,7 @@ class Decryption:
 
     def _begin(self, connection: Connection) -> None:
         for flow in connection.flows:
-            self._encrypted[id(flow)] = flow.offset
-            self._whole[id(flow)] = not flow.missing
-            ends = [end.frame for end in (flow.fin, flow.reset) if end is not None]
-            self._ends[id(flow)] = max(flow.last.frame, *ends) if ends else 0
+            self._encrypted[flow] = _Encrypted(len(self._encrypted), flow)
             flow.decrypt()
         self._opened(connection)
 
@@ -98,6 +112,9 @@ class Decryption:
             flow.first = place
             flow.reader = self._attach(flow)
             self._open.append(flow)
+            encrypted = self._encrypted[flow]
+            if encrypted.end_frame:
+                heappush(self._ending, (encrypted.end_frame, encrypted.number, flow))
         flow.last = place
         flow.offset += len(data)
         if flow.reader is not None:
@@ -105,9 +122,8 @@ class Decryption:
 
     def _close(self, frame: int) -> None:
         """End the streams that had ended before a frame."""
-        for flow in list(self._open):
-            if 0 < self._ends[id(flow)] < frame:
-                self._end(flow)
+        while self._ending and self._ending[0][0] < frame:
+            self._end(heappop(self._ending)[-1])
 
     def end(self) -> None:
         """No more frames."""
@@ -118,9 +134,10 @@ class Decryption:
         self._open.remove(flow)
         sealed = self._run.sealed.get((flow.connection.number, flow.key))
         failed = sealed.failed if sealed is not None else 0
-        left = self._encrypted[id(flow)] - (sealed.records if sealed is not None else 0)
+        encrypted = self._encrypted[flow]
+        left = encrypted.bytes - (sealed.records if sealed is not None else 0)
         # Of a record that a hole touches nothing can be decrypted, whatever its header says.
-        if failed or left > TAIL or not self._whole[id(flow)]:
+        if failed or left > TAIL or not encrypted.whole:
             before = flow.last
             first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1
             flow.offset += flow.missing
