@@ -97,7 +97,7 @@ class Dissected(Reading):
         elif isinstance(self._name, bytes):
             self.file.bytes = len(self._name)
         else:
-            self.file.bytes = os.path.getsize(self._name)  # noqa: PTH202
+            self.file.bytes = self._original.raw_size
 
     def close(self) -> None:
         """See the base class."""

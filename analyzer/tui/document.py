@@ -11,7 +11,7 @@ import numpy as np
 
 from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
 from analyzer.checks.checker import Checker
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, unforeseen
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
@@ -24,7 +24,7 @@ from analyzer.report.stats_text import Bars, stats_text
 from analyzer.report.style import Style
 from analyzer.report.verdict import verdict_text
 from analyzer.tui.gate import Pacer, no_long_collection
-from analyzer.tui.pieces import pieces
+from analyzer.tui.pieces import pieces, with_payload
 from analyzer.tui.saved import holds_saved_migration, scan_of
 from analyzer.tui.state import ALL
 
@@ -72,6 +72,13 @@ def of_packets(finding: Finding) -> bool:
     """Whether a finding is about something that packets carry."""
     spot = finding.spot
     return spot.device is not None or (spot.channel is not None and spot.channel.kind == "multifd")
+
+
+def _size_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - the path may be anything
+    except OSError:
+        return None
 
 
 def _closest(begins: Ints, ends: Ints, value: int) -> tuple[int, int, int]:
@@ -122,6 +129,7 @@ class Document:
         self.error = ""
         self.began = time.monotonic()
         self.elapsed = 0.0
+        self._size = _size_of(path)
 
     @property
     def name(self) -> str:
@@ -142,6 +150,8 @@ class Document:
                     return False
             except CaptureError as error:
                 self.error = terminal(str(error))
+            except Exception as error:
+                self.error = terminal(unforeseen(error))
         self.elapsed = time.monotonic() - self.began
         self.fraction = 1.0
         self.done = True
@@ -234,11 +244,8 @@ class Document:
 
     def changed(self) -> bool:
         """Whether the file is of another size than when it was read; not when it is gone."""
-        try:
-            size = os.stat(self.path).st_size  # noqa: PTH116 - the path may be anything
-        except OSError:
-            return False
-        return self.scan is not None and self.saved is None and size != self.scan.source.raw_size
+        size = _size_of(self.path)
+        return self.scan is not None and self.saved is None and size not in (None, self._size)
 
     def lack(self) -> str:
         """Why there are no packets, or not yet; empty if there are some."""
@@ -373,6 +380,21 @@ class Document:
             rows = np.flatnonzero(match)
             if len(rows):
                 return begin + int(rows[0])
+        return None
+
+    def find_payload(self, row: int, by: int) -> int | None:
+        """The next packet (the previous one where ``by`` is -1) with a payload to look at, of the
+        same kind and stream as that in ``row``.
+        """
+        table = self.table
+        parts = pieces(row + 1, len(table)) if by > 0 else reversed([*pieces(0, row)])
+        for first, last in parts:
+            match = with_payload(table, first, last)
+            for name in ("kind", "stream"):
+                match &= table.view(name, first, last) == table.column(name)[row]
+            rows = np.flatnonzero(match)
+            if len(rows):
+                return first + int(rows[0 if by > 0 else -1])
         return None
 
     def row_of_buffer(self, device: Device, buffer: Buffer, migration: int) -> int | None:

@@ -280,6 +280,12 @@ class LanesPane(TimePane):
 class ThroughputPane(TimePane):
     """Bytes per second by kind, stacked; zero pages below, as they hardly take any."""
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._chart: list[list[Segment]] = []
+        self._charted: Bins | None = None  # of which the chart is, and how it was drawn
+        self._look: tuple[object, ...] = ()
+
     def segments(self, y: int, _width: int) -> list[Segment]:
         """Phases, chart, zero pages, axis, and the numbers at the cursor."""
         bins = self.bins
@@ -328,14 +334,14 @@ class ThroughputPane(TimePane):
 
     def _chart_line(self, bins: Bins, line: int, height: int, top: float) -> list[Segment]:
         style = self.palette
-        series = [
-            (bins.ram.tolist(), style.ram),
-            (bins.main.tolist(), style.main),
-            (bins.device.tolist(), style.device),
-        ]
-        key = (id(bins), height, self.cursor, self.size)
-        if getattr(self, "_chart_key", None) != key:
-            self._chart_key = key
+        look = (height, self.cursor, self.size, style)
+        if bins is not self._charted or look != self._look:
+            self._charted, self._look = bins, look
+            series = [
+                (bins.ram.tolist(), style.ram),
+                (bins.main.tolist(), style.main),
+                (bins.device.tolist(), style.device),
+            ]
             fills = self._fills if style.colorless else ()
             self._chart = stacked_chart(series, height, top, self.cursor, style.field, fills)
         scale = {0: top, height // 2: top * (height - height // 2) / height}

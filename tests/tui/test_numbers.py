@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from analyzer.errors import DEBUG
 from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
 from analyzer.synth import build
+from analyzer.tui import pieces
 from analyzer.tui.binning import Bins, shortened
 from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
 from analyzer.tui.device_facts import DeviceRows, device_facts
@@ -41,6 +44,53 @@ def cells(rows: RowList) -> dict[str, str]:
     row = rows.rows.row(rows.cursor, DEFAULT)[0]
     texts = [cell[0] if isinstance(cell, tuple) else cell for cell in row]
     return {column.title: text for column, text in zip(rows.rows.columns, texts, strict=True)}
+
+
+def test_an_error_that_nobody_foresaw_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gone.pcap"
+    path.write_bytes(build({"migration": [{"channels": 2}]}))
+
+    def steps(_scan: Scan) -> None:
+        raise FileNotFoundError(2, "No such file", str(path))
+
+    monkeypatch.delenv(DEBUG)
+    monkeypatch.setattr(Scan, "steps", steps)
+    document = Document(str(path), Settings())
+    assert document.load(lambda: False)
+    assert document.error == f"{path}: No such file"
+
+
+@pytest.mark.parametrize("via", ["auto", "mptcp", "tshark"])
+def test_a_file_has_changed_when_it_grew(via: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap"
+    path.write_bytes(build({"migration": [{"channels": 2}]}))
+    document = Document(str(path), Settings(via=via))
+    document.load(lambda: False)
+    assert len(document.table)
+    assert not document.changed()
+    with path.open("ab") as file:
+        file.write(bytes(16))
+    assert document.changed()
+    path.unlink()
+    assert not document.changed()
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_the_next_payload_is_that_of_the_next_row_like_it(
+    by: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 7)
+    document = read("10.0.13-vfio-3dev-4ch")
+    table = document.table
+    rows = np.flatnonzero(pieces.with_payload(table, 0, len(table))).tolist()
+    kind, stream = table.column("kind"), table.column("stream")
+    for row in rows:
+        like = [at for at in rows if (kind[at], stream[at]) == (kind[row], stream[row])]
+        place = like.index(row) + by
+        expected = like[place] if 0 <= place < len(like) else None
+        assert document.find_payload(row, by) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from analyzer.migration.framing import Settings
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
 from analyzer.synth.compression import compressor
 from analyzer.tui.app import MfsharkApp
-from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
+from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.payload_rows import PageRows, entropy
+from analyzer.tui.pieces import with_payload
 from analyzer.tui.row_list import RowList
 from dissectors.multifd import Compression
 from tests.checks.craft import PAGE, Tiny, buffer, ram
@@ -63,7 +64,8 @@ def title(app: MfsharkApp) -> str:
 def rows_of(app: MfsharkApp, kind: int) -> list[int]:
     table = app.document.table
     kinds = table.column("kind")
-    return [row for row in range(len(table)) if kinds[row] == kind and holds_payload(table, row)]
+    payload = with_payload(table, 0, len(table))
+    return [row for row in range(len(table)) if kinds[row] == kind and payload[row]]
 
 
 def test_pages_of_a_compressed_packet() -> None:

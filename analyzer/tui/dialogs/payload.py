@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import ContentSwitcher
 from textual.worker import get_current_worker
 
-from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
+from analyzer.migration.rows import RAM_PACKET
 from analyzer.tui.dialogs.window import Window
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
@@ -30,22 +30,13 @@ if TYPE_CHECKING:
 
     from analyzer.migration.packet_pages import PacketPages
     from analyzer.migration.replay import Excerpt
-    from analyzer.migration.table import PacketTable
     from analyzer.tui.app import MfsharkApp
 
-__all__ = ["PayloadScreen", "holds_payload"]
+__all__ = ["PayloadScreen"]
 
 KEYS = "n next  N previous  Esc closes"
 WIDE = 150
 """From this width on the pages and their bytes stand side by side."""
-
-
-def holds_payload(table: PacketTable, row: int) -> bool:
-    """Whether a packet has pages or a buffer to look at."""
-    kind = table.column("kind")[row]
-    if kind == RAM_PACKET:
-        return bool(table.column("normal_pages")[row] or table.column("zero_pages")[row])
-    return bool(kind == DEVICE_STATE)
 
 
 class PayloadScreen(Window[None]):
@@ -195,15 +186,8 @@ class PayloadScreen(Window[None]):
 
     def action_step(self, by: int) -> None:
         """The next or previous packet of the same kind on its channel."""
-        table, row = self._document.table, self._row
-        kind, stream = table.column("kind"), table.column("stream")
-        at = row + by
-        while 0 <= at < len(table):
-            same = kind[at] == kind[row] and stream[at] == stream[row]
-            if same and holds_payload(table, at):
-                break
-            at += by
-        else:
+        at = self._document.find_payload(self._row, by)
+        if at is None:
             which = "last" if by > 0 else "first"
             self._window.border_subtitle = f"that was the {which} one  {KEYS}"
             return

@@ -8,8 +8,9 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from analyzer.tui.dialogs.payload import PayloadScreen, holds_payload
+from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.palette import current_palette
+from analyzer.tui.pieces import with_payload
 from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class View(Vertical):
     def action_payload(self) -> None:
         """The payload of the selected packet: its pages, or its buffer."""
         table, row = self.document.table, self.state.row
-        if row >= len(table) or not holds_payload(table, row):
+        if row >= len(table) or not with_payload(table, row, row + 1)[0]:
             self.mfshark.tell(Text("this packet has no payload"))
         else:
             self.app.push_screen(PayloadScreen(self.mfshark, row))
