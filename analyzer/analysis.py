@@ -149,9 +149,9 @@ def _traces(
     paths = [logs] if isinstance(logs, (str, os.PathLike)) else list(logs)
     if not paths:
         return ()
-    from analyzer.capture.trace_log import read_trace
+    from analyzer.capture.trace_log import read_traces
 
-    return tuple(run for path in paths for run in read_trace(os.fspath(path)))
+    return read_traces(os.fspath(path) for path in paths)
 
 
 def is_saved(source: Source) -> bool:

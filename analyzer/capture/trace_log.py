@@ -13,17 +13,17 @@ from analyzer.errors import CaptureError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from analyzer.capture.source import Source
 
-__all__ = ["SIDES", "TraceRun", "TracedPacket", "read_trace"]
+__all__ = ["SIDES", "TraceRun", "TracedPacket", "read_traces"]
 
 SIDES = ("source", "destination")
 CHUNK = 1 << 20
 LINE_MAX = 4096
-KEPT = 5_000_000
-"""Packets and buffers kept in all."""
+KEPT = 2_000_000
+"""Packets and buffers kept of all logs together."""
 
 LINE = re.compile(
     r"(?:\d+@(?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9}):"
@@ -80,27 +80,32 @@ class TraceRun:
         self.ignored = 0
 
 
-def read_trace(path: str) -> list[TraceRun]:
-    """The migrations in a trace log, in order.
+def read_traces(paths: Iterable[str]) -> tuple[TraceRun, ...]:
+    """The migrations in trace logs, in order.
 
     Raises :class:`CaptureError` for a file that cannot be read, :class:`UsageError` for one with
     no trace of a packet in it, or with more than can be held.
     """
-    reading = _Reading(path)
-    for line in _lines(path):
-        reading.take(line)
-        if reading.kept > KEPT:
+    runs: list[TraceRun] = []
+    kept = 0
+    for path in paths:
+        reading = _Reading(path)
+        for line in _lines(path):
+            reading.take(line)
+            if kept + reading.kept > KEPT:
+                raise UsageError(
+                    f"{path}: more than {KEPT:,} packets are traced; cut out the migration that "
+                    "was captured"
+                )
+        kept += reading.kept
+        found = reading.ended()
+        if not found:
             raise UsageError(
-                f"{path}: more than {KEPT:,} packets are traced in it; cut out the migration that "
-                "was captured"
+                f"{path}: no multifd packet is traced in it; QEMU wants -trace 'multifd_*' and "
+                "-trace 'vfio_*'"
             )
-    runs = reading.ended()
-    if not runs:
-        raise UsageError(
-            f"{path}: no multifd packet is traced in it; QEMU wants -trace 'multifd_*' and "
-            "-trace 'vfio_*'"
-        )
-    return runs
+        runs += found
+    return tuple(runs)
 
 
 class _Reading:

@@ -124,9 +124,9 @@ def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:
     """Raises :class:`UsageError` for a file without traces, or that cannot be read."""
     if not paths:
         return ()
-    from analyzer.capture.trace_log import read_trace
+    from analyzer.capture.trace_log import read_traces
 
-    return tuple(run for path in paths for run in read_trace(path))
+    return read_traces(paths)
 
 
 def _limit(text: str) -> list[tuple[str, float]]:

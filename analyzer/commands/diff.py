@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from analyzer.analysis import analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
@@ -170,16 +171,16 @@ def _loaded(source: Source) -> object:
 def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
     contents, activity = DeviceContents(), Activity()
     analysis = open_analysis(source, options, assembler=contents.assembler, watchers=(activity,))
-    contents.finish(analysis.migrations)
-    if analysis.damage is not None:
-        raise analysis.damage
-    if not analysis.migrations:
-        raise CaptureError(no_migration(analysis))
-    engine = analysis.scan.engine
-    figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
-    stats = stats_json(figures, analysis.path, engine.first_time)
-    report = capture_report(analysis)
-    analysis.close()
+    with closing(analysis):
+        contents.finish(analysis.migrations)
+        if analysis.damage is not None:
+            raise analysis.damage
+        if not analysis.migrations:
+            raise CaptureError(no_migration(analysis))
+        engine = analysis.scan.engine
+        figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
+        stats = stats_json(figures, analysis.path, engine.first_time)
+        report = capture_report(analysis)
     return Side(source.path, report, stats), contents
 
 

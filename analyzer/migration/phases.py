@@ -7,6 +7,9 @@ belongs to the switchover is told by its time.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
+
 from analyzer.migration.activity import MigrationActivity, Tally
 from analyzer.migration.switchover import switchover_window
 from dissectors.main_stream import RAM_SECTION
@@ -26,6 +29,7 @@ __all__ = ["Phase", "phases_of"]
 RAM = RAM_SECTION.decode()
 PARTS = ("ram-rest", "device-state", "vmstate", "description")
 DESCRIPTION_HEADER = 5
+OFFSET = attrgetter("offset")
 
 
 class Phase:
@@ -233,7 +237,7 @@ class _Phases:
             cut = ends[number] if number < len(ends) and ends[number].offset <= self.limit else None
             end = cut.offset if cut is not None else self.limit
             again = top is not None and found.lowest is not None and found.lowest <= top
-            if again or not pieces or any(begin < wrap <= end for wrap in wraps):
+            if again or not pieces or bisect_right(wraps, end) > bisect_right(wraps, begin):
                 pieces.append(_Piece(None))
                 top = None
             pieces[-1].cut = cut
@@ -268,7 +272,8 @@ class _Phases:
 
     def _between(self, begin: int, end: int) -> list[Record]:
         """The RAM records that start between two offsets of main."""
-        return [record for record in self.ram if begin <= record.offset < end]
+        first, last = (bisect_left(self.ram, offset, key=OFFSET) for offset in (begin, end))
+        return self.ram[first:last]
 
     # -- switchover ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
+from contextlib import closing
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.link import ETHERNET, RST, SYN, decode
@@ -215,12 +216,14 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
     if not frames or scan.reading.through:
         return {}
     try:
-        source = _reopening(scan.path)()
-        file = CaptureFile(source)
+        with closing(_reopening(scan.path)()) as source:
+            return _found_in(CaptureFile(source), sorted(frames))
     except CaptureError:
         return {}
+
+
+def _found_in(file: CaptureFile, wanted: list[int]) -> dict[int, tuple[int, int]]:
     found: dict[int, tuple[int, int]] = {}
-    wanted = sorted(frames)
     for batch in file.batches():
         low = bisect_left(wanted, batch.first)
         for frame in wanted[low : bisect_left(wanted, batch.first + len(batch.starts))]:
@@ -228,7 +231,6 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
             found[frame] = batch.base + start, batch.stops[frame - batch.first] - start
         if batch.first + len(batch.starts) > wanted[-1]:
             break
-    source.close()
     return found
 
 

@@ -70,7 +70,12 @@ class Scan:
             )
 
         self._grouper = grouper
-        self._read(self._first(self._repeatable(open_source(path))))
+        capture = open_source(path)
+        try:
+            self._read(self._first(self._repeatable(capture)))
+        except BaseException:
+            capture.close()
+            raise
 
     # -- how it is read -----------------------------------------------------------------------
 

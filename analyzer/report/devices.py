@@ -6,7 +6,7 @@ from analyzer.checks.wording import counted
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.outcome import completeness
 from analyzer.report.escape import terminal
-from analyzer.report.model import migration_report
+from analyzer.report.model import device_reports
 from analyzer.report.style import Style, size_text, table
 from dissectors.multifd import text_of
 
@@ -45,13 +45,11 @@ def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, 
     begin = analysis.scan.engine.first_time
     migrations = []
     for migration in analysis.migrations:
-        by_name = {device.name: device for device in migration.devices.values()}
         devices = []
-        for entry in migration_report(migration, analysis.assembler)["devices"]:
+        for device, entry in device_reports(migration, analysis.assembler):
             name = f"{entry['idstr']}#{entry['instance_id']}"
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
-            device = by_name.get(name)
             buffers = _buffers_of(device, migration, chosen) if device is not None else []
             entry["arrivals"] = [_arrival(buffer, begin) for buffer in buffers]
             devices.append(entry)

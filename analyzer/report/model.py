@@ -103,7 +103,7 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
             "sync_rounds": migration.sync_rounds,
             "resent_pages": migration.pages.resent,
         },
-        "devices": _devices(migration, assembler),
+        "devices": [report for _, report in device_reports(migration, assembler)],
         **_colo(migration),
     }
 
@@ -167,10 +167,15 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
     }
 
 
-def _devices(migration: Migration, assembler: Assembler | None) -> list[Json]:
+def device_reports(
+    migration: Migration, assembler: Assembler | None
+) -> list[tuple[Device | None, Json]]:
+    """The devices of a migration by name; no :class:`Device` where all went over main."""
     facts = migration.main_facts
     awaited = migration.awaited
-    reports = [device_report(device, migration, assembler) for device in awaited]
+    reports: list[tuple[Device | None, Json]] = [
+        (device, device_report(device, migration, assembler)) for device in awaited
+    ]
     reported = {(device.idstr, device.instance_id) for device in awaited}
     sections = facts.devices if facts is not None else {}
     for key, section in sections.items():
@@ -178,27 +183,26 @@ def _devices(migration: Migration, assembler: Assembler | None) -> list[Json]:
             continue
         assembly = assembler.of(migration, key) if assembler is not None else None
         ended = section.data_ended is not None
-        reports.append(
-            {
-                "idstr": text_of(key[0]),
-                "instance_id": key[1],
-                "buffers": 0,
-                "bytes": 0,
-                "first_index": None,
-                "last_index": None,
-                "missing": [],
-                "duplicates": [],
-                "config_index": None,
-                "complete": True if ended and section.config_bytes else None,
-                "out_of_order": 0,
-                "channels": {},
-                "digest": None,
-                "config_digest": None,
-                "main_bytes": section.main_bytes,
-                "state_digest": assembly.state_digest if assembly is not None else None,
-            }
-        )
-    return sorted(reports, key=lambda d: (d["idstr"], d["instance_id"]))
+        report = {
+            "idstr": text_of(key[0]),
+            "instance_id": key[1],
+            "buffers": 0,
+            "bytes": 0,
+            "first_index": None,
+            "last_index": None,
+            "missing": [],
+            "duplicates": [],
+            "config_index": None,
+            "complete": True if ended and section.config_bytes else None,
+            "out_of_order": 0,
+            "channels": {},
+            "digest": None,
+            "config_digest": None,
+            "main_bytes": section.main_bytes,
+            "state_digest": assembly.state_digest if assembly is not None else None,
+        }
+        reports.append((None, report))
+    return sorted(reports, key=lambda found: (found[1]["idstr"], found[1]["instance_id"]))
 
 
 def device_report(device: Device, migration: Migration, assembler: Assembler | None) -> Json:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import analyzer
 from analyzer.capture import trace_log
-from analyzer.capture.trace_log import TracedPacket, TraceRun, read_trace
+from analyzer.capture.trace_log import TracedPacket, TraceRun, read_traces
 from analyzer.checks.selection import Selection
 from analyzer.checks.traces import Keys
 from analyzer.errors import UsageError
@@ -123,7 +123,7 @@ def test_a_trace_without_loading_says_nothing_of_it() -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_real_logs_agree(name: str, side: str) -> None:
     log = CAPTURES / f"{name}.{side}.trace.log.gz"
-    (run,) = read_trace(str(log))
+    (run,) = read_traces([str(log)])
     packets, buffers = LOGGED[name]
     missed = (name, side) == ("7.2-multifd-2ch", "dst")  # QEMU 7.2 did not read the last, empty one
     assert run.side == SIDES[side]
@@ -175,7 +175,7 @@ def log_of(data: bytes, form: str) -> bytes:
 def test_every_form_is_read(form: str, ending: bytes, tmp_path: Path) -> None:
     path = tmp_path / "qemu.log"
     path.write_bytes(log_of(Tiny().pcap(), form).replace(b"\n", ending))
-    selection = Selection(traces=tuple(read_trace(str(path))))
+    selection = Selection(traces=read_traces([str(path)]))
     rules = {f.rule.id for f in findings(Tiny().pcap(), None, selection)}
     assert {rule for rule in rules if rule.startswith("MF97")} == (
         {"MF978"} if form == "bare" else {"MF975", "MF978"}
@@ -197,7 +197,7 @@ def test_hostile_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     lines = log_of(Tiny().pcap(), "thread").splitlines()
     path = tmp_path / "qemu.log.gz"
     path.write_bytes(gzip.compress(b"\n".join([*HOSTILE, *lines, *HOSTILE, b"", b"  "])))
-    (run,) = read_trace(str(path))
+    (run,) = read_traces([str(path)])
     assert sum(map(len, run.packets.values())) == len(lines)
     assert run.ignored == 2 * len(HOSTILE)
     (told,) = found("MF978", Tiny().pcap(), Selection(traces=(run,)))
@@ -211,7 +211,7 @@ def test_any_bytes_end_well(tmp_path_factory: pytest.TempPathFactory, data: byte
     path = tmp_path_factory.getbasetemp() / "any.log"
     path.write_bytes(log[:at] + data + log[at:])
     try:
-        runs = read_trace(str(path))
+        runs = read_traces([str(path)])
     except UsageError:
         return
     findings(Tiny().pcap(), None, Selection(traces=tuple(runs)))
@@ -246,10 +246,12 @@ def test_a_log_of_more_than_can_be_held_is_refused(
     log = tmp_path / "long.log"
     line = "multifd_send_fill channel 0 packet_num {} flags 0x1 next packet size 0\n"
     log.write_text("".join(map(line.format, range(2))), encoding="utf-8")
-    assert trace_log.read_trace(str(log))
+    assert trace_log.read_traces([str(log)])
+    with pytest.raises(UsageError, match="more than 2 packets"):
+        trace_log.read_traces([str(log)] * 2)
     log.write_text("".join(map(line.format, range(3))), encoding="utf-8")
     with pytest.raises(UsageError, match="more than 2 packets"):
-        trace_log.read_trace(str(log))
+        trace_log.read_traces([str(log)])
 
 
 def test_packets_of_one_number_are_told_apart() -> None:
