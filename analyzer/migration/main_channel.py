@@ -198,6 +198,11 @@ class VfioSection:
         """``idstr#instance`` as text; not escaped for any output."""
         return f"{text_of(self.idstr)}#{self.instance_id}"
 
+    @property
+    def complete(self) -> bool | None:
+        """Whether the whole state came over main; ``None`` where that cannot be told."""
+        return True if self.data_ended is not None and self.config_bytes else None
+
 
 class Resync:
     """A stretch that could not be decoded: from ``start`` to where records go on again."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainChannel, VfioSection
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path import ReturnPath
@@ -277,6 +277,17 @@ class Migration:
         announced = [key for key, found in facts.devices.items() if found.announced == "multifd"]
         absent = [Device(*key) for key in announced if key not in self.devices]
         return [*self.devices.values(), *absent]
+
+    @property
+    def on_main(self) -> list[VfioSection]:
+        """The devices whose state went over main alone, as far as it came."""
+        sections = self.main_facts.devices if self.main_facts is not None else {}
+        awaited = {(device.idstr, device.instance_id) for device in self.awaited}
+        return [
+            section
+            for key, section in sections.items()
+            if key not in awaited and (section.main_bytes or section.config_bytes)
+        ]
 
     @property
     def dialect_known(self) -> bool:

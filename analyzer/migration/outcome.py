@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Device
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
+    from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Place
 
 __all__ = ["Outcome", "completeness", "outcome_of"]
@@ -43,7 +44,7 @@ def outcome_of(migration: Migration) -> Outcome:
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut:
-            return Outcome("failed", f"the destination reported error {returned.shut}", frame)
+            return _after(migration, f"the destination reported error {returned.shut}", frame)
         return _colo(migration) or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
@@ -52,7 +53,7 @@ def outcome_of(migration: Migration) -> Outcome:
     if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
     if migration.main_facts.eof is None:
-        return _before_eof(migration.main, migration.main_facts)
+        return _before_eof(migration, migration.main, migration.main_facts)
     return _after_eof(migration, migration.main, migration.main_facts)
 
 
@@ -80,7 +81,7 @@ def _colo(migration: Migration) -> Outcome | None:
     return Outcome("completed", text, begin.frame, forgives=not between)
 
 
-def _before_eof(main: Channel, facts: MainChannel) -> Outcome:
+def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
     end = main.flow.fin or main.flow.reset
     gone = main.flow.peer.reset or main.flow.peer.fin
     if end is None and gone is None:
@@ -90,12 +91,17 @@ def _before_eof(main: Channel, facts: MainChannel) -> Outcome:
     if not main.flow.peer.seen:
         return _one_sided(main)
     if gone is not None and not _finished_before(main, gone):
-        return Outcome("failed", "the destination closed main before its EOF byte", gone.frame)
+        text = f"the destination {_did(main.flow.peer)} main before its EOF byte"
+        return Outcome("failed", text, gone.frame)
     frame = end.frame if end is not None else None
+    source = f"the source {_did(main.flow)} main"
     if facts.in_postcopy:
-        text = "the source closed main in postcopy, which pauses until somebody recovers it"
+        text = f"{source} in postcopy, which pauses until somebody recovers it"
         return Outcome("incomplete", text, frame)
-    return Outcome("cancelled", "the source closed main before its EOF byte", frame)
+    pages = facts.ram.sent_pages + facts.ram.zero_pages
+    if not pages and not any(channel.ram_packets for channel in migration.multifd):
+        return Outcome("cancelled", f"{source} in setup: a cancel, or an error of its own", frame)
+    return Outcome("cancelled", f"{source} before its EOF byte", frame)
 
 
 def _finished_before(main: Channel, gone: Place) -> bool:
@@ -135,7 +141,10 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         text = f"device {name} is incomplete: the destination waits for it for ever"
         return Outcome("failed", text, forgives=False)
     assert facts.eof is not None
-    return Outcome("completed", "main and every channel ended where they should", facts.eof.frame)
+    text = "main and every channel ended where they should"
+    if facts.opened_return_path is None:
+        text += "; no return path to confirm it"
+    return Outcome("completed", text, facts.eof.frame)
 
 
 def _one_sided(main: Channel) -> Outcome:
@@ -185,7 +194,24 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
     if earliest is None:
         return None
     frame, channel, word = earliest
-    return Outcome("failed", f"the destination {word} {channel.name} before its data ended", frame)
+    return _after(migration, f"the destination {word} {channel.name} before its data ended", frame)
+
+
+def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
+    """A failure that the destination shows; the source may have gone before it."""
+    main, facts = migration.main, migration.main_facts
+    end = None if main is None else main.flow.fin or main.flow.reset
+    if main is None or facts is None or facts.eof is not None or end is None:
+        return Outcome("failed", what, frame)
+    if frame is not None and end.frame > frame:
+        return Outcome("failed", what, frame)
+    text = f"the source {_did(main.flow)} main before its EOF byte, then {what}"
+    return Outcome("failed", text, end.frame)
+
+
+def _did(flow: Flow) -> str:
+    """How a direction was ended."""
+    return "reset" if flow.fin is None and flow.reset is not None else "closed"
 
 
 def _incomplete_device(migration: Migration) -> str | None:

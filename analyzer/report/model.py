@@ -171,21 +171,14 @@ def device_reports(
     migration: Migration, assembler: Assembler | None
 ) -> list[tuple[Device | None, Json]]:
     """The devices of a migration by name; no :class:`Device` where all went over main."""
-    facts = migration.main_facts
-    awaited = migration.awaited
     reports: list[tuple[Device | None, Json]] = [
-        (device, device_report(device, migration, assembler)) for device in awaited
+        (device, device_report(device, migration, assembler)) for device in migration.awaited
     ]
-    reported = {(device.idstr, device.instance_id) for device in awaited}
-    sections = facts.devices if facts is not None else {}
-    for key, section in sections.items():
-        if key in reported or not (section.main_bytes or section.config_bytes):
-            continue
-        assembly = assembler.of(migration, key) if assembler is not None else None
-        ended = section.data_ended is not None
+    for section in migration.on_main:
+        assembly = assembler.of(migration, section.key) if assembler is not None else None
         report = {
-            "idstr": text_of(key[0]),
-            "instance_id": key[1],
+            "idstr": text_of(section.idstr),
+            "instance_id": section.instance_id,
             "buffers": 0,
             "bytes": 0,
             "first_index": None,
@@ -193,7 +186,7 @@ def device_reports(
             "missing": [],
             "duplicates": [],
             "config_index": None,
-            "complete": True if ended and section.config_bytes else None,
+            "complete": section.complete,
             "out_of_order": 0,
             "channels": {},
             "digest": None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
+    from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
 
 __all__ = ["findings_lines", "first_findings", "text_report"]
@@ -65,9 +66,7 @@ def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[st
         yield "  " + terminal(facts)
     yield ""
     yield from _channels(migration, style, verbose)
-    if devices := migration.awaited:
-        yield ""
-        yield from _devices(devices, migration, style, verbose)
+    yield from _devices(migration, style, verbose)
 
 
 def _facts(migration: Migration) -> Iterator[str]:
@@ -161,14 +160,27 @@ DEVICE_HEAD = (
 )  # fmt: skip
 
 
-def _devices(
-    devices: list[Device], migration: Migration, style: Style, verbose: bool
-) -> Iterator[str]:
-    shown = devices if verbose else devices[:DEVICES_SHOWN]
-    rows = [_device_row(device, migration) for device in shown]
-    if len(shown) < len(devices):
-        rows.append((f"{len(devices) - len(shown)} more", *[""] * (len(DEVICE_HEAD) - 1)))
-    yield from table(DEVICE_HEAD, rows, style, left=2)
+STATES = {True: "complete", False: "INCOMPLETE", None: "cannot tell"}
+
+
+def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
+    devices, sections = migration.awaited, migration.on_main
+    total = len(devices) + len(sections)
+    most = total if verbose else DEVICES_SHOWN
+    rows = [_device_row(device, migration) for device in devices[:most]]
+    rows += [_section_row(section) for section in sections[: most - len(rows)]]
+    if len(rows) < total:
+        rows.append((f"{total - len(rows)} more", *[""] * (len(DEVICE_HEAD) - 1)))
+    if rows:
+        yield ""
+        yield from table(DEVICE_HEAD, rows, style, left=2)
+
+
+def _section_row(section: VfioSection) -> tuple[str, ...]:
+    """A device whose state went over main alone."""
+    name = _device_name(section.idstr, section.instance_id)
+    cells = (name, STATES[section.complete], "", "", size_text(section.main_bytes))
+    return cells + ("",) * (len(DEVICE_HEAD) - len(cells))
 
 
 def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
@@ -180,7 +192,7 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     wait = f"{queue.longest_wait / 1e6:.1f} ms" if queue.longest_wait else "0"
     return (
         _device_name(device.idstr, device.instance_id),
-        {True: "complete", False: "INCOMPLETE", None: "cannot tell"}[whole],
+        STATES[whole],
         str(len(device.buffers)),
         size_text(device.bytes),
         size_text(section.main_bytes) if section is not None else "",

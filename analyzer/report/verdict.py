@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import Analysis, SavedAnalysis
     from analyzer.checks.finding import Finding
     from analyzer.migration.device import Device
+    from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
     from analyzer.report.style import Style
@@ -69,10 +70,20 @@ def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
               ((errors, "error"), (warnings, "warning")) if n]  # fmt: skip
     worst = analysis.findings[0]
     text = (
-        f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}: "
+        f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}{_where(worst)}: "
         f"{terminal(worst.message)}"
     )
     return "ERROR" if errors else "WARNING", [text]
+
+
+def _where(finding: Finding) -> str:
+    """The device or channel that a finding is about, where its message would not make sense
+    without.
+    """
+    spot = finding.spot
+    if spot.device is not None:
+        return f" of {terminal(spot.device)}"
+    return f" on {spot.channel.name}" if spot.channel is not None else ""
 
 
 def _nothing(analysis: Analysis) -> tuple[str, str]:
@@ -98,6 +109,8 @@ def _sentence(migration: Migration, numbered: bool) -> str:
         parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")
     if devices := migration.awaited:
         parts.append(_devices(migration, devices))
+    if sections := migration.on_main:
+        parts.append(_on_main(sections, "more " if devices else ""))
     facts = migration.main_facts
     if facts is not None and facts.colo_count:
         parts.append(counted(facts.colo_count, "COLO checkpoint"))
@@ -115,6 +128,13 @@ def _devices(migration: Migration, devices: list[Device]) -> str:
         broken = [d for d, state in zip(devices, states, strict=True) if state is False]
         return f"device state INCOMPLETE: {terminal(broken[0].name)} ({len(broken)} of {told})"
     return f"{told}, completeness cannot be told"
+
+
+def _on_main(sections: list[VfioSection], more: str) -> str:
+    size = size_text(sum(section.main_bytes for section in sections))
+    told = f"{len(sections)} {more}" if more else f"{counted(len(sections), 'device')} "
+    complete = "complete " if all(section.complete for section in sections) else ""
+    return f"{told}{complete}over main ({size})"
 
 
 def no_migration(analysis: Analysis) -> str:

@@ -120,6 +120,34 @@ def test_output_goes_to_a_file(tmp_path: Path) -> None:
     conform(json.loads(target.read_text("utf-8")), "report-1")
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "row"),
+    [
+        (
+            "11.1.3-vfio-mixed-on-off-4ch",
+            "1 device complete (4 buffers, 2.4 MiB), 1 more complete over main (1.8 MiB)",
+            "  0000:00:03.0/vfio  complete                    1.8 MiB",
+        ),
+        (
+            "10.0.13-vfio-transfer-off-2ch",
+            "1 device complete over main (2.4 MiB)",
+            "  0000:00:02.0/vfio  complete  2.4 MiB",
+        ),
+    ],
+)
+def test_devices_whose_state_went_over_main_are_told_too(name: str, told: str, row: str) -> None:
+    lines = mfshark("check", shipped.capture(name)).out.splitlines()
+    assert lines[0].endswith(f", {told}")
+    assert row in lines
+
+
+def test_the_first_complaint_says_what_it_is_about() -> None:
+    first = mfshark("check", shipped.capture("10.0.13-vfio-gaps-2ch")).out.splitlines()[0]
+    assert "first MF901 tcp-hole on multifd 0: 1448 bytes missing" in first
+    first = mfshark("check", TRUNCATED).out.splitlines()[0]
+    assert "first MF506 vfio-idx-gap of 0000:00:03.0/vfio#0: idx 3 is missing" in first
+
+
 def test_colour_only_when_asked() -> None:
     assert "\x1b[" not in mfshark("check", CLEAN).out
     assert "\x1b[" in mfshark("check", "--color", "always", CLEAN).out

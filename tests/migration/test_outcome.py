@@ -8,6 +8,7 @@ import pytest
 
 from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import Outcome, outcome_of
+from analyzer.synth import records
 from tests.capture.files import pcap
 from tests.checks.craft import Craft, Tiny, ram, sync
 from tests.shipped import capture
@@ -108,9 +109,65 @@ def test_a_cancel_in_a_hole_of_main_forgives() -> None:
 
 
 def test_the_destination_that_resets_while_data_come_made_it_fail() -> None:
-    """Though the source had closed main before, as a cancel does."""
+    """Though the source had closed main before, as a cancel does; whoever reads it is told."""
     (migration,) = analyze(capture("10.0.13-vfio-yank-2ch")).migrations
-    assert outcome_of(migration).name == "failed"
+    assert migration.main is not None
+    assert migration.main.flow.fin is not None
+    found = outcome_of(migration)
+    assert (found.name, found.frame) == ("failed", migration.main.flow.fin.frame)
+    assert found.evidence == (
+        "the source closed main before its EOF byte, then the destination closed multifd 1 before "
+        "its data ended"
+    )
+
+
+def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> None:
+    tiny = Tiny(device=False)
+    del tiny.main[-4:]
+    tiny.returned[-1] = failed = records.message(records.RP_SHUT, struct.pack(">I", 1))
+    tiny.close = [("main", "fin client")]
+    assert outcome(tiny.pcap()).evidence == "the destination reported error 1"
+    made = tiny.craft()
+    told = next(frame for frame in made.frames if frame.data.endswith(failed))
+    made.frames.remove(told)
+    made.frames.append(told)
+    found = outcome(made.pcap())
+    assert found.name == "failed"
+    assert found.evidence == (
+        "the source closed main before its EOF byte, then the destination reported error 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "evidence"),
+    [
+        ("fin client", "cancelled", "the source closed main before its EOF byte"),
+        ("reset client", "cancelled", "the source reset main before its EOF byte"),
+        ("fin server", "failed", "the destination closed main before its EOF byte"),
+        ("reset server", "failed", "the destination reset main before its EOF byte"),
+    ],
+)
+def test_it_is_told_who_ended_main_and_how(how: str, name: str, evidence: str) -> None:
+    tiny = given_up()
+    tiny.close = [("main", how)]
+    found = outcome(tiny.pcap())
+    assert (found.name, found.evidence) == (name, evidence)
+
+
+def test_a_source_that_gives_up_in_setup_may_have_failed() -> None:
+    tiny = given_up(main=2)
+    for channel in tiny.multifd:
+        del channel[2:]
+    found = outcome(tiny.pcap())
+    assert found.name == "cancelled"
+    assert found.evidence == "the source closed main in setup: a cancel, or an error of its own"
+
+
+@pytest.mark.parametrize(("return_path", "confirmed"), [(True, True), (False, False)])
+def test_without_a_return_path_nothing_confirms_success(return_path: bool, confirmed: bool) -> None:
+    found = outcome(Tiny(return_path=return_path).pcap())
+    assert found.name == "completed"
+    assert found.evidence.endswith("no return path to confirm it") != confirmed
 
 
 def test_a_lost_fin_of_main_shows_in_what_the_destination_acknowledged() -> None:
