@@ -46,7 +46,7 @@ class Analysis:
         self.packets: PacketTable | None = None
 
     def close(self) -> None:
-        """Let go of the capture; what came out stays."""
+        """Close the capture; what came out stays."""
         self.scan.source.close()
 
     def __enter__(self) -> Self:

@@ -22,8 +22,8 @@ CHUNK = 1 << 18
 """Bytes read at once, of a small capture: they stay in the processor's cache."""
 CHUNK_MAX = 1 << 21
 LARGE = 1 << 22
-"""From here on the chunks grow: fewer of them cost less than what they push out of the cache.  A
-plain file is read ahead.
+"""From this size on larger chunks pay off, though they do not fit the cache, and a plain file is
+read ahead.
 """
 WORDS = 12
 """Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""

@@ -50,7 +50,7 @@ class Feed:
         return self._finished
 
     def failure(self) -> str:
-        """Why the end came before anybody asked for it, if it was for a bad reason."""
+        """What made the writer fail, if it did, else empty."""
         return ""
 
     def notes(self) -> list[str]:
@@ -74,7 +74,7 @@ class Feed:
         return None
 
     def close(self) -> None:
-        """Let go of it; a second time does nothing."""
+        """Close it; a second time does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -200,7 +200,7 @@ class GrowingSource(Source):
         return self._offset
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the feed."""
         self._feed.close()
 
 

@@ -177,7 +177,7 @@ class Rejoined:
             )
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._batches = iter(())
         self.file.source.close()
 

@@ -17,17 +17,17 @@ import threading
 import weakref
 
 from analyzer.capture.raw import EMPTY, HEADER, record_of
+from analyzer.capture.replayable import copied
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO
 
     from analyzer.capture.raw import Record
 
-__all__ = ["Conversion", "Spool", "addresses_of", "find", "pyshark_fault", "version"]
+__all__ = ["Conversion", "addresses_of", "find", "pyshark_fault", "version"]
 
 TOOL = "tshark"
 INSTALL = (
@@ -39,7 +39,6 @@ READY = 1 << 16
 LINE_MAX = 1 << 27
 """No frame that tshark prints is longer: it takes 128 MiB for a line's end to be missing."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-CHUNK = 1 << 20
 FEED_CHUNK = 1 << 16
 PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
 PROBE_SECONDS = 30
@@ -155,7 +154,7 @@ class Conversion:
     in a process like it and with the same lines.  ``fields`` are printed behind frame number and
     time; ``convert`` makes of their values a frame and its length on the wire, or ``None`` for an
     empty record.  ``complaint`` is what tshark had to say when it failed, empty while all is well;
-    ``frame`` the last frame so far.  ``held`` is let go of when the run is closed.
+    ``frame`` the last frame so far.  ``held`` is closed with the run.
     """
 
     def __init__(
@@ -293,57 +292,6 @@ class Conversion:
         self._held.close()
 
 
-class Spool:
-    """A pcap stream kept in a temporary file, so that it can be read anywhere and again.
-
-    ``make`` starts the stream; that happens when the file is opened for the first time.  The
-    file goes away with the object.
-    """
-
-    def __init__(self, path: str, make: Callable[[], Source]) -> None:
-        self._path = path
-        self._make = make
-        self._file: IO[bytes] | None = None
-
-    def open(self) -> Source:
-        """The stream from its beginning.  Raises :class:`CaptureError`."""
-        opened = open_source(self.name)
-        opened.path = self._path
-        return opened
-
-    @property
-    def name(self) -> str:
-        """The path of the file.  Raises :class:`CaptureError`."""
-        if self._file is None:
-            source = self._make()
-            try:
-                self._file = _copied(source)
-            finally:
-                source.close()
-            weakref.finalize(self, self._file.close)  # also where the program ends first
-        return self._file.name
-
-
-def _copied(source: Source) -> IO[bytes]:
-    """A temporary file with everything that a source has to give."""
-    kept = tempfile.NamedTemporaryFile(prefix="mfshark-", suffix=".pcap")  # noqa: SIM115
-    try:
-        view = memoryview(bytearray(CHUNK))
-        while count := source.readinto(view):
-            kept.write(view[:count])
-        kept.flush()
-    except BaseException as error:
-        kept.close()
-        if isinstance(error, OSError):
-            raise CaptureError(
-                f"cannot be kept in {tempfile.gettempdir()}: {error.strerror}",
-                path=source.path,
-                advice="set TMPDIR to a folder with more room",
-            ) from error
-        raise
-    return kept
-
-
 @contextlib.contextmanager
 def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
     """A capture as a file that tshark reads: itself, or a temporary copy of one in memory or with
@@ -363,7 +311,7 @@ def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
             return
     source = open_source(path)
     try:
-        copy = _copied(source)
+        copy = copied(source)
     finally:
         source.close()
     with copy:

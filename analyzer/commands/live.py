@@ -88,8 +88,9 @@ def run(options: Namespace) -> int:
     Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
     if options.list_interfaces:
-        width = max(len(name) for name, _ in interfaces())
-        for name, text in interfaces():
+        found = interfaces()
+        width = max(len(name) for name, _ in found)
+        for name, text in found:
             print(f"{name:<{width}}  {text}".rstrip())
         return CLEAN
     if options.interface is None:

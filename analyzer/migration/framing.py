@@ -181,7 +181,7 @@ class Framing:
         return header[IDSTR] != 0 or self._bit4[True] > self._bit4[False]
 
     def decide_bit4(self, header: bytes) -> bool:
-        """The same of the next packet of a channel, which counts for later ones."""
+        """Decide the same for a channel's next packet, and remember the decision."""
         device = self.is_bit4_device_state(header)
         self._bit4[device] += 1
         return device

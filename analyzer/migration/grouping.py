@@ -69,11 +69,10 @@ class Grouper:
     """Recognises the channels of a capture by content and sorts them into migrations.
 
     ``attach`` is what the stream engine calls at a direction's first payload; ``connections`` gives
-    all that the engine has seen.  ``others`` are the
-    streams that are no channel (``tls``, ``rfc0``, ``unknown``), with what they begin with;
-    ``decrypted`` are those of ``tls`` whose plaintext was read instead.  ``untold`` counts channels
-    that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
-    :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
+    all that the engine has seen.  ``tls`` are the channels that are encrypted, ``decrypted`` those
+    of them whose plaintext was read instead, ``unknown`` other streams that are no channel.
+    ``untold`` counts channels that were not read, because there are :data:`MIGRATIONS_MAX`
+    migrations already, or :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Grouper:
                 self.decrypted.append(channel)
 
     def forget(self) -> None:
-        """Let go of encrypted connections that are no migration's: there are very many."""
+        """Forget encrypted connections that are no migration's: there are very many."""
         from analyzer.migration.encrypted import unlikely
 
         gone = unlikely(self.tls)

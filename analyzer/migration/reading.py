@@ -8,13 +8,13 @@ from analyzer.capture.file import CaptureFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from analyzer.capture.replayable import ReplayableStream
     from analyzer.capture.source import Source
-    from analyzer.capture.tshark import Spool
 
     Name = str | os.PathLike[str] | bytes
     """A file name, or the capture's bytes."""
 
-__all__ = ["Dissected", "Reading", "Rejoined"]
+__all__ = ["Dissected", "MultipathReading", "Reading"]
 
 
 class Reading:
@@ -27,7 +27,7 @@ class Reading:
     """
 
     through = ""
-    converted: Spool | None = None
+    converted: ReplayableStream | None = None
 
     def __init__(self, source: Source, name: Name) -> None:
         self.source = source
@@ -69,7 +69,7 @@ class Dissected(Reading):
 
     def __init__(self, original: Source, name: Name, tool: str, through: str) -> None:
         from analyzer.capture.dissected import open_dissected
-        from analyzer.capture.tshark import Spool
+        from analyzer.capture.replayable import ReplayableStream
         from analyzer.migration.foreign import open_foreign
 
         self._name = name
@@ -80,7 +80,7 @@ class Dissected(Reading):
             original.close()
         self.source = self.file.source
         self.source.path = original.path
-        self.converted = Spool(original.path, lambda: open_dissected(name, tool)[0])
+        self.converted = ReplayableStream(original.path, lambda: open_dissected(name, tool)[0])
 
     @property
     def format(self) -> str:
@@ -104,7 +104,7 @@ class Dissected(Reading):
         self._run.close()
 
 
-class Rejoined(Reading):
+class MultipathReading(Reading):
     """A capture with its connections of Multipath TCP put together.
 
     It is read from ``capture``, and as often as need be from ``name``.
@@ -112,11 +112,12 @@ class Rejoined(Reading):
 
     def __init__(self, capture: Source | Name, name: Name) -> None:
         from analyzer.capture.multipath import open_rejoined
-        from analyzer.capture.tshark import Spool
+        from analyzer.capture.replayable import ReplayableStream
 
         self.source, self._rejoined = open_rejoined(capture)
         self.file = CaptureFile(self.source)
-        self.converted: Spool = Spool(self.source.path, lambda: open_rejoined(name)[0])
+        self._again = ReplayableStream(self.source.path, lambda: open_rejoined(name)[0])
+        self.converted = self._again
 
     @property
     def format(self) -> str:
@@ -129,7 +130,7 @@ class Rejoined(Reading):
 
     def readable(self) -> Name:
         """See the base class."""
-        return self.converted.name
+        return self._again.name
 
     def end(self) -> None:
         """See the base class."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from analyzer.capture.frames import Batch
     from analyzer.capture.link import Segment
+    from analyzer.capture.replayable import ReplayableStream
     from analyzer.capture.source import Source
-    from analyzer.capture.tshark import Spool
     from analyzer.migration.table import PacketTable, StreamRef
 
     Capture: TypeAlias = "str | os.PathLike[str] | bytes | Scan"
@@ -75,7 +75,7 @@ class Replay:
     threads at once.  Raises :class:`CaptureError` for standard input and what is no regular file.
     """
 
-    def __init__(self, capture: Capture | Spool) -> None:
+    def __init__(self, capture: Capture | ReplayableStream) -> None:
         self._reopen = _reopening(capture)
         self._declarations = capture.file.declarations if isinstance(capture, Scan) else ()
         plaintext = capture.plaintext if isinstance(capture, Scan) else None
@@ -85,7 +85,7 @@ class Replay:
         self._batch: Batch | None = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._batches = self._batch = None
         if self._source is not None:
             self._source.close()
@@ -234,7 +234,7 @@ def _found_in(file: CaptureFile, wanted: list[int]) -> dict[int, tuple[int, int]
     return found
 
 
-def _reopening(capture: Capture | Spool) -> Callable[[], Source]:
+def _reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
     """What opens a capture from its beginning, as often as wanted."""
     if isinstance(capture, Scan) and capture.reading.converted is not None:
         return capture.reading.converted.open

@@ -108,10 +108,10 @@ class RamPacket:
 class DevicePacket:
     """A device-state packet and the VFIO header of its payload (wire-format page 4 and 5.1).
 
-    ``version``, ``idx`` and ``state_flags`` are ``None`` when the payload is shorter than a header
-    or a hole lies over it; they are read in the byte order that the migration was found to use.
-    ``raw`` are the twelve header bytes.  ``config`` holds the data of a config-state buffer of
-    usual size.
+    ``vfio_version``, ``idx`` and ``state_flags`` are ``None`` when the payload is shorter than a
+    header or a hole lies over it; they are read in the byte order that the migration was found to
+    use.  ``raw`` are the twelve header bytes.  ``config`` holds the data of a config-state buffer
+    of usual size.
     """
 
     __slots__ = (

@@ -8,7 +8,7 @@ from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
-from analyzer.migration.reading import Dissected, Reading, Rejoined
+from analyzer.migration.reading import Dissected, MultipathReading, Reading
 from analyzer.tcp.engine import Engine, Multipath
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.file import CaptureFile
-    from analyzer.capture.tshark import Spool
+    from analyzer.capture.replayable import ReplayableStream
     from analyzer.migration.migration import Collector, Migration, PageCollector
     from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
@@ -56,7 +56,7 @@ class Scan:
         self.settings = settings or Settings()
         self.path = path.file or path.path if isinstance(path, Source) else path
         self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
-        self.plaintext: Spool | None = None
+        self.plaintext: ReplayableStream | None = None
         self.done = False
 
         def grouper() -> Grouper:
@@ -91,7 +91,7 @@ class Scan:
         """The way that was asked for, or the first one that is tried."""
         via = self.settings.via
         if via == "mptcp":
-            return Rejoined(capture, self.path)
+            return MultipathReading(capture, self.path)
         if via in THROUGH_TSHARK:
             return self._dissected(capture, "as asked")
         try:
@@ -145,9 +145,9 @@ class Scan:
             self.settings.keylog is None and (pipe.growing or not (asked or _secrets_ahead(pipe)))
         ):
             return pipe
-        from analyzer.capture.tshark import Spool
+        from analyzer.capture.replayable import ReplayableStream
 
-        self._kept = Spool(pipe.path, lambda: pipe)
+        self._kept = ReplayableStream(pipe.path, lambda: pipe)
         source = self._kept.open()
         self.path = self._kept.name
         return source
@@ -181,7 +181,7 @@ class Scan:
             yield from self._pass()
         except Multipath:
             self.source.close()
-            self._read(Rejoined(self.path, self.path))
+            self._read(MultipathReading(self.path, self.path))
             yield from self._pass()
         if self.settings.via == "auto" and not self.reading.through and self._nothing_found():
             yield from self._pass_through_tshark()
@@ -201,7 +201,7 @@ class Scan:
 
     def _found_multipath(self) -> None:
         """A connection of Multipath TCP begins: read anew, while nobody has been told anything."""
-        known = isinstance(self.reading, Rejoined) or MULTIPATH_NOTE in self.file.notes
+        known = isinstance(self.reading, MultipathReading) or MULTIPATH_NOTE in self.file.notes
         if known or self.settings.via != "auto":
             return
         if self._again() and not self.source.growing and self._nothing_found():

@@ -1,6 +1,6 @@
 """The packet table: one row per multifd packet, as columns of plain numbers.
 
-A row costs some 140 bytes and no object; payload stays in the file and is read again by
+A row costs some 150 bytes and no object; payload stays in the file and is read again by
 :mod:`analyzer.migration.replay`.
 """
 

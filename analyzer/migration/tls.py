@@ -10,7 +10,7 @@ import os
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.plaintext import open_plaintext, read_keys
-from analyzer.capture.tshark import Spool
+from analyzer.capture.replayable import ReplayableStream
 from analyzer.errors import CaptureError
 from analyzer.migration.foreign import CUT_SHORT
 from analyzer.tcp.decrypted import Decryption
@@ -35,7 +35,7 @@ RANDOM_DIGITS = 64
 
 def decrypt(
     reading: Reading, grouper: Grouper, settings: Settings, tool: str
-) -> Generator[float, None, Spool | None]:
+) -> Generator[float, None, ReplayableStream | None]:
     """Feed the walkers the plaintext of what ``grouper`` found to be TLS; gives the fraction done,
     and in the end the plaintext, to be read again.  What stays encrypted stays in ``grouper.tls``;
     notes of the file say why.  ``tool`` decrypts.
@@ -97,7 +97,7 @@ def _streams(numbers: list[int]) -> str:
 
 def _decrypt(
     reading: Reading, grouper: Grouper, keys: bytes, tool: str
-) -> Generator[float, None, Spool]:
+) -> Generator[float, None, ReplayableStream]:
     path, file, growing = reading.readable(), reading.file, reading.source.growing
     if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
         raise CaptureError(
@@ -126,7 +126,7 @@ def _decrypt(
             f"stream {flow.connection.number} cannot be decrypted from frame {frame} on: the "
             "capture lacks bytes of it, and TLS needs them all"
         )
-    return Spool(reading.source.path, again)
+    return ReplayableStream(reading.source.path, again)
 
 
 def _port(server: str) -> int:

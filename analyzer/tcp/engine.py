@@ -11,7 +11,7 @@ import gc
 from bisect import bisect_left, bisect_right
 from itertools import islice
 
-from analyzer.capture.link import FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
+from analyzer.capture.link import ACK, FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import Connection, Flow, Waiting
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Multipath"]
 
-ENDS = 0x007  # FIN, SYN, RST
-FLAGS, BARE_ACK = 0x1FF, 0x010
+ENDS = FIN | SYN | RST
+FLAGS = 0x1FF  # all nine
 ACK_TO_WINDOW = 6
 """Bytes from TCP's acknowledgment number to its window."""
 
@@ -52,7 +52,7 @@ UNSEEN = bytes(1 << 18)
 
 
 class Multipath(Exception):
-    """For who cannot go on before :mod:`analyzer.capture.multipath` has ordered the bytes."""
+    """The capture has to be read again, by :mod:`analyzer.capture.multipath`."""
 
 
 class Engine:
@@ -116,52 +116,53 @@ class Engine:
                 continue
             if (  # the one before over again, of which all else is known
                 seq == flow.next
-                and total == flow.total
-                and bits == flow.bits
-                and proto == flow.proto
-                and flow.size < flow.fast
+                and total == flow.last_total
+                and bits == flow.last_bits
+                and proto == flow.last_proto
+                and flow.last_size < flow.fast_left
                 and start + reach + total <= stop
             ):
-                flow.next = seq + flow.size & MASK
-                flow.fast -= flow.size
-                flow.mark = start
+                flow.next = seq + flow.last_size & MASK
+                flow.fast_left -= flow.last_size
+                flow.fast_start = start
                 flow.seen += 1
                 continue
             length = total - header - (bits >> 10 & 60)
             if (
                 seq == flow.next
-                and 0 < length < flow.fast
+                and 0 < length < flow.fast_left
                 and not bits & ENDS
                 and proto & mask == whole
                 and start + reach + total <= stop
             ):
                 flow.next = seq + length & MASK
-                flow.fast -= length
-                flow.mark = start
+                flow.fast_left -= length
+                flow.fast_start = start
                 flow.seen += 1
-                flow.total, flow.bits, flow.proto, flow.size = total, bits, proto, length
+                flow.last_total, flow.last_proto, flow.last_bits = total, proto, bits
+                flow.last_size = length
             elif (
                 seq == flow.next
-                and flow.plain
+                and flow.data_expected
                 and length > 0
                 and not bits & ENDS
                 and proto & mask == whole
                 and start + reach + total <= stop
                 and (buffer[start + window] or buffer[start + window + 1])
-                and flow.quiet
+                and flow.acks_idle
                 and flow.peer.reset is None
             ):
                 follow(batch, flow, start, start + reach + total - length, length)
             elif (
                 length
-                or bits & FLAGS != BARE_ACK
-                or not flow.quiet
+                or bits & FLAGS != ACK
+                or not flow.acks_idle
                 or proto & mask != whole
                 or not (buffer[start + window] or buffer[start + window + 1])
             ):
                 frame(batch, start)
             else:
-                flow.answer = start
+                flow.ack_start = start
                 flow.seen += 1
         self._close_batch(batch)
 
@@ -179,7 +180,7 @@ class Engine:
             found = pauses_in(batch, before, begin, self.last_time)
             self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
         for flow in self._candidates(batch):
-            if flow.mark or flow.peer.answer:
+            if flow.fast_start or flow.peer.ack_start:
                 self._catch_up(batch, flow)
         for flow in self._moved:
             flow.checkpoint(batch.base)
@@ -204,20 +205,20 @@ class Engine:
 
     def _catch_up(self, batch: Batch, flow: Flow) -> None:
         """Where the flow's last frame on the fast path was, and what ACKs there acknowledged."""
-        start, answer = flow.mark, flow.peer.answer
+        start, answer = flow.fast_start, flow.peer.ack_start
         if start:
             first, second, _, _ = batch.record(batch.buffer, start - 16)
             number = batch.first + bisect_left(batch.starts, start)
             if number > flow.last.frame:
                 time = batch.interface.clock(first, second)
                 flow.last = Place(number, time, batch.base + start - 16)
-            flow.mark = 0
+            flow.fast_start = 0
             self._moved.add(flow)
         if answer and flow.reader is not None:
             shape = self._shapes.get(batch.interface.link_type, USUAL)
             begin = answer + shape.window - ACK_TO_WINDOW
             _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
-            flow.peer.answer = 0
+            flow.peer.ack_start = 0
 
     def _follow(self, batch: Batch, flow: Flow, start: int, data: int, length: int) -> None:
         """The next segment of a plain flow, whole: ``length`` bytes at ``data``, of which the
@@ -229,13 +230,13 @@ class Engine:
         number = batch.first + bisect_left(batch.starts, start)
         place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
         self.now = place
-        flow.answer = start
+        flow.ack_start = start
         flow.seen += 1
-        flow.settle()
-        flow.mark = 0
+        flow.take_in_fast()
+        flow.fast_start = 0
         with memoryview(batch.buffer)[data : data + length] as view:
             self._deliver(flow, view, length, place)
-        flow.allow()
+        flow.open_fast_path()
 
     # -- the readable way ---------------------------------------------------------------------
 
@@ -251,18 +252,18 @@ class Engine:
         place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
         self.now = place
         flow = self._flows.get(segment.key)
-        if flow is None or (segment.flags & (SYN | 16) == SYN and _is_new(flow, segment)):
+        if flow is None or (segment.flags & (SYN | ACK) == SYN and _is_new(flow, segment)):
             for side in flow.connection.flows if flow is not None else ():
                 self._catch_up(batch, side)
             flow = self._connect(segment.key, place, flow is not None)
         flow.seen += 1
-        flow.settle()
+        flow.take_in_fast()
         peer = flow.peer
-        if flow.mark or peer.answer:
+        if flow.fast_start or peer.ack_start:
             self._catch_up(batch, flow)
         if flow.base < 0:
             self._begin(flow, segment, place)
-        if segment.flags & 16:
+        if segment.flags & ACK:
             self._acknowledge(peer, segment)
         if segment.window == 0 and not segment.flags & RST:
             flow.close_window(place)
@@ -277,8 +278,8 @@ class Engine:
                 self._payload(flow, segment, batch.buffer, place)
         if segment.flags & (FIN | RST):
             self._finish(flow, segment, place)
-        flow.quiet = not peer.waiting and not flow.zero_since and flow.reset is None
-        flow.allow()
+        flow.acks_idle = not peer.waiting and not flow.zero_since and flow.reset is None
+        flow.open_fast_path()
 
     def _connect(self, key: bytes, place: Place, reused: bool) -> Flow:
         if reused:
@@ -326,13 +327,13 @@ class Engine:
         """What a segment acknowledges of ``peer``; a hole that was received was lost here."""
         if peer.base < 0:
             return
-        peer.settle()
+        peer.take_in_fast()
         acked = _note_acked(peer, segment.ack)
         if peer.waiting and acked >= peer.waiting[0].offset:
             if not peer.doubts:
                 peer.doubted = acked
             self._doubt(peer)
-        peer.allow()
+        peer.open_fast_path()
 
     def _doubt(self, flow: Flow) -> None:
         """One frame more after the receiver acknowledged what is missing."""
@@ -352,8 +353,8 @@ class Engine:
                 options_of(buffer, segment, MULTIPATH, segment.start + segment.captured)
             ):
                 self._multipath()
-            flow.peer.answer = 0  # it may be of an earlier batch
-            flow.carry(self._attach(flow) or UNREAD)
+            flow.peer.ack_start = 0  # it may be of an earlier batch
+            flow.begin_payload(self._attach(flow) or UNREAD)
             self._carrying.append(flow)
         if flow.peer.reset is not None:
             flow.data_after_reset += segment.length
@@ -391,7 +392,7 @@ class Engine:
         missing = length - len(data)
         if missing:
             first = flow.offset - missing
-            flow.lack(first, flow.offset - 1, place.frame, place, cut=True)
+            flow.add_hole(first, flow.offset - 1, place.frame, place, cut=True)
             reader.gap(missing, place)
         if reader.done:
             flow.reader = UNREAD
@@ -418,7 +419,7 @@ class Engine:
         kept = None if unseen else bytes(data)
         if not waiting:
             flow.waiting_from = place.pos
-        flow.peer.quiet = False  # its ACKs tell whether what is missing was received
+        flow.peer.acks_idle = False  # its ACKs tell whether what is missing was received
         waiting.insert(at, Waiting(offset, length, kept, place))
         if kept is not None:
             flow.waiting_bytes += len(kept)
@@ -477,7 +478,7 @@ class Engine:
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
-            flow.lack(
+            flow.add_hole(
                 flow.offset, entry.offset - 1, flow.last.frame, entry.place,
                 cut=False, acknowledged=acknowledged,
             )  # fmt: skip
@@ -529,7 +530,7 @@ class Engine:
 
     def _end(self, flow: Flow, sent: int = 0) -> None:
         """The stream is over; ``sent`` is the offset up to which it is known to have gone."""
-        flow.settle()
+        flow.take_in_fast()
         while flow.waiting:
             self._give_up(flow, acknowledged=False)
         if flow.reader is not None:
@@ -550,7 +551,7 @@ class Engine:
                 end -= 1  # a FIN counts like a byte, if there was one
         size = end - flow.offset
         if size > 0:
-            flow.lack(
+            flow.add_hole(
                 flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
                 cut=False, acknowledged=flow.acked >= end,
             )  # fmt: skip
@@ -563,7 +564,7 @@ class Engine:
         """No more frames: give up on what is missing, and tell every walker."""
         self.now = Place(self.frames, self.last_time, self.now.pos)
         for flow in self._flows.values():
-            flow.settle()
+            flow.take_in_fast()
             if flow.zero_since:
                 flow.open_window(self.now)
             self._end(flow)
@@ -571,7 +572,7 @@ class Engine:
 
 def _note_acked(flow: Flow, ack: int) -> int:
     """The offset up to which the other side had the bytes of ``flow``."""
-    passed = flow.fast_given - flow.fast  # is not in its offset yet
+    passed = flow.fast_granted - flow.fast_left  # not in its offset yet
     acked = flow.offset + passed + ahead_of(ack, flow.next)
     flow.acked = max(flow.acked, acked)
     return acked

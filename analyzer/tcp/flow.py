@@ -79,33 +79,36 @@ class Flow:
     """One direction of a connection, an ordered byte sequence with holes.
 
     ``next`` is the sequence number expected next, ``offset`` the stream offset that goes with it
-    (0 is the first payload byte, or the first one seen when ``midstream``).  ``fast`` is how many
-    bytes may pass on the fast path, ``plain`` whether the next segment may be taken for nothing
-    but data, ``quiet`` whether a bare ACK in this direction tells nothing.
+    (0 is the first payload byte, or the first one seen when ``midstream``).
 
-    The last segment on the fast path had ``size`` bytes of payload, and its headers said ``total``,
-    ``proto`` and ``bits`` (see :class:`analyzer.capture.shape.Shape`); the next one is mostly like
-    it.
+    The fast path passes ``fast_left`` of the ``fast_granted`` bytes that the reader skips; until
+    :meth:`take_in_fast` they are in ``next``, but not in ``offset``.  ``data_expected`` says that
+    the next segment may be taken for nothing but data, ``acks_idle`` that a bare ACK in this
+    direction tells nothing.  The last segment there had ``last_size`` bytes of payload, and its
+    headers said ``last_total``, ``last_proto`` and ``last_bits`` (see
+    :class:`analyzer.capture.shape.Shape`); most are followed by another one like them.
     """
 
     __slots__ = (
+        "ack_start",
         "acked",
-        "answer",
+        "acks_idle",
         "base",
-        "bits",
         "checkpoint_offsets",
         "checkpoint_positions",
         "connection",
         "cut",
         "data_after_end",
         "data_after_reset",
+        "data_expected",
         "decrypted",
         "differences",
         "doubted",
         "doubts",
         "duplicate_bytes",
-        "fast",
-        "fast_given",
+        "fast_granted",
+        "fast_left",
+        "fast_start",
         "fin",
         "fin_lost",
         "fin_offset",
@@ -116,23 +119,21 @@ class Flow:
         "keep_alives",
         "key",
         "last",
-        "mark",
+        "last_bits",
+        "last_proto",
+        "last_size",
+        "last_total",
         "midstream",
         "missing",
         "next",
         "offset",
         "peer",
-        "plain",
-        "proto",
-        "quiet",
         "reader",
         "reordered",
         "reset",
         "retransmissions",
         "seen",
-        "size",
         "syn",
-        "total",
         "unverified",
         "waiting",
         "waiting_bytes",
@@ -150,25 +151,23 @@ class Flow:
         self.next = -1
         self.base = -1  # Wireshark's base_seq: the SYN's number, or one before the first seen
         self.offset = 0
-        self.fast = 0
-        self.fast_given = 0
-        self.total = -1
-        self.bits = self.proto = self.size = 0
-        self.plain = False
-        self.quiet = True
+        self.fast_left = 0
+        self.fast_granted = 0
+        self.last_total = -1
+        self.last_bits = self.last_proto = self.last_size = 0
+        self.data_expected = False
+        self.acks_idle = True
         self.reader: Reader | None = None
         self.first: Place = NEVER  # first and last payload byte
         self.last: Place = NEVER
-        self.mark = 0  # where in the batch the last frame of the fast path begins
-        self.answer = 0  # where in the batch the last of its ACKs that took that path begins
+        self.fast_start = 0  # where in the batch the last frame of the fast path begins
+        self.ack_start = 0  # where in the batch the last of its ACKs that took that path begins
         self.midstream = False
         self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
-        self.fin_read = (
-            0  # what the other direction had acknowledged of it by then, a FIN as a byte
-        )
+        self.fin_read = 0  # what this side had acknowledged by then; a FIN counts as a byte
         self.fin_lost = False  # whether it is only known from what the other side did
         self.reset: Place | None = None
         self.seen = 0  # frames
@@ -199,7 +198,7 @@ class Flow:
         self.checkpoint_positions = NO_CHECKPOINTS
         self.checkpoint_offsets = NO_CHECKPOINTS
 
-    def carry(self, reader: Reader) -> None:
+    def begin_payload(self, reader: Reader) -> None:
         """Payload begins; ``reader`` takes it."""
         self.reader = reader
         self.checkpoint_positions = array("q")
@@ -214,32 +213,32 @@ class Flow:
             half = CHECKPOINTS_KEPT // 2
             del self.checkpoint_positions[:half], self.checkpoint_offsets[:half]
         self.checkpoint_positions.append(position)
-        self.checkpoint_offsets.append(self.offset + self.fast_given - self.fast)
+        self.checkpoint_offsets.append(self.offset + self.fast_granted - self.fast_left)
 
-    def settle(self) -> None:
+    def take_in_fast(self) -> None:
         """Bring ``offset`` and the reader up to what passed on the fast path."""
-        passed = self.fast_given - self.fast
+        passed = self.fast_granted - self.fast_left
         if passed:
             self.offset += passed
             assert self.reader is not None
             self.reader.passed(passed)
-        self.fast = self.fast_given = 0
+        self.fast_left = self.fast_granted = 0
 
-    def allow(self) -> None:
+    def open_fast_path(self) -> None:
         """Open the fast path as far as the walker allows."""
         reader = self.reader
-        self.plain = (
+        self.data_expected = (
             reader is not None
-            and self.quiet
+            and self.acks_idle
             and not self.waiting
             and not self.fin
             and not self.reset
         )
-        if self.plain:
+        if self.data_expected:
             assert reader is not None
-            self.fast = self.fast_given = reader.skippable
+            self.fast_left = self.fast_granted = reader.skippable
 
-    def lack(
+    def add_hole(
         self,
         first: int,
         last: int,

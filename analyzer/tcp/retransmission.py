@@ -42,8 +42,8 @@ _u16 = struct.Struct(">H").unpack_from
 
 
 def compare(flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place) -> None:
-    """Note on a flow where a second copy of its bytes is another than the first one, which may
-    have been let go of.
+    """Note where the second copy of a flow's bytes differs from the first, which may no longer be
+    held.
     """
     if first is None:
         flow.unverified += len(second)
