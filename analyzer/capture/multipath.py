@@ -138,6 +138,21 @@ class _Subflow:
         return None
 
 
+class _Told:
+    """What a segment's options tell: the data ACK, the mapping, that the stream ends with it
+    (``fin``) or the connection (``fast_close``), and whether the keys stand in place of a mapping.
+    """
+
+    __slots__ = ("acknowledged", "fast_close", "fin", "mapping", "with_keys")
+
+    def __init__(self) -> None:
+        self.acknowledged: int | None = None
+        self.mapping: Mapping | None = None
+        self.fin = False
+        self.fast_close = False
+        self.with_keys = False
+
+
 class Rejoined:
     """Reads a capture and gives it as a pcap stream, frame for frame.  ``file`` is what is read."""
 
@@ -320,53 +335,51 @@ class Rejoined:
     ) -> Record | None:
         """Where a segment stands in its connection; ``None`` for the end of a subflow alone."""
         stream = subflow.stream
-        acknowledged = mapping = None
-        fin = fast_close = with_keys = False
-        for option in options:
-            kind = option[0] >> 4
-            if kind == SIGNAL:
-                acknowledged, mapping, fin = _signal(option)
-            elif kind == CAPABLE and len(option) >= BOTH_KEYS:
-                with_keys = subflow.first
-                self._learn(subflow, option)
-            elif kind == FASTCLOSE:
-                fast_close = True
-        if mapping is not None:
-            subflow.map(mapping, segment)
+        told = self._told(subflow, options)
+        if told.mapping is not None:
+            subflow.map(told.mapping, segment)
         seq: int | None = None
         if segment.length:
             # The first bytes may come with the keys instead of a mapping.
-            seq = segment.seq if with_keys else self._sequence(subflow, segment)
+            seq = segment.seq if told.with_keys else self._sequence(subflow, segment)
             if seq is None:
                 stream.ended = True  # no FIN of TCP stands behind bytes of which some are missing
                 return EMPTY
             _advance(stream, seq + segment.length)
         flags = segment.flags & ~(FIN | RST | ACK)
-        if fin and mapping is not None and stream.shift is not None:
-            last = mapping[1] + mapping[2] - 1 + stream.shift & MASK
-            if seq is None or seq + segment.length & MASK == last:
-                seq = last if seq is None else seq
-                flags |= FIN
-                stream.ended = True
-        alone = subflow.connection.subflows == 1
-        if alone and not stream.ended:
-            flags |= segment.flags & FIN
-        if alone or fast_close:
-            flags |= segment.flags & RST
+        last = _last_of(stream, told)
+        if last is not None and (seq is None or seq + segment.length & MASK == last):
+            seq = last if seq is None else seq
+            flags |= FIN
+            stream.ended = True
+        flags |= segment.flags & _ends_shared(subflow, told)
         if not subflow.first and seq is None and segment.flags & (FIN | RST) and not flags & RST:
             return None
         if seq is None:
             seq = segment.seq if stream.end is None else stream.end
         ack, shift = segment.ack, subflow.peer.shift
-        if acknowledged is not None and shift is not None:
-            ack = acknowledged + shift & MASK
+        if told.acknowledged is not None and shift is not None:
+            ack = told.acknowledged + shift & MASK
             flags |= segment.flags & ACK
-        elif with_keys:
+        elif told.with_keys:
             flags |= segment.flags & ACK
         return frame_of(
             *_endpoints(stream.key), seq & MASK, data,
             ack=ack, flags=flags, window=segment.window, length=segment.length,
         )  # fmt: skip
+
+    def _told(self, subflow: _Subflow, options: list[bytes]) -> _Told:
+        told = _Told()
+        for option in options:
+            kind = option[0] >> 4
+            if kind == SIGNAL:
+                told.acknowledged, told.mapping, told.fin = _signal(option)
+            elif kind == CAPABLE and len(option) >= BOTH_KEYS:
+                told.with_keys = subflow.first
+                self._learn(subflow, option)
+            elif kind == FASTCLOSE:
+                told.fast_close = True
+        return told
 
     def _sequence(self, subflow: _Subflow, segment: Segment) -> int | None:
         number = subflow.data_sequence(segment.seq)
@@ -377,6 +390,20 @@ class Rejoined:
             # The keys were not seen: the first subflow's first bytes keep their numbers.
             stream.shift = segment.seq - number & MASK if subflow.first else 0
         return number + stream.shift & MASK
+
+
+def _last_of(stream: _Stream, told: _Told) -> int | None:
+    """The number behind the stream's last byte, where a segment tells it."""
+    if not told.fin or told.mapping is None or stream.shift is None:
+        return None
+    return told.mapping[1] + told.mapping[2] - 1 + stream.shift & MASK
+
+
+def _ends_shared(subflow: _Subflow, told: _Told) -> int:
+    """Which of TCP's own ends, FIN and RST, are those of the connection too."""
+    alone = subflow.connection.subflows == 1
+    fin = FIN if alone and not subflow.stream.ended else 0
+    return fin | (RST if alone or told.fast_close else 0)
 
 
 def _advance(stream: _Stream, end: int) -> None:
