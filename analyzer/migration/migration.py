@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
-OLD_STYLE_UP_TO = RAM_ERAS["8.2"].order
+OLD_STYLE_UP_TO = RAM_ERAS["8.2"].since
 """Eras before it show themselves: SYNCs with pages, packets without any."""
 
 
@@ -318,18 +318,18 @@ class Migration:
         """
         found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
         machine = self.main_facts.machine_version if self.main_facts is not None else None
-        is_old = found is not None and found.order < OLD_STYLE_UP_TO
+        is_old = found is not None and found.since < OLD_STYLE_UP_TO
         if machine is None or is_old or not self.multifd:
             return found
         oldest = era_of(machine)
-        if found is None or (oldest is not None and oldest.order > found.order):
+        if found is None or (oldest is not None and oldest.since > found.since):
             return oldest
         return found
 
     def before_era(self, name: str) -> bool:
         """Whether the sender is known to be older than the given era, or may be."""
         era = self.era
-        return era is None or era.order < RAM_ERAS[name].order
+        return era is None or era.since < RAM_ERAS[name].since
 
     @property
     def sync_rounds(self) -> int:

@@ -32,9 +32,8 @@ __all__ = ["Script", "multifd"]
 
 MS: Final = 1_000_000
 MACHINES: Final = {"rfc0": "9.0", "v1": "9.0", "v3": "10.0", "upstream": "10.0", "10.1": "10.1"}
-ERA_MACHINES: Final = {72: "7.2", 82: "8.2", 90: "9.0"}
 MAIN_CHUNK: Final = 1 << 20
-LATE_MAIN: Final = 90  # since 9.0 the multifd channels are set up before the main header is written
+LATE_MAIN: Final = (9, 0)  # since then multifd channels are set up before main's header is written
 
 
 def multifd(number: int) -> str:
@@ -65,7 +64,8 @@ class Script:
     @property
     def machine(self) -> str:
         """The machine type that CONFIGURATION names."""
-        version = ERA_MACHINES.get(self.migration.order, MACHINES[self.migration.dialect])
+        era = self.migration.era  # one before device state is named after a machine of its time
+        version = MACHINES[self.migration.dialect] if era == "9.2" else era
         return self.migration.machine or f"pc-q35-{version}"
 
     @property
@@ -101,7 +101,7 @@ class Script:
             inits.append(Unit(channel, "init", packet, index=number))
         head = list(self.main_head())
         yield from opens
-        yield from (inits + head) if self.migration.order >= LATE_MAIN else (head + inits)
+        yield from (inits + head) if self.migration.since >= LATE_MAIN else (head + inits)
 
     def _channel_header(self, channel: str, kind: int) -> list[Unit]:
         if not self.migration.spoken.channel_header:
@@ -373,7 +373,7 @@ class Script:
             self.machine,
             self.migration.ram.page_size,
             described,
-            configured=self.migration.order > 72,
+            configured=self.migration.era != "7.2",
         )
         yield Unit(MAIN, "vmdescription", parts=(text,))
 
