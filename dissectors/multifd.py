@@ -136,6 +136,22 @@ def page_size_of(page_count: int) -> int:
     return PACKET_BYTES // page_count
 
 
+def name_of(padded: bytes) -> bytes:
+    """A NUL-padded name without what stands behind it."""
+    return padded.split(b"\0", 1)[0]
+
+
 def text_of(name: bytes) -> str:
     r"""A NUL-padded name as text; bytes that are not UTF-8 become ``\xNN``."""
-    return name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+    return name_of(name).decode("utf-8", "backslashreplace")
+
+
+def device_name(idstr: bytes | str, instance_id: int) -> str:
+    """``idstr#instance``, what a device is called; not escaped for any output."""
+    return f"{text_of(idstr) if isinstance(idstr, bytes) else idstr}#{instance_id}"
+
+
+def uuid_text(uuid: bytes) -> str:
+    """A uuid as text, 8-4-4-4-12."""
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -48,6 +48,7 @@ from dissectors.multifd import (
     RAM,
     VERSION,
     MultifdFlag,
+    name_of,
     ram_header_size,
     text_of,
 )
@@ -228,7 +229,7 @@ class MultiFDPacketDeviceState(Sized):
 
     def guess_payload_class(self, payload: bytes) -> type[Packet]:
         """The VFIO header in the byte order that its bytes speak for."""
-        device = bytes(self.idstr).split(b"\0", 1)[0]
+        device = name_of(bytes(self.idstr))
         if len(payload) < BUFFER.size or device.rpartition(b"/")[2] != b"vfio":
             raw: type[Packet] = conf.raw_layer
             return raw

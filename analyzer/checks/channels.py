@@ -18,14 +18,14 @@ from analyzer.checks.rule import (
 from analyzer.checks.wording import counted, names, ranges
 from analyzer.migration.outcome import outcome_of
 from dissectors.main_stream import RAM_PAGE_KINDS, RamFlag
-from dissectors.multifd import MAGIC, VERSION
+from dissectors.multifd import MAGIC, VERSION, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
-    from analyzer.migration.channel import Channel, Init
+    from analyzer.migration.channel import Channel
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
@@ -115,7 +115,7 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     uuids = [init.uuid for _, init in inits]
     facts = migration.main_facts
     if facts is not None and facts.uuid is not None and uuids and facts.uuid not in uuids:
-        text = f"uuid {_uuid_text(facts.uuid)} in CONFIGURATION, {_uuid_text(uuids[0])} on multifd"
+        text = f"uuid {uuid_text(facts.uuid)} in CONFIGURATION, {uuid_text(uuids[0])} on multifd"
         mark = facts.configuration
         frame, offset = (mark.frame, mark.offset) if mark is not None else (None, None)
         yield Spot(text, channel=migration.main, frame=frame, offset=offset)
@@ -124,7 +124,7 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     usual = max(uuids, key=uuids.count)
     for channel, init in inits:
         if init.uuid != usual:
-            text = f"uuid {_uuid(init)} while other channels have {_uuid_text(usual)}"
+            text = f"uuid {uuid_text(init.uuid)} while other channels have {uuid_text(usual)}"
             yield _at_init(channel, text)
 
 
@@ -558,15 +558,6 @@ def _init_frame(channel: Channel) -> int:
 
 def _by_id(migration: Migration, number: int) -> Channel:
     return next(channel for channel in migration.multifd if channel.id == number)
-
-
-def _uuid(init: Init) -> str:
-    return _uuid_text(init.uuid)
-
-
-def _uuid_text(uuid: bytes) -> str:
-    text = uuid.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _ram_record(head: bytes) -> bool:

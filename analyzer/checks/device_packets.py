@@ -20,7 +20,7 @@ from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.framing import marker_of
 from analyzer.migration.rows import DEVICE_STATE
 from dissectors.main_stream import is_vfio
-from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, text_of
+from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
 TYPE_CHECKING = False
@@ -326,8 +326,7 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
         if not migration.dialect_known:
             text += "; nothing tells which revision of the format this is"
             severity = WARNING
-        name = f"{text_of(section.idstr)}#{section.instance_id}"
-        spot = Spot(text, device=name, channel=migration.main, severity=severity)
+        spot = Spot(text, device=section.name, channel=migration.main, severity=severity)
         if (mark := section.announced_at) is not None:
             spot.frame, spot.offset = mark.frame, mark.offset
         yield spot

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.ram_facts import RamFacts
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class VfioSection:
     @property
     def name(self) -> str:
         """``idstr#instance`` as text; not escaped for any output."""
-        return f"{text_of(self.idstr)}#{self.instance_id}"
+        return device_name(self.idstr, self.instance_id)
 
 
 class Resync:

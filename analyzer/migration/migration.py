@@ -10,7 +10,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.dialects import RAM_ERAS, era_of
-from dissectors.multifd import METHODS
+from dissectors.multifd import METHODS, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Migration:
 
     def _count_pages(self, channel: Channel, packet: RamPacket, pages: Sequence[int]) -> None:
         assert packet.ramblock is not None
-        block = self.pages.block(packet.ramblock.split(b"\0", 1)[0])
+        block = self.pages.block(name_of(packet.ramblock))
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
         highest = pages[-1] if type(pages) is range else max(pages)
@@ -229,7 +229,7 @@ class Migration:
         """(idstr, instance id) of that device; beyond :data:`DEVICES_MAX` no more are told apart,
         for no guest has so many, and a hostile capture may.
         """
-        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        key = name_of(packet.idstr), packet.instance_id
         if len(self.devices) >= DEVICES_MAX and key not in self.devices:
             return OTHER_DEVICES
         return key

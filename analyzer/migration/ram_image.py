@@ -11,6 +11,7 @@ from array import array
 from analyzer.migration.sendings import COMMON_PAGE_SIZE, GROWTH, Sendings, record_round, sync_round
 from analyzer.migration.watcher import Watcher
 from dissectors import xbzrle
+from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class RamImages(Watcher):
         held, self._decoded = self._decoded, None
         if not pages or packet.ramblock is None:
             return
-        name = packet.ramblock.split(b"\0", 1)[0]
+        name = name_of(packet.ramblock)
         image = self.image(migration, name, migration.framing.page_size)
         if image is None:
             return

@@ -5,7 +5,7 @@ A row says what the header says, and where in the capture its bytes lie; payload
 
 from __future__ import annotations
 
-from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, text_of
+from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, device_name, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class DevicePacket:
     @property
     def device(self) -> str:
         """``idstr#instance`` as text."""
-        return f"{text_of(self.idstr)}#{self.instance_id}"
+        return device_name(self.idstr, self.instance_id)
 
     @property
     def is_config(self) -> bool:

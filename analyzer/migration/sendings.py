@@ -10,6 +10,7 @@ from array import array
 from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.rows import SYNC
 from analyzer.migration.watcher import Watcher
+from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class SentPages(Watcher):
         """A RAM packet; see Watcher."""
         if not pages or packet.ramblock is None:
             return
-        name = packet.ramblock.split(b"\0", 1)[0]
+        name = name_of(packet.ramblock)
         number, size = sync_round(channel, packet), migration.framing.page_size or 0
         normal = packet.normal_pages
         self.count(migration, name, pages[:normal], size, number, zero=False)

@@ -8,7 +8,7 @@ from analyzer.migration.outcome import completeness
 from analyzer.report.escape import terminal
 from analyzer.report.model import migration_report
 from analyzer.report.style import Style, size_text, table
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, 
         by_name = {device.name: device for device in migration.devices.values()}
         devices = []
         for entry in migration_report(migration, analysis.assembler)["devices"]:
-            name = f"{entry['idstr']}#{entry['instance_id']}"
+            name = device_name(entry["idstr"], entry["instance_id"])
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
             device = by_name.get(name)
@@ -96,7 +96,7 @@ def devices_text(
         facts = migration.main_facts
         sections = facts.devices if facts is not None else {}
         for key in sorted({*migration.devices, *sections}):
-            name = f"{text_of(key[0])}#{key[1]}"
+            name = device_name(*key)
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
             if not first:
@@ -117,7 +117,7 @@ def _device(
     device = migration.devices.get(key)
     facts = migration.main_facts
     section = facts.devices.get(key) if facts is not None else None
-    name = f"{text_of(key[0])}#{key[1]}"
+    name = device_name(*key)
     many = f"  (migration {migration.number})" if len(analysis.migrations) > 1 else ""
     yield style.bold(terminal(name)) + many
     if device is not None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from analyzer.synth import records
 from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan
 from analyzer.synth.units import MAIN, Unit
+from dissectors.multifd import device_name
 from dissectors.scapy_layers import (
     ChannelHeader,
     MultiFDInit,
@@ -266,7 +267,8 @@ class Script:
     def state(self, number: int, index: int, size: int) -> tuple[Bytes, ...]:
         """``size`` bytes of a device's state; ``index`` -1 is its pre-copy part."""
         device = self.migration.device[number]
-        return self.pattern.buffer(f"{device.idstr}#{device.instance_id}", index & 0xFFFF, size)
+        name = device_name(device.idstr, device.instance_id)
+        return self.pattern.buffer(name, index & 0xFFFF, size)
 
     def switch_over(self) -> Iterator[Unit]:
         """The guest is stopped: the rest of RAM and the device state, among each other."""

@@ -103,6 +103,21 @@ def test_ram_header_size(page: int, count: int, size: int) -> None:
     assert multifd.page_size_of(count) == page * 1024
 
 
+def test_name_of() -> None:
+    assert multifd.name_of(b"pc.ram\0junk\0") == b"pc.ram"
+    assert multifd.name_of(b"unterminated") == b"unterminated"
+    assert multifd.name_of(b"\0") == multifd.name_of(b"") == b""
+
+
+def test_device_name() -> None:
+    assert multifd.device_name(b"0000:00:02.0/vfio\0\0", 1) == "0000:00:02.0/vfio#1"
+    assert multifd.device_name("\\xff", 0) == multifd.device_name(b"\xff", 0) == "\\xff#0"
+
+
+def test_uuid_text() -> None:
+    assert multifd.uuid_text(bytes(range(16))) == "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
 def test_text_of() -> None:
     assert multifd.text_of(b"pc.ram\0junk") == "pc.ram"
     assert multifd.text_of(b"\xff\0") == "\\xff"
