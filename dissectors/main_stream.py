@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
+from dissectors.multifd import PAGE_SIZES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ CONFIGURATION_UUID = b"configuration/uuid"
 IGNORE_SHARED = "x-ignore-shared"
 MAPPED_RAM = "mapped-ram"
 MAPPED_VERSION = 1
-SMALLEST_PAGE = 1024
+SMALLEST_PAGE = PAGE_SIZES[0]
 
 
 def is_page_size(value: int) -> bool:

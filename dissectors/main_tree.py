@@ -13,7 +13,7 @@ from dissectors import main_stream as wire
 from dissectors import return_path as back
 from dissectors.fields import Field, Layout
 from dissectors.main_stream import Command, RamFlag, RecordType
-from dissectors.multifd import text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, text_of
 from dissectors.return_path import ReturnPathType
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
@@ -57,7 +57,7 @@ def record_tree(
     *,
     idstr: bytes = b"",
     device: Json = None,
-    page_size: int = 4096,
+    page_size: int = COMMON_PAGE_SIZE,
     capabilities: Sequence[str] = (),
 ) -> list[Node]:
     """The fields of the record ``data``.

@@ -120,10 +120,16 @@ DEVICE_STATE = Layout(
     ),
 )
 
-PAGE_COUNTS = (8, 16, 32, 64, 128, 256, 512)
-"""offset[] entries of the target page sizes 64K, 32K, 16K, 8K, 4K, 2K and 1K."""
-COMMON_COUNT = 128
-"""Those of most targets."""
+PAGE_BITS = range(10, 17)
+"""Logarithms of the page sizes that a target may have."""
+PAGE_SIZES = tuple(1 << bits for bits in PAGE_BITS)
+"""Those page sizes in bytes: 1K, 2K, 4K, 8K, 16K, 32K and 64K."""
+LIKELY_PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
+"""Those that QEMU's targets do have, the most common first."""
+COMMON_PAGE_SIZE = LIKELY_PAGE_SIZES[0]
+PAGE_COUNTS = tuple(PACKET_BYTES // size for size in reversed(PAGE_SIZES))
+"""offset[] entries that go with the page sizes, the fewest first."""
+COMMON_COUNT = PACKET_BYTES // COMMON_PAGE_SIZE
 
 
 def ram_header_size(page_count: int) -> int:
@@ -134,6 +140,11 @@ def ram_header_size(page_count: int) -> int:
 def page_size_of(page_count: int) -> int:
     """Target page size in bytes that goes with an offset array of ``page_count`` entries."""
     return PACKET_BYTES // page_count
+
+
+def page_count_of(page_size: int) -> int:
+    """Entries of the offset array that go with a target page size in bytes."""
+    return PACKET_BYTES // page_size
 
 
 def name_of(padded: bytes) -> bytes:

@@ -38,17 +38,19 @@ from scapy.packet import Packet, bind_bottom_up
 
 from dissectors.multifd import (
     CHANNEL_HEADER,
+    COMMON_COUNT,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC,
     MAGIC_VERSION,
-    PACKET_BYTES,
     PAGE_COUNTS,
     RAM,
     VERSION,
     MultifdFlag,
     name_of,
+    page_count_of,
+    page_size_of,
     ram_header_size,
     text_of,
 )
@@ -196,7 +198,7 @@ class MultiFDPacket(Sized):
 
     name = "MultiFD RAM packet"
     layout = RAM
-    page_count = PACKET_BYTES // 4096
+    page_count = COMMON_COUNT
     fields_desc: ClassVar[list[Any]] = [
         *scapy_fields(RAM, magic=MAGIC, version=VERSION, pages_alloc=None, next_packet_size=None),
         OffsetsField("offset"),
@@ -266,7 +268,7 @@ RAM_LAYERS: dict[int, type[MultiFDPacket]] = {MultiFDPacket.page_count: MultiFDP
 def _make_ram_layers() -> None:
     for count in PAGE_COUNTS:
         if count not in RAM_LAYERS:
-            suffix = f"{PACKET_BYTES // count // 1024}K"
+            suffix = f"{page_size_of(count) // 1024}K"
             body = {
                 "name": f"MultiFD RAM packet ({suffix} pages)",
                 "page_count": count,
@@ -281,7 +283,7 @@ _make_ram_layers()
 
 def ram_layer(page_size: int) -> type[MultiFDPacket]:
     """The RAM packet class of a target page size in bytes; KeyError when there is none."""
-    return RAM_LAYERS[PACKET_BYTES // page_size]
+    return RAM_LAYERS[page_count_of(page_size)]
 
 
 def _is_device_state(data: bytes) -> bool:
@@ -382,7 +384,7 @@ def dissect_channel(data: bytes, page_size: int | None = None) -> list[Packet]:
     The target page size is inferred unless ``page_size`` (bytes) gives it.  Bytes that are not a
     whole packet end the list as one ``Raw``.
     """
-    return list(_cut(data, PACKET_BYTES // page_size if page_size else 0))
+    return list(_cut(data, page_count_of(page_size) if page_size else 0))
 
 
 def _cut(data: bytes, count: int) -> Iterator[Packet]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dissectors.dialects import DIALECTS, RAM_ERAS
 from dissectors.multifd import (
     COMMON_COUNT,
+    COMMON_PAGE_SIZE,
     COMPRESSION_MASK,
     DEVICE_STATE,
     MAGIC_VERSION,
     PACKET_BYTES,
     RAM,
     MultifdFlag,
+    page_count_of,
+    page_size_of,
     ram_header_size,
 )
 from dissectors.vfio import BUFFER, BUFFER_HOST
@@ -131,7 +134,7 @@ class Framing:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.page_count = PACKET_BYTES // settings.page_size if settings.page_size else 0
+        self.page_count = page_count_of(settings.page_size) if settings.page_size else 0
         self.markers: dict[int, Variant] = {}
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
@@ -156,8 +159,8 @@ class Framing:
         """
         count = self.page_count
         if count & (count - 1):
-            return self.settings.page_size or PACKET_BYTES // COMMON_COUNT
-        return PACKET_BYTES // count if count else 0
+            return self.settings.page_size or COMMON_PAGE_SIZE
+        return PACKET_BYTES // count if count else 0  # page_size_of: asked often of every packet
 
     # -- what kind of packet ------------------------------------------------------------------
 
@@ -293,7 +296,7 @@ class Framing:
             return None
         if not normal:
             return ram_header_size(count)
-        if not flags & COMPRESSION_MASK and size != normal * (PACKET_BYTES // count):
+        if not flags & COMPRESSION_MASK and size != normal * page_size_of(count):
             return None
         return ram_header_size(count) + size if size <= PAYLOAD_MAX else None
 

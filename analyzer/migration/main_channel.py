@@ -6,7 +6,7 @@ Wire-format page, section 6.
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
-from analyzer.migration.ram_facts import RamFacts
+from analyzer.migration.ram_facts import OTHERS, RamFacts
 from dissectors.multifd import device_name, text_of
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ RESYNCS_KEPT = 1000
 SECTIONS_MAX = 1 << 16
 PINGS_KEPT = 1000
 DEVICES_MAX = 4096
-OTHER_DEVICES = b"(others)", 0
+OTHER_DEVICES = OTHERS, 0
 """Beyond so many devices no more are told apart, for no guest has them and hostile bytes may."""
 
 

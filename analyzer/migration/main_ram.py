@@ -19,7 +19,7 @@ from dissectors.main_stream import (
     SMALLEST_PAGE,
     RamFlag,
 )
-from dissectors.multifd import text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, LIKELY_PAGE_SIZES, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ ZERO_AGAIN = ZERO | CONTINUE
 FILL_AND_WORD = struct.Struct(">BQ")
 RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
-COMMON_PAGE_SIZE = 4096
-PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
 FLAGS = SMALLEST_PAGE - 1
 ADDRESS_LIMIT = 1 << 52
 
@@ -289,7 +287,7 @@ class RamWalk:
         """Page content, stepped over; before the first one the page size has to be found."""
         ram = self.ram
         if not ram.page_size:
-            for size in PAGE_SIZES:
+            for size in LIKELY_PAGE_SIZES:
                 after = None if address % size else (yield Peek(size + WORD.size))
                 if isinstance(after, bytes) and plausible_word(
                     int.from_bytes(after[size:], "big"), size

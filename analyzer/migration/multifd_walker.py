@@ -14,6 +14,7 @@ from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
     COMMON_COUNT,
+    COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
     HEADER,
@@ -22,6 +23,7 @@ from dissectors.multifd import (
     PAGE_COUNTS,
     RAM,
     VERSION,
+    page_size_of,
     ram_header_size,
 )
 from dissectors.vfio import BUFFER
@@ -254,8 +256,8 @@ class MultifdWalker:
         normal, size = packet.normal_pages, packet.next_packet_size
         if normal:
             plain = not packet.flags & COMPRESSION_MASK
-            page = self.framing.page_size or (1 << 19) // count
-            if normal > count or (plain and size != normal * page) or size > 1 << 20:
+            page = self.framing.page_size or page_size_of(count)
+            if normal > count or (plain and size != normal * page) or size > COMPRESSED_MAX:
                 yield from self._doubtful(packet, normal * page)
                 return
             sink = self.migration.page_sink(self.channel, packet)

@@ -10,7 +10,7 @@ from array import array
 from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.rows import SYNC
 from analyzer.migration.watcher import Watcher
-from dissectors.multifd import name_of
+from dissectors.multifd import COMMON_PAGE_SIZE, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ TIMES_MAX = 0xFFFF
 GROWTH = 1 << 16
 TRACKED_MAX = 1 << 24
 """Pages counted in all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
-COMMON_PAGE_SIZE = 4096
 
 
 def sync_round(channel: Channel, packet: RamPacket) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.synth.compression import compressor
 from analyzer.synth.units import Unit
-from dissectors.multifd import PACKET_BYTES, Compression, MultifdFlag
+from dissectors.multifd import PACKET_BYTES, Compression, MultifdFlag, page_count_of
 from dissectors.scapy_layers import ram_layer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def dirty_scan(migration: Migration, number: int) -> Iterator[Pages]:
     total = length // ram.page_size
     count = min(ram.dirty_pages, total)
     offsets = [(place * total // count + number) % total * ram.page_size for place in range(count)]
-    capacity = PACKET_BYTES // ram.page_size
+    capacity = page_count_of(ram.page_size)
     for at in range(0, count, capacity):
         yield Pages(block, offsets[at : at + capacity], [])
 

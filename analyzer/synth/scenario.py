@@ -16,7 +16,7 @@ from uuid import UUID
 
 from analyzer.errors import UsageError
 from dissectors.dialects import DIALECTS, RAM_ERAS
-from dissectors.multifd import PACKET_BYTES, PAGE_COUNTS, Compression
+from dissectors.multifd import PAGE_SIZES, Compression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -158,7 +158,7 @@ class Ram:
         one_of(
             "ram.page_size",
             str(self.page_size),
-            (str(PACKET_BYTES // count) for count in reversed(PAGE_COUNTS)),
+            map(str, PAGE_SIZES),
         )
         one_of("ram.zero_pages", self.zero_pages, ("", "multifd", "legacy", "none"))
         one_of("ram.payload", self.payload, ("sparse", "random"))

@@ -101,6 +101,15 @@ def test_repr_names_field_and_place() -> None:
 def test_ram_header_size(page: int, count: int, size: int) -> None:
     assert multifd.ram_header_size(count) == size
     assert multifd.page_size_of(count) == page * 1024
+    assert multifd.page_count_of(page * 1024) == count
+
+
+def test_page_sizes() -> None:
+    assert multifd.PAGE_SIZES[0] == 1024
+    assert multifd.PAGE_SIZES[-1] == 65536
+    assert multifd.PAGE_COUNTS == (8, 16, 32, 64, 128, 256, 512)
+    assert {*multifd.LIKELY_PAGE_SIZES} < {*multifd.PAGE_SIZES}
+    assert multifd.COMMON_COUNT == 128
 
 
 def test_name_of() -> None:
