@@ -317,7 +317,7 @@ class _Cursor:
                 return
             word = int.from_bytes(self.data[self.at : self.at + WORD], "big")
             flags = word & (self.page_size - 1)
-            known = RamFlag(flags & 0x3FF)
+            known = RamFlag(flags & wire.RAM_FLAG_BITS)
             names = " | ".join(str(flag.name) for flag in RamFlag if flag & known)
             with self.group(names or "unknown") as group:
                 address = word ^ flags

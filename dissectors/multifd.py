@@ -11,7 +11,8 @@ from dissectors.fields import Field, Layout
 
 MAGIC = 0x11223344
 VERSION = 1
-MAGIC_VERSION = b"\x11\x22\x33\x44\x00\x00\x00\x01"
+MAGIC_BYTES = MAGIC.to_bytes(4, "big")
+MAGIC_VERSION = MAGIC_BYTES + VERSION.to_bytes(4, "big")
 """The first eight bytes of every initial packet and of every packet header."""
 
 PACKET_BYTES = 512 * 1024
@@ -33,6 +34,8 @@ class MultifdFlag(IntFlag):
     DEVICE_STATE = 0x40
 
 
+DEVICE_MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
+"""The flags of a device-state packet: bit 6, and in the first revisions of the series bit 4."""
 COMPRESSION_MASK = 0x3E
 KNOWN_FLAGS = 0x7F
 
@@ -50,6 +53,16 @@ class Compression(IntEnum):
 
 METHODS = frozenset(int(method) for method in Compression)
 
+
+class ChannelType(IntEnum):
+    """``channel_type`` of the RFC's channel header."""
+
+    MAIN = 0
+    POSTCOPY = 1
+    MULTIFD = 2
+    DEVICE_STATE = 3
+
+
 CHANNEL_HEADER = Layout(
     "MigChannelHeader",
     "multifd.channel",
@@ -60,6 +73,8 @@ CHANNEL_HEADER = Layout(
     ),
 )
 """First on every connection of the RFC (v0), and in no later revision."""
+CHANNEL_HEADER_START = CHANNEL_HEADER["channel_type"].size.to_bytes(8, "big")
+"""Its first eight bytes: the size of what follows them."""
 
 INIT = Layout(
     "MultiFDInit_t",
@@ -105,6 +120,10 @@ RAM = Layout(
     ),
 )
 """Followed on the wire by ``offset[N]``, N = 512 KiB / target page size, BE64 each."""
+RAM_COUNTS = RAM.before("unused32")
+"""What of it is numbers: the reserved words and the block's name stand behind them."""
+NAME_SIZE = RAM["ramblock"].size
+"""Bytes of a padded name: a RAM block's, or in a device-state packet a device's."""
 
 DEVICE_STATE = Layout(
     "MultiFDPacketDeviceState_t",
@@ -145,6 +164,20 @@ def page_size_of(page_count: int) -> int:
 def page_count_of(page_size: int) -> int:
     """Entries of the offset array that go with a target page size in bytes."""
     return PACKET_BYTES // page_size
+
+
+def is_init(data: bytes) -> bool:
+    """Whether 64 bytes with the magic are an initial packet rather than a packet header.
+
+    The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
+    has its block's name behind the 64 bytes, a page count where the uuid is and a packet number
+    from the id on; device state has its flags and a name that may end before the reserved bytes.
+    """
+    reserved = INIT["unused1"].offset
+    flags, name = HEADER.unpack(data)[-1], data[HEADER.size : reserved].rstrip(b"\0")
+    if flags in DEVICE_MARKERS and name and name.isascii() and name.decode().isprintable():
+        return False
+    return data.count(0, reserved, INIT.size) == INIT.size - reserved and flags != MultifdFlag.SYNC
 
 
 def name_of(padded: bytes) -> bytes:

@@ -38,11 +38,13 @@ from scapy.packet import Packet, bind_bottom_up
 
 from dissectors.multifd import (
     CHANNEL_HEADER,
+    CHANNEL_HEADER_START,
     COMMON_COUNT,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC,
+    MAGIC_BYTES,
     MAGIC_VERSION,
     PAGE_COUNTS,
     RAM,
@@ -77,7 +79,7 @@ __all__ = [
     "scapy_fields",
 ]
 
-MAGIC_BYTES = MAGIC_VERSION[:4]
+DEVICE_FLAG, BIT4 = int(MultifdFlag.DEVICE_STATE), int(MultifdFlag.UADK)
 NUMBERS: dict[tuple[str, bool, bool], Any] = {
     # (struct code, big endian, shown in hexadecimal)
     ("B", True, False): ByteField,
@@ -171,7 +173,9 @@ class ChannelHeader(Packet):
     """The header with which every connection of the RFC (v0) begins."""
 
     name = "QEMU migration channel header"
-    fields_desc = scapy_fields(CHANNEL_HEADER, header_size=4)
+    fields_desc = scapy_fields(
+        CHANNEL_HEADER, header_size=int.from_bytes(CHANNEL_HEADER_START, "big")
+    )
 
     def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
         """What follows is another packet."""
@@ -239,8 +243,8 @@ class MultiFDPacketDeviceState(Sized):
 
     def is_host_order(self, payload: bytes) -> bool:
         """Whether the VFIO header is in a little-endian sender's order (wire-format page 5.5)."""
-        flags = payload[8:12]
-        if flags != bytes(4):
+        flags = payload[BUFFER["flags"].offset : BUFFER.size]
+        if any(flags):
             return flags[0] != 0
         big, little = BUFFER.unpack(payload)[1], BUFFER_HOST.unpack(payload)[1]
         if big != little:
@@ -288,8 +292,15 @@ def ram_layer(page_size: int) -> type[MultiFDPacket]:
 
 def _is_device_state(data: bytes) -> bool:
     """Bit 6, or bit 4 in front of a printable idstr (wire-format page 10.2)."""
-    flags = data[11]
-    return bool(flags & 0x40 or (flags & 0x10 and data[12:13].strip(b"\0")))
+    flags = HEADER.unpack(data)[-1]
+    idstr = DEVICE_STATE["idstr"].offset
+    return bool(flags & DEVICE_FLAG or (flags & BIT4 and data[idstr : idstr + 1].strip(b"\0")))
+
+
+def _alloc(data: bytes) -> int:
+    """``pages_alloc`` of a RAM packet; of one that is cut in it, what is there."""
+    field = RAM["pages_alloc"]
+    return int.from_bytes(data[field.offset : field.offset + field.size], "big")
 
 
 def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
@@ -299,8 +310,7 @@ def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
     """
     if _is_device_state(data):
         return MultiFDPacketDeviceState
-    alloc = int.from_bytes(data[12:16], "big")
-    return RAM_LAYERS.get(count) or RAM_LAYERS.get(alloc, MultiFDPacket)
+    return RAM_LAYERS.get(count) or RAM_LAYERS.get(_alloc(data), MultiFDPacket)
 
 
 class MultiFD(Packet):
@@ -354,7 +364,7 @@ def _fixed_size(layer: type[Packet]) -> int:
 
 def _pages_alloc(data: bytes) -> int:
     """``pages_alloc`` where it is a possible number of offset entries, else 0."""
-    alloc = int.from_bytes(data[12:16], "big")
+    alloc = _alloc(data)
     return alloc if alloc in RAM_LAYERS and not _is_device_state(data) else 0
 
 
@@ -368,7 +378,7 @@ def _whole_size(data: bytes, layer: type[Packet]) -> int:
 
 def _inferred_count(data: bytes, offset: int) -> int:
     """Offset entries of the RAM packet at ``offset``, from itself or from what follows it."""
-    count = _pages_alloc(data[offset : offset + 16])
+    count = _pages_alloc(data[offset : offset + RAM.size])
     if count:
         return count
     for candidate in PAGE_COUNTS:
@@ -389,7 +399,7 @@ def dissect_channel(data: bytes, page_size: int | None = None) -> list[Packet]:
 
 def _cut(data: bytes, count: int) -> Iterator[Packet]:
     offset = 0
-    if data[:8] == struct.pack(">Q", 4):
+    if data.startswith(CHANNEL_HEADER_START):
         yield ChannelHeader(data[: CHANNEL_HEADER.size])
         offset = CHANNEL_HEADER.size
     if data[offset : offset + 8] == MAGIC_VERSION and len(data) >= offset + INIT.size:

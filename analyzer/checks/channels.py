@@ -17,8 +17,8 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, names, ranges
 from analyzer.migration.outcome import outcome_of
-from dissectors.main_stream import RAM_PAGE_KINDS, RamFlag
-from dissectors.multifd import MAGIC, VERSION, uuid_text
+from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
+from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -488,7 +488,7 @@ def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
     for channel in migration.strangers:
         if channel.channel_header is not None:
             kind = channel.channel_header[1]
-            if kind > 3:
+            if kind > max(ChannelType):
                 yield _at_start(channel, f"channel type {kind} is none of 0 to 3", ERROR)
         elif _is_size(migration, channel):
             size = int.from_bytes(channel.head[:8], "big")
@@ -563,7 +563,7 @@ def _by_id(migration: Migration, number: int) -> Channel:
 def _ram_record(head: bytes) -> bool:
     """Whether eight bytes can be the address and flags of a page record with its block's name."""
     word = int.from_bytes(head, "big")
-    flags = word & 0x3FF
+    flags = word & RAM_FLAG_BITS
     known = flags & RAM_FLAGS == flags and flags & RAM_PAGE_KINDS
     return len(head) == 8 and bool(known) and word < PLAUSIBLE_ADDRESS
 

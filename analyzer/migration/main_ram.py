@@ -15,6 +15,7 @@ from dissectors import xbzrle
 from dissectors.main_stream import (
     FOOTER_BYTE,
     MAPPED_RAM,
+    RAM_FLAG_BITS,
     RAM_PAGE_KINDS,
     SMALLEST_PAGE,
     RamFlag,
@@ -50,7 +51,6 @@ ZERO_AGAIN = ZERO | CONTINUE
 FILL_AND_WORD = struct.Struct(">BQ")
 RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
-FLAGS = SMALLEST_PAGE - 1
 ADDRESS_LIMIT = 1 << 52
 
 
@@ -190,9 +190,9 @@ class RamWalk:
 
         ``None`` instead of a word: the section ended without EOS.
         """
-        if word & FLAGS & KINDS:
+        if word & RAM_FLAG_BITS & KINDS:
             broken = yield from self._page(word)
-        elif word & FLAGS == MEM_SIZE:
+        elif word & RAM_FLAG_BITS == MEM_SIZE:
             broken = yield from walk_block_list(
                 self.reader, self.ram, word ^ MEM_SIZE, self.capabilities
             )
@@ -226,8 +226,8 @@ class RamWalk:
         """A page, or several, of a block that may be named."""
         ram = self.ram
         at = self.reader.offset - WORD.size
-        if word & self.mask & ~FLAGS and not ram.page_size:
-            self.mask = FLAGS  # an address that fits no common page: they are smaller
+        if word & self.mask & ~RAM_FLAG_BITS and not ram.page_size:
+            self.mask = RAM_FLAG_BITS  # an address that fits no common page: they are smaller
             if word & SMALLEST_PAGE:
                 ram.page_size = SMALLEST_PAGE
                 self._use_page_size(SMALLEST_PAGE)

@@ -12,7 +12,7 @@ from uuid import UUID
 from analyzer.synth import records
 from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan
 from analyzer.synth.units import MAIN, Unit
-from dissectors.multifd import device_name
+from dissectors.multifd import ChannelType, device_name
 from dissectors.scapy_layers import (
     ChannelHeader,
     MultiFDInit,
@@ -92,12 +92,15 @@ class Script:
     def connect(self) -> Iterator[Unit]:
         """Handshakes, channel headers and initial packets; main's SYN is first."""
         inits = []
-        opens = [Unit(MAIN, "open"), *self._channel_header(MAIN, 0)]
+        opens = [Unit(MAIN, "open"), *self._channel_header(MAIN, ChannelType.MAIN)]
         numbers = list(enumerate([*self.shared, *self.dedicated]))
         self.rng.shuffle(numbers)
         for number, channel in numbers:
             opens += [Unit(channel, "open", wait=MS)]
-            opens += self._channel_header(channel, 3 if channel in self.dedicated else 2)
+            dedicated = channel in self.dedicated
+            opens += self._channel_header(
+                channel, ChannelType.DEVICE_STATE if dedicated else ChannelType.MULTIFD
+            )
             packet = MultiFDInit(uuid=self.uuid, id=number)
             inits.append(Unit(channel, "init", packet, index=number))
         head = list(self.main_head())
@@ -107,7 +110,7 @@ class Script:
     def _channel_header(self, channel: str, kind: int) -> list[Unit]:
         if not self.migration.spoken.channel_header:
             return []
-        packet = ChannelHeader(header_size=4, channel_type=kind)
+        packet = ChannelHeader(channel_type=kind)
         return [Unit(channel, "channel-header", packet)]
 
     def main_head(self) -> Iterator[Unit]:

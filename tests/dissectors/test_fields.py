@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dissectors import multifd, vfio
+from dissectors import main_stream, multifd, vfio
 from dissectors.fields import Field, Layout
 
 LAYOUTS = {
@@ -84,6 +84,38 @@ def test_short_buffer() -> None:
 def test_unknown_field() -> None:
     with pytest.raises(KeyError):
         multifd.INIT["nothing"]
+
+
+def test_before_is_the_beginning_of_the_same_table() -> None:
+    raw = bytes(range(256)) * 2
+    assert multifd.RAM_COUNTS.size == 36
+    assert multifd.RAM_COUNTS.unpack(raw) == multifd.RAM.unpack(raw)[:8]
+    with pytest.raises(KeyError):
+        multifd.RAM.before("nothing")
+
+
+def test_what_is_told_twice_is_the_same() -> None:
+    assert multifd.DEVICE_STATE["idstr"].size == multifd.NAME_SIZE == 256
+    assert multifd.DEVICE_STATE["idstr"].offset == multifd.HEADER.size
+    assert multifd.MAGIC_VERSION.hex() == "1122334400000001"
+    assert multifd.CHANNEL_HEADER_START.hex() == "0000000000000004"
+    assert main_stream.MAGIC_BYTES == b"QEVM"
+    assert main_stream.RAM_END.hex() == "00000000000000107e0000"
+    assert main_stream.STATE_END.hex() == "ffffffffef1000017e0000"
+    assert main_stream.RAM_FLAG_BITS == 0x3FF
+
+
+def test_initial_packets_and_packet_headers_of_64_bytes() -> None:
+    magic: dict[str, int | bytes] = {"magic": multifd.MAGIC, "version": multifd.VERSION}
+    ram = {**magic, "flags": 0, "pages_alloc": 128, "packet_num": 7}
+    state = {**magic, "flags": 0x40, "idstr": b"0000:00:02.0/vfio"}
+    assert multifd.is_init(multifd.INIT.pack({**magic, "uuid": b"\1" * 16, "id": 3}))
+    assert not multifd.is_init(multifd.INIT.pack({**magic, "unused2": b"\1"}))
+    assert not multifd.is_init(multifd.RAM.pack(ram)[: multifd.INIT.size])
+    assert not multifd.is_init(multifd.RAM.pack({**magic, "flags": 1})[: multifd.INIT.size])
+    assert not multifd.is_init(multifd.DEVICE_STATE.pack(state)[: multifd.INIT.size])
+    short = multifd.DEVICE_STATE.pack({**state, "idstr": b"vfio"})
+    assert not multifd.is_init(short[: multifd.INIT.size])
 
 
 def test_reordered_is_the_same_table() -> None:
