@@ -345,6 +345,8 @@ class MultiFD(Packet):
                 return None
             session["multifd_started"] = True
             return MultiFDInit(data)
+        if len(data) < HEADER.size:
+            return None
         if len(data) < (DEVICE_STATE if _is_device_state(data) else RAM).size:
             return None
         if not _is_device_state(data) and not session.get("multifd_pages"):
