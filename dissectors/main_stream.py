@@ -15,6 +15,51 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+__all__ = [
+    "ANY_FOOTER",
+    "BIG_ENDIAN_MACHINES",
+    "COMMAND",
+    "COMMAND_LENGTHS",
+    "CONFIGURATION_CAPABILITIES",
+    "CONFIGURATION_PAGE_BITS",
+    "CONFIGURATION_UUID",
+    "DIRTY_BITMAP",
+    "DISCARD_RANGE",
+    "EOS_WORD",
+    "FILE_HEADER",
+    "FOOTER",
+    "FOOTER_BYTE",
+    "IGNORE_SHARED",
+    "LITTLE_ENDIAN_MACHINES",
+    "MAGIC",
+    "MAGIC_BYTES",
+    "MAPPED_RAM",
+    "MAPPED_RAM_HEADER",
+    "MAPPED_VERSION",
+    "POSTCOPY_ADVISE",
+    "RAM_END",
+    "RAM_FLAG_BITS",
+    "RAM_PAGE_KINDS",
+    "RAM_SECTION",
+    "RAM_VERSION",
+    "SECTION_ID",
+    "SECTION_VERSIONS",
+    "SMALLEST_PAGE",
+    "STATE_END",
+    "SUBSECTION_BYTE",
+    "VERSION",
+    "VFIO_VERSION",
+    "Command",
+    "RamFlag",
+    "RecordType",
+    "command_length_fits",
+    "host_order",
+    "is_mapped_header",
+    "is_page_size",
+    "is_vfio",
+    "page_size_follows",
+]
+
 MAGIC = 0x5145564D
 MAGIC_BYTES = MAGIC.to_bytes(4, "big")
 VERSION = 3

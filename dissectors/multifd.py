@@ -9,6 +9,44 @@ from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
 
+__all__ = [
+    "CHANNEL_HEADER",
+    "CHANNEL_HEADER_START",
+    "COMMON_COUNT",
+    "COMMON_PAGE_SIZE",
+    "COMPRESSED_MAX",
+    "COMPRESSION_MASK",
+    "DEVICE_MARKERS",
+    "DEVICE_STATE",
+    "HEADER",
+    "INIT",
+    "KNOWN_FLAGS",
+    "LIKELY_PAGE_SIZES",
+    "MAGIC",
+    "MAGIC_BYTES",
+    "MAGIC_VERSION",
+    "METHODS",
+    "NAME_SIZE",
+    "PACKET_BYTES",
+    "PAGE_BITS",
+    "PAGE_COUNTS",
+    "PAGE_SIZES",
+    "RAM",
+    "RAM_COUNTS",
+    "VERSION",
+    "ChannelType",
+    "Compression",
+    "MultifdFlag",
+    "device_name",
+    "is_init",
+    "name_of",
+    "page_count_of",
+    "page_size_of",
+    "ram_header_size",
+    "text_of",
+    "uuid_text",
+]
+
 MAGIC = 0x11223344
 VERSION = 1
 MAGIC_BYTES = MAGIC.to_bytes(4, "big")
