@@ -16,6 +16,7 @@ from analyzer.checks.rule import SEVERITIES
 from analyzer.errors import CaptureError
 from analyzer.report.escape import terminal
 from analyzer.report.result import LINES, REPORT
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Migration:
     def device(self, name: str) -> Device:
         """A device by ``idstr`` or ``idstr#instance``.  Raises :class:`LookupError`."""
         for device in self.devices:
-            if name in (device.idstr, f"{device.idstr}#{device.instance_id}"):
+            if name in (device.idstr, device_name(device.idstr, device.instance_id)):
                 return device
         there = ", ".join(terminal(device.idstr) for device in self.devices) or "none"
         raise LookupError(f"no device is called {name!r}; there are: {there}")

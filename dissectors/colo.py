@@ -9,6 +9,8 @@ from enum import IntEnum
 
 from dissectors.fields import Field, Layout
 
+__all__ = ["AFTER_EOF", "BY_PRIMARY", "BY_SECONDARY", "MESSAGE", "SIZE", "ColoMessage"]
+
 
 class ColoMessage(IntEnum):
     """What a message says; the primary sends on main, the secondary on the return path."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dissectors.multifd import MultifdFlag
 
+__all__ = ["DIALECTS", "RAM_ERAS", "Dialect", "RamEra", "era_of"]
+
 
 class Dialect:
     """How one revision of the series speaks of device state.
 
     ``device_flag`` is the packet flag that marks device state, ``host_order`` says that the VFIO
     header is in the sender's byte order, ``channel_header`` that every connection begins with the
-    RFC's header.  ``config_load_ready`` and ``state_complete`` name what main-channel tag ...06
-    means.
+    RFC's header, ``switchover`` that the source says SWITCHOVER_START.
+    ``meaning`` says for people which revision it is.
     """
 
     __slots__ = ("channel_header", "device_flag", "host_order", "meaning", "name", "switchover")
@@ -53,32 +55,32 @@ DIALECTS = {
 class RamEra:
     """How senders of one span of versions fill a RAM packet (wire-format page 3.4).
 
-    ``order`` ranks eras by age; rules compare it.
+    ``since`` is the first version of it, (major, minor), by which eras are compared; ``meaning``
+    says for people which versions it spans.
     """
 
-    __slots__ = ("meaning", "name", "order")
+    __slots__ = ("meaning", "name", "since")
 
-    def __init__(self, name: str, order: int, meaning: str) -> None:
+    def __init__(self, name: str, since: tuple[int, int], meaning: str) -> None:
         self.name = name
-        self.order = order
+        self.since = since
         self.meaning = meaning
 
 
 RAM_ERAS = {
     era.name: era
     for era in (
-        RamEra("7.2", 72, "QEMU 4.0 to 8.1"),
-        RamEra("8.2", 82, "QEMU 8.2"),
-        RamEra("9.0", 90, "QEMU 9.0 and 9.1"),
-        RamEra("9.2", 92, "QEMU 9.2 and later"),
+        RamEra("7.2", (4, 0), "QEMU 4.0 to 8.1"),
+        RamEra("8.2", (8, 2), "QEMU 8.2"),
+        RamEra("9.0", (9, 0), "QEMU 9.0 and 9.1"),
+        RamEra("9.2", (9, 2), "QEMU 9.2 and later"),
     )
 }
 """By ``--ram-era`` name, oldest first."""
+TOLD_SINCE = RAM_ERAS["8.2"].since
 
 
 def era_of(version: tuple[int, int]) -> RamEra | None:
-    """The era of a sender of that version at least; ``None`` before the first one that is told by
-    its version.
-    """
-    order = 10 * version[0] + version[1]
-    return next((era for era in reversed(RAM_ERAS.values()) if 72 < era.order <= order), None)
+    """The era of a sender of that version at least; ``None`` if that leaves all eras open."""
+    eras = reversed(RAM_ERAS.values())
+    return next((era for era in eras if TOLD_SINCE <= era.since <= version), None)

@@ -90,6 +90,11 @@ class Layout:
                 return field
         raise KeyError(name)
 
+    def before(self, name: str) -> Layout:
+        """The fields in front of the one of that name, as a table of their own."""
+        fields = self.fields[: self.fields.index(self[name])]
+        return Layout(self.name, self.prefix, self.reference, fields, self.order)
+
     def values(self, buffer: bytes, offset: int = 0) -> dict[str, int | bytes]:
         """The fields by name; raises :class:`struct.error` on a short buffer."""
         return dict(

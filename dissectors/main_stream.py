@@ -8,13 +8,60 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
+from dissectors.multifd import PAGE_SIZES
+from dissectors.vfio import VfioTag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+__all__ = [
+    "ANY_FOOTER",
+    "BIG_ENDIAN_MACHINES",
+    "COMMAND",
+    "COMMAND_LENGTHS",
+    "CONFIGURATION_CAPABILITIES",
+    "CONFIGURATION_PAGE_BITS",
+    "CONFIGURATION_UUID",
+    "DIRTY_BITMAP",
+    "DISCARD_RANGE",
+    "EOS_WORD",
+    "FILE_HEADER",
+    "FOOTER",
+    "FOOTER_BYTE",
+    "IGNORE_SHARED",
+    "LITTLE_ENDIAN_MACHINES",
+    "MAGIC",
+    "MAGIC_BYTES",
+    "MAPPED_RAM",
+    "MAPPED_RAM_HEADER",
+    "MAPPED_VERSION",
+    "POSTCOPY_ADVISE",
+    "RAM_END",
+    "RAM_FLAG_BITS",
+    "RAM_PAGE_KINDS",
+    "RAM_SECTION",
+    "RAM_VERSION",
+    "SECTION_ID",
+    "SECTION_VERSIONS",
+    "SMALLEST_PAGE",
+    "STATE_END",
+    "SUBSECTION_BYTE",
+    "VERSION",
+    "VFIO_VERSION",
+    "Command",
+    "RamFlag",
+    "RecordType",
+    "command_length_fits",
+    "host_order",
+    "is_mapped_header",
+    "is_page_size",
+    "is_vfio",
+    "page_size_follows",
+]
+
 MAGIC = 0x5145564D
-MAGIC_BYTES = b"QEVM"
+MAGIC_BYTES = MAGIC.to_bytes(4, "big")
 VERSION = 3
 FOOTER_BYTE = 0x7E
 SUBSECTION_BYTE = 0x05
@@ -89,6 +136,10 @@ class RamFlag(IntFlag):
     MULTIFD_FLUSH = 0x200
 
 
+SMALLEST_PAGE = PAGE_SIZES[0]
+RAM_FLAG_BITS = SMALLEST_PAGE - 1
+"""The bits of that word that are flags whatever the page size."""
+EOS_WORD = int(RamFlag.EOS).to_bytes(8, "big")
 RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
 RAM_SECTION = b"ram"
 RAM_VERSION, VFIO_VERSION = 4, 1
@@ -147,6 +198,12 @@ FOOTER = Layout(
         Field("section_id", "I", "number of the section that ends here"),
     ),
 )
+ANY_FOOTER = bytes((FOOTER_BYTE, 0, 0))
+"""The beginning of every footer: no sender has 65536 sections."""
+RAM_END = EOS_WORD + ANY_FOOTER
+"""The EOS of a RAM section and its footer, with which every round of a main channel ends."""
+STATE_END = int(VfioTag.END_OF_STATE).to_bytes(8, "big") + ANY_FOOTER
+"""The same of a VFIO device's section."""
 
 MAPPED_RAM_HEADER = Layout(
     "MappedRamHeader",
@@ -186,7 +243,6 @@ CONFIGURATION_UUID = b"configuration/uuid"
 IGNORE_SHARED = "x-ignore-shared"
 MAPPED_RAM = "mapped-ram"
 MAPPED_VERSION = 1
-SMALLEST_PAGE = 1024
 
 
 def is_page_size(value: int) -> bool:

@@ -13,7 +13,7 @@ from dissectors import main_stream as wire
 from dissectors import return_path as back
 from dissectors.fields import Field, Layout
 from dissectors.main_stream import Command, RamFlag, RecordType
-from dissectors.multifd import text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, text_of
 from dissectors.return_path import ReturnPathType
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
@@ -57,7 +57,7 @@ def record_tree(
     *,
     idstr: bytes = b"",
     device: Json = None,
-    page_size: int = 4096,
+    page_size: int = COMMON_PAGE_SIZE,
     capabilities: Sequence[str] = (),
 ) -> list[Node]:
     """The fields of the record ``data``.
@@ -317,7 +317,7 @@ class _Cursor:
                 return
             word = int.from_bytes(self.data[self.at : self.at + WORD], "big")
             flags = word & (self.page_size - 1)
-            known = RamFlag(flags & 0x3FF)
+            known = RamFlag(flags & wire.RAM_FLAG_BITS)
             names = " | ".join(str(flag.name) for flag in RamFlag if flag & known)
             with self.group(names or "unknown") as group:
                 address = word ^ flags

@@ -9,9 +9,48 @@ from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
 
+__all__ = [
+    "CHANNEL_HEADER",
+    "CHANNEL_HEADER_START",
+    "COMMON_COUNT",
+    "COMMON_PAGE_SIZE",
+    "COMPRESSED_MAX",
+    "COMPRESSION_MASK",
+    "DEVICE_MARKERS",
+    "DEVICE_STATE",
+    "HEADER",
+    "INIT",
+    "KNOWN_FLAGS",
+    "LIKELY_PAGE_SIZES",
+    "MAGIC",
+    "MAGIC_BYTES",
+    "MAGIC_VERSION",
+    "METHODS",
+    "NAME_SIZE",
+    "PACKET_BYTES",
+    "PAGE_BITS",
+    "PAGE_COUNTS",
+    "PAGE_SIZES",
+    "RAM",
+    "RAM_COUNTS",
+    "VERSION",
+    "ChannelType",
+    "Compression",
+    "MultifdFlag",
+    "device_name",
+    "is_init",
+    "name_of",
+    "page_count_of",
+    "page_size_of",
+    "ram_header_size",
+    "text_of",
+    "uuid_text",
+]
+
 MAGIC = 0x11223344
 VERSION = 1
-MAGIC_VERSION = b"\x11\x22\x33\x44\x00\x00\x00\x01"
+MAGIC_BYTES = MAGIC.to_bytes(4, "big")
+MAGIC_VERSION = MAGIC_BYTES + VERSION.to_bytes(4, "big")
 """The first eight bytes of every initial packet and of every packet header."""
 
 PACKET_BYTES = 512 * 1024
@@ -33,6 +72,8 @@ class MultifdFlag(IntFlag):
     DEVICE_STATE = 0x40
 
 
+DEVICE_MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
+"""The flags of a device-state packet: bit 6, and in the first revisions of the series bit 4."""
 COMPRESSION_MASK = 0x3E
 KNOWN_FLAGS = 0x7F
 
@@ -50,6 +91,16 @@ class Compression(IntEnum):
 
 METHODS = frozenset(int(method) for method in Compression)
 
+
+class ChannelType(IntEnum):
+    """``channel_type`` of the RFC's channel header."""
+
+    MAIN = 0
+    POSTCOPY = 1
+    MULTIFD = 2
+    DEVICE_STATE = 3
+
+
 CHANNEL_HEADER = Layout(
     "MigChannelHeader",
     "multifd.channel",
@@ -60,6 +111,8 @@ CHANNEL_HEADER = Layout(
     ),
 )
 """First on every connection of the RFC (v0), and in no later revision."""
+CHANNEL_HEADER_START = CHANNEL_HEADER["channel_type"].size.to_bytes(8, "big")
+"""Its first eight bytes: the size of what follows them."""
 
 INIT = Layout(
     "MultiFDInit_t",
@@ -105,6 +158,10 @@ RAM = Layout(
     ),
 )
 """Followed on the wire by ``offset[N]``, N = 512 KiB / target page size, BE64 each."""
+RAM_COUNTS = RAM.before("unused32")
+"""What of it is numbers: the reserved words and the block's name stand behind them."""
+NAME_SIZE = RAM["ramblock"].size
+"""Bytes of a padded name: a RAM block's, or in a device-state packet a device's."""
 
 DEVICE_STATE = Layout(
     "MultiFDPacketDeviceState_t",
@@ -120,10 +177,16 @@ DEVICE_STATE = Layout(
     ),
 )
 
-PAGE_COUNTS = (8, 16, 32, 64, 128, 256, 512)
-"""offset[] entries of the target page sizes 64K, 32K, 16K, 8K, 4K, 2K and 1K."""
-COMMON_COUNT = 128
-"""Those of most targets."""
+PAGE_BITS = range(10, 17)
+"""Logarithms of the page sizes that a target may have."""
+PAGE_SIZES = tuple(1 << bits for bits in PAGE_BITS)
+"""Those page sizes in bytes: 1K, 2K, 4K, 8K, 16K, 32K and 64K."""
+LIKELY_PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
+"""Those that QEMU's targets do have, the most common first."""
+COMMON_PAGE_SIZE = LIKELY_PAGE_SIZES[0]
+PAGE_COUNTS = tuple(PACKET_BYTES // size for size in reversed(PAGE_SIZES))
+"""offset[] entries that go with the page sizes, the fewest first."""
+COMMON_COUNT = PACKET_BYTES // COMMON_PAGE_SIZE
 
 
 def ram_header_size(page_count: int) -> int:
@@ -136,6 +199,41 @@ def page_size_of(page_count: int) -> int:
     return PACKET_BYTES // page_count
 
 
+def page_count_of(page_size: int) -> int:
+    """Entries of the offset array that go with a target page size in bytes."""
+    return PACKET_BYTES // page_size
+
+
+def is_init(data: bytes) -> bool:
+    """Whether 64 bytes with the magic are an initial packet rather than a packet header.
+
+    The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
+    has its block's name behind the 64 bytes, a page count where the uuid is and a packet number
+    from the id on; device state has its flags and a name that may end before the reserved bytes.
+    """
+    reserved = INIT["unused1"].offset
+    flags, name = HEADER.unpack(data)[-1], data[HEADER.size : reserved].rstrip(b"\0")
+    if flags in DEVICE_MARKERS and name and name.isascii() and name.decode().isprintable():
+        return False
+    return data.count(0, reserved, INIT.size) == INIT.size - reserved and flags != MultifdFlag.SYNC
+
+
+def name_of(padded: bytes) -> bytes:
+    """A NUL-padded name without what stands behind it."""
+    return padded.split(b"\0", 1)[0]
+
+
 def text_of(name: bytes) -> str:
     r"""A NUL-padded name as text; bytes that are not UTF-8 become ``\xNN``."""
-    return name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+    return name_of(name).decode("utf-8", "backslashreplace")
+
+
+def device_name(idstr: bytes | str, instance_id: int) -> str:
+    """``idstr#instance``, what a device is called; not escaped for any output."""
+    return f"{text_of(idstr) if isinstance(idstr, bytes) else idstr}#{instance_id}"
+
+
+def uuid_text(uuid: bytes) -> str:
+    """A uuid as text, 8-4-4-4-12."""
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

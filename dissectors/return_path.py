@@ -9,6 +9,18 @@ from enum import IntEnum
 
 from dissectors.fields import Field, Layout
 
+__all__ = [
+    "BITMAP_END",
+    "HEADER",
+    "PAYLOAD_MAX",
+    "REQ_PAGES",
+    "RESUMED",
+    "VALUE",
+    "ReturnPathType",
+    "is_message",
+    "length_fits",
+]
+
 
 class ReturnPathType(IntEnum):
     """The type of a return-path message."""

@@ -38,16 +38,21 @@ from scapy.packet import Packet, bind_bottom_up
 
 from dissectors.multifd import (
     CHANNEL_HEADER,
+    CHANNEL_HEADER_START,
+    COMMON_COUNT,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC,
+    MAGIC_BYTES,
     MAGIC_VERSION,
-    PACKET_BYTES,
     PAGE_COUNTS,
     RAM,
     VERSION,
     MultifdFlag,
+    name_of,
+    page_count_of,
+    page_size_of,
     ram_header_size,
     text_of,
 )
@@ -74,7 +79,7 @@ __all__ = [
     "scapy_fields",
 ]
 
-MAGIC_BYTES = MAGIC_VERSION[:4]
+DEVICE_FLAG, BIT4 = int(MultifdFlag.DEVICE_STATE), int(MultifdFlag.UADK)
 NUMBERS: dict[tuple[str, bool, bool], Any] = {
     # (struct code, big endian, shown in hexadecimal)
     ("B", True, False): ByteField,
@@ -168,7 +173,9 @@ class ChannelHeader(Packet):
     """The header with which every connection of the RFC (v0) begins."""
 
     name = "QEMU migration channel header"
-    fields_desc = scapy_fields(CHANNEL_HEADER, header_size=4)
+    fields_desc = scapy_fields(
+        CHANNEL_HEADER, header_size=int.from_bytes(CHANNEL_HEADER_START, "big")
+    )
 
     def extract_padding(self, s: bytes) -> tuple[bytes, bytes]:
         """What follows is another packet."""
@@ -195,7 +202,7 @@ class MultiFDPacket(Sized):
 
     name = "MultiFD RAM packet"
     layout = RAM
-    page_count = PACKET_BYTES // 4096
+    page_count = COMMON_COUNT
     fields_desc: ClassVar[list[Any]] = [
         *scapy_fields(RAM, magic=MAGIC, version=VERSION, pages_alloc=None, next_packet_size=None),
         OffsetsField("offset"),
@@ -228,7 +235,7 @@ class MultiFDPacketDeviceState(Sized):
 
     def guess_payload_class(self, payload: bytes) -> type[Packet]:
         """The VFIO header in the byte order that its bytes speak for."""
-        device = bytes(self.idstr).split(b"\0", 1)[0]
+        device = name_of(bytes(self.idstr))
         if len(payload) < BUFFER.size or device.rpartition(b"/")[2] != b"vfio":
             raw: type[Packet] = conf.raw_layer
             return raw
@@ -236,8 +243,8 @@ class MultiFDPacketDeviceState(Sized):
 
     def is_host_order(self, payload: bytes) -> bool:
         """Whether the VFIO header is in a little-endian sender's order (wire-format page 5.5)."""
-        flags = payload[8:12]
-        if flags != bytes(4):
+        flags = payload[BUFFER["flags"].offset : BUFFER.size]
+        if any(flags):
             return flags[0] != 0
         big, little = BUFFER.unpack(payload)[1], BUFFER_HOST.unpack(payload)[1]
         if big != little:
@@ -265,7 +272,7 @@ RAM_LAYERS: dict[int, type[MultiFDPacket]] = {MultiFDPacket.page_count: MultiFDP
 def _make_ram_layers() -> None:
     for count in PAGE_COUNTS:
         if count not in RAM_LAYERS:
-            suffix = f"{PACKET_BYTES // count // 1024}K"
+            suffix = f"{page_size_of(count) // 1024}K"
             body = {
                 "name": f"MultiFD RAM packet ({suffix} pages)",
                 "page_count": count,
@@ -280,13 +287,20 @@ _make_ram_layers()
 
 def ram_layer(page_size: int) -> type[MultiFDPacket]:
     """The RAM packet class of a target page size in bytes; KeyError when there is none."""
-    return RAM_LAYERS[PACKET_BYTES // page_size]
+    return RAM_LAYERS[page_count_of(page_size)]
 
 
 def _is_device_state(data: bytes) -> bool:
     """Bit 6, or bit 4 in front of a printable idstr (wire-format page 10.2)."""
-    flags = data[11]
-    return bool(flags & 0x40 or (flags & 0x10 and data[12:13].strip(b"\0")))
+    flags = HEADER.unpack(data)[-1]
+    idstr = DEVICE_STATE["idstr"].offset
+    return bool(flags & DEVICE_FLAG or (flags & BIT4 and data[idstr : idstr + 1].strip(b"\0")))
+
+
+def _alloc(data: bytes) -> int:
+    """``pages_alloc`` of a RAM packet; of one that is cut in it, what is there."""
+    field = RAM["pages_alloc"]
+    return int.from_bytes(data[field.offset : field.offset + field.size], "big")
 
 
 def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
@@ -296,8 +310,7 @@ def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
     """
     if _is_device_state(data):
         return MultiFDPacketDeviceState
-    alloc = int.from_bytes(data[12:16], "big")
-    return RAM_LAYERS.get(count) or RAM_LAYERS.get(alloc, MultiFDPacket)
+    return RAM_LAYERS.get(count) or RAM_LAYERS.get(_alloc(data), MultiFDPacket)
 
 
 class MultiFD(Packet):
@@ -332,6 +345,8 @@ class MultiFD(Packet):
                 return None
             session["multifd_started"] = True
             return MultiFDInit(data)
+        if len(data) < HEADER.size:
+            return None
         if len(data) < (DEVICE_STATE if _is_device_state(data) else RAM).size:
             return None
         if not _is_device_state(data) and not session.get("multifd_pages"):
@@ -351,7 +366,7 @@ def _fixed_size(layer: type[Packet]) -> int:
 
 def _pages_alloc(data: bytes) -> int:
     """``pages_alloc`` where it is a possible number of offset entries, else 0."""
-    alloc = int.from_bytes(data[12:16], "big")
+    alloc = _alloc(data)
     return alloc if alloc in RAM_LAYERS and not _is_device_state(data) else 0
 
 
@@ -365,7 +380,7 @@ def _whole_size(data: bytes, layer: type[Packet]) -> int:
 
 def _inferred_count(data: bytes, offset: int) -> int:
     """Offset entries of the RAM packet at ``offset``, from itself or from what follows it."""
-    count = _pages_alloc(data[offset : offset + 16])
+    count = _pages_alloc(data[offset : offset + RAM.size])
     if count:
         return count
     for candidate in PAGE_COUNTS:
@@ -381,12 +396,12 @@ def dissect_channel(data: bytes, page_size: int | None = None) -> list[Packet]:
     The target page size is inferred unless ``page_size`` (bytes) gives it.  Bytes that are not a
     whole packet end the list as one ``Raw``.
     """
-    return list(_cut(data, PACKET_BYTES // page_size if page_size else 0))
+    return list(_cut(data, page_count_of(page_size) if page_size else 0))
 
 
 def _cut(data: bytes, count: int) -> Iterator[Packet]:
     offset = 0
-    if data[:8] == struct.pack(">Q", 4):
+    if data.startswith(CHANNEL_HEADER_START):
         yield ChannelHeader(data[: CHANNEL_HEADER.size])
         offset = CHANNEL_HEADER.size
     if data[offset : offset + 8] == MAGIC_VERSION and len(data) >= offset + INIT.size:

@@ -5,7 +5,7 @@ Every node says where its bytes lie in the data that was decoded, so that a view
 
 from __future__ import annotations
 
-from dissectors.multifd import text_of
+from dissectors.multifd import text_of, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def shown(field: Field, value: int | bytes) -> str:
     if isinstance(value, bytes):
         if field.display == "name":
             return text_of(value)
-        return _uuid(value) if field.display == "uuid" else bytes_text(value)
+        return uuid_text(value) if field.display == "uuid" else bytes_text(value)
     if field.display == "hex":
         return f"{value:#0{2 + 2 * field.size}x}"
     if field.enum is not None and field.display == "enum":
@@ -88,11 +88,6 @@ def shown(field: Field, value: int | bytes) -> str:
     if field.enum is not None and field.display == "flags":
         return _flags_text(field.enum, value)
     return str(value)
-
-
-def _uuid(value: bytes) -> str:
-    text = value.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _enum_text(enum: type[IntEnum] | type[IntFlag], value: int) -> str:

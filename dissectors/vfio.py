@@ -9,6 +9,8 @@ from enum import IntEnum, IntFlag
 
 from dissectors.fields import Field, Layout
 
+__all__ = ["BUFFER", "BUFFER_DATA_MAX", "BUFFER_HOST", "IDX_MAX", "VfioStateFlag", "VfioTag"]
+
 
 class VfioStateFlag(IntFlag):
     """``flags`` of the header in front of every device-state buffer."""

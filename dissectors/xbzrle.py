@@ -5,6 +5,8 @@ Wire-format page, section 6.6.
 
 from __future__ import annotations
 
+__all__ = ["ENCODED", "apply", "fault"]
+
 ENCODED = 1
 """The byte in front of every XBZRLE record's length."""
 

@@ -17,15 +17,15 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, names, ranges
 from analyzer.migration.outcome import outcome_of
-from dissectors.main_stream import RAM_PAGE_KINDS, RamFlag
-from dissectors.multifd import MAGIC, VERSION
+from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
+from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
-    from analyzer.migration.channel import Channel, Init
+    from analyzer.migration.channel import Channel
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
@@ -115,7 +115,7 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     uuids = [init.uuid for _, init in inits]
     facts = migration.main_facts
     if facts is not None and facts.uuid is not None and uuids and facts.uuid not in uuids:
-        text = f"uuid {_uuid_text(facts.uuid)} in CONFIGURATION, {_uuid_text(uuids[0])} on multifd"
+        text = f"uuid {uuid_text(facts.uuid)} in CONFIGURATION, {uuid_text(uuids[0])} on multifd"
         mark = facts.configuration
         frame, offset = (mark.frame, mark.offset) if mark is not None else (None, None)
         yield Spot(text, channel=migration.main, frame=frame, offset=offset)
@@ -124,7 +124,7 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     usual = max(uuids, key=uuids.count)
     for channel, init in inits:
         if init.uuid != usual:
-            text = f"uuid {_uuid(init)} while other channels have {_uuid_text(usual)}"
+            text = f"uuid {uuid_text(init.uuid)} while other channels have {uuid_text(usual)}"
             yield _at_init(channel, text)
 
 
@@ -488,7 +488,7 @@ def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
     for channel in migration.strangers:
         if channel.channel_header is not None:
             kind = channel.channel_header[1]
-            if kind > 3:
+            if kind > max(ChannelType):
                 yield _at_start(channel, f"channel type {kind} is none of 0 to 3", ERROR)
         elif _is_size(migration, channel):
             size = int.from_bytes(channel.head[:8], "big")
@@ -560,19 +560,10 @@ def _by_id(migration: Migration, number: int) -> Channel:
     return next(channel for channel in migration.multifd if channel.id == number)
 
 
-def _uuid(init: Init) -> str:
-    return _uuid_text(init.uuid)
-
-
-def _uuid_text(uuid: bytes) -> str:
-    text = uuid.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
 def _ram_record(head: bytes) -> bool:
     """Whether eight bytes can be the address and flags of a page record with its block's name."""
     word = int.from_bytes(head, "big")
-    flags = word & 0x3FF
+    flags = word & RAM_FLAG_BITS
     known = flags & RAM_FLAGS == flags and flags & RAM_PAGE_KINDS
     return len(head) == 8 and bool(known) and word < PLAUSIBLE_ADDRESS
 

@@ -20,7 +20,7 @@ from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.framing import marker_of
 from analyzer.migration.rows import DEVICE_STATE
 from dissectors.main_stream import is_vfio
-from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, text_of
+from dissectors.multifd import COMPRESSION_MASK, METHODS, NAME_SIZE, MultifdFlag
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
 TYPE_CHECKING = False
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 SYNC = int(MultifdFlag.SYNC)
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
-IDSTR_SIZE = 256
 PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
 
 
@@ -84,10 +83,10 @@ def devstate_idstr_unterminated(device: Device, migration: Migration) -> Iterato
 
     Usual cause: a sender of the series with a very long idstr, or memory corruption.
     """
-    if len(device.idstr) == IDSTR_SIZE:
+    if len(device.idstr) == NAME_SIZE:
         dialect = migration.framing.dialect
         series = dialect is not None and dialect.host_order
-        text = f"no NUL in the {IDSTR_SIZE} bytes of idstr"
+        text = f"no NUL in the {NAME_SIZE} bytes of idstr"
         frame = device.first.frame if device.first is not None else None
         yield Spot(text, frame=frame, severity=WARNING if series else None)
 
@@ -326,8 +325,7 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
         if not migration.dialect_known:
             text += "; nothing tells which revision of the format this is"
             severity = WARNING
-        name = f"{text_of(section.idstr)}#{section.instance_id}"
-        spot = Spot(text, device=name, channel=migration.main, severity=severity)
+        spot = Spot(text, device=section.name, channel=migration.main, severity=severity)
         if (mark := section.announced_at) is not None:
             spot.frame, spot.offset = mark.frame, mark.offset
         yield spot

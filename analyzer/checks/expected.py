@@ -114,7 +114,7 @@ def override_contradicted(migration: Migration) -> Iterator[Spot]:
             have = "have" if framing.channel_header else "lack"
             yield Spot(f"dialect {dialect.name}, but the channels {have} the RFC's header")
     found = migration.found_era
-    if settings.era is not None and found is not None and found.order > settings.era.order:
+    if settings.era is not None and found is not None and found.since > settings.era.since:
         yield Spot(f"RAM era {settings.era.name}, but packets as of {found.name}")
     facts = migration.main_facts
     if settings.sync == LEGACY and facts is not None and facts.ram.flush_count:

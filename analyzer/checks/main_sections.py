@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.rule import ERROR, Spot, main_rule, walker_rule
 from dissectors.main_stream import DIRTY_BITMAP, RecordType
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
                 f"section {section.section_id} {section.text!r} has no END",
                 frame=section.started.frame or None,
                 offset=section.started.offset,
-                device=f"{text_of(section.idstr)}#{section.instance_id}",
+                device=device_name(*section.key),
             )
 
 

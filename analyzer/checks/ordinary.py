@@ -5,6 +5,8 @@ Must say no whenever a rule of ``ANSWERED`` would fire; a test holds it against 
 
 from __future__ import annotations
 
+from analyzer.migration.rows import SYNC
+from dissectors.multifd import COMPRESSED_MAX, NAME_SIZE
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
 TYPE_CHECKING = False
@@ -28,8 +30,7 @@ ANSWERED = frozenset(
 )
 """Packet rules that no ordinary packet breaks; any other is asked about every packet."""
 
-BUFFER_MAX = 1 << 20
-NO_NAME = bytes(256)
+NO_NAME = bytes(NAME_SIZE)
 
 
 def is_ordinary(
@@ -47,7 +48,7 @@ def is_ordinary(
     facts = migration.main_facts
     if channel.channel_header is not None or (facts is not None and facts.postcopy_run is not None):
         return False
-    if packet.flags == 1:
+    if packet.flags == SYNC:
         return (
             not packet.pages_alloc
             and not packet.normal_pages
@@ -91,7 +92,7 @@ def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
     if not normal:
         return not size
     if method:
-        return 0 < size <= BUFFER_MAX
+        return 0 < size <= COMPRESSED_MAX
     return migration.compression == 0 and size == normal * framing.page_size
 
 

@@ -16,7 +16,14 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted
-from dissectors.multifd import COMPRESSION_MASK, KNOWN_FLAGS, METHODS, Compression, MultifdFlag
+from dissectors.multifd import (
+    COMPRESSION_MASK,
+    KNOWN_FLAGS,
+    METHODS,
+    ChannelType,
+    Compression,
+    MultifdFlag,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket, RamPacket
 
 SYNC = int(MultifdFlag.SYNC)
-DEVICE_STATE_CHANNEL = 3
-"""Channel type of the RFC's dedicated device-state channels."""
 
 
 @walker_rule("MF201", "packet-magic", ERROR, holes="G")
@@ -196,6 +201,6 @@ def unexpected_non_device_packet(
     Usual cause: a sender that chose the channel from the wrong set.
     """
     header = channel.channel_header
-    if header is None or header[1] != DEVICE_STATE_CHANNEL:
+    if header is None or header[1] != ChannelType.DEVICE_STATE:
         return None
     return Spot("a RAM packet on a channel dedicated to device state", severity=ERROR)

@@ -10,15 +10,13 @@ import struct
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, ram_rule, walker_rule
 from analyzer.checks.wording import counted
 from analyzer.migration.rows import SYNC_PACKET
-from dissectors.multifd import COMPRESSED_MAX
+from dissectors.multifd import COMPRESSED_MAX, NAME_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
-
-NAME_SIZE = 256
 
 
 def _used(packet: RamPacket) -> tuple[int, ...]:

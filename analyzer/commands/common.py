@@ -12,6 +12,7 @@ from analyzer.migration.framing import Settings
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration
+from dissectors.multifd import PAGE_SIZES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ __all__ = [
 
 CLEAN, FOUND, BROKEN = 0, 1, 2
 PROGRESS_SECONDS = 0.5
-PAGE_SIZES = {"1k": 1024, "4k": 4096, "8k": 8192, "16k": 16384, "64k": 65536}
+SIZES = {f"{size >> 10}k": size for size in PAGE_SIZES}
 
 
 def settings_of(options: Namespace) -> Settings:
@@ -54,7 +55,7 @@ def settings_of(options: Namespace) -> Settings:
     return Settings(
         dialect=options.dialect,
         era=options.ram_era,
-        page_size=PAGE_SIZES.get(options.page_size or ""),
+        page_size=SIZES.get(options.page_size or ""),
         byte_order=options.byte_order,
         sync=options.sync,
         decode_as=frozenset(options.decode_as or ()),

@@ -10,6 +10,7 @@ from array import array
 from analyzer.migration.intervals import Busy
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from analyzer.migration.watcher import Watcher
+from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class Activity(Watcher):
         found = account.round(len(channel.syncs) - ended)
         found.add_ram(packet)
         if pages and facts is not None and not facts.flushes and packet.ramblock is not None:
-            block = facts.ram_blocks.get(packet.ramblock.split(b"\0", 1)[0])
+            block = facts.ram_blocks.get(name_of(packet.ramblock))
             if block is not None:
                 found.reach(block.index, pages)
 

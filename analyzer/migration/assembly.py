@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from analyzer.migration.spool import Kept, Spool
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Assembler:
             assembly.finish()
 
     def _assembly(self, migration: Migration, key: Key) -> Assembly | None:
-        name = f"{text_of(key[0])}#{key[1]}"
+        name = device_name(*key)
         found = self.assemblies.get((migration.number, key))
         if found is None and (self._wanted is None or self._wanted(name)):
             sink = self._sink_of(migration, name) if self._sink_of is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.number_list import NumberList
-from dissectors.multifd import Compression
+from dissectors.multifd import ChannelType, Compression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Place
 
 __all__ = ["Channel", "Init", "MethodUse", "multifd_name"]
+
+STATE_ONLY = int(ChannelType.DEVICE_STATE)
 
 
 class Init:
@@ -116,7 +118,7 @@ class Channel:
         """Whether it takes part in SYNC rounds: a multifd channel, unless it is one of the RFC's
         that carry device state only (wire-format page 1.6).
         """
-        only_device_state = self.channel_header is not None and self.channel_header[1] == 3
+        only_device_state = self.channel_header is not None and self.channel_header[1] == STATE_ONLY
         return self.kind == "multifd" and not only_device_state
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.migration.reassembly import Queue, config_of, gaps, last_needed
 from analyzer.migration.rows import Buffer
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Device:
     @property
     def name(self) -> str:
         """``idstr#instance`` as text; not escaped for any output."""
-        return f"{text_of(self.idstr)}#{self.instance_id}"
+        return device_name(self.idstr, self.instance_id)
 
     @property
     def packets(self) -> int:

@@ -9,12 +9,18 @@ from __future__ import annotations
 from dissectors.dialects import DIALECTS, RAM_ERAS
 from dissectors.multifd import (
     COMMON_COUNT,
+    COMMON_PAGE_SIZE,
     COMPRESSION_MASK,
     DEVICE_STATE,
+    HEADER,
     MAGIC_VERSION,
+    NAME_SIZE,
     PACKET_BYTES,
     RAM,
+    RAM_COUNTS,
     MultifdFlag,
+    page_count_of,
+    page_size_of,
     ram_header_size,
 )
 from dissectors.vfio import BUFFER, BUFFER_HOST
@@ -34,16 +40,19 @@ __all__ = ["Framing", "Settings", "Variant", "marker_of"]
 
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
+SYNC = int(MultifdFlag.SYNC)
 IDSTR = DEVICE_STATE["idstr"].offset
-INSTANCE = DEVICE_STATE["instance_id"].offset
-SIZE = DEVICE_STATE["next_packet_size"].offset
-VFIO_HEADER = BUFFER.size
-COUNTS_SIZE = RAM["unused32"].offset
+BODY = DEVICE_STATE.size
+"""Where the payload of a device-state packet begins."""
+VFIO_VERSION = BUFFER["version"].size
+RAMBLOCK = RAM["ramblock"].offset
 PAGES_MAX = 1024
 """More pages than any known sender puts in a packet (a vendor fork: 1023)."""
 VARIANTS_KEPT = 50
 PAYLOAD_MAX = 1 << 26
 """A header found by search may claim at most this much payload."""
+NUMBER_LIMIT = 1 << 48
+"""A header found by search has a lower packet_num."""
 
 
 class Settings:
@@ -131,7 +140,7 @@ class Framing:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.page_count = PACKET_BYTES // settings.page_size if settings.page_size else 0
+        self.page_count = page_count_of(settings.page_size) if settings.page_size else 0
         self.markers: dict[int, Variant] = {}
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
@@ -156,8 +165,8 @@ class Framing:
         """
         count = self.page_count
         if count & (count - 1):
-            return self.settings.page_size or PACKET_BYTES // COMMON_COUNT
-        return PACKET_BYTES // count if count else 0
+            return self.settings.page_size or COMMON_PAGE_SIZE
+        return PACKET_BYTES // count if count else 0  # page_size_of: asked often of every packet
 
     # -- what kind of packet ------------------------------------------------------------------
 
@@ -257,43 +266,40 @@ class Framing:
 
     def header_needed(self) -> int:
         """How many bytes :meth:`packet_length` has to see."""
-        return max(SIZE + 4 + VFIO_HEADER, ram_header_size(self.page_count or COMMON_COUNT))
+        return max(BODY + BUFFER.size, ram_header_size(self.page_count or COMMON_COUNT))
 
     def packet_length(self, header: bytes) -> int | None:
         """Length of the packet that ``header`` begins, payload included, if it is one at all.
 
         Strict: used where a header was found by search and guest memory may hold anything.
         """
-        if header[:8] != MAGIC_VERSION:
+        if not header.startswith(MAGIC_VERSION) or len(header) < RAM_COUNTS.size:
             return None
-        flags = int.from_bytes(header[8:12], "big")
-        if flags > 0xFF or len(header) < COUNTS_SIZE:
+        flags = HEADER.unpack(header)[-1]
+        if flags > 0xFF:
             return None
         device = self.is_device_state(flags)
         if device is None:
             device = self.is_bit4_device_state(header)
         if device:
-            size = int.from_bytes(header[SIZE : SIZE + 4], "big")
-            return SIZE + 4 + size if looks_like_device_state(header) else None
+            return BODY + _payload_size(header) if looks_like_device_state(header) else None
         return self._ram_length(header, flags)
 
     def _ram_length(self, header: bytes, flags: int) -> int | None:
-        alloc, normal, size, high, _, zero = (
-            int.from_bytes(header[at : at + 4], "big") for at in range(12, 36, 4)
-        )
+        _, _, _, alloc, normal, size, number, zero = RAM_COUNTS.unpack(header)
         count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else COMMON_COUNT)
-        if alloc not in (0, count) or normal + zero > max(alloc, 0) or high > 0xFFFF:
+        if alloc not in (0, count) or normal + zero > alloc or number >= NUMBER_LIMIT:
             return None
-        if any(header[36:64]):
+        if any(header[RAM_COUNTS.size : RAMBLOCK]):
             return None
-        name = header[64:320]
+        name = header[RAMBLOCK : RAMBLOCK + NAME_SIZE]
         if (normal or zero) and name and not _printable(name):
             return None
-        if not flags & 1 and not normal and not zero and not size:
+        if not flags & SYNC and not normal and not zero and not size:
             return None
         if not normal:
             return ram_header_size(count)
-        if not flags & COMPRESSION_MASK and size != normal * (PACKET_BYTES // count):
+        if not flags & COMPRESSION_MASK and size != normal * page_size_of(count):
             return None
         return ram_header_size(count) + size if size <= PAYLOAD_MAX else None
 
@@ -303,13 +309,17 @@ def looks_like_device_state(header: bytes) -> bool:
 
     A RAM packet has a page count where the idstr begins: its first byte is zero.
     """
-    if len(header) < SIZE + 4 or not _printable(header[IDSTR : IDSTR + 256]):
+    if len(header) < BODY or not _printable(header[IDSTR : IDSTR + NAME_SIZE]):
         return False
-    size = int.from_bytes(header[SIZE : SIZE + 4], "big")
-    if not VFIO_HEADER <= size <= PAYLOAD_MAX:
+    if not BUFFER.size <= _payload_size(header) <= PAYLOAD_MAX:
         return False
-    version = header[SIZE + 4 : SIZE + 8]
-    return version.count(0) == len(version)
+    return not any(header[BODY : BODY + VFIO_VERSION])
+
+
+def _payload_size(header: bytes) -> int:
+    """next_packet_size of a device-state packet."""
+    size: int = DEVICE_STATE.unpack(header)[-1]
+    return size
 
 
 def _printable(name: bytes) -> bool:

@@ -20,7 +20,17 @@ from analyzer.migration.tls_records import find_records, is_handshake, is_server
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
 from dissectors import return_path
-from dissectors.multifd import INIT, MAGIC_VERSION, MultifdFlag
+from dissectors.main_stream import MAGIC_BYTES as QEVM
+from dissectors.main_stream import RAM_END, STATE_END
+from dissectors.multifd import (
+    CHANNEL_HEADER,
+    CHANNEL_HEADER_START,
+    INIT,
+    MAGIC_BYTES,
+    MAGIC_VERSION,
+    ChannelType,
+    is_init,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,18 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Grouper"]
 
-QEVM = b"QEVM"
-MAGIC = MAGIC_VERSION[:4]
-RFC0_HEADER = bytes(7) + b"\x04"
 LOOK_AROUND = 1 << 17
 """How much of a stream without beginning is looked at to tell main from multifd."""
 SEARCH_MAX = 1 << 25
 """How far to look for a first multifd packet in such a stream."""
-MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
-"""The flags of a device-state packet."""
-RAM_END = bytes(7) + b"\x10\x7e\x00\x00"
-"""The EOS record of a RAM section and its footer: what every round of a main channel ends with."""
-STATE_END = b"\xff\xff\xff\xff\xef\x10\x00\x01\x7e\x00\x00"
 MAIN_MARKS = RAM_END, STATE_END
 MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
 CHANNELS_MAX = 1024
@@ -146,8 +148,10 @@ class Grouper:
         if type(head) is bytes:
             yield from self._by_content(reader, flow, head)
         elif type(head) is End and not flow.midstream:
-            begins = MAGIC.startswith(head.data[:4]) and self._attempts.newest(flow) is not None
-            if head.data.startswith(MAGIC) or (head.data and begins):
+            begins = (
+                MAGIC_BYTES.startswith(head.data[:4]) and self._attempts.newest(flow) is not None
+            )
+            if head.data.startswith(MAGIC_BYTES) or (head.data and begins):
                 yield Push(head.data)
                 yield from self._multifd(reader, flow)
             else:
@@ -159,12 +163,12 @@ class Grouper:
         yield Push(head)
         if head.startswith(QEVM):
             yield from self._main(reader, flow)
-        elif head.startswith(MAGIC) or self._forced(flow):
+        elif head.startswith(MAGIC_BYTES) or self._forced(flow):
             yield from self._multifd(reader, flow)
         elif is_handshake(head):
             if not is_server_hello(head):
                 yield from self._encrypted(flow)
-        elif head == RFC0_HEADER:
+        elif head == CHANNEL_HEADER_START:
             yield from self._rfc0(reader, flow)
         elif flow.midstream or flow.holes:
             yield from self._midstream(reader, flow)
@@ -200,27 +204,27 @@ class Grouper:
         if type(data) is bytes:
             ahead = yield Peek(len(MAGIC_VERSION))
             yield Push(data)
-            if _is_init(data) or ahead == MAGIC_VERSION:  # no packet is that short
+            if is_init(data) or ahead == MAGIC_VERSION:  # no packet is that short
                 channel.midstream = False
                 yield from walk_multifd(reader, channel, self._join)
             else:
                 yield from walk_multifd(reader, channel, self._join, init=False)
 
     def _rfc0(self, reader: Reader, flow: Flow) -> Walker:
-        header = yield Take(12)
+        header = yield Take(CHANNEL_HEADER.size)
         if type(header) is not bytes:
             return
-        kind = int.from_bytes(header[8:], "big")
-        if kind == 0:
-            yield from self._main(reader, flow, header=(4, kind))
-        elif kind in (2, 3):
+        size, kind = CHANNEL_HEADER.unpack(header)
+        if kind == ChannelType.MAIN:
+            yield from self._main(reader, flow, header=(size, kind))
+        elif kind in (ChannelType.MULTIFD, ChannelType.DEVICE_STATE):
             channel = self._channel("multifd", flow)
-            channel.channel_header = (4, kind)
+            channel.channel_header = (size, kind)
             channel.decoded += len(header)
             yield from walk_multifd(reader, channel, self._join)
         else:
             channel = self._channel("unknown", flow)
-            channel.channel_header = (4, kind)
+            channel.channel_header = (size, kind)
             self._place_stranger(channel)
 
     def _midstream(self, reader: Reader, flow: Flow) -> Walker:
@@ -406,16 +410,3 @@ def _may_preempt(attempt: Migration, head: bytes) -> bool:
     if facts is None or not facts.began_late:
         return facts is not None and facts.postcopy_advise is not None
     return len(head) == 8 and plausible_word(int.from_bytes(head, "big"))
-
-
-def _is_init(data: bytes) -> bool:
-    """Whether 64 bytes with the magic are an initial packet rather than a packet header.
-
-    The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
-    has its block's name from byte 64 on, a page count at 12 and a packet number at 24; device state
-    has its flags and a name that may end before byte 25.
-    """
-    flags, name = int.from_bytes(data[8:12], "big"), data[12:25].rstrip(b"\0")
-    if flags in MARKERS and name and name.isascii() and name.decode().isprintable():
-        return False
-    return data[25:64].count(0) == 39 and flags != MultifdFlag.SYNC

@@ -19,7 +19,7 @@ from dissectors.main_stream import (
     is_page_size,
     page_size_follows,
 )
-from dissectors.multifd import text_of
+from dissectors.multifd import PAGE_SIZES, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["walk_block_list"]
 
-LARGEST_PAGE = 1 << 16
 PAGES_ALIGNMENT = 1 << 20
 WORD_BITS = 64
 WORD_SIZE = WORD_BITS // 8
@@ -142,7 +141,7 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
         return Broken(None, "mapped-ram header", at)
 
     bitmap = bytearray()
-    room = BITMAP_KEPT if ram.taker is not None and page_size <= LARGEST_PAGE else 0
+    room = BITMAP_KEPT if ram.taker is not None and page_size <= PAGE_SIZES[-1] else 0
 
     def count(piece: bytes | memoryview | None, _size: int) -> None:
         nonlocal room

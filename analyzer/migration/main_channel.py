@@ -6,8 +6,8 @@ Wire-format page, section 6.
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
-from analyzer.migration.ram_facts import RamFacts
-from dissectors.multifd import text_of
+from analyzer.migration.ram_facts import OTHERS, RamFacts
+from dissectors.multifd import device_name, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ RESYNCS_KEPT = 1000
 SECTIONS_MAX = 1 << 16
 PINGS_KEPT = 1000
 DEVICES_MAX = 4096
-OTHER_DEVICES = b"(others)", 0
+OTHER_DEVICES = OTHERS, 0
 """Beyond so many devices no more are told apart, for no guest has them and hostile bytes may."""
 
 
@@ -196,7 +196,7 @@ class VfioSection:
     @property
     def name(self) -> str:
         """``idstr#instance`` as text; not escaped for any output."""
-        return f"{text_of(self.idstr)}#{self.instance_id}"
+        return device_name(self.idstr, self.instance_id)
 
     @property
     def complete(self) -> bool | None:

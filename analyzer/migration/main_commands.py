@@ -15,7 +15,7 @@ from dissectors.main_stream import (
     Command,
     command_length_fits,
 )
-from dissectors.multifd import text_of
+from dissectors.multifd import PAGE_SIZES, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["walk_command"]
 
 HEAD = Take(4)
 NAMES = {int(command): command.name for command in Command}
-PAGE_SIZES = frozenset(1 << bits for bits in range(10, 17))
 
 
 def walk_command(main: MainChannel, record: Record) -> Steps:

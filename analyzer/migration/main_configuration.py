@@ -14,7 +14,7 @@ from dissectors.main_stream import (
     SUBSECTION_BYTE,
     host_order,
 )
-from dissectors.multifd import text_of
+from dissectors.multifd import PAGE_BITS, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["walk_configuration"]
 NAME_MAX = 4096
 SUBSECTIONS_MAX = 16
 CAPABILITIES_MAX = 256
-PAGE_BITS = range(10, 17)
 SUBSECTION = bytes((SUBSECTION_BYTE,))
 
 

@@ -7,6 +7,21 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.tcp.requests import End, Peek, Skip, Take
+from dissectors.iterables import (
+    BITMAP_BITS,
+    BITMAP_START,
+    BLOCK,
+    BLOCK_CHUNK,
+    BLOCK_FLAGS,
+    HTAB,
+    HTAB_ENTRY,
+    HTAB_RUN,
+    STORAGE_ATTRIBUTES,
+    STORAGE_FLAGS,
+    BitmapFlag,
+    BlockFlag,
+    StorageFlag,
+)
 from dissectors.main_stream import DIRTY_BITMAP, RecordType
 
 TYPE_CHECKING = False
@@ -18,16 +33,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ITERABLES"]
 
-HTAB_ENTRY = 16
-STORAGE_FLAGS = 0x0F
-STORAGE_EOS, STORAGE_MORE, STORAGE_ERROR, STORAGE_DONE = 1, 2, 4, 8
-STORAGE_END = STORAGE_EOS.to_bytes(8, "big")
-BITMAP_EOS, BITMAP_ZEROES, BITMAP_NAME, BITMAP_DEVICE = 0x01, 0x02, 0x04, 0x08
-BITMAP_START, BITMAP_BITS = 0x10, 0x40
-BITMAP_MORE_FLAGS = 0x80
-BLOCK_FLAGS = 0x1FF
-BLOCK_DEVICE, BLOCK_EOS, BLOCK_PROGRESS, BLOCK_ZERO = 0x01, 0x02, 0x04, 0x08
-BLOCK_CHUNK = 1 << 20
+STORAGE_MORE, STORAGE_DONE = int(StorageFlag.MORE), int(StorageFlag.DONE)
+STORAGE_LAST = int(StorageFlag.EOS), int(StorageFlag.ERROR)
+STORAGE_END = int(StorageFlag.EOS).to_bytes(8, "big")
+EOS, ZEROES, START, BITS = (
+    int(BitmapFlag.EOS),
+    int(BitmapFlag.ZEROES),
+    int(BitmapFlag.START),
+    int(BitmapFlag.BITS),
+)
+EXTRA_FLAGS = int(BitmapFlag.EXTRA_FLAGS)
+BITMAP_NAMES = int(BitmapFlag.DEVICE_NAME), int(BitmapFlag.BITMAP_NAME)
+"""Those of names, in the order in which the names follow."""
+BLOCK_DEVICE, BLOCK_EOS, BLOCK_ZERO = (
+    int(BlockFlag.DEVICE_BLOCK),
+    int(BlockFlag.EOS),
+    int(BlockFlag.ZERO_BLOCK),
+)
+BLOCK_SHORT = int(BlockFlag.PROGRESS | BlockFlag.EOS)
 
 
 def walk_htab(reader: Reader, kind: int) -> Steps:
@@ -39,12 +62,12 @@ def walk_htab(reader: Reader, kind: int) -> Steps:
         return None
     while True:
         at = reader.offset
-        run = yield Take(8)
+        run = yield Take(HTAB_RUN.size)
         if not isinstance(run, bytes):
             return Broken(run, "htab run", at)
         if not any(run):
             return None
-        missing = yield Skip(int.from_bytes(run[4:6], "big") * HTAB_ENTRY)
+        missing = yield Skip(HTAB_RUN.unpack(run)[1] * HTAB_ENTRY)
         if isinstance(missing, End):
             return Broken(missing, "htab entries", at)
 
@@ -64,7 +87,7 @@ def walk_storage_attributes(reader: Reader, _kind: int) -> Steps:
             missing = yield Skip(int.from_bytes(count, "big"))
             if isinstance(missing, End):
                 return Broken(missing, "storage attributes", at)
-        elif flags in (STORAGE_EOS, STORAGE_ERROR):
+        elif flags in STORAGE_LAST:
             return None
         elif flags == STORAGE_DONE:  # an EOS may follow, or not
             following = yield Peek(8)
@@ -82,11 +105,11 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
         flags = yield Take(1)
         if not isinstance(flags, bytes):
             return Broken(flags, "dirty bitmap flags", at)
-        if flags[0] & BITMAP_MORE_FLAGS:
+        if flags[0] & EXTRA_FLAGS:
             return Broken(None, "dirty bitmap flags", at)
-        if flags[0] & BITMAP_EOS:
+        if flags[0] & EOS:
             return None
-        for flag in (BITMAP_DEVICE, BITMAP_NAME):
+        for flag in BITMAP_NAMES:
             if flags[0] & flag:
                 length = yield Take(1)
                 if not isinstance(length, bytes):
@@ -94,11 +117,11 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
                 missing = yield Skip(length[0])
                 if isinstance(missing, End):
                     return Broken(missing, "dirty bitmap name", at)
-        size = 5 if flags[0] & BITMAP_START else 12 if flags[0] & BITMAP_BITS else 0
-        missing = yield Skip(size)
+        size = BITMAP_BITS.size if flags[0] & BITS else 0
+        missing = yield Skip(BITMAP_START.size if flags[0] & START else size)
         if isinstance(missing, End):
             return Broken(missing, "dirty bitmap chunk", at)
-        if flags[0] & BITMAP_BITS and not flags[0] & BITMAP_ZEROES:
+        if flags[0] & BITS and not flags[0] & ZEROES:
             length = yield Take(8)
             if not isinstance(length, bytes):
                 return Broken(length, "dirty bitmap bits", at)
@@ -122,16 +145,16 @@ def walk_block(reader: Reader, _kind: int) -> Steps:
             missing = yield Skip(length[0] + (0 if flags & BLOCK_ZERO else BLOCK_CHUNK))
             if isinstance(missing, End):
                 return Broken(missing, "block chunk", at)
-        elif not flags & (BLOCK_PROGRESS | BLOCK_EOS):
+        elif not flags & BLOCK_SHORT:
             return Broken(None, "block flags", at)
         if flags & BLOCK_EOS:
             return None
 
 
 ITERABLES: dict[bytes, Callable[[Reader, int], Steps]] = {
-    b"spapr/htab": walk_htab,
-    b"s390-storage_attributes": walk_storage_attributes,
+    HTAB: walk_htab,
+    STORAGE_ATTRIBUTES: walk_storage_attributes,
     DIRTY_BITMAP: walk_dirty_bitmap,
-    b"block": walk_block,
+    BLOCK: walk_block,
 }
 """By idstr; ``(reader, record type)`` gives the walk of one body."""

@@ -15,11 +15,12 @@ from dissectors import xbzrle
 from dissectors.main_stream import (
     FOOTER_BYTE,
     MAPPED_RAM,
+    RAM_FLAG_BITS,
     RAM_PAGE_KINDS,
     SMALLEST_PAGE,
     RamFlag,
 )
-from dissectors.multifd import text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, LIKELY_PAGE_SIZES, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ ZERO_AGAIN = ZERO | CONTINUE
 FILL_AND_WORD = struct.Struct(">BQ")
 RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
-COMMON_PAGE_SIZE = 4096
-PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
-FLAGS = SMALLEST_PAGE - 1
 ADDRESS_LIMIT = 1 << 52
 
 
@@ -192,9 +190,9 @@ class RamWalk:
 
         ``None`` instead of a word: the section ended without EOS.
         """
-        if word & FLAGS & KINDS:
+        if word & RAM_FLAG_BITS & KINDS:
             broken = yield from self._page(word)
-        elif word & FLAGS == MEM_SIZE:
+        elif word & RAM_FLAG_BITS == MEM_SIZE:
             broken = yield from walk_block_list(
                 self.reader, self.ram, word ^ MEM_SIZE, self.capabilities
             )
@@ -228,8 +226,8 @@ class RamWalk:
         """A page, or several, of a block that may be named."""
         ram = self.ram
         at = self.reader.offset - WORD.size
-        if word & self.mask & ~FLAGS and not ram.page_size:
-            self.mask = FLAGS  # an address that fits no common page: they are smaller
+        if word & self.mask & ~RAM_FLAG_BITS and not ram.page_size:
+            self.mask = RAM_FLAG_BITS  # an address that fits no common page: they are smaller
             if word & SMALLEST_PAGE:
                 ram.page_size = SMALLEST_PAGE
                 self._use_page_size(SMALLEST_PAGE)
@@ -289,7 +287,7 @@ class RamWalk:
         """Page content, stepped over; before the first one the page size has to be found."""
         ram = self.ram
         if not ram.page_size:
-            for size in PAGE_SIZES:
+            for size in LIKELY_PAGE_SIZES:
                 after = None if address % size else (yield Peek(size + WORD.size))
                 if isinstance(after, bytes) and plausible_word(
                     int.from_bytes(after[size:], "big"), size

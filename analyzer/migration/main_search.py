@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from analyzer.migration.main_ram import plausible_word
 from dissectors.main_stream import (
+    ANY_FOOTER,
     COMMAND,
     FOOTER,
     FOOTER_BYTE,
@@ -46,7 +47,6 @@ HITS_TRIED = 8
 ID_LIMIT = 1 << 16
 VERSION_LIMIT = 1 << 16
 TAGS = frozenset(int(tag) for tag in VfioTag)
-ANY_FOOTER = bytes((FOOTER_BYTE, 0, 0))
 START, PART, END, FULL = (
     int(RecordType.SECTION_START),
     int(RecordType.SECTION_PART),

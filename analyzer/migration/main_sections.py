@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import SECTIONS_MAX, Section
-from analyzer.migration.main_iterables import ITERABLES
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.main_search import kind_by_content
 from analyzer.migration.main_vfio import CONFIG_FOLLOWS, walk_vfio
@@ -174,9 +173,12 @@ class SectionWalk:
             return (yield from self._vfio(kind, section, record, limit))
         if section.idstr == RAM_SECTION and kind != FULL:
             return (yield from self._ram(kind, section, record))
-        iterable = ITERABLES.get(section.idstr)
-        if iterable is not None and kind != FULL:
-            return (yield from iterable(reader, kind))
+        if kind != FULL:
+            from analyzer.migration.main_iterables import ITERABLES  # few guests have them
+
+            iterable = ITERABLES.get(section.idstr)
+            if iterable is not None:
+                return (yield from iterable(reader, kind))
         return (yield from walk_unknown_body(reader, main, section, record, limit))
 
     def _ram(self, kind: int, section: Section, record: Record) -> Steps:

@@ -10,7 +10,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.dialects import RAM_ERAS, era_of
-from dissectors.multifd import METHODS
+from dissectors.multifd import METHODS, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
-OLD_STYLE_UP_TO = RAM_ERAS["8.2"].order
+OLD_STYLE_UP_TO = RAM_ERAS["8.2"].since
 """Eras before it show themselves: SYNCs with pages, packets without any."""
 
 
@@ -177,7 +177,7 @@ class Migration:
 
     def _count_pages(self, channel: Channel, packet: RamPacket, pages: Sequence[int]) -> None:
         assert packet.ramblock is not None
-        block = self.pages.block(packet.ramblock.split(b"\0", 1)[0])
+        block = self.pages.block(name_of(packet.ramblock))
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
         highest = pages[-1] if type(pages) is range else max(pages)
@@ -229,7 +229,7 @@ class Migration:
         """(idstr, instance id) of that device; beyond :data:`DEVICES_MAX` no more are told apart,
         for no guest has so many, and a hostile capture may.
         """
-        key = packet.idstr.split(b"\0", 1)[0], packet.instance_id
+        key = name_of(packet.idstr), packet.instance_id
         if len(self.devices) >= DEVICES_MAX and key not in self.devices:
             return OTHER_DEVICES
         return key
@@ -329,18 +329,18 @@ class Migration:
         """
         found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
         machine = self.main_facts.machine_version if self.main_facts is not None else None
-        is_old = found is not None and found.order < OLD_STYLE_UP_TO
+        is_old = found is not None and found.since < OLD_STYLE_UP_TO
         if machine is None or is_old or not self.multifd:
             return found
         oldest = era_of(machine)
-        if found is None or (oldest is not None and oldest.order > found.order):
+        if found is None or (oldest is not None and oldest.since > found.since):
             return oldest
         return found
 
     def before_era(self, name: str) -> bool:
         """Whether the sender is known to be older than the given era, or may be."""
         era = self.era
-        return era is None or era.order < RAM_ERAS[name].order
+        return era is None or era.since < RAM_ERAS[name].since
 
     @property
     def sync_rounds(self) -> int:

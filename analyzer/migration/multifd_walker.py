@@ -5,8 +5,6 @@ Wire-format page, sections 2 to 5.
 
 from __future__ import annotations
 
-import struct
-
 from analyzer.migration.channel import Init
 from analyzer.migration.framing import PAGES_MAX
 from analyzer.migration.resync import find_packet
@@ -14,14 +12,19 @@ from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
     COMMON_COUNT,
+    COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
     HEADER,
     INIT,
+    MAGIC_BYTES,
     MAGIC_VERSION,
+    NAME_SIZE,
     PAGE_COUNTS,
     RAM,
+    RAM_COUNTS,
     VERSION,
+    page_size_of,
     ram_header_size,
 )
 from dissectors.vfio import BUFFER
@@ -38,11 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["walk_multifd"]
 
-MAGIC = MAGIC_VERSION[:4]
-COUNTS_SIZE = RAM["unused32"].offset
-COUNTS = struct.Struct(">" + "".join(f.code for f in RAM if f.offset < COUNTS_SIZE)).unpack
+COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
-NAME_SIZE = RAM["ramblock"].size
 INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
 TAKE_INIT = Take(INIT.size)
@@ -178,7 +178,7 @@ class MultifdWalker:
 
     def _only_version(self, header: bytes) -> bool:
         """A header that is right but for its version: reported, and read like any other."""
-        if not header.startswith(MAGIC) or header[8:11] != b"\0\0\0":
+        if not header.startswith(MAGIC_BYTES) or header[8:11] != b"\0\0\0":
             return False
         version = int.from_bytes(header[4:8], "big")
         self._report("packet-version", f"version is {version}, expected {VERSION}")
@@ -207,7 +207,7 @@ class MultifdWalker:
             size = ram_header_size(count)
             rest = b"" if len(head) == size else (yield Take(size - HEAD_SIZE))
             if type(rest) is bytes:
-                packet = RamPacket(self.channel.id, self.start, first, COUNTS(head[:COUNTS_SIZE]))
+                packet = RamPacket(self.channel.id, self.start, first, COUNTS(head))
                 packet.header_size = size
                 _name(packet, head + rest, COUNTS_SIZE)
                 # The receiver may have to wait long for what comes behind a SYNC packet.
@@ -254,8 +254,8 @@ class MultifdWalker:
         normal, size = packet.normal_pages, packet.next_packet_size
         if normal:
             plain = not packet.flags & COMPRESSION_MASK
-            page = self.framing.page_size or (1 << 19) // count
-            if normal > count or (plain and size != normal * page) or size > 1 << 20:
+            page = self.framing.page_size or page_size_of(count)
+            if normal > count or (plain and size != normal * page) or size > COMPRESSED_MAX:
                 yield from self._doubtful(packet, normal * page)
                 return
             sink = self.migration.page_sink(self.channel, packet)
@@ -491,8 +491,7 @@ class MultifdWalker:
             state.last = self.reader.last
             self.migration.device_packet(self.channel, state)
             return
-        counts = COUNTS(header[:COUNTS_SIZE])
-        packet = RamPacket(self.channel.id, found.offset, found.place, counts)
+        packet = RamPacket(self.channel.id, found.offset, found.place, COUNTS(header))
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
         packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
@@ -506,7 +505,7 @@ class MultifdWalker:
     def _report_lost(
         self, header: bytes, start: int, place: Place, length: int, found: bool
     ) -> None:
-        whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC)
+        whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC_BYTES)
         slug = "packet-magic" if found or whole else "trailing-bytes"
         seen = header[:4].hex()
         goes_on = f"the next packet stands {length} bytes on" if found else "no packet follows"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from array import array
 
+from analyzer.migration.ram_facts import BLOCKS_MAX, OTHERS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,11 +97,11 @@ class PageTracker:
         self.untracked = False
 
     def block(self, name: bytes) -> BlockPages:
-        """The block of that name; at most 4096 different ones are told apart."""
+        """The block of that name; beyond :data:`BLOCKS_MAX` no more are told apart."""
         found = self.blocks.get(name)
         if found is None:
-            if len(self.blocks) >= 4096:
-                name = b"(others)"
+            if len(self.blocks) >= BLOCKS_MAX:
+                name = OTHERS
                 if name in self.blocks:
                     return self.blocks[name]
             found = self.blocks[name] = BlockPages(name)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
 
 BLOCKS_MAX = 4096
+OTHERS = b"(others)"
+"""Name of what is beyond such a limit and not told apart."""
 MARKS_MAX = 1 << 17
 EOS_SIZE = 8
 

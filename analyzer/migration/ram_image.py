@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from array import array
 
-from analyzer.migration.sendings import COMMON_PAGE_SIZE, GROWTH, Sendings, record_round, sync_round
+from analyzer.migration.sendings import GROWTH, Sendings, record_round, sync_round
 from analyzer.migration.watcher import Watcher
 from dissectors import xbzrle
+from dissectors.multifd import COMMON_PAGE_SIZE, PAGE_SIZES, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ __all__ = ["RamImage", "RamImages"]
 
 FULL, LOST = 1, 2
 """What is known of a page: it has content; what was sent last could not be decoded."""
-PAGE_MAX = 1 << 16
 
 
 class RamImage:
@@ -184,7 +184,7 @@ class RamImages(Watcher):
         """The image of a block, opened at its first page; ``None`` if it is not wanted."""
         key = migration.number, name
         if key not in self.images:
-            sensible = 0 < page_size <= PAGE_MAX
+            sensible = 0 < page_size <= PAGE_SIZES[-1]
             target = self._opener(migration, name) if sensible else None
             self.images[key] = (
                 RamImage(target, page_size, self._first, self._length)
@@ -214,7 +214,7 @@ class RamImages(Watcher):
         held, self._decoded = self._decoded, None
         if not pages or packet.ramblock is None:
             return
-        name = packet.ramblock.split(b"\0", 1)[0]
+        name = name_of(packet.ramblock)
         image = self.image(migration, name, migration.framing.page_size)
         if image is None:
             return

@@ -5,7 +5,9 @@ A row says what the header says, and where in the capture its bytes lie; payload
 
 from __future__ import annotations
 
-from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, text_of
+from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, device_name, text_of
+from dissectors.multifd import DEVICE_STATE as DEVICE_HEADER
+from dissectors.vfio import BUFFER, VfioStateFlag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ KINDS = ("ram", "sync", "device-state")
 """Kinds of packets, by number: a sync packet has the SYNC flag and no pages."""
 
 SYNC = int(MultifdFlag.SYNC)
+CONFIG_STATE = int(VfioStateFlag.CONFIG_STATE)
+BUFFER_HEADER = BUFFER.size
 
 
 class RamPacket:
@@ -133,7 +137,7 @@ class DevicePacket:
     )
 
     kind = DEVICE_STATE
-    header_size = 276
+    header_size = DEVICE_HEADER.size
 
     def __init__(
         self,
@@ -162,7 +166,7 @@ class DevicePacket:
     @property
     def data_size(self) -> int:
         """Bytes of device data behind the VFIO header."""
-        return max(0, self.next_packet_size - 12)
+        return max(0, self.next_packet_size - BUFFER_HEADER)
 
     @property
     def payload(self) -> int:
@@ -172,12 +176,12 @@ class DevicePacket:
     @property
     def device(self) -> str:
         """``idstr#instance`` as text."""
-        return f"{text_of(self.idstr)}#{self.instance_id}"
+        return device_name(self.idstr, self.instance_id)
 
     @property
     def is_config(self) -> bool:
         """Whether the CONFIG_STATE flag is set."""
-        return self.state_flags is not None and bool(self.state_flags & 1)
+        return self.state_flags is not None and bool(self.state_flags & CONFIG_STATE)
 
 
 class Buffer:

@@ -10,6 +10,7 @@ from array import array
 from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.rows import SYNC
 from analyzer.migration.watcher import Watcher
+from dissectors.multifd import COMMON_PAGE_SIZE, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ TIMES_MAX = 0xFFFF
 GROWTH = 1 << 16
 TRACKED_MAX = 1 << 24
 """Pages counted in all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
-COMMON_PAGE_SIZE = 4096
 
 
 def sync_round(channel: Channel, packet: RamPacket) -> int:
@@ -242,7 +242,7 @@ class SentPages(Watcher):
         """A RAM packet; see Watcher."""
         if not pages or packet.ramblock is None:
             return
-        name = packet.ramblock.split(b"\0", 1)[0]
+        name = name_of(packet.ramblock)
         number, size = sync_round(channel, packet), migration.framing.page_size or 0
         normal = packet.normal_pages
         self.count(migration, name, pages[:normal], size, number, zero=False)

@@ -12,7 +12,7 @@ from analyzer.capture.sequence import MASK
 from analyzer.migration.rows import KINDS as PACKET_KINDS
 from analyzer.migration.rows import DevicePacket
 from analyzer.migration.watcher import Watcher
-from dissectors.multifd import CHANNEL_HEADER, INIT, text_of
+from dissectors.multifd import CHANNEL_HEADER, INIT, device_name, name_of, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ class PacketTable(Watcher):
         return index
 
     def _name(self, padded: bytes) -> int:
-        name = padded.split(b"\0", 1)[0]
+        name = name_of(padded)
         index = self._name_index.get(name)
         return self._add_name(name) if index is None else index
 
@@ -409,7 +409,7 @@ class PacketTable(Watcher):
     def device_text(self, device: int) -> str:
         """``idstr#instance`` of an entry of ``devices``; not escaped."""
         name, instance = self.devices[device]
-        return f"{text_of(self.names[name])}#{instance}"
+        return device_name(self.names[name], instance)
 
     def row(self, index: int) -> Row:
         """A row as an object; raises :class:`IndexError`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly import Anomaly
 from dissectors.main_stream import RecordType, is_vfio
+from dissectors.multifd import device_name
 from dissectors.vmstate import decode_section, is_untold, json_list, json_text
 
 TYPE_CHECKING = False
@@ -133,7 +134,7 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
 
 
 def _anomaly(slug: str, record: Record, key: tuple[str, int], detail: str) -> Anomaly:
-    return Anomaly(slug, record.offset, record.first, detail, f"{key[0]}#{key[1]}")
+    return Anomaly(slug, record.offset, record.first, detail, device_name(*key))
 
 
 def _size(holder: Json, depth: int) -> int | None:
@@ -191,7 +192,7 @@ def _decode_record(
             record.body_offset + problem.offset,
             record.first,
             problem.detail,
-            f"{key[0]}#{key[1]}",
+            device_name(*key),
         )
         for problem in result.problems
     ]

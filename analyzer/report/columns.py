@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.filter.masks import Rows
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.packets import USUAL
-from analyzer.report.parts import uuid_text
+from dissectors.multifd import uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,4 +52,4 @@ def packet_columns(table: PacketTable) -> dict[str, Column]:
 
 
 def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else uuid_text(value[:16].ljust(16, b"\0")) or ""
+    return value if isinstance(value, str) else uuid_text(value[:16].ljust(16, b"\0"))

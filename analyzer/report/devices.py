@@ -8,7 +8,7 @@ from analyzer.migration.outcome import completeness
 from analyzer.report.escape import terminal
 from analyzer.report.model import device_reports
 from analyzer.report.style import Style, size_text, table
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, 
     for migration in analysis.migrations:
         devices = []
         for device, entry in device_reports(migration, analysis.assembler):
-            name = f"{entry['idstr']}#{entry['instance_id']}"
+            name = device_name(entry["idstr"], entry["instance_id"])
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
             buffers = _buffers_of(device, migration, chosen) if device is not None else []
@@ -94,7 +94,7 @@ def devices_text(
         facts = migration.main_facts
         sections = facts.devices if facts is not None else {}
         for key in sorted({*migration.devices, *sections}):
-            name = f"{text_of(key[0])}#{key[1]}"
+            name = device_name(*key)
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
             if not first:
@@ -115,7 +115,7 @@ def _device(
     device = migration.devices.get(key)
     facts = migration.main_facts
     section = facts.devices.get(key) if facts is not None else None
-    name = f"{text_of(key[0])}#{key[1]}"
+    name = device_name(*key)
     many = f"  (migration {migration.number})" if len(analysis.migrations) > 1 else ""
     yield style.bold(terminal(name)) + many
     if device is not None:

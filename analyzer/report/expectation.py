@@ -13,6 +13,7 @@ from analyzer.errors import UsageError, nearest
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.report.bounds import Bound, shown
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -265,12 +266,12 @@ class Expectation:
             key = _key(device)
             got = left.pop(key, None)
             if got is None:
-                yield f"{where}: device {_name(key)}: expected, not found"
+                yield f"{where}: device {device_name(*key)}: expected, not found"
                 continue
             for name, value in device.items():
-                yield from _compared(f"{where}: {_name(key)}: {name}", value, got[name])
+                yield from _compared(f"{where}: {device_name(*key)}: {name}", value, got[name])
         for key in left:
-            yield f"{where}: device {_name(key)}: not expected, found"
+            yield f"{where}: device {device_name(*key)}: not expected, found"
 
     def _of_filter(self, wanted: Json, table: PacketTable | None) -> Iterator[str]:
         """``table`` is ``None`` where there are no packets: of a saved migration."""
@@ -332,10 +333,6 @@ class Expectation:
 
 def _key(device: Json) -> tuple[Any, Any]:
     return device.get("idstr", ""), device.get("instance_id", 0)
-
-
-def _name(key: tuple[Any, Any]) -> str:
-    return f"{key[0]}#{key[1]}"
 
 
 def _compared(what: str, wanted: Any, found: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from analyzer.checks.wording import counted
 from analyzer.migration.return_path import COLO
 from analyzer.report.style import size_text
-from dissectors.multifd import text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class MainTrees:
             data,
             idstr=idstr,
             device=device,
-            page_size=page_size or 4096,
+            page_size=page_size or COMMON_PAGE_SIZE,
             capabilities=facts.capabilities,
         )
 

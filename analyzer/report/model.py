@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
 from analyzer.migration.outcome import completeness, outcome_of
-from analyzer.report.parts import finding_report, iso_time, uuid_text
+from analyzer.report.parts import finding_report, iso_time
 from analyzer.version import VERSION
-from dissectors.multifd import text_of
+from dissectors.multifd import text_of, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
     dialect, era = migration.framing.dialect, migration.era
     facts = migration.main_facts
     return {
-        "uuid": uuid_text(migration.uuid),
+        "uuid": uuid_text(uuid) if (uuid := migration.uuid) is not None else None,
         "dialect": _dialect(migration) if dialect is None else dialect.name,
         "ram_era": era.name if era is not None else None,
         "page_size": migration.framing.page_size or None,

@@ -12,9 +12,9 @@ from analyzer.checks.wording import counted
 from analyzer.errors import UsageError
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import csv_cell, terminal
-from analyzer.report.parts import iso_time, uuid_text
+from analyzer.report.parts import iso_time
 from analyzer.report.style import Style, size_text
-from dissectors.multifd import MultifdFlag
+from dissectors.multifd import MultifdFlag, uuid_text
 from dissectors.registry import FIELDS, nearest
 from dissectors.vfio import VfioStateFlag
 
@@ -206,7 +206,7 @@ def _text(field: FilterField, value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return uuid_text(value) or "" if field.display == "uuid" else value.hex()
+        return uuid_text(value) if field.display == "uuid" else value.hex()
     if isinstance(value, str):
         return value
     if field.type == "bool":

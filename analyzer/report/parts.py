@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = dict[str, Any]
 
-__all__ = ["finding_report", "iso_time", "uuid_text"]
+__all__ = ["finding_report", "iso_time"]
 
 
 def finding_report(finding: Finding) -> Json:
@@ -32,14 +32,6 @@ def finding_report(finding: Finding) -> Json:
         "index": spot.index,
         "repeats": finding.repeats,
     }
-
-
-def uuid_text(uuid: bytes | None) -> str | None:
-    """8-4-4-4-12, or ``None``."""
-    if uuid is None:
-        return None
-    text = uuid.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def iso_time(ns: int) -> str | None:

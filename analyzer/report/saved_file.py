@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from analyzer.checks.wording import counted
 from analyzer.report.escape import terminal
-from analyzer.report.parts import finding_report, uuid_text
+from analyzer.report.parts import finding_report
 from analyzer.report.style import size_text, table
 from analyzer.report.text import findings_lines
 from analyzer.report.verdict import complaint_of, led
-from dissectors.multifd import text_of
+from dissectors.multifd import text_of, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def main_report(facts: MainChannel) -> Json:
     sizes = section_bytes(facts)
     return {
         "machine": facts.machine,
-        "uuid": uuid_text(facts.uuid),
+        "uuid": uuid_text(facts.uuid) if facts.uuid is not None else None,
         "page_size": facts.ram.page_size or None,
         "capabilities": facts.capabilities,
         "complete": is_complete(facts),

@@ -8,10 +8,9 @@ from __future__ import annotations
 from analyzer.checks.wording import counted
 from analyzer.migration.outcome import completeness, outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.parts import uuid_text
 from analyzer.report.style import Style, size_text, table
 from analyzer.report.verdict import verdict
-from dissectors.multifd import text_of
+from dissectors.multifd import text_of, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

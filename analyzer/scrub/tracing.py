@@ -16,13 +16,16 @@ from analyzer.scrub.plan import Plan
 from analyzer.scrub.structure import config_spans, subsection_spans, xbzrle_spans
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Gap, Peek, Push, Skip, Some, Take
-from dissectors.main_stream import FOOTER, FOOTER_BYTE, is_vfio
+from dissectors.main_stream import EOS_WORD, FOOTER, FOOTER_BYTE, is_vfio
 from dissectors.multifd import (
     CHANNEL_HEADER,
+    COMMON_COUNT,
+    COMMON_PAGE_SIZE,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC_VERSION,
+    NAME_SIZE,
     RAM,
     ram_header_size,
 )
@@ -44,19 +47,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracer"]
 
-PAGE = 4096
 RUN_MAX = 1 << 20
 CHUNKS_MAX = 100_000
 WORDS_ONLY = 16
 """Larger chunks may belong to a body whose end is not known yet."""
 XBZRLE_HEAD = 3
-END_WORDS = (bytes(7) + b"\x10", int(VfioTag.END_OF_STATE).to_bytes(8, "big"))
+END_WORDS = (EOS_WORD, int(VfioTag.END_OF_STATE).to_bytes(8, "big"))
 FLAGS = HEADER["flags"].offset
-DEFAULT_COUNT = 128
 NAME = RAM["ramblock"].offset
-NAME_END = NAME + RAM["ramblock"].size
+NAME_END = NAME + NAME_SIZE
 IDSTR = DEVICE_STATE["idstr"].offset
-IDSTR_END = IDSTR + DEVICE_STATE["idstr"].size
+IDSTR_END = IDSTR + NAME_SIZE
 HEAD = DEVICE_STATE.size + BUFFER.size
 BUFFER_FLAGS = DEVICE_STATE.size + BUFFER["flags"].offset
 UUID = INIT["uuid"].offset
@@ -278,7 +279,7 @@ class _Trace:
     def _unit(self) -> int:
         """The size of pages here, of which zero ones stay zero."""
         owner = self._owner()
-        return (owner.framing.page_size if owner is not None else 0) or PAGE
+        return (owner.framing.page_size if owner is not None else 0) or COMMON_PAGE_SIZE
 
     def covers(self, packet: RamPacket | DevicePacket) -> bool:
         """Whether a header was taken; its magic and version may stay without it."""
@@ -403,7 +404,7 @@ class _Trace:
         device = owner.framing.is_device_state(flags) if owner is not None else None
         if device is None and owner is not None and len(run) > pos + IDSTR:
             device = owner.framing.is_bit4_device_state(run[pos:])
-        size = ram_header_size(count or DEFAULT_COUNT) if device is False else HEAD
+        size = ram_header_size(count or COMMON_COUNT) if device is False else HEAD
         have = run[pos : pos + size]
         if len(have) < size and not final:
             return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.synth.compression import compressor
 from analyzer.synth.units import Unit
-from dissectors.multifd import PACKET_BYTES, Compression, MultifdFlag
+from dissectors.multifd import PACKET_BYTES, Compression, MultifdFlag, page_count_of
 from dissectors.scapy_layers import ram_layer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def dirty_scan(migration: Migration, number: int) -> Iterator[Pages]:
     total = length // ram.page_size
     count = min(ram.dirty_pages, total)
     offsets = [(place * total // count + number) % total * ram.page_size for place in range(count)]
-    capacity = PACKET_BYTES // ram.page_size
+    capacity = page_count_of(ram.page_size)
     for at in range(0, count, capacity):
         yield Pages(block, offsets[at : at + capacity], [])
 
@@ -93,13 +93,13 @@ class RamSender:
         """A pure SYNC packet."""
         packet = self._layer(flags=int(MultifdFlag.SYNC), packet_num=self._next_number())
         packet.pages_alloc = packet.next_packet_size = 0
-        order = self._migration.order
-        if order < 92:
+        since = self._migration.since
+        if since < (9, 2):
             block, size, offsets = self._last.get(channel, ("", 0, []))
             packet.pages_alloc = packet.page_count
             packet.ramblock = block
             packet.offset = offsets
-            packet.next_packet_size = size if order < 82 else 0
+            packet.next_packet_size = size if since < (8, 2) else 0
         return Unit(channel, "sync", packet, round=round_)
 
     def data(self, channel: str, pages: Pages, round_: int = 0, number: int | None = None) -> Unit:
@@ -119,7 +119,7 @@ class RamSender:
             packet_num=self._next_number() if number is None else number,
             ramblock=pages.block,
         )
-        if self._migration.order < 92:
+        if self._migration.since < (9, 2):
             offsets = offsets + self._last.get(channel, ("", 0, []))[2][len(offsets) :]
             self._last[channel] = (pages.block, size, offsets)
         packet.offset = offsets

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from analyzer.errors import UsageError
 from dissectors.dialects import DIALECTS, RAM_ERAS
-from dissectors.multifd import PACKET_BYTES, PAGE_COUNTS, Compression
+from dissectors.multifd import PAGE_SIZES, Compression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -158,7 +158,7 @@ class Ram:
         one_of(
             "ram.page_size",
             str(self.page_size),
-            (str(PACKET_BYTES // count) for count in reversed(PAGE_COUNTS)),
+            map(str, PAGE_SIZES),
         )
         one_of("ram.zero_pages", self.zero_pages, ("", "multifd", "legacy", "none"))
         one_of("ram.payload", self.payload, ("sparse", "random"))
@@ -294,28 +294,28 @@ class Migration:
         return "9.2" if self.spoken.switchover else "9.0"
 
     @property
-    def order(self) -> int:
-        """The era's age, for comparisons (``72`` to ``92``)."""
-        return RAM_ERAS[self.era].order
+    def since(self) -> tuple[int, int]:
+        """The era's first version, for comparisons."""
+        return RAM_ERAS[self.era].since
 
     @property
     def switchover_start(self) -> bool:
         """Whether the sender writes the SWITCHOVER_START command."""
-        return self.spoken.switchover and self.order >= 92
+        return self.spoken.switchover and self.since >= (9, 2)
 
     @property
     def sync_mode(self) -> str:
         """``legacy``: before every RAM EOS; ``round``: with each FLUSH; ``final``: one more."""
-        return self.sync or ("legacy" if self.order < 82 else "round")
+        return self.sync or ("legacy" if self.since < (8, 2) else "round")
 
     @property
     def zero_page_mode(self) -> str:
         """Where zero pages go: ``multifd``, ``legacy`` (main channel) or ``none`` (as others)."""
-        return self.ram.zero_pages or ("multifd" if self.order >= 90 else "legacy")
+        return self.ram.zero_pages or ("multifd" if self.since >= (9, 0) else "legacy")
 
     def uses_multifd(self, device: Device) -> bool:
         """Whether the sender puts this device's state on the multifd channels."""
-        able = self.switchover_start if self.spoken.switchover else self.order >= 90
+        able = self.switchover_start if self.spoken.switchover else self.since >= (9, 0)
         return device.transfer and able and self.compression == "none" and self.channels > 0
 
 

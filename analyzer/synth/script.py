@@ -12,6 +12,7 @@ from uuid import UUID
 from analyzer.synth import records
 from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan
 from analyzer.synth.units import MAIN, Unit
+from dissectors.multifd import ChannelType, device_name
 from dissectors.scapy_layers import (
     ChannelHeader,
     MultiFDInit,
@@ -32,9 +33,8 @@ __all__ = ["Script", "multifd"]
 
 MS: Final = 1_000_000
 MACHINES: Final = {"rfc0": "9.0", "v1": "9.0", "v3": "10.0", "upstream": "10.0", "10.1": "10.1"}
-ERA_MACHINES: Final = {72: "7.2", 82: "8.2", 90: "9.0"}
 MAIN_CHUNK: Final = 1 << 20
-LATE_MAIN: Final = 90  # since 9.0 the multifd channels are set up before the main header is written
+LATE_MAIN: Final = (9, 0)  # since then multifd channels are set up before main's header is written
 
 
 def multifd(number: int) -> str:
@@ -65,7 +65,8 @@ class Script:
     @property
     def machine(self) -> str:
         """The machine type that CONFIGURATION names."""
-        version = ERA_MACHINES.get(self.migration.order, MACHINES[self.migration.dialect])
+        era = self.migration.era  # one before device state is named after a machine of its time
+        version = MACHINES[self.migration.dialect] if era == "9.2" else era
         return self.migration.machine or f"pc-q35-{version}"
 
     @property
@@ -91,22 +92,25 @@ class Script:
     def connect(self) -> Iterator[Unit]:
         """Handshakes, channel headers and initial packets; main's SYN is first."""
         inits = []
-        opens = [Unit(MAIN, "open"), *self._channel_header(MAIN, 0)]
+        opens = [Unit(MAIN, "open"), *self._channel_header(MAIN, ChannelType.MAIN)]
         numbers = list(enumerate([*self.shared, *self.dedicated]))
         self.rng.shuffle(numbers)
         for number, channel in numbers:
             opens += [Unit(channel, "open", wait=MS)]
-            opens += self._channel_header(channel, 3 if channel in self.dedicated else 2)
+            dedicated = channel in self.dedicated
+            opens += self._channel_header(
+                channel, ChannelType.DEVICE_STATE if dedicated else ChannelType.MULTIFD
+            )
             packet = MultiFDInit(uuid=self.uuid, id=number)
             inits.append(Unit(channel, "init", packet, index=number))
         head = list(self.main_head())
         yield from opens
-        yield from (inits + head) if self.migration.order >= LATE_MAIN else (head + inits)
+        yield from (inits + head) if self.migration.since >= LATE_MAIN else (head + inits)
 
     def _channel_header(self, channel: str, kind: int) -> list[Unit]:
         if not self.migration.spoken.channel_header:
             return []
-        packet = ChannelHeader(header_size=4, channel_type=kind)
+        packet = ChannelHeader(channel_type=kind)
         return [Unit(channel, "channel-header", packet)]
 
     def main_head(self) -> Iterator[Unit]:
@@ -266,7 +270,8 @@ class Script:
     def state(self, number: int, index: int, size: int) -> tuple[Bytes, ...]:
         """``size`` bytes of a device's state; ``index`` -1 is its pre-copy part."""
         device = self.migration.device[number]
-        return self.pattern.buffer(f"{device.idstr}#{device.instance_id}", index & 0xFFFF, size)
+        name = device_name(device.idstr, device.instance_id)
+        return self.pattern.buffer(name, index & 0xFFFF, size)
 
     def switch_over(self) -> Iterator[Unit]:
         """The guest is stopped: the rest of RAM and the device state, among each other."""
@@ -373,7 +378,7 @@ class Script:
             self.machine,
             self.migration.ram.page_size,
             described,
-            configured=self.migration.order > 72,
+            configured=self.migration.era != "7.2",
         )
         yield Unit(MAIN, "vmdescription", parts=(text,))
 

@@ -12,7 +12,7 @@ from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
 from analyzer.tui.quantities import duration
 from analyzer.tui.reassembly import GLYPHS, Reassembly
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ class DeviceFacts:
         section: VfioSection | None,
     ) -> None:
         self.key: DeviceId = (migration.number, *key)
-        self.name = terminal(f"{text_of(key[0])}#{key[1]}")
+        self.name = terminal(device_name(*key))
         self.device = device
         self.section = section
         self.arrived: list[Buffer] = device.arrived() if device is not None else []

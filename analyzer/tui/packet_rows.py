@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET, SYNC_PACKET
+from analyzer.migration.rows import CONFIG_STATE, DEVICE_STATE, RAM_PACKET, SYNC_PACKET
 from analyzer.migration.table import INIT_PACKET
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
@@ -181,7 +181,7 @@ WANTED = (
 
 def _kind(kind: int, value: dict[str, int], palette: Palette) -> tuple[str, Style]:
     if kind == DEVICE_STATE:
-        if value["idx"] >= 0 and value["state_flags"] & 1:
+        if value["idx"] >= 0 and value["state_flags"] & CONFIG_STATE:
             return "CONFIG", palette.config
         return "DEVICE", palette.device
     if kind == SYNC_PACKET:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dissectors.multifd import DEVICE_STATE, INIT, RAM
 from dissectors.tree import Node, bytes_text, layout_tree
-from dissectors.vfio import BUFFER, BUFFER_HOST
+from dissectors.vfio import BUFFER, BUFFER_HOST, VfioStateFlag
 from dissectors.vfio_config import config_tree
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONFIG_STATE", "DEVICE_DATA_AT", "device_header", "find_node", "packet_tree"]
 
-CONFIG_STATE = 1
+CONFIG_STATE = int(VfioStateFlag.CONFIG_STATE)
 DEVICE_DATA_AT = DEVICE_STATE.size + BUFFER.size
 """Where a buffer's data begin in its packet."""
 
@@ -56,7 +56,9 @@ def _ram(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
             Node(f"offset[{at}]", f"{value:#x}", begin, 8, meaning=f"{use} {where}".rstrip())
         )
     shown = f"{normal} normal, {zero} zero, {max(0, count - normal - zero)} unused"
-    groups.append(_group("Offsets", shown, offsets, RAM.size, max(0, min(end, len(data)) - 320)))
+    groups.append(
+        _group("Offsets", shown, offsets, RAM.size, max(0, min(end, len(data)) - RAM.size))
+    )
     if row.length > end and len(data) > end:
         payload = _group("Payload", f"{row.length - end} bytes", [], end, row.length - end)
         payload.children = _pages(row, offsets[:normal], end, page_size)

@@ -312,4 +312,5 @@ def test_tcp_session_reassembles_a_channel() -> None:
 def test_tcp_reassemble_refuses_foreign_bytes() -> None:
     assert isinstance(MultiFD.tcp_reassemble(b"QEVM....", {}, {}), Raw)
     assert MultiFD.tcp_reassemble(INIT_BYTES[:20], {}, {}) is None
-    assert MultiFD.tcp_reassemble(SYNC_BYTES[:20], {}, {"multifd_started": True}) is None
+    for have in (1, 4, 11, 12, 20):
+        assert MultiFD.tcp_reassemble(SYNC_BYTES[:have], {}, {"multifd_started": True}) is None

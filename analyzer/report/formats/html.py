@@ -10,6 +10,7 @@ from analyzer.report.style import size_text
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
 from analyzer.report.wording import explanation_parts, placed
 from analyzer.version import VERSION
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _cell(entry: Json, name: str) -> str:
 
 
 def _device(device: Json) -> Iterator[str]:
-    name = f"{device['idstr']}#{device['instance_id']}"
+    name = device_name(device["idstr"], device["instance_id"])
     state = {True: "complete", False: "NOT complete", None: "cannot tell"}[device["complete"]]
     facts = [
         state,

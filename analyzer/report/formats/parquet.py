@@ -9,6 +9,7 @@ from analyzer.errors import UsageError
 from analyzer.migration.table import PacketTable
 from analyzer.report.columns import packet_columns
 from analyzer.report.result_file import ResultFile
+from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _findings(result: Result) -> Iterable[Json]:
 def _buffers(result: Result) -> Iterable[Json]:
     for number, migration in enumerate((result.devices or {}).get("migrations", ())):
         for device in migration["devices"]:
-            name = f"{device['idstr']}#{device['instance_id']}"
+            name = device_name(device["idstr"], device["instance_id"])
             for arrival in device["arrivals"]:
                 yield {
                     "capture": result.path,

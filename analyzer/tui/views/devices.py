@@ -20,7 +20,7 @@ from analyzer.tui.reassembly import Reassembly
 from analyzer.tui.row_list import RowList
 from analyzer.tui.typed_path import typed_path
 from analyzer.tui.views.view import View
-from dissectors.multifd import text_of
+from dissectors.multifd import device_name
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -194,7 +194,7 @@ class DevicesView(View):
             self.mfshark.tell(NOTHING_HERE)
             return
         _, idstr, instance = self.current.key
-        self.mfshark.filter_device(f"{text_of(idstr)}#{instance}")
+        self.mfshark.filter_device(device_name(idstr, instance))
 
     def action_payload(self) -> None:
         """The selected buffer."""
@@ -220,7 +220,7 @@ class DevicesView(View):
             return
         number, idstr, instance = facts.key
         document, app = self.document, self.mfshark
-        name, folder = f"{text_of(idstr)}#{instance}", typed_path(answer.text)
+        name, folder = device_name(idstr, instance), typed_path(answer.text)
 
         def work() -> None:
             worker = get_current_worker()
