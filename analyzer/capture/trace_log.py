@@ -46,6 +46,8 @@ PACKETS = {
 }
 INCOMING = "vfio_load_state_device_buffer_incoming"
 LOADED = "vfio_load_state_device_buffer_load_end"
+LOADING = "vfio_load"
+"""Where the names of events begin that the destination has of a device's state."""
 
 
 class TracedPacket:
@@ -65,10 +67,11 @@ class TraceRun:
 
     ``path`` is the log's, ``side`` one of :data:`SIDES`.  ``buffers`` came in, ``loaded`` were
     given to the device.  A device is called what QEMU calls it there, which is not its idstr.
+    ``loads`` says that events of devices being loaded were switched on.
     ``ignored`` counts the lines of the log that could not be read; the first run has them all.
     """
 
-    __slots__ = ("buffers", "ignored", "loaded", "packets", "path", "side", "started")
+    __slots__ = ("buffers", "ignored", "loaded", "loads", "packets", "path", "side", "started")
 
     def __init__(self, path: str, side: str) -> None:
         self.path = path
@@ -77,6 +80,7 @@ class TraceRun:
         self.packets: dict[int, list[TracedPacket]] = {}
         self.buffers: dict[str, list[int]] = {}
         self.loaded: dict[str, set[int]] = {}
+        self.loads = False
         self.ignored = 0
 
 
@@ -125,6 +129,8 @@ class _Reading:
             self._ignored += bool(line.strip())
             return
         event, rest = found["event"], found["rest"] or ""
+        if event.startswith(LOADING):
+            self._run("destination").loads = True
         if event in STARTS and rest.isascii() and rest.isdecimal():
             self._run(STARTS[event], int(rest[:9]))
         elif event in PACKETS and (packet := PACKET.fullmatch(rest)):

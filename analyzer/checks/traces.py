@@ -29,6 +29,7 @@ __all__ = ["Traced"]
 EVENTS = {"source": "multifd_send_fill", "destination": "multifd_recv_unfill"}
 CHANNELS = 256
 """A channel's id is a byte, so no others can be in a capture."""
+NO_RAM = "the capture has no RAM packet"
 SAME_CLOCK = 10**9
 """Clocks that are further apart (ns) are not the same one."""
 
@@ -37,11 +38,14 @@ SAME_CLOCK = 10**9
 def trace_unmatched() -> None:
     """A trace log is of no migration in the capture.
 
-    Of its packets fewer than half have number, flags and size of a packet in the capture.
+    Of its packets fewer than half have number, flags and size of a packet in the capture.  Where
+    the capture has no RAM packet, the indexes of device-state buffers decide, which only the
+    destination traces.
 
     Receiver: not affected.
 
-    Usual cause: the trace of another run, or a capture without the channels that it speaks of.
+    Usual cause: the trace of another run, or a capture without the channels that it speaks of, or
+    one that began behind the last RAM packet.
     """
 
 
@@ -101,11 +105,13 @@ def trace_delay() -> None:
 def trace_buffers_differ() -> None:
     """The destination traced other buffers of a device than the capture has.
 
-    The trace names devices in its own way, so the one whose indexes agree best is taken.
+    The trace names devices in its own way, so the one whose indexes agree best is taken.  That none
+    of a device's buffers was traced is told where the log has other events of devices being loaded.
 
     Receiver: has what it traced.
 
-    Usual cause: buffers that arrived and were not read: the destination gave up or hangs.
+    Usual cause: buffers that arrived and were not read: the destination gave up or hangs, or its
+    ``x-migration-multifd-transfer`` is off.
     """
 
 
@@ -191,21 +197,55 @@ class Traced(Watcher):
             best = max(scores, key=lambda migration: scores[migration], default=None)
             if best is None:
                 continue  # nothing could be read, which is told elsewhere
-            if not self._enough(scores[best], run, best):
-                packets = sum(map(len, run.packets.values()))
-                told = f"{counted(packets, 'packet')} of the {run.side}"
-                spot = Spot(f"{run.path}: {told}, not of these migrations")
-                if any(m.began_late or m.holes for m in scan.migrations):
-                    spot.severity = INFO  # they may be what the capture lacks
-                yield "trace-unmatched", spot, None
+            if self._enough(scores[best], run, best):
+                yield "trace-compared", Spot(_summary(run, scores[best])), best
+            elif (by_buffers := self._by_buffers(run, scan.migrations)) is not None:
+                best, text = by_buffers
+                yield "trace-compared", Spot(text), best
+            else:
+                yield "trace-unmatched", self._unmatched(run, scan.migrations), None
                 continue
-            yield "trace-compared", Spot(_summary(run, scores[best])), best
             for slug, spot in _compared(run, best, pairs[best]):
                 yield slug, spot, best
 
+    def _unmatched(self, run: TraceRun, migrations: Sequence[Migration]) -> Spot:
+        """Why a log is of no migration."""
+        packets = sum(map(len, run.packets.values()))
+        buffers = sum(map(len, run.buffers.values()))
+        count = counted(packets, "packet") if packets else counted(buffers, "buffer")
+        told = f"{run.path}: {count} of the {run.side}"
+        if packets and not any(map(self._count, migrations)):
+            return Spot(f"{told} cannot be matched: {NO_RAM}", severity=INFO)
+        if any(m.began_late or m.holes for m in migrations):  # they may be what the capture lacks
+            return Spot(f"{told}, not of these migrations", severity=INFO)
+        return Spot(f"{told}, not of these migrations")
+
+    def _by_buffers(
+        self, run: TraceRun, migrations: Sequence[Migration]
+    ) -> tuple[Migration, str] | None:
+        """The one migration whose buffers a log has, where one of the two lacks RAM packets."""
+        found: list[tuple[Migration, int]] = []
+        for migration in migrations:
+            if self._count(migration) and run.packets:
+                continue  # its packets would have told
+            agreeing = sum(len(told & _known(d)) for _, told, d in _matched(run, migration) if d)
+            seen = sum(len(_known(device)) for device in migration.devices.values())
+            if 0 < min(seen, sum(map(len, run.buffers.values()))) <= 2 * agreeing:
+                found.append((migration, agreeing))
+        if len(found) != 1:
+            return None  # indexes begin with 0 everywhere: among several they tell nothing
+        migration, agreeing = found[0]
+        why = NO_RAM if run.packets else "the log has no packet"
+        traced = counted(sum(len(set(told)) for told in run.buffers.values()), "buffer")
+        return migration, _told(run, f"{why}, {agreeing} of {traced} of the {run.side} agree")
+
+    def _count(self, migration: Migration) -> int:
+        """RAM and SYNC packets of a migration."""
+        return sum(map(len, self._seen.get(migration, {}).values()))
+
     def _enough(self, agreeing: int, run: TraceRun, migration: Migration) -> bool:
         """Whether a trace is of a migration: SYNC packets are much the same everywhere."""
-        seen = sum(map(len, self._seen.get(migration, {}).values()))
+        seen = self._count(migration)
         return 0 < min(seen, sum(map(len, run.packets.values()))) <= 2 * agreeing
 
     def _pairs(
@@ -250,13 +290,18 @@ def _compared(
         delays += _delays(run, channel.name, packets, traced)
     if delays:
         yield "trace-delay", Spot(_delay_text(run, delays))
-    if run.side == "destination" and run.buffers:
+    if run.side == "destination" and (run.buffers or run.loads):
         yield from _buffers(run, migration)
 
 
 def _summary(run: TraceRun, agreeing: int) -> str:
     packets = sum(map(len, run.packets.values()))
-    text = f"{run.path}: {agreeing} of {counted(packets, 'packet')} of the {run.side} agree"
+    return _told(run, f"{agreeing} of {counted(packets, 'packet')} of the {run.side} agree")
+
+
+def _told(run: TraceRun, text: str) -> str:
+    """What is said of a log that was compared."""
+    text = f"{run.path}: {text}"
     return f"{text}; {counted(run.ignored, 'line')} could not be read" if run.ignored else text
 
 
@@ -329,27 +374,45 @@ def _delay_text(run: TraceRun, delays: list[tuple[int, str, int]]) -> str:
 
 
 def _buffers(run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
-    """Indexes by device, each device of the trace with the one that is most like it."""
-    left = {device: _indexes(device) for device in migration.devices.values()}
-    for name, indexes in sorted(run.buffers.items(), key=lambda item: -len(item[1])):
-        told = set(indexes)
-        device = min(left, key=lambda device: len(left[device] ^ told), default=None)
+    """What the destination traced of each device."""
+    left = dict.fromkeys(migration.devices.values())
+    for name, told, device in _matched(run, migration):
         if device is None:
             yield "trace-buffers-differ", Spot(f"{name}: traced, and no such device is here")
             continue
         del left[device]
         for slug, text in _of_device(run, name, told, device):
             yield slug, Spot(text, device=device.name)
+    for device in left:
+        if found := _indexes(device):
+            text = f"{counted(len(found), 'buffer')} on the wire, none traced"
+            yield "trace-buffers-differ", Spot(text, device=device.name)
+
+
+def _matched(run: TraceRun, migration: Migration) -> Iterator[tuple[str, set[int], Device | None]]:
+    """Each device of the trace, its indexes, and the one of the capture that is most like it."""
+    left = {device: _indexes(device) for device in migration.devices.values()}
+    for name, indexes in sorted(run.buffers.items(), key=lambda item: -len(item[1])):
+        told = set(indexes)
+        device = min(left, key=lambda device: len(left[device] ^ told), default=None)
+        if device is not None:
+            del left[device]
+        yield name, told, device
 
 
 def _indexes(device: Device) -> set[int | None]:
     return {buffer.idx for buffer in device.buffers} | {cut[0] for cut in device.cut}
 
 
+def _known(device: Device) -> set[int]:
+    """The indexes that can be read."""
+    return {idx for idx in _indexes(device) if idx is not None}
+
+
 def _of_device(
     run: TraceRun, name: str, told: set[int], device: Device
 ) -> Iterator[tuple[str, str]]:
-    found = {idx for idx in _indexes(device) if idx is not None}
+    found = _known(device)
     if more := found - told:
         text = f"the destination did not trace idx {ranges(more)} of what it calls {name}"
         yield "trace-buffers-differ", text
@@ -360,7 +423,6 @@ def _of_device(
         )
     config = {buffer.idx for buffer in device.buffers if buffer.is_config}
     if run.loaded and (more := told - run.loaded.get(name, set()) - config):
-        yield (
-            "trace-buffers-not-loaded",
-            f"idx {ranges(more)} came in, but was not loaded, of what the destination calls {name}",
-        )
+        verb = "was" if len(more) == 1 else "were"
+        text = f"idx {ranges(more)} came in, but {verb} not loaded, of what the destination calls"
+        yield "trace-buffers-not-loaded", f"{text} {name}"

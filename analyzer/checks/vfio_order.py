@@ -179,7 +179,7 @@ def vfio_no_config(device: Device, migration: Migration) -> Iterator[Spot]:
     if any(buffer.is_config for buffer in device.buffers):
         return
     highest = max((b.idx for b in device.buffers), default=-1)
-    text = f"no CONFIG_STATE among {counted(len(device.buffers), 'buffer')}"
+    text = f"no CONFIG_STATE in {counted(len(device.buffers), 'buffer')}"
     text += _cut_off(device, highest + 1, IDX_MAX)
     frame = device.last.frame if device.last is not None else None
     yield Spot(text, frame=frame)
@@ -242,7 +242,8 @@ def vfio_idx_huge(device: Device, migration: Migration) -> Iterator[Spot]:
     """
     for buffer in _split(device, migration)[1]:
         if buffer.idx != IDX_MAX:
-            yield _spot(f"idx {buffer.idx} among {counted(len(device.buffers), 'buffer')}", buffer)
+            have = counted(len(device.buffers), "buffer")
+            yield _spot(f"idx {buffer.idx}, of a device with {have}", buffer)
 
 
 # -- the receiver's queue --------------------------------------------------------------------------

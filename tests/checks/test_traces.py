@@ -15,10 +15,12 @@ from analyzer.capture.trace_log import TracedPacket, TraceRun, read_traces
 from analyzer.checks.selection import Selection
 from analyzer.checks.traces import Keys
 from analyzer.errors import UsageError
+from tests.capture.files import pcap
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import Tiny, buffer, config, findings, ram, sync
 from tests.commands.run import mfshark
 from tests.shipped import CAPTURES, capture
+from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +114,83 @@ def test_what_disagrees_is_named() -> None:
     unloaded = traced("destination", loaded=(0,))
     assert found("MF977", Tiny().pcap(), unloaded) == [
         f"idx 1 came in, but was not loaded, of what the destination calls {NAME}"
+    ]
+
+
+def test_several_buffers_that_were_not_loaded() -> None:
+    selection = traced("destination", loaded=(7,))
+    assert found("MF977", Tiny().pcap(), selection) == [
+        f"idx 0-1 came in, but were not loaded, of what the destination calls {NAME}"
+    ]
+
+
+def test_a_device_without_any_traced_buffer() -> None:
+    """It is told where a log has the events of devices being loaded, and only there."""
+    selection = traced("destination")
+    (run,) = selection.traces
+    run.buffers.clear()
+    run.loaded.clear()
+    assert found("MF976", Tiny().pcap(), selection) == []
+    run.loads = True
+    assert found("MF976", Tiny().pcap(), selection) == ["3 buffers on the wire, none traced"]
+
+
+def log_without(events: bytes, path: Path) -> Path:
+    """The real log of a destination, as if events were switched off or had not happened."""
+    real = gzip.decompress((CAPTURES / "10.0.13-vfio-3dev-4ch.dst.trace.log.gz").read_bytes())
+    path.write_bytes(b"\n".join(line for line in real.splitlines() if events not in line))
+    return path
+
+
+def test_a_destination_that_took_no_device_state_off_its_channels(tmp_path: Path) -> None:
+    """As one does whose x-migration-multifd-transfer is off: vfio_load_state is traced all the
+    same.
+    """
+    log = log_without(b"vfio_load_state_device_buffer", tmp_path / "off.log")
+    capture_ = capture("10.0.13-vfio-3dev-4ch")
+    ran = mfshark("check", capture_, "--trace", log, "--select", "MF97", "-v")
+    assert ran.out.count("warning MF976 trace-buffers-differ: ") == 3
+    assert "MF976 trace-buffers-differ: 5 buffers on the wire, none traced" in ran.out
+
+
+def test_a_log_without_events_of_devices_says_nothing_of_buffers(tmp_path: Path) -> None:
+    log = log_without(b"vfio_", tmp_path / "multifd.log")
+    capture_ = capture("10.0.13-vfio-3dev-4ch")
+    ran = mfshark("check", capture_, "--trace", log, "--select", "MF97", "-v")
+    assert "MF978" in ran.out
+    assert "MF976" not in ran.out
+
+
+def test_a_capture_without_ram_packets(tmp_path: Path) -> None:
+    """It began behind the last one: buffers match the destination's log, nothing the source's."""
+    name = "10.0.13-vfio-3dev-4ch"
+    table = analyzer.open(capture(name), packets=True).packets
+    assert table is not None
+    rows = [table.row(number) for number in range(len(table))]
+    last = max(row.end_frame for row in rows if row.kind in ("ram", "sync"))
+    frames, link = frames_of(capture(name))
+    path = tmp_path / "late.pcap"
+    path.write_bytes(pcap(frames[last:], link=link))
+    logs = {side: CAPTURES / f"{name}.{side}.trace.log.gz" for side in SIDES}
+    ran = mfshark("check", path, "--trace", logs["dst"], "--select", "MF97", "-v")
+    assert " buffers of the destination agree" in ran.out
+    assert "MF978 trace-compared: " in ran.out
+    assert "the capture has no RAM packet, " in ran.out
+    assert "MF971" not in ran.out
+    ran = mfshark("check", path, "--trace", logs["src"], "--select", "MF97", "-v")
+    assert "113 packets of the source cannot be matched: the capture has no RAM packet\n" in ran.out
+
+
+def test_a_log_of_buffers_alone() -> None:
+    run = TraceRun("qemu.log", "destination")
+    run.buffers[NAME] = [0, 2, 1]
+    selection = Selection(traces=(run,))
+    assert found("MF978", Tiny().pcap(), selection) == [
+        "qemu.log: the log has no packet, 3 of 3 buffers of the destination agree"
+    ]
+    run.buffers[NAME] = [70, 71, 72, 73]
+    assert found("MF971", Tiny().pcap(), selection) == [
+        "qemu.log: 4 buffers of the destination, not of these migrations"
     ]
 
 
