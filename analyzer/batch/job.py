@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.analysis import Analysis, analyze, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import INFO, RULES, SEVERITIES
+from analyzer.checks.selection import REQUIRED
 from analyzer.checks.wording import counted
 from analyzer.errors import CaptureError, UsageError, unforeseen
 from analyzer.migration.outcome import outcome_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import SavedAnalysis
     from analyzer.capture.source import Source
     from analyzer.checks.checker import Checker
+    from analyzer.checks.rule import Rule
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
     from analyzer.migration.framing import Settings
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["Job", "run_job"]
 
 CLEAN, FOUND, BROKEN = 0, 1, 2
+EXPECTED = "MF961"
+"""The rule that an expectation breaks."""
 
 
 class Job:
@@ -224,10 +228,30 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
             result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
         result.report = report
-        result.rules = sorted(r.id for r in RULES.values() if job.selection.takes(r))
+        result.rules = sorted(_verified(job, analysis))
     if isinstance(analysis, Analysis):
         _add_documents(result, job, analysis, watchers)
     return result
+
+
+def _verified(job: Job, analysis: Analysis | SavedAnalysis) -> set[str]:
+    """Ids of the rules that had something to look at; those that found something in any case."""
+    asked = [rule for rule in RULES.values() if job.selection.asks(rule)]
+    if not isinstance(analysis, Analysis):
+        asked = [rule for rule in asked if _is_about_saved(rule)]
+    elif not analysis.migrations:
+        tls = analysis.scan.grouper.tls
+        asked = [rule for rule in asked if rule.subject == "capture" and tls]
+    if job.expectation is None:
+        asked = [rule for rule in asked if rule.id != EXPECTED]
+    return {rule.id for rule in asked} | {finding.rule.id for finding in analysis.findings}
+
+
+def _is_about_saved(rule: Rule) -> bool:
+    """Whether a saved migration can break a rule: it has main, pages and an end, nothing else."""
+    if rule.subject == "walker":
+        return rule.id.startswith(("MF6", "MF8"))
+    return rule.subject == "main" or rule.slug == REQUIRED
 
 
 def _expect(

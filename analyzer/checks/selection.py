@@ -17,6 +17,16 @@ __all__ = ["Selection", "names_rule", "no_such_rule"]
 
 REQUIRED = "not-completed"
 """The rule that ``require`` switches on."""
+NEEDED = {
+    "MF415": "destination_transfer_off",
+    "MF519": "max_queued_bytes",
+    "MF520": "max_queued_buffers",
+    "MF618": "destination_version",
+    "MF8": "deep",
+    "MF962": "expected_dialect",
+    "MF97": "traces",
+}
+"""Rules that say nothing before somebody asks, by how their ids begin: what asks for them."""
 
 
 class Selection:
@@ -86,6 +96,11 @@ class Selection:
         if rule.slug == REQUIRED and self.require is None:
             return False
         return not names_rule(rule, self.ignore)
+
+    def asks(self, rule: Rule) -> bool:
+        """Whether a rule that is to run has what it needs, so that its silence means something."""
+        needed = (name for start, name in NEEDED.items() if rule.id.startswith(start))
+        return self.takes(rule) and all(getattr(self, n) not in (None, False, ()) for n in needed)
 
 
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:
