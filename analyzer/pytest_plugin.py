@@ -61,9 +61,8 @@ class MFShark:
 
     def keep(self) -> list[tuple[str, str]]:
         """Write the reports, text and JSON; gives a title and the text of each."""
-        import json
-
         from analyzer.report.escape import file_name, terminal
+        from analyzer.report.json_text import json_text
         from analyzer.report.model import report
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +71,7 @@ class MFShark:
             path = self.folder / f"{number}-{file_name(Path(capture.path).name)}"
             text, whole = f"{path}.txt", f"{path}.json"
             Path(text).write_text(capture.text, encoding="utf-8")
-            Path(whole).write_text(json.dumps(report([capture.report]), indent=1), encoding="utf-8")
+            Path(whole).write_text(json_text(report([capture.report]), 1), encoding="utf-8")
             title = f"mfshark {terminal(capture.path)}"
             sections.append((title, f"{capture.text}kept: {text}\n      {whole}"))
         return sections

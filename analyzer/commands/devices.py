@@ -81,10 +81,9 @@ def run(options: Namespace) -> int:
         return status
     with output(options) as stream:
         if options.format == "json":
-            import json
+            from analyzer.report.json_text import json_text
 
-            json.dump(devices_json(analysis, chosen), stream, indent=1)
-            stream.write("\n")
+            stream.write(json_text(devices_json(analysis, chosen), 1) + "\n")
         else:
             style = style_of(options, stream)
             for line in devices_text(analysis, style, options.verbose, chosen):

@@ -113,10 +113,10 @@ def run(options: Namespace) -> int:
         contents = _contents(ours, theirs, options)
     with output(options) as stream:
         if options.format == "json":
-            import json
+            from analyzer.report.json_text import json_text
 
-            json.dump(diff_json(a, b, differences, contents, notes), stream, indent=1)
-            stream.write("\n")
+            found = diff_json(a, b, differences, contents, notes)
+            stream.write(json_text(found, 1) + "\n")
         else:
             lines = diff_text(a, b, differences, contents, notes, style_of(options, stream))
             for line in lines:

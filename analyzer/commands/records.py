@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.commands.common import judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
+from analyzer.report.json_text import json_text
 from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.report.records import record_facts, records_csv, records_text
 
@@ -99,11 +98,11 @@ def _texts(
 
 def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
     if in_lines:
-        yield from (json.dumps(entry) + "\n" for entry in entries)
+        yield from (json_text(entry) + "\n" for entry in entries)
         return
     before = "[\n"
     for entry in entries:
-        yield before + json.dumps(entry)
+        yield before + json_text(entry)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 

@@ -43,10 +43,9 @@ def run_same_migration(options: Namespace) -> int:
     paths = views[0].path, views[1].path
     with output(options) as stream:
         if options.format == "json":
-            import json
+            from analyzer.report.json_text import json_text
 
-            json.dump(two_views_json(paths, pairs, notes), stream, indent=1)
-            stream.write("\n")
+            stream.write(json_text(two_views_json(paths, pairs, notes), 1) + "\n")
         elif few is not None and not options.verbose:
             print(strangers_text(paths, notes[0], style_of(options, stream)), file=stream)
         else:

@@ -129,8 +129,8 @@ def _packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
 
 def _write_digests(options: Namespace, target: ResultFile) -> None:
     import hashlib
-    import json
 
+    from analyzer.report.json_text import json_text
     from analyzer.report.model import capture_report
 
     report = capture_report(analyze(options.capture, settings_of(options), digest=True))
@@ -140,8 +140,7 @@ def _write_digests(options: Namespace, target: ResultFile) -> None:
             digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     devices = [m["devices"] for m in report["migrations"]]
     with target.text() as file:
-        json.dump({"sha256": digests, "migrations": devices}, file, indent=2)
-        file.write("\n")
+        file.write(json_text({"sha256": digests, "migrations": devices}, 2) + "\n")
 
 
 def _tell(options: Namespace, done: Scrubbed) -> int:

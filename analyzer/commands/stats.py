@@ -85,10 +85,10 @@ def _run_filtered(options: Namespace) -> int:
     rows = condition.rows(table)
     with output(options) as stream:
         if options.format == "json":
-            import json
+            from analyzer.report.json_text import json_text
 
-            json.dump(filtered_json(table, rows, condition.text, analysis.path), stream, indent=1)
-            stream.write("\n")
+            found = filtered_json(table, rows, condition.text, analysis.path)
+            stream.write(json_text(found, 1) + "\n")
         else:
             style = style_of(options, stream)
             for line in filtered_text(table, rows, condition.text, analysis.path, style):
@@ -101,12 +101,10 @@ def _write(
 ) -> None:
     begin = analysis.scan.engine.first_time
     if options.format == "json":
-        import json
-
+        from analyzer.report.json_text import json_text
         from analyzer.report.stats_json import stats_json
 
-        json.dump(stats_json(figures, analysis.path, begin), stream, indent=1)
-        stream.write("\n")
+        stream.write(json_text(stats_json(figures, analysis.path, begin), 1) + "\n")
     elif options.format == "html":
         from analyzer.report.stats_html import stats_html
 

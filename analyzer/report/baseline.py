@@ -10,7 +10,9 @@ import json
 import os
 
 from analyzer.errors import UsageError
+from analyzer.report.escape import unicode
 from analyzer.report.fingerprint import fingerprints
+from analyzer.report.json_text import json_text
 from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
@@ -55,7 +57,7 @@ class Baseline:
         if capture == "-":
             return capture
         folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
-        return os.path.relpath(os.path.abspath(capture), folder)  # noqa: PTH100
+        return unicode(os.path.relpath(os.path.abspath(capture), folder))  # noqa: PTH100
 
     def known(self, capture: str) -> frozenset[str]:
         """Fingerprints of the findings that are known of a capture."""
@@ -81,8 +83,7 @@ class Baseline:
                 self._known[self.name(result.path)] = found
         document = {"schema": SCHEMA, "captures": dict(sorted(self._known.items()))}
         with ResultFile(self.path).text() as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
+            file.write(json_text(document, 1) + "\n")
 
     def _of(self, result: Result) -> dict[str, str]:
         return self._known.get(self.name(result.path), {})

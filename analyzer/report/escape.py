@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["csv_cell", "file_name", "html", "terminal"]
+__all__ = ["csv_cell", "file_name", "html", "terminal", "unicode"]
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -15,6 +15,13 @@ def terminal(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() and c not in BIDI else _escaped(c) for c in text)
+
+
+def unicode(text: str) -> str:
+    r"""Text that can be encoded: half a surrogate pair becomes ``\uNNNN``."""
+    if text.isascii():
+        return text
+    return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def _escaped(char: str) -> str:

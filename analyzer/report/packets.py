@@ -118,9 +118,9 @@ class Listing:
             return "\t".join(terminal(_text(field, value)) for field, value in values)
         if self._format == "csv":
             return ",".join(_cell(field, value) for field, value in values)
-        import json
+        from analyzer.report.json_text import json_text
 
-        line = json.dumps({field.name: _plain(field, value) for field, value in values})
+        line = json_text({field.name: _plain(field, value) for field, value in values})
         if self._format == "jsonl":
             return line
         self._listed += 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from analyzer.cli import main
+from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
 from tests.shipped import capture
 
@@ -164,3 +166,25 @@ def test_formats_of_other_commands_are_refused(tmp_path: Path) -> None:
     assert not file.exists()
     assert mfshark("packets", LOST, "--format", "csv", "-o", file).status == 0
     assert mfshark("diff", LOST, LOST, "-o", tmp_path / "d.sarif").status == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "--format", "json"),
+        ("check", "--format", "gitlab", "--fail-on", "info"),
+        ("check", "--format", "sarif"),
+        ("devices", "--format", "json"),
+        ("stats", "--format", "json"),
+        ("stats", "-Y", "frame > 0", "--format", "json"),
+    ],
+    ids=" ".join,
+)
+def test_names_that_are_no_utf_8_are_escaped(words: tuple[str, ...], tmp_path: Path) -> None:
+    """As in the text report: half a surrogate pair is no Unicode, and many readers refuse it."""
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.pcap")  # noqa: PTH118 - of bytes
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(Tiny().pcap())
+    ran = mfshark(words[0], os.fsdecode(path), *words[1:])
+    json.dumps(json.loads(ran.out), ensure_ascii=False).encode("utf-8")
+    assert ("%FF.pcap" if "sarif" in words else "/\\\\udcff.pcap") in ran.out

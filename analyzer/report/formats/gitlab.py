@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
+from analyzer.report.json_text import json_text
 from analyzer.report.wording import hosted_path, placed
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             text = f"{name}: {placed(finding)}"
             level = LEVELS[finding["severity"]]
             issues.append(_issue(path, name, level, text, finding["frame"] or 0, mark))
-    yield json.dumps(issues, indent=1)
+    yield json_text(issues, 1)
     yield "\n"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from analyzer.report.json_text import json_text
 from analyzer.report.model import report
 
 TYPE_CHECKING = False
@@ -18,5 +17,5 @@ __all__ = ["render"]
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The whole document."""
     parts = [result.report for result in results if result.report is not None]
-    yield json.dumps(report(parts), indent=1)
+    yield json_text(report(parts), 1)
     yield "\n"

@@ -8,6 +8,7 @@ from typing import Any
 from analyzer.errors import UsageError
 from analyzer.migration.table import PacketTable
 from analyzer.report.columns import packet_columns
+from analyzer.report.escape import unicode
 from analyzer.report.result_file import ResultFile
 from dissectors.multifd import device_name
 
@@ -76,9 +77,7 @@ def _rows(types: dict[str, str], rows: Iterable[Json]) -> Any:
 
 def _valid(value: Any) -> Any:
     """Text that is UTF-8, whatever the capture made of it."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    return value
+    return unicode(value) if isinstance(value, str) else value
 
 
 def _findings(result: Result) -> Iterable[Json]:

@@ -6,12 +6,12 @@ is compressed).
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 from analyzer.checks.rule import RULES
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
+from analyzer.report.json_text import json_text
 from analyzer.report.wording import explanation_parts, hosted_path, placed
 from analyzer.version import VERSION
 
@@ -67,7 +67,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             for finding, mark in _marked(result)
         ],
     }
-    yield json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
+    yield json_text({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, 1)
     yield "\n"
 
 

@@ -26,6 +26,7 @@ from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
 from analyzer.migration.framing import Settings
 from analyzer.report.device_map import device_map
+from analyzer.report.escape import unicode
 from analyzer.report.formats import FORMATS, format_of, parquet
 from analyzer.report.formats.csv import COLUMNS
 from analyzer.report.result import Result
@@ -283,7 +284,10 @@ def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> No
     assert annotation.partition("::error ")[2].partition("::")[0].count(",") == 1
     assert len(json.loads(documents["gitlab"])) == 1
     assert len(json.loads(documents["sarif"])["runs"][0]["results"]) == 1
-    assert json.loads(documents["json"])["captures"][0]["findings"][0]["message"] == message
+    (told,) = json.loads(documents["json"])["captures"][0]["findings"]
+    assert told["message"] == unicode(message)
+    for name in ("json", "gitlab", "sarif"):
+        json.dumps(json.loads(documents[name]), ensure_ascii=False).encode("utf-8")
     assert len(ET.fromstring(documents["junit"]).findall(".//failure")) == 1
     (row,) = csv.DictReader(io.StringIO(documents["csv"]))
     assert not row["message"].startswith(("=", "+", "-", "@", "\t", "\r"))
