@@ -154,7 +154,8 @@ class Conversion:
     in a process like it and with the same lines.  ``fields`` are printed behind frame number and
     time; ``convert`` makes of their values a frame and its length on the wire, or ``None`` for an
     empty record.  ``complaint`` is what tshark had to say when it failed, empty while all is well;
-    ``frame`` the last frame so far.  ``held`` is closed with the run.
+    ``frame`` the last frame so far, ``packets`` whether any had a time or gave a frame.  ``held``
+    is closed with the run.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class Conversion:
             raise
         self.complaint = ""
         self.frame = 0
+        self.packets = False
         self._convert = convert
         self._columns = len(fields)
         self._parts = self._pcap()
@@ -266,7 +268,9 @@ class Conversion:
         for first in range(self.frame + 1, number, most):
             yield empty * min(most, number - first)
         self.frame = number
-        yield record_of(time, self._convert(values[2:]) or EMPTY)
+        record = self._convert(values[2:])
+        self.packets = self.packets or bool(values[1]) or record is not None
+        yield record_of(time, record or EMPTY)
 
     def _finish(self) -> None:
         """Take note if it was not the end of the file that ended tshark."""

@@ -32,14 +32,18 @@ def open_foreign(
 ) -> tuple[CaptureFile, Conversion]:
     """The capture as ``tool`` reads it, and the run that does.
 
-    Raises :class:`CaptureError` where tshark does not know the file either, without tshark
-    :class:`analyzer.errors.ToolUnavailable`.
+    Raises :class:`CaptureError` where tshark does not know the file either, or only as what it
+    dissects besides captures, without tshark :class:`analyzer.errors.ToolUnavailable`.
     """
     source, run = open_dissected(path, tool)
     file = CaptureFile(source)
     if run.complaint and not run.frame:
         source.close()
         raise CaptureError(f"is no capture that tshark knows: {run.complaint}", path=source.path)
+    if run.frame and not run.packets:
+        # JSON, pictures and programs are a single frame to it, which nobody captured.
+        source.close()
+        raise CaptureError("is no capture that tshark knows: it has no packets", path=source.path)
     return file, run
 
 

@@ -28,6 +28,7 @@ from analyzer.report.model import capture_report
 from analyzer.synth import build
 from tests import shipped
 from tests.capture.files import pcap
+from tests.commands.run import mfshark
 from tests.tcp.tshark import MISSING
 from tests.test_lossy import frames_of
 
@@ -193,6 +194,29 @@ def test_without_tshark_asking_for_it_is_an_error(
 def test_native_does_not_ask_tshark(inner: Path, tmp_path: Path) -> None:
     path = wrapped(inner, tmp_path / "gre.pcap", TUNNELS["gre"])
     assert Scan(path, Settings(via="native")).run().reading.through == ""
+
+
+FILES = {
+    "report.json": b'{"schema": "mfshark/report/1", "captures": []}',
+    "picture.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(300),
+    "program": b"\x7fELF\x02\x01\x01" + bytes(300),
+    "page.xml": b'<?xml version="1.0"?><a/>',
+    "junk": b"abcde",
+}
+
+
+@needs_tshark
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_tshark_dissects_are_no_captures(name: str, tmp_path: Path) -> None:
+    """It shows each as one frame, so it seemed to be a capture without a migration."""
+    path = tmp_path / name
+    path.write_bytes(FILES[name])
+    with pytest.raises(CaptureError, match="is not a pcap or pcapng file"):
+        Scan(path)
+    for via in ("tshark", "pyshark"):
+        with pytest.raises(CaptureError, match="no capture that tshark knows: it has no packets"):
+            Scan(path, Settings(via=via))
+    assert mfshark("check", path, "--allow-empty").status == 2
 
 
 @needs_tshark
