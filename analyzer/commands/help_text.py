@@ -62,9 +62,23 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, *words: Any, **named: Any) -> tuple[Any, list[str]]:
         """See the base class; nothing is left for the program's parser, whose usage tells less."""
         found, rest = super().parse_known_args(*words, **named)
-        if rest:
+        if rest and not self._took(found, rest):
             self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest[0])}")
-        return found, rest
+        return found, []
+
+    def _took(self, found: argparse.Namespace, rest: list[str]) -> bool:
+        """Whether what is left are more of the arguments that may be many: the base class takes
+        only those that stand together, and ``check A --deep B`` has an option between them.
+        """
+        many = [
+            a for a in self._actions if not a.option_strings and a.nargs == argparse.ONE_OR_MORE
+        ]
+        at = rest.index("--") if "--" in rest else len(rest)
+        if not many or any(word.startswith("-") and word != "-" for word in rest[:at]):
+            return False
+        taken = getattr(found, many[0].dest)
+        setattr(found, many[0].dest, [*taken, *rest[:at], *rest[at + 1 :]])
+        return True
 
     def _meant(self, word: str) -> str:
         from difflib import get_close_matches

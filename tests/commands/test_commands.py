@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.cli import COMMANDS
+from analyzer.cli import COMMANDS, build_parser
 from tests import shipped
 from tests.commands.run import mfshark
 
@@ -174,6 +174,25 @@ def test_what_a_command_does_not_take(words: tuple[object, ...], told: str) -> N
     assert ran.status == 2
     assert ran.err.startswith(f"usage: mfshark {words[0]} [options] CAPTURE")
     assert told in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("a", "b", "-q", "c"),
+        ("a", "--digest", "sha256", "b", "--deep", "c"),
+        ("-q", "a", "b", "--", "c"),
+        ("a", "-q", "b", "-o", "x.json", "--", "c"),
+    ],
+    ids=" ".join,
+)
+def test_captures_may_stand_behind_options(words: tuple[str, ...]) -> None:
+    assert build_parser("check").parse_args(["check", *words]).captures == ["a", "b", "c"]
+
+
+def test_standard_input_may_stand_behind_options() -> None:
+    found = build_parser("check").parse_args(["check", "a", "-q", "-", "--", "-b"])
+    assert found.captures == ["a", "-", "-b"]
 
 
 def test_commands_nearly_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
