@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Writes each device's whole state (main's data, then the buffers by index) and "
         "its config state; with --ram guest memory, with --stream what a channel carried; and a "
-        "manifest. Names are made safe; nothing is overwritten."
+        "manifest. Names are made safe; nothing is overwritten, and nothing half written is left."
     )
     add_wire_options(parser)
     add_shown_options(parser)
@@ -193,7 +193,8 @@ def _finish(
             f"{name} is not complete: what could be put together was written"
             for name in devices.incomplete()
         ]
-    folder.write_manifest(manifest)
+    if folder.files or manifest.get("devices"):
+        folder.write_manifest(manifest)
     if not options.quiet:
         for entry in folder.entries():
             print(f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}")

@@ -1,5 +1,5 @@
 """The target folder of an extraction: names made safe, nothing overwritten unless asked, nothing
-written outside, no more than allowed.
+written outside, no more than allowed, and nothing half written.
 """
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from analyzer.errors import UsageError
 from analyzer.report.escape import file_name
+from analyzer.report.json_text import json_text
 from analyzer.report.parts import iso_time
 from analyzer.report.style import size_text
 
@@ -39,8 +39,9 @@ class Folder:
     :meth:`stem` gives.
 
     ``max_size`` bounds the bytes written to all files together, and what all sparse files span.
-    Files are always made new: with ``force`` whatever had the name is unlinked first, so a symbolic
-    link is never followed.  Raises :class:`FileExistsError` for a file that exists and
+    Files are always made new, under other names, and get their own with :meth:`write_manifest`,
+    when all of them are complete.  With ``force`` they take the place of whatever had the name, so
+    a symbolic link is never followed.  Raises :class:`FileExistsError` for a file that exists and
     :class:`UsageError` for more than ``max_size``.
     """
 
@@ -53,6 +54,8 @@ class Folder:
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
         self._stems: set[str] = set()
+        self._parts: dict[str, Path] = {}  # where files are as long as they are not complete
+        self._number = 0
         self._made = not root.exists()
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -73,17 +76,29 @@ class Folder:
         return stem
 
     def _free(self, name: str) -> Path:
-        """The path of a file that is to be made."""
+        """The path that a file is to have, if it may have it."""
         path = self.root / name
         if self.force:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
         elif path.is_symlink() or path.exists():
             raise FileExistsError(errno.EEXIST, "exists already", str(path))
         return path
 
+    def _part(self, name: str) -> IO[bytes]:
+        """A new file that is to be called ``name`` in the end."""
+        self._free(name)
+        while True:
+            path = self.root / f".mfshark-{os.getpid()}-{self._number}.part"
+            self._number += 1
+            with contextlib.suppress(FileExistsError):
+                stream = path.open("xb+")
+                self._parts[name] = path
+                return stream
+
     def add(self, name: str, **facts: Any) -> IO[bytes]:
         """A new file, to be closed by the caller."""
-        stream = self._free(name).open("xb+")
+        stream = self._part(name)
         self.files[name] = {"file": name, **facts, "bytes": 0}
         return stream
 
@@ -94,7 +109,7 @@ class Folder:
                 self.close()
             stream: IO[bytes]
             if name in self.files:
-                stream = (self.root / name).open("ab")
+                stream = self._parts[name].open("ab")
                 digest = self.files[name]["_sha256"]
             else:
                 stream = self.add(name, **facts)
@@ -131,7 +146,12 @@ class Folder:
         self._open.clear()
 
     def withdraw(self) -> None:
-        """Leave no folder behind that was made in vain."""
+        """Leave nothing behind that is not complete, and no folder that was made in vain."""
+        self.close()
+        for path in self._parts.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        self._parts.clear()
         if self._made:
             with contextlib.suppress(OSError):  # as it holds something
                 self.root.rmdir()
@@ -145,14 +165,21 @@ class Folder:
             if digest is not None:
                 entry["sha256"] = digest.hexdigest()
             elif "sha256" not in entry:
-                entry["sha256"] = _digest(self.root / name)
+                entry["sha256"] = _digest(self._parts[name])
             yield entry
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Say what was written, and more."""
-        with self._free(MANIFEST).open("x", encoding="utf-8") as stream:
-            json.dump({**manifest, "files": list(self.entries())}, stream, indent=1)
-            stream.write("\n")
+        """Say what was written, and more; now all of it is complete, and gets its name."""
+        text = json_text({**manifest, "files": list(self.entries())}, 1)
+        with self._part(MANIFEST) as stream:
+            stream.write(f"{text}\n".encode("ascii"))
+        for name in self._parts:
+            self._free(name)
+        if self.force:
+            (self.root / MANIFEST).unlink(missing_ok=True)  # it is of what goes now
+        for name in list(self._parts):  # the manifest's is the last
+            self._parts[name].replace(self.root / name)
+            del self._parts[name]
 
 
 class Sparse:

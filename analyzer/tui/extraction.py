@@ -45,7 +45,7 @@ def extract(
         devices = files.finish(migrations)
         target.write_manifest({"capture": document.path, "devices": devices})
     finally:
-        target.close()
+        target.withdraw()
     digest = devices[0]["state_digest"] if devices else None
     whole = f"sha256 {digest}" if digest else "it is not complete"
     total = sum(entry["bytes"] for entry in target.files.values())

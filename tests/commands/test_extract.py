@@ -104,7 +104,50 @@ def test_device_state_larger_than_allowed_is_refused(tmp_path: Path) -> None:
     ran = mfshark("extract", capture("10.0.13-vfio-3dev-4ch"), *words)
     assert ran.status == 2
     assert "--max-size" in ran.err
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1 << 20
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_interrupted_leaves_nothing_half_written(
+    stop: type[BaseException] | BaseException,
+    force: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    name = "m0-0000_00_02.0_vfio#0.state"
+    words = ["extract", capture("10.0.13-vfio-3dev-4ch"), "-o", out]
+    if force:
+        out.mkdir()
+        (out / name).write_text("of the run before", "utf-8")
+        (out / "manifest.json").write_text("of the run before", "utf-8")
+        words.append("--force")
+    append, count = Folder.append, iter(range(100))
+
+    def interrupted(folder: Folder, *some: Any, **facts: Any) -> None:
+        if next(count) == 5:
+            assert list(out.glob(".mfshark-*.part"))
+            raise stop
+        append(folder, *some, **facts)
+
+    monkeypatch.setattr(Folder, "append", interrupted)
+    assert mfshark(*words).status == (130 if stop is KeyboardInterrupt else 2)
+    if not force:
+        assert not out.exists()
+    else:
+        assert {path.name for path in out.iterdir()} == {name, "manifest.json"}
+        assert {path.read_text("utf-8") for path in out.iterdir()} == {"of the run before"}
+    monkeypatch.undo()
+    assert mfshark(*words).status == 0
+    assert set(manifest(out)) == {path.name for path in out.iterdir()} - {"manifest.json"}
+
+
+def test_a_capture_without_device_state_leaves_no_folder(tmp_path: Path) -> None:
+    ran = mfshark("extract", capture("10.0.13-ipv6-2ch"), "-o", tmp_path / "out")
+    assert ran.status == 2
+    assert "no device state was sent" in ran.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_lost_page_is_told(tmp_path: Path) -> None:
