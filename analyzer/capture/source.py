@@ -132,7 +132,7 @@ class Source:
                 if self.growing:
                     break
         except self._failures as error:
-            self._error = self._broken(f"{self._damage}{error}")
+            self._error = self._broken(f"{self._damage}{error}", self._offset + count)
             if not count:
                 raise self._error from error
         if count:

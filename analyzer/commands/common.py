@@ -41,6 +41,7 @@ __all__ = [
     "open_analysis",
     "open_capture",
     "say_how_read",
+    "say_notes",
     "settings_of",
     "style_of",
 ]
@@ -176,10 +177,19 @@ def follows(options: Namespace) -> bool:
     return bool(options.follow)
 
 
-def judged(analysis: Analysis | SavedAnalysis) -> int:
-    """Complain where there is cause to; the exit status: 2 where the file is damaged, or a capture
-    without a migration.
+def say_notes(scan: Scan, options: Namespace) -> None:
+    """What there is to know of the capture: that it ends inside a record, lacks frames, ..."""
+    if not options.quiet:
+        for note in scan.file.notes:
+            complain(f"{terminal(scan.source.path)}: {terminal(note)}")
+
+
+def judged(analysis: Analysis | SavedAnalysis, options: Namespace) -> int:
+    """Say what there is to know of the file, and complain where there is cause to; the exit status:
+    2 where the file is damaged, or a capture without a migration.
     """
+    if isinstance(analysis, Analysis):
+        say_notes(analysis.scan, options)
     if analysis.damage is not None:
         complain(failure(analysis.damage))
     if isinstance(analysis, Analysis) and not analysis.migrations:

@@ -76,7 +76,7 @@ def run(options: Namespace) -> int:
     analysis = open_analysis(options.capture, options, digest=True, watchers=watchers)
     if chosen is not None:
         chosen.finish(analysis)
-    status = judged(analysis)
+    status = judged(analysis, options)
     if not analysis.migrations:
         return status
     with output(options) as stream:

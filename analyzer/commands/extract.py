@@ -121,7 +121,7 @@ def _fill(folder: Folder, options: Namespace) -> int:
         analysis = _analysis(devices, ram, options)
     finally:
         folder.close()
-    status = judged(analysis)
+    status = judged(analysis, options)
     if not analysis.migrations:
         return status
     _demand(devices, ram)

@@ -16,6 +16,7 @@ from analyzer.commands.common import (
     no_migration,
     open_capture,
     say_how_read,
+    say_notes,
     settings_of,
     style_of,
 )
@@ -92,6 +93,7 @@ def run(options: Namespace) -> int:
             listing = Listing(options.format, fields, style_of(options, stream))
             printer = _Printer(listing, stream, condition, options.follow)
             _list(scan, table, checker, printer, options)
+    say_notes(scan, options)
     return _status(scan)
 
 

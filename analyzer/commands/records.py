@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
     """
     settle_format(options, FORMATS)
     analysis = _analysis(options)
-    status = judged(analysis)
+    status = judged(analysis, options)
     if not analysis.migrations:
         return status
     lines = main_lines(analysis.migrations)

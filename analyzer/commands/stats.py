@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
     analysis = open_analysis(
         options.capture, options, watchers=(activity, sent), page_collector=sent
     )
-    status = judged(analysis)
+    status = judged(analysis, options)
     if analysis.migrations:
         pauses = analysis.scan.engine.pauses
         figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
@@ -77,7 +77,7 @@ def _run_filtered(options: Namespace) -> int:
     condition = Filter(options.filter)
     table = PacketTable()
     analysis = open_analysis(options.capture, options, watchers=(table,))
-    status = judged(analysis)
+    status = judged(analysis, options)
     if not analysis.migrations:
         return status
     table.finish(analysis.migrations, analysis.scan.engine.first_time)

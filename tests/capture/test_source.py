@@ -65,6 +65,23 @@ def test_damage_behind_what_was_peeked_at() -> None:
         source.readinto(memoryview(buffer))
 
 
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_damage_is_where_reading_stopped(size: int) -> None:
+    """Also where all that came before is given in one go."""
+    whole = random.Random(2).randbytes(100_000)
+    source = open_source(gzip.compress(whole)[:50_000])
+    given: list[int] = []
+
+    def read() -> None:
+        while count := source.readinto(memoryview(bytearray(size))):
+            given.append(count)
+
+    with pytest.raises(CaptureError) as caught:
+        read()
+    assert sum(given) > 40_000
+    assert caught.value.offset == sum(given)
+
+
 def test_an_open_source_stays_as_it_is() -> None:
     source = open_source(CONTENT)
     assert open_source(source) is source

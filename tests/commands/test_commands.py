@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -193,6 +194,35 @@ def test_captures_may_stand_behind_options(words: tuple[str, ...]) -> None:
 def test_standard_input_may_stand_behind_options() -> None:
     found = build_parser("check").parse_args(["check", "a", "-q", "-", "--", "-b"])
     assert found.captures == ["a", "-", "-b"]
+
+
+CUT = ["check", "devices", "stats", "packets", "records", "extract"]
+
+
+@pytest.mark.parametrize("command", CUT)
+def test_a_capture_that_was_stopped_is_analysed_and_the_rest_told(
+    command: str, tmp_path: Path
+) -> None:
+    """A file that ends inside a record is what a live capture leaves; one whose compression is cut
+    is damaged, and nobody knows how much of it is missing.
+    """
+    data = gzip.decompress(CLEAN.read_bytes())[:-30_000]
+    plain, packed = tmp_path / "cut.pcapng", tmp_path / "cut.pcapng.gz"
+    plain.write_bytes(data)
+    packed.write_bytes(CLEAN.read_bytes()[:-30_000])
+    words = ["-o", tmp_path / "out", "--force"] if command == "extract" else []
+    ran = mfshark(command, plain, *words)
+    note = "the file ends inside a record: "
+    if command == "check":
+        assert f"note: {note}" in ran.out
+    else:
+        assert ran.err.startswith(f"mfshark: {plain}: {note}")
+        assert note not in mfshark(command, plain, "--quiet", *words).err
+    if command != "extract":  # whose state is not complete
+        assert ran.status == 0
+    ran = mfshark(command, packed, *words)
+    assert ran.status == 2
+    assert "damaged compression: " in ran.err
 
 
 def test_commands_nearly_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
