@@ -73,13 +73,14 @@ def unforeseen(error: Exception) -> str:
 
 
 def nearest(name: str, names: Iterable[str], *, others: str = "") -> str:
-    """How the message goes on that nothing is called ``name``: what is called nearly so, else
-    ``others``, by default which names there are.
+    """How the message goes on that nothing is called ``name``: what is called nearly so, in any
+    case, else ``others``, by default which names there are.
     """
     from difflib import get_close_matches
 
     names = tuple(names)
-    near = get_close_matches(name, names, 1)
+    lower = {known.lower(): known for known in names}
+    near = get_close_matches(name.lower(), lower, 1)
     if near:
-        return f"; did you mean {near[0]}?"
+        return f"; did you mean {lower[near[0]]}?"
     return f"; {others or 'there are ' + ', '.join(names)}"

@@ -203,7 +203,9 @@ class Capture:
             if finding.severity in grave
             and (
                 not rules
-                or any(finding.name == r or finding.rule.startswith(r.upper()) for r in rules)
+                or any(
+                    finding.name == r.lower() or finding.rule.startswith(r.upper()) for r in rules
+                )
             )
         ]
 

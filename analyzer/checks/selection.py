@@ -104,8 +104,8 @@ class Selection:
 
 
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:
-    """Whether any of the names is the rule's slug, its id, or how its id begins."""
-    return any(rule.slug == name or rule.id.startswith(name.upper()) for name in names)
+    """Whether any of the names is the rule's slug, its id, or how its id begins, in any case."""
+    return any(rule.slug == name.lower() or rule.id.startswith(name.upper()) for name in names)
 
 
 def no_such_rule(name: str) -> str:

@@ -136,7 +136,7 @@ def _limit(text: str) -> list[tuple[str, float]]:
     """
     name, _, value = text.partition("=")
     rule = RULES.get(name.upper())
-    slug = rule.slug if rule is not None else name
+    slug = rule.slug if rule is not None else name.lower()
     limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
     if slug not in limits:
         raise ValueError(f"no limit is called {name!r}{nearest(name, limits)}")

@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
     load()
     style = style_of(options, sys.stdout)
     name = options.rule or ""
-    found = RULES.get(name.upper()) or BY_SLUG.get(name)
+    found = RULES.get(name.upper()) or BY_SLUG.get(name.lower())
     family = [rule for rule in RULES.values() if names_rule(rule, (name,))]
     if found is not None:
         _explain(found, style)

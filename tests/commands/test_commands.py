@@ -117,13 +117,24 @@ def test_rule_lists_and_explains() -> None:
     listed = mfshark("rule").out
     assert "MF506" in listed
     explained = mfshark("rule", "vfio-idx-gap").out
-    assert explained == mfshark("rule", "mf506").out
+    assert explained == mfshark("rule", "mf506").out == mfshark("rule", "VFIO-Idx-GAP").out
     assert "Receiver:" in explained
     family = mfshark("rule", "mf5").out.splitlines()
     assert family == [line for line in listed.splitlines() if line.startswith("MF5")]
     wrong = mfshark("rule", "vfio-idx-gab")
     assert wrong.status == 2
     assert "did you mean vfio-idx-gap" in wrong.err
+    assert "did you mean vfio-idx-gap" in mfshark("rule", "VFIO-IDX-GAB").err
+    assert "did you mean MF506" in mfshark("rule", "mf5066").err
+
+
+def test_rules_are_chosen_in_any_case() -> None:
+    words = ("--select", "VFIO-Idx-Gap,mf203", "--severity", "Vfio-idx-gap=warning")
+    ran = mfshark("check", TRUNCATED, *words)
+    assert "warning MF506" in ran.out
+    assert "error   MF203" in ran.out
+    assert "MF904" not in ran.out
+    assert mfshark("check", TRUNCATED, "--limit", "DOWNTIME=0.001").status == 1
 
 
 def test_synth_gives_the_same_bytes_and_check_finds_the_fault(tmp_path: Path) -> None:
