@@ -71,10 +71,11 @@ class Grouper:
     """Recognises the channels of a capture by content and sorts them into migrations.
 
     ``attach`` is what the stream engine calls at a direction's first payload; ``connections`` gives
-    all that the engine has seen.  ``tls`` are the channels that are encrypted, ``decrypted`` those
-    of them whose plaintext was read instead, ``unknown`` other streams that are no channel.
-    ``untold`` counts channels that were not read, because there are :data:`MIGRATIONS_MAX`
-    migrations already, or :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
+    all that the engine has seen.  ``tls`` are the channels that are encrypted, and
+    ``why_encrypted`` says why the secrets at hand did not help; ``decrypted`` are those whose
+    plaintext was read instead, ``unknown`` other streams that are no channel.  ``untold`` counts
+    channels that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
+    :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Grouper:
         self.migrations: list[Migration] = []
         self.tls: list[Channel] = []
         self.decrypted: list[Channel] = []
+        self.why_encrypted = ""
         self.unknown: list[Channel] = []
         self.untold = 0
         self._settings = settings

@@ -30,6 +30,10 @@ __all__ = ["decrypt"]
 PORTS_MAX = 64
 VARIABLE = "SSLKEYLOGFILE"
 NAMED_MAX = 8
+NO_SECRETS = "the key log holds no secrets of TLS sessions (lines as CLIENT_RANDOM ... ...)"
+LATE = "the capture lacks the handshake, without which nothing can be decrypted"
+STRANGE = "the secrets at hand are those of other sessions"
+REFUSED = "tshark did not decrypt it, though its secrets are at hand"
 RANDOM_DIGITS = 64
 
 
@@ -47,14 +51,20 @@ def decrypt(
     try:
         keys = _keys(reading.file, settings)
         if not keys and not reading.through:  # tshark knows of secrets inside what it reads
+            if settings.keylog is not None:
+                grouper.why_encrypted = NO_SECRETS
+                reading.file.notes.append(NO_SECRETS)
             return None
         plaintext = yield from _decrypt(reading, grouper, keys, tool)
     except CaptureError as error:
         if settings.keylog is not None and not reading.source.growing:
             raise
+        grouper.why_encrypted = str(error)
         reading.file.notes.append(f"the TLS connections are not decrypted: {error}")
     else:
-        reading.file.notes += _still_encrypted(grouper.tls, keys)
+        found = _still_encrypted(grouper.tls, keys)
+        grouper.why_encrypted = max(found, key=lambda reason: len(found[reason]), default="")
+        reading.file.notes += (_told(found[reason], reason) for reason in found)
     return plaintext
 
 
@@ -68,13 +78,17 @@ def _keys(file: CaptureFile, settings: Settings) -> bytes:
     return b"\n".join(parts)
 
 
-def _still_encrypted(channels: list[Channel], keys: bytes) -> list[str]:
-    """Why the secrets did not help with some connections."""
+def _still_encrypted(channels: list[Channel], keys: bytes) -> dict[str, list[int]]:
+    """Why the secrets did not help with some connections: streams by reason."""
+    if not keys:
+        return {}
     known = {words[1].lower() for line in keys.splitlines() if len(words := line.split()) == 3}
     known = {word for word in known if len(word) == RANDOM_DIGITS}
-    if channels and keys and not known:
-        return ["the key log holds no secrets of TLS sessions (lines as CLIENT_RANDOM ... ...)"]
-    late, strange, refused = [], [], []
+    if channels and not known:
+        return {NO_SECRETS: []}
+    late: list[int] = []
+    strange: list[int] = []
+    refused: list[int] = []
     for channel in channels:
         if not channel.tls_random:
             late.append(channel.stream)
@@ -82,17 +96,16 @@ def _still_encrypted(channels: list[Channel], keys: bytes) -> list[str]:
             strange.append(channel.stream)
         else:
             refused.append(channel.stream)
-    reasons = (
-        (late, "the capture lacks the handshake, without which nothing can be decrypted"),
-        (strange, "the secrets at hand are those of other sessions"),
-        (refused, "tshark did not decrypt it, though its secrets are at hand"),
-    )
-    return [f"{_streams(numbers)}: {reason}" for numbers, reason in reasons if numbers and keys]
+    reasons = {LATE: late, STRANGE: strange, REFUSED: refused}
+    return {reason: numbers for reason, numbers in reasons.items() if numbers}
 
 
-def _streams(numbers: list[int]) -> str:
+def _told(numbers: list[int], reason: str) -> str:
+    """A reason with the streams that it is about, if it is not about all."""
+    if not numbers:
+        return reason
     more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
-    return f"TLS in stream {', '.join(map(str, numbers[:NAMED_MAX]))}{more}"
+    return f"TLS in stream {', '.join(map(str, numbers[:NAMED_MAX]))}{more}: {reason}"
 
 
 def _decrypt(

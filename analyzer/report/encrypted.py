@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.encrypted import EncryptedMigration
+    from analyzer.migration.grouping import Grouper
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
-__all__ = ["ADVICE", "encrypted_report", "encrypted_sentence", "encrypted_text", "others"]
+__all__ = ["advice", "encrypted_report", "encrypted_sentence", "encrypted_text", "others"]
 
 ADVICE = "run QEMU with SSLKEYLOGFILE=FILE in its environment, and give that file with --keylog"
 HEAD = (
@@ -24,9 +25,9 @@ HEAD = (
 SHOWN = 12
 
 
-def encrypted_sentence(tls: list[Channel]) -> str:
+def encrypted_sentence(grouper: Grouper) -> str:
     """What the verdict says of them; empty where they are no migration."""
-    found = recognise(tls)
+    found = recognise(grouper.tls)
     if not found:
         return ""
     first = found[0]
@@ -36,12 +37,20 @@ def encrypted_sentence(tls: list[Channel]) -> str:
         channels = f"{count + 1} channel{'s' if count else ''}, open before the capture began"
     text = f"a migration over TLS to {first.main.server}, not decrypted ({channels}, "
     text += f"{size_text(first.bytes)})"
-    return text + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+    text += f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{text}: {grouper.why_encrypted}" if grouper.why_encrypted else text
 
 
-def encrypted_text(tls: list[Channel], style: Style, begin: int, verbose: bool) -> Iterator[str]:
+def advice(grouper: Grouper) -> str:
+    """What to do to see inside; empty where secrets were at hand, and the sentence says why they
+    did not help.
+    """
+    return "" if grouper.why_encrypted else ADVICE
+
+
+def encrypted_text(grouper: Grouper, style: Style, begin: int, verbose: bool) -> Iterator[str]:
     """One block per migration, and what to do to see inside."""
-    found = recognise(tls)
+    found = recognise(grouper.tls)
     for migration in found:
         first, last = migration.times
         yield ""
@@ -58,9 +67,9 @@ def encrypted_text(tls: list[Channel], style: Style, begin: int, verbose: bool) 
             size = size_text(sum(channel.length for channel in rest))
             rows.append((f"{len(rest)} more", "", "", size, *[""] * 5))
         yield from table(HEAD, rows, style, left=3)
-    if found:
+    if found and (text := advice(grouper)):
         yield ""
-        yield style.dim("to read it: ") + ADVICE
+        yield style.dim("to read it: ") + text
 
 
 def _row(channel: Channel, migration: EncryptedMigration, begin: int) -> tuple[str, ...]:

@@ -43,10 +43,10 @@ def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> I
         yield from _migration(migration, style, verbose)
         if analysis.assembler is not None:
             yield from _digests(migration, analysis.assembler, style, verbose)
-    if tls := analysis.scan.grouper.tls:
+    if (grouper := analysis.scan.grouper).tls:
         from analyzer.report.encrypted import encrypted_text
 
-        yield from encrypted_text(tls, style, analysis.scan.engine.first_time, verbose)
+        yield from encrypted_text(grouper, style, analysis.scan.engine.first_time, verbose)
     notes = _notes(analysis)
     if notes:
         yield ""

@@ -92,8 +92,8 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
     if tls := scan.grouper.tls:
         from analyzer.report.encrypted import encrypted_sentence
 
-        if sentence := encrypted_sentence(tls):
-            return "ENCRYPTED", sentence
+        if sentence := encrypted_sentence(scan.grouper):
+            return "ENCRYPTED", terminal(sentence)
         servers = ", ".join(sorted({channel.server for channel in tls})[:3])
         text += f"; {len(tls)} TLS connections to {servers} are encrypted"
     return "NOTHING", text
@@ -140,9 +140,10 @@ def _on_main(sections: list[VfioSection], more: str) -> str:
 def no_migration(analysis: Analysis) -> str:
     """What to say of a capture without one; also that it may lie behind damage."""
     name = terminal(analysis.path)
-    if tls := analysis.scan.grouper.tls:
-        from analyzer.report.encrypted import ADVICE, encrypted_sentence
+    if (grouper := analysis.scan.grouper).tls:
+        from analyzer.report.encrypted import advice, encrypted_sentence
 
-        if sentence := encrypted_sentence(tls):
-            return f"{name}: no migration could be read: {sentence}; {ADVICE}"
+        if sentence := encrypted_sentence(grouper):
+            more = f"; {text}" if (text := advice(grouper)) else ""
+            return f"{name}: no migration could be read: {terminal(sentence)}{more}"
     return f"{name}: no migration found in {counted(analysis.scan.file.frames, 'frame')}"

@@ -23,6 +23,7 @@ from analyzer.migration.tls_records import find_records
 from dissectors.multifd import INIT, RAM
 from tests import shipped, truth
 from tests.capture.files import pcap
+from tests.commands.run import mfshark
 from tests.tcp.tshark import MISSING
 from tests.test_lossy import complaints, frames_of
 
@@ -190,6 +191,27 @@ def test_the_wrong_keys_leave_it_encrypted_and_a_note_says_why() -> None:
     assert scan.file.notes == [
         "TLS in stream 0, 1, 2: the secrets at hand are those of other sessions"
     ]
+
+
+@needs_tshark
+@pytest.mark.parametrize("keys", ["wrong", "empty"])
+@pytest.mark.parametrize("command", ["check", "devices"])
+def test_who_gave_a_key_log_is_told_what_is_wrong_with_it(
+    command: str, keys: str, tmp_path: Path
+) -> None:
+    """Not to run QEMU with SSLKEYLOGFILE, which is what they did."""
+    empty = tmp_path / "empty.log"
+    empty.touch()
+    log, reason = {
+        "wrong": (KEYS, "the secrets at hand are those of other sessions"),
+        "empty": (empty, "the key log holds no secrets of TLS sessions"),
+    }[keys]
+    ran = mfshark(command, shipped.capture(NO_KEYS), "--keylog", log)
+    assert ran.status == 2
+    assert "SSLKEYLOGFILE" not in ran.out + ran.err
+    assert reason in ran.err.splitlines()[-1]
+    if command == "check":
+        assert reason in ran.out.splitlines()[0]
 
 
 @needs_tshark
