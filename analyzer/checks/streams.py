@@ -217,25 +217,34 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 
 @migration_rule("MF910", "tcp-retransmission-rate", INFO)
 def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
-    """A noticeable share of the bytes was sent twice.
+    """TCP sent bytes again.
 
-    Retransmissions take time from the downtime.  Where nearly everything is there twice, the
-    capture saw every frame at two places, and the network is in order.
+    Retransmissions take time from the downtime; they are told from 0.1 % of the bytes on.  Bytes
+    count that are there twice, and those that came behind later ones by more than a round trip: of
+    these the first copy was lost before it came to where the capture was taken.  Where nearly
+    everything is there twice, the capture saw every frame at two places, and the network is in
+    order.
 
     Receiver: not affected, but for the time.
 
     Usual cause: loss in the network, or in a queue of the hosts; for a doubled capture, the device
     ``any`` or both ends of a bridge.
     """
-    again = sum(channel.flow.duplicate_bytes for channel in migration.channels)
+    twice = sum(channel.flow.duplicate_bytes for channel in migration.channels)
+    late = sum(channel.flow.late_bytes for channel in migration.channels)
     total = sum(channel.length for channel in migration.channels)
-    if not total or again < RETRANSMITTED_TOLD * total:
+    if not total or twice + late < RETRANSMITTED_TOLD * total:
         return
-    if again > SEEN_TWICE * total:
+    if twice > SEEN_TWICE * total:
         yield Spot("nearly every byte is there twice: the capture saw the frames at two places")
         return
-    worst = max(migration.channels, key=lambda channel: channel.flow.duplicate_bytes)
-    text = f"{again / total:.1%} of the bytes were sent again, most of them on {worst.name}"
+    worst = max(migration.channels, key=lambda c: c.flow.duplicate_bytes + c.flow.late_bytes)
+    text = (
+        f"{(twice + late) / total:.1%} of the bytes were sent again, most of them on {worst.name}"
+    )
+    if late:
+        part = f"{late / total:.1%}" if twice else "all of them"
+        text += f"; of {part} the first copy was lost on its way to the capture"
     yield Spot(text, frame=worst.flow.first.frame)
 
 

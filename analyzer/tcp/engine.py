@@ -413,6 +413,8 @@ class Engine:
                 return
         if offset > flow.offset:
             flow.reordered += 1
+        if at < len(waiting) and flow.lost_before(at, place.time):
+            flow.late_bytes += length
         reader = flow.reader
         assert reader is not None
         unseen = len(data) == length and offset + length <= reader.offset + reader.skippable

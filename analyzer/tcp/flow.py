@@ -18,6 +18,14 @@ __all__ = ["Connection", "Flow", "Hole", "Waiting"]
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
 HOLES_KEPT = 1000
+ROUND_TRIP = 3_000_000
+"""ns, where the handshake is not there to tell; Wireshark takes as much."""
+OVERTAKEN = 1_000_000
+"""ns for which a segment may be behind one or two others without having been lost: a sender's probe
+of the stream's end overtakes what it has still in hand.
+"""
+LOST_BEHIND = 3
+"""So many later segments let the receiver say that one is lost."""
 CHECKPOINTS_KEPT = 1 << 15
 """Of one flow: those of 64 GiB of a capture, while a TCP window has one at most."""
 
@@ -123,6 +131,7 @@ class Flow:
         "last_proto",
         "last_size",
         "last_total",
+        "late_bytes",
         "midstream",
         "missing",
         "next",
@@ -184,6 +193,7 @@ class Flow:
         self.reordered = 0
         self.retransmissions = 0
         self.duplicate_bytes = 0
+        self.late_bytes = 0  # came behind later ones by more than a round trip: sent a second time
         self.unverified = 0  # retransmitted bytes whose first copy was out of reach
         self.differences: list[Difference] = []
         self.keep_alives = 0
@@ -237,6 +247,16 @@ class Flow:
         if self.data_expected:
             assert reader is not None
             self.fast_left = self.fast_granted = reader.skippable
+
+    def lost_before(self, at: int, time: int) -> bool:
+        """Whether a segment that comes now, and belongs in front of number ``at`` of those that
+        wait, is a second copy whose first one never came here; or only out of order.
+        """
+        behind = time - self.waiting[at].place.time
+        many = len(self.waiting) - at >= LOST_BEHIND
+        syn, other = self.syn, self.peer.syn
+        trip = ROUND_TRIP if syn is None or other is None else abs(syn.time - other.time)
+        return behind > trip and (many or behind > OVERTAKEN)
 
     def add_hole(
         self,

@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.checks.selection import Selection
 from analyzer.synth import build
+from tests import shipped
 from tests.checks.case import Case, edited, example, verify
 from tests.checks.craft import ACK, Craft, Tiny, buffer, findings, fired, sync
 
@@ -157,6 +158,53 @@ def test_every_frame_twice_is_told_as_such() -> None:
     (rate,) = [f for f in found if f.rule.id == "MF910"]
     assert "at two places" in rate.message
     assert all(finding.severity == "info" for finding in found)
+
+
+def late(by: int, overtaken: int) -> bytes:
+    """One frame of payload comes ``by`` ns later, behind as many others of its stream."""
+    capture = Tiny().craft(Craft(step=10_000))
+    at = next(n for n, f in enumerate(capture.frames) if len(f.data) > 1000 and in_payload(f))
+    frame = capture.frames.pop(at)
+    capture.frames.insert(at + overtaken, frame)
+    for later in capture.frames[at + overtaken :]:
+        later.time += by
+    return capture.pcap()
+
+
+@pytest.mark.parametrize(
+    ("by", "overtaken", "lost"),
+    [(5_000_000, 1, True), (300_000, 1, False), (300_000, 4, True), (0, 1, False)],
+)
+def test_loss_in_front_of_the_capture_counts_as_sent_again(
+    by: int, overtaken: int, lost: bool
+) -> None:
+    """Every byte is there once, but some of them late; a little disorder is none of it."""
+    messages = [f.message for f in findings(late(by, overtaken)) if f.rule.id == "MF910"]
+    assert bool(messages) == lost
+    if lost:
+        assert "of all of them the first copy was lost on its way to the capture" in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "10.0.13-vfio-netem-loss-2ch",
+            (
+                "3.4% of the bytes were sent again, most of them on multifd 1; "
+                "of 3.3% the first copy was lost on its way to the capture"
+            ),
+        ),
+        (
+            "11.1.3-vfio-config-after-iter-2ch",
+            "2.1% of the bytes were sent again, most of them on multifd 0",
+        ),
+    ],
+)
+def test_real_retransmissions(name: str, told: str) -> None:
+    """Loss of 1.5 % by netem; and a probe on the loopback that overtakes what is still queued."""
+    found = findings(shipped.capture(name).read_bytes())
+    assert [f.message for f in found if f.rule.id == "MF910"] == [told]
 
 
 @pytest.mark.parametrize("kind", ["tcp-keep-alive", "tcp-reorder", "tcp-duplicate", "tcp-loss"])
