@@ -92,8 +92,9 @@ def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
             if action.help:
                 told = action.help.replace("\n", "; ")
                 yield _text(told % {**vars(action), "prog": parser.prog})
-    if parser.epilog:
-        yield from (".PP", _text(parser.epilog))
+    for paragraph in (parser.epilog or "").split("\n\n"):
+        if paragraph:
+            yield from (".PP", _text(paragraph))
     for name, child in children.items():
         yield from _command(child, name)
 

@@ -24,7 +24,12 @@ from analyzer.commands.common import (
     settings_of,
 )
 from analyzer.commands.help_text import RawHelpFormatter
-from analyzer.commands.options import add_follow_options, add_shown_options, add_wire_options
+from analyzer.commands.options import (
+    VERDICT_ONLY,
+    add_follow_options,
+    add_shown_options,
+    add_wire_options,
+)
 from analyzer.commands.outputs import Outputs
 from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
@@ -49,6 +54,9 @@ EPILOG = """\
 exit status:
   0  nothing at or above the threshold   1  findings
   2  an input could not be analysed or held no migration, or the command was wrong
+
+A migration that FAILED, was CANCELLED or is INCOMPLETE breaks no rule by that
+alone: without findings the status is 0, with --require completed it is 1.
 """
 
 
@@ -60,7 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
-    add_wire_options(parser)
+    add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)
     parser.add_argument(
         "captures",

@@ -6,7 +6,7 @@ import json
 
 from analyzer.commands.check_options import add_check_options, add_known_options
 from analyzer.commands.common import CLEAN
-from analyzer.commands.options import add_wire_options
+from analyzer.commands.options import VERDICT_ONLY, add_wire_options
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style, table
 
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     show.add_argument(
         "capture", nargs="?", metavar="CAPTURE", help="show what is in force for this capture"
     )
-    add_wire_options(show)
+    add_wire_options(show, VERDICT_ONLY)
     add_check_options(show)
     add_known_options(show)
     text = "print the JSON schema of configuration files"

@@ -16,6 +16,7 @@ from analyzer.commands.common import (
     style_of,
 )
 from analyzer.commands.options import (
+    VERDICT_ONLY,
     add_output_options,
     add_shown_options,
     add_wire_options,
@@ -63,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "that differ), phases and findings. Exit status 0 the same, 1 different, 2 one side "
         "could not be read."
     )
-    add_wire_options(parser)
+    add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)
     parser.add_argument("a", metavar="A", help="capture, saved migration, or JSON report")
     parser.add_argument("b", metavar="B", help="what to compare it with")

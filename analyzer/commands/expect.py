@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         'TOML. Edit values into bounds (">= 20", "10..20", "<= 300 ms", "any"), and hold '
         "other captures against it: mfshark check --expect FILE CAPTURE."
     )
-    add_wire_options(parser)
+    add_wire_options(parser, "no progress")
     add_shown_options(parser)
     parser.add_argument(
         "capture",

@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "its config state; with --ram guest memory, with --stream what a channel carried; and a "
         "manifest. Names are made safe; nothing is overwritten, and nothing half written is left."
     )
-    add_wire_options(parser)
+    add_wire_options(parser, "do not list the files; no progress, no notes")
     add_shown_options(parser)
     parser.add_argument(
         "capture",

@@ -13,7 +13,7 @@ from analyzer.capture.tshark import find as find_tshark
 from analyzer.commands.check import EPILOG, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.help_text import RawHelpFormatter
-from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.options import VERDICT_ONLY, add_shown_options, add_wire_options
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
-    add_wire_options(parser)
+    add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)
     group = parser.add_argument_group("capture")
     group.add_argument("-i", "--interface", metavar="IFACE", help="where to capture")

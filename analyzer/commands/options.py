@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analyzer.config.settings import Setting
 
 __all__ = [
+    "VERDICT_ONLY",
     "add_follow_options",
     "add_output_options",
     "add_settings",
@@ -23,8 +24,16 @@ __all__ = [
 ]
 
 
-def add_wire_options(parser: ArgumentParser) -> None:
-    """How the capture is read; ``settings_of`` of ``analyzer.commands.common`` reads them."""
+VERDICT_ONLY = "only the verdict, no progress"
+"""What ``--quiet`` does where there is a verdict."""
+
+
+def add_wire_options(
+    parser: ArgumentParser, quiet: str = "no progress and no notes on standard error"
+) -> None:
+    """How the capture is read; ``settings_of`` of ``analyzer.commands.common`` reads them.
+    ``quiet`` is what ``--quiet`` does.
+    """
     group = parser.add_argument_group(
         "wire format", "Found from the bytes; say only what you want to force."
     )
@@ -36,7 +45,7 @@ def add_wire_options(parser: ArgumentParser) -> None:
         "pyproject.toml, in this folder or above)",
     )
     group.add_argument("--no-config", action="store_true", help="take no settings from files")
-    group.add_argument("-q", "--quiet", action="store_true", help="only the verdict, no progress")
+    group.add_argument("-q", "--quiet", action="store_true", help=quiet)
     group.add_argument("--no-progress", action="store_true", help="no progress on standard error")
 
 

@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "TLS and of connections that are no migration become zeros. See docs/scrub.md for what "
         "stays."
     )
-    add_wire_options(parser)
+    add_wire_options(parser, "say only what is wrong, no progress")
     parser.add_argument(
         "capture", metavar="CAPTURE", help="pcap or pcapng, also gzip or zstd; it is read twice"
     )

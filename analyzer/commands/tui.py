@@ -24,7 +24,7 @@ STANDARD_INPUT = ("-", "/dev/stdin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    add_wire_options(parser)
+    add_wire_options(parser, "changes nothing here; other commands take it")
     parser.add_argument(
         "capture",
         nargs="?",

@@ -169,6 +169,20 @@ def test_help_teaches_every_command(command: str) -> None:
     assert "--" not in usage.replace("--output", "")  # what may be left out stands below
 
 
+@pytest.mark.parametrize("command", ["packets", "devices", "stats", "extract", "records", "tui"])
+def test_quiet_speaks_of_a_verdict_only_where_there_is_one(command: str) -> None:
+    def told(name: str) -> str:
+        out = mfshark(name, "--help").out
+        return " ".join(out.partition("-q, --quiet")[2].partition("--no-progress")[0].split())
+
+    assert told("check") == "only the verdict, no progress"
+    assert "verdict" not in told(command)
+
+
+def test_help_of_check_says_what_an_unfinished_migration_gives() -> None:
+    assert "FAILED, was CANCELLED or is INCOMPLETE" in mfshark("check", "--help").out
+
+
 def test_usage_says_what_must_be_given() -> None:
     assert mfshark("synth").err.startswith("usage: mfshark synth [options] -o CAPTURE SCENARIO\n")
     assert mfshark("config").err.startswith("usage: mfshark config [options] WHAT ...\n")
