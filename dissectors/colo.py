@@ -1,4 +1,4 @@
-"""COLO: the messages by which a pair of guests is kept alike, checkpoint by checkpoint.
+"""COLO: the messages by which a pair of guests is kept in sync, checkpoint by checkpoint.
 
 Wire-format page, section 6.10.
 """

@@ -72,12 +72,12 @@ def _colo(migration: Migration) -> Outcome | None:
     loaded = returned.answers[-1][-1:] if returned is not None else []
     between = last is None or bool(loaded and loaded[0].frame >= last.frame)
     channel = migration.main or migration.return_path
-    text = "COLO keeps the pair alike"
+    text = "COLO keeps the pair in sync"
     if channel is not None and (channel.flow.closed or channel.flow.peer.closed):
         where = "inside a checkpoint"
         if between:
             where = "before the first checkpoint" if last is None else "between two checkpoints"
-        text = f"COLO kept the pair alike and ended {where}"
+        text = f"COLO kept the pair in sync and ended {where}"
     return Outcome("completed", text, begin.frame, forgives=not between)
 
 

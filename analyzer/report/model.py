@@ -109,7 +109,7 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
 
 
 def _colo(migration: Migration) -> Json:
-    """Checkpoints, of a pair that COLO keeps alike."""
+    """Checkpoints, of a pair that COLO keeps in sync."""
     if not migration.in_colo:
         return {}
     from analyzer.report.colo import colo_report

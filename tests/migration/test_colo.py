@@ -205,7 +205,7 @@ def test_a_real_pair() -> None:
     assert sum(phase.bytes for phase in phases if not phase.is_part) == sum(sent)
     by_name = {phase.name: phase for phase in phases}
     assert by_name["switchover"].end <= by_name["colo"].start
-    assert outcome_of(migration).evidence.startswith("COLO kept the pair alike and ended")
+    assert outcome_of(migration).evidence.startswith("COLO kept the pair in sync and ended")
 
 
 @pytest.mark.parametrize("first", range(100, 170, 7))
