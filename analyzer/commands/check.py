@@ -81,7 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="check so many captures at a time, 0: one a core",
+        help="check N captures at a time, 0: one for each core",
     )
     parser.add_argument(
         "--dask",

@@ -21,7 +21,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = "Tells of settings, and of the files that hold those of a project."
+    parser.description = "Shows settings, and the files that hold those of a project."
     commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     text = "print every setting in force, and where it was said: in a file, by an option, nowhere"
     show = commands.add_parser("show", help=text)

@@ -63,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="memory of a RAM block (pc.ram) as it was sent last, as a sparse file",
     )
     parser.add_argument("--offset", metavar="N", help="of --ram: from this offset on")
-    parser.add_argument("--length", metavar="N", help="of --ram: so many bytes, as 0x1000 or 4M")
+    parser.add_argument("--length", metavar="N", help="of --ram: how many bytes, as 0x1000 or 4M")
     parser.add_argument(
         "--stream",
         action="append",

@@ -188,7 +188,7 @@ class Quantity(Parsed):
 class FilePath(Parsed):
     """The path of a file."""
 
-    words = "the path of a file, seen from the configuration file's folder"
+    words = "the path of a file, relative to the configuration file's folder"
 
     def __init__(self) -> None:
         super().__init__("FILE")

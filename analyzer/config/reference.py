@@ -33,7 +33,7 @@ def schema() -> Json:
     files = _tables(per_file=True)
     files["properties"]["pattern"] = {
         "oneOf": [{"type": "string"}, patterns],
-        "description": "captures that the table is about, as seen from the file's folder",
+        "description": "captures that the table is about, relative to the file's folder",
     }
     files["required"] = ["pattern"]
     whole = _tables(per_file=False)

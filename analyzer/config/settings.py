@@ -37,8 +37,8 @@ SECTIONS = {
     "": "What is judged",
     SEVERITY: "What rules count as",
     "wire": "How captures are read; found from the bytes, unless said here",
-    "limits": "From which values on a measure is a warning; the defaults only tell of it, as info",
-    "destination": "What the capture cannot tell of the destination",
+    "limits": "The value from which a measure is a warning; beyond the default it is only noted",
+    "destination": "What the capture cannot tell about the destination",
 }
 
 
@@ -141,8 +141,8 @@ SETTINGS = {
         Setting(
             "expect",
             FilePath(),
-            "what the captures must be like, as 'mfshark expect' writes it; what is not so is a "
-            "finding (MF961), findings that are expected do not count",
+            "what the captures must be like, as 'mfshark expect' writes it; differences are "
+            "findings (MF961), expected findings do not count",
         ),
         Setting(
             "baseline",

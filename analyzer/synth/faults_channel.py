@@ -186,7 +186,7 @@ def channel_reset(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF120", {"dialect": "rfc0"}, channel=0, type=7)
 def rfc0_channel_type(units: Units, _context: Context, values: Values) -> Units:
-    """A channel header names a type that there is not."""
+    """A channel header names a type that does not exist."""
     name = multifd(values.channel)
 
     def match(unit: Unit) -> bool:
