@@ -246,13 +246,9 @@ def _unpacked(path: str, handle: io.FileIO | io.BufferedIOBase, head: bytes) -> 
         unpacked = gzip.GzipFile(fileobj=handle, mode="rb")
         return Source(path, unpacked, outer=handle, unpacking=(EOFError, zlib.error))
     if head == ZSTD_MAGIC:
-        import zstandard
+        from analyzer.capture.zstd_stream import BROKEN, ZstdStream
 
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            handle,  # type: ignore[arg-type]
-            read_across_frames=True,
-        )
-        return Source(path, reader, outer=handle, unpacking=(zstandard.ZstdError,))
+        return Source(path, ZstdStream(handle), outer=handle, unpacking=BROKEN)
     if isinstance(handle, io.FileIO):
         return Source(path, seekable=handle, outer=handle)
     return Source(path, handle, outer=handle)

@@ -65,11 +65,43 @@ def test_damage_behind_what_was_peeked_at() -> None:
         source.readinto(memoryview(buffer))
 
 
+def zstd_frames(data: bytes) -> bytes:
+    """Several frames of all kinds: with and without checksum and size, skippable, runs."""
+    checked = zstandard.ZstdCompressor(write_checksum=True, write_content_size=False)
+    stream = checked.compressobj()
+    plain = zstandard.ZstdCompressor(write_checksum=False)
+    parts = [
+        stream.compress(data[:30_000]) + stream.flush(),
+        b"\x53\x2a\x4d\x18" + (300).to_bytes(4, "little") + bytes(300),
+        plain.compress(bytes(200_000)),
+        checked.compress(b""),
+        plain.compress(data[30_000:]),
+    ]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_zstd_is_whole_at_the_end_of_a_frame_and_nowhere_else(
+    in_memory: bool, tmp_path: Path
+) -> None:
+    """The library takes any end of its input for the end of the data."""
+    data = random.Random(3).randbytes(90_000)
+    packed = zstd_frames(data)
+    assert len(everything(open_source(packed))) == len(data) + 200_000
+    path = tmp_path / "x.zst"
+    for size in [*range(5, len(packed) - 1, 997), *range(len(packed) - 40, len(packed) - 1)]:
+        path.write_bytes(packed[:size])
+        with pytest.raises(CaptureError, match="damaged compression"):
+            everything(open_source(packed[:size] if in_memory else path))
+
+
 @pytest.mark.parametrize("size", [1000, 1 << 20])
-def test_damage_is_where_reading_stopped(size: int) -> None:
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_damage_is_where_reading_stopped(size: int, pack: Callable[[bytes], bytes]) -> None:
     """Also where all that came before is given in one go."""
-    whole = random.Random(2).randbytes(100_000)
-    source = open_source(gzip.compress(whole)[:50_000])
+    whole = bytes(random.Random(2).choices(range(16), k=400_000))
+    packed = pack(whole)
+    source = open_source(packed[: len(packed) * 3 // 4])
     given: list[int] = []
 
     def read() -> None:
@@ -78,7 +110,7 @@ def test_damage_is_where_reading_stopped(size: int) -> None:
 
     with pytest.raises(CaptureError) as caught:
         read()
-    assert sum(given) > 40_000
+    assert sum(given) > 100_000
     assert caught.value.offset == sum(given)
 
 
