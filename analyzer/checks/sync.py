@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analyzer.checks.channels import ended_early
+from analyzer.checks.channels import ended_early, refused
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -259,10 +259,11 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
 def _whole(migration: Migration) -> list[Channel]:
     """The channels that took part in SYNC rounds to the end.
 
-    One that never introduced itself (MF103), was cut off (MF203) or closed early (MF116) is told
-    by those rules.
+    One that never introduced itself (MF103), was refused (MF112), cut off (MF203) or closed early
+    (MF116) is told by those rules.
     """
     early = {id(channel) for channel, _, _ in ended_early(migration)}
+    early |= {id(channel) for _, channel in refused(migration)}
     return [
         channel
         for channel in migration.multifd
