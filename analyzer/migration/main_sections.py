@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import SECTIONS_MAX, Section
-from analyzer.migration.main_ram import RamWalk
+from analyzer.migration.main_ram import WITHOUT_LIST, RamWalk
 from analyzer.migration.main_search import kind_by_content
 from analyzer.migration.main_vfio import CONFIG_FOLLOWS, walk_vfio
 from analyzer.migration.mark import Mark
@@ -185,12 +185,16 @@ class SectionWalk:
         ram = self.main.ram
         normal, zero, flushes = ram.normal_pages, ram.zero_pages, ram.flush_count
         coded = ram.sent_pages - normal
+        strict = not self.main.interrupted
+        told = section.guessed or WITHOUT_LIST in self.main.anomalies.counts
+        if kind != START and ram.mem_size is None and strict and not told:
+            self._note(WITHOUT_LIST, record, "no section before it listed the blocks")
         walk = RamWalk(
             self.reader,
             ram,
             section_id=section.section_id,
             capabilities=self.main.capabilities,
-            strict=not self.main.interrupted,
+            strict=strict,
         )
         broken = yield from walk.walk()
         record.normal_pages = ram.normal_pages - normal
@@ -260,6 +264,8 @@ class SectionWalk:
             note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
             if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
+        elif section.guessed and section_id in self.main.sections:
+            pass  # it is the section's own id that is wrong, or nobody knows which
         elif section_id != section.section_id:
             note(
                 "footer-mismatch",

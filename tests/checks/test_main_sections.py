@@ -14,6 +14,7 @@ from tests.checks.craft import (
     RAM_PART,
     RAM_START,
     STATE,
+    VFIO_END,
     VFIO_START,
     Tiny,
     end,
@@ -51,6 +52,17 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+@pytest.mark.parametrize("footer_too", [False, True])
+@pytest.mark.parametrize("unit", [RAM_PART, RAM_END, VFIO_END], ids=["part", "end", "vfio"])
+def test_wrong_id_of_one_section(unit: bytes, footer_too: bool) -> None:
+    """Main is read on behind the section's own footer, and nothing else is told."""
+    wrong = unit[:1] + UNKNOWN_ID.to_bytes(4, "big") + unit[5:]
+    if footer_too:
+        wrong = wrong[: -len(FOOTER)] + records.footer(UNKNOWN_ID)
+    (finding,) = [f for f in findings(replaced(unit, wrong)()) if f.severity != "info"]
+    assert (finding.rule.id, finding.message) == ("MF608", "section 9 was never started")
 
 
 @pytest.mark.parametrize("version", [3, 5])
