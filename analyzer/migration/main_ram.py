@@ -220,7 +220,7 @@ class RamWalk:
         return Broken(None, "RAM record flags", at)
 
     def _refuse_if_mapped(self, what: str) -> None:
-        if self.mapped:
+        if self.mapped and MAPPED_RAM not in self.ram.belied:
             self._note("mapped-ram-in-stream", f"{what} record though mapped-ram is on")
 
     def _page(self, word: int) -> Steps:
