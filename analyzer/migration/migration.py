@@ -307,6 +307,17 @@ class Migration:
         channels = self.multifd
         return channels[0] if channels else self.channels[0]
 
+    def bitmap_size(self, name: bytes) -> int | None:
+        """Bytes of the bitmap of received pages of a RAM block: a bit for each, in words of 8
+        bytes; ``None`` unless main has listed the block.
+        """
+        facts = self.main_facts
+        block = facts.ram_blocks.get(name) if facts is not None else None
+        page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
+        if block is None or not block.listed or not page_size:
+            return None
+        return -(-(block.used_length // page_size) // 64) * 8
+
     @property
     def source(self) -> str:
         """``ip:port`` of the source."""

@@ -134,9 +134,7 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
     return found
 
 
-def _undescribed(
-    record: Record, key: tuple[str, int], device: Json, size: int
-) -> Anomaly | None:
+def _undescribed(record: Record, key: tuple[str, int], device: Json, size: int) -> Anomaly | None:
     """A subsection behind the ``size`` bytes of a body that are described, if one is there."""
     body = record.body or b""
     if body[size : size + 1] != bytes((RecordType.SUBSECTION,)):
