@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,7 +94,7 @@ def named(idstr: bytes, instance: int = 0) -> list[bytes]:
 CASES = {
     "MF401": Case(second(buffer(1, flags=0x41))),
     "MF402": Case(more(buffer(9, payload=b"")), alone=True),
-    "MF403": Case(second(buffer(1, idstr=b"x" * 256))),
+    "MF403": Case(second(buffer(1, idstr=b"x" * 256)), alone=True),
     "MF404": Case(second(buffer(1, idstr=IDSTR + b"\0old")), alone=True),
     "MF405": Case(more(*named(b"0000:00:09.0/vfio")), alone=True),
     "MF406": Case(more(*named(b"timer")), alone=True),
@@ -191,6 +191,55 @@ def test_compressed_ram_behind_device_state() -> None:
 
 def test_the_instance_id_counts() -> None:
     assert only(more(*named(IDSTR, 1))(), "MF405").spot.device == f"{IDSTR.decode()}#1"
+
+
+@pytest.mark.parametrize("options", [{"idstr": b"0000:00:09.0/vfio"}, {"instance": 1}])
+@pytest.mark.parametrize("is_config", [False, True])
+def test_one_packet_of_a_device_that_is_another(options: dict[str, Any], is_config: bool) -> None:
+    """What the real device lacks because of it, or the other one does, is not told too."""
+
+    def edit(tiny: Tiny) -> None:
+        if is_config:
+            tiny.multifd[0][-1] = config(2, **options)
+        else:
+            tiny.multifd[1][-1] = buffer(1, **options)
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert finding.rule.id == "MF405"
+
+
+def test_a_buffer_that_did_not_go_to_another_device_is_missing() -> None:
+    """Packet 1 did; nobody has packet 2."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0][-1] = config(3)
+        tiny.multifd[1][-1] = buffer(1, idstr=b"0000:00:09.0/vfio")
+
+    found = findings(edited(edit)())
+    grave = {(f.rule.id, f.spot.device): f.message for f in found if f.severity != "info"}
+    assert grave["MF506", "0000:00:02.0/vfio#0"] == "idx 1 to 2 are missing"
+    assert {rule for rule, _ in grave} == {"MF405", "MF506"}
+
+
+@pytest.mark.parametrize("unit", [buffer(0), config(2), buffer(1)], ids=["0", "config", "1"])
+def test_a_packet_whose_magic_is_wrong_is_not_called_missing(unit: bytes) -> None:
+    def edit(tiny: Tiny) -> None:
+        for units in tiny.multifd:
+            if unit in units:
+                units[units.index(unit)] = b"\xde\xad" + unit[2:]
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert finding.rule.id == "MF201"
+
+
+def test_a_devices_only_packet_whose_magic_is_wrong() -> None:
+    def edit(tiny: Tiny) -> None:
+        no_buffers(tiny)
+        tiny.multifd[1].append(b"\xde\xad" + config(0)[2:])
+
+    found = only(edited(edit)(), "MF413")
+    assert found.severity == "info"
+    assert found.message.endswith("bytes of multifd 1 could not be decoded")
 
 
 def test_a_device_that_was_cut_off_is_not_missing() -> None:
