@@ -73,6 +73,8 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or returned is None or facts.interrupted or len(facts.pings) >= PINGS_KEPT:
         return
+    if "command-length" in facts.anomalies.counts:
+        return  # a PING that says no value (MF615) may be meant
     sent = {value for value, _ in facts.pings}
     for value, mark in returned.pongs:
         if value not in sent:
