@@ -88,8 +88,11 @@ def _full_records(main: MainChannel) -> list[Record]:
 
 
 def _key(main: MainChannel, record: Record) -> tuple[str, int]:
-    section = main.sections.get(record.section_id or 0)
-    return (name_of(section.idstr) if section else "", record.instance_id or 0)
+    section, instance = main.sections.get(record.section_id or 0), record.instance_id or 0
+    if section is not None and section.text == record.name:
+        return name_of(section.idstr), instance
+    # Its id is another one's (MF609).
+    return record.name.removesuffix(f"/{instance}") if instance else record.name, instance
 
 
 def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
@@ -191,8 +194,7 @@ def decode(
     for record in _full_records(main):
         key = _key(main, record)
         device = description.devices.get(key)
-        section = main.sections.get(record.section_id or 0)
-        if device is None or record.body is None or (section and is_vfio(section.idstr)):
+        if device is None or record.body is None or is_vfio(key[0].encode()):
             continue
         decoded.append(_decode_record(record, key, device, values))
     return decoded
