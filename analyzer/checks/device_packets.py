@@ -127,6 +127,8 @@ def devstate_compression_bits(
     """
     if packet.kind != DEVICE_STATE:
         method = packet.flags & COMPRESSION_MASK
+        if method != migration.compression:
+            return None  # it is that packet which is wrong (MF205)
         if method and method in METHODS and migration.devices:
             return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
         return None

@@ -168,22 +168,32 @@ def test_compressed_ram_beside_device_state() -> None:
     assert (found.severity, found.repeats) == ("error", 0)
 
 
-def test_one_packet_with_a_method_compresses_no_migration() -> None:
+@pytest.mark.parametrize("where", ["multifd 0", "multifd 1", "behind device state"])
+def test_one_packet_with_a_method_compresses_no_migration(where: str) -> None:
     """It is that packet which is wrong (MF205), wherever it stands."""
-    for channel, num in ((0, 2), (1, 3)):
 
-        def edit(tiny: Tiny, channel: int = channel, num: int = num) -> None:
-            tiny.multifd[channel][2] = ram([0], num=num, flags=2, payload=b"x")
+    def edit(tiny: Tiny) -> None:
+        if where == "multifd 0":
+            tiny.multifd[0][2] = ram([0], num=2, flags=2, payload=b"x")
+        elif where == "multifd 1":
+            tiny.multifd[1][2] = ram([0], num=3, flags=2, payload=b"x")
+        else:
+            tiny.multifd[0].append(ram([9], num=9, flags=2, payload=b"x"))
 
-        rules = fired(edited(edit)())
-        assert rules["MF205"] == "error"
-        assert "MF407" not in rules
+    rules = fired(edited(edit)())
+    assert rules["MF205"] == "error"
+    assert "MF407" not in rules
 
 
 def test_compressed_ram_behind_device_state() -> None:
-    late = ram([9], num=9, flags=2, payload=b"x")
-    found = only(edited(lambda tiny: tiny.multifd[0].append(late))(), "MF407")
-    assert "a RAM packet with compression" in found.message
+    def edit(tiny: Tiny) -> None:
+        compressed(tiny)
+        tiny.multifd[0].append(ram([9], num=9, flags=2, payload=b"x"))
+
+    found = [f for f in findings(edited(edit)()) if f.rule.id == "MF407"]
+    assert "a RAM packet with compression (flags 0x2) beside device state" in {
+        f.message for f in found
+    }
 
 
 # -- identity --------------------------------------------------------------------------------------
