@@ -396,11 +396,35 @@ def test_findings_point_at_the_packet() -> None:
     assert (other.frame, other.offset) == (spot.frame, spot.offset)
 
 
-def test_advised_page_size() -> None:
-    def edit(tiny: Tiny) -> None:
-        tiny.main[2:2] = [records.command(3, struct.pack(">QQ", 65536, 65536))]
+def number_of(capture: bytes, unit: bytes) -> int:
+    """The number of the last frame that carries the beginning of ``unit``."""
+    at, number, found = 24, 0, 0
+    while at < len(capture):
+        number += 1
+        size = int.from_bytes(capture[at + 8 : at + 12], "little")
+        if unit[:100] in capture[at + 16 : at + 16 + size]:
+            found = number
+        at += 16 + size
+    return found
 
-    assert "POSTCOPY_ADVISE says 65536" in only(edited(edit)(), "MF232").message
+
+def test_a_number_twice_points_at_the_second_packet() -> None:
+    again = ram([2], [6], num=2)
+    capture = put(again, channel=1)()
+    spot = only(capture, "MF228").spot
+    assert spot.channel is not None
+    assert (spot.channel.name, spot.offset) == ("multifd 1", 64 + 1344)
+    assert spot.frame == number_of(capture, again)
+
+
+def test_advised_page_size() -> None:
+    advise = records.command(3, struct.pack(">QQ", 65536, 65536))
+    capture = edited(lambda tiny: tiny.main.insert(2, advise))()
+    finding = only(capture, "MF232")
+    assert "POSTCOPY_ADVISE says 65536" in finding.message
+    assert finding.spot.frame == number_of(capture, advise)
+    assert finding.spot.channel is not None
+    assert finding.spot.channel.kind == "main"
 
 
 @pytest.mark.parametrize(("machine", "era"), [("9.1", "9.0"), ("9.2", "9.2"), ("8.2", "8.2")])
