@@ -17,6 +17,7 @@ from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     DEVICE,
     IDSTR,
+    RAM_START,
     SWITCHOVER_START,
     VFIO_FULL,
     VFIO_ID,
@@ -28,6 +29,7 @@ from tests.checks.craft import (
     full,
     ram,
 )
+from tests.checks.main_edits import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,6 +203,10 @@ def test_compressed_ram_behind_device_state() -> None:
 
 def test_the_instance_id_counts() -> None:
     assert only(more(*named(IDSTR, 1))(), "MF405").spot.device == f"{IDSTR.decode()}#1"
+
+
+def test_devices_behind_the_end_of_a_main_that_breaks_off() -> None:
+    assert fired(stopped(RAM_START, 40)())["MF405"] == "info"
 
 
 @pytest.mark.parametrize("options", [{"idstr": b"0000:00:09.0/vfio"}, {"instance": 1}])

@@ -408,6 +408,28 @@ def number_of(capture: bytes, unit: bytes) -> int:
     return found
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 11, 12, 40])
+def test_bytes_behind_the_last_packet_are_no_header(size: int) -> None:
+    tail = b"garbage that is no packet of anybody.txt"[:size]
+    (finding,) = [
+        f
+        for f in findings(edited(lambda tiny: tiny.multifd[0].append(tail))())
+        if f.severity != "info"
+    ]
+    assert finding.rule.id == "MF236"
+    what = f"{size} byte{'s' if size > 1 else ''}"
+    assert finding.message == f"no packet: {what} at the stream's end"
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 11])
+def test_a_header_that_is_cut_off_is_one(size: int) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0].append(sync(9)[:size])
+
+    message = only(edited(edit)(), "MF203").message
+    assert message.startswith("the stream ends in the header")
+
+
 def test_a_number_twice_points_at_the_second_packet() -> None:
     again = ram([2], [6], num=2)
     capture = put(again, channel=1)()
