@@ -52,6 +52,7 @@ __all__ = [
     "Command",
     "RamFlag",
     "RecordType",
+    "can_follow_block",
     "command_length_fits",
     "host_order",
     "is_mapped_header",
@@ -266,12 +267,12 @@ def page_size_follows(ahead: bytes, *, shared: bool, last: bool) -> bool:
     if len(ahead) < 8 or not is_page_size(int.from_bytes(ahead[:8], "big")):
         return False
     # With addresses announced a lone word is the address; what stands behind it says so.
-    return not (shared and _can_follow_block(ahead[8:], last))
+    return not (shared and can_follow_block(ahead[8:], last=last))
 
 
-def _can_follow_block(data: bytes, last: bool) -> bool:
+def can_follow_block(data: bytes, *, last: bool) -> bool:
     """Whether the next block's name, or behind the last one a record, begins with ``data``; an
-    address does not, for its first byte is 0.
+    address or a mapped-ram header does not, for its first byte is 0.
     """
     if last:
         return 0 < int.from_bytes(data[:8], "big") < SMALLEST_PAGE

@@ -158,7 +158,10 @@ def parse_config(data: bytes) -> ConfigState:
     state.end_at = len(data) - TAG.size
     first = int.from_bytes(data[: TAG.size], "big")
     if first != VfioTag.DEV_CONFIG_STATE or len(data) < TAG.size:
-        state.problems.append(Problem("vfio-config-header", 0, f"begins with {first:#018x}"))
+        begin = f"begins with {first:#018x}"
+        if len(data) < TAG.size:
+            begin = f"has {len(data)} of the {TAG.size} bytes of its first tag"
+        state.problems.append(Problem("vfio-config-header", 0, begin))
         return state
     last = int.from_bytes(data[-TAG.size :], "big")
     if last != VfioTag.END_OF_STATE or state.end_at < TAG.size:

@@ -274,26 +274,10 @@ def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
 
     Usual cause: ``multifd-channels`` is larger on the source than on the destination.
     """
-    main = migration.main
-    if outcome_of(migration).name == "completed" or main is None:
-        return
-    refused: list[tuple[int, Channel]] = []
-    kept: list[Channel] = []
-    end = main.flow.last.frame  # until when the others went on
-    for channel in [main, *migration.multifd]:
-        server, client = _closed_by_server(channel), _closed_by_client(channel)
-        if server is not None and (client is None or server < client):
-            refused.append((server, channel))
-        elif client is not None:
-            kept.append(channel)
-            end = min(end, client)
-    alone = main in kept and len(kept) > 1  # a destination that fails closes everything
-    for frame, channel in refused:
-        unused = channel is not main and not channel.packets
-        if frame < end and (alone or unused):
-            others = [c for c in (main, *migration.multifd) if c is not channel]
-            text = f"the destination closed this channel and kept {names(others)}"
-            yield Spot(text, channel=channel, frame=frame)
+    for frame, channel in refused(migration):
+        others = [c for c in (migration.main, *migration.multifd) if c and c is not channel]
+        text = f"the destination closed this channel and kept {names(others)}"
+        yield Spot(text, channel=channel, frame=frame)
 
 
 @channel_rule("MF113", "channel-reverse-data", WARNING)
@@ -518,9 +502,42 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
 # -- what the rules above ask ----------------------------------------------------------------------
 
 
+def refused(migration: Migration) -> list[tuple[int, Channel]]:
+    """Channels that the destination closed while the others went on, and the frames of that.
+
+    In a migration that completed only one that carried nothing can be meant: there a destination
+    closes the channels first that it has read to their ends.
+    """
+    main = migration.main
+    if main is None:
+        return []
+    closed: list[tuple[int, Channel]] = []
+    kept: list[Channel] = []
+    end = main.flow.last.frame  # until when the others went on
+    for channel in [main, *migration.multifd]:
+        server, client = _closed_by_server(channel), _closed_by_client(channel)
+        if server is not None and (client is None or server < client):
+            closed.append((server, channel))
+        elif client is not None:
+            kept.append(channel)
+            end = min(end, client)
+    # A destination that fails closes everything.
+    alone = main in kept and len(kept) > 1 and outcome_of(migration).name != "completed"
+    return [
+        (frame, channel)
+        for frame, channel in closed
+        if frame < end and (alone or _is_unused(channel))
+    ]
+
+
+def _is_unused(channel: Channel) -> bool:
+    """Whether a multifd channel carried its initial packet and nothing else."""
+    return channel.kind == "multifd" and not channel.packets and not channel.flow.missing
+
+
 def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     """Channels that the source closed before a round that was still to come: the FIN, and the
-    first SYNC or FLUSH of that round.
+    first SYNC or FLUSH of that round.  Those that the destination refused (MF112) do not count.
 
     Other connections may lag in the capture; but a round that begins behind the close did not
     wait for this channel.  A channel with a SYNC for every FLUSH of main has missed none, whatever
@@ -533,8 +550,11 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
         min((mark for mark in marks if mark is not None), key=lambda mark: mark.frame)
         for marks in zip_longest(*rounds)
     ]
+    unwanted = {id(channel) for _, channel in refused(migration)}
     for channel in migration.multifd:
         fin, done = channel.flow.fin, len(channel.syncs)
+        if id(channel) in unwanted:
+            continue
         if fin is None or not channel.ended_at_boundary or not channel.synchronises:
             continue
         if flushes and done >= len(flushes):

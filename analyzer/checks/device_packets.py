@@ -21,6 +21,7 @@ from analyzer.migration.framing import marker_of
 from analyzer.migration.rows import DEVICE_STATE
 from dissectors.main_stream import is_vfio
 from dissectors.multifd import COMPRESSION_MASK, METHODS, NAME_SIZE, MultifdFlag
+from dissectors.multifd import DEVICE_STATE as DEVICE_STATE_HEADER
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ SYNC = int(MultifdFlag.SYNC)
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
 PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
+PACKET_MIN = DEVICE_STATE_HEADER.size + BUFFER.size
 
 
 # -- the packet ------------------------------------------------------------------------------------
@@ -125,6 +127,8 @@ def devstate_compression_bits(
     """
     if packet.kind != DEVICE_STATE:
         method = packet.flags & COMPRESSION_MASK
+        if method != migration.compression:
+            return None  # it is that packet which is wrong (MF205)
         if method and method in METHODS and migration.devices:
             return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
         return None
@@ -198,17 +202,44 @@ def _sections(migration: Migration) -> set[tuple[bytes, int]]:
     return {section.key for section in facts.sections.values()} if facts is not None else set()
 
 
+def misnamed(migration: Migration) -> list[Device]:
+    """The devices that MF405 and MF406 tell of: packets name them by mistake, and no receiver loads
+    them.  None where main is not known well enough.
+    """
+    facts, started = migration.main_facts, _sections(migration)
+    if facts is None or facts.interrupted or not started:
+        return []
+    return [
+        device
+        for key, device in migration.devices.items()
+        if key not in started or not is_vfio(device.idstr)
+    ]
+
+
+def unread(migration: Migration) -> tuple[int, str]:
+    """How many device-state packets may be in bytes that were passed over to find the next packet,
+    and what says so; nothing where the capture lacks bytes, which explains more.
+    """
+    channels = [] if migration.holes or migration.began_late else migration.multifd
+    channel = max(channels, key=lambda c: c.skipped, default=None)
+    if channel is None or channel.skipped < PACKET_MIN:
+        return 0, ""
+    text = f"; {counted(channel.skipped, 'byte')} of {channel.name} could not be decoded"
+    return channel.skipped // PACKET_MIN, text
+
+
 def _of(device: Device, text: str) -> Spot:
     """A finding at the first packet of a device."""
     frame = device.first.frame if device.first is not None else None
     return Spot(text, device=device.name, frame=frame)
 
 
-@migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XL")
+@migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XLM")
 def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
     """Main has no section of the device that a packet names.
 
-    idstr and instance id together name a device; its section was started on main before.
+    idstr and instance id together name a device; its section was started on main before.  (One that
+    fills its field has no section: MF403.)
 
     Receiver: ``Unknown idstr %s or instance id %u for load state buffer``; the migration fails.
     The destination may know the device under an older name or an alias, which the capture cannot
@@ -217,9 +248,11 @@ def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
     Usual cause: source and destination have different devices, or channels of two migrations taken
     for one.
     """
-    started = _sections(migration)
+    started, dialect = _sections(migration), migration.framing.dialect
+    series = dialect is not None and dialect.host_order
     for key, device in migration.devices.items():
-        if started and key not in started:
+        told = len(device.idstr) == NAME_SIZE and not series
+        if started and key not in started and not told:
             yield _of(device, "main has no section of this idstr and instance id")
 
 
@@ -318,13 +351,15 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
     facts = migration.main_facts
     if facts is None or facts.eof is None or not migration.multifd:
         return
+    _, lost = unread(migration)
     for key, section in facts.devices.items():
         if section.announced != "multifd" or key in migration.devices:
             continue
-        text, severity = "announced to be on multifd, but no packet of it came", None
+        text = "announced to be on multifd, but no packet of it came" + lost
+        severity = INFO if lost else None
         if not migration.dialect_known:
             text += "; nothing tells which revision of the format this is"
-            severity = WARNING
+            severity = severity or WARNING
         spot = Spot(text, device=section.name, channel=migration.main, severity=severity)
         if (mark := section.announced_at) is not None:
             spot.frame, spot.offset = mark.frame, mark.offset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from analyzer.checks.rule import ERROR, WARNING, Spot, main_rule, walker_rule
 
 TYPE_CHECKING = False
@@ -87,8 +89,10 @@ def description_anomalies(facts: MainChannel) -> list[Anomaly]:
 
     description = vmdescription.load(facts)
     found = vmdescription.verify(facts, description)
-    told = {anomaly.offset for anomaly in found}
+    told = sorted(anomaly.offset for anomaly in found)
     for device in vmdescription.decode(facts, description, values=False):
-        if device.record.offset not in told:
+        record = device.record
+        at = bisect_left(told, record.offset)
+        if at == len(told) or told[at] >= record.offset + record.length:
             found += device.anomalies
     return found[:PLACES_TOLD]

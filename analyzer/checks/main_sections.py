@@ -94,6 +94,8 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
     """
     if facts.eof is None or facts.resync_count:
         return
+    if any(section.guessed and section.ended for section in facts.sections.values()):
+        return  # that END has a wrong id (MF608); it may be this section's
     for section in facts.unfinished_sections:
         if section.started is not None and not section.guessed and not _bare(facts, section):
             yield Spot(

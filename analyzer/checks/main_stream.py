@@ -103,9 +103,10 @@ def main_trailing() -> None:
 
 @walker_rule("MF635", "capabilities-differ", WARNING)
 def capabilities_differ() -> None:
-    """The stream holds what the capabilities in its CONFIGURATION rule out.
+    """The stream contradicts the capabilities in its CONFIGURATION.
 
-    The record names mapped-ram and x-ignore-shared if they are on; both change the block list.
+    The record names mapped-ram and x-ignore-shared if they are on; each adds something to every
+    block in the list.  Here it stands there without being announced, or the other way round.
 
     Receiver: ``Capability %s is %s, but received capability is %s`` if its own differ from those
     announced, else it misreads the block list.

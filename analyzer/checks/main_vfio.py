@@ -165,7 +165,9 @@ def vfio_no_state(migration: Migration) -> Iterator[Spot]:
     facts = migration.main_facts
     if facts is None or facts.eof is None or facts.interrupted or facts.resync_count:
         return
-    ended = {section.key for section in facts.sections.values() if section.ended is not None}
+    # One that nobody started (MF608) is no device: a known one's id is wrong.
+    sections = [section for section in facts.sections.values() if not section.guessed]
+    ended = {section.key for section in sections if section.ended is not None}
     for device in facts.devices.values():
         if device.announced is None and device.key in ended - migration.devices.keys():
             yield Spot(

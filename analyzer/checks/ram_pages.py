@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.pages import BlockPages
     from analyzer.migration.rows import DevicePacket, RamPacket
@@ -104,16 +105,21 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
     facts, size = migration.main_facts, migration.framing.page_size
     if facts is None or not size or not migration.multifd:
         return
-    for told, where in _told_page_sizes(facts):
+    for told, where, mark in _told_page_sizes(facts):
         if told != size:
-            yield Spot(f"multifd packets are laid out for pages of {size} bytes, {where} {told}")
+            text = f"multifd packets are laid out for pages of {size} bytes, {where} {told}"
+            spot = Spot(text, channel=migration.main)
+            if mark is not None:
+                spot.frame, spot.offset = mark.frame, mark.offset
+            yield spot
 
 
-def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str]]:
+def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:
+    """What main says, and the record that says it."""
     if facts.page_bits is not None:
-        yield 1 << min(facts.page_bits, 64), "target-page-bits says"
+        yield 1 << min(facts.page_bits, 64), "target-page-bits says", facts.configuration
     if facts.advised_page_size:
-        yield facts.advised_page_size, "POSTCOPY_ADVISE says"
+        yield facts.advised_page_size, "POSTCOPY_ADVISE says", facts.postcopy_advise
     head = b""
     for part in facts.description_parts:
         head += part
@@ -121,7 +127,7 @@ def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str]]:
             break
     digits, comma, _ = head.partition(PAGE_SIZE_KEY)[2].lstrip()[:12].partition(b",")
     if comma and digits.strip().isdigit():  # without the comma a hole cut it off
-        yield int(digits), "the description says"
+        yield int(digits), "the description says", facts.description
 
 
 @packet_rule("MF233", "data-in-postcopy", ERROR, holes="G")

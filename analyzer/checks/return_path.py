@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analyzer.migration.return_path import Message
 
 SINGLE_ACK_UP_TO = (11, 0)
+BITMAP = int(ReturnPathType.RECV_BITMAP)
 REQUESTS = (int(ReturnPathType.REQ_PAGES), int(ReturnPathType.REQ_PAGES_ID))
 
 
@@ -72,6 +73,8 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or returned is None or facts.interrupted or len(facts.pings) >= PINGS_KEPT:
         return
+    if "command-length" in facts.anomalies.counts:
+        return  # a PING that says no value (MF615) may be meant
     sent = {value for value, _ in facts.pings}
     for value, mark in returned.pongs:
         if value not in sent:
@@ -169,18 +172,29 @@ def _last_init_data(facts: MainChannel) -> Mark | None:
     return max(marks, key=lambda mark: mark.offset, default=None)
 
 
-@walker_rule("MF708", "rp-bitmap-mark", ERROR, holes="G")
-def rp_bitmap_mark() -> None:
-    """A bitmap of received pages does not end with its mark, or its size is not a bitmap's.
+@migration_rule("MF708", "rp-bitmap-mark", ERROR, holes="G")
+def rp_bitmap_mark(migration: Migration) -> Iterator[Spot]:
+    """A bitmap of received pages does not end with its mark, or is not of its block's size.
 
-    Size, bitmap and the mark 0x0123456789abcdef follow RECV_BITMAP outside its length; the size is
-    a multiple of 8 bytes.
+    Size, bitmap and the mark 0x0123456789abcdef follow RECV_BITMAP outside its length.  The bitmap
+    has a bit for every page of the block, and its size is a multiple of 8 bytes.
 
     Receiver: the source: ``ramblock '%s' end mark incorrect: ...`` or ``ramblock '%s' bitmap size
     mismatch ...``; the recovery fails.
 
     Usual cause: source and destination differ in the size of the block; damaged bytes.
     """
+    returned = migration.return_facts
+    if returned is None:
+        return
+    told = {anomaly.offset for anomaly in returned.anomalies}
+    for message in returned.messages:
+        if message.kind != BITMAP or message.mark.offset in told:
+            continue
+        name, size = message.block or b"", migration.bitmap_size(message.block or b"")
+        if size is not None and message.size != size:
+            text = f"block {text_of(name)!r}, {message.size} bytes, expected {size}"
+            yield _spot(migration, text, message.mark)
 
 
 @migration_rule("MF709", "rp-reqpages", WARNING, holes="X")

@@ -70,7 +70,7 @@ def tcp_retransmission_differs(flow: Flow, channel: Channel) -> Iterator[Spot]:
     that rewrites data; a capture merged from two different ones.
     """
     for difference in flow.differences:
-        text = f"{counted(difference.length, 'byte')} sent again with other content"
+        text = f"{counted(difference.count, 'byte')} sent again with other content"
         yield Spot(text, frame=difference.place.frame, offset=difference.offset)
 
 

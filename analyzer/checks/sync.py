@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analyzer.checks.channels import ended_early
+from analyzer.checks.channels import ended_early, refused
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -57,7 +57,8 @@ def sync_count_differs(migration: Migration) -> Iterator[Spot]:
     fullest = next(channel for channel in channels if len(channel.syncs) == most)
     text = f"{counted(most, 'SYNC')} on {fullest.name}, {least} on "
     text += names(channel for channel in behind if len(channel.syncs) == least)
-    yield Spot(text, frame=fullest.syncs[least].frame)
+    only = behind[0] if len(behind) == 1 else None
+    yield Spot(text, channel=only, frame=fullest.syncs[least].frame)
 
 
 @migration_rule("MF302", "sync-vs-flush", ERROR, holes="GXEL", forgiven=True)
@@ -187,7 +188,8 @@ def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
         if channel.since_sync and channel.syncs and not channel.skipped:
             # No offset: a hole anywhere behind that SYNC may have held another one.
             text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
-            yield Spot(text, channel=channel, frame=channel.syncs[-1].frame)
+            mark = channel.behind_sync or channel.syncs[-1]
+            yield Spot(text, channel=channel, frame=mark.frame)
 
 
 @migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="GXE")
@@ -259,10 +261,11 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
 def _whole(migration: Migration) -> list[Channel]:
     """The channels that took part in SYNC rounds to the end.
 
-    One that never introduced itself (MF103), was cut off (MF203) or closed early (MF116) is told
-    by those rules.
+    One that never introduced itself (MF103), was refused (MF112), cut off (MF203) or closed early
+    (MF116) is told by those rules.
     """
     early = {id(channel) for channel, _, _ in ended_early(migration)}
+    early |= {id(channel) for _, channel in refused(migration)}
     return [
         channel
         for channel in migration.multifd

@@ -5,6 +5,9 @@ Wire-format page, sections 5.2, 5.4 and 5.6.
 
 from __future__ import annotations
 
+from collections import Counter
+
+from analyzer.checks.device_packets import PACKET_MIN, misnamed, unread
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -17,8 +20,7 @@ from analyzer.checks.rule import (
 from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.reassembly import config_of, gaps
-from dissectors.multifd import DEVICE_STATE
-from dissectors.vfio import BUFFER, IDX_MAX
+from dissectors.vfio import IDX_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import Buffer
 
-PACKET_MIN = DEVICE_STATE.size + BUFFER.size
 IDX_PLAUSIBLE = 1 << 16
 """Below this an index is never called huge: it may have neighbours that are lost."""
 IDX_IMPLAUSIBLE = 1_000_000
@@ -61,6 +62,53 @@ def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buf
 
 def _spot(text: str, buffer: Buffer) -> Spot:
     return Spot(text, frame=buffer.frame, index=buffer.idx)
+
+
+class _Elsewhere:
+    """Where buffers may be that a device lacks, other than in a hole.
+
+    Packets may have given them to devices that cannot be meant (MF405, MF406): each of those counts
+    once.  ``meant`` are the other devices.  Or they are in bytes that nobody could read.
+    """
+
+    def __init__(self, migration: Migration) -> None:
+        wrong = misnamed(migration)
+        names = {(device.idstr, device.instance_id) for device in wrong}
+        self.meant = [device for key, device in migration.devices.items() if key not in names]
+        self._indices = Counter(buffer.idx for device in wrong for buffer in device.buffers)
+        self._configs = sum(buffer.is_config for device in wrong for buffer in device.buffers)
+        self._unread, self._where = unread(migration)
+
+    def has(self, first: int, last: int) -> bool:
+        """Whether packets gave all of a range of indices to the wrong device."""
+        if last - first >= len(self._indices):
+            return False
+        indices = range(first, last + 1)
+        if any(self._indices[idx] < 1 for idx in indices):
+            return False
+        self._indices.subtract(indices)
+        return True
+
+    def has_config(self) -> bool:
+        """Whether they did so with a config state."""
+        self._configs -= 1
+        return self._configs >= 0
+
+    def missing(
+        self,
+        device: Device,
+        text: str,
+        count: int,
+        *,
+        frame: int | None = None,
+        index: int | None = None,
+    ) -> Spot:
+        """A finding about so many buffers; only noted where they may be among what is unread."""
+        spot = Spot(text, device=device.name, frame=frame, index=index)
+        if count <= self._unread:
+            spot.message += self._where
+            spot.severity = INFO
+        return spot
 
 
 # -- indices ---------------------------------------------------------------------------------------
@@ -100,8 +148,8 @@ def _cut_off(device: Device, first: int, last: int) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-@device_rule("MF506", "vfio-idx-gap", ERROR, holes="GXELC", forgiven=True)
-def vfio_idx_gap(device: Device, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF506", "vfio-idx-gap", ERROR, holes="GXELC", forgiven=True)
+def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
     """Buffers below the config state's index are missing.
 
     The state is written to the device strictly by index, so nothing behind the gap is ever loaded.
@@ -113,17 +161,20 @@ def vfio_idx_gap(device: Device, migration: Migration) -> Iterator[Spot]:
     Usual cause: the source shut a channel down before its last buffers were sent; without the
     ``return-path`` capability it does not wait for them.
     """
-    buffers, _ = _split(device, migration)
-    ranges = list(gaps(buffers))
-    for first, last in ranges[:RANGES_LISTED]:
-        if not first:
-            continue  # MF508
-        what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
-        text = f"{what} missing{_cut_off(device, first, last)}"
-        after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
-        yield Spot(text, frame=after.frame, index=first)
-    if len(ranges) > RANGES_LISTED:
-        yield Spot(f"{len(ranges) - RANGES_LISTED} more gaps")
+    elsewhere = _Elsewhere(migration)
+    for device in elsewhere.meant:
+        buffers, _ = _split(device, migration)
+        ranges = [r for r in gaps(buffers) if r[0]]  # MF508 tells of the others
+        ranges = [(first, last) for first, last in ranges if not elsewhere.has(first, last)]
+        for first, last in ranges[:RANGES_LISTED]:
+            what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
+            text = f"{what} missing{_cut_off(device, first, last)}"
+            after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
+            count = last - first + 1
+            yield elsewhere.missing(device, text, count, frame=after.frame, index=first)
+        if len(ranges) > RANGES_LISTED:
+            text = f"{len(ranges) - RANGES_LISTED} more gaps"
+            yield elsewhere.missing(device, text, len(ranges))
 
 
 @device_rule("MF507", "vfio-idx-above-last", ERROR)
@@ -146,8 +197,8 @@ def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
             yield _spot(f"idx {buffer.idx}, the config state has {config.idx}", buffer)
 
 
-@device_rule("MF508", "vfio-idx-start", ERROR, holes="GXLC", forgiven=True)
-def vfio_idx_start(device: Device, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF508", "vfio-idx-start", ERROR, holes="GXLC", forgiven=True)
+def vfio_idx_start(migration: Migration) -> Iterator[Spot]:
     """The lowest index of a device is not 0.
 
     Indices begin at 0, so the beginning of the state is missing.
@@ -156,15 +207,18 @@ def vfio_idx_start(device: Device, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: the first buffers are not in the capture; otherwise a fault of the source.
     """
-    buffers, _ = _split(device, migration)
-    lowest = min(buffers, key=lambda b: b.idx, default=None)
-    if lowest is not None and lowest.idx:
-        text = f"the lowest idx is {lowest.idx}{_cut_off(device, 0, lowest.idx - 1)}"
-        yield _spot(text, lowest)
+    elsewhere = _Elsewhere(migration)
+    for device in elsewhere.meant:
+        buffers, _ = _split(device, migration)
+        lowest = min(buffers, key=lambda b: b.idx, default=None)
+        if lowest is not None and lowest.idx and not elsewhere.has(0, lowest.idx - 1):
+            text = f"the lowest idx is {lowest.idx}{_cut_off(device, 0, lowest.idx - 1)}"
+            frame, idx = lowest.frame, lowest.idx
+            yield elsewhere.missing(device, text, idx, frame=frame, index=idx)
 
 
-@device_rule("MF509", "vfio-no-config", ERROR, holes="GXEC", forgiven=True)
-def vfio_no_config(device: Device, migration: Migration) -> Iterator[Spot]:
+@migration_rule("MF509", "vfio-no-config", ERROR, holes="GXEC", forgiven=True)
+def vfio_no_config(migration: Migration) -> Iterator[Spot]:
     """A device's config state never came.
 
     It is the last buffer and tells how many there are; without it the receiver cannot know that it
@@ -176,13 +230,15 @@ def vfio_no_config(device: Device, migration: Migration) -> Iterator[Spot]:
     Usual cause: the source shut a channel down before its last buffers were sent; without the
     ``return-path`` capability it does not wait for them.
     """
-    if any(buffer.is_config for buffer in device.buffers):
-        return
-    highest = max((b.idx for b in device.buffers), default=-1)
-    text = f"no CONFIG_STATE in {counted(len(device.buffers), 'buffer')}"
-    text += _cut_off(device, highest + 1, IDX_MAX)
-    frame = device.last.frame if device.last is not None else None
-    yield Spot(text, frame=frame)
+    elsewhere = _Elsewhere(migration)
+    for device in elsewhere.meant:
+        if any(buffer.is_config for buffer in device.buffers) or elsewhere.has_config():
+            continue
+        highest = max((b.idx for b in device.buffers), default=-1)
+        text = f"no CONFIG_STATE in {counted(len(device.buffers), 'buffer')}"
+        text += _cut_off(device, highest + 1, IDX_MAX)
+        frame = device.last.frame if device.last is not None else None
+        yield elsewhere.missing(device, text, 1, frame=frame)
 
 
 @device_rule("MF510", "vfio-config-twice", ERROR)

@@ -50,6 +50,7 @@ class Channel:
 
     __slots__ = (
         "anomalies",
+        "behind_sync",
         "channel_header",
         "cut_in",
         "decoded",
@@ -112,6 +113,7 @@ class Channel:
         self.tls_random = b""  # what key logs name the session by; its ClientHello has it
         self.return_facts: ReturnPath | None = None  # of a return path without its main
         self.since_sync = 0  # packets with pages since the last SYNC
+        self.behind_sync: Mark | None = None  # the first of those
 
     @property
     def synchronises(self) -> bool:

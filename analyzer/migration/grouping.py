@@ -332,7 +332,8 @@ class Grouper:
             migration.return_path = channel
             migration.return_facts = facts
             migration.add(channel)
-        yield from walk_return_path(reader, facts, midstream=flow.midstream)
+        size = migration.bitmap_size if migration is not None else None
+        yield from walk_return_path(reader, facts, midstream=flow.midstream, bitmap_size=size)
 
     def _preempt(self, reader: Reader, flow: Flow, attempt: Migration) -> Walker:
         from analyzer.migration.preempt_walker import PreemptChannel, walk_preempt

@@ -15,6 +15,7 @@ from dissectors.main_stream import (
     MAPPED_RAM,
     MAPPED_RAM_HEADER,
     MAPPED_VERSION,
+    can_follow_block,
     is_mapped_header,
     is_page_size,
     page_size_follows,
@@ -42,7 +43,6 @@ BITMAP_KEPT = 64 << 20
 
 def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
     """The blocks whose lengths sum up to ``total`` bytes."""
-    mapped, shared = MAPPED_RAM in capabilities, IGNORE_SHARED in capabilities
     ram.mem_size = total
     left = total
     ram.current = None
@@ -71,24 +71,26 @@ def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: lis
         block.index = len(ram.blocks) - 1
         block.used_length = used
         block.listed = True
-        broken = yield from _extras(reader, ram, block, mapped, shared, last=left == 0)
+        broken = yield from _extras(reader, ram, block, capabilities, last=left == 0)
         if broken is not None:
             return broken.inside(f"block {text_of(name)!r}")
     return None
 
 
 def _extras(
-    reader: Reader, ram: RamFacts, block: RamBlock, mapped: bool, shared: bool, *, last: bool
+    reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
 ) -> Steps:
     """What may follow a block's length: page size, guest address, mapped-ram header."""
     ahead = yield from _ahead(16)
+    if not block.index:
+        _compare(reader, ram, capabilities, ahead, last)
+    mapped, shared = (
+        name in capabilities and name not in ram.belied for name in (MAPPED_RAM, IGNORE_SHARED)
+    )
     if not mapped and not shared and is_mapped_header(ahead):
         mapped = True
-        ram.anomalies.note(
-            "capabilities-differ",
-            reader.offset,
-            reader.last,
-            "a mapped-ram header, but the configuration does not announce mapped-ram",
+        _note_contradiction(
+            reader, ram, "a mapped-ram header, but the configuration does not announce mapped-ram"
         )
     if not mapped and page_size_follows(ahead, shared=shared, last=last):
         block.page_size = int.from_bytes(ahead[:8], "big")
@@ -101,6 +103,30 @@ def _extras(
     if mapped:
         return (yield from _mapped(reader, ram, block))
     return None
+
+
+def _compare(
+    reader: Reader, ram: RamFacts, capabilities: list[str], ahead: bytes, last: bool
+) -> None:
+    """Whether what was announced stands behind the first block's length, of which ``ahead`` are the
+    next bytes; else it is not believed.
+    """
+    bare = can_follow_block(ahead, last=last)
+    if IGNORE_SHARED in capabilities:
+        if bare or (MAPPED_RAM in capabilities and is_mapped_header(ahead)):
+            ram.belied.add(IGNORE_SHARED)
+            what = "x-ignore-shared is announced, but no address follows a block's length"
+            _note_contradiction(reader, ram, what)
+        else:
+            bare = can_follow_block(ahead[8:], last=last)
+    if MAPPED_RAM in capabilities and bare:
+        ram.belied.add(MAPPED_RAM)
+        what = "mapped-ram is announced, but no header of it follows a block's length"
+        _note_contradiction(reader, ram, what)
+
+
+def _note_contradiction(reader: Reader, ram: RamFacts, what: str) -> None:
+    ram.anomalies.note("capabilities-differ", reader.offset, reader.last, what)
 
 
 def _ahead(size: int) -> Generator[Request, Reply, bytes]:

@@ -102,7 +102,8 @@ class Record:
 class Section:
     """A section as its START or first FULL announced it.
 
-    ``guessed`` says that a hole swallowed that, and that its content told what it is.
+    ``guessed`` says that nobody did, whether a hole swallowed that or the id is wrong, and that its
+    content told what it is.
     """
 
     __slots__ = (

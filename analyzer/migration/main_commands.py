@@ -44,13 +44,15 @@ def walk_command(main: MainChannel, record: Record) -> Steps:
         main.anomalies.note(
             "command-unknown", at, record.first, f"command {command}, {length} bytes"
         )
-    elif not command_length_fits(command, length):
+    elif command_length_fits(command, length):
+        _note_order(main, record, command)
+        _keep_place(main, record, command)
+        _keep_facts(main, record, command, payload)
+    else:
         main.anomalies.note(
             "command-length", at, record.first, f"{record.name} with {length} bytes"
         )
-    else:
-        _note_order(main, record, command)
-        _keep_facts(main, record, command, payload)
+        _keep_place(main, record, command)  # it is there, whatever its payload
     return None
 
 
@@ -85,20 +87,13 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
         main.anomalies.note(slug, record.offset, record.first, f"{record.name} {wrong}")
 
 
-def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
+def _keep_place(main: MainChannel, record: Record, command: int) -> None:
+    """Where a command stands for the first time."""
     mark = Mark(record.offset, record.first)
     if command == Command.OPEN_RETURN_PATH:
         main.opened_return_path = main.opened_return_path or mark
-    elif command == Command.PING:
-        record.value = int.from_bytes(payload, "big")
-        if len(main.pings) < PINGS_KEPT:
-            main.pings.append((record.value, mark))
     elif command == Command.POSTCOPY_ADVISE:
         main.postcopy_advise = main.postcopy_advise or mark
-        if payload:
-            size = main.advised_page_size = POSTCOPY_ADVISE.unpack(payload)[1]
-            if size in PAGE_SIZES:
-                main.ram.page_size = size
     elif command == Command.POSTCOPY_LISTEN:
         main.postcopy_listen = main.postcopy_listen or mark
         main.ram.postcopy = True
@@ -107,13 +102,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
     elif command == Command.POSTCOPY_RESUME:
         main.postcopy_resume = main.postcopy_resume or mark
         main.ram.postcopy = True
-    elif command == Command.POSTCOPY_RAM_DISCARD:
-        record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
-        main.discards += max(record.value, 0)
-        if wrong := _discard_fault(main, payload):
-            main.anomalies.note("postcopy-discard", record.offset, record.first, wrong)
     elif command == Command.PACKAGED:
-        record.value = int.from_bytes(payload, "big")
         main.packaged = main.packaged or mark
     elif command == Command.ENABLE_COLO:
         from analyzer.migration.colo import ColoFacts  # seldom needed
@@ -121,6 +110,25 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         main.colo = main.colo or ColoFacts()
     elif command == Command.SWITCHOVER_START:
         main.switchover_start = main.switchover_start or mark
+
+
+def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
+    """What a command's payload says."""
+    if command == Command.PING:
+        record.value = int.from_bytes(payload, "big")
+        if len(main.pings) < PINGS_KEPT:
+            main.pings.append((record.value, Mark(record.offset, record.first)))
+    elif command == Command.POSTCOPY_ADVISE and payload:
+        size = main.advised_page_size = POSTCOPY_ADVISE.unpack(payload)[1]
+        if size in PAGE_SIZES:
+            main.ram.page_size = size
+    elif command == Command.POSTCOPY_RAM_DISCARD:
+        record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
+        main.discards += max(record.value, 0)
+        if wrong := _discard_fault(main, payload):
+            main.anomalies.note("postcopy-discard", record.offset, record.first, wrong)
+    elif command == Command.PACKAGED:
+        record.value = int.from_bytes(payload, "big")
 
 
 def _discard_fault(main: MainChannel, payload: bytes) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request, Sink
 
-__all__ = ["ZERO_AND_WORD", "RamWalk", "plausible_word"]
+__all__ = ["WITHOUT_LIST", "ZERO_AND_WORD", "RamWalk", "plausible_word"]
 
 BYTE = Take(1)
 WORD = Take(8)
@@ -52,6 +52,7 @@ FILL_AND_WORD = struct.Struct(">BQ")
 RUN_MAX = 256
 AGAIN = (PAGE_AGAIN, ZERO_AGAIN)
 ADDRESS_LIMIT = 1 << 52
+WITHOUT_LIST = "ram-section-without-start"
 
 
 def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
@@ -219,7 +220,7 @@ class RamWalk:
         return Broken(None, "RAM record flags", at)
 
     def _refuse_if_mapped(self, what: str) -> None:
-        if self.mapped:
+        if self.mapped and MAPPED_RAM not in self.ram.belied:
             self._note("mapped-ram-in-stream", f"{what} record though mapped-ram is on")
 
     def _page(self, word: int) -> Steps:
@@ -273,8 +274,10 @@ class RamWalk:
         if block is None:
             return Broken(None, "block name", at)
         if self.strict and not block.listed:
-            slug = "ram-section-without-start" if ram.mem_size is None else "ram-unknown-block"
-            self._note(slug, f"block {text_of(name)!r}")
+            if ram.mem_size is not None:
+                self._note("ram-unknown-block", f"block {text_of(name)!r}")
+            elif WITHOUT_LIST not in ram.anomalies.counts:
+                self._note(WITHOUT_LIST, f"block {text_of(name)!r}")
         before = ram.current
         if block is not before:
             if before is not None and block.index < before.index:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import SECTIONS_MAX, Section
-from analyzer.migration.main_ram import RamWalk
+from analyzer.migration.main_ram import WITHOUT_LIST, RamWalk
 from analyzer.migration.main_search import kind_by_content
 from analyzer.migration.main_vfio import CONFIG_FOLLOWS, walk_vfio
 from analyzer.migration.mark import Mark
@@ -50,21 +50,33 @@ START, PART, END, FULL = (
 SECTION_TYPES = (START, PART, END, FULL)
 BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
 """What records can begin with that may follow a section."""
+DISPLACED_MAX = 64
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
 
 
-class SectionWalk:
-    """Walks one section record at a time; ``device_data`` gives the sinks of VFIO data."""
+def _kind(section: Section) -> bytes:
+    """What :func:`kind_by_content` says of a section's parts."""
+    if is_vfio(section.idstr):
+        return b"vfio"
+    return section.idstr if section.idstr == RAM_SECTION else b""
 
-    __slots__ = ("device_data", "main", "reader", "sinks")
+
+class SectionWalk:
+    """Walks one section record at a time; ``device_data`` gives the sinks of VFIO data.
+
+    ``displaced`` are sections that were announced with the id of another one.
+    """
+
+    __slots__ = ("device_data", "displaced", "main", "reader", "sinks")
 
     def __init__(self, reader: Reader, main: MainChannel, device_data: DeviceData | None) -> None:
         self.reader = reader
         self.main = main
         self.device_data = device_data
         self.sinks: dict[DeviceKey, Sink] = {}
+        self.displaced: list[Section] = []
 
     def walk(self, kind: int, record: Record, limit: int | None) -> Steps:
         """The section whose type byte ``kind`` was just read; ``limit`` ends a PACKAGED."""
@@ -126,11 +138,17 @@ class SectionWalk:
                 )
             if former.key == section.key:
                 section = former
+            elif len(self.displaced) < DISPLACED_MAX:
+                self.displaced.append(section)  # the id stays with whose it was
         elif former is not None:
             self._name_device(former, section)
+            sections[section.section_id] = section
         elif len(sections) >= SECTIONS_MAX:
             return Broken(None, "section header", record.offset)
-        sections[section.section_id] = section
+        else:
+            own = next((s for s in self.displaced if s.key == section.key), None)
+            section = section if own is None else self._reclaim(own, section.section_id)
+            sections[section.section_id] = section
         if kind == START:
             section.started = section.started or mark
             self.main.first_start = self.main.first_start or mark
@@ -138,6 +156,15 @@ class SectionWalk:
             section.full = section.full or mark
             if self.main.first_start is not None:
                 self.main.first_full = self.main.first_full or mark
+        return section
+
+    def _reclaim(self, section: Section, section_id: int) -> Section:
+        """A section that was announced with the id of another one turns out to have this one."""
+        self.displaced.remove(section)
+        section.section_id = section_id
+        device = self.main.devices.get(section.key)
+        if device is not None:
+            device.section_id = section_id
         return section
 
     def _name_device(self, guessed: Section, section: Section) -> None:
@@ -153,9 +180,13 @@ class SectionWalk:
     def _guess(self, section_id: int, record: Record) -> Generator[Request, Reply, Section]:
         """A section whose START was not seen: its content tells what it may be."""
         ahead = yield Peek(8)
-        if not self.main.interrupted:
-            self._note("section-unknown-id", record, f"section {section_id} was never started")
         idstr = kind_by_content(ahead) if isinstance(ahead, bytes) else b""
+        if not self.main.interrupted:
+            for section in self.displaced:
+                if _kind(section) == idstr:
+                    self.main.sections[section_id] = self._reclaim(section, section_id)
+                    return section
+            self._note("section-unknown-id", record, f"section {section_id} was never started")
         if idstr == RAM_SECTION and any(s.idstr == idstr for s in self.main.sections.values()):
             idstr = b""  # there is one; storage keys, for instance, look alike
         instance_id = 0 if idstr == RAM_SECTION else section_id  # tells nameless devices apart
@@ -185,12 +216,16 @@ class SectionWalk:
         ram = self.main.ram
         normal, zero, flushes = ram.normal_pages, ram.zero_pages, ram.flush_count
         coded = ram.sent_pages - normal
+        strict = not self.main.interrupted
+        told = section.guessed or WITHOUT_LIST in self.main.anomalies.counts
+        if kind != START and ram.mem_size is None and strict and not told:
+            self._note(WITHOUT_LIST, record, "no section before it listed the blocks")
         walk = RamWalk(
             self.reader,
             ram,
             section_id=section.section_id,
             capabilities=self.main.capabilities,
-            strict=not self.main.interrupted,
+            strict=strict,
         )
         broken = yield from walk.walk()
         record.normal_pages = ram.normal_pages - normal
@@ -260,6 +295,8 @@ class SectionWalk:
             note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
             if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
+        elif section.guessed and section_id in self.main.sections:
+            pass  # it is the section's own id that is wrong, or nobody knows which
         elif section_id != section.section_id:
             note(
                 "footer-mismatch",

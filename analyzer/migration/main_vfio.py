@@ -59,7 +59,7 @@ def walk_vfio(
             _announce(main, device, kind, record, "multifd", mark)
             return None
         elif tag == VfioTag.DEV_SETUP_STATE:
-            return (yield from _setup(reader, main, name, at))
+            return (yield from _setup(main, name, mark))
         elif tag == VfioTag.DEV_INIT_DATA_SENT:
             _keep(device.init_data_sent, mark)
             return None
@@ -81,16 +81,17 @@ def walk_vfio(
             return Broken(None, "VFIO tag", at)
 
 
-def _setup(reader: Reader, main: MainChannel, name: str, at: int) -> Steps:
+def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
     """What follows DEV_SETUP_STATE: END_OF_STATE, and nothing else."""
     following = yield WORD
     if not isinstance(following, bytes):
-        return Broken(following, "VFIO tag", at)
+        return Broken(following, "VFIO tag", mark.offset)
     value = int.from_bytes(following, "big")
     if value == VfioTag.END_OF_STATE:
         return None
-    main.anomalies.note("vfio-setup-end", at, reader.last, f"{value:#x} behind it", name)
-    return Broken(None, "VFIO tag", at)
+    text = f"{value:#x} behind it"
+    main.anomalies.note("vfio-setup-end", mark.offset, mark.place, text, name)
+    return Broken(None, "VFIO tag", mark.offset)
 
 
 def _announce(

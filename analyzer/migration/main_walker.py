@@ -127,11 +127,20 @@ class _Walk:
         record.last = reader.last
         if broken is not None:
             record.broken = broken.path
-        cut = broken is not None and broken.reply is None
-        self.settle(broken.good if broken is not None and cut else reader.offset)
+        good = reader.offset
+        if broken is not None:
+            good = broken.good if broken.reply is None else good
+        elif record.by_search and self.is_guessed(record):
+            good = record.body_offset  # nobody knows what is in it
+        self.settle(good)
         self.main.keep_record(record)
         if self.record_sink is not None:
             self.record_sink(record)
+
+    def is_guessed(self, record: Record) -> bool:
+        """Whether a record belongs to a section that nobody started."""
+        section = self.main.sections.get(record.section_id or 0)
+        return section is not None and section.guessed
 
     # -- the stream ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
+from analyzer.migration.number_list import NumberSet
 from analyzer.migration.pages import PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.dialects import RAM_ERAS, era_of
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Migration"]
 
+REPEATED_KEPT = 50
 OLD_STYLE_UP_TO = RAM_ERAS["8.2"].since
 """Eras before it show themselves: SYNCs with pages, packets without any."""
 
@@ -59,7 +61,8 @@ class Migration:
     ``number`` counts migrations from 0; ``began`` is the frame of its first connection; ``main``,
     ``return_path`` and ``preempt`` are channels, ``main_facts``, ``return_facts`` and
     ``preempt_facts`` what their walkers found.  ``strangers`` are connections to the same
-    destination whose bytes are no channel's.
+    destination whose bytes are no channel's.  ``repeated`` are the first packets whose packet_num
+    came before, by number.
     """
 
     __slots__ = (
@@ -76,10 +79,12 @@ class Migration:
         "merged",
         "methods",
         "number",
+        "numbers",
         "page_collector",
         "pages",
         "preempt",
         "preempt_facts",
+        "repeated",
         "return_facts",
         "return_path",
         "strangers",
@@ -109,6 +114,8 @@ class Migration:
         self.compression: int | None = None  # the one that most of them name
         self.zero_seen = False
         self.merged = False  # whether SYNCs had pages, or packets were empty: senders up to 8.2
+        self.numbers = NumberSet()  # packet_num of all channels
+        self.repeated: dict[int, tuple[Channel, Mark]] = {}
         self.empty_sizes: set[bool] = set()  # whether packets without pages had a size
 
     def add(self, channel: Channel) -> None:
@@ -130,6 +137,9 @@ class Migration:
         channel.normal_pages += packet.normal_pages
         channel.zero_pages += packet.zero_pages
         channel.packet_nums.append(packet.packet_num)
+        if self.numbers.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
+            again = channel, Mark(packet.offset, packet.first)
+            self.repeated.setdefault(packet.packet_num, again)
         channel.ram_bytes += packet.length
         if packet.flags & SYNC:
             channel.syncs.append(Mark(packet.offset, packet.first))
@@ -168,6 +178,8 @@ class Migration:
             if method != self.compression and packets > self.methods.get(self.compression, 0):
                 self.compression = method
         if not packet.flags & SYNC:
+            if not channel.since_sync:
+                channel.behind_sync = Mark(packet.offset, packet.first)
             channel.since_sync += 1
         offsets = packet.offsets
         page_size = self.framing.page_size
@@ -306,6 +318,17 @@ class Migration:
             return self.main
         channels = self.multifd
         return channels[0] if channels else self.channels[0]
+
+    def bitmap_size(self, name: bytes) -> int | None:
+        """Bytes of the bitmap of received pages of a RAM block: a bit for each, in words of 8
+        bytes; ``None`` unless main has listed the block.
+        """
+        facts = self.main_facts
+        block = facts.ram_blocks.get(name) if facts is not None else None
+        page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
+        if block is None or not block.listed or not page_size:
+            return None
+        return -(-(block.used_length // page_size) // 64) * 8
 
     @property
     def source(self) -> str:

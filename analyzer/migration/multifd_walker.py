@@ -173,6 +173,8 @@ class MultifdWalker:
                 yield from self._lost(header)
         elif type(header) is Gap:
             yield from self.resume()
+        elif type(header) is End and not MAGIC_BYTES.startswith(header.data[:4]):
+            yield from self._lost(header.data)
         else:
             self._end(header, "header")
 
@@ -442,7 +444,7 @@ class MultifdWalker:
         )
 
     def _lost(self, header: bytes) -> Walker:
-        """Twelve bytes that are no packet header where one must stand."""
+        """Twelve bytes, or the stream's last, that are no packet header where one must stand."""
         yield Push(header)
         yield from self.resume(header)
 

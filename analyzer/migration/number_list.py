@@ -1,4 +1,6 @@
-"""Numbers that mostly grow by little: a byte each where they do, nine where they do not."""
+"""Numbers that mostly grow by little: a byte each where they do, nine where they do not; and a set
+of numbers, a bit each.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NumberList"]
+__all__ = ["NumberList", "NumberSet"]
 
 FAR = 0
 """Stands for a number that is not 1 to 255 above the one before."""
+SET_LIMIT = 1 << 24
+"""What is not below it is in no set: that takes 2 MiB."""
 
 
 class NumberList:
@@ -54,3 +58,24 @@ class NumberList:
         if number > self.highest:
             self.highest = number
         self.before, self.last = self.last, number
+
+
+class NumberSet:
+    """Which small numbers occurred, a bit each."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: int) -> bool:
+        """One more; gives whether it was there already."""
+        at, bit = number >> 3, 1 << (number & 7)
+        bits = self._bits
+        if at >= len(bits):
+            if number >= SET_LIMIT:
+                return False
+            bits.extend(bytes(max(at + 1 - len(bits), 64)))
+        there = bits[at] & bit
+        bits[at] |= bit
+        return there > 0

@@ -141,11 +141,13 @@ class RamFacts:
     the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
     ``coded_bytes`` the content of pages that were sent encoded.  ``taker`` gets the pages.
     ``ended`` says that what follows belongs to checkpoints, not to scans over the guest's memory.
-    ``byte_order`` is that of the sender's native words, empty while nothing tells.
+    ``byte_order`` is that of the sender's native words, empty while nothing tells.  ``belied`` are
+    the capabilities that were announced and that the block list does not show.
     """
 
     __slots__ = (
         "anomalies",
+        "belied",
         "blocks",
         "byte_order",
         "bytes",
@@ -194,6 +196,7 @@ class RamFacts:
         self.ended = False
         self.taker: RecordTaker | None = None
         self.byte_order: ByteOrder | Literal[""] = ""
+        self.belied: set[str] = set()
 
     @property
     def sent_pages(self) -> int:

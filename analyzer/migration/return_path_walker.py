@@ -24,7 +24,7 @@ from dissectors.return_path import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from analyzer.migration.broken import Steps
     from analyzer.migration.colo import Turns
@@ -38,14 +38,27 @@ WORD = Take(8)
 REST = Skip(1 << 62)
 WINDOW = 4096
 CHAIN = 3
+BITMAP_MAX = 1 << 32
+"""Bytes of a bitmap: 128 TiB of guest memory in 4 KiB pages."""
+EXCESS_READ = 4096
+"""A bitmap that is to be so much larger than its block needs is not waited for."""
 NAMES = {int(kind): kind.name for kind in ReturnPathType}
 VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
 REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
 
 
-def walk_return_path(reader: Reader, rp: ReturnPath, *, midstream: bool = False) -> Walker:
-    """All messages up to the end of the stream; ``midstream`` if its beginning is missing."""
-    walk = _Walk(reader, rp)
+def walk_return_path(
+    reader: Reader,
+    rp: ReturnPath,
+    *,
+    midstream: bool = False,
+    bitmap_size: Callable[[bytes], int | None] | None = None,
+) -> Walker:
+    """All messages up to the end of the stream; ``midstream`` if its beginning is missing.
+
+    ``bitmap_size(name)`` gives the bytes of a block's bitmap, if that is known.
+    """
+    walk = _Walk(reader, rp, bitmap_size)
     if midstream:
         yield from walk.resynchronise()
     while True:
@@ -74,11 +87,17 @@ def walk_return_path(reader: Reader, rp: ReturnPath, *, midstream: bool = False)
 class _Walk:
     """The walk of one return path; ``settled`` is the offset up to which bytes are accounted."""
 
-    __slots__ = ("block", "missing", "reader", "rp", "settled", "turns")
+    __slots__ = ("bitmap_size", "block", "missing", "reader", "rp", "settled", "turns")
 
-    def __init__(self, reader: Reader, rp: ReturnPath) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        rp: ReturnPath,
+        bitmap_size: Callable[[bytes], int | None] | None,
+    ) -> None:
         self.reader = reader
         self.rp = rp
+        self.bitmap_size = bitmap_size
         self.turns: Turns | None = None
         self.block: bytes | None = None
         self.settled = reader.offset
@@ -189,22 +208,26 @@ class _Walk:
         word = yield WORD
         if not isinstance(word, bytes):
             return Broken(word, "bitmap size", at)
-        message.size = int.from_bytes(word, "big")
-        missing = yield Skip(message.size)
+        size = message.size = int.from_bytes(word, "big")
+        due = self.bitmap_size(message.block or b"") if self.bitmap_size is not None else None
+        if size > (BITMAP_MAX if due is None else due + EXCESS_READ):
+            self.note_bitmap(message, "")
+            return Broken(None, "bitmap", reader.offset)
+        missing = yield Skip(size)
         if isinstance(missing, End):
             return Broken(missing, "bitmap", at)
         word = yield WORD
         if not isinstance(word, bytes):
             return Broken(word, "bitmap end mark", at)
         end = int.from_bytes(word, "big")
-        if end != BITMAP_END or message.size % 8:
-            self.rp.anomalies.note(
-                "rp-bitmap-mark",
-                at,
-                reader.last,
-                f"block {text_of(message.block or b'')!r}, {message.size} bytes, end {end:#x}",
-            )
+        if end != BITMAP_END or size % 8:
+            self.note_bitmap(message, f", end {end:#x}")
         return None
+
+    def note_bitmap(self, message: Message, what: str) -> None:
+        """Something about a bitmap is not as it must be."""
+        text = f"block {text_of(message.block or b'')!r}, {message.size} bytes{what}"
+        self.rp.anomalies.note("rp-bitmap-mark", message.mark.offset, self.reader.last, text)
 
     def resynchronise(self) -> Steps:
         """Skip to where some messages follow each other."""

@@ -9,6 +9,7 @@ from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import BODIES_KEPT
 from analyzer.migration.main_search import (
     OVERLAP,
+    find_any_footer,
     find_next_record,
     find_own_footer,
     find_without_footer,
@@ -71,7 +72,7 @@ def walk_unknown_body(
         if main.footers is False:
             at, sure = find_without_footer(data, main.sections, final)
         else:
-            at, sure = find_own_footer(data, section.section_id, main.sections, final)
+            at, sure = _find_footer(data, main, section, final, everything)
             if at < 0 and everything:
                 at = find_next_record(data, section.section_id, main.sections, final)
         if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
@@ -87,6 +88,22 @@ def walk_unknown_body(
     if kept is not None:
         record.body = b"".join(kept)
     return None
+
+
+def _find_footer(
+    data: bytes, main: MainChannel, section: Section, final: bool, everything: bool
+) -> tuple[int, bool]:
+    """Where a body's footer stands in ``data`` (-1: nowhere), and whether that is sure.
+
+    Where nobody started the section its id may be wrong; then the footer is another one's.
+    """
+    if section.guessed and not main.interrupted:
+        at = find_any_footer(data, main.sections, final)
+        return at, at >= 0
+    at, sure = find_own_footer(data, section.section_id, main.sections, final)
+    if at < 0 and section.guessed and everything:
+        at = find_any_footer(data, main.sections, final)
+    return at, sure
 
 
 def _advance(

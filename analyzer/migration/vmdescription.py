@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly import Anomaly
 from dissectors.main_stream import RecordType, is_vfio
-from dissectors.multifd import device_name
+from dissectors.multifd import device_name, text_of
 from dissectors.vmstate import decode_section, is_untold, json_list, json_text
 
 TYPE_CHECKING = False
@@ -88,8 +88,11 @@ def _full_records(main: MainChannel) -> list[Record]:
 
 
 def _key(main: MainChannel, record: Record) -> tuple[str, int]:
-    section = main.sections.get(record.section_id or 0)
-    return (name_of(section.idstr) if section else "", record.instance_id or 0)
+    section, instance = main.sections.get(record.section_id or 0), record.instance_id or 0
+    if section is not None and section.text == record.name:
+        return name_of(section.idstr), instance
+    # Its id is another one's (MF609).
+    return record.name.removesuffix(f"/{instance}") if instance else record.name, instance
 
 
 def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
@@ -117,7 +120,8 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
         size = _size(device, 0)
         if size is not None and size != record.body_length:
             found.append(
-                _anomaly(
+                _undescribed(record, key, device, size)
+                or _anomaly(
                     "vmdesc-section-size",
                     record,
                     key,
@@ -131,6 +135,22 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
             if (name, instance) not in seen and name.isascii()
         ]
     return found
+
+
+def _undescribed(record: Record, key: tuple[str, int], device: Json, size: int) -> Anomaly | None:
+    """A subsection behind the ``size`` bytes of a body that are described, if one is there."""
+    body = record.body or b""
+    if body[size : size + 1] != bytes((RecordType.SUBSECTION,)):
+        return None
+    name_at = size + 2
+    name = body[name_at : name_at + body[name_at - 1]] if len(body) >= name_at else b""
+    owner = json_text(device, "vmsd_name") or key[0]
+    text = text_of(name)
+    if not text.isprintable() or not text.startswith(f"{owner}/"):
+        return None
+    at = record.body_offset + size
+    detail = f"subsection {text!r} is not in the description"
+    return Anomaly("subsection-bad", at, record.first, detail, device_name(*key))
 
 
 def _anomaly(slug: str, record: Record, key: tuple[str, int], detail: str) -> Anomaly:
@@ -174,8 +194,7 @@ def decode(
     for record in _full_records(main):
         key = _key(main, record)
         device = description.devices.get(key)
-        section = main.sections.get(record.section_id or 0)
-        if device is None or record.body is None or (section and is_vfio(section.idstr)):
+        if device is None or record.body is None or is_vfio(key[0].encode()):
             continue
         decoded.append(_decode_record(record, key, device, values))
     return decoded

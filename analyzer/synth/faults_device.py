@@ -108,7 +108,7 @@ def devstate_empty(units: Units, _context: Context, values: Values) -> Units:
     return added(units, values, change)
 
 
-@unit_fault("MF403 MF405", device=0)
+@unit_fault("MF403", device=0)
 def devstate_idstr_unterminated(units: Units, context: Context, values: Values) -> Units:
     """The same state again with an idstr that fills all 256 bytes."""
     devices = context.migration.device

@@ -73,13 +73,15 @@ class Waiting:
 
 
 class Difference:
-    """A second copy of stream bytes from ``offset`` on that is not the same as the first."""
+    """A second copy of stream bytes that is not the same as the first: from ``offset`` on, in
+    ``count`` bytes.
+    """
 
-    __slots__ = ("length", "offset", "place")
+    __slots__ = ("count", "offset", "place")
 
-    def __init__(self, offset: int, length: int, place: Place) -> None:
+    def __init__(self, offset: int, count: int, place: Place) -> None:
         self.offset = offset
-        self.length = length
+        self.count = count
         self.place = place
 
 

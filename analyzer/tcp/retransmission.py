@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from operator import ne
 
 from analyzer.capture.sequence import ahead_of
 from analyzer.tcp.flow import Difference
@@ -48,8 +49,9 @@ def compare(flow: Flow, offset: int, second: bytes, first: bytes | None, place: 
     if first is None:
         flow.unverified += len(second)
     elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
-        at = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-        flow.differences.append(Difference(offset + at, len(second) - at, place))
+        differs = bytes(map(ne, first, second))  # 1 where they do
+        difference = Difference(offset + differs.index(1), differs.count(1), place)
+        flow.differences.append(difference)
 
 
 class EarlierCopies:

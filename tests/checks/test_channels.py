@@ -244,6 +244,25 @@ def test_destination_that_dies_has_no_channel_too_few() -> None:
     assert "MF112" not in fired(example("channel-reset")())
 
 
+@pytest.mark.parametrize("word", ["reset", "fin"])
+def test_channel_too_many_of_a_migration_that_completes(word: str) -> None:
+    """No SYNC round waits for it, so it is told once."""
+    capture, more = Tiny().craft(), Craft()
+    connection = more.connect(46009)
+    connection.send(init(2))
+    (connection.reset if word == "reset" else connection.fin)("server")
+    connection.fin()
+    at = len(more.frames) + 12  # the other channels have introduced themselves
+    for frame in more.frames:
+        frame.time = capture.frames[at].time
+    capture.frames[at:at] = more.frames
+    (finding,) = [f for f in findings(capture.pcap()) if f.severity != "info"]
+    assert finding.rule.id == "MF112"
+    assert finding.spot.channel is not None
+    assert finding.spot.channel.name == "multifd 2"
+    assert "kept main, multifd 0-1" in finding.message
+
+
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_reset_at_the_end_of_a_completed_migration(side: str) -> None:
     tiny = Tiny()

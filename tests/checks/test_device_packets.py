@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     DEVICE,
     IDSTR,
+    RAM_START,
     SWITCHOVER_START,
     VFIO_FULL,
     VFIO_ID,
@@ -28,6 +29,7 @@ from tests.checks.craft import (
     full,
     ram,
 )
+from tests.checks.main_edits import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +96,7 @@ def named(idstr: bytes, instance: int = 0) -> list[bytes]:
 CASES = {
     "MF401": Case(second(buffer(1, flags=0x41))),
     "MF402": Case(more(buffer(9, payload=b"")), alone=True),
-    "MF403": Case(second(buffer(1, idstr=b"x" * 256))),
+    "MF403": Case(second(buffer(1, idstr=b"x" * 256)), alone=True),
     "MF404": Case(second(buffer(1, idstr=IDSTR + b"\0old")), alone=True),
     "MF405": Case(more(*named(b"0000:00:09.0/vfio")), alone=True),
     "MF406": Case(more(*named(b"timer")), alone=True),
@@ -168,22 +170,32 @@ def test_compressed_ram_beside_device_state() -> None:
     assert (found.severity, found.repeats) == ("error", 0)
 
 
-def test_one_packet_with_a_method_compresses_no_migration() -> None:
+@pytest.mark.parametrize("where", ["multifd 0", "multifd 1", "behind device state"])
+def test_one_packet_with_a_method_compresses_no_migration(where: str) -> None:
     """It is that packet which is wrong (MF205), wherever it stands."""
-    for channel, num in ((0, 2), (1, 3)):
 
-        def edit(tiny: Tiny, channel: int = channel, num: int = num) -> None:
-            tiny.multifd[channel][2] = ram([0], num=num, flags=2, payload=b"x")
+    def edit(tiny: Tiny) -> None:
+        if where == "multifd 0":
+            tiny.multifd[0][2] = ram([0], num=2, flags=2, payload=b"x")
+        elif where == "multifd 1":
+            tiny.multifd[1][2] = ram([0], num=3, flags=2, payload=b"x")
+        else:
+            tiny.multifd[0].append(ram([9], num=9, flags=2, payload=b"x"))
 
-        rules = fired(edited(edit)())
-        assert rules["MF205"] == "error"
-        assert "MF407" not in rules
+    rules = fired(edited(edit)())
+    assert rules["MF205"] == "error"
+    assert "MF407" not in rules
 
 
 def test_compressed_ram_behind_device_state() -> None:
-    late = ram([9], num=9, flags=2, payload=b"x")
-    found = only(edited(lambda tiny: tiny.multifd[0].append(late))(), "MF407")
-    assert "a RAM packet with compression" in found.message
+    def edit(tiny: Tiny) -> None:
+        compressed(tiny)
+        tiny.multifd[0].append(ram([9], num=9, flags=2, payload=b"x"))
+
+    found = [f for f in findings(edited(edit)()) if f.rule.id == "MF407"]
+    assert "a RAM packet with compression (flags 0x2) beside device state" in {
+        f.message for f in found
+    }
 
 
 # -- identity --------------------------------------------------------------------------------------
@@ -191,6 +203,59 @@ def test_compressed_ram_behind_device_state() -> None:
 
 def test_the_instance_id_counts() -> None:
     assert only(more(*named(IDSTR, 1))(), "MF405").spot.device == f"{IDSTR.decode()}#1"
+
+
+def test_devices_behind_the_end_of_a_main_that_breaks_off() -> None:
+    assert fired(stopped(RAM_START, 40)())["MF405"] == "info"
+
+
+@pytest.mark.parametrize("options", [{"idstr": b"0000:00:09.0/vfio"}, {"instance": 1}])
+@pytest.mark.parametrize("is_config", [False, True])
+def test_one_packet_of_a_device_that_is_another(options: dict[str, Any], is_config: bool) -> None:
+    """What the real device lacks because of it, or the other one does, is not told too."""
+
+    def edit(tiny: Tiny) -> None:
+        if is_config:
+            tiny.multifd[0][-1] = config(2, **options)
+        else:
+            tiny.multifd[1][-1] = buffer(1, **options)
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert finding.rule.id == "MF405"
+
+
+def test_a_buffer_that_did_not_go_to_another_device_is_missing() -> None:
+    """Packet 1 did; nobody has packet 2."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0][-1] = config(3)
+        tiny.multifd[1][-1] = buffer(1, idstr=b"0000:00:09.0/vfio")
+
+    found = findings(edited(edit)())
+    grave = {(f.rule.id, f.spot.device): f.message for f in found if f.severity != "info"}
+    assert grave["MF506", "0000:00:02.0/vfio#0"] == "idx 1 to 2 are missing"
+    assert {rule for rule, _ in grave} == {"MF405", "MF506"}
+
+
+@pytest.mark.parametrize("unit", [buffer(0), config(2), buffer(1)], ids=["0", "config", "1"])
+def test_a_packet_whose_magic_is_wrong_is_not_called_missing(unit: bytes) -> None:
+    def edit(tiny: Tiny) -> None:
+        for units in tiny.multifd:
+            if unit in units:
+                units[units.index(unit)] = b"\xde\xad" + unit[2:]
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert finding.rule.id == "MF201"
+
+
+def test_a_devices_only_packet_whose_magic_is_wrong() -> None:
+    def edit(tiny: Tiny) -> None:
+        no_buffers(tiny)
+        tiny.multifd[1].append(b"\xde\xad" + config(0)[2:])
+
+    found = only(edited(edit)(), "MF413")
+    assert found.severity == "info"
+    assert found.message.endswith("bytes of multifd 1 could not be decoded")
 
 
 def test_a_device_that_was_cut_off_is_not_missing() -> None:

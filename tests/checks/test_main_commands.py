@@ -11,6 +11,7 @@ from analyzer.synth import records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     HEADER,
+    OPEN_RETURN_PATH,
     RAM_PART,
     STATE,
     SWITCHOVER_START,
@@ -105,6 +106,20 @@ def test_discards_that_make_no_sense(command: bytes, text: str) -> None:
 def test_the_order_of_postcopys_commands(commands: list[bytes], text: str) -> None:
     found = findings(inserted(RAM_PART, *commands)())
     assert [f.message for f in found if f.rule.id == "MF642"] == [text] * bool(text)
+
+
+@pytest.mark.parametrize(
+    ("unit", "command"),
+    [
+        (SWITCHOVER_START, records.command(records.SWITCHOVER_START, bytes(4))),
+        (OPEN_RETURN_PATH, records.command(records.OPEN_RETURN_PATH, b"\0") + records.ping(1)),
+        (OPEN_RETURN_PATH, OPEN_RETURN_PATH[:5] + records.command(records.PING, bytes(2))),
+    ],
+    ids=["switchover", "open", "ping"],
+)
+def test_a_command_of_a_wrong_length_is_there(unit: bytes, command: bytes) -> None:
+    (finding,) = [f for f in findings(replaced(unit, command)()) if f.severity != "info"]
+    assert finding.rule.id == "MF615"
 
 
 def test_switchover_start_missing_from_a_machine_that_has_it() -> None:

@@ -43,14 +43,18 @@ def longer_field(whole: dict[str, Any]) -> None:
     whole["devices"][0]["fields"][1]["size"] = 9
 
 
-def with_subsection(name: str) -> Callable[[], bytes]:
-    """A device with a subsection in the stream; the description calls it ``name``."""
+def with_subsection(name: str | None) -> Callable[[], bytes]:
+    """A device with a subsection in the stream; the description calls it ``name``, or does not
+    have it.
+    """
     body = b"\x05" + records.counted(OPTIONAL) + build.u32(1) + bytes(4)
 
     def edit(tiny: Tiny) -> None:
         at = tiny.main.index(STATE)
         timer = records.timer()
         tiny.main[at] = timer[:-5] + body + timer[-5:] + records.globalstate()
+        if name is None:
+            return
         fields = [{"name": "more", "type": "uint32", "size": 4}]
         entry = {"vmsd_name": name, "version": 1, "fields": fields}
         tiny.main[-1] = records.redescribed(
@@ -82,6 +86,12 @@ def test_fires_and_stays_silent(rule: str) -> None:
 
 def told(made: bytes) -> list[Finding]:
     return [f for f in findings(made) if "MF636" <= f.rule.id <= "MF639"]
+
+
+def test_subsection_that_is_not_described() -> None:
+    (finding,) = [f for f in findings(with_subsection(None)()) if f.severity != "info"]
+    assert (finding.rule.id, finding.severity) == ("MF639", "error")
+    assert finding.message == f"subsection {OPTIONAL!r} is not in the description"
 
 
 @pytest.mark.parametrize(

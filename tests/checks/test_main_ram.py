@@ -8,7 +8,18 @@ import pytest
 
 from dissectors.main_stream import RamFlag
 from tests.checks.case import Case, verify
-from tests.checks.craft import EOS, PAGE, RAM_ID, RAM_PART, RAM_START, fired, part, start
+from tests.checks.craft import (
+    EOS,
+    FLUSH,
+    PAGE,
+    RAM_ID,
+    RAM_PART,
+    RAM_START,
+    findings,
+    fired,
+    part,
+    start,
+)
 from tests.checks.main_edits import inserted, mapped_ram, replaced
 from tests.migration import main_streams as build
 from tests.shipped import capture
@@ -49,6 +60,14 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+def test_start_without_a_list_of_blocks() -> None:
+    """The pages go over multifd, so nothing on main names a block."""
+    found = findings(replaced(RAM_START, start("ram", RAM_ID, FLUSH + EOS))())
+    (told,) = [f for f in found if f.severity != "info"]
+    assert (told.rule.id, told.repeats) == ("MF627", 0)
+    assert told.message == "no section before it listed the blocks"
 
 
 # -- real streams with pages of every kind on main -------------------------------------------------

@@ -14,6 +14,7 @@ from tests.checks.craft import (
     RAM_PART,
     RAM_START,
     STATE,
+    VFIO_END,
     VFIO_START,
     Tiny,
     end,
@@ -51,6 +52,38 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+def with_id(unit: bytes, number: int) -> bytes:
+    """A section with another id in its head and footer."""
+    wrong = number.to_bytes(4, "big")
+    return unit[:1] + wrong + unit[5:-4] + wrong
+
+
+@pytest.mark.parametrize(
+    ("unit", "with_ram_id"),
+    [
+        (VFIO_START, with_id(VFIO_START, RAM_ID)),
+        (STATE, with_id(records.timer(), RAM_ID) + records.globalstate()),
+    ],
+    ids=["start", "full"],
+)
+def test_an_id_that_was_given_before_stays_with_its_owner(unit: bytes, with_ram_id: bytes) -> None:
+    """RAM's sections are read as RAM's, the device's as the device's."""
+    (finding,) = [f for f in findings(replaced(unit, with_ram_id)()) if f.severity != "info"]
+    assert finding.rule.id == "MF609"
+    assert finding.message.endswith("belongs to 'ram'")
+
+
+@pytest.mark.parametrize("footer_too", [False, True])
+@pytest.mark.parametrize("unit", [RAM_PART, RAM_END, VFIO_END], ids=["part", "end", "vfio"])
+def test_wrong_id_of_one_section(unit: bytes, footer_too: bool) -> None:
+    """Main is read on behind the section's own footer, and nothing else is told."""
+    wrong = unit[:1] + UNKNOWN_ID.to_bytes(4, "big") + unit[5:]
+    if footer_too:
+        wrong = wrong[: -len(FOOTER)] + records.footer(UNKNOWN_ID)
+    (finding,) = [f for f in findings(replaced(unit, wrong)()) if f.severity != "info"]
+    assert (finding.rule.id, finding.message) == ("MF608", "section 9 was never started")
 
 
 @pytest.mark.parametrize("version", [3, 5])

@@ -8,10 +8,14 @@ from analyzer.synth import records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     EOF,
+    EOS,
+    FLUSH,
     HEADER,
     MACHINE,
     RAM_END,
+    RAM_ID,
     RAM_PART,
+    RAM_START,
     STATE,
     Tiny,
     channel_header,
@@ -59,6 +63,25 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+@pytest.mark.parametrize("blocks", [{b"pc.ram": 1 << 20}, {b"pc.ram": 1 << 20, b"vga": 1 << 16}])
+@pytest.mark.parametrize("name", ["mapped-ram", "x-ignore-shared"])
+def test_announced_capability_that_the_block_list_does_not_show(
+    name: str, blocks: dict[bytes, int]
+) -> None:
+    """The list and what follows are read as they are, so nothing else is told."""
+
+    def edit(tiny: Tiny) -> None:
+        capabilities = build.u32(1) + build.text(name.encode())
+        named = build.subsection(b"configuration/capabilities", capabilities)
+        tiny.main[0] = records.header() + build.configuration(MACHINE.encode(), named)
+        at = tiny.main.index(RAM_START)
+        tiny.main[at] = start("ram", RAM_ID, build.mem_size(blocks) + FLUSH + EOS)
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.severity != "info"]
+    assert finding.rule.id == "MF635"
+    assert finding.message.startswith(f"{name} is announced, but no ")
 
 
 # -- what looks like a fault and is none -----------------------------------------------------------

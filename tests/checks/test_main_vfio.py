@@ -90,6 +90,19 @@ def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
 
 
+def test_what_follows_a_setup_may_be_in_a_later_frame() -> None:
+    """The finding stands at the tag before it, offset and frame."""
+    setup = VFIO_START.index(SETUP)
+    head, rest = VFIO_START[: setup + 8], SETUP[:8] + VFIO_START[setup + 16 :]
+    tiny = Tiny()
+    at = tiny.main.index(VFIO_START)
+    tiny.main[at : at + 1] = [head, rest]
+    capture = tiny.craft()
+    (spot,) = [f.spot for f in findings(capture.pcap()) if f.rule.id == "MF630"]
+    assert spot.offset == sum(map(len, tiny.main[:at])) + setup
+    assert [spot.frame] == [n for n, f in enumerate(capture.frames, 1) if f.data.endswith(head)]
+
+
 # -- what looks like a fault and is none, and how it is told ---------------------------------------
 
 

@@ -396,11 +396,57 @@ def test_findings_point_at_the_packet() -> None:
     assert (other.frame, other.offset) == (spot.frame, spot.offset)
 
 
-def test_advised_page_size() -> None:
-    def edit(tiny: Tiny) -> None:
-        tiny.main[2:2] = [records.command(3, struct.pack(">QQ", 65536, 65536))]
+def number_of(capture: bytes, unit: bytes) -> int:
+    """The number of the last frame that carries the beginning of ``unit``."""
+    at, number, found = 24, 0, 0
+    while at < len(capture):
+        number += 1
+        size = int.from_bytes(capture[at + 8 : at + 12], "little")
+        if unit[:100] in capture[at + 16 : at + 16 + size]:
+            found = number
+        at += 16 + size
+    return found
 
-    assert "POSTCOPY_ADVISE says 65536" in only(edited(edit)(), "MF232").message
+
+@pytest.mark.parametrize("size", [1, 3, 5, 11, 12, 40])
+def test_bytes_behind_the_last_packet_are_no_header(size: int) -> None:
+    tail = b"garbage that is no packet of anybody.txt"[:size]
+    (finding,) = [
+        f
+        for f in findings(edited(lambda tiny: tiny.multifd[0].append(tail))())
+        if f.severity != "info"
+    ]
+    assert finding.rule.id == "MF236"
+    what = f"{size} byte{'s' if size > 1 else ''}"
+    assert finding.message == f"no packet: {what} at the stream's end"
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 11])
+def test_a_header_that_is_cut_off_is_one(size: int) -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[0].append(sync(9)[:size])
+
+    message = only(edited(edit)(), "MF203").message
+    assert message.startswith("the stream ends in the header")
+
+
+def test_a_number_twice_points_at_the_second_packet() -> None:
+    again = ram([2], [6], num=2)
+    capture = put(again, channel=1)()
+    spot = only(capture, "MF228").spot
+    assert spot.channel is not None
+    assert (spot.channel.name, spot.offset) == ("multifd 1", 64 + 1344)
+    assert spot.frame == number_of(capture, again)
+
+
+def test_advised_page_size() -> None:
+    advise = records.command(3, struct.pack(">QQ", 65536, 65536))
+    capture = edited(lambda tiny: tiny.main.insert(2, advise))()
+    finding = only(capture, "MF232")
+    assert "POSTCOPY_ADVISE says 65536" in finding.message
+    assert finding.spot.frame == number_of(capture, advise)
+    assert finding.spot.channel is not None
+    assert finding.spot.channel.kind == "main"
 
 
 @pytest.mark.parametrize(("machine", "era"), [("9.1", "9.0"), ("9.2", "9.2"), ("8.2", "8.2")])

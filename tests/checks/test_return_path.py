@@ -45,9 +45,11 @@ def request(start: int, size: int = 4096, block: bytes | None = BLOCK) -> bytes:
     return records.message(REQ_PAGES_ID, payload + bytes([len(block)]) + block)
 
 
-def bitmap(end: int = BITMAP_END) -> bytes:
+def bitmap(end: int = BITMAP_END, size: int = 32, announced: int | None = None) -> bytes:
+    """A block of 1 MiB has 256 pages, a bit each."""
     head = records.message(RECV_BITMAP, bytes([len(BLOCK)]) + BLOCK)
-    return head + struct.pack(">Q", 8) + bytes(8) + struct.pack(">Q", end)
+    words = struct.pack(">Q", size if announced is None else announced), struct.pack(">Q", end)
+    return head + bytes(size).join(words)
 
 
 def resumed(value: int) -> bytes:
@@ -104,6 +106,23 @@ def test_fires_and_stays_silent(rule: str) -> None:
 
 
 # -- other ways to be a fault, and what looks like one and is none ---------------------------------
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("size", [0, 8, 31, 40])
+def test_bitmap_of_another_size_than_its_blocks(size: int, early: bool) -> None:
+    """Whether it comes before or behind the list of blocks on main."""
+    units = [bitmap(size=size), *[PONG] * 10] if early else [*[PONG] * 10, bitmap(size=size)]
+    (finding,) = [f for f in findings(returned(*units, SHUT)()) if f.severity != "info"]
+    assert (finding.rule.id, finding.severity) == ("MF708", "error")
+    assert f"{size} bytes" in finding.message
+
+
+def test_what_follows_a_bitmap_without_end_is_read() -> None:
+    """Nobody waits for 1 TiB: the SHUT behind it counts."""
+    endless = bitmap(announced=1 << 40)
+    (finding,) = [f for f in findings(returned(PONG, endless, SHUT)()) if f.severity != "info"]
+    assert finding.message == f"block 'pc.ram', {1 << 40} bytes"
 
 
 def message(rule: str, made: bytes) -> str:

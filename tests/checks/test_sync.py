@@ -136,6 +136,22 @@ def test_who_has_a_sync_for_every_flush_was_not_closed_early() -> None:
     assert "MF116" not in rules
 
 
+def test_the_channel_that_lacks_a_sync_is_named() -> None:
+    capture = edited(lambda tiny: tiny.multifd[1].remove(sync(8)))()
+    (finding,) = [f for f in findings(capture) if f.rule.id == "MF301"]
+    assert finding.spot.channel is not None
+    assert finding.spot.channel.name == "multifd 1"
+
+
+def test_the_packet_behind_the_last_sync_is_shown() -> None:
+    tiny = Tiny(device=False)
+    tiny.multifd[0].append(ram([9], num=9))
+    capture = tiny.craft()
+    (finding,) = [f for f in findings(capture.pcap()) if f.rule.id == "MF307"]
+    frames = [n for n, f in enumerate(capture.frames, 1) if tiny.multifd[0][-1][:99] in f.data]
+    assert [finding.spot.frame] == frames
+
+
 def test_more_flushes_than_rounds() -> None:
     tiny = Tiny()
     at = tiny.main.index(SWITCHOVER_START)

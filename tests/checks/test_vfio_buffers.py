@@ -291,6 +291,8 @@ def test_config_states_of_all_kinds(kind: str, vectors: int) -> None:
 
 def test_a_truncated_config_state() -> None:
     assert grave(config_of(STATE[:6])()) == {"MF514"}
+    message = only(config_of(b"")(), "MF514").message
+    assert message == "has 0 of the 8 bytes of its first tag"
 
 
 # -- the receiver's queue --------------------------------------------------------------------------

@@ -98,8 +98,9 @@ def test_facts_of_vfio_devices() -> None:
 
 def test_devices_beyond_some_are_not_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main_channel, "DEVICES_MAX", 3)
-    full = [build.full(build.VFIO_ID, build.VFIO, build.END_OF_STATE, n) for n in range(9)]
-    ends = [build.end(build.VFIO_ID, build.data_state(b"x") + build.END_OF_STATE)] * 2
+    first, last = build.VFIO_ID, build.VFIO_ID + 8
+    full = [build.full(first + n, build.VFIO, build.END_OF_STATE, n) for n in range(9)]
+    ends = [build.end(last, build.data_state(b"x") + build.END_OF_STATE)] * 2
     got: dict[tuple[bytes, int], int] = {}
 
     def data_of(key: tuple[bytes, int]) -> Sink:

@@ -72,7 +72,7 @@ def account(result: Result) -> list[object]:
         assert flow.reader is not None
         found += [number, flow.offset, flow.missing, flow.retransmissions, flow.reordered]
         found += [(h.first, h.last, h.before, h.after) for h in flow.holes]
-        found += [(d.offset, d.length, d.place.frame) for d in flow.differences]
+        found += [(d.offset, d.count, d.place.frame) for d in flow.differences]
     return found
 
 
