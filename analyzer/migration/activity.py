@@ -8,26 +8,20 @@ from __future__ import annotations
 from array import array
 
 from analyzer.migration.intervals import Busy
+from analyzer.migration.page_rounds import ROUNDS_KEPT
 from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.switchover import in_switchover
 from analyzer.migration.watcher import Watcher
-from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeVar
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
 
-    AnyTally = TypeVar("AnyTally", bound="Tally")
-
-__all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Round", "Tally"]
-
-ROUNDS_KEPT = 20_000
-"""SYNC rounds, and checkpoints, told apart; the packets of later ones count to the last."""
+__all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Tally"]
 
 
 class Tally:
@@ -73,28 +67,6 @@ class Tally:
         self.zero_pages += other.zero_pages
 
 
-class Round(Tally):
-    """The RAM packets of one SYNC round on all channels, the SYNCs that end it included.
-
-    ``lowest`` and ``highest`` are places in the order in which guest memory is scanned, (number of
-    the RAM block, page); they are kept while main has no MULTIFD_FLUSH, which would tell where a
-    scan ends.
-    """
-
-    __slots__ = ("highest", "lowest")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lowest: tuple[int, int] | None = None
-        self.highest: tuple[int, int] | None = None
-
-    def reach(self, block: int, pages: Sequence[int]) -> None:
-        """A packet's pages."""
-        low, high = (block, min(pages)), (block, max(pages))
-        self.lowest = low if self.lowest is None else min(self.lowest, low)
-        self.highest = high if self.highest is None else max(self.highest, high)
-
-
 class ChannelActivity:
     """One multifd channel: when it carried RAM and device state (``ram``, ``state``), how much of
     it in the switchover (``late_ram``; ``states``, all there was), and its SYNCs' packet_num.
@@ -132,18 +104,18 @@ class MigrationActivity:
 
     def __init__(self) -> None:
         self.checkpoints: list[Tally] = []
-        self.rounds: list[Round] = []
+        self.rounds: list[Tally] = []
         self.late = Tally()
         self.channels: dict[int, ChannelActivity] = {}
         self.devices: dict[tuple[bytes, int], DeviceActivity] = {}
 
-    def round(self, number: int) -> Round:
+    def round(self, number: int) -> Tally:
         """The round of that number, from 0."""
-        return _nth(self.rounds, number, Round)
+        return _nth(self.rounds, number)
 
     def checkpoint(self, number: int) -> Tally:
         """The checkpoint of that number, from 0."""
-        return _nth(self.checkpoints, number, Tally)
+        return _nth(self.checkpoints, number)
 
     def channel(self, channel: Channel) -> ChannelActivity:
         """A channel's account."""
@@ -153,11 +125,11 @@ class MigrationActivity:
         return found
 
 
-def _nth(tallies: list[AnyTally], number: int, make: type[AnyTally]) -> AnyTally:
+def _nth(tallies: list[Tally], number: int) -> Tally:
     """The one of that number, made with all before it where they are not there yet."""
     number = min(number, ROUNDS_KEPT - 1)
     while len(tallies) <= number:
-        tallies.append(make())
+        tallies.append(Tally())
     return tallies[number]
 
 
@@ -181,7 +153,11 @@ class Activity(Watcher):
         return found
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        pages: Sequence[int],  # noqa: ARG002 - the migration keeps their places
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
         account = self.of(migration)
@@ -196,18 +172,13 @@ class Activity(Watcher):
             # Request and reply stand between what belongs to one checkpoint and to the next.
             account.checkpoint(facts.colo_count - 1).add_ram(packet)
             return
-        if _in_switchover(packet, facts):
+        if in_switchover(packet, facts):
             account.late.add_ram(packet)
             if not is_sync:
                 own.late_ram.add_ram(packet)
             return
         ended = 1 if packet.flags & SYNC else 0  # a SYNC belongs to the round that it ends
-        found = account.round(len(channel.syncs) - ended)
-        found.add_ram(packet)
-        if pages and facts is not None and not facts.flushes and packet.ramblock is not None:
-            block = facts.ram_blocks.get(name_of(packet.ramblock))
-            if block is not None:
-                found.reach(block.index, pages)
+        account.round(len(channel.syncs) - ended).add_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
@@ -222,13 +193,3 @@ class Activity(Watcher):
             device = account.devices[key] = DeviceActivity()
         device.add(packet)
         device.busy.add(begin, end)
-
-
-def _in_switchover(packet: RamPacket, facts: MainChannel | None) -> bool:
-    """Whether a packet was whole only after main had told of the switchover (wire-format page,
-    section 8).
-    """
-    if facts is None:
-        return False
-    mark = facts.switchover_start or facts.packaged or facts.first_section_end
-    return mark is not None and packet.last.time >= mark.time

@@ -165,8 +165,11 @@ class Statistics:
 
     @property
     def iterations(self) -> int:
-        """Scans over guest memory before the switchover."""
-        return sum(phase.name == "iteration" for phase in self.phases)
+        """Scans over guest memory before the switchover that carried pages."""
+        return sum(
+            phase.name == "iteration" and bool(phase.normal_pages or phase.zero_pages)
+            for phase in self.phases
+        )
 
     @property
     def wire_downtime(self) -> int | None:

@@ -76,8 +76,8 @@ def tables_of(
 ) -> Iterator[Table]:
     """The tables of a migration that have rows; ``begin`` is the time of the first frame (ns).
 
-    ``verbose`` lists all devices and channels; without ``every_iteration`` those without pages,
-    and the later ones of very many, share a row.
+    ``verbose`` lists all devices and channels; without ``every_iteration`` the later ones of very
+    many share a row.
     """
     if figures.phases:
         yield _phases(figures.phases, begin, every_iteration)
@@ -136,24 +136,14 @@ def _phases(phases: list[Phase], begin: int, every: bool) -> Table:
 
 
 def _grouped(phases: list[Phase], every: bool) -> Iterator[list[Phase]]:
-    """Phases by row: iterations without pages together, and the later ones of very many."""
-    many = sum(phase.name == "iteration" for phase in phases) > ITERATIONS_SHOWN
-    group: list[Phase] = []
+    """Phases by row: of very many iterations the later ones together."""
+    count = sum(phase.name == "iteration" for phase in phases)
+    told = ITERATIONS_SHOWN // 2 if count > ITERATIONS_SHOWN and not every else count
     for phase in phases:
-        if group and not (phase.name == "iteration" == group[0].name and not every):
-            yield group
-            group = []
-        late = many and phase.number > ITERATIONS_SHOWN // 2
-        if group and not late and not (_empty(group) and _empty([phase])):
-            yield group
-            group = []
-        group.append(phase)
-    if group:
-        yield group
-
-
-def _empty(group: list[Phase]) -> bool:
-    return not any(phase.normal_pages or phase.zero_pages for phase in group)
+        if phase.number <= told:
+            yield [phase]
+        elif phase.number == told + 1:
+            yield [later for later in phases if later.number > told]
 
 
 def _name(group: list[Phase]) -> str:
