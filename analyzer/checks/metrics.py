@@ -67,7 +67,7 @@ def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: few large buffers; channels that still had RAM to send.
     """
-    channels = [c for c in migration.multifd if c.synchronises or c.device_packets]
+    channels = [c for c in migration.multifd if c.synchronises or c.device_bytes]
     packets = sum(channel.device_packets for channel in channels)
     if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
         return
@@ -182,7 +182,11 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: more channels than the source can fill.
     """
-    idle = [c for c in migration.multifd if not c.ram_packets and not c.device_packets]
+    idle = [
+        c
+        for c in migration.multifd
+        if not c.ram_packets and not c.device_packets and not c.cut_bytes
+    ]
     if len(idle) > _limit(selection, "channels-unused") and not migration.holes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
         yield Spot(text, severity=_level(selection, "channels-unused"))

@@ -9,7 +9,7 @@ from array import array
 
 from analyzer.migration.intervals import Busy
 from analyzer.migration.page_rounds import ROUNDS_KEPT
-from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.rows import SYNC, SYNC_PACKET, DevicePacket
 from analyzer.migration.switchover import in_switchover
 from analyzer.migration.watcher import Watcher
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
 
 __all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Tally"]
 
@@ -27,41 +27,54 @@ __all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Tally"]
 class Tally:
     """Packets counted together: ``bytes`` on the wire, pages, and when the ``first`` byte and the
     ``last`` one were seen (ns; 0 while there is none).
+
+    ``packets`` and pages are those of whole packets; of the ones that the end of their stream
+    ``cut`` off the bytes that came count, and their times.
     """
 
-    __slots__ = ("bytes", "first", "last", "normal_pages", "packets", "zero_pages")
+    __slots__ = ("bytes", "cut", "first", "last", "normal_pages", "packets", "zero_pages")
 
     def __init__(self) -> None:
         self.packets = 0
+        self.cut = 0
         self.bytes = 0
         self.normal_pages = 0
         self.zero_pages = 0
         self.first = 0
         self.last = 0
 
-    def add(self, packet: RamPacket | DevicePacket) -> None:
-        """One packet."""
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self.packets or self.cut)
+
+    def add(self, packet: RamPacket | DevicePacket, lost: int = 0) -> None:
+        """One packet; ``lost`` bytes of one that was cut off were never sent."""
         begin, end = sorted((packet.first.time, packet.last.time))
-        if not self.packets or begin < self.first:
+        if not self or begin < self.first:
             self.first = begin
         if end > self.last:
             self.last = end
-        self.packets += 1
-        self.bytes += packet.length
+        if lost:
+            self.cut += 1
+        else:
+            self.packets += 1
+        self.bytes += packet.length - lost
 
-    def add_ram(self, packet: RamPacket) -> None:
-        """One packet, with its pages."""
-        self.add(packet)
-        self.normal_pages += packet.normal_pages
-        self.zero_pages += packet.zero_pages
+    def add_ram(self, packet: RamPacket, lost: int = 0) -> None:
+        """One packet, with its pages if it is whole."""
+        self.add(packet, lost)
+        if not lost:
+            self.normal_pages += packet.normal_pages
+            self.zero_pages += packet.zero_pages
 
     def take(self, other: Tally) -> None:
         """Everything that another one counted."""
-        if not other.packets:
+        if not other:
             return
-        self.first = min(self.first, other.first) if self.packets else other.first
+        self.first = min(self.first, other.first) if self else other.first
         self.last = max(self.last, other.last)
         self.packets += other.packets
+        self.cut += other.cut
         self.bytes += other.bytes
         self.normal_pages += other.normal_pages
         self.zero_pages += other.zero_pages
@@ -160,6 +173,11 @@ class Activity(Watcher):
         pages: Sequence[int],  # noqa: ARG002 - the migration keeps their places
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
+        self._ram(migration, channel, packet)
+
+    def _ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, lost: int = 0
+    ) -> None:
         account = self.of(migration)
         own = account.channel(channel)
         is_sync = packet.kind == SYNC_PACKET
@@ -170,26 +188,41 @@ class Activity(Watcher):
         facts = migration.main_facts
         if facts is not None and facts.colo_count:
             # Request and reply stand between what belongs to one checkpoint and to the next.
-            account.checkpoint(facts.colo_count - 1).add_ram(packet)
+            account.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
             return
         if in_switchover(packet, facts):
-            account.late.add_ram(packet)
+            account.late.add_ram(packet, lost)
             if not is_sync:
-                own.late_ram.add_ram(packet)
+                own.late_ram.add_ram(packet, lost)
             return
-        ended = 1 if packet.flags & SYNC else 0  # a SYNC belongs to the round that it ends
-        account.round(len(channel.syncs) - ended).add_ram(packet)
+        # A SYNC belongs to the round that it ends, which one that was cut off did not.
+        ended = 1 if packet.flags & SYNC and not lost else 0
+        account.round(len(channel.syncs) - ended).add_ram(packet, lost)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
+        self._device(migration, channel, packet)
+
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
+    ) -> None:
+        """A packet that the stream's end cut off; see Watcher."""
+        if isinstance(packet, DevicePacket):
+            self._device(migration, channel, packet, lost)
+        else:
+            self._ram(migration, channel, packet, lost)
+
+    def _device(
+        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int = 0
+    ) -> None:
         account = self.of(migration)
         own = account.channel(channel)
         begin, end = packet.first.time, packet.last.time
         own.state.add(begin, end)
-        own.states.add(packet)
+        own.states.add(packet, lost)
         key = migration.device_key(packet)
         device = account.devices.get(key)
         if device is None:
             device = account.devices[key] = DeviceActivity()
-        device.add(packet)
+        device.add(packet, lost)
         device.busy.add(begin, end)

@@ -9,7 +9,7 @@ from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.page_rounds import PageRounds
 from analyzer.migration.pages import PageTracker, read_offsets
-from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.rows import DEVICE_STATE, SYNC, SYNC_PACKET
 from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import METHODS, name_of
@@ -242,6 +242,11 @@ class Migration:
 
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
         """The stream ended inside a packet's payload, ``lost`` bytes before its end."""
+        channel.cut_bytes = packet.length - lost
+        if packet.kind == DEVICE_STATE:
+            channel.device_bytes += channel.cut_bytes
+        else:
+            channel.ram_bytes += channel.cut_bytes
         for watcher in self.watchers:
             watcher.cut(self, channel, packet, lost)
 

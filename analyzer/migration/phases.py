@@ -32,7 +32,7 @@ class Phase:
     ``name`` is ``setup``, ``iteration`` (``number`` from 1), ``switchover``, its parts
     ``ram-rest``, ``device-state``, ``vmstate`` and ``description``, ``postcopy``, ``colo`` or
     ``end``.  Setup, iterations, switchover, postcopy and COLO together are all that was sent, but
-    for a packet that was cut off; parts overlap each other in time.
+    for a header that was cut off; parts overlap each other in time.
     """
 
     __slots__ = ("bytes", "end", "main_bytes", "name", "normal_pages", "number", "start",
@@ -88,7 +88,7 @@ def _without_main(migration: Migration, account: MigrationActivity) -> Iterator[
         found = _sum(account.rounds[scan.first : scan.end])
         yield Phase("iteration", found.first, found.last, number).add(found)
     states = _sum(channel.states for channel in account.channels.values())
-    if states.packets:
+    if states:
         yield Phase("device-state", states.first, states.last).add(states)
 
 
@@ -152,7 +152,7 @@ class _Phases:
             tally = _sum(self.account.rounds[scan.first : last])
             # From where the one before ends, as its bytes are; or its first packet, which another
             # connection may have shown before.
-            start = min(before, tally.first) if tally.packets else before
+            start = min(before, tally.first) if tally else before
             phase = Phase("iteration", start, max(at, tally.last), number)
             phase.add(tally).add_main(end - offset)
             phase.normal_pages += scan.normal_pages
@@ -246,7 +246,7 @@ def _part(name: str, tally: Tally, records: list[Record]) -> Iterator[Phase]:
     """What the multifd channels and main carried of one kind, if anything."""
     starts = [record.first.time for record in records]
     ends = [record.last.time for record in records]
-    if tally.packets:
+    if tally:
         starts.append(tally.first)
         ends.append(tally.last)
     if starts:

@@ -65,6 +65,10 @@ def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
     if migration.multifd:
         text += f", RAM over multifd {size_text(ram)}, device state over multifd {size_text(state)}"
     yield text, False
+    cut = [channel.cut_bytes for channel in migration.multifd if channel.cut_bytes]
+    if cut:
+        packets = "a packet that was" if len(cut) == 1 else f"{len(cut)} packets that were"
+        yield f"{size_text(sum(cut))} of it in {packets} cut off", False
     if migration.began_late:
         yield "the capture begins in the middle of it", True
     if missing := sum(channel.flow.missing for channel in migration.channels):

@@ -125,6 +125,19 @@ def test_many_iterations_share_rows_unless_all_are_wanted() -> None:
     assert "iteration 14 " in mfshark("stats", "--verbose", path).out
 
 
+def test_packets_that_were_cut_off_are_told_apart() -> None:
+    path = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+    assert (
+        "  735.1 KiB of it in a packet that was cut off" in mfshark("stats", path).out.splitlines()
+    )
+    (found,) = json.loads(mfshark("stats", "--format", "json", path).out)["migrations"]
+    cut = [channel["cut_bytes"] for channel in found["channels"]]
+    assert cut == [752_736, 0]
+    assert [device["cut_buffers"] for device in found["devices"]] == [0, 1]
+    state = sum(channel["device_state_bytes"] for channel in found["channels"])
+    assert state == found["bytes"]["multifd_device_state"]
+
+
 def test_many_channels_are_cut_short_unless_all_are_wanted() -> None:
     path = capture("10.0.13-multifd-64ch")
     short, whole = mfshark("stats", path).out, mfshark("stats", "--verbose", path).out

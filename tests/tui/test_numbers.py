@@ -22,6 +22,7 @@ from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
 from analyzer.tui.time_axis import TimeWindow
+from dissectors.multifd import INIT
 from tests.shipped import capture
 from tests.tui.driving import LARGE, enter, opened, press
 
@@ -263,3 +264,14 @@ def test_clocks_beyond_all_reason_are_drawn_at_the_edge() -> None:
     bins = Bins(window, 50, [migration.main.stream])
     bins.fill(document.table, migration.number, [migration])
     assert bins.main.sum() > 0
+
+
+def test_bytes_of_a_cut_packet_explain_all_of_a_channel() -> None:
+    scan = Scan(capture("10.0.13-vfio-truncated-no-returnpath-2ch")).run()
+    numbered = [(0, channel) for channel in scan.migrations[0].multifd]
+    for _, channel in numbered:
+        assert carried(channel) + INIT.size == channel.length
+    rows = ChannelRows(numbered)
+    found, _ = rows.row(0, DEFAULT)
+    assert found[-1] == "inside payload, 735.1 KiB in"
+    assert fairness_text(numbered).endswith("; bytes with those of 1 cut off packet")
