@@ -83,9 +83,12 @@ class Tally:
 class ChannelActivity:
     """One multifd channel: when it carried RAM and device state (``ram``, ``state``), how much of
     it in the switchover (``late_ram``; ``states``, all there was), and its SYNCs' packet_num.
+
+    ``timed`` are the bytes of packets that took any time, or came while others did: one in a frame
+    of its own took none, as far as the capture can tell.
     """
 
-    __slots__ = ("late_ram", "ram", "state", "states", "sync_nums")
+    __slots__ = ("late_ram", "ram", "state", "states", "sync_nums", "timed")
 
     def __init__(self) -> None:
         self.ram = Busy()
@@ -93,6 +96,14 @@ class ChannelActivity:
         self.late_ram = Tally()
         self.states = Tally()
         self.sync_nums = array("Q")
+        self.timed = 0
+
+    def carry(self, busy: Busy, packet: RamPacket | DevicePacket, lost: int) -> None:
+        """A packet of the kind that ``busy`` is for."""
+        begin, end = packet.first.time, packet.last.time
+        if begin != end or busy.lasts(begin):
+            self.timed += packet.length - lost
+        busy.add(begin, end)
 
 
 class DeviceActivity(Tally):
@@ -184,7 +195,7 @@ class Activity(Watcher):
         if is_sync:
             own.sync_nums.append(packet.packet_num)
         else:
-            own.ram.add(packet.first.time, packet.last.time)
+            own.carry(own.ram, packet, lost)
         facts = migration.main_facts
         if facts is not None and facts.colo_count:
             # Request and reply stand between what belongs to one checkpoint and to the next.
@@ -217,12 +228,11 @@ class Activity(Watcher):
     ) -> None:
         account = self.of(migration)
         own = account.channel(channel)
-        begin, end = packet.first.time, packet.last.time
-        own.state.add(begin, end)
+        own.carry(own.state, packet, lost)
         own.states.add(packet, lost)
         key = migration.device_key(packet)
         device = account.devices.get(key)
         if device is None:
             device = account.devices[key] = DeviceActivity()
         device.add(packet, lost)
-        device.busy.add(begin, end)
+        device.busy.add(packet.first.time, packet.last.time)

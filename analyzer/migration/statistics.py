@@ -40,15 +40,18 @@ __all__ = [
 ]
 
 
+MEASURABLE = 1_000_000
+"""In less time (ns) what one frame holds, and when it was stamped, decide."""
 HEADERS = DEVICE_STATE.size + BUFFER.size
 
 
 class ChannelFigures:
     """A multifd channel: when it carried RAM and device state (tidy spans, the whole migration),
     how much, and what it carried in the switchover (``late_ram_bytes``; all device state is).
+    ``timed`` bytes are of packets that took time, or came meanwhile.
     """
 
-    __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state")
+    __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state", "timed")
 
     def __init__(self, channel: Channel, account: MigrationActivity) -> None:
         found = account.channel(channel)
@@ -56,15 +59,20 @@ class ChannelFigures:
         self.ram = found.ram.spans()
         self.state = found.state.spans()
         self.late_ram_bytes = found.late_ram.bytes
+        self.timed = found.timed
         ram, state = bool(found.late_ram), bool(found.states)
         self.role = ("both" if state else "ram") if ram else ("device-state" if state else "idle")
 
     @property
     def rate(self) -> float | None:
-        """Bytes per second while it was busy; ``None`` if it never was for any time."""
+        """Bytes per second while it was busy; ``None`` where that time says little: there was
+        hardly any, or most bytes came in packets of a single frame, which take none.
+        """
         busy = total(union([*self.ram, *self.state]))
         size = self.channel.ram_bytes + self.channel.device_bytes
-        return size * 1e9 / busy if busy else None
+        if busy < MEASURABLE or 2 * self.timed < size:
+            return None
+        return self.timed * 1e9 / busy
 
 
 class DeviceFigures:

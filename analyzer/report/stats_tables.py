@@ -338,16 +338,12 @@ def _fairness(figures: Statistics) -> Iterator[str]:
 
 
 def _slowest(channels: Sequence[ChannelFigures]) -> Iterator[str]:
-    """Which channel carried RAM slowest while it did, where several can be compared."""
-    rates = [
-        (entry.channel.ram_bytes * 1e9 / busy, entry.channel.name)
-        for entry in channels
-        if (busy := total(entry.ram))
-    ]
+    """The channels with the lowest and the highest rate, where several can be compared."""
+    rates = [(rate, entry.channel.name) for entry in channels if (rate := entry.rate) is not None]
     if len(rates) > 1:
         (low, slow), (high, fast) = min(rates), max(rates)
         yield (
-            f"slowest in RAM throughput: {slow} with {_rate(low)}; fastest: {fast} with "
+            f"slowest while it carried data: {slow} with {_rate(low)}; fastest: {fast} with "
             f"{_rate(high)}"
         )
 
