@@ -275,3 +275,15 @@ def test_bytes_of_a_cut_packet_explain_all_of_a_channel() -> None:
     found, _ = rows.row(0, DEFAULT)
     assert found[-1] == "inside payload, 735.1 KiB in"
     assert fairness_text(numbered).endswith("; bytes with those of 1 cut off packet")
+
+
+@pytest.mark.parametrize("name", ["7.2-plain-tcp-nomultifd", "7.2-multifd-2ch"])
+def test_zero_pages_on_main_are_on_the_timeline_too(name: str) -> None:
+    document = read(name)
+    (migration,) = document.migrations()
+    assert migration.main_facts is not None
+    assert migration.main is not None
+    window = TimeWindow(document.start, document.end)
+    bins = Bins(window, 100, [migration.main.stream])
+    bins.fill(document.table, migration.number, [migration])
+    assert round(bins.zero.sum()) == migration.main_facts.ram.zero_pages == 16_187
