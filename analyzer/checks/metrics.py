@@ -67,7 +67,7 @@ def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: few large buffers; channels that still had RAM to send.
     """
-    channels = [c for c in migration.multifd if c.synchronises or c.device_packets]
+    channels = [c for c in migration.multifd if c.synchronises or c.device_bytes]
     packets = sum(channel.device_packets for channel in channels)
     if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
         return
@@ -152,15 +152,17 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """The guest's memory was scanned many times, or many pages were sent again.
 
     Each scan sends what the guest has written since the last one.  Many of them mean that the
-    guest writes nearly as fast as the link carries.
+    guest writes nearly as fast as the link carries.  Those that found no page are not counted, nor
+    is what is sent once the guest has stopped.
 
     Receiver: not affected; it loads pages more than once.
 
     Usual cause: a busy guest, a slow link, a small ``downtime-limit``; without auto-converge or
     postcopy such a migration may never end.
     """
-    facts = migration.main_facts
-    scans = len(facts.iterations) if facts is not None else migration.sync_rounds
+    from analyzer.migration.scans import scans_of  # only once all is read
+
+    scans = sum(scan.has_pages for scan in scans_of(migration))
     if scans > _limit(selection, "iterations"):
         level = _level(selection, "iterations")
         yield Spot(f"{counted(scans, 'scan')} over the guest's memory", severity=level)
@@ -180,7 +182,11 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: more channels than the source can fill.
     """
-    idle = [c for c in migration.multifd if not c.ram_packets and not c.device_packets]
+    idle = [
+        c
+        for c in migration.multifd
+        if not c.ram_packets and not c.device_packets and not c.cut_bytes
+    ]
     if len(idle) > _limit(selection, "channels-unused") and not migration.holes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
         yield Spot(text, severity=_level(selection, "channels-unused"))

@@ -8,99 +8,87 @@ from __future__ import annotations
 from array import array
 
 from analyzer.migration.intervals import Busy
-from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.page_rounds import ROUNDS_KEPT
+from analyzer.migration.rows import SYNC, SYNC_PACKET, DevicePacket
+from analyzer.migration.switchover import in_switchover
 from analyzer.migration.watcher import Watcher
-from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeVar
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
 
-    AnyTally = TypeVar("AnyTally", bound="Tally")
-
-__all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Round", "Tally"]
-
-ROUNDS_KEPT = 20_000
-"""SYNC rounds, and checkpoints, told apart; the packets of later ones count to the last."""
+__all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Tally"]
 
 
 class Tally:
     """Packets counted together: ``bytes`` on the wire, pages, and when the ``first`` byte and the
     ``last`` one were seen (ns; 0 while there is none).
+
+    ``packets`` and pages are those of whole packets; of the ones that the end of their stream
+    ``cut`` off the bytes that came count, and their times.
     """
 
-    __slots__ = ("bytes", "first", "last", "normal_pages", "packets", "zero_pages")
+    __slots__ = ("bytes", "cut", "first", "last", "normal_pages", "packets", "zero_pages")
 
     def __init__(self) -> None:
         self.packets = 0
+        self.cut = 0
         self.bytes = 0
         self.normal_pages = 0
         self.zero_pages = 0
         self.first = 0
         self.last = 0
 
-    def add(self, packet: RamPacket | DevicePacket) -> None:
-        """One packet."""
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self.packets or self.cut)
+
+    def add(self, packet: RamPacket | DevicePacket, lost: int = 0) -> None:
+        """One packet; ``lost`` bytes of one that was cut off were never sent."""
         begin, end = sorted((packet.first.time, packet.last.time))
-        if not self.packets or begin < self.first:
+        if not self or begin < self.first:
             self.first = begin
         if end > self.last:
             self.last = end
-        self.packets += 1
-        self.bytes += packet.length
+        if lost:
+            self.cut += 1
+        else:
+            self.packets += 1
+        self.bytes += packet.length - lost
 
-    def add_ram(self, packet: RamPacket) -> None:
-        """One packet, with its pages."""
-        self.add(packet)
-        self.normal_pages += packet.normal_pages
-        self.zero_pages += packet.zero_pages
+    def add_ram(self, packet: RamPacket, lost: int = 0) -> None:
+        """One packet, with its pages if it is whole."""
+        self.add(packet, lost)
+        if not lost:
+            self.normal_pages += packet.normal_pages
+            self.zero_pages += packet.zero_pages
 
     def take(self, other: Tally) -> None:
         """Everything that another one counted."""
-        if not other.packets:
+        if not other:
             return
-        self.first = min(self.first, other.first) if self.packets else other.first
+        self.first = min(self.first, other.first) if self else other.first
         self.last = max(self.last, other.last)
         self.packets += other.packets
+        self.cut += other.cut
         self.bytes += other.bytes
         self.normal_pages += other.normal_pages
         self.zero_pages += other.zero_pages
 
 
-class Round(Tally):
-    """The RAM packets of one SYNC round on all channels, the SYNCs that end it included.
-
-    ``lowest`` and ``highest`` are places in the order in which guest memory is scanned, (number of
-    the RAM block, page); they are kept while main has no MULTIFD_FLUSH, which would tell where a
-    scan ends.
-    """
-
-    __slots__ = ("highest", "lowest")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lowest: tuple[int, int] | None = None
-        self.highest: tuple[int, int] | None = None
-
-    def reach(self, block: int, pages: Sequence[int]) -> None:
-        """A packet's pages."""
-        low, high = (block, min(pages)), (block, max(pages))
-        self.lowest = low if self.lowest is None else min(self.lowest, low)
-        self.highest = high if self.highest is None else max(self.highest, high)
-
-
 class ChannelActivity:
     """One multifd channel: when it carried RAM and device state (``ram``, ``state``), how much of
     it in the switchover (``late_ram``; ``states``, all there was), and its SYNCs' packet_num.
+
+    ``timed`` are the bytes of packets that took any time, or came while others did: one in a frame
+    of its own took none, as far as the capture can tell.
     """
 
-    __slots__ = ("late_ram", "ram", "state", "states", "sync_nums")
+    __slots__ = ("late_ram", "ram", "state", "states", "sync_nums", "timed")
 
     def __init__(self) -> None:
         self.ram = Busy()
@@ -108,6 +96,14 @@ class ChannelActivity:
         self.late_ram = Tally()
         self.states = Tally()
         self.sync_nums = array("Q")
+        self.timed = 0
+
+    def carry(self, busy: Busy, packet: RamPacket | DevicePacket, lost: int) -> None:
+        """A packet of the kind that ``busy`` is for."""
+        begin, end = packet.first.time, packet.last.time
+        if begin != end or busy.lasts(begin):
+            self.timed += packet.length - lost
+        busy.add(begin, end)
 
 
 class DeviceActivity(Tally):
@@ -132,18 +128,18 @@ class MigrationActivity:
 
     def __init__(self) -> None:
         self.checkpoints: list[Tally] = []
-        self.rounds: list[Round] = []
+        self.rounds: list[Tally] = []
         self.late = Tally()
         self.channels: dict[int, ChannelActivity] = {}
         self.devices: dict[tuple[bytes, int], DeviceActivity] = {}
 
-    def round(self, number: int) -> Round:
+    def round(self, number: int) -> Tally:
         """The round of that number, from 0."""
-        return _nth(self.rounds, number, Round)
+        return _nth(self.rounds, number)
 
     def checkpoint(self, number: int) -> Tally:
         """The checkpoint of that number, from 0."""
-        return _nth(self.checkpoints, number, Tally)
+        return _nth(self.checkpoints, number)
 
     def channel(self, channel: Channel) -> ChannelActivity:
         """A channel's account."""
@@ -153,11 +149,11 @@ class MigrationActivity:
         return found
 
 
-def _nth(tallies: list[AnyTally], number: int, make: type[AnyTally]) -> AnyTally:
+def _nth(tallies: list[Tally], number: int) -> Tally:
     """The one of that number, made with all before it where they are not there yet."""
     number = min(number, ROUNDS_KEPT - 1)
     while len(tallies) <= number:
-        tallies.append(make())
+        tallies.append(Tally())
     return tallies[number]
 
 
@@ -181,54 +177,62 @@ class Activity(Watcher):
         return found
 
     def ram(
-        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+        self,
+        migration: Migration,
+        channel: Channel,
+        packet: RamPacket,
+        pages: Sequence[int],  # noqa: ARG002 - the migration keeps their places
     ) -> None:
         """A RAM or SYNC packet; see Watcher."""
+        self._ram(migration, channel, packet)
+
+    def _ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, lost: int = 0
+    ) -> None:
         account = self.of(migration)
         own = account.channel(channel)
         is_sync = packet.kind == SYNC_PACKET
         if is_sync:
             own.sync_nums.append(packet.packet_num)
         else:
-            own.ram.add(packet.first.time, packet.last.time)
+            own.carry(own.ram, packet, lost)
         facts = migration.main_facts
         if facts is not None and facts.colo_count:
             # Request and reply stand between what belongs to one checkpoint and to the next.
-            account.checkpoint(facts.colo_count - 1).add_ram(packet)
+            account.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
             return
-        if _in_switchover(packet, facts):
-            account.late.add_ram(packet)
+        if in_switchover(packet, facts):
+            account.late.add_ram(packet, lost)
             if not is_sync:
-                own.late_ram.add_ram(packet)
+                own.late_ram.add_ram(packet, lost)
             return
-        ended = 1 if packet.flags & SYNC else 0  # a SYNC belongs to the round that it ends
-        found = account.round(len(channel.syncs) - ended)
-        found.add_ram(packet)
-        if pages and facts is not None and not facts.flushes and packet.ramblock is not None:
-            block = facts.ram_blocks.get(name_of(packet.ramblock))
-            if block is not None:
-                found.reach(block.index, pages)
+        # A SYNC belongs to the round that it ends, which one that was cut off did not.
+        ended = 1 if packet.flags & SYNC and not lost else 0
+        account.round(len(channel.syncs) - ended).add_ram(packet, lost)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
+        self._device(migration, channel, packet)
+
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
+    ) -> None:
+        """A packet that the stream's end cut off; see Watcher."""
+        if isinstance(packet, DevicePacket):
+            self._device(migration, channel, packet, lost)
+        else:
+            self._ram(migration, channel, packet, lost)
+
+    def _device(
+        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int = 0
+    ) -> None:
         account = self.of(migration)
         own = account.channel(channel)
-        begin, end = packet.first.time, packet.last.time
-        own.state.add(begin, end)
-        own.states.add(packet)
+        own.carry(own.state, packet, lost)
+        own.states.add(packet, lost)
         key = migration.device_key(packet)
         device = account.devices.get(key)
         if device is None:
             device = account.devices[key] = DeviceActivity()
-        device.add(packet)
-        device.busy.add(begin, end)
-
-
-def _in_switchover(packet: RamPacket, facts: MainChannel | None) -> bool:
-    """Whether a packet was whole only after main had told of the switchover (wire-format page,
-    section 8).
-    """
-    if facts is None:
-        return False
-    mark = facts.switchover_start or facts.packaged or facts.first_section_end
-    return mark is not None and packet.last.time >= mark.time
+        device.add(packet, lost)
+        device.busy.add(packet.first.time, packet.last.time)

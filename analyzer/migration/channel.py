@@ -46,12 +46,16 @@ class Channel:
     negative and unique: -1 - ``tcp.stream``.  ``skipped`` bytes were passed
     over to find the next packet; ``missing`` ones (of packets) the capture lacks; ``decoded`` is
     what packets account for, so that decoded + skipped + missing is the length of the stream.
+
+    Packets are whole ones; ``ram_bytes`` and ``device_bytes`` hold also what came of one that the
+    stream's end cut off: ``cut_bytes``.
     """
 
     __slots__ = (
         "anomalies",
         "behind_sync",
         "channel_header",
+        "cut_bytes",
         "cut_in",
         "decoded",
         "device_bytes",
@@ -106,6 +110,7 @@ class Channel:
         self.missing = 0
         self.resyncs: list[tuple[int, int]] = []  # stream offset, bytes skipped
         self.cut_in: str | None = None  # where in a packet the stream ended
+        self.cut_bytes = 0  # of a packet whose header came whole
         self.ended_at_boundary = False
         self.anomalies = AnomalyList()
         self.head = b""  # what a stranger's stream begins with

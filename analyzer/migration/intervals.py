@@ -144,6 +144,10 @@ class Busy:
         if len(spans) > SPANS_KEPT:
             self._spans = self._fewer(union(spans))
 
+    def lasts(self, moment: int) -> bool:
+        """Whether the newest span lasts for any time, and until a moment."""
+        return bool(self._spans) and self._spans[-1][0] < moment <= self._spans[-1][1]
+
     def _fewer(self, spans: list[Span]) -> list[Span]:
         half = len(spans) // 2
         widths = sorted(spans[i + 1][0] - spans[i][1] for i in range(half))

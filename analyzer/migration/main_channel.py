@@ -346,7 +346,7 @@ class MainChannel:
 
     @property
     def iterations(self) -> list[Iteration]:
-        """The scans over guest memory; with multifd the first one is the setup round."""
+        """What lies between two ends of guest memory; with multifd the first is the setup round."""
         return self.ram.iterations
 
     @property

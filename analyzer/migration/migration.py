@@ -8,8 +8,10 @@ from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.number_list import NumberSet
+from analyzer.migration.page_rounds import PageRounds
 from analyzer.migration.pages import PageTracker, read_offsets
-from analyzer.migration.rows import SYNC, SYNC_PACKET
+from analyzer.migration.rows import DEVICE_STATE, SYNC, SYNC_PACKET
+from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import METHODS, name_of
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, VfioSection
+    from analyzer.migration.page_rounds import PageRound
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path import ReturnPath
@@ -87,6 +90,7 @@ class Migration:
         "repeated",
         "return_facts",
         "return_path",
+        "rounds",
         "strangers",
         "watchers",
         "zero_seen",
@@ -107,6 +111,7 @@ class Migration:
         self.strangers: list[Channel] = []
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker()
+        self.rounds = PageRounds()
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None
         self.page_collector: PageCollector | None = None
@@ -154,8 +159,17 @@ class Migration:
             pages = self._ram_pages(channel, packet)
         for watcher in self.watchers:
             watcher.ram(self, channel, packet, pages)
+        # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
+        number = len(channel.syncs) - (packet.flags & SYNC)
+        facts = self.main_facts
+        found = None
+        if facts is None or not (facts.colo_count or in_switchover(packet, facts)):
+            found = self.rounds.round(number)
+            found.has_pages |= packet.kind != SYNC_PACKET and bool(
+                packet.normal_pages or packet.zero_pages
+            )
         if pages:
-            self._count_pages(channel, packet, pages)
+            self._count_pages(channel, packet, pages, number, found)
 
     def _ram_pages(self, channel: Channel, packet: RamPacket) -> Sequence[int]:
         """Offsets of the pages that a packet uses; none when they cannot be read."""
@@ -187,9 +201,20 @@ class Migration:
             return ()
         return read_offsets(offsets, used, page_size)
 
-    def _count_pages(self, channel: Channel, packet: RamPacket, pages: Sequence[int]) -> None:
+    def _count_pages(
+        self,
+        channel: Channel,
+        packet: RamPacket,
+        pages: Sequence[int],
+        number: int,
+        found: PageRound | None,
+    ) -> None:
+        """The pages of a packet in the SYNC round of that ``number``; ``found`` is the round if it
+        is one before the switchover.
+        """
         assert packet.ramblock is not None
-        block = self.pages.block(name_of(packet.ramblock))
+        name = name_of(packet.ramblock)
+        block = self.pages.block(name)
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
         highest = pages[-1] if type(pages) is range else max(pages)
@@ -197,9 +222,12 @@ class Migration:
             block.highest = highest
             block.highest_at = Mark(packet.offset, packet.first)
             block.highest_on = channel
-        # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
-        rounds = len(channel.syncs) - (packet.flags & SYNC)
-        clash = self.pages.saw(block, pages, self.framing.page_size, rounds, channel.id)
+        facts = self.main_facts
+        listed = facts.ram_blocks.get(name) if facts is not None else None
+        if found is not None and listed is not None:
+            lowest = pages[0] if type(pages) is range else min(pages)
+            found.reach(listed.index, lowest, highest)
+        clash = self.pages.saw(block, pages, self.framing.page_size, number, channel.id)
         if clash is not None:
             for watcher in self.watchers:
                 watcher.clash(self, channel, packet, clash)
@@ -226,6 +254,11 @@ class Migration:
 
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
         """The stream ended inside a packet's payload, ``lost`` bytes before its end."""
+        channel.cut_bytes = packet.length - lost
+        if packet.kind == DEVICE_STATE:
+            channel.device_bytes += channel.cut_bytes
+        else:
+            channel.ram_bytes += channel.cut_bytes
         for watcher in self.watchers:
             watcher.cut(self, channel, packet, lost)
 

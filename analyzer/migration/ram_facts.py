@@ -93,7 +93,8 @@ class RamBlock:
 
 
 class Iteration:
-    """One scan over guest memory: from ``start`` to ``end`` (``None`` while it lasts).
+    """What lies between two ends of guest memory: from ``start`` to ``end`` (``None`` while it
+    lasts).  A scan that carries pages may be several (:mod:`analyzer.migration.scans`).
 
     ``reason`` says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began
     again) or ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this

@@ -13,6 +13,8 @@ from analyzer.migration.fairness import Runs, jain, runs_of
 from analyzer.migration.intervals import Coverage, alone, clipped, total, union
 from analyzer.migration.phases import phases_of
 from analyzer.migration.switchover import switchover_window
+from dissectors.multifd import DEVICE_STATE
+from dissectors.vfio import BUFFER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +40,18 @@ __all__ = [
 ]
 
 
+MEASURABLE = 1_000_000
+"""In less time (ns) what one frame holds, and when it was stamped, decide."""
+HEADERS = DEVICE_STATE.size + BUFFER.size
+
+
 class ChannelFigures:
     """A multifd channel: when it carried RAM and device state (tidy spans, the whole migration),
     how much, and what it carried in the switchover (``late_ram_bytes``; all device state is).
+    ``timed`` bytes are of packets that took time, or came meanwhile.
     """
 
-    __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state")
+    __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state", "timed")
 
     def __init__(self, channel: Channel, account: MigrationActivity) -> None:
         found = account.channel(channel)
@@ -51,20 +59,27 @@ class ChannelFigures:
         self.ram = found.ram.spans()
         self.state = found.state.spans()
         self.late_ram_bytes = found.late_ram.bytes
-        ram, state = found.late_ram.packets, found.states.packets
+        self.timed = found.timed
+        ram, state = bool(found.late_ram), bool(found.states)
         self.role = ("both" if state else "ram") if ram else ("device-state" if state else "idle")
 
     @property
     def rate(self) -> float | None:
-        """Bytes per second while it was busy; ``None`` if it never was for any time."""
+        """Bytes per second while it was busy; ``None`` where that time says little: there was
+        hardly any, or most bytes came in packets of a single frame, which take none.
+        """
         busy = total(union([*self.ram, *self.state]))
         size = self.channel.ram_bytes + self.channel.device_bytes
-        return size * 1e9 / busy if busy else None
+        if busy < MEASURABLE or 2 * self.timed < size:
+            return None
+        return self.timed * 1e9 / busy
 
 
 class DeviceFigures:
     """A device: ``bytes`` of state in the switchover, over multifd or (``on_main``) on main.
 
+    ``buffers`` are whole ones, ``cut`` those that the end of their stream cut off, of which the
+    bytes that came count.
     ``spans`` are the tidy times of its packets, ``exclusive`` the time (ns) in which no RAM and no
     other device's packet was on its way, ``longest_gap`` the longest time between two of its
     packets in which one was, ``starved`` the time before its last byte in which other devices'
@@ -72,7 +87,7 @@ class DeviceFigures:
     """
 
     __slots__ = (
-        "buffers", "bytes", "device", "exclusive", "idstr", "instance_id", "longest_gap",
+        "buffers", "bytes", "cut", "device", "exclusive", "idstr", "instance_id", "longest_gap",
         "on_main", "queue", "spans", "starved",
     )  # fmt: skip
 
@@ -83,6 +98,7 @@ class DeviceFigures:
         self.device: Device | None = None
         self.queue: Queue | None = None
         self.buffers = 0
+        self.cut = 0
         self.bytes = 0
         self.on_main = False
         self.exclusive = 0
@@ -150,7 +166,7 @@ class Statistics:
         self.devices = _devices(migration, account, self.window)
         synchronised = [c for c in migration.multifd if c.synchronises]
         self.fairness_ram = jain([c.ram_bytes for c in synchronised])
-        carriers = [c for c in migration.multifd if c.synchronises or c.device_packets]
+        carriers = [c for c in migration.multifd if c.synchronises or c.device_bytes]
         self.fairness_state = jain([c.device_bytes for c in carriers])
         self.runs_ram = _ram_runs(migration, account)
         self.runs_state = _state_runs(migration)
@@ -165,8 +181,11 @@ class Statistics:
 
     @property
     def iterations(self) -> int:
-        """Scans over guest memory before the switchover."""
-        return sum(phase.name == "iteration" for phase in self.phases)
+        """Scans over guest memory before the switchover that carried pages."""
+        return sum(
+            phase.name == "iteration" and bool(phase.normal_pages or phase.zero_pages)
+            for phase in self.phases
+        )
 
     @property
     def wire_downtime(self) -> int | None:
@@ -212,7 +231,8 @@ def _devices(
         device = entry.device = migration.devices[key]
         entry.queue = device.queue()
         entry.buffers = found.packets
-        entry.bytes = device.bytes
+        entry.cut = found.cut
+        entry.bytes = device.bytes + sum(max(0, have - HEADERS) for _, _, have, _ in device.cut)
         figures.append(entry)
     figures.extend(_on_main(migration, window))
     ram = union(span for c in account.channels.values() for span in c.ram.spans())

@@ -65,6 +65,10 @@ def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
     if migration.multifd:
         text += f", RAM over multifd {size_text(ram)}, device state over multifd {size_text(state)}"
     yield text, False
+    cut = [channel.cut_bytes for channel in migration.multifd if channel.cut_bytes]
+    if cut:
+        packets = "a packet that was" if len(cut) == 1 else f"{len(cut)} packets that were"
+        yield f"{size_text(sum(cut))} of it in {packets} cut off", False
     if migration.began_late:
         yield "the capture begins in the middle of it", True
     if missing := sum(channel.flow.missing for channel in migration.channels):
@@ -76,8 +80,8 @@ def tables_of(
 ) -> Iterator[Table]:
     """The tables of a migration that have rows; ``begin`` is the time of the first frame (ns).
 
-    ``verbose`` lists all devices and channels; without ``every_iteration`` those without pages,
-    and the later ones of very many, share a row.
+    ``verbose`` lists all devices and channels; without ``every_iteration`` the later ones of very
+    many share a row.
     """
     if figures.phases:
         yield _phases(figures.phases, begin, every_iteration)
@@ -136,24 +140,14 @@ def _phases(phases: list[Phase], begin: int, every: bool) -> Table:
 
 
 def _grouped(phases: list[Phase], every: bool) -> Iterator[list[Phase]]:
-    """Phases by row: iterations without pages together, and the later ones of very many."""
-    many = sum(phase.name == "iteration" for phase in phases) > ITERATIONS_SHOWN
-    group: list[Phase] = []
+    """Phases by row: of very many iterations the later ones together."""
+    count = sum(phase.name == "iteration" for phase in phases)
+    told = ITERATIONS_SHOWN // 2 if count > ITERATIONS_SHOWN and not every else count
     for phase in phases:
-        if group and not (phase.name == "iteration" == group[0].name and not every):
-            yield group
-            group = []
-        late = many and phase.number > ITERATIONS_SHOWN // 2
-        if group and not late and not (_empty(group) and _empty([phase])):
-            yield group
-            group = []
-        group.append(phase)
-    if group:
-        yield group
-
-
-def _empty(group: list[Phase]) -> bool:
-    return not any(phase.normal_pages or phase.zero_pages for phase in group)
+        if phase.number <= told:
+            yield [phase]
+        elif phase.number == told + 1:
+            yield [later for later in phases if later.number > told]
 
 
 def _name(group: list[Phase]) -> str:
@@ -344,16 +338,12 @@ def _fairness(figures: Statistics) -> Iterator[str]:
 
 
 def _slowest(channels: Sequence[ChannelFigures]) -> Iterator[str]:
-    """Which channel carried RAM slowest while it did, where several can be compared."""
-    rates = [
-        (entry.channel.ram_bytes * 1e9 / busy, entry.channel.name)
-        for entry in channels
-        if (busy := total(entry.ram))
-    ]
+    """The channels with the lowest and the highest rate, where several can be compared."""
+    rates = [(rate, entry.channel.name) for entry in channels if (rate := entry.rate) is not None]
     if len(rates) > 1:
         (low, slow), (high, fast) = min(rates), max(rates)
         yield (
-            f"slowest in RAM throughput: {slow} with {_rate(low)}; fastest: {fast} with "
+            f"slowest while it carried data: {slow} with {_rate(low)}; fastest: {fast} with "
             f"{_rate(high)}"
         )
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
 
-__all__ = ["EIGHTHS", "marked", "sparkline", "stacked_chart"]
+    import numpy.typing as npt
+
+    Floats: TypeAlias = npt.NDArray[np.float64]
+    Ints: TypeAlias = npt.NDArray[np.int64]
+
+__all__ = ["EIGHTHS", "marked", "runs", "sparkline", "stacked_chart", "with_mark"]
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
+PLAIN = Style()
+STYLE = itemgetter(1)
 CURSOR = "│"
 """Stands for a full cell that would hide the colour behind it."""
 
@@ -25,76 +36,85 @@ def marked(segment: Segment, mark: Style) -> Segment:
     return Segment(segment.text, style + mark)
 
 
+def runs(cells: Iterable[tuple[str, Style]]) -> list[Segment]:
+    """Cells of one character each, as few segments: each of them costs time until it is shown."""
+    return [
+        Segment("".join(char for char, _ in group), style)
+        for style, group in groupby(cells, key=STYLE)
+    ]
+
+
+def with_mark(line: list[Segment], column: int, mark: Style) -> list[Segment]:
+    """A line of characters one cell wide, ``mark`` put over the one in ``column``; a column that it
+    does not have is none.
+    """
+    at = 0
+    for number, segment in enumerate(line):
+        text, style = segment.text, segment.style
+        if at <= column < at + len(text):
+            before, char, behind = text[: column - at], text[column - at], text[column - at + 1 :]
+            parts = [Segment(before, style), marked(Segment(char, style), mark)]
+            parts.append(Segment(behind, style))
+            return [*line[:number], *(one for one in parts if one.text), *line[number + 1 :]]
+        at += len(text)
+    return line
+
+
 def stacked_chart(
-    series: Sequence[tuple[Sequence[float], Style]],
+    series: Sequence[tuple[Sequence[float] | Floats, Style]],
     height: int,
     top: float,
-    cursor: int = -1,
-    mark: Style | None = None,
     fills: Sequence[str] = (),
 ) -> list[list[Segment]]:
     """``height`` lines, the highest first; ``series`` from the bottom up, each with its style.
 
-    ``top`` is the value of the upper edge; ``mark`` is put over column ``cursor``.  ``fills`` has a
-    character for each series, where colours cannot tell them apart.
+    ``top`` is the value of the upper edge.  ``fills`` has a character for each series, where
+    colours cannot tell them apart.
     """
-    width = len(series[0][0]) if series else 0
-    lines: list[list[Segment]] = [[] for _ in range(height)]
-    for column in range(width):
-        steps = _steps([values[column] for values, _ in series], height * 8, top)
-        over = mark if column == cursor else None
-        for line in range(height):
-            bottom = (height - 1 - line) * 8
-            segment = _cell(steps, series, bottom, fills)
-            if over is not None:
-                segment = marked(segment, over)
-            lines[line].append(segment)
-    return lines
+    edges = _edges(np.array([values for values, _ in series], dtype=np.float64), height * 8, top)
+    bottoms = np.arange(height - 1, -1, -1)[:, None] * 8
+    # How many eighths of each character are whose, as one number: few of them are different.
+    codes = np.zeros((height, edges.shape[1]), dtype=np.int64)
+    sizes: dict[int, list[int]] = {}
+    before = np.zeros(edges.shape[1], dtype=np.int64)
+    for number, edge in enumerate(edges):
+        part = np.clip(np.minimum(edge, bottoms + 8) - np.maximum(before, bottoms), 0, 8)
+        codes += part * 9**number
+        before = edge
+    for code in np.unique(codes).tolist():
+        sizes[code] = [code // 9**number % 9 for number in range(len(series))]
+    styles = [style for _, style in series]
+    cells = {code: _cell(parts, styles, fills) for code, parts in sizes.items()}
+    return [runs(cells[code] for code in line) for line in codes.tolist()]
 
 
-def _steps(values: Sequence[float], limit: int, top: float) -> list[int]:
-    """Upper edge of each value of a stack, in eighths; what is there shows at least one."""
-    edges = []
-    total = 0.0
-    before = 0
-    for value in values:
-        total += value
-        edge = round(total * limit / top) if top else 0
-        if value > 0:
-            edge = max(edge, before + 1)
-        before = min(limit, max(edge, before))
-        edges.append(before)
+def _edges(values: Floats, limit: int, top: float) -> Ints:
+    """Upper edge of each value of the stacks, in eighths; what is there shows at least one."""
+    edges = np.rint(np.cumsum(values, axis=0) * (limit / top if top else 0)).astype(np.int64)
+    before = np.zeros(values.shape[1], dtype=np.int64)
+    for number, edge in enumerate(edges):
+        least = before + (values[number] > 0)
+        before = edges[number] = np.minimum(np.maximum(edge, least), limit)
     return edges
 
 
-def _cell(
-    edges: Sequence[int],
-    series: Sequence[tuple[Sequence[float], Style]],
-    bottom: int,
-    fills: Sequence[str],
-) -> Segment:
-    """The character whose lower edge is at ``bottom`` eighths.
+def _cell(sizes: Sequence[int], styles: Sequence[Style], fills: Sequence[str]) -> tuple[str, Style]:
+    """A character of which each series has so many eighths, from below.
 
     It has two colours where the upper one goes on beyond it; else that of its largest part.
     """
-    parts = []  # (eighths of this character, series), from below
-    before = 0
-    for number, edge in enumerate(edges):
-        size = min(edge, bottom + 8) - max(before, bottom)
-        if size > 0:
-            parts.append((size, number))
-        before = max(before, edge)
+    parts = [(size, number) for number, size in enumerate(sizes) if size]
     if not parts:
-        return Segment(" ")
-    filled = min(8, before - bottom)
+        return " ", PLAIN
+    filled = sum(sizes)
+    largest = max(parts)[1]
     if fills and filled >= 4:
-        largest = max(parts)[1]
-        return Segment(fills[largest], series[largest][1])
+        return fills[largest], styles[largest]
     if filled < 8 or len(parts) == 1:
-        return Segment(EIGHTHS[filled], series[max(parts)[1]][1])
+        return EIGHTHS[filled], styles[largest]
     lower, upper = parts[0], parts[-1]
-    style = series[lower[1]][1] + Style(bgcolor=series[upper[1]][1].color)
-    return Segment(EIGHTHS[lower[0]], style)
+    style = styles[lower[1]] + Style(bgcolor=styles[upper[1]].color)
+    return EIGHTHS[lower[0]], style
 
 
 def sparkline(values: Sequence[float], top: float, style: Style) -> list[Segment]:

@@ -27,27 +27,79 @@ if TYPE_CHECKING:
 
 __all__ = ["Bins", "spread"]
 
+STEP = 2.0**-20
+PAGES, ZEROS, STATE, SYNCS, NOTHING = range(5)
+"""What packets are on a lane: RAM with pages, with none but zero pages, device state, SYNC."""
+
+
+class Spread:
+    """Where stretches of time lie in the bins of a window: each bin has the share of a stretch's
+    weight that it has of its time.
+    """
+
+    def __init__(self, start: Ints, end: Ints, window: tuple[int, int], bins: int) -> None:
+        first, span = window[0], window[1] - window[0]
+        self.bins = bins
+        # In floats: times that are years apart, in ns and bins, do not fit 64 bits.
+        at = (start - first).astype(np.float64) * bins / span
+        low = np.floor(at)
+        low[at == bins] = bins - 1  # the end of the window is the last bin's
+        until = (end - first).astype(np.float64) * bins / span
+        high = np.maximum(np.ceil(until) - 1, low)  # where a bin ends it is the bin's still
+        self._several = several = np.flatnonzero(high > low)
+        self._low = self._place(low)
+        low, high, at, until = low[several], high[several], at[several], until[several]
+        length = (end - start)[several].astype(np.float64) * bins / span
+        head = np.clip((low + 1 - at) / length, 0.0, 1.0)
+        tail = np.clip((until - high) / length, 0.0, 1.0)
+        self._head = np.ones(len(start))
+        self._head[several] = head
+        self._tail = np.where(high == low + 1, 1.0 - head, tail)
+        self._each = 1.0 / length
+        self._between = np.minimum(high - low - 1, bins)
+        self._behind = self._place(low + 1)
+        self._high = self._place(high)
+
+    def _place(self, column: Floats) -> Ints:
+        """Numbers of bins, one on: those in front of the window share one, and so do those behind
+        it.
+        """
+        found: Ints = (np.clip(column, -1, self.bins) + 1).astype(np.int64)
+        return found
+
+    def sums(self, rows: Ints, weight: Floats | Ints, count: int) -> Floats:
+        """Weights by row, of ``count``, and bin."""
+        wide = self.bins + 2
+        size = count * wide
+        base = rows * wide
+        found = np.bincount(base + self._low, weight * self._head, size).astype(np.float64)
+        some = self._several
+        if len(some):
+            base, weight = base[some], weight[some].astype(np.float64)
+            share = weight * self._each
+            # In steps that add up without rounding, so that what comes to an end leaves nothing
+            # behind; the last bin has what is left.
+            each = np.floor(share / STEP) * STEP
+            rest = weight * self._tail + (share - each) * self._between
+            found += np.bincount(base + self._high, rest, size)
+            change = np.bincount(base + self._behind, each, size)
+            change -= np.bincount(base + self._high, each, size)
+            found += np.cumsum(change.reshape(count, wide), axis=1).ravel()
+            found[found < STEP / 2] = 0.0
+        whole: Floats = found.reshape(count, wide)[:, 1:-1]
+        return whole
+
 
 def spread(
     start: Ints, end: Ints, weight: Floats | Ints, window: tuple[int, int], bins: int
 ) -> Floats:
-    """Weights that last from ``start`` to ``end`` (ns), spread evenly over the bins they touch.
+    """Weights that last from ``start`` to ``end`` (ns), spread evenly over that time.
 
     The sum over an unlimited window is the sum of the weights.
     """
-    first, span = window[0], window[1] - window[0]
-    # In floats: times that are years apart, in ns and bins, do not fit 64 bits.
-    low = np.floor((start - first).astype(np.float64) * bins / span)
-    high = np.maximum(np.floor((end - first).astype(np.float64) * bins / span), low)
-    share = weight / (high - low + 1)
-    inside = (high >= 0) & (low < bins)
-    low = np.clip(low[inside], 0, bins).astype(np.int64)
-    high = np.clip(high[inside] + 1, 0, bins).astype(np.int64)
-    share = share[inside]
-    change = np.bincount(low, share, bins + 1) - np.bincount(high, share, bins + 1)
-    result = np.cumsum(change)[:bins]
-    result[np.abs(result) < 1e-6] = 0.0
-    return result
+    rows = np.zeros(len(start), dtype=np.int64)
+    found: Floats = Spread(start, end, window, bins).sums(rows, weight, 1)[0]
+    return found
 
 
 def shortened(start: Ints, end: Ints, missing: Ints, length: Floats) -> Ints:
@@ -149,6 +201,8 @@ class Bins:
         missing = np.array([record.missing for record in records], dtype=np.int64)
         window = self.window.start, self.window.end
         carried = spread(start, end, length, window, self.bins)
+        zero = np.array([record.zero_pages for record in records], dtype=np.int64)
+        self.zero += spread(start, end, zero, window, self.bins)
         self.main += carried
         self.lane_main[lane] += carried
         lost = missing > 0
@@ -158,40 +212,56 @@ class Bins:
         )
 
     def _piece(self, table: PacketTable, migration: int, first: int, last: int) -> None:
+        window = self.window
         start, end = table.view("time", first, last), table.view("end_time", first, last)
-        wanted = (end >= self.window.start) & (start < self.window.end)
+        wanted = (end >= window.start) & (start < window.end)
+        if window.end == window.last:
+            wanted |= start == window.end
         if migration != ALL:
             wanted &= table.view("migration", first, last) == migration
         if not wanted.any():
             return
-        kind = table.view("kind", first, last)[wanted]
-        stream = table.view("stream", first, last)[wanted]
-        whole, cut = table.view("length", first, last), table.view("cut", first, last)
-        length = (whole - cut)[wanted].astype(np.float64)
-        zero = table.view("zero_pages", first, last)[wanted]
-        normal = table.view("normal_pages", first, last)[wanted]
-        missing = (table.view("missing", first, last) - cut)[wanted]
-        start, end = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
-        ram, device = kind == RAM_PACKET, kind == DEVICE_STATE
 
-        lost_end = shortened(start, end, missing, length)
+        def column(name: str) -> Ints:
+            return table.view(name, first, last)[wanted].astype(np.int64)
 
-        def put(
-            into: Floats, mask: npt.NDArray[np.bool_], weight: Floats, until: Ints = end
-        ) -> None:
-            if mask.any():
-                window = self.window.start, self.window.end
-                into += spread(start[mask], until[mask], weight[mask], window, self.bins)
+        kind, cut, zero = column("kind"), column("cut"), column("zero_pages")
+        begin, until = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
+        length = (column("length") - cut).astype(np.float64)
+        lanes, lane = len(self.streams), self._lane_of(column("stream"))
+        # One row for each kind and lane, so that everything is added up at once.
+        series = np.full(len(kind), NOTHING)
+        ram = kind == RAM_PACKET
+        series[ram] = np.where(column("normal_pages")[ram] > 0, PAGES, ZEROS)
+        series[kind == DEVICE_STATE] = STATE
+        series[kind == SYNC_PACKET] = SYNCS
+        length[kind == SYNC_PACKET] = 1.0
+        found = Spread(begin, until, (window.start, window.end), self.bins)
+        sums = found.sums(series * (lanes + 1) + lane, length, (NOTHING + 1) * (lanes + 1))
+        by_kind = sums.reshape(NOTHING + 1, lanes + 1, self.bins)
+        self.lane_ram += by_kind[PAGES, :lanes]
+        self.lane_zero += by_kind[ZEROS, :lanes]
+        self.lane_device += by_kind[STATE, :lanes]
+        self.lane_sync += by_kind[SYNCS, :lanes]
+        self.ram += by_kind[PAGES].sum(axis=0) + by_kind[ZEROS].sum(axis=0)
+        self.device += by_kind[STATE].sum(axis=0)
+        self.zero += found.sums(np.zeros(len(kind), np.int64), np.where(ram, zero, 0), 1)[0]
+        missing = column("missing") - cut
+        lost = np.flatnonzero(missing > 0)
+        if len(lost):
+            begin, until = begin[lost], until[lost]
+            until = shortened(begin, until, missing[lost], length[lost])
+            where = Spread(begin, until, (window.start, window.end), self.bins)
+            sums = where.sums(lane[lost], np.ones(len(lost)), lanes + 1)
+            self.lane_missing += sums[:lanes]
 
-        put(self.ram, ram, length)
-        put(self.zero, ram, zero.astype(np.float64))
-        put(self.device, device, length)
-        one = np.ones(len(kind))
-        for lane, number in enumerate(self.streams):
-            here = stream == number
-            if here.any():
-                put(self.lane_ram[lane], here & ram & (normal > 0), length)
-                put(self.lane_zero[lane], here & ram & (normal == 0), length)
-                put(self.lane_device[lane], here & device, length)
-                put(self.lane_sync[lane], here & (kind == SYNC_PACKET), one)
-                put(self.lane_missing[lane], here & (missing > 0), one, lost_end)
+    def _lane_of(self, stream: Ints) -> Ints:
+        """The lanes of some streams; one behind the last for what has none."""
+        lanes = len(self.streams)
+        if not lanes:
+            return np.zeros(len(stream), dtype=np.int64)
+        known = np.array(self.streams, dtype=np.int64)
+        order = np.argsort(known)
+        at = np.minimum(np.searchsorted(known[order], stream), lanes - 1)
+        lane: Ints = np.where(known[order][at] == stream, order[at], lanes)
+        return lane

@@ -86,14 +86,17 @@ def ending(channel: Channel) -> str:
     """How a channel's stream ended, in a few words."""
     flow = channel.flow
     if channel.cut_in is not None:
-        return f"inside {channel.cut_in}"
+        far = f", {size_text(channel.cut_bytes)} in" if channel.cut_bytes else ""
+        return f"inside {channel.cut_in}{far}"
     if flow.reset is not None or flow.peer.reset is not None:
         return "reset"
     return "closed" if flow.closed else "still open"
 
 
 def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
-    """Jain's index for RAM and device state over the multifd channels, of each migration."""
+    """Jain's index for RAM and device state over the multifd channels, of each migration, and
+    whether bytes of packets that were cut off count.
+    """
     by_migration: dict[int, list[Channel]] = {}
     for number, channel in channels:
         if channel.kind == "multifd":
@@ -104,7 +107,12 @@ def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
         for number, text in found.items()
         if text
     ]
-    return f"fairness (Jain) {'; '.join(told)}" if told else ""
+    parts = [f"fairness (Jain) {'; '.join(told)}"] if told else []
+    cut = sum(channel.cut_bytes > 0 for _, channel in channels)
+    if cut:
+        # The packets of the rows are whole ones, so bytes without a packet need a reason.
+        parts.append(f"bytes with those of {cut} cut off packet{'s' if cut > 1 else ''}")
+    return "; ".join(parts)
 
 
 def _fairness(multifd: list[Channel]) -> str:

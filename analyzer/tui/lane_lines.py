@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from analyzer.tui.area_chart import marked
+from analyzer.tui.area_chart import runs, with_mark
 from analyzer.tui.palette import DEFAULT
 
 if TYPE_CHECKING:
@@ -80,10 +80,8 @@ def lane_line(
     """
     looks = lane_styles(palette)
     glyphs = LANE_GLYPHS if first else LANE_GLYPHS.translate(THIN)
-    cells = [Segment(glyphs[kind], looks[kind]) for kind in contents(bins, lane)]
-    if 0 <= cursor < len(cells):
-        cells[cursor] = marked(cells[cursor], palette.field)
-    return cells
+    line = runs((glyphs[kind], looks[kind]) for kind in contents(bins, lane))
+    return with_mark(line, cursor, palette.field)
 
 
 def legend_segments(palette: Palette) -> list[Segment]:

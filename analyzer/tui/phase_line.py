@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
+from analyzer.tui.area_chart import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.segment import Segment
 
     from analyzer.migration.phases import Phase
     from analyzer.tui.palette import Palette
@@ -36,4 +38,4 @@ def phase_line(
         if len(name) >= 3:
             for at, char in enumerate(name, first + 1):
                 cells[at] = (char, style)
-    return [Segment(char, style) for char, style in cells]
+    return runs(cells)

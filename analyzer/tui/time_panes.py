@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 
-from analyzer.tui.area_chart import sparkline, stacked_chart
+from analyzer.tui.area_chart import sparkline, stacked_chart, with_mark
 from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
@@ -29,6 +30,8 @@ LABEL = 12
 """Cells in front of the time axis."""
 AROUND_LANES = 2
 """Lines above and below the lanes: phases, axis."""
+BELOW_CHART = 4
+"""Lines below the chart: axis, zero pages, numbers, legend."""
 THICKEST = 3
 FILLS, FILLS_COLORLESS = ("█", "█", "█"), ("▒", "━", "█")
 """What bars of RAM, main and device state are drawn with: as on the lanes, without colours."""
@@ -105,8 +108,24 @@ class TimePane(Drawn, can_focus=True):
 
     def point(self, moment: int) -> None:
         """Put the cursor somewhere; tells nobody."""
+        before = self.cursor
         self.moment = moment
-        self.refresh()
+        self._moved(before)
+
+    def _moved(self, before: int) -> None:
+        """Draw what changes when the cursor leaves column ``before``: a pane of thousands of
+        characters takes a terminal longer than a key should.
+        """
+        width, height = self.content_size
+        columns = {before, self.cursor}
+        if len(columns) == 2:
+            found = [Region(LABEL + column, 0, 1, height) for column in columns if column >= 0]
+            self.refresh(*found, *(Region(0, line, width, 1) for line in self.cursor_lines))
+
+    @property
+    def cursor_lines(self) -> list[int]:
+        """The lines that tell where the cursor is."""
+        return []
 
     def _window(self) -> TimeWindow | None:
         return self.bins.window if self.bins is not None else None
@@ -115,8 +134,7 @@ class TimePane(Drawn, can_focus=True):
         window = self._window()
         if window is None:
             return
-        self.moment = max(window.first, min(moment, window.last))
-        self.refresh()
+        self.point(max(window.first, min(moment, window.last)))
         self.post_message(self.Pointed(self.moment, opened))
         seen = window.seen(self.moment)
         if seen is not window:
@@ -218,6 +236,11 @@ class LanesPane(TimePane):
         self.lane = lane
         self.refresh()
 
+    @property
+    def cursor_lines(self) -> list[int]:
+        """The axis."""
+        return [self._shown * self.thickness + 1]
+
     def action_lane(self, by: int) -> None:
         """The next channel."""
         if self.names:
@@ -283,28 +306,35 @@ class ThroughputPane(TimePane):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._chart: list[list[Segment]] = []
-        self._charted: Bins | None = None  # of which the chart is, and how it was drawn
+        self._phase_line: list[Segment] = []
+        self._zero_line: list[Segment] = []
+        self._top = 0.0
+        self._charted: Bins | None = None  # of which they are, and how it was drawn
         self._look: tuple[object, ...] = ()
+
+    @property
+    def cursor_lines(self) -> list[int]:
+        """Axis and numbers."""
+        height = self.content_size.height
+        return [height - BELOW_CHART, height - 2]
 
     def segments(self, y: int, _width: int) -> list[Segment]:
         """Phases, chart, zero pages, axis, and the numbers at the cursor."""
         bins = self.bins
-        height = self.content_size.height - 5
+        height = self.content_size.height - BELOW_CHART - 1
         if bins is None or self._idle(bins):
             return self.nothing(y)
         if height < 1:
             return []
+        self._draw(bins, height)
         if y == 0:
-            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
-        top = float((bins.ram + bins.device + bins.main).max(initial=0.0))
+            return [self.label(""), *self._phase_line]
         if y <= height:
-            return self._chart_line(bins, y - 1, height, top)
+            return self._chart_line(bins, y - 1, height)
         if y == height + 1:
             return self.cursor_line()
         if y == height + 2:
-            most = float(bins.zero.max(initial=0.0))
-            line = sparkline(bins.zero.tolist(), most, self.palette.zero)
-            return [self.label("zero pages"), *line]
+            return [self.label("zero pages"), *self._zero_line]
         if y == height + 3:
             return [self.label(""), *self._numbers(bins)]
         return [self.label(""), *self._legend(bins)]
@@ -332,24 +362,29 @@ class ThroughputPane(TimePane):
             kind.any() for kind in (bins.ram, bins.zero, bins.device, bins.main)
         )
 
-    def _chart_line(self, bins: Bins, line: int, height: int, top: float) -> list[Segment]:
+    def _draw(self, bins: Bins, height: int) -> None:
+        """What does not change while the cursor moves."""
         style = self.palette
-        look = (height, self.cursor, self.size, style)
-        if bins is not self._charted or look != self._look:
-            self._charted, self._look = bins, look
-            series = [
-                (bins.ram.tolist(), style.ram),
-                (bins.main.tolist(), style.main),
-                (bins.device.tolist(), style.device),
-            ]
-            fills = self._fills if style.colorless else ()
-            self._chart = stacked_chart(series, height, top, self.cursor, style.field, fills)
+        look = (height, self.size, style, self.phases)
+        if bins is self._charted and look == self._look:
+            return
+        self._charted, self._look = bins, look
+        self._top = float((bins.ram + bins.device + bins.main).max(initial=0.0))
+        series = [(bins.ram, style.ram), (bins.main, style.main), (bins.device, style.device)]
+        fills = self._fills if style.colorless else ()
+        self._chart = stacked_chart(series, height, self._top, fills)
+        most = float(bins.zero.max(initial=0.0))
+        self._zero_line = sparkline(bins.zero.tolist(), most, style.zero)
+        self._phase_line = phase_line(self.phases, bins.window, bins.bins, style)
+
+    def _chart_line(self, bins: Bins, line: int, height: int) -> list[Segment]:
+        top, style = self._top, self.palette
         scale = {0: top, height // 2: top * (height - height // 2) / height}
         value = scale.get(line)
         label = "" if value is None or not top else rate(value * 1e9 / bins.bin_ns)
         return [
             Segment(cell_text(label, LABEL - 1, right=True) + "▕", style.muted),
-            *self._chart[line],
+            *with_mark(self._chart[line], self.cursor, style.field),
         ]
 
     def _numbers(self, bins: Bins) -> list[Segment]:

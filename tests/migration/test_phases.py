@@ -10,6 +10,7 @@ import pytest
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import PARTS, phases_of
 from analyzer.migration.scan import Scan
+from dissectors.multifd import INIT
 from tests.shipped import FILES, capture, stem, truth
 
 if TYPE_CHECKING:
@@ -51,9 +52,12 @@ def test_phases_share_out_all_that_was_sent(path: Path) -> None:
         zero = facts.ram.zero_pages + sum(channel.zero_pages for channel in channels)
         assert sum(phase.zero_pages for phase in whole) == zero
         assert migration.main is not None
-        if any(channel.cut_in for channel in channels):
-            continue  # the packet that was cut off is nobody's
-        size = migration.main.length + sum(channel.length for channel in channels)
+        size = migration.main.length
+        for channel in channels:
+            carried = INIT.size + channel.ram_bytes + channel.device_bytes
+            # All of it, but for a header that was cut off.
+            assert carried == channel.length or channel.cut_in not in {None, "payload"}
+            size += carried
         assert sum(phase.bytes for phase in whole) == size
 
 
@@ -88,6 +92,15 @@ def test_switchover_and_its_parts() -> None:
     assert named(phases, "switchover").bytes > rest.bytes + state.bytes
 
 
+def test_what_came_of_a_packet_that_was_cut_off_is_device_state() -> None:
+    migration, phases = only("10.0.13-vfio-truncated-no-returnpath-2ch")
+    state, late = named(phases, "device-state"), named(phases, "switchover")
+    (cut,) = [channel for channel in migration.multifd if channel.cut_in]
+    assert cut.cut_bytes == 752_736
+    assert state.end == cut.flow.last.time == late.end
+    assert state.bytes == sum(channel.device_bytes for channel in migration.multifd)
+
+
 def test_the_scans_of_a_legacy_sender_are_told_by_addresses() -> None:
     _, phases = only("7.2-multifd-2ch")
     scan, late = named(phases, "iteration"), named(phases, "switchover")
@@ -113,4 +126,4 @@ def test_postcopy_begins_where_the_downtime_ends() -> None:
 def test_a_cancelled_migration_has_no_switchover() -> None:
     _, phases = only("10.0.13-cancelled-2ch")
     assert {phase.name for phase in phases} == {"setup", "iteration"}
-    assert [phase.normal_pages for phase in phases[2:6]] == [0, 256, 0, 256]
+    assert [phase.normal_pages for phase in phases[2:6]] == [256] * 4

@@ -12,6 +12,7 @@ from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
+from tests.checks.craft import Tiny
 from tests.shipped import FILES, capture, stem, truth
 from tests.truth import SENT_AGAIN
 
@@ -97,8 +98,8 @@ def test_iterations_and_downtime_fit_what_qemu_says(path: Path) -> None:
         scans = [phase for phase in entry.phases if phase.name == "iteration"]
         full = [scan for scan in scans if scan.normal_pages or scan.zero_pages]
         again = path.name.startswith("4.2")  # a SYNC repeats pages
-        assert len(full) < syncs + again  # one more for the switchover
-        assert entry.iterations <= 2 * syncs - 1  # a scan may wrap once more
+        assert len(full) == len(scans) == entry.iterations
+        assert entry.iterations < syncs + again  # one more for the switchover
         assert entry.wire_downtime is not None
         if entry.migration.return_path is not None:
             # Asked in whole ms, the guest stopped before the first and ran after the last sign.
@@ -135,6 +136,36 @@ def test_the_time_of_the_switchover_is_shared_out() -> None:
     assert uses["ram"].busy + uses["device-state"].busy - downtime.both <= downtime.duration
     assert [b - a >= 10_000_000 for a, b in downtime.silence] == [True] * 3
     assert total(downtime.waits) == 80_952_000
+
+
+def test_a_packet_that_was_cut_off_was_on_its_way_too() -> None:
+    entry = only("10.0.13-vfio-truncated-no-returnpath-2ch")
+    assert entry.downtime is not None
+    assert entry.window is not None
+    assert total(entry.downtime.idle) == 0
+    assert entry.downtime.uses[1].spans[-1][1] == entry.window.end
+    whole, cut = entry.devices
+    assert (whole.cut, cut.cut) == (0, 1)
+    device = entry.migration.devices[b"0000:00:03.0/vfio", 0]
+    assert cut.buffers == len(device.buffers)
+    assert cut.bytes == device.bytes + 752_736 - 276 - 12
+    assert cut.end == entry.window.end
+
+
+def test_a_channel_with_nothing_but_a_cut_packet_carried_that() -> None:
+    tiny = Tiny(return_path=False)
+    packet = tiny.multifd[1].pop()
+    assert tiny.multifd[1][-1].startswith(b"\x11\x22\x33\x44\0\0\0\1\0\0\0\1")  # a SYNC
+    tiny.multifd[1].append(packet[:-2])
+    activity = Activity()
+    (migration,) = Scan(tiny.pcap(), watchers=(activity,)).run().migrations
+    entry = statistics_of(migration, activity.of(migration))
+    found = entry.channels[1]
+    assert (found.channel.device_packets, found.channel.cut_bytes) == (0, len(packet) - 2)
+    assert found.channel.device_bytes == len(packet) - 2
+    assert found.state
+    assert found.role == "device-state"
+    assert entry.devices[0].cut == 1
 
 
 def test_a_device_whose_state_went_over_main_is_told_too() -> None:

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
+from analyzer.migration.framing import Settings
 from analyzer.tui.area_chart import sparkline, stacked_chart
 from analyzer.tui.arrival_plot import arrival_plot, braille_plot
 from analyzer.tui.binning import Bins, spread
 from analyzer.tui.columns import Column, cell_text, fit
+from analyzer.tui.document import Document
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
 from analyzer.tui.lane_lines import jain
 from analyzer.tui.palette import DEFAULT, palette_of
@@ -19,6 +21,7 @@ from analyzer.tui.quantities import clock_time, duration
 from analyzer.tui.reassembly import MapLayout, Reassembly, map_line
 from analyzer.tui.time_axis import TimeWindow, axis_line
 from analyzer.tui.time_panes import lane_thickness
+from tests.shipped import capture
 
 
 def text(segments: list) -> str:  # type: ignore[type-arg]
@@ -99,8 +102,56 @@ def test_spread_keeps_the_sum() -> None:
     start, end = np.array([0, 5, 90]), np.array([0, 25, 99])
     found = spread(start, end, np.array([1.0, 30.0, 7.0]), (0, 100), 10)
     assert found.sum() == pytest.approx(38.0)
-    assert found[0] == pytest.approx(11.0)
+    assert found[:4].tolist() == pytest.approx([8.5, 15.0, 7.5, 0.0])
     assert found[9] == pytest.approx(7.0)
+
+
+def test_packets_that_follow_each_other_make_no_peaks() -> None:
+    """Where one ends and the next begins has a share of both, not as much as each of them."""
+    start = np.arange(0, 1000, 25)
+    found = spread(start, start + 25, np.full(40, 50.0), (0, 1000), 100)
+    assert found.tolist() == pytest.approx([20.0] * 100)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 1 << 32)),
+        min_size=1,
+        max_size=40,
+    ),
+    st.integers(1, 400),
+)
+def test_all_bins_together_are_all_bytes(packets: list[tuple[int, int, int]], columns: int) -> None:
+    start = np.array([min(a, b) for a, b, _ in packets])
+    end = np.array([max(a, b) for a, b, _ in packets])
+    sizes = np.array([size for _, _, size in packets])
+    window = int(start.min()), max(int(end.max()), int(start.min()) + 1)
+    found = spread(start, end, sizes, window, columns)
+    assert found.min() >= 0
+    assert round(float(found.sum())) == sizes.sum()
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.13-vfio-truncated-no-returnpath-2ch", "10.0.13-vfio-3dev-4ch"]
+)
+def test_bins_hold_all_bytes_of_a_capture(name: str) -> None:
+    document = Document(str(capture(name)), Settings())
+    document.load(lambda: False)
+    (migration,) = document.migrations()
+    channels = migration.multifd
+    window = TimeWindow(document.start, document.end)
+    bins = Bins(window, 108, [channel.stream for channel in channels])
+    bins.fill(document.table, migration.number)
+    syncs = sum(channel.sync_packets * 1344 for channel in channels)
+    assert round(bins.ram.sum()) == sum(channel.ram_bytes for channel in channels) - syncs
+    assert round(bins.device.sum()) == sum(channel.device_bytes for channel in channels)
+    assert round(bins.lane_sync.sum()) == sum(channel.sync_packets for channel in channels)
+    lanes = bins.lane_ram.sum() + bins.lane_zero.sum()
+    assert round(lanes) == round(bins.ram.sum())
+    for lane, channel in enumerate(channels):
+        assert round(bins.lane_device[lane].sum()) == channel.device_bytes
+    whole = Bins(TimeWindow(0, 2 * document.end), 2, []).fill(document.table, migration.number)
+    assert round(whole.device.sum()) == round(bins.device.sum())
 
 
 def test_spread_of_times_that_are_years_apart() -> None:

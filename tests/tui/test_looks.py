@@ -65,7 +65,7 @@ def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch
             await press(pilot, "4")
             pane = app.query_one(ThroughputPane)
             drawn = [segment for y in range(1, 36) for segment in pane.segments(y, 100)]
-            glyphs = {segment.text for segment in drawn}
+            glyphs = {char for segment in drawn for char in segment.text}
             assert glyphs >= {"▒", "█"}
             assert "▒ RAM" in shown(app)
             assert "━ main" in shown(app)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from textual.geometry import Region
 
 from analyzer.errors import DEBUG
 from analyzer.migration.framing import Settings
@@ -22,6 +23,8 @@ from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
 from analyzer.tui.time_axis import TimeWindow
+from analyzer.tui.time_panes import LABEL, ThroughputPane
+from dissectors.multifd import INIT
 from tests.shipped import capture
 from tests.tui.driving import LARGE, enter, opened, press
 
@@ -263,3 +266,69 @@ def test_clocks_beyond_all_reason_are_drawn_at_the_edge() -> None:
     bins = Bins(window, 50, [migration.main.stream])
     bins.fill(document.table, migration.number, [migration])
     assert bins.main.sum() > 0
+
+
+def test_bytes_of_a_cut_packet_explain_all_of_a_channel() -> None:
+    scan = Scan(capture("10.0.13-vfio-truncated-no-returnpath-2ch")).run()
+    numbered = [(0, channel) for channel in scan.migrations[0].multifd]
+    for _, channel in numbered:
+        assert carried(channel) + INIT.size == channel.length
+    rows = ChannelRows(numbered)
+    found, _ = rows.row(0, DEFAULT)
+    assert found[-1] == "inside payload, 735.1 KiB in"
+    assert fairness_text(numbered).endswith("; bytes with those of 1 cut off packet")
+
+
+@pytest.mark.parametrize("name", ["7.2-plain-tcp-nomultifd", "7.2-multifd-2ch"])
+def test_zero_pages_on_main_are_on_the_timeline_too(name: str) -> None:
+    document = read(name)
+    (migration,) = document.migrations()
+    assert migration.main_facts is not None
+    assert migration.main is not None
+    window = TimeWindow(document.start, document.end)
+    bins = Bins(window, 100, [migration.main.stream])
+    bins.fill(document.table, migration.number, [migration])
+    assert round(bins.zero.sum()) == migration.main_facts.ram.zero_pages == 16_187
+
+
+def test_a_moved_cursor_is_drawn_where_it_was_and_is() -> None:
+    """Not the whole chart, which in a large terminal takes longer than a key should."""
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), LARGE) as (app, pilot):
+            await press(pilot, "4", "l")
+            pane = app.query_one(ThroughputPane)
+            size = pane.content_size
+            drawn: list[Region] = []
+            pane.refresh = lambda *regions, **_: drawn.extend(regions)  # type: ignore[method-assign, assignment]
+            before = pane.cursor
+            pane.action_step(1)
+            assert pane.cursor == before + 1
+            columns = {region.x for region in drawn if region.width == 1}
+            assert columns == {LABEL + before, LABEL + before + 1}
+            assert sum(region.area for region in drawn) == 2 * size.height + 2 * size.width
+
+    asyncio.run(run())
+
+
+def test_bins_are_worked_out_once_for_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    filled: list[TimeWindow] = []
+    fill = Bins.fill
+
+    def counted(self: Bins, *args: Any, **options: Any) -> Bins:
+        filled.append(self.window)
+        return fill(self, *args, **options)
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), LARGE) as (app, pilot):
+            await press(pilot, "4")
+            monkeypatch.setattr(Bins, "fill", counted)
+            await press(pilot, "plus")
+            (closer,) = filled
+            await press(pilot, "0", "plus", "1", "4")
+            assert filled == [closer]
+            bins = app.query_one(ThroughputPane).bins
+            assert bins is not None
+            assert bins.window.start == closer.start
+
+    asyncio.run(run())

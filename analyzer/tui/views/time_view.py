@@ -13,14 +13,28 @@ from analyzer.tui.time_panes import TimePane
 from analyzer.tui.views.view import View
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.phases import Phase
+    from analyzer.tui.document import Document
+
+    Key: TypeAlias = tuple[int, int, int, int]
 
 __all__ = ["TimeView"]
 
 
+BINS_KEPT = 8
+"""Windows whose bins are kept, for the way back."""
+
+
 class TimeView(View):
     """A screen around one :class:`TimePane`."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._kept: dict[Key, tuple[Bins, list[Phase]]] = {}  # of a capture that was read
+        self._kept_of: Document | None = None
 
     @property
     def pane(self) -> TimePane:
@@ -71,9 +85,17 @@ class TimeView(View):
             self.call_after_refresh(self._work_out)
 
     def _work_out(self) -> None:
+        if not self.pane.content_size.width:
+            return  # not laid out yet: on_resize follows
         window, columns = self.window, self.pane.columns
         channels = self.channels
         document, number = self.document, self.state.migration
+        key = self._key(window)
+        known, complete = self._known(key), document.done
+        if known is not None:
+            self.workers.cancel_group(self, self._group)
+            self._show(*known, channels)
+            return
 
         def work() -> None:
             worker = get_current_worker()
@@ -85,9 +107,31 @@ class TimeView(View):
             )
             phases = document.phases(number)
             if not worker.is_cancelled:
-                self.app.call_from_thread(self._show, bins, phases, channels)
+                self.app.call_from_thread(take, bins, phases)
 
-        self.run_worker(work, thread=True, exclusive=True, group=f"bins-{self.id}")
+        def take(bins: Bins, phases: list[Phase]) -> None:
+            if complete and document is self._kept_of:
+                if len(self._kept) >= BINS_KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = bins, phases
+            self._show(bins, phases, channels)
+
+        self.run_worker(work, thread=True, exclusive=True, group=self._group)
+
+    @property
+    def _group(self) -> str:
+        return f"bins-{self.id}"
+
+    def _key(self, window: TimeWindow) -> Key:
+        """What the bins of a capture that was read depend on."""
+        return window.start, window.end, self.pane.columns, self.state.migration
+
+    def _known(self, key: Key) -> tuple[Bins, list[Phase]] | None:
+        """The bins, if they were worked out before and can be no others now."""
+        if self._kept_of is not self.document or not self.document.done:
+            self._kept.clear()
+            self._kept_of = self.document
+        return self._kept.get(key)
 
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         del channels
@@ -104,7 +148,8 @@ class TimeView(View):
         message.stop()
         window, pane = message.window, self.pane
         self.state.window = None if window.whole else (window.start, window.end)
-        if pane.bins is not None:  # at once, if not exactly
+        if pane.bins is not None and self._known(self._key(window)) is None:
+            # At once, if not exactly.
             pane.show_bins(pane.bins.resampled(window), pane.phases, pane.moment)
         self._work_out()
 

@@ -1,0 +1,204 @@
+"""The scans over guest memory before the switchover: passes that carried pages.
+
+Wire-format page, sections 3.6 and 8.  A scan is more than what lies between two MULTIFD_FLUSH
+records: a source writes one whenever it comes to the end of memory, and goes on from the top.  So
+one stands in front of a scan's first page where that lies below the last page sent before, one
+behind its last, for it looks once all round before it knows that nothing is left, and one in its
+midst where it began in the middle.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
+
+from analyzer.migration.switchover import switchover_window
+from dissectors.main_stream import RAM_SECTION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.mark import Mark
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.page_rounds import PageRound, Place
+
+__all__ = ["RAM", "Bounds", "Scan", "scans_of", "setup_rounds"]
+
+RAM = RAM_SECTION.decode()
+OFFSET = attrgetter("offset")
+
+
+class Scan:
+    """One scan: the SYNC rounds from ``first`` to before ``end`` on multifd channels, on main what
+    ends at ``cut`` (``None``: where the switchover begins), and its pages there.
+
+    ``has_pages`` is false only where nothing shows any page.
+    """
+
+    __slots__ = ("cut", "end", "first", "has_pages", "lowest", "normal_pages", "zero_pages")
+
+    def __init__(self, first: int, cut: Mark | None) -> None:
+        self.first = first
+        self.end = first
+        self.cut = cut
+        self.has_pages = False
+        self.lowest: Place | None = None  # of its newest round, to tell whether the next goes on
+        self.normal_pages = 0
+        self.zero_pages = 0
+
+    def add_round(self, found: PageRound) -> None:
+        """The next SYNC round."""
+        self.end += 1
+        self.has_pages |= found.has_pages
+        self.lowest = found.lowest
+
+    def add_main(self, normal: int, zero: int) -> None:
+        """Pages on main."""
+        self.normal_pages += normal
+        self.zero_pages += zero
+        self.has_pages |= bool(normal or zero)
+
+    def goes_on_in(self, other: Scan) -> bool:
+        """Whether what comes next is of the same scan."""
+        if not self.has_pages or not other.has_pages:
+            return True
+        # Behind the end of memory it goes on from the top; a new scan would look on from the last
+        # page, or begin with a FLUSH.
+        return self.lowest is not None and other.lowest is not None and other.lowest < self.lowest
+
+    def take(self, other: Scan) -> None:
+        """What comes next is part of it."""
+        self.cut = other.cut
+        self.end = other.end
+        self.lowest = other.lowest
+        self.add_main(other.normal_pages, other.zero_pages)
+        self.has_pages |= other.has_pages
+
+
+class Bounds:
+    """Where on main what belongs to what: all of setup ends at offset ``setup_end`` (0 where it was
+    not seen), scans at ``limit``, the switchover at ``stop``.
+    """
+
+    __slots__ = ("checkpoint", "facts", "has_setup", "limit", "ram", "setup_end", "setup_last",
+                 "stop", "window")  # fmt: skip
+
+    def __init__(self, migration: Migration, facts: MainChannel) -> None:
+        assert migration.main is not None
+        self.facts = facts
+        self.window = switchover_window(migration)
+        self.checkpoint = facts.colo.begin if facts.colo is not None else None
+        stop = facts.postcopy_run if self.window is not None else None
+        stop = stop or self.checkpoint
+        self.stop = stop.offset if stop is not None else migration.main.flow.offset
+        self.limit = self.window.offset if self.window is not None else self.stop
+        self.ram = [record for record in facts.records if record.name == RAM]
+        starts = [r for r in facts.records if r.kind == "SECTION_START" and r.offset < self.limit]
+        self.has_setup = bool(starts) and not facts.began_late
+        self.setup_end = 0
+        self.setup_last = migration.main.flow.first.time
+        if self.has_setup:
+            self.setup_end = min(starts[-1].offset + starts[-1].length, self.limit)
+            self.setup_last = starts[-1].last.time
+
+    def between(self, begin: int, end: int) -> list[Record]:
+        """The RAM records that start between two offsets of main."""
+        first, last = (bisect_left(self.ram, offset, key=OFFSET) for offset in (begin, end))
+        return self.ram[first:last]
+
+
+def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
+    """The scans in order; the last one may go on in the switchover.
+
+    ``bounds`` are the migration's, if the caller has them.  Without main only rounds can tell.
+    """
+    facts, rounds = migration.main_facts, migration.rounds.all
+    if facts is None or migration.main is None or not migration.main.flow.carries:
+        found = [Scan(number, None) for number, one in enumerate(rounds) if one.has_pages]
+        for scan in found:
+            scan.add_round(rounds[scan.first])
+        return found
+    bounds = bounds or Bounds(migration, facts)
+    first = setup_rounds(migration, bounds)
+    if rounds[first:] and not facts.flushes:
+        pieces = _by_address(rounds, first, bounds)
+    else:
+        pieces = _by_flush(rounds, first, bounds)
+    if not pieces and bounds.has_setup and bounds.limit > bounds.setup_end:
+        pieces.append(Scan(first, None))
+    return _joined(_closed(pieces, bounds, migration.main.flow.offset))
+
+
+def setup_rounds(migration: Migration, bounds: Bounds) -> int:
+    """How many SYNC rounds belong to setup."""
+    rounds = migration.rounds.all
+    return int(bounds.has_setup and bool(rounds) and not rounds[0].has_pages)
+
+
+def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
+    """What lies between FLUSH records; without multifd, from where addresses begin again."""
+    pieces: list[Scan] = []
+    for found in bounds.facts.iterations:
+        if found.end is None or not bounds.setup_end < found.end.offset <= bounds.limit:
+            continue
+        pieces.append(Scan(min(first + len(pieces), len(rounds)), found.end))
+        pieces[-1].add_main(found.pages, found.zero_pages)
+    for number, one in enumerate(rounds[first:]):
+        if number == len(pieces):
+            pieces.append(Scan(first + number, None))
+        pieces[number].add_round(one)
+    return pieces
+
+
+def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
+    """With a SYNC round to each RAM section, a scan is over where addresses begin again."""
+    ends = bounds.facts.section_ends[first:]
+    wraps = [i.end.offset for i in bounds.facts.iterations if i.end and i.reason == "wrap"]
+    pieces: list[Scan] = []
+    top: Place | None = None
+    begin = 0
+    for number, found in enumerate(rounds[first:]):
+        cut = ends[number] if number < len(ends) and ends[number].offset <= bounds.limit else None
+        end = cut.offset if cut is not None else bounds.limit
+        again = top is not None and found.lowest is not None and found.lowest <= top
+        if again or not pieces or bisect_right(wraps, end) > bisect_right(wraps, begin):
+            pieces.append(Scan(first + number, None))
+            top = None
+        pieces[-1].cut = cut
+        pieces[-1].add_round(found)
+        for record in bounds.between(begin, end):
+            pieces[-1].add_main(record.normal_pages + record.coded_pages, record.zero_pages)
+        if found.highest is not None:
+            top = found.highest if top is None else max(top, found.highest)
+        begin = end
+    for piece in pieces:
+        piece.lowest = None  # said already
+    return pieces
+
+
+def _closed(pieces: list[Scan], bounds: Bounds, length: int) -> list[Scan]:
+    """Pages on main that no scan has yet are the last one's, which ends where the switchover
+    begins.
+    """
+    ram, late = bounds.facts.ram, bounds.between(bounds.limit, length)
+    normal = ram.sent_pages - sum(r.normal_pages + r.coded_pages for r in late)
+    zero = ram.zero_pages - sum(r.zero_pages for r in late)
+    normal -= sum(piece.normal_pages for piece in pieces)
+    zero -= sum(piece.zero_pages for piece in pieces)
+    if normal > 0 or zero > 0:
+        if not pieces or pieces[-1].cut is not None:
+            pieces.append(Scan(pieces[-1].end if pieces else 0, None))
+        pieces[-1].add_main(max(0, normal), max(0, zero))
+    if pieces:
+        pieces[-1].cut = None
+    return pieces
+
+
+def _joined(pieces: list[Scan]) -> list[Scan]:
+    scans: list[Scan] = []
+    for piece in pieces:
+        if scans and scans[-1].goes_on_in(piece):
+            scans[-1].take(piece)
+        else:
+            scans.append(piece)
+    return scans
