@@ -14,8 +14,8 @@ from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
 from analyzer.tui.phase_line import phase_line
-from analyzer.tui.quantities import count, duration, rate
-from analyzer.tui.time_axis import TimeWindow, axis_line
+from analyzer.tui.quantities import count, duration, moment, rate
+from analyzer.tui.time_axis import TimeWindow, axis_line, bounded
 
 if TYPE_CHECKING:
     from textual import events
@@ -78,6 +78,8 @@ class TimePane(Drawn, can_focus=True):
         self.bins: Bins | None = None
         self.phases: list[Phase] = []
         self.moment = 0
+        self.origin: int | None = None
+        """What times are counted from, ns since the epoch: the capture's first frame."""
         self.lack = ""
         """Why there is nothing to show; shown where nothing else is."""
 
@@ -95,6 +97,11 @@ class TimePane(Drawn, can_focus=True):
         if self.moment == self.bins.window.end:
             column = self.bins.bins - 1
         return column if 0 <= column < self.bins.bins else -1
+
+    def since(self, bins: Bins, column: int) -> int:
+        """The time in the middle of a column, ns since the capture's first frame."""
+        zero = bins.window.first if self.origin is None else bounded(self.origin)
+        return bins.window.time(column, bins.bins) - zero
 
     def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
         """Show another stretch of time."""
@@ -188,7 +195,8 @@ class TimePane(Drawn, can_focus=True):
         """The axis, the cursor's column marked."""
         if self.bins is None:
             return []
-        axis = axis_line(self.bins.window, self.bins.bins, self.palette, self.cursor)
+        bins = self.bins
+        axis = axis_line(bins.window, bins.bins, self.palette, self.cursor, self.origin)
         return [self.label(""), *axis]
 
 
@@ -319,7 +327,7 @@ class ThroughputPane(TimePane):
         if form == "text":
             return "".join(segment.text for segment in self._numbers(bins))
         if form == "json":
-            since = bins.window.time(at, bins.bins) - bins.window.first
+            since = self.since(bins, at)
             kinds = {"ram": bins.ram, "device": bins.device, "main": bins.main}
             named = {"time": since / 1e9, "seconds": bins.bin_ns / 1e9}
             named |= {f"{kind}_bytes": round(float(values[at])) for kind, values in kinds.items()}
@@ -357,10 +365,10 @@ class ThroughputPane(TimePane):
         if at < 0:
             return [Segment("the cursor is outside", self.palette.muted)]
         per_second = 1e9 / bins.bin_ns
-        since = bins.window.time(at, bins.bins) - bins.window.first
+        since = moment(self.since(bins, at), round(bins.bin_ns))
         palette = self.palette
         return [
-            Segment(f"at {duration(since)}: ", palette.muted),
+            Segment(f"at {since}: ", palette.muted),
             Segment(f"RAM {rate(bins.ram[at] * per_second)}  ", palette.ram),
             Segment(f"device {rate(bins.device[at] * per_second)}  ", palette.device),
             Segment(f"main {rate(bins.main[at] * per_second)}  ", palette.main),

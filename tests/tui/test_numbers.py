@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +23,10 @@ from analyzer.tui.document import Document
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
-from analyzer.tui.time_axis import TimeWindow
+from analyzer.tui.time_axis import TimeWindow, axis_line
+from analyzer.tui.time_panes import ThroughputPane
 from tests.shipped import capture
-from tests.tui.driving import LARGE, enter, opened, press
+from tests.tui.driving import LARGE, enter, opened, press, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,3 +266,35 @@ def test_clocks_beyond_all_reason_are_drawn_at_the_edge() -> None:
     bins = Bins(window, 50, [migration.main.stream])
     bins.fill(document.table, migration.number, [migration])
     assert bins.main.sum() > 0
+
+
+def test_times_count_from_the_first_frame_of_the_capture_on_every_screen() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-two-vms-2ch-3ch"), (120, 40)) as (app, pilot):
+            await press(pilot, "M", "1", "1", "G")
+            when = float(cells(app.view.query_one("#packets", RowList))["Time"])
+            assert when > 2
+            await press(pilot, "4")
+            pane = app.view.query_one(ThroughputPane)
+            assert pane.bins is not None
+            column = pane.bins.bin_ns / 1e9
+            assert json.loads(pane.copied("json") or "")["time"] == pytest.approx(when, abs=column)
+            told = float(shown(app).partition(" at ")[2].partition(" s")[0])
+            assert told == pytest.approx(when, abs=column)
+            window, start = pane.bins.window, app.document.start
+            ticks = [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
+            assert (window.first - start) / 1e9 <= min(ticks)
+            assert 2 < max(ticks) <= (window.last - start) / 1e9
+            await press(pilot, "3")
+            assert ticks == [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
+
+    asyncio.run(run())
+
+
+def test_ticks_are_told_apart_however_close_they_are() -> None:
+    second = 10**9
+    for span in (10, 10_000, 10_000_000, second, 100 * second):
+        window = TimeWindow(0, 200 * second, 3 * second, 3 * second + span)
+        line = "".join(segment.text for segment in axis_line(window, 100, DEFAULT))
+        ticks = [tick.strip() for tick in line.split("╵")[1:]]
+        assert len(ticks) == len(set(ticks)) > 1

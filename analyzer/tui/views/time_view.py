@@ -91,6 +91,7 @@ class TimeView(View):
 
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         del channels
+        self.pane.origin = self.document.start
         self.pane.show_bins(bins, phases, self.state.time or bins.window.start)
         self.show_selection()
 
