@@ -49,7 +49,7 @@ def test_devices_and_packets_count_time_from_the_same_frame() -> None:
 def test_devices_tells_what_was_cut_off() -> None:
     ran = mfshark("devices", TRUNCATED)
     assert "missing    3" in ran.out
-    assert "index 3 on multifd 0: 752736 of 950632 bytes arrived" in ran.out
+    assert "index 3 on multifd 0: 752448 of 950344 bytes arrived" in ran.out
 
 
 def test_devices_on_main_only() -> None:
