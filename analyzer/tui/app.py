@@ -381,11 +381,20 @@ class MfsharkApp(Actions, KeyOrder):
             found = migration.devices.get(device[1:])
             buffers = found.buffers if found is not None else []
             buffer = next((buffer for buffer in buffers if buffer.idx == index), None)
-            if found is None or buffer is None:
-                continue
-            row = self.document.row_of_buffer(found, buffer, device[0])
+            row = None
+            if found is not None and buffer is not None:
+                row = self.document.row_of_buffer(found, buffer, device[0])
+            elif found is not None and any(cut[0] == index for cut in found.cut):
+                row = self._row_of_cut(device, index)
             if row is not None:
                 self.select_row(row)
+
+    def _row_of_cut(self, device: tuple[int, bytes, int], index: int | None) -> int | None:
+        """The packet that an index was cut off in."""
+        rows = self.document.cut_rows()
+        return next(
+            (row for key, row in rows.items() if (key[:3], key[4]) == (device, index)), None
+        )
 
     def on_jump(self, message: Jump) -> None:
         """A click on a tab."""

@@ -14,6 +14,7 @@ from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError, unforeseen
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
+from analyzer.migration.rows import DEVICE_STATE
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
 from analyzer.migration.switchover import switchover_window
@@ -396,6 +397,23 @@ class Document:
             if len(rows):
                 return first + int(rows[0 if by > 0 else -1])
         return None
+
+    def cut_rows(self) -> dict[tuple[int, bytes, int, int, int | None], int]:
+        """The rows of device-state packets that the end of a stream cut off, by migration, idstr,
+        instance id, channel and index.
+        """
+        table, found = self.table, {}
+        for first, last in pieces(0, len(table)):
+            cut = table.view("cut", first, last) > 0
+            cut &= table.view("kind", first, last) == DEVICE_STATE
+            for row in (np.flatnonzero(cut) + first).tolist():
+                number, instance, channel, idx = (
+                    table.column(name)[row]
+                    for name in ("migration", "instance_id", "channel", "idx")
+                )
+                key = number, table.name(row), instance, channel, idx if idx >= 0 else None
+                found[key] = row
+        return found
 
     def row_of_buffer(self, device: Device, buffer: Buffer, migration: int) -> int | None:
         """The packet that carried a buffer of a device."""
