@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
 
-__all__ = ["StreamLine", "StreamRows", "capture_text", "stream_lines", "stream_text"]
+__all__ = ["StreamLine", "StreamRows", "capture_text", "end_word", "stream_lines", "stream_text"]
 
 HOLES_SHOWN = 200
 LISTED_MAX = 10_000
@@ -128,7 +128,7 @@ class StreamRows:
         line = self.lines[position]
         flow = line.flow
         ours = line.migration is not None
-        end = _end(flow)
+        end = end_word(flow)
         cells: list[Cell] = [
             str(line.number),
             (line.what, palette.plain if ours else palette.muted),
@@ -169,7 +169,8 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
     return text
 
 
-def _end(flow: Flow) -> str:
+def end_word(flow: Flow) -> str:
+    """How a direction ended: FIN, RST, (RST) where the other side reset it, or open."""
     if flow.reset is not None:
         return "RST"
     if flow.fin is not None or flow.fin_lost:

@@ -17,7 +17,7 @@ from analyzer.migration.scan import Scan
 from analyzer.synth import build
 from analyzer.tui import pieces
 from analyzer.tui.binning import Bins, shortened
-from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
+from analyzer.tui.channel_rows import ChannelRows, carried, ending, fairness_text
 from analyzer.tui.device_facts import DeviceRows, device_facts
 from analyzer.tui.document import Document
 from analyzer.tui.palette import DEFAULT
@@ -298,3 +298,31 @@ def test_ticks_are_told_apart_however_close_they_are() -> None:
         line = "".join(segment.text for segment in axis_line(window, 100, DEFAULT))
         ticks = [tick.strip() for tick in line.split("╵")[1:]]
         assert len(ticks) == len(set(ticks)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("10.0.13-vfio-destination-killed-2ch", ["FIN in a record", *["(RST) in payload"] * 2]),
+        (
+            "11.1.3-vfio-queue-limit-exceeded-4ch",
+            ["FIN in a record", "(RST) in payload", "(RST)", "(RST)", "(RST) in payload"],
+        ),
+        ("10.0.13-vfio-truncated-no-returnpath-2ch", ["FIN", "FIN in payload", "FIN"]),
+    ],
+)
+def test_how_channels_ended_tells_manner_and_place(name: str, ends: list[str]) -> None:
+    document = read(name)
+    (migration,) = document.migrations()
+    assert migration.main_facts is not None
+    channels = [c for c in document.channels() if c.kind in ("main", "multifd")]
+    assert [ending(channel, migration.main_facts) for channel in channels] == ends
+    migration.main_facts.truncated = migration.main_facts.eof = None
+    assert ending(channels[0], migration.main_facts) == "FIN before EOF"
+
+    async def run() -> None:
+        async with opened(capture(name)) as (app, pilot):
+            await press(pilot, "3")
+            assert all(end in shown(app) for end in ends)
+
+    asyncio.run(run())
