@@ -58,6 +58,9 @@ GROWTH = 0.2
 FOLLOW_PAUSE = 1.0
 """Seconds between two readings of a file that grows, or three times as long as one takes."""
 
+NO_CAPTURE = 2
+"""Exit status, as of other commands, when the file turned out to be no capture."""
+
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
 VERDICTS_MAX = 100
@@ -166,6 +169,10 @@ class MfsharkApp(Actions, KeyOrder):
             yield MainView(id="main")
         yield StatusLine(id="status")
         yield KeyLine(id="keys")
+
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.exit(NO_CAPTURE if self.document.failed else 0)
 
     def on_mount(self) -> None:
         """Begin to read."""

@@ -104,7 +104,8 @@ class Document:
     ``findings`` are there, ``by_row`` has those of a row of the table, ``near_row`` also those of
     channels and devices whose frame is next to a row, and ``row_of`` the row of a finding (by its
     position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says, harmless for a terminal, why there is nothing more.  ``saved`` is set for a
+    ``error`` says, harmless for a terminal, why there is nothing more, and ``failed`` that there is
+    nothing at all.  ``saved`` is set for a
     saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
     bytes while they are being written, until :meth:`end_capture`.
     """
@@ -128,6 +129,7 @@ class Document:
         self.fraction = 0.0
         self.done = False
         self.error = ""
+        self.failed = False
         self.began = time.monotonic()
         self.elapsed = 0.0
         self._size = _size_of(path)
@@ -151,6 +153,7 @@ class Document:
                     return False
             except CaptureError as error:
                 self.error = terminal(str(error))
+                self.failed = True
             except Exception as error:
                 self.error = terminal(unforeseen(error))
         self.elapsed = time.monotonic() - self.began
