@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
+    from analyzer.tui.views.packets import PacketsView
 
 __all__ = ["Actions"]
 
@@ -72,22 +73,30 @@ class Actions:
     def _go_to(self, answer: Answer | None) -> None:
         if answer is None:
             return
-        row = goto.row_of(self._app.document, answer.mode, answer.text)
+        app = self._app
+        row = goto.row_of(app.document, answer.mode, answer.text)
         if row is None:
-            self._app.tell(Text("there are no packets"))
-        else:
-            self._app.on_selected(Selected(row=row, screen="packets"))
+            app.tell(Text("there are no packets"))
+            return
+        app.on_selected(Selected(row=row, screen="packets"))
+        beyond = goto.beyond(app.document, answer.mode, answer.text)
+        if beyond and app.state.row == row:
+            app.tell(Text(beyond))
 
     def action_find(self) -> None:
         """Find text or bytes; on Main, a record."""
         if self._app.state.screen == "main":
             hint = "Text in the kinds and names of records. n and N find the next and previous one."
-            self._app.push_screen(AskDialog("Find", hint), self._find_record)
+            sought = cast("MainView", self._app.view).sought
+            self._app.push_screen(AskDialog("Find", hint, value=sought), self._find_record)
             return
+        last = self._sought or Answer("", "")
         dialog = AskDialog(
             "Find",
             "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
             "payload, as 1122 33:44. n and N find the next and previous one.",
+            value=last.text,
+            mode=last.mode,
             modes=search.MODES,
             check=lambda mode, text: (
                 "pairs of hexadecimal digits"
@@ -113,10 +122,9 @@ class Actions:
         if sought is None:
             self.action_find()
         elif sought.mode == "text":
-            row = search.find_text(
-                app.document, app.filters.matching, sought.text, app.state.row, by
-            )
-            self.found(row)
+            start = app.state.row
+            row = search.find_text(app.document, app.filters.matching, sought.text, start, by)
+            self.found(row, start, by)
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
@@ -156,8 +164,11 @@ class Actions:
             text = terminal(str(error))
             app.call_from_thread(unless_cancelled, app.tell, Text(text))
         else:
-            row = found[0] if found is not None else None
-            app.call_from_thread(unless_cancelled, self.found, row)
+            row, at = found if found is not None else (None, 0)
+            span = at, len(pattern)
+            app.call_from_thread(
+                unless_cancelled, lambda row: self.found(row, start, by, span), row
+            )
 
     def stop_searching(self) -> bool:
         """Look for bytes no longer; says whether they were looked for."""
@@ -171,15 +182,29 @@ class Actions:
         if self.stop_searching():
             self._app.tell(Text("stopped"))
 
-    def found(self, row: int | None) -> None:
-        """What was looked for is in the packet at ``row``, or nowhere."""
-        if row is None or row >= len(self._app.document.table):
-            self._app.tell(Text("not found"))
-            self._app.bell()
-        else:
-            self._app.on_selected(Selected(row=row, screen="packets"))
-            if row == self._app.state.row:
-                self._app.tell(Text(f"found in packet {row + 1}"))
+    def found(
+        self, row: int | None, start: int, by: int, span: tuple[int, int] | None = None
+    ) -> None:
+        """What was looked for from row ``start`` on is in the packet at ``row``, or nowhere;
+        ``span`` says where in it: offset and length.
+        """
+        app = self._app
+        if row is None or row >= len(app.document.table):
+            what = self._sought.text if self._sought is not None else ""
+            hidden = " in the packets that are shown" if app.filters.matching is not None else ""
+            app.tell(Text(terminal(f"{shorter(what)} not found{hidden}")))
+            app.bell()
+            return
+        app.on_selected(Selected(row=row, screen="packets"))
+        if row != app.state.row:
+            return
+        text = f"found in packet {row + 1}"
+        if span is not None:
+            text += f" at byte {span[0]} ({span[0]:#x})"
+            cast("PacketsView", app.view).mark_bytes(row, *span)
+        if (row <= start) if by > 0 else (row >= start):
+            text += f", from the {'beginning' if by > 0 else 'end'} again"
+        app.tell(Text(text))
 
     def action_finding(self, by: int) -> None:
         """The next or previous packet with a finding."""
@@ -260,6 +285,9 @@ class Actions:
     def action_migration(self) -> None:
         """Choose the migration that is shown."""
         app = self._app
+        if len(app.document.migrations()) < 2:
+            app.tell(Text(app.document.obstacle() or "there is one migration only"))
+            return
         choices = [Choice(str(ALL), "all migrations", "a")]
         for migration in app.document.migrations():
             number = migration.number
@@ -358,6 +386,7 @@ class Actions:
             modes=exporting.FORMATS,
             check=_new_file,
             suggest=lambda mode: f"{stem}-packets.{mode}",
+            mode_of=exporting.format_of,
         )
         self._app.push_screen(dialog, self._export)
 

@@ -6,7 +6,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.app import SystemCommand
@@ -25,7 +25,7 @@ from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
 from analyzer.tui.key_order import KeyOrder
-from analyzer.tui.lines import KeyLine, StatusLine, TabLine, meaning, shown_key
+from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
@@ -43,6 +43,7 @@ from analyzer.tui.views.view import View
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
 
@@ -60,6 +61,8 @@ FOLLOW_PAUSE = 1.0
 
 NO_CAPTURE = 2
 """Exit status, as of other commands, when the file turned out to be no capture."""
+PANES = "RowList, HexPane, MapPane, TimePane, VerticalScroll"
+"""What Tab goes through: all that takes the focus, but the filter line."""
 
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
@@ -190,6 +193,35 @@ class MfsharkApp(Actions, KeyOrder):
         """Find a command."""
         if not isinstance(self.screen, Commands):
             self.push_screen(Commands())
+
+    def action_focus_next(self) -> None:
+        """The next pane; the filter line has a key of its own, and Tab completes there."""
+        self.screen.focus_next(PANES if len(self.screen_stack) == 1 else "*")
+
+    def action_focus_previous(self) -> None:
+        """The previous pane."""
+        self.screen.focus_previous(PANES if len(self.screen_stack) == 1 else "*")
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that does nothing here, but does elsewhere: say where."""
+        if len(self.screen_stack) > 1 or event.key in keys_of(type(self)):
+            return
+        around: list[Any] = [self.view]
+        if self.focused is not None:
+            around += self.focused.ancestors_with_self
+        if any(event.key in keys_of(part.__class__) for part in around):
+            return
+        found = [
+            (title, keys_of(type(view))[event.key])
+            for title, view in zip(TITLES, self.screen_stack[0].query(View), strict=True)
+            if event.key in keys_of(type(view))
+        ]
+        if found:
+            *before, last = (title for title, _ in found)
+            titles = f"{', '.join(before)} and {last}" if before else last
+            what = found[0][1]
+            key = shown_key(event.key)
+            self.tell(Text(f"{key} is a key of {titles}: {what[0].lower()}{what[1:]}"))
 
     def search_themes(self) -> None:
         """Find a theme."""
@@ -365,8 +397,16 @@ class MfsharkApp(Actions, KeyOrder):
         else:
             self.view.show_selection()
         if message.row is not None and message.row != state.row:
-            self.tell(Text(f"packet {message.row + 1} is hidden by the filter; X shows all"))
+            self.tell(Text(self._hidden(message.row)))
         self.show_status()
+
+    def _hidden(self, row: int) -> str:
+        """Why a packet is not shown, and what shows it."""
+        state, table = self.state, self.document.table
+        number = table.column("migration")[row] if row < len(table) else state.migration
+        if state.migration not in (ALL, number):
+            return f"packet {row + 1} is of migration {number}; M chooses what is shown"
+        return f"packet {row + 1} is hidden by the filter; X shows all"
 
     def select_row(self, row: int) -> None:
         """Select a packet, and what goes with it; draws nothing."""

@@ -41,6 +41,7 @@ class FieldPanes(Container):
 
     _wanted: object = None
     _shown: object = None
+    _found: tuple[object, int, int] | None = None
 
     def compose(self) -> ComposeResult:
         """Both panes."""
@@ -91,6 +92,23 @@ class FieldPanes(Container):
         pane.border_title = f"Bytes ({len(excerpt.data)})"
         if tree.has_focus or pane.has_focus:
             self._mark(tree.node)
+        self._mark_found()
+
+    def mark_bytes(self, what: object, offset: int, size: int) -> None:
+        """Mark some bytes of ``what``, now or when it is shown."""
+        self._found = what, offset, size
+        self._mark_found()
+
+    def _mark_found(self) -> None:
+        if self._found is None or self._shown != self._wanted:
+            return
+        what, offset, size = self._found
+        self._found = None
+        if what == self._shown and offset < len(self.bytes.data):
+            path = find_node(self.fields.nodes, offset)
+            if path:
+                self.fields.reveal(path)
+            self.bytes.mark_field(offset, size)
 
     def clear(self, text: str, palette: Palette) -> None:
         """Nothing to show, and why."""

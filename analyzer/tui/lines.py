@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.containers import Lines
     from textual import events
 
-__all__ = ["KeyLine", "StatusLine", "TabLine", "meaning", "shown_key"]
+__all__ = ["KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 ROOMY = 30
@@ -50,6 +51,17 @@ def shown_key(key: str) -> str:
 def meaning(binding: Binding) -> str:
     """What a key does, in as many words as it takes."""
     return binding.tooltip or binding.description
+
+
+@cache
+def keys_of(kind: Any) -> dict[str, str]:
+    """The keys of a class of the interface, and what they do."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("analyzer.tui"):
+            for binding in base.__dict__.get("BINDINGS", ()):
+                found.update(dict.fromkeys(binding.key.split(","), meaning(binding)))
+    return found
 
 
 class TabLine(Widget):

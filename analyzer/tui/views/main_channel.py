@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
+from analyzer.report.escape import terminal
 from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.messages import Selected
@@ -46,7 +47,7 @@ class MainView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._trees = MainTrees()
-        self._sought = ""
+        self.sought = ""
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -181,12 +182,12 @@ class MainView(View):
 
     def find(self, text: str) -> None:
         """Look for a text in kinds and names; ``n`` and ``N`` then go on with it."""
-        self._sought = text
+        self.sought = text
         self.action_next(1)
 
     def action_forget(self) -> None:
         """Look for nothing any more."""
-        self._sought = ""
+        self.sought = ""
         self.mfshark.action_stop()
 
     def action_next(self, by: int) -> None:
@@ -194,11 +195,15 @@ class MainView(View):
         rows = self.rows
         if rows is None:
             self.mfshark.tell(Text("there is no record"))
-        elif self._sought:
-            wanted = self._sought.casefold()
+        elif self.sought:
+            wanted = self.sought.casefold()
             here, count = self.records.cursor, len(rows)
             order = [(here + by * step) % count for step in range(1, count + 1)]
-            self._go_to_first(order, lambda line: wanted in line.text.casefold(), "not found")
+            self._go_to_first(
+                order,
+                lambda line: wanted in line.text.casefold(),
+                f"{terminal(self.sought)} not found",
+            )
         else:
             record = rows.lines[self.records.cursor].record
             if record is None or not record.name:
