@@ -77,6 +77,8 @@ class TimePane(Drawn, can_focus=True):
         super().__init__(id=id)
         self.bins: Bins | None = None
         self.phases: list[Phase] = []
+        self.no_phases = ""
+        """Why there are none; shown in their place."""
         self.moment = 0
         self.origin: int | None = None
         """What times are counted from, ns since the epoch: the capture's first frame."""
@@ -191,6 +193,12 @@ class TimePane(Drawn, can_focus=True):
         """What stands in front of a line."""
         return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
 
+    def phase_band(self, bins: Bins) -> list[Segment]:
+        """The phases, or why there are none."""
+        if self.no_phases and not self.phases:
+            return [self.label(""), Segment(self.no_phases, self.palette.muted)]
+        return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+
     def cursor_line(self) -> list[Segment]:
         """The axis, the cursor's column marked."""
         if self.bins is None:
@@ -255,7 +263,7 @@ class LanesPane(TimePane):
         if bins is None or not self.names:
             return self.nothing(y)
         if y == 0:
-            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+            return self.phase_band(bins)
         thickness = self.thickness
         at, line = divmod(y - 1, thickness)
         if at >= self._shown:
@@ -303,7 +311,7 @@ class ThroughputPane(TimePane):
         if height < 1:
             return []
         if y == 0:
-            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+            return self.phase_band(bins)
         top = float((bins.ram + bins.device + bins.main).max(initial=0.0))
         if y <= height:
             return self._chart_line(bins, y - 1, height, top)
