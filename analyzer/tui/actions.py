@@ -249,7 +249,10 @@ class Actions:
         app = self._app
         word = app.state.next_time_format()
         app.view.show_document()
-        app.tell(Text(f"time {TIME_WORDS[word]}"))
+        text = f"time {TIME_WORDS[word]}"
+        if app.state.screen != "packets":
+            text = f"Packets shows {text}; the other screens count from the start"
+        app.tell(Text(text))
 
     # -- captures -----------------------------------------------------------------------------
 

@@ -376,6 +376,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
         self.view.show_document()
         self.view.home()
+        self.show_status()  # a zoomed pane of the screen before is none any more
 
     def on_selected(self, message: Selected) -> None:
         """Something was chosen: work out what it is on every screen."""
@@ -481,6 +482,8 @@ class MfsharkApp(Actions, KeyOrder):
             self.show_screen("packets")
         else:
             self.view.show_document()
+        if hint := self.filters.hint(message.text):
+            self.tell(Text(hint, "bold"))
         self.show_status()
 
     def _apply_filter(self) -> None:

@@ -145,9 +145,9 @@ class DeviceRows:
         migration = (Column("Mig", 3, right=True),) if several else ()
         self.columns: Sequence[Column] = (
             *migration,
-            Column("Device", 20, grow=3, most=41),
+            Column("Device", 19, grow=3, most=41),
             Column("Buffers", 7, right=True),
-            Column("Bytes", 9, right=True),
+            Column("Bytes", 10, right=True),
             Column("Complete?", 13),
             Column("Missing", 7, right=True, optional=2),
             Column("Late", 5, right=True),
@@ -219,14 +219,14 @@ class BufferRows:
         Column("", 1),
         Column("Index", 9, right=True),
         Column("Arrival", 8, right=True),
-        Column("Ch", 3, right=True),
+        Column("Chan", 4, right=True),
         Column("Frames", 15, right=True),
         Column("First byte", 11, right=True, optional=2),
         Column("Last byte", 11, right=True),
         Column("Took", 9, right=True, optional=3),
-        Column("Bytes", 9, right=True),
+        Column("Bytes", 10, right=True),
         Column("Waited", 9, right=True, optional=4),
-        Column("Lost", 9, right=True, optional=1),
+        Column("Lost", 10, right=True, optional=1),
         Column("State", 10, grow=1, optional=5),
     )
 

@@ -10,6 +10,7 @@ import pytest
 from analyzer.tui import exporting
 from analyzer.tui.dialogs.ask import AskDialog
 from analyzer.tui.filter_line import FilterInput
+from analyzer.tui.filters import Filters
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.state import SCREENS
 from tests.commands.run import mfshark
@@ -205,3 +206,62 @@ def test_the_status_says_that_it_was_no_capture(tmp_path: Path) -> None:
 
     asyncio.run(run(tmp_path / "text", 2))
     asyncio.run(run(capture(VFIO), 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind == zero", "; zero is kind == ram && multifd.normal_pages == 0"),
+        ("kind == CONFIG", "; CONFIG is vfio.flags.config_state"),
+        ('kind in {"DEVICE"}', "; DEVICE is kind == device-state"),
+        ("kind == SYNC", "; SYNC is kind == sync"),
+        ("kind == other", "expected ram, sync, device-state or init"),
+        ("severity == zero", "expected none, info, warning or error"),
+    ],
+)
+def test_the_words_of_the_list_are_told_as_filters(text: str, words: str) -> None:
+    fault = Filters().complain(text)
+    assert fault is not None
+    assert fault[1].endswith(words)
+    if " is " in words:
+        assert Filters().complain(words.partition(" is ")[2]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hinted"),
+    [
+        ("time > 0.3", True),
+        ("time in {0.3..0.4}", True),
+        ("0.3 < time", True),
+        ("kind == ram && time le 5", True),
+        ("time.relative > 0.3", False),
+        ("time > 1700000000", False),
+        ('time > "2026-01-01"', False),
+        ('device == "time > 0.3"', False),
+        ("1" * 100_000, False),
+    ],
+)
+def test_a_time_that_counts_from_1970_is_told(text: str, hinted: bool) -> None:
+    assert ("time.relative" in Filters().hint(text)) == hinted
+
+
+def test_the_hint_is_told_while_it_is_typed_and_when_it_is_applied() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "slash", *"time > 0.3")
+            assert "time.relative has the seconds" in told(app)
+            await press(pilot, "enter")
+            assert "time.relative has the seconds" in told(app)
+
+    asyncio.run(run())
+
+
+def test_a_time_format_is_told_with_the_screen_that_shows_it() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "t")
+            assert told(app) == "time of day, UTC"
+            await press(pilot, "4", "t")
+            assert told(app).startswith("Packets shows time since the previous packet; ")
+
+    asyncio.run(run())

@@ -55,7 +55,9 @@ class PacketsView(View):
     def compose(self) -> ComposeResult:
         """The panes."""
         filters = self.mfshark.filters
-        yield FilterLine(filters.complain, filters.complete, filters.explain, filters.history)
+        yield FilterLine(
+            filters.complain, filters.complete, filters.explain, filters.history, filters.hint
+        )
         yield RowList(id="packets", empty="no packets yet")
         yield FieldPanes()
 
