@@ -20,7 +20,7 @@ from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
-from analyzer.tui.dialogs.tell import TellDialog
+from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
@@ -552,9 +552,10 @@ class MfsharkApp(Actions, KeyOrder):
     def action_figures(self) -> None:
         """Show phases, downtime and who spent it, worked out in a thread: captures are large."""
         document, number = self.document, self.state.migration
+        width = room_of(self.size.width)
 
         def work() -> None:
-            lines = document.figures(number)
+            lines = document.figures(number, width)
             if not get_current_worker().is_cancelled:
                 self.call_from_thread(self._show_figures, document, lines)
 

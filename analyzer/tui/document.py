@@ -21,9 +21,8 @@ from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
-from analyzer.report.stats_text import Bars, stats_text
-from analyzer.report.style import Style
 from analyzer.report.verdict import verdict_text
+from analyzer.tui.figures import figures_lines
 from analyzer.tui.gate import Pacer, no_long_collection
 from analyzer.tui.pieces import pieces, with_payload
 from analyzer.tui.saved import holds_saved_migration, scan_of
@@ -319,9 +318,9 @@ class Document:
             return []
         return phases_of(migrations[0], self.activity.of(migrations[0]))
 
-    def figures(self, number: int) -> list[str]:
-        """Where the time of one migration went, or of all, as ``mfshark stats`` prints it in
-        colour; nothing while the capture is being read, and of a saved one, which has no times.
+    def figures(self, number: int, width: int) -> list[str]:
+        """Where the time of one migration went, or of all, in lines of some width; nothing while
+        the capture is being read, and of a saved one, which has no times.
         """
         if not self.done or self.scan is None or self.saved is not None:
             return []
@@ -330,7 +329,7 @@ class Document:
             statistics_of(migration, self.activity.of(migration), engine.pauses)
             for migration in self.migrations(number)
         ]
-        return list(stats_text(found, Style(colour=True), Bars(), engine.first_time))
+        return list(figures_lines(found, engine.first_time, width))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch."""
