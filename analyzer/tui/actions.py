@@ -15,6 +15,7 @@ from analyzer.tui import exporting, goto, search
 from analyzer.tui.dialogs.ask import Answer, AskDialog
 from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.dialogs.help import HelpScreen
+from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.messages import FilterChosen, Selected
@@ -336,15 +337,19 @@ class Actions:
     def action_copy(self) -> None:
         """Copy what is selected."""
         choices = [Choice(value, label, key) for value, label, key in COPIES]
-        self._app.push_screen(ChooseDialog("Copy", choices), self._copy)
+        window = self._app.screen
+        payload = window if isinstance(window, PayloadScreen) else None
+        dialog = ChooseDialog("Copy", choices)
+        self._app.push_screen(dialog, lambda form: self._copy(form, payload))
 
-    def _copy(self, form: str | None) -> None:
+    def _copy(self, form: str | None, payload: PayloadScreen | None) -> None:
         if form is None:
             return
-        if self._app.view.behind:
-            self._app.set_timer(COPY_WAIT, lambda: self._copy(form))
+        shown = self._app.view if payload is None else payload
+        if shown.behind:
+            self._app.set_timer(COPY_WAIT, lambda: self._copy(form, payload))
             return
-        text = self._app.view.copied(form)
+        text = shown.copied(form) if shown.is_attached else None
         if text is None:
             self._app.tell(Text(f"nothing to copy as {form} here"))
         else:
@@ -423,7 +428,9 @@ class Actions:
         if focused is not None:
             groups.append(("In this pane", _bindings(type(focused), seen)))
         groups.append((f"On this screen ({app.state.screen})", _bindings(type(app.view), seen)))
-        groups.append(("Everywhere", app.BINDINGS))
+        taken = {key for _, group in groups for one in group for key in one.key.split(",")}
+        everywhere = [one for one in app.BINDINGS if not taken.issuperset(_keys(one))]
+        groups.append(("Everywhere", everywhere))
         app.push_screen(HelpScreen([group for group in groups if group[1]]))
 
     def action_zoom(self) -> None:
@@ -441,6 +448,11 @@ def _bindings(kind: type, seen: set[type]) -> list[Any]:
             seen.add(base)
             found += base.__dict__.get("BINDINGS", [])
     return found
+
+
+def _keys(binding: Any) -> list[str]:
+    keys: list[str] = binding.key.split(",")
+    return keys
 
 
 def shorter(text: str) -> str:

@@ -8,7 +8,7 @@ from textual.containers import Container
 from textual.content import Content
 
 from analyzer.report.escape import terminal
-from analyzer.tui.copying import hex_dump, tree_text
+from analyzer.tui.copying import fields_text, hex_dump, tree_text
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_tree import find_node
 from analyzer.tui.tree_list import TreeList
@@ -119,10 +119,13 @@ class FieldPanes(Container):
         self.bytes.show_bytes(b"")
 
     def copied(self, form: str) -> str | None:
-        """The fields as text, the bytes as a hex dump."""
+        """The fields as text or JSON, the bytes as a hex dump."""
         if form == "hex":
             return hex_dump(self.bytes.data) if self.bytes.data else None
-        return tree_text(self.fields.nodes) if form == "text" and self.fields.nodes else None
+        nodes = self.fields.nodes
+        if not nodes:
+            return None
+        return tree_text(nodes) if form == "text" else fields_text(nodes)
 
     def _mark(self, node: Node | None) -> None:
         if node is not None:

@@ -18,6 +18,7 @@ from analyzer.tui.state import SCREENS
 if TYPE_CHECKING:
     from rich.containers import Lines
     from textual import events
+    from textual.screen import Screen
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
@@ -171,10 +172,16 @@ class KeyLine(Widget):
         super().__init__(id=id)
         self._edges: list[tuple[int, str]] = []
         self._shown: list[Binding] | None = None  # takes long to find out
+        self._top: Screen[Any] | None = None  # the window whose keys are shown
 
     def on_mount(self) -> None:
         """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def show_keys_of(self, screen: Screen[Any]) -> None:
+        """Show the keys of a window, or of the screen itself."""
+        self._top = screen if screen is not self.screen else None
+        self._changed(screen)
 
     def _changed(self, _screen: Any) -> None:
         self._shown = None
@@ -201,7 +208,7 @@ class KeyLine(Widget):
 
     def _bindings_shown(self) -> list[Binding]:
         found: dict[str, Binding] = {}
-        for active in self.screen.active_bindings.values():
+        for active in (self._top or self.screen).active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.action not in found:
                 found[binding.action] = binding

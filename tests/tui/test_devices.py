@@ -42,7 +42,7 @@ def test_a_buffer_that_was_cut_off_has_a_cell_and_a_row() -> None:
             assert "▌ cut off 1" in shown(app)
             assert "1+C" in shown(app)
             row = buffers(app)[-1]
-            assert (row["Index"], row["Ch"], row["State"]) == ("3", "1", "cut off")
+            assert (row["Index"], row["Chan"], row["State"]) == ("3", "1", "cut off")
             assert (row["Bytes"], row["Lost"]) == ("1.0 MiB", "116.6 KiB")
             assert row["Frames"] == "5511-6930"
             await press(pilot, "tab", "end", "enter")
