@@ -66,8 +66,8 @@ def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:
 
 
 class FindingRows:
-    """Group lines, and the findings of the groups that are open.  The line of a group of one says
-    what its finding does.
+    """Group lines, and the findings of the groups that are open.  The line of a closed group of
+    one says what its finding does.
     """
 
     COLUMNS = (
@@ -103,7 +103,8 @@ class FindingRows:
         look = palette.severity(group.rank + 1)
         if entry is None:
             sign = "▾" if group.key in self.opened else "▸"
-            migration, *place = self._place(group.findings[0][1] if group.count == 1 else None)
+            alone = group.count == 1 and group.key not in self.opened
+            migration, *place = self._place(group.findings[0][1] if alone else None)
             cells: list[Cell] = [
                 (f"{sign} {SEVERITY_GLYPHS[group.rank + 1]}", look),
                 (group.rule.id, look),
