@@ -42,7 +42,6 @@ TIME_WORDS = dict(
         strict=True,
     )
 )
-PATTERN_SHOWN = 30
 SEARCH_TOLD = 0.2
 """Seconds between two words about how far a search is."""
 COPY_WAIT = 0.02
@@ -87,15 +86,17 @@ class Actions:
     def action_find(self) -> None:
         """Find text or bytes; on Main, a record."""
         if self._app.state.screen == "main":
-            hint = "Text in the kinds and names of records. n and N find the next and previous one."
-            sought = cast("MainView", self._app.view).sought
-            self._app.push_screen(AskDialog("Find", hint, value=sought), self._find_record)
-            return
-        last = self._sought or Answer("", "")
+            last = cast("MainView", self._app.view).sought
+            where = "Text: in the kinds and names of records. Bytes: in the records, as 1122 33:44."
+        else:
+            last = self._sought or Answer("", "")
+            where = (
+                "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
+                "payload, as 1122 33:44."
+            )
         dialog = AskDialog(
             "Find",
-            "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
-            "payload, as 1122 33:44. n and N find the next and previous one.",
+            f"{where} n and N find the next and previous one.",
             value=last.text,
             mode=last.mode,
             modes=search.MODES,
@@ -105,12 +106,13 @@ class Actions:
                 else ""
             ),
         )
-        self._app.push_screen(dialog, self._find)
+        on_main = self._app.state.screen == "main"
+        self._app.push_screen(dialog, self._find_record if on_main else self._find)
 
     def _find_record(self, answer: Answer | None) -> None:
         view = self._app.view
         if answer is not None and isinstance(view, MainView):
-            view.find(answer.text)
+            view.find(answer)
 
     def _find(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -129,7 +131,7 @@ class Actions:
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
-                app.tell(Text(f"looking for {shorter(pattern.hex(' '))}; Escape stops"))
+                app.tell(Text(f"looking for {search.shorter(pattern.hex(' '))}; Escape stops"))
                 document, shown, start = app.document, app.filters.matching, app.state.row
                 app.run_worker(
                     lambda: self._find_bytes(document, shown, pattern, start, by),
@@ -155,7 +157,7 @@ class Actions:
             now = time.monotonic()
             if now - told > SEARCH_TOLD and not worker.is_cancelled:
                 told = now
-                text = f"looking for {shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
+                text = f"looking for {search.shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
                 app.call_from_thread(unless_cancelled, app.tell, Text(text))
             return not worker.is_cancelled
 
@@ -193,7 +195,7 @@ class Actions:
         if row is None or row >= len(app.document.table):
             what = self._sought.text if self._sought is not None else ""
             hidden = " in the packets that are shown" if app.filters.matching is not None else ""
-            app.tell(Text(terminal(f"{shorter(what)} not found{hidden}")))
+            app.tell(Text(terminal(f"{search.shorter(what)} not found{hidden}")))
             app.bell()
             return
         app.on_selected(Selected(row=row, screen="packets"))
@@ -453,11 +455,6 @@ def _bindings(kind: type, seen: set[type]) -> list[Any]:
 def _keys(binding: Any) -> list[str]:
     keys: list[str] = binding.key.split(",")
     return keys
-
-
-def shorter(text: str) -> str:
-    """The begin of a text that may be long."""
-    return text if len(text) <= PATTERN_SHOWN else f"{text[: PATTERN_SHOWN - 1]}…"
 
 
 def _new_file(_mode: str, text: str) -> str:

@@ -71,6 +71,8 @@ class FieldPanes(Container):
     def expect(self, what: object) -> None:
         """``what`` was selected, and is being read."""
         self._wanted = what
+        if self._found is not None and self._found[0] != what:
+            self._found = None
 
     def show(
         self,
@@ -95,7 +97,7 @@ class FieldPanes(Container):
         self._mark_found()
 
     def mark_bytes(self, what: object, offset: int, size: int) -> None:
-        """Mark some bytes of ``what``, now or when it is shown."""
+        """Mark some bytes of ``what``, now or when it is shown, until something else is chosen."""
         self._found = what, offset, size
         self._mark_found()
 
@@ -103,7 +105,6 @@ class FieldPanes(Container):
         if self._found is None or self._shown != self._wanted:
             return
         what, offset, size = self._found
-        self._found = None
         if what == self._shown and offset < len(self.bytes.data):
             path = find_node(self.fields.nodes, offset)
             if path:
@@ -134,11 +135,13 @@ class FieldPanes(Container):
     def on_tree_list_field(self, message: TreeList.Field) -> None:
         """A field: mark its bytes."""
         message.stop()
+        self._found = None
         self._mark(message.node)
 
     def on_hex_pane_pointed(self, message: HexPane.Pointed) -> None:
         """A byte: select its field."""
         message.stop()
+        self._found = None
         path = find_node(self.fields.nodes, message.offset)
         if path:
             self.fields.reveal(path)

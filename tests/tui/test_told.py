@@ -13,6 +13,7 @@ from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.filters import Filters
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.state import SCREENS
+from analyzer.tui.views.main_channel import MainView
 from tests.commands.run import mfshark
 from tests.shipped import capture
 from tests.tui.driving import enter, opened, press, shown
@@ -263,5 +264,35 @@ def test_a_time_format_is_told_with_the_screen_that_shows_it() -> None:
             assert told(app) == "time of day, UTC"
             await press(pilot, "4", "t")
             assert told(app).startswith("Packets shows time since the previous packet; ")
+
+    asyncio.run(run())
+
+
+def test_bytes_are_found_in_records_too() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "7", "ctrl+f", "tab")
+            await enter(pilot, IDSTR)
+            view = app.view
+            assert isinstance(view, MainView)
+            pane = view.query_one(HexPane)
+
+            def place() -> tuple[int, int]:
+                rows, at = view.rows, pane.field[0]
+                assert rows is not None
+                assert pane.data[at : at + pane.field[1]] == bytes.fromhex(IDSTR)
+                assert told(app) == f"found at byte {at} ({at:#x}) of the record"
+                return view.records.cursor, rows.lines[view.records.cursor].offset
+
+            first = place()
+            await press(pilot, "n")
+            assert place() > first
+            await press(pilot, "N")
+            assert place() == first
+            await press(pilot, "ctrl+f")
+            assert IDSTR in shown(app)
+            await enter(pilot, "99 88 77 66 55 44 33")
+            assert told(app) == "99 88 77 66 55 44 33 not found"
+            assert view.records.cursor == first[0]
 
     asyncio.run(run())
