@@ -7,6 +7,7 @@ import stat
 import tempfile
 
 from analyzer.capture.growing import keep
+from analyzer.capture.source import open_source
 from analyzer.commands.common import settings_of
 from analyzer.commands.options import add_wire_options
 from analyzer.errors import CaptureError, UsageError
@@ -52,7 +53,18 @@ def run(options: Namespace) -> int:
         except OSError as error:
             raise CaptureError(f"cannot be opened: {error.strerror}", path=path) from error
         return _watch(path, pipe, settings)
+    if path is not None and not os.path.isdir(path):  # noqa: PTH112 - the path may be anything
+        _readable(path)
     return run_application(path, settings)
+
+
+def _readable(path: str) -> None:
+    """Raises :class:`CaptureError` for what cannot be opened and for an empty file: there would be
+    nothing to look at, with or without a terminal.
+    """
+    open_source(path).close()
+    if stat.S_ISREG((found := os.stat(path)).st_mode) and not found.st_size:  # noqa: PTH116
+        raise CaptureError("is empty", path=path)
 
 
 def _is_pipe(path: str) -> bool:

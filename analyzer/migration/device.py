@@ -18,8 +18,8 @@ class Device:
     """Everything transferred over multifd for one (idstr, instance id).
 
     ``buffers`` are in order of arrival.  ``unindexed`` counts packets whose VFIO header the
-    capture lacks or that are too short for one; ``cut`` are packets that the end of their stream
-    cut off, as (idx or ``None``, channel, bytes that arrived, bytes announced).
+    capture lacks or that are too short for one; ``cut`` are buffers that the end of their stream
+    cut off, as (idx or ``None``, channel, bytes of their data that arrived, bytes announced).
     """
 
     __slots__ = ("buffers", "cut", "first", "flags", "idstr", "instance_id", "last", "unindexed")

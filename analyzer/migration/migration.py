@@ -248,9 +248,9 @@ class Migration:
             watcher.device(self, channel, packet)
 
     def device_packet_cut(self, channel: Channel, packet: DevicePacket, have: int) -> None:
-        """The stream ended inside a device-state packet, ``have`` bytes in."""
+        """The stream ended inside a device-state packet, behind ``have`` bytes of its data."""
         device = self.device(packet)
-        device.cut.append((packet.idx, channel.id, have, packet.length))
+        device.cut.append((packet.idx, channel.id, have, packet.data_size))
 
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
         """The stream ended inside a packet's payload, ``lost`` bytes before its end."""

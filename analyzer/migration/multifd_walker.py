@@ -383,11 +383,13 @@ class MultifdWalker:
 
     def _device_end(self, packet: DevicePacket, reply: Reply, part: str, read: int) -> None:
         """The stream ended inside a device-state packet."""
-        have = read + (reply.have if type(reply) is End else 0)
+        size = packet.data_size
+        headers = packet.length - size
+        have = max(0, read + (reply.have if type(reply) is End else 0) - headers)
         self.migration.device_packet_cut(self.channel, packet, have)
         self._cut(packet)
         name = "a buffer" if packet.idx is None else f"buffer {packet.idx}"
-        lost = f"{packet.length - have} of {packet.length} bytes of {name} are missing"
+        lost = f"{size - have} of {size} bytes of {name} are missing" if size else ""
         self._end(reply, part, read, lost, packet)
 
     # -- ends, holes, nonsense ----------------------------------------------------------------
@@ -436,7 +438,7 @@ class MultifdWalker:
             where = "in the fixed part"
         else:
             where = f"in the {part}"
-        detail = f"the stream ends {where}, {have} byte{'s' if have != 1 else ''} in"
+        detail = f"the stream ends {where}, {have} byte{'s' if have != 1 else ''} into the packet"
         detail += lost and f": {lost}"
         device, index = (packet.device, packet.idx) if packet is not None else (None, None)
         channel.anomalies.note(

@@ -15,6 +15,7 @@ from analyzer.tui import exporting, goto, search
 from analyzer.tui.dialogs.ask import Answer, AskDialog
 from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.dialogs.help import HelpScreen
+from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.messages import FilterChosen, Selected
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
+    from analyzer.tui.views.packets import PacketsView
 
 __all__ = ["Actions"]
 
@@ -40,7 +42,6 @@ TIME_WORDS = dict(
         strict=True,
     )
 )
-PATTERN_SHOWN = 30
 SEARCH_TOLD = 0.2
 """Seconds between two words about how far a search is."""
 COPY_WAIT = 0.02
@@ -72,22 +73,32 @@ class Actions:
     def _go_to(self, answer: Answer | None) -> None:
         if answer is None:
             return
-        row = goto.row_of(self._app.document, answer.mode, answer.text)
+        app = self._app
+        row = goto.row_of(app.document, answer.mode, answer.text)
         if row is None:
-            self._app.tell(Text("there are no packets"))
-        else:
-            self._app.on_selected(Selected(row=row, screen="packets"))
+            app.tell(Text("there are no packets"))
+            return
+        app.on_selected(Selected(row=row, screen="packets"))
+        beyond = goto.beyond(app.document, answer.mode, answer.text)
+        if beyond and app.state.row == row:
+            app.tell(Text(beyond))
 
     def action_find(self) -> None:
         """Find text or bytes; on Main, a record."""
         if self._app.state.screen == "main":
-            hint = "Text in the kinds and names of records. n and N find the next and previous one."
-            self._app.push_screen(AskDialog("Find", hint), self._find_record)
-            return
+            last = cast("MainView", self._app.view).sought
+            where = "Text: in the kinds and names of records. Bytes: in the records, as 1122 33:44."
+        else:
+            last = self._sought or Answer("", "")
+            where = (
+                "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
+                "payload, as 1122 33:44."
+            )
         dialog = AskDialog(
             "Find",
-            "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
-            "payload, as 1122 33:44. n and N find the next and previous one.",
+            f"{where} n and N find the next and previous one.",
+            value=last.text,
+            mode=last.mode,
             modes=search.MODES,
             check=lambda mode, text: (
                 "pairs of hexadecimal digits"
@@ -95,12 +106,13 @@ class Actions:
                 else ""
             ),
         )
-        self._app.push_screen(dialog, self._find)
+        on_main = self._app.state.screen == "main"
+        self._app.push_screen(dialog, self._find_record if on_main else self._find)
 
     def _find_record(self, answer: Answer | None) -> None:
         view = self._app.view
         if answer is not None and isinstance(view, MainView):
-            view.find(answer.text)
+            view.find(answer)
 
     def _find(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -113,14 +125,13 @@ class Actions:
         if sought is None:
             self.action_find()
         elif sought.mode == "text":
-            row = search.find_text(
-                app.document, app.filters.matching, sought.text, app.state.row, by
-            )
-            self.found(row)
+            start = app.state.row
+            row = search.find_text(app.document, app.filters.matching, sought.text, start, by)
+            self.found(row, start, by)
         else:
             pattern = search.pattern_of(sought.text)
             if pattern is not None:
-                app.tell(Text(f"looking for {shorter(pattern.hex(' '))}; Escape stops"))
+                app.tell(Text(f"looking for {search.shorter(pattern.hex(' '))}; Escape stops"))
                 document, shown, start = app.document, app.filters.matching, app.state.row
                 app.run_worker(
                     lambda: self._find_bytes(document, shown, pattern, start, by),
@@ -146,7 +157,7 @@ class Actions:
             now = time.monotonic()
             if now - told > SEARCH_TOLD and not worker.is_cancelled:
                 told = now
-                text = f"looking for {shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
+                text = f"looking for {search.shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
                 app.call_from_thread(unless_cancelled, app.tell, Text(text))
             return not worker.is_cancelled
 
@@ -156,8 +167,11 @@ class Actions:
             text = terminal(str(error))
             app.call_from_thread(unless_cancelled, app.tell, Text(text))
         else:
-            row = found[0] if found is not None else None
-            app.call_from_thread(unless_cancelled, self.found, row)
+            row, at = found if found is not None else (None, 0)
+            span = at, len(pattern)
+            app.call_from_thread(
+                unless_cancelled, lambda row: self.found(row, start, by, span), row
+            )
 
     def stop_searching(self) -> bool:
         """Look for bytes no longer; says whether they were looked for."""
@@ -171,15 +185,29 @@ class Actions:
         if self.stop_searching():
             self._app.tell(Text("stopped"))
 
-    def found(self, row: int | None) -> None:
-        """What was looked for is in the packet at ``row``, or nowhere."""
-        if row is None or row >= len(self._app.document.table):
-            self._app.tell(Text("not found"))
-            self._app.bell()
-        else:
-            self._app.on_selected(Selected(row=row, screen="packets"))
-            if row == self._app.state.row:
-                self._app.tell(Text(f"found in packet {row + 1}"))
+    def found(
+        self, row: int | None, start: int, by: int, span: tuple[int, int] | None = None
+    ) -> None:
+        """What was looked for from row ``start`` on is in the packet at ``row``, or nowhere;
+        ``span`` says where in it: offset and length.
+        """
+        app = self._app
+        if row is None or row >= len(app.document.table):
+            what = self._sought.text if self._sought is not None else ""
+            hidden = " in the packets that are shown" if app.filters.matching is not None else ""
+            app.tell(Text(terminal(f"{search.shorter(what)} not found{hidden}")))
+            app.bell()
+            return
+        app.on_selected(Selected(row=row, screen="packets"))
+        if row != app.state.row:
+            return
+        text = f"found in packet {row + 1}"
+        if span is not None:
+            text += f" at byte {span[0]} ({span[0]:#x})"
+            cast("PacketsView", app.view).mark_bytes(row, *span)
+        if (row <= start) if by > 0 else (row >= start):
+            text += f", from the {'beginning' if by > 0 else 'end'} again"
+        app.tell(Text(text))
 
     def action_finding(self, by: int) -> None:
         """The next or previous packet with a finding."""
@@ -224,7 +252,10 @@ class Actions:
         app = self._app
         word = app.state.next_time_format()
         app.view.show_document()
-        app.tell(Text(f"time {TIME_WORDS[word]}"))
+        text = f"time {TIME_WORDS[word]}"
+        if app.state.screen != "packets":
+            text = f"Packets shows {text}; the other screens count from the start"
+        app.tell(Text(text))
 
     # -- captures -----------------------------------------------------------------------------
 
@@ -260,6 +291,9 @@ class Actions:
     def action_migration(self) -> None:
         """Choose the migration that is shown."""
         app = self._app
+        if len(app.document.migrations()) < 2:
+            app.tell(Text(app.document.obstacle() or "there is one migration only"))
+            return
         choices = [Choice(str(ALL), "all migrations", "a")]
         for migration in app.document.migrations():
             number = migration.number
@@ -305,15 +339,19 @@ class Actions:
     def action_copy(self) -> None:
         """Copy what is selected."""
         choices = [Choice(value, label, key) for value, label, key in COPIES]
-        self._app.push_screen(ChooseDialog("Copy", choices), self._copy)
+        window = self._app.screen
+        payload = window if isinstance(window, PayloadScreen) else None
+        dialog = ChooseDialog("Copy", choices)
+        self._app.push_screen(dialog, lambda form: self._copy(form, payload))
 
-    def _copy(self, form: str | None) -> None:
+    def _copy(self, form: str | None, payload: PayloadScreen | None) -> None:
         if form is None:
             return
-        if self._app.view.behind:
-            self._app.set_timer(COPY_WAIT, lambda: self._copy(form))
+        shown = self._app.view if payload is None else payload
+        if shown.behind:
+            self._app.set_timer(COPY_WAIT, lambda: self._copy(form, payload))
             return
-        text = self._app.view.copied(form)
+        text = shown.copied(form) if shown.is_attached else None
         if text is None:
             self._app.tell(Text(f"nothing to copy as {form} here"))
         else:
@@ -358,6 +396,7 @@ class Actions:
             modes=exporting.FORMATS,
             check=_new_file,
             suggest=lambda mode: f"{stem}-packets.{mode}",
+            mode_of=exporting.format_of,
         )
         self._app.push_screen(dialog, self._export)
 
@@ -391,7 +430,9 @@ class Actions:
         if focused is not None:
             groups.append(("In this pane", _bindings(type(focused), seen)))
         groups.append((f"On this screen ({app.state.screen})", _bindings(type(app.view), seen)))
-        groups.append(("Everywhere", app.BINDINGS))
+        taken = {key for _, group in groups for one in group for key in one.key.split(",")}
+        everywhere = [one for one in app.BINDINGS if not taken.issuperset(_keys(one))]
+        groups.append(("Everywhere", everywhere))
         app.push_screen(HelpScreen([group for group in groups if group[1]]))
 
     def action_zoom(self) -> None:
@@ -411,9 +452,9 @@ def _bindings(kind: type, seen: set[type]) -> list[Any]:
     return found
 
 
-def shorter(text: str) -> str:
-    """The begin of a text that may be long."""
-    return text if len(text) <= PATTERN_SHOWN else f"{text[: PATTERN_SHOWN - 1]}…"
+def _keys(binding: Any) -> list[str]:
+    keys: list[str] = binding.key.split(",")
+    return keys
 
 
 def _new_file(_mode: str, text: str) -> str:

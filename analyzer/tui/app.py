@@ -6,7 +6,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.app import SystemCommand
@@ -20,12 +20,12 @@ from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
-from analyzer.tui.dialogs.tell import TellDialog
+from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters
 from analyzer.tui.gate import Gate
 from analyzer.tui.key_order import KeyOrder
-from analyzer.tui.lines import KeyLine, StatusLine, TabLine, meaning, shown_key
+from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
@@ -43,6 +43,7 @@ from analyzer.tui.views.view import View
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
 
@@ -57,6 +58,11 @@ GROWTH = 0.2
 """Seconds between two drawings of a capture that grows."""
 FOLLOW_PAUSE = 1.0
 """Seconds between two readings of a file that grows, or three times as long as one takes."""
+
+NO_CAPTURE = 2
+"""Exit status, as of other commands, when the file turned out to be no capture."""
+PANES = "RowList, HexPane, MapPane, TimePane, VerticalScroll"
+"""What Tab goes through: all that takes the focus, but the filter line."""
 
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
 """Styles of the verdict's leading word; the others are warnings."""
@@ -167,6 +173,10 @@ class MfsharkApp(Actions, KeyOrder):
         yield StatusLine(id="status")
         yield KeyLine(id="keys")
 
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.exit(NO_CAPTURE if self.document.failed else 0)
+
     def on_mount(self) -> None:
         """Begin to read."""
         self.set_interval(TICK, self._tick)
@@ -183,6 +193,35 @@ class MfsharkApp(Actions, KeyOrder):
         """Find a command."""
         if not isinstance(self.screen, Commands):
             self.push_screen(Commands())
+
+    def action_focus_next(self) -> None:
+        """The next pane; the filter line has a key of its own, and Tab completes there."""
+        self.screen.focus_next(PANES if len(self.screen_stack) == 1 else "*")
+
+    def action_focus_previous(self) -> None:
+        """The previous pane."""
+        self.screen.focus_previous(PANES if len(self.screen_stack) == 1 else "*")
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that does nothing here, but does elsewhere: say where."""
+        if len(self.screen_stack) > 1 or event.key in keys_of(type(self)):
+            return
+        around: list[Any] = [self.view]
+        if self.focused is not None:
+            around += self.focused.ancestors_with_self
+        if any(event.key in keys_of(part.__class__) for part in around):
+            return
+        found = [
+            (title, keys_of(type(view))[event.key])
+            for title, view in zip(TITLES, self.screen_stack[0].query(View), strict=True)
+            if event.key in keys_of(type(view))
+        ]
+        if found:
+            *before, last = (title for title, _ in found)
+            titles = f"{', '.join(before)} and {last}" if before else last
+            what = found[0][1]
+            key = shown_key(event.key)
+            self.tell(Text(f"{key} is a key of {titles}: {what[0].lower()}{what[1:]}"))
 
     def search_themes(self) -> None:
         """Find a theme."""
@@ -337,6 +376,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
         self.view.show_document()
         self.view.home()
+        self.show_status()  # a zoomed pane of the screen before is none any more
 
     def on_selected(self, message: Selected) -> None:
         """Something was chosen: work out what it is on every screen."""
@@ -358,8 +398,16 @@ class MfsharkApp(Actions, KeyOrder):
         else:
             self.view.show_selection()
         if message.row is not None and message.row != state.row:
-            self.tell(Text(f"packet {message.row + 1} is hidden by the filter; X shows all"))
+            self.tell(Text(self._hidden(message.row)))
         self.show_status()
+
+    def _hidden(self, row: int) -> str:
+        """Why a packet is not shown, and what shows it."""
+        state, table = self.state, self.document.table
+        number = table.column("migration")[row] if row < len(table) else state.migration
+        if state.migration not in (ALL, number):
+            return f"packet {row + 1} is of migration {number}; M chooses what is shown"
+        return f"packet {row + 1} is hidden by the filter; X shows all"
 
     def select_row(self, row: int) -> None:
         """Select a packet, and what goes with it; draws nothing."""
@@ -381,11 +429,20 @@ class MfsharkApp(Actions, KeyOrder):
             found = migration.devices.get(device[1:])
             buffers = found.buffers if found is not None else []
             buffer = next((buffer for buffer in buffers if buffer.idx == index), None)
-            if found is None or buffer is None:
-                continue
-            row = self.document.row_of_buffer(found, buffer, device[0])
+            row = None
+            if found is not None and buffer is not None:
+                row = self.document.row_of_buffer(found, buffer, device[0])
+            elif found is not None and any(cut[0] == index for cut in found.cut):
+                row = self._row_of_cut(device, index)
             if row is not None:
                 self.select_row(row)
+
+    def _row_of_cut(self, device: tuple[int, bytes, int], index: int | None) -> int | None:
+        """The packet that an index was cut off in."""
+        rows = self.document.cut_rows()
+        return next(
+            (row for key, row in rows.items() if (key[:3], key[4]) == (device, index)), None
+        )
 
     def on_jump(self, message: Jump) -> None:
         """A click on a tab."""
@@ -425,6 +482,8 @@ class MfsharkApp(Actions, KeyOrder):
             self.show_screen("packets")
         else:
             self.view.show_document()
+        if hint := self.filters.hint(message.text):
+            self.tell(Text(hint, "bold"))
         self.show_status()
 
     def _apply_filter(self) -> None:
@@ -493,9 +552,10 @@ class MfsharkApp(Actions, KeyOrder):
     def action_figures(self) -> None:
         """Show phases, downtime and who spent it, worked out in a thread: captures are large."""
         document, number = self.document, self.state.migration
+        width = room_of(self.size.width)
 
         def work() -> None:
-            lines = document.figures(number)
+            lines = document.figures(number, width)
             if not get_current_worker().is_cancelled:
                 self.call_from_thread(self._show_figures, document, lines)
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.lane_lines import jain
+from analyzer.tui.stream_rows import end_word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.style import Style
 
     from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainChannel
     from analyzer.tui.columns import Cell
     from analyzer.tui.palette import Palette
 
@@ -26,9 +28,15 @@ BAR = 10
 class ChannelRows:
     """The channels of the migrations that are shown, as (number of the migration, channel)."""
 
-    def __init__(self, channels: Sequence[tuple[int, Channel]], several: bool = False) -> None:
-        """``several``: with the migration's number."""
+    def __init__(
+        self,
+        channels: Sequence[tuple[int, Channel]],
+        several: bool = False,
+        mains: Mapping[int, MainChannel] | None = None,
+    ) -> None:
+        """``several``: with the migration's number; ``mains`` is what main said, by that number."""
         self.channels = channels
+        self._mains = mains or {}
         self._several = several
         self._totals: Counter[int] = Counter()
         for number, channel in channels:
@@ -72,7 +80,7 @@ class ChannelRows:
             size_text(channel.length),
             (f"{share:4.0%} {bar}", palette.ram) if multifd else "",
             (size_text(channel.flow.missing) if channel.flow.missing else "", palette.error),
-            ending(channel),
+            ending(channel, self._mains.get(number)),
         ]
         return cells, palette.plain
 
@@ -82,15 +90,20 @@ def carried(channel: Channel) -> int:
     return channel.ram_bytes + channel.device_bytes
 
 
-def ending(channel: Channel) -> str:
-    """How a channel's stream ended, in a few words."""
-    flow = channel.flow
+def ending(channel: Channel, main: MainChannel | None = None) -> str:
+    """How a channel's stream ended, as on Streams, and where if that is no place to end at."""
+    return end_word(channel.flow) + _place(channel, main)
+
+
+def _place(channel: Channel, main: MainChannel | None) -> str:
     if channel.cut_in is not None:
-        far = f", {size_text(channel.cut_bytes)} in" if channel.cut_bytes else ""
-        return f"inside {channel.cut_in}{far}"
-    if flow.reset is not None or flow.peer.reset is not None:
-        return "reset"
-    return "closed" if flow.closed else "still open"
+        far = f" at {size_text(channel.cut_bytes)}" if channel.cut_bytes else ""
+        return f" in {channel.cut_in}{far}"
+    if channel.kind != "main" or main is None or not main.ended or channel.incomplete_end:
+        return ""
+    if main.truncated is not None:
+        return " in a record"
+    return "" if main.eof is not None or main.interrupted else " before EOF"
 
 
 def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:

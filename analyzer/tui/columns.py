@@ -90,12 +90,21 @@ def cell_text(text: str, width: int, right: bool = False) -> str:
     return " " * (width - taken) + text if right else text + " " * (width - taken)
 
 
+def _text(cell: Cell) -> str:
+    return cell[0] if isinstance(cell, tuple) else cell
+
+
 def row_segments(
     cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]], base: Style
 ) -> list[Segment]:
-    """One line of a list: its cells in ``layout``, one blank apart."""
+    """One line of a list: its cells in ``layout``, one blank apart; what is too long for its column
+    goes on over empty cells to the right of it.
+    """
     segments = []
-    for at, width in layout:
+    place, end = 0, len(layout)
+    while place < end:
+        at, width = layout[place]
+        place += 1
         cell = cells[at]
         style = base
         if type(cell) is tuple:
@@ -103,6 +112,10 @@ def row_segments(
             style = base if base.reverse else own + base if base.bgcolor else base + own
         else:
             text = cell  # type: ignore[assignment]
+        if len(text) > width and not columns[at].right:
+            while place < end and not _text(cells[layout[place][0]]) and cell_len(text) > width:
+                width += 1 + layout[place][1]
+                place += 1
         segments.append(Segment(cell_text(text, width, columns[at].right) + " ", style))
     return segments
 

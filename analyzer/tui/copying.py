@@ -11,7 +11,7 @@ from dissectors.tree import Node
 if TYPE_CHECKING:
     from analyzer.migration.table import Row
 
-__all__ = ["hex_dump", "json_text", "tree_text"]
+__all__ = ["fields_text", "hex_dump", "json_text", "tree_text"]
 
 
 def tree_text(nodes: list[Node], depth: int = 0) -> str:
@@ -22,6 +22,11 @@ def tree_text(nodes: list[Node], depth: int = 0) -> str:
         if node.children:
             lines.append(tree_text(node.children, depth + 1))
     return "\n".join(lines)
+
+
+def fields_text(nodes: list[Node]) -> str:
+    """Fields as JSON."""
+    return json.dumps([_node(node) for node in nodes], indent=1)
 
 
 def json_text(row: Row, nodes: list[Node]) -> str:

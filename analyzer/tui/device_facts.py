@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.migration.outcome import completeness
-from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, STATES, arrival_states
+from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
-from analyzer.tui.quantities import duration
-from analyzer.tui.reassembly import GLYPHS, Reassembly
+from analyzer.tui.quantities import count, duration
+from analyzer.tui.reassembly import CUT, GLYPHS, WORDS, Reassembly
 from dissectors.multifd import device_name
 
 if TYPE_CHECKING:
@@ -25,15 +25,35 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.reassembly import Queue
     from analyzer.migration.rows import Buffer
+    from analyzer.migration.table import PacketTable
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
 
     DeviceId: TypeAlias = tuple[int, bytes, int]
+    CutRows: TypeAlias = "dict[tuple[int, bytes, int, int, int | None], int]"
 
 __all__ = ["BufferRows", "DeviceFacts", "DeviceRows", "device_facts"]
 
-CUT_SHOWN = 3
+NO_INDEX = 1 << 32
+"""Above every index: buffers without one stand last."""
+
+
+class CutBuffer:
+    """A buffer that the end of its stream cut off: ``idx`` (``None``: that was cut off too), of
+    ``size`` bytes the first ``have`` came; ``row`` is that of the packet table, if it is known.
+    """
+
+    __slots__ = ("channel", "have", "idx", "row", "size")
+
+    def __init__(
+        self, idx: int | None, channel: int, have: int, size: int, row: int | None
+    ) -> None:
+        self.idx = idx
+        self.channel = channel
+        self.have = have
+        self.size = size
+        self.row = row
 
 
 class DeviceFacts:
@@ -41,13 +61,13 @@ class DeviceFacts:
 
     ``device`` is ``None`` when nothing of it came over multifd, ``section`` when main says
     nothing of it.  ``arrived`` are the buffers in order of arrival, ``states`` what became of each
-    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` says
-    which buffers the end of a stream cut off.
+    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` are
+    the buffers that the end of a stream cut off, ``lack`` says why none is known.
     """
 
     __slots__ = (
-        "arrived", "by_index", "channels", "complete", "cut", "device", "duplicates", "key", "late",
-        "missing", "name", "queue", "reassembly", "section", "states", "waits",
+        "arrived", "by_index", "channels", "complete", "cut", "device", "duplicates", "key", "lack",
+        "late", "missing", "name", "queue", "reassembly", "section", "states", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -56,44 +76,62 @@ class DeviceFacts:
         key: tuple[bytes, int],
         device: Device | None,
         section: VfioSection | None,
+        rows: CutRows,
     ) -> None:
+        """``rows`` are those of all packets that were cut off."""
         self.key: DeviceId = (migration.number, *key)
         self.name = terminal(device_name(*key))
         self.device = device
         self.section = section
         self.arrived: list[Buffer] = device.arrived() if device is not None else []
-        self.by_index = sorted(range(len(self.arrived)), key=lambda at: self.arrived[at].idx)
         arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
-        self.reassembly = Reassembly(arrivals)
+        self.cut = [
+            CutBuffer(*one, rows.get((*self.key, one[1], one[0])))
+            for one in (list(device.cut) if device is not None else [])
+        ]
+        cut = {buffer.idx for buffer in self.cut if buffer.idx is not None}
+        self.reassembly = Reassembly(arrivals, cut)
+        indexes = [idx for idx, _ in arrivals] + [
+            buffer.idx if buffer.idx is not None else NO_INDEX for buffer in self.cut
+        ]
+        self.by_index = sorted(range(len(indexes)), key=indexes.__getitem__)
         self.states = list(arrival_states(arrivals))
-        self.missing = self.reassembly.total - len(self.reassembly.indexes)
+        self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
+        self.lack = _lack(migration, device, section)
         self.complete = completeness(device, migration) if device is not None else None
         self.queue: Queue | None = device.queue() if device is not None else None
         self.channels = device.by_channel() if device is not None else {}
-        self.cut = (
-            [_cut(*one) for one in list(device.cut)[:CUT_SHOWN]] if device is not None else []
-        )
         self.waits = self.queue.waited if self.queue is not None else []
         self.late = device.out_of_order() if device is not None else 0
         self.duplicates = self.states.count(DUPLICATE)
 
 
-def _cut(idx: int | None, channel: int, have: int, length: int) -> str:
-    """A buffer that the end of its stream cut off."""
-    which = f"index {idx}" if idx is not None else "a buffer"
-    where = channel_text(channel)
-    return f"{which} cut off on channel {where}: {size_text(have)} of {size_text(length)}"
+def _lack(migration: Migration, device: Device | None, section: VfioSection | None) -> str:
+    """Why no index of a device is known: it has no buffer, or the capture does not tell."""
+    if device is not None and device.unindexed:
+        return f"{count(device.unindexed, 'packet')} came, without an index that could be read"
+    if section is not None and section.announced == "main":
+        return "its state went over main"
+    flows = [channel.flow for channel in migration.multifd]
+    missing, snapped = sum(flow.missing for flow in flows), sum(flow.cut for flow in flows)
+    if missing:
+        why = "the snaplen cut off" if snapped == missing else "the capture lacks"
+        return f"not known what came: {why} {size_text(missing)} of multifd"
+    if migration.lacks_channels or any(c.incomplete_start for c in migration.multifd):
+        return "not known what came: the capture lacks multifd channels, or their begin"
+    return "no device-state buffer came over multifd"
 
 
 def device_facts(document: Document, number: int) -> list[DeviceFacts]:
     """All devices of a migration (or of all), those that only main knows included."""
     found = []
+    rows = document.cut_rows()
     for migration in document.migrations(number):
         devices = dict(migration.devices)
         main = migration.main_facts
         sections = dict(main.devices) if main is not None else {}
         for key in sorted({*devices, *sections}):
-            facts = DeviceFacts(migration, key, devices.get(key), sections.get(key))
+            facts = DeviceFacts(migration, key, devices.get(key), sections.get(key), rows)
             found.append(facts)
     return found
 
@@ -107,9 +145,9 @@ class DeviceRows:
         migration = (Column("Mig", 3, right=True),) if several else ()
         self.columns: Sequence[Column] = (
             *migration,
-            Column("Device", 20, grow=3, most=41),
+            Column("Device", 19, grow=3, most=41),
             Column("Buffers", 7, right=True),
-            Column("Bytes", 9, right=True),
+            Column("Bytes", 10, right=True),
             Column("Complete?", 13),
             Column("Missing", 7, right=True, optional=2),
             Column("Late", 5, right=True),
@@ -154,7 +192,7 @@ def _missing(facts: DeviceFacts) -> str:
     device = facts.device
     if device is None or not device.buffers or device.config is not None:
         return str(facts.missing or "")
-    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else STATES[CONFIG]
+    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else WORDS[CONFIG]
 
 
 def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
@@ -173,37 +211,48 @@ def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
 
 
 class BufferRows:
-    """The buffers of a device, by arrival or by index."""
+    """The buffers of a device, by arrival or by index; those that were cut off stand behind the
+    ones that arrived, or at their index.
+    """
 
     columns: Sequence[Column] = (
         Column("", 1),
         Column("Index", 9, right=True),
         Column("Arrival", 8, right=True),
-        Column("Ch", 3, right=True),
+        Column("Chan", 4, right=True),
         Column("Frames", 15, right=True),
         Column("First byte", 11, right=True, optional=2),
         Column("Last byte", 11, right=True),
         Column("Took", 9, right=True, optional=3),
-        Column("Bytes", 9, right=True),
+        Column("Bytes", 10, right=True),
         Column("Waited", 9, right=True, optional=4),
-        Column("Lost", 8, right=True, optional=1),
+        Column("Lost", 10, right=True, optional=1),
         Column("State", 10, grow=1, optional=5),
     )
 
-    def __init__(self, facts: DeviceFacts, start: int, by_index: bool) -> None:
+    def __init__(self, facts: DeviceFacts, table: PacketTable, start: int, by_index: bool) -> None:
         self.facts = facts
+        self.table = table
         self.start = start
-        self.order = facts.by_index if by_index else range(len(facts.arrived))
+        self.order = facts.by_index if by_index else range(len(facts.arrived) + len(facts.cut))
         self._positions: dict[int, int] = {}
         for position in range(len(self.order) - 1, -1, -1):
-            self._positions[facts.arrived[self.order[position]].idx] = position
+            index = self.index(position)
+            if index is not None:
+                self._positions[index] = position
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def buffer(self, position: int) -> Buffer:
-        """The buffer at a position of the list."""
-        return self.facts.arrived[self.order[position]]
+    def cut(self, position: int) -> CutBuffer | None:
+        """The buffer at a position of the list, if it was cut off."""
+        at = self.order[position] - len(self.facts.arrived)
+        return self.facts.cut[at] if at >= 0 else None
+
+    def index(self, position: int) -> int | None:
+        """The index of the buffer at a position of the list."""
+        cut = self.cut(position)
+        return self.facts.arrived[self.order[position]].idx if cut is None else cut.idx
 
     def position(self, index: int) -> int | None:
         """Where the (first) buffer of an index is."""
@@ -211,10 +260,13 @@ class BufferRows:
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
         """One buffer."""
+        cut = self.cut(position)
+        if cut is not None:
+            return self._cut_row(cut, palette)
         at = self.order[position]
         buffer, state, wait = self.facts.arrived[at], self.facts.states[at], self.facts.waits[at]
         style = (palette.device, palette.config, palette.warning, palette.sync)[state]
-        word = STATES[IN_ORDER] if state == CONFIG else STATES[state]
+        word = WORDS[IN_ORDER] if state == CONFIG else WORDS[state]
         if buffer.is_config:
             word += " config"
         frames = f"{buffer.frame}-{buffer.end_frame}"
@@ -231,5 +283,32 @@ class BufferRows:
             (duration(wait) if wait else "", palette.warning),
             (size_text(buffer.missing) if buffer.missing else "", palette.error),
             (word, style),
+        ]
+        return cells, palette.plain
+
+    def _cut_row(self, cut: CutBuffer, palette: Palette) -> tuple[Sequence[Cell], Style]:
+        """One that was cut off; when and where is in its row of the packet table."""
+        frames = first = last = took = ""
+        if cut.row is not None:
+            frame, end_frame, time, end_time = (
+                self.table.column(name)[cut.row]
+                for name in ("frame", "end_frame", "time", "end_time")
+            )
+            frames = f"{frame}-{end_frame}" if frame != end_frame else str(frame)
+            first, last = (f"{(when - self.start) / 1e9:.6f}" for when in (time, end_time))
+            took = duration(end_time - time)
+        cells: list[Cell] = [
+            (GLYPHS[CUT], palette.error),
+            str(cut.idx) if cut.idx is not None else "?",
+            "",
+            channel_text(cut.channel),
+            frames,
+            first,
+            last,
+            took,
+            size_text(cut.size),
+            "",
+            (size_text(cut.size - cut.have), palette.error),
+            (WORDS[CUT], palette.error),
         ]
         return cells, palette.plain

@@ -14,15 +14,15 @@ from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError, unforeseen
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
+from analyzer.migration.rows import DEVICE_STATE
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import statistics_of
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
-from analyzer.report.stats_text import Bars, stats_text
-from analyzer.report.style import Style
 from analyzer.report.verdict import verdict_text
+from analyzer.tui.figures import figures_lines
 from analyzer.tui.gate import Pacer, no_long_collection
 from analyzer.tui.pieces import pieces, with_payload
 from analyzer.tui.saved import holds_saved_migration, scan_of
@@ -103,7 +103,8 @@ class Document:
     ``findings`` are there, ``by_row`` has those of a row of the table, ``near_row`` also those of
     channels and devices whose frame is next to a row, and ``row_of`` the row of a finding (by its
     position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says, harmless for a terminal, why there is nothing more.  ``saved`` is set for a
+    ``error`` says, harmless for a terminal, why there is nothing more, and ``failed`` that there is
+    nothing at all.  ``saved`` is set for a
     saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
     bytes while they are being written, until :meth:`end_capture`.
     """
@@ -127,6 +128,7 @@ class Document:
         self.fraction = 0.0
         self.done = False
         self.error = ""
+        self.failed = False
         self.began = time.monotonic()
         self.elapsed = 0.0
         self._size = _size_of(path)
@@ -150,6 +152,7 @@ class Document:
                     return False
             except CaptureError as error:
                 self.error = terminal(str(error))
+                self.failed = True
             except Exception as error:
                 self.error = terminal(unforeseen(error))
         self.elapsed = time.monotonic() - self.began
@@ -315,9 +318,9 @@ class Document:
             return []
         return phases_of(migrations[0], self.activity.of(migrations[0]))
 
-    def figures(self, number: int) -> list[str]:
-        """Where the time of one migration went, or of all, as ``mfshark stats`` prints it in
-        colour; nothing while the capture is being read, and of a saved one, which has no times.
+    def figures(self, number: int, width: int) -> list[str]:
+        """Where the time of one migration went, or of all, in lines of some width; nothing while
+        the capture is being read, and of a saved one, which has no times.
         """
         if not self.done or self.scan is None or self.saved is not None:
             return []
@@ -326,7 +329,7 @@ class Document:
             statistics_of(migration, self.activity.of(migration), engine.pauses)
             for migration in self.migrations(number)
         ]
-        return list(stats_text(found, Style(colour=True), Bars(), engine.first_time))
+        return list(figures_lines(found, engine.first_time, width))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch."""
@@ -396,6 +399,23 @@ class Document:
             if len(rows):
                 return first + int(rows[0 if by > 0 else -1])
         return None
+
+    def cut_rows(self) -> dict[tuple[int, bytes, int, int, int | None], int]:
+        """The rows of device-state packets that the end of a stream cut off, by migration, idstr,
+        instance id, channel and index.
+        """
+        table, found = self.table, {}
+        for first, last in pieces(0, len(table)):
+            cut = table.view("cut", first, last) > 0
+            cut &= table.view("kind", first, last) == DEVICE_STATE
+            for row in (np.flatnonzero(cut) + first).tolist():
+                number, instance, channel, idx = (
+                    table.column(name)[row]
+                    for name in ("migration", "instance_id", "channel", "idx")
+                )
+                key = number, table.name(row), instance, channel, idx if idx >= 0 else None
+                found[key] = row
+        return found
 
     def row_of_buffer(self, device: Device, buffer: Buffer, migration: int) -> int | None:
         """The packet that carried a buffer of a device."""

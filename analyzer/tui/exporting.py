@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from analyzer.migration.table import StreamRef
     from analyzer.tui.document import Document
 
-__all__ = ["FORMATS", "export", "write_frames"]
+__all__ = ["FORMATS", "export", "format_of", "write_frames"]
 
 FORMATS = ("csv", "jsonl", "pcapng")
+
+
+def format_of(name: str) -> str | None:
+    """The format that a file's name asks for by its ending."""
+    ending = name.rpartition(".")[2].lower()
+    return ending if ending in FORMATS else None
 
 
 def export(document: Document, rows: Iterable[int], path: Path, format: str) -> int:  # noqa: A002

@@ -8,7 +8,7 @@ from textual.containers import Container
 from textual.content import Content
 
 from analyzer.report.escape import terminal
-from analyzer.tui.copying import hex_dump, tree_text
+from analyzer.tui.copying import fields_text, hex_dump, tree_text
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_tree import find_node
 from analyzer.tui.tree_list import TreeList
@@ -41,6 +41,7 @@ class FieldPanes(Container):
 
     _wanted: object = None
     _shown: object = None
+    _found: tuple[object, int, int] | None = None
 
     def compose(self) -> ComposeResult:
         """Both panes."""
@@ -70,6 +71,8 @@ class FieldPanes(Container):
     def expect(self, what: object) -> None:
         """``what`` was selected, and is being read."""
         self._wanted = what
+        if self._found is not None and self._found[0] != what:
+            self._found = None
 
     def show(
         self,
@@ -91,6 +94,22 @@ class FieldPanes(Container):
         pane.border_title = f"Bytes ({len(excerpt.data)})"
         if tree.has_focus or pane.has_focus:
             self._mark(tree.node)
+        self._mark_found()
+
+    def mark_bytes(self, what: object, offset: int, size: int) -> None:
+        """Mark some bytes of ``what``, now or when it is shown, until something else is chosen."""
+        self._found = what, offset, size
+        self._mark_found()
+
+    def _mark_found(self) -> None:
+        if self._found is None or self._shown != self._wanted:
+            return
+        what, offset, size = self._found
+        if what == self._shown and offset < len(self.bytes.data):
+            path = find_node(self.fields.nodes, offset)
+            if path:
+                self.fields.reveal(path)
+            self.bytes.mark_field(offset, size)
 
     def clear(self, text: str, palette: Palette) -> None:
         """Nothing to show, and why."""
@@ -101,10 +120,13 @@ class FieldPanes(Container):
         self.bytes.show_bytes(b"")
 
     def copied(self, form: str) -> str | None:
-        """The fields as text, the bytes as a hex dump."""
+        """The fields as text or JSON, the bytes as a hex dump."""
         if form == "hex":
             return hex_dump(self.bytes.data) if self.bytes.data else None
-        return tree_text(self.fields.nodes) if form == "text" and self.fields.nodes else None
+        nodes = self.fields.nodes
+        if not nodes:
+            return None
+        return tree_text(nodes) if form == "text" else fields_text(nodes)
 
     def _mark(self, node: Node | None) -> None:
         if node is not None:
@@ -113,11 +135,13 @@ class FieldPanes(Container):
     def on_tree_list_field(self, message: TreeList.Field) -> None:
         """A field: mark its bytes."""
         message.stop()
+        self._found = None
         self._mark(message.node)
 
     def on_hex_pane_pointed(self, message: HexPane.Pointed) -> None:
         """A byte: select its field."""
         message.stop()
+        self._found = None
         path = find_node(self.fields.nodes, message.offset)
         if path:
             self.fields.reveal(path)

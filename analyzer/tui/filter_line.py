@@ -78,7 +78,7 @@ class FilterLine(Horizontal):
 
     ``complain(text)`` gives (column, message) or ``None``; ``complete(text, cursor)`` gives the
     texts that the part in front of the cursor could become, as (begin of the part, candidates),
-    ``explain`` what that part means.
+    ``explain`` what that part means, ``hint(text)`` what was probably meant by the whole.
     """
 
     DEFAULT_CSS = """
@@ -122,6 +122,7 @@ class FilterLine(Horizontal):
         complete: Callable[[str, int], tuple[int, list[str]]],
         explain: Callable[[str, int], str],
         history: list[str],
+        hint: Callable[[str], str] = lambda _text: "",
         *,
         id: str | None = None,  # noqa: A002 - Textual's name
     ) -> None:
@@ -130,6 +131,7 @@ class FilterLine(Horizontal):
         self._complete = complete
         self._explain = explain
         self._history = history
+        self._hint = hint
         self._at = 0  # how far back in the history; 0 is the line being typed
         self._typed = ""
         self._cycle: tuple[int, list[str], int] | None = None
@@ -194,6 +196,9 @@ class FilterLine(Horizontal):
         meaning = self._explain(*place)
         if fault is not None and not found and not meaning:
             self._tell_fault(*fault)
+            return
+        if hint := self._hint(place[0]):
+            self.post_message(self.Told(Text(hint, "bold")))
             return
         text = Text(meaning and f"{meaning}  ")
         text.append("  ".join(map(terminal, found[:COMPLETIONS_SHOWN])), "dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from analyzer.filter.completion import complete, word_start
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.filter.values import quoted
+from analyzer.migration.table import KINDS
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import terminal
 from analyzer.tui.matching import Matching
@@ -28,8 +30,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Filters", "store_path"]
 
+WORDS = {
+    "zero": "kind == ram && multifd.normal_pages == 0",
+    "config": "vfio.flags.config_state",
+    "device": "kind == device-state",
+    "ram": "kind == ram",
+    "sync": "kind == sync",
+}
+"""What the packet list calls a kind (in whatever case), as a filter."""
+WORD = re.compile(r"\W*(\w+)")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
+NUMBER = r"(\d+(?:\.\d+)?)"
+EPOCH = re.compile(
+    rf"(?<![\w.])time\s*(?:[=!<>]=?|\b(?:eq|ne|lt|le|gt|ge)\b|in\s*\{{)\s*{NUMBER}"
+    rf"|{NUMBER}\s*(?:[=!<>]=?|\b(?:eq|ne|lt|le|gt|ge)\b)\s*time(?![\w.])"
+)
+"""A comparison of time, which counts from 1970, with a number."""
+LOOKED_AT = 1000
+"""Characters of a filter that is looked at for that."""
+LATER = 1e9
+"""Seconds since 1970: no capture is that old."""
 KEPT = 100
 """Filters in the history."""
+KINDS_WANTED = ", ".join(KINDS[:-1])
 BUDGET = 0.015
 """Seconds of filtering at a time, so that keys are answered in between."""
 
@@ -112,8 +135,16 @@ class Filters:
         try:
             Filter(text)
         except FilterError as error:
-            return error.column, terminal(str(error).split(": ", 1)[-1])
+            what = terminal(str(error).split(": ", 1)[-1])
+            return error.column, what + _instead(text[error.column :], what)
         return None
+
+    def hint(self, text: str) -> str:
+        """What a filter that is none too wrong was probably meant to be; empty mostly."""
+        for before, behind in EPOCH.findall(QUOTED.sub("", text[:LOOKED_AT])):
+            if float(before or behind) < LATER:
+                return "time counts from 1970; time.relative has the seconds since the first frame"
+        return ""
 
     def complete(self, text: str, cursor: int) -> tuple[int, list[str]]:
         """Where the word at the cursor begins, and what it could become."""
@@ -194,6 +225,15 @@ class Filters:
             self._store.write_text(kept + "\n", encoding="utf-8")
         except OSError:
             self._store = None
+
+
+def _instead(word: str, complaint: str) -> str:
+    """The filter for a kind as the list names it, where one of the kinds of filters is wanted."""
+    found = WORD.match(word)
+    if found is None or KINDS_WANTED not in complaint:
+        return ""
+    name = found.group(1)
+    return f"; {name} is {WORDS[name.lower()]}" if name.lower() in WORDS else ""
 
 
 def _shown(text: str) -> str:

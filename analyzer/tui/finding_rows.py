@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.checks.rule import SEVERITIES
 from analyzer.report.escape import terminal
 from analyzer.tui.columns import Column
 from analyzer.tui.palette import SEVERITY_GLYPHS
@@ -43,6 +44,11 @@ class Group:
         """How many there are, those not listed one by one included."""
         return sum(1 + finding.repeats for _, finding in self.findings)
 
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """The gravest first; of mere information what was an error but for its excuse."""
+        return -self.rank, -SEVERITIES.index(self.rule.severity), self.rule.id
+
 
 def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:
     """The groups, the gravest first; ``migration`` leaves out those of others."""
@@ -56,13 +62,15 @@ def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:
         if group is None:
             group = groups[key] = Group(finding.rule, finding.rank)
         group.findings.append((at, finding))
-    return sorted(groups.values(), key=lambda group: (-group.rank, group.rule.id))
+    return sorted(groups.values(), key=lambda group: group.order)
 
 
 class FindingRows:
-    """Group lines, and the findings of the groups that are open."""
+    """Group lines, and the findings of the groups that are open.  The line of a closed group of
+    one says what its finding does.
+    """
 
-    columns: Sequence[Column] = (
+    COLUMNS = (
         Column("", 4),
         Column("Rule", 6),
         Column("Name", 26, optional=1),
@@ -72,7 +80,13 @@ class FindingRows:
         Column("What", 40, grow=1),
     )
 
-    def __init__(self, groups: list[Group], opened: set[tuple[str, int]]) -> None:
+    def __init__(
+        self, groups: list[Group], opened: set[tuple[str, int]], several: bool = False
+    ) -> None:
+        """``several``: with the migration's number."""
+        self._several = several
+        migration = (Column("Mig", 3, right=True),) if several else ()
+        self.columns: Sequence[Column] = (*self.COLUMNS[:2], *migration, *self.COLUMNS[2:])
         self.lines: list[tuple[Group, tuple[int, Finding] | None]] = []
         for group in groups:
             self.lines.append((group, None))
@@ -89,26 +103,38 @@ class FindingRows:
         look = palette.severity(group.rank + 1)
         if entry is None:
             sign = "▾" if group.key in self.opened else "▸"
-            summary = group.rule.paragraphs[0][1]
+            alone = group.count == 1 and group.key not in self.opened
+            migration, *place = self._place(group.findings[0][1] if alone else None)
             cells: list[Cell] = [
                 (f"{sign} {SEVERITY_GLYPHS[group.rank + 1]}", look),
                 (group.rule.id, look),
+                *([migration] if self._several else []),
                 group.rule.slug,
                 str(group.count),
-                "",
-                "",
-                summary,
+                *place[:-1],
+                place[-1] or group.rule.paragraphs[0][1],
             ]
             return cells, palette.plain
-        spot = entry[1].spot
-        where = spot.channel.name if spot.channel is not None else ""
+        migration, *place = self._place(entry[1])
         cells = [
             (f"   {SEVERITY_GLYPHS[group.rank + 1]}", look),
             "",
-            terminal(spot.device or ""),
+            *([migration] if self._several else []),
+            terminal(entry[1].spot.device or ""),
             "",
-            str(spot.frame) if spot.frame is not None else "",
-            terminal(where),
-            terminal(entry[1].message),
+            *place,
         ]
         return cells, palette.plain
+
+    @staticmethod
+    def _place(finding: Finding | None) -> list[str]:
+        """A finding's migration, frame, channel and message; blank without one."""
+        if finding is None:
+            return [""] * 4
+        spot, migration = finding.spot, finding.migration
+        return [
+            str(migration.number) if migration is not None else "",
+            str(spot.frame) if spot.frame is not None else "",
+            terminal(spot.channel.name if spot.channel is not None else ""),
+            terminal(finding.message),
+        ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from analyzer.tui.document import Document
 
-__all__ = ["MODES", "complaint", "row_of"]
+__all__ = ["MODES", "beyond", "complaint", "row_of"]
 
 MODES = ("packet", "frame", "time")
 SECOND = 1_000_000_000
@@ -23,6 +23,27 @@ def complaint(mode: str, text: str) -> str:
 
 
 TIME_HINT = "seconds since the start, or a time of day as 17:05:01.5 (UTC)"
+
+
+def beyond(document: Document, mode: str, text: str) -> str:
+    """That there is no such place, and where the last one is; empty where there is one."""
+    if mode == "time":
+        return _beyond_time(document, text)
+    number = int(text.lstrip("#"))
+    last = len(document.table)
+    if mode == "frame" and document.scan is not None:
+        last = document.scan.engine.frames
+    return "" if 0 < number <= last else f"there is no {mode} {number}, the last is {last}"
+
+
+def _beyond_time(document: Document, text: str) -> str:
+    moment, clock = _offset(text), _clock(text)
+    if moment is None and clock is not None:
+        moment = _moment(document.start, clock) - document.start
+    length = document.end - document.start
+    if moment is None or 0 <= moment <= length:
+        return ""
+    return f"there is no frame at {text}: the capture has {length / SECOND:.6f} s"
 
 
 def row_of(document: Document, mode: str, text: str) -> int | None:

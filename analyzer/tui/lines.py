@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -17,8 +18,9 @@ from analyzer.tui.state import SCREENS
 if TYPE_CHECKING:
     from rich.containers import Lines
     from textual import events
+    from textual.screen import Screen
 
-__all__ = ["KeyLine", "StatusLine", "TabLine", "meaning", "shown_key"]
+__all__ = ["KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 ROOMY = 30
@@ -50,6 +52,17 @@ def shown_key(key: str) -> str:
 def meaning(binding: Binding) -> str:
     """What a key does, in as many words as it takes."""
     return binding.tooltip or binding.description
+
+
+@cache
+def keys_of(kind: Any) -> dict[str, str]:
+    """The keys of a class of the interface, and what they do."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("analyzer.tui"):
+            for binding in base.__dict__.get("BINDINGS", ()):
+                found.update(dict.fromkeys(binding.key.split(","), meaning(binding)))
+    return found
 
 
 class TabLine(Widget):
@@ -159,10 +172,16 @@ class KeyLine(Widget):
         super().__init__(id=id)
         self._edges: list[tuple[int, str]] = []
         self._shown: list[Binding] | None = None  # takes long to find out
+        self._top: Screen[Any] | None = None  # the window whose keys are shown
 
     def on_mount(self) -> None:
         """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def show_keys_of(self, screen: Screen[Any]) -> None:
+        """Show the keys of a window, or of the screen itself."""
+        self._top = screen if screen is not self.screen else None
+        self._changed(screen)
 
     def _changed(self, _screen: Any) -> None:
         self._shown = None
@@ -189,7 +208,7 @@ class KeyLine(Widget):
 
     def _bindings_shown(self) -> list[Binding]:
         found: dict[str, Binding] = {}
-        for active in self.screen.active_bindings.values():
+        for active in (self._top or self.screen).active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.action not in found:
                 found[binding.action] = binding

@@ -53,13 +53,13 @@ def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
         Column("Last", 7, right=True, optional=5),
         *migration,
         Column(TIME_TITLES[time_format], 15 if time_format == "absolute" else 11, right=True),
-        Column("Ch", 3, right=True),
+        Column("Chan", 4, right=True),
         Column("Kind", 6),
-        Column("Device / RAM block", 19, grow=3, most=41),
-        Column("Index", 7, right=True),
+        Column("Block or device", 17, grow=3, most=41),
+        Column("Number", 7, right=True),
         Column("Flags", 11, optional=4, grow=1, most=24),
         Column("Pages", 9, right=True, optional=2),
-        Column("Size", 9, right=True),
+        Column("Size", 10, right=True),
         Column("Notes", 20, optional=3, grow=4),
     )
 

@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from analyzer.tui.arrival_plot import LATE, arrival_plot
+from analyzer.tui.columns import wrapped
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line
 
@@ -66,12 +67,14 @@ class MapPane(Drawn, can_focus=True):
         super().__init__(id=id)
         self.name_shown = ""
         self.reassembly = Reassembly([])
+        self.lack = ""
         self.cursor = -1
 
-    def show_map(self, name: str, reassembly: Reassembly, cursor: int) -> None:
-        """Show a device, the cursor on an index (-1: none)."""
+    def show_map(self, name: str, reassembly: Reassembly, cursor: int, lack: str = "") -> None:
+        """Show a device, the cursor on an index (-1: none); ``lack`` says why there is none."""
         self.name_shown = name
         self.reassembly = reassembly
+        self.lack = lack
         self.cursor = cursor
         self._entitle()
         self.refresh()
@@ -123,12 +126,11 @@ class MapPane(Drawn, can_focus=True):
             column = min(layout.per_line - 1, offset.x // layout.cell)
             self._go(((offset.y - 1) * layout.per_line + column) * layout.per_cell)
 
-    def segments(self, y: int, _width: int) -> list[Segment]:
+    def segments(self, y: int, width: int) -> list[Segment]:
         """The legend, and the map below it."""
         layout = self._layout_now
         if not self.reassembly.total:
-            text = " no device-state buffer came over multifd" if y == 0 else ""
-            return [Segment(text, self.palette.muted)]
+            return [Segment(wrapped(self.lack, width, y), self.palette.muted)]
         if y == 0:
             return legend(self.reassembly, self.palette)
         return map_line(self.reassembly, layout, y - 1, self.cursor, self.palette)

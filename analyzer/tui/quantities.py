@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 
 from analyzer.report.style import size_text
 
-__all__ = ["clock_time", "count", "duration", "rate", "seconds", "size_text"]
+__all__ = ["clock_time", "count", "duration", "moment", "rate", "seconds", "size_text"]
+
+
+SECOND = 1_000_000_000
+UNITS = (
+    (1_000, 1, "ns", 0),
+    (1_000_000, 1_000, "µs", 1),
+    (SECOND, 1_000_000, "ms", 1),
+    (100 * SECOND, SECOND, "s", 2),
+)
+"""Below how many ns a unit is used, its ns, its name, its usual decimals."""
 
 
 def rate(bytes_per_second: float) -> str:
@@ -34,6 +44,26 @@ def duration(ns: float) -> str:
         return f"{sign}{value / 1e9:.2f} s"
     minutes, rest = divmod(value / 1e9, 60)
     return f"{sign}{minutes:.0f} min {rest:.0f} s"
+
+
+def moment(ns: int, step: int) -> str:
+    """A duration with so many decimals that it differs from one that is ``step`` ns longer.
+
+    >>> moment(2_351_336_000, 10_000_000), moment(2_351_336_000, 1_000)
+    ('2.35 s', '2.351336 s')
+    """
+    for limit, unit, word, usual in UNITS:
+        if abs(ns) < limit:
+            return f"{ns / unit:.{max(usual, _decimals(unit, step))}f} {word}"
+    return f"{ns / SECOND:.{_decimals(SECOND, step)}f} s" if step < SECOND else duration(ns)
+
+
+def _decimals(unit: int, step: int) -> int:
+    """How many decimals of a unit (ns) it takes to show a step."""
+    decimals = 0
+    while unit > max(1, step):
+        decimals, unit = decimals + 1, unit // 10
+    return decimals
 
 
 def seconds(ns: int, digits: int = 6) -> str:

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from analyzer.migration.reassembly import IN_ORDER, MISSING, STATES, index_states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
     import numpy.typing as npt
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 
-__all__ = ["GLYPHS", "MapLayout", "Reassembly", "legend", "map_line"]
+__all__ = ["CUT", "GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line"]
 
-GLYPHS = "■C▲2✗"
-"""One for each of :data:`STATES`."""
+CUT = len(STATES)
+"""The end of a stream cut off the buffer of this index."""
+WORDS = (*STATES, "cut off")
+GLYPHS = "■C▲2✗▌"
+"""One for each of :data:`WORDS`."""
 NUMBERED = 6
 """Cells an index takes when there is room for its number."""
 
@@ -35,23 +38,26 @@ NUMBERED = 6
 class Reassembly:
     """The buffers of one device, by index.
 
-    ``indexes`` are the distinct ones that arrived, ascending; ``states`` what became of each;
-    ``total`` is one more than the last of them.
+    ``indexes`` are the distinct ones that arrived, at least in part, ascending; ``states`` what
+    became of each; ``total`` is one more than the last of them.
     """
 
     __slots__ = ("indexes", "states", "total")
 
-    def __init__(self, arrivals: Sequence[tuple[int, bool]]) -> None:
-        """``arrivals`` are (idx, whether it is the config state), in order of arrival."""
-        found = sorted(index_states(arrivals).items())
+    def __init__(self, arrivals: Sequence[tuple[int, bool]], cut: Iterable[int] = ()) -> None:
+        """``arrivals`` are (idx, whether it is the config state), in order of arrival; ``cut`` the
+        indexes whose buffers were cut off.
+        """
+        states = {**dict.fromkeys(cut, CUT), **index_states(arrivals)}
+        found = sorted(states.items())
         self.indexes: Ints = np.array([idx for idx, _ in found], dtype=np.int64)
         self.states: Ints = np.array([state for _, state in found], dtype=np.int64)
         self.total = found[-1][0] + 1 if found else 0
 
     def counts(self) -> dict[int, int]:
         """How many indexes are in which state."""
-        present = np.bincount(self.states, minlength=len(STATES))
-        found = {state: int(present[state]) for state in range(len(STATES))}
+        present = np.bincount(self.states, minlength=len(WORDS))
+        found = {state: int(present[state]) for state in range(len(WORDS))}
         found[MISSING] = self.total - len(self.indexes)
         return found
 
@@ -101,7 +107,8 @@ def cell_states(state: Reassembly, layout: MapLayout, first: int, last: int) -> 
 
 def styles(palette: Palette) -> tuple[Style, ...]:
     """The style of every state."""
-    return (palette.device, palette.config, palette.warning, palette.sync, palette.error)
+    error = palette.error
+    return (palette.device, palette.config, palette.warning, palette.sync, error, error)
 
 
 def map_line(
@@ -134,5 +141,5 @@ def legend(state: Reassembly, palette: Palette) -> list[Segment]:
     for kind, number in state.counts().items():
         if number or kind in (IN_ORDER, MISSING):
             style = looks[kind] if number else palette.muted
-            segments.append(Segment(f"{GLYPHS[kind]} {STATES[kind]} {number}  ", style))
+            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", style))
     return segments

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
 
-__all__ = ["MODES", "find_bytes", "find_text", "pattern_of"]
+__all__ = ["MODES", "find_bytes", "find_text", "pattern_of", "shorter"]
 
 MODES = ("text", "hex bytes")
 DIGITS_MAX = 20
+PATTERN_SHOWN = 30
 
 
 def pattern_of(text: str) -> bytes | None:
@@ -38,6 +39,11 @@ def pattern_of(text: str) -> bytes | None:
         return bytes.fromhex(digits) or None
     except ValueError:
         return None
+
+
+def shorter(text: str) -> str:
+    """The begin of a text that may be long."""
+    return text if len(text) <= PATTERN_SHOWN else f"{text[: PATTERN_SHOWN - 1]}…"
 
 
 def find_text(

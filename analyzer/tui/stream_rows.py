@@ -10,6 +10,7 @@ from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.quantities import count, duration, seconds
+from analyzer.tui.state import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
 
-__all__ = ["StreamLine", "StreamRows", "capture_text", "stream_lines", "stream_text"]
+__all__ = ["StreamLine", "StreamRows", "capture_text", "end_word", "stream_lines", "stream_text"]
 
 HOLES_SHOWN = 200
 LISTED_MAX = 10_000
@@ -32,7 +33,7 @@ LISTED_MAX = 10_000
 
 class StreamLine:
     """A direction; ``channel`` is what it is (``None``: no part of a migration), ``back`` says that
-    the channel is in the other direction.
+    the channel is in the other direction; ``migration`` is the number of the one it belongs to.
     """
 
     __slots__ = ("back", "channel", "flow", "migration")
@@ -66,8 +67,10 @@ class StreamLine:
         return f"ignored: begins {head}" if head else "ignored: not recognised"
 
 
-def stream_lines(document: Document) -> list[StreamLine]:
-    """The directions that carry something, and both of connections that carry nothing."""
+def stream_lines(document: Document, only: int = ALL) -> list[StreamLine]:
+    """The directions that carry something, and both of connections that carry nothing; those of
+    ``only`` one migration, or of all and of none.
+    """
     scan = document.scan
     if scan is None or document.saved is not None:  # a saved migration has no connection
         return []
@@ -82,7 +85,11 @@ def stream_lines(document: Document) -> list[StreamLine]:
         flows = [flow for flow in connection.flows if flow.carries] or [connection.forward]
         for flow in flows:
             channel, number = known.get(id(flow), (None, None))
-            lines.append(StreamLine(flow, channel, number, id(flow.peer) in known))
+            back = id(flow.peer) in known
+            if channel is None and back:
+                number = known[id(flow.peer)][1]
+            if only in (ALL, number):
+                lines.append(StreamLine(flow, channel, number, back))
     return lines
 
 
@@ -102,23 +109,27 @@ def _listed(scan: Scan, migrations: Sequence[Migration]) -> list[Connection]:
 class StreamRows:
     """One row a direction."""
 
-    columns: Sequence[Column] = (
+    COLUMNS = (
         Column("Stream", 6, right=True),
         Column("What", 20, grow=2, most=34),
         Column("From", 17, grow=1, most=47, optional=3),
         Column("To", 17, grow=1, most=47, optional=4),
-        Column("Bytes", 9, right=True),
+        Column("Bytes", 10, right=True),
         Column("Frames", 8, right=True, optional=5),
         Column("Holes", 6, right=True),
-        Column("Missing", 9, right=True),
+        Column("Missing", 10, right=True),
         Column("Again", 6, right=True),
         Column("Order", 6, right=True, optional=2),
         Column("Closed window", 13, right=True, optional=6),
         Column("End", 5, grow=1, optional=1),
     )
 
-    def __init__(self, lines: list[StreamLine]) -> None:
+    def __init__(self, lines: list[StreamLine], several: bool = False) -> None:
+        """``several``: with the migration's number."""
         self.lines = lines
+        self._several = several
+        migration = (Column("Mig", 3, right=True),) if several else ()
+        self.columns: Sequence[Column] = (*migration, *self.COLUMNS)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -127,9 +138,11 @@ class StreamRows:
         """One direction."""
         line = self.lines[position]
         flow = line.flow
-        ours = line.migration is not None
-        end = _end(flow)
+        ours = line.migration is not None and line.channel is not None
+        number = str(line.migration) if line.migration is not None else ""
+        end = end_word(flow)
         cells: list[Cell] = [
+            *([number] if self._several else []),
             str(line.number),
             (line.what, palette.plain if ours else palette.muted),
             flow.source,
@@ -169,7 +182,8 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
     return text
 
 
-def _end(flow: Flow) -> str:
+def end_word(flow: Flow) -> str:
+    """How a direction ended: FIN, RST, (RST) where the other side reset it, or open."""
     if flow.reset is not None:
         return "RST"
     if flow.fin is not None or flow.fin_lost:

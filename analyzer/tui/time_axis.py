@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from analyzer.tui.quantities import duration
+from analyzer.tui.quantities import moment
 
 if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
@@ -103,14 +103,23 @@ def _step(span: int, count: int) -> int:
         step *= 10
 
 
-def axis_line(window: TimeWindow, width: int, palette: Palette, cursor: int = -1) -> list[Segment]:
-    """Ticks with the time since the first frame, and a sign below the column of the cursor."""
-    step = _step(window.span, max(1, width // TICK_WIDTH))
+def axis_line(
+    window: TimeWindow, width: int, palette: Palette, cursor: int = -1, origin: int | None = None
+) -> list[Segment]:
+    """Ticks with the time since ``origin`` (ns since the epoch; the window's first without one),
+    and a sign below the column of the cursor.
+    """
+    zero = window.first if origin is None else bounded(origin)
+    room = TICK_WIDTH
+    step = _step(window.span, max(1, width // room))
+    while (wide := len(moment(window.end - zero, step)) + 2) > room:
+        room = wide
+        step = _step(window.span, max(1, width // room))
     text = [" "] * width
-    at = -(-(window.start - window.first) // step) * step
-    while at <= window.end - window.first:
-        column = window.column(window.first + at, width)
-        label = f"╵{duration(at) if at else '0'}"
+    at = -(-(window.start - zero) // step) * step
+    while at <= window.end - zero:
+        column = window.column(zero + at, width)
+        label = f"╵{moment(at, step) if at else '0'}"
         if column + len(label) <= width:
             text[column : column + len(label)] = label
         at += step

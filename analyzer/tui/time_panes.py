@@ -15,8 +15,8 @@ from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
 from analyzer.tui.phase_line import phase_line
-from analyzer.tui.quantities import count, duration, rate
-from analyzer.tui.time_axis import TimeWindow, axis_line
+from analyzer.tui.quantities import count, duration, moment, rate
+from analyzer.tui.time_axis import TimeWindow, axis_line, bounded
 
 if TYPE_CHECKING:
     from textual import events
@@ -80,7 +80,11 @@ class TimePane(Drawn, can_focus=True):
         super().__init__(id=id)
         self.bins: Bins | None = None
         self.phases: list[Phase] = []
+        self.no_phases = ""
+        """Why there are none; shown in their place."""
         self.moment = 0
+        self.origin: int | None = None
+        """What times are counted from, ns since the epoch: the capture's first frame."""
         self.lack = ""
         """Why there is nothing to show; shown where nothing else is."""
 
@@ -98,6 +102,11 @@ class TimePane(Drawn, can_focus=True):
         if self.moment == self.bins.window.end:
             column = self.bins.bins - 1
         return column if 0 <= column < self.bins.bins else -1
+
+    def since(self, bins: Bins, column: int) -> int:
+        """The time in the middle of a column, ns since the capture's first frame."""
+        zero = bins.window.first if self.origin is None else bounded(self.origin)
+        return bins.window.time(column, bins.bins) - zero
 
     def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
         """Show another stretch of time."""
@@ -202,11 +211,18 @@ class TimePane(Drawn, can_focus=True):
         """What stands in front of a line."""
         return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
 
+    def phase_band(self, bins: Bins) -> list[Segment]:
+        """The phases, or why there are none."""
+        if self.no_phases and not self.phases:
+            return [self.label(""), Segment(self.no_phases, self.palette.muted)]
+        return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+
     def cursor_line(self) -> list[Segment]:
         """The axis, the cursor's column marked."""
         if self.bins is None:
             return []
-        axis = axis_line(self.bins.window, self.bins.bins, self.palette, self.cursor)
+        bins = self.bins
+        axis = axis_line(bins.window, bins.bins, self.palette, self.cursor, self.origin)
         return [self.label(""), *axis]
 
 
@@ -270,7 +286,7 @@ class LanesPane(TimePane):
         if bins is None or not self.names:
             return self.nothing(y)
         if y == 0:
-            return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+            return self.phase_band(bins)
         thickness = self.thickness
         at, line = divmod(y - 1, thickness)
         if at >= self._shown:
@@ -306,7 +322,7 @@ class ThroughputPane(TimePane):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._chart: list[list[Segment]] = []
-        self._phase_line: list[Segment] = []
+        self._band: list[Segment] = []
         self._zero_line: list[Segment] = []
         self._top = 0.0
         self._charted: Bins | None = None  # of which they are, and how it was drawn
@@ -328,7 +344,7 @@ class ThroughputPane(TimePane):
             return []
         self._draw(bins, height)
         if y == 0:
-            return [self.label(""), *self._phase_line]
+            return self._band
         if y <= height:
             return self._chart_line(bins, y - 1, height)
         if y == height + 1:
@@ -349,7 +365,7 @@ class ThroughputPane(TimePane):
         if form == "text":
             return "".join(segment.text for segment in self._numbers(bins))
         if form == "json":
-            since = bins.window.time(at, bins.bins) - bins.window.first
+            since = self.since(bins, at)
             kinds = {"ram": bins.ram, "device": bins.device, "main": bins.main}
             named = {"time": since / 1e9, "seconds": bins.bin_ns / 1e9}
             named |= {f"{kind}_bytes": round(float(values[at])) for kind, values in kinds.items()}
@@ -375,7 +391,7 @@ class ThroughputPane(TimePane):
         self._chart = stacked_chart(series, height, self._top, fills)
         most = float(bins.zero.max(initial=0.0))
         self._zero_line = sparkline(bins.zero.tolist(), most, style.zero)
-        self._phase_line = phase_line(self.phases, bins.window, bins.bins, style)
+        self._band = self.phase_band(bins)
 
     def _chart_line(self, bins: Bins, line: int, height: int) -> list[Segment]:
         top, style = self._top, self.palette
@@ -392,10 +408,10 @@ class ThroughputPane(TimePane):
         if at < 0:
             return [Segment("the cursor is outside", self.palette.muted)]
         per_second = 1e9 / bins.bin_ns
-        since = bins.window.time(at, bins.bins) - bins.window.first
+        since = moment(self.since(bins, at), round(bins.bin_ns))
         palette = self.palette
         return [
-            Segment(f"at {duration(since)}: ", palette.muted),
+            Segment(f"at {since}: ", palette.muted),
             Segment(f"RAM {rate(bins.ram[at] * per_second)}  ", palette.ram),
             Segment(f"device {rate(bins.device[at] * per_second)}  ", palette.device),
             Segment(f"main {rate(bins.main[at] * per_second)}  ", palette.main),

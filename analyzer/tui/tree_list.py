@@ -22,26 +22,34 @@ if TYPE_CHECKING:
 
 __all__ = ["TreeList", "TreeRows"]
 
+MEASURED = 1000
+"""So many lines decide how wide the columns are."""
+NAME_MIN, VALUE_MIN = 12, 20
+
 
 class TreeRows:
     """Nodes, those of open groups one after the other.
 
-    ``opened`` are the paths (names from the outermost group) that are open.
+    ``opened`` are the paths (names from the outermost group) that are open.  Names and values get
+    no more room than they need.
     """
-
-    columns: Sequence[Column] = (
-        Column("Field", 26, grow=1, most=40),
-        Column("Value", 20, grow=3),
-        Column("Offset", 8, right=True, optional=2),
-        Column("Size", 7, right=True, optional=3),
-        Column("Meaning", 22, grow=4, optional=1),
-    )
 
     def __init__(self, nodes: list[Node], opened: set[tuple[str, ...]]) -> None:
         self.nodes = nodes
         self.opened = opened
         self.lines: list[tuple[Node, tuple[str, ...]]] = []
         self._add(nodes, ())
+        measured = self.lines[:MEASURED]
+        name = max((2 * len(path) + len(node.name) for node, path in measured), default=0)
+        value = max((len(node.value) for node, _ in measured), default=0)
+        name, value = max(name, NAME_MIN), max(value, VALUE_MIN)
+        self.columns: Sequence[Column] = (
+            Column("Field", min(name, 26), grow=1, most=min(name, 40)),
+            Column("Value", 20, grow=6, most=value),
+            Column("Offset", 8, right=True, optional=2),
+            Column("Size", 7, right=True, optional=3),
+            Column("Meaning", 22, grow=4, optional=1),
+        )
 
     def _add(self, nodes: list[Node], path: tuple[str, ...]) -> None:
         for node in nodes:

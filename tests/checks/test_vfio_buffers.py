@@ -228,19 +228,19 @@ def test_a_missing_buffer_that_was_cut_off() -> None:
     """Without a return path the source does not wait: nothing excuses it."""
     found = only(cut(3000)(), "MF506")
     assert found.severity == "error"
-    assert found.message == "idx 1 is missing: it was cut off on multifd 1 after 3000 of 5288 bytes"
+    assert found.message == "idx 1 is missing: it was cut off on multifd 1 after 2712 of 5000 bytes"
 
 
 def test_a_start_that_was_cut_off() -> None:
     made = state([buffer(1), config(2)], [buffer(0, bytes(5000))[:3000]], return_path=False)
     message = only(made(), "MF508").message
-    assert message.endswith(": it was cut off on multifd 1 after 3000 of 5288 bytes")
+    assert message.endswith(": it was cut off on multifd 1 after 2712 of 5000 bytes")
 
 
 def test_an_end_that_was_cut_off() -> None:
     made = state([buffer(0)], [buffer(1, bytes(5000))[:3000]], return_path=False)
     message = only(made(), "MF509").message
-    assert message.endswith(": idx 1 was cut off on multifd 1 after 3000 of 5288 bytes")
+    assert message.endswith(": idx 1 was cut off on multifd 1 after 2712 of 5000 bytes")
 
 
 def test_device_state_that_the_source_cut_off() -> None:
@@ -250,7 +250,16 @@ def test_device_state_that_the_source_cut_off() -> None:
     assert {"MF203", "MF506"} <= set(found)
     assert found["MF506"].spot.device == "0000:00:03.0/vfio#0"
     assert found["MF506"].spot.index == 3
-    assert "after 752736 of 950632 bytes" in found["MF506"].message
+    assert "after 752448 of 950344 bytes" in found["MF506"].message
+    assert "197896 of 950344 bytes of buffer 3 are missing" in found["MF203"].message
+
+
+@pytest.mark.parametrize(("kept", "have"), [(280, 0), (288, 0), (289, 1)])
+def test_headers_are_no_part_of_a_buffer_that_was_cut_off(kept: int, have: int) -> None:
+    made = state([buffer(0)], [buffer(1, bytes(5000))[:kept]], return_path=False)
+    message = only(made(), "MF203").message
+    name = "a buffer" if kept < 288 else "buffer 1"
+    assert message.endswith(f": {5000 - have} of 5000 bytes of {name} are missing")
 
 
 def test_a_cancelled_migration_may_lack_anything() -> None:

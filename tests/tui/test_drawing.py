@@ -39,7 +39,7 @@ def drawn(state: Reassembly, width: int, height: int, cursor: int = -1) -> list[
 def test_three_indexes_have_numbers() -> None:
     state = Reassembly([(0, False), (2, True), (1, False)])
     assert drawn(state, 40, 3) == ["   0■    1▲    2C "]
-    assert state.counts() == {0: 1, 1: 1, 2: 1, 3: 0, 4: 0}
+    assert state.counts() == {0: 1, 1: 1, 2: 1, 3: 0, 4: 0, 5: 0}
 
 
 def test_missing_and_duplicate() -> None:

@@ -234,7 +234,7 @@ def test_find_text_and_bytes() -> None:
         await press(pilot, "ctrl+f", "tab")
         await enter(pilot, "51 45 56 4d 99 99 99")
         assert app.state.row == first
-        await press(pilot, "g", "ctrl+f", "tab")
+        await press(pilot, "g", "ctrl+f")
         await enter(pilot, "11223344 00000001 00000040")
         assert table.column("kind")[app.state.row] == 2
 

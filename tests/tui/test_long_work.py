@@ -33,7 +33,7 @@ def test_searching_bytes_says_how_far_it_is_and_stops(monkeypatch: pytest.Monkey
             monkeypatch.setattr(app, "tell", lambda text: told.append(text.plain))
             await press(pilot, "ctrl+f", "tab", *"0102030405060708090a0b0c0d", "enter")
             assert any("%; Escape stops" in text for text in told)
-            assert told[-1] == "not found"
+            assert told[-1] == "0102030405060708090a0b0c0d not found"
             monkeypatch.setattr("analyzer.tui.search.find_bytes", endless)
             await pilot.press("n")
             await pilot.pause(0.1)

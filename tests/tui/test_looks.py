@@ -109,12 +109,12 @@ def test_the_verdict_has_several_lines_where_there_is_room() -> None:
             assert status.size.height == 1
             assert "for ever" not in shown(app)
             await press(pilot, "v")
-            assert "of 950632 bytes" in shown(app)
+            assert "of 950344 bytes" in shown(app)
             await press(pilot, "v")
             assert len(app.screen_stack) == 1
             await pilot.click("#status")
             await settle(pilot)
-            assert "of 950632 bytes" in shown(app)
+            assert "of 950344 bytes" in shown(app)
 
     asyncio.run(run())
 

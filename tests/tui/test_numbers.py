@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +18,17 @@ from analyzer.migration.scan import Scan
 from analyzer.synth import build
 from analyzer.tui import pieces
 from analyzer.tui.binning import Bins, shortened
-from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
+from analyzer.tui.channel_rows import ChannelRows, carried, ending, fairness_text
 from analyzer.tui.device_facts import DeviceRows, device_facts
 from analyzer.tui.document import Document
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
-from analyzer.tui.time_axis import TimeWindow
+from analyzer.tui.time_axis import TimeWindow, axis_line
 from analyzer.tui.time_panes import LABEL, ThroughputPane
 from dissectors.multifd import INIT
 from tests.shipped import capture
-from tests.tui.driving import LARGE, enter, opened, press
+from tests.tui.driving import LARGE, enter, opened, press, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -275,7 +277,7 @@ def test_bytes_of_a_cut_packet_explain_all_of_a_channel() -> None:
         assert carried(channel) + INIT.size == channel.length
     rows = ChannelRows(numbered)
     found, _ = rows.row(0, DEFAULT)
-    assert found[-1] == "inside payload, 735.1 KiB in"
+    assert found[-1] == "FIN in payload at 735.1 KiB"
     assert fairness_text(numbered).endswith("; bytes with those of 1 cut off packet")
 
 
@@ -330,5 +332,66 @@ def test_bins_are_worked_out_once_for_a_window(monkeypatch: pytest.MonkeyPatch) 
             bins = app.query_one(ThroughputPane).bins
             assert bins is not None
             assert bins.window.start == closer.start
+
+    asyncio.run(run())
+
+
+def test_times_count_from_the_first_frame_of_the_capture_on_every_screen() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-two-vms-2ch-3ch"), (120, 40)) as (app, pilot):
+            await press(pilot, "M", "1", "1", "G")
+            when = float(cells(app.view.query_one("#packets", RowList))["Time"])
+            assert when > 2
+            await press(pilot, "4")
+            pane = app.view.query_one(ThroughputPane)
+            assert pane.bins is not None
+            column = pane.bins.bin_ns / 1e9
+            assert json.loads(pane.copied("json") or "")["time"] == pytest.approx(when, abs=column)
+            told = float(shown(app).partition(" at ")[2].partition(" s")[0])
+            assert told == pytest.approx(when, abs=column)
+            window, start = pane.bins.window, app.document.start
+            ticks = [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
+            assert (window.first - start) / 1e9 <= min(ticks)
+            assert 2 < max(ticks) <= (window.last - start) / 1e9
+            await press(pilot, "3")
+            assert ticks == [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
+
+    asyncio.run(run())
+
+
+def test_ticks_are_told_apart_however_close_they_are() -> None:
+    second = 10**9
+    for span in (10, 10_000, 10_000_000, second, 100 * second):
+        window = TimeWindow(0, 200 * second, 3 * second, 3 * second + span)
+        line = "".join(segment.text for segment in axis_line(window, 100, DEFAULT))
+        ticks = [tick.strip() for tick in line.split("╵")[1:]]
+        assert len(ticks) == len(set(ticks)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("10.0.13-vfio-destination-killed-2ch", ["FIN in a record", *["(RST) in payload"] * 2]),
+        (
+            "11.1.3-vfio-queue-limit-exceeded-4ch",
+            ["FIN in a record", "(RST) in payload", "(RST)", "(RST)", "(RST) in payload"],
+        ),
+        ("10.0.13-vfio-truncated-no-returnpath-2ch", ["FIN", "FIN in payload", "FIN"]),
+    ],
+)
+def test_how_channels_ended_tells_manner_and_place(name: str, ends: list[str]) -> None:
+    document = read(name)
+    (migration,) = document.migrations()
+    assert migration.main_facts is not None
+    channels = [c for c in document.channels() if c.kind in ("main", "multifd")]
+    told = [ending(channel, migration.main_facts) for channel in channels]
+    assert [text.partition(" at ")[0] for text in told] == ends
+    migration.main_facts.truncated = migration.main_facts.eof = None
+    assert ending(channels[0], migration.main_facts) == "FIN before EOF"
+
+    async def run() -> None:
+        async with opened(capture(name)) as (app, pilot):
+            await press(pilot, "3")
+            assert all(end in shown(app) for end in ends)
 
     asyncio.run(run())

@@ -144,7 +144,7 @@ def test_what_is_packed_is_told(tmp_path: Path) -> None:
         shown.process.stdin.write(CAPTURE.read_bytes()[:1000])
         shown.process.stdin.close()
         shown.until("unpack it on its way")
-        assert shown.leave() == 0
+        assert shown.leave() == 2
 
 
 def test_the_keyboard_is_no_capture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ class AskDialog(Window["Answer | None"]):
     """Gives an :class:`Answer`, or ``None`` when the user gave up.
 
     ``check(mode, text)`` gives a complaint, or an empty string when all is well; ``suggest(mode)``
-    a text for a mode.
+    a text for a mode, and ``value`` and ``mode`` what is there at first; ``mode_of(text)`` the mode
+    that a text asks for by itself.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,23 +60,27 @@ class AskDialog(Window["Answer | None"]):
         hint: str,
         *,
         value: str = "",
+        mode: str = "",
         modes: Sequence[str] = ("",),
         check: Callable[[str, str], str] = lambda _mode, _text: "",
         suggest: Callable[[str], str] | None = None,
+        mode_of: Callable[[str], str | None] = lambda _text: None,
     ) -> None:
         super().__init__()
         self._title = title
         self._hint = hint
         self._value = value
         self._modes = modes
-        self._at = 0
+        self._at = modes.index(mode) if mode in modes else 0
         self._check = check
         self._suggest = suggest
+        self._mode_of = mode_of
 
     def compose(self) -> ComposeResult:
         """The window."""
         with Vertical() as window:
             window.border_title = Content(self._title)
+            window.border_subtitle = "Esc closes"
             yield Static(self._mode_line(), id="modes")
             yield Input(value=self._first_value(), id="answer", compact=True)
             yield Static("", id="complaint", markup=False)
@@ -108,12 +113,19 @@ class AskDialog(Window["Answer | None"]):
         answer = self.query_one(Input)
         suggested = self._suggest(self.mode) if self._suggest is not None else None
         untouched = answer.value == suggested
-        self._at = (self._at + 1) % len(self._modes)
-        self.query_one("#modes", Static).update(self._mode_line())
+        before = self.mode
+        self._set_mode((self._at + 1) % len(self._modes))
         if untouched and self._suggest is not None:
             answer.value = self._suggest(self.mode)
             answer.cursor_position = len(answer.value)
+        elif self._mode_of(answer.value) == before:
+            answer.value = answer.value.removesuffix(f".{before}") + f".{self.mode}"
+            answer.cursor_position = len(answer.value)
         self._complain()
+
+    def _set_mode(self, at: int) -> None:
+        self._at = at
+        self.query_one("#modes", Static).update(self._mode_line())
 
     def _complain(self) -> str:
         text = self.query_one(Input).value
@@ -122,7 +134,10 @@ class AskDialog(Window["Answer | None"]):
         return complaint
 
     def on_input_changed(self) -> None:
-        """Say what is wrong while it is typed."""
+        """Say what is wrong while it is typed; a text that asks for a mode gets it."""
+        wanted = self._mode_of(self.query_one(Input).value)
+        if wanted in self._modes and wanted != self.mode:
+            self._set_mode(self._modes.index(wanted))
         self._complain()
 
     def on_input_submitted(self) -> None:

@@ -72,7 +72,8 @@ class ChooseDialog(Window["str | None"]):
         """The window."""
         with Vertical() as window:
             window.border_title = Content(self._title)
-            window.border_subtitle = "d deletes" if self._forget is not None else ""
+            deletes = "d deletes  " if self._forget is not None else ""
+            window.border_subtitle = f"{deletes}Esc closes"
             options = []
             for choice in self._choices:
                 label = Text(no_wrap=True)

@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher
 from textual.worker import get_current_worker
 
 from analyzer.migration.rows import RAM_PACKET
+from analyzer.tui.copying import hex_dump
 from analyzer.tui.dialogs.window import Window
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PayloadScreen"]
 
-KEYS = "n next  N previous  Esc closes"
+KEYS = "n next  N previous  y copies  Esc closes"
 WIDE = 150
 """From this width on the pages and their bytes stand side by side."""
 
@@ -46,6 +47,7 @@ class PayloadScreen(Window[None]):
         Binding("escape,q,p", "leave", "Close"),
         Binding("n", "step(1)", "Next of its channel"),
         Binding("N", "step(-1)", "Previous of its channel"),
+        Binding("y", "app.copy", "Copy", tooltip="Copy what is selected"),
     ]
     DEFAULT_CSS = """
     PayloadScreen { align: center middle; }
@@ -66,6 +68,7 @@ class PayloadScreen(Window[None]):
         self._mfshark = mfshark
         self._row = row
         self._document = mfshark.document
+        self._shown = -1  # the row that was read
 
     def compose(self) -> ComposeResult:
         """One window for either."""
@@ -136,6 +139,7 @@ class PayloadScreen(Window[None]):
     def _show_pages(self, number: int, found: PacketPages) -> None:
         row = self._document.table.row(number)
         framing = self._document.migrations(row.migration)[0].framing
+        self._shown = number
         self._window.current = "pages"
         self._tell(pages_title(row, found, framing.page_size))
         self._pages.empty = found.wrong[0] if found.wrong else "no page"
@@ -157,6 +161,7 @@ class PayloadScreen(Window[None]):
         row = self._document.table.row(number)
         migration = self._document.migrations(row.migration)[0]
         panes = self.query_one(FieldPanes)
+        self._shown = number
         self._window.current = "buffer"
         self._tell(buffer_title(row))
         nodes = buffer_tree(row, excerpt, migration)
@@ -166,6 +171,19 @@ class PayloadScreen(Window[None]):
         panes.show(number, nodes, buffer_data(excerpt), palette, "Buffer", note)
         if not panes.bytes.has_focus:
             self.set_focus(panes.fields)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the packet is still being read."""
+        return self.is_attached and self._shown != self._row
+
+    def copied(self, form: str) -> str | None:
+        """The page under the cursor and its bytes, or the fields and bytes of the buffer."""
+        if self._window.current == "buffer":
+            return self.query_one(FieldPanes).copied(form)
+        if form == "hex":
+            return hex_dump(self._bytes.data) if self._bytes.data else None
+        return self._pages.copied(form)
 
     # -- what the user does -------------------------------------------------------------------
 

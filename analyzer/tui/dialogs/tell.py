@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from rich.text import Text
     from textual.app import ComposeResult
 
-__all__ = ["TellDialog"]
+__all__ = ["TellDialog", "room_of"]
+
+AROUND = 5
+"""Cells around the text: border, padding, scrollbar."""
+
+
+def room_of(width: int) -> int:
+    """How long lines of a wide text may be on a terminal of some width."""
+    return max(20, width * 96 // 100 - AROUND)
 
 
 class TellDialog(Window[None]):

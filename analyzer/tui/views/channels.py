@@ -79,7 +79,9 @@ class ChannelsView(TimeView):
         table.palette = self.palette
         table.empty = "" if self.document.obstacle() else "no channel yet"
         table.border_title = fairness_text(numbered) or "Channels"
-        table.show_rows(ChannelRows(numbered, several))
+        facts = ((one.number, one.main_facts) for one in migrations)
+        mains = {number: main for number, main in facts if main is not None}
+        table.show_rows(ChannelRows(numbered, several, mains))
         super()._show(bins, phases, channels)
 
     @property

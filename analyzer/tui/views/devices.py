@@ -119,19 +119,25 @@ class DevicesView(View):
         """The selected device and index."""
         facts = self.current
         if facts is None:
-            self.query_one(MapPane).show_map("no device", Reassembly([]), -1)
+            lack = self.document.obstacle() or NO_DEVICE
+            self.query_one(MapPane).show_map("no device", Reassembly([]), -1, lack)
             self.query_one(ArrivalPane).show_order([])
             return
         self.query_one("#devices", RowList).go(self.facts.index(facts))
         index = self.state.index if self.state.index is not None else -1
         pane = self.query_one(MapPane)
-        pane.show_map(facts.name, facts.reassembly, index)
+        pane.show_map(facts.name, facts.reassembly, index, facts.lack)
         self.query_one(ArrivalPane).show_order([buffer.idx for buffer in facts.arrived])
         buffers = self.query_one("#buffers", RowList)
         rows = buffers.rows
         if not isinstance(rows, BufferRows) or rows.facts is not facts:
-            buffers.show_rows(BufferRows(facts, self.document.start, self.by_index))
+            buffers.empty = facts.lack
+            buffers.show_rows(self._buffer_rows(facts))
         self._reveal_buffer(index)
+
+    def _buffer_rows(self, facts: DeviceFacts) -> BufferRows:
+        document = self.document
+        return BufferRows(facts, document.table, document.start, self.by_index)
 
     def _reveal_buffer(self, index: int) -> None:
         buffers = self.query_one("#buffers", RowList)
@@ -140,10 +146,11 @@ class DevicesView(View):
             parts = [f"Buffers by {'index' if self.by_index else 'arrival'}"]
             if index >= 0 and rows.position(index) is None:
                 parts.append(f"index {index} never arrived")
-            parts += rows.facts.cut
+            elif rows.facts.cut:
+                parts.append(f"{len(rows.facts.cut)} cut off")
             buffers.border_title = "; ".join(parts)
             position = rows.position(index)
-            if position is not None and rows.buffer(buffers.cursor).idx != index:
+            if position is not None and rows.index(buffers.cursor) != index:
                 buffers.go(position, centre=True)
 
     # -- what the user does -------------------------------------------------------------------
@@ -167,8 +174,11 @@ class DevicesView(View):
     def _select(self, position: int, screen: str | None = None) -> None:
         rows = self.query_one("#buffers", RowList).rows
         if isinstance(rows, BufferRows):
-            index = rows.buffer(position).idx
-            self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
+            cut, index = rows.cut(position), rows.index(position)
+            if cut is not None and cut.row is not None:
+                self.post_message(Selected(row=cut.row, screen=screen))
+            else:
+                self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
 
     def on_map_pane_pointed(self, message: MapPane.Pointed) -> None:
         """Another index."""
@@ -184,8 +194,7 @@ class DevicesView(View):
             self.mfshark.tell(NOTHING_HERE)
             return
         self.by_index = not self.by_index
-        rows = BufferRows(self.current, self.document.start, self.by_index)
-        self.query_one("#buffers", RowList).show_rows(rows)
+        self.query_one("#buffers", RowList).show_rows(self._buffer_rows(self.current))
         self.show_selection()
 
     def action_filter(self) -> None:

@@ -91,7 +91,8 @@ class FindingsView(View):
 
     def _show_rows(self) -> FindingRows:
         """Groups and findings; what the list does not need is the explanation's."""
-        rows = FindingRows(self._groups, self.opened)
+        several = len(self.document.migrations()) > 1
+        rows = FindingRows(self._groups, self.opened, several)
         findings = self.query_one("#findings", RowList)
         findings.styles.height = len(rows) + 1 if len(rows) else LINES_EMPTY
         findings.show_rows(rows)
@@ -109,6 +110,8 @@ class FindingsView(View):
             pane.update("")
             return
         group, entry = rows.lines[self.query_one("#findings", RowList).cursor]
+        if entry is None and group.count == 1:
+            entry = group.findings[0]
         text = Text()
         between = "\n\n" if self.size.height > ROOMY else "\n"
         if entry is not None:

@@ -8,12 +8,15 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
+from analyzer.report.escape import terminal
 from analyzer.report.main_lines import MainTrees, main_lines
+from analyzer.tui.dialogs.ask import Answer
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.messages import Selected
 from analyzer.tui.record_rows import RecordRows
 from analyzer.tui.reread import SHOWN_MAX
 from analyzer.tui.row_list import RowList
+from analyzer.tui.search import MODES, pattern_of, shorter
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from dissectors.tree import Node
 
 __all__ = ["MainView"]
+
+HEX = MODES[1]
+NOTHING_SOUGHT = Answer("", "")
 
 
 class MainView(View):
@@ -46,7 +52,7 @@ class MainView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._trees = MainTrees()
-        self._sought = ""
+        self.sought = NOTHING_SOUGHT
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -179,14 +185,14 @@ class MainView(View):
         message.stop()
         self.mfshark.tell(Text("display filters are about multifd packets"))
 
-    def find(self, text: str) -> None:
-        """Look for a text in kinds and names; ``n`` and ``N`` then go on with it."""
-        self._sought = text
+    def find(self, answer: Answer) -> None:
+        """Look for a text in kinds and names, or for bytes; ``n`` and ``N`` then go on with it."""
+        self.sought = answer
         self.action_next(1)
 
     def action_forget(self) -> None:
         """Look for nothing any more."""
-        self._sought = ""
+        self.sought = NOTHING_SOUGHT
         self.mfshark.action_stop()
 
     def action_next(self, by: int) -> None:
@@ -194,11 +200,20 @@ class MainView(View):
         rows = self.rows
         if rows is None:
             self.mfshark.tell(Text("there is no record"))
-        elif self._sought:
-            wanted = self._sought.casefold()
+        elif self.sought.text:
+            text = self.sought.text
+            wanted = text.casefold()
             here, count = self.records.cursor, len(rows)
             order = [(here + by * step) % count for step in range(1, count + 1)]
-            self._go_to_first(order, lambda line: wanted in line.text.casefold(), "not found")
+            pattern = pattern_of(text) if self.sought.mode == HEX else None
+            if pattern is not None:
+                self._look_for(pattern, rows.lines, order)
+                return
+            self._go_to_first(
+                order,
+                lambda line: wanted in line.text.casefold(),
+                f"{terminal(text)} not found",
+            )
         else:
             record = rows.lines[self.records.cursor].record
             if record is None or not record.name:
@@ -211,6 +226,45 @@ class MainView(View):
                 lambda line: line.record is not None and line.record.name == name,
                 f"no {'later' if by > 0 else 'earlier'} record of its section",
             )
+
+    def _look_for(self, pattern: bytes, lines: list[MainLine], order: list[int]) -> None:
+        """Look for bytes in records in some order, in a thread."""
+        tell, reread = self.mfshark.tell, self.mfshark.reread
+        what = shorter(pattern.hex(" "))
+        tell(Text(f"looking for {what}; Escape stops"))
+
+        def work() -> None:
+            worker = get_current_worker()
+            for position in order:
+                line = lines[position]
+                data = reread.stretch(line.channel, line.offset, line.length, line.place).data
+                at = data.find(pattern)
+                if worker.is_cancelled:
+                    return
+                if at >= 0:
+                    span = line.offset + at, len(pattern)
+                    self.app.call_from_thread(self._found, lines, position, *span)
+                    return
+            self.app.call_from_thread(tell, Text(f"{what} not found"))
+
+        self.run_worker(work, thread=True, exclusive=True, group="find")
+
+    def _found(self, lines: list[MainLine], position: int, offset: int, size: int) -> None:
+        """Select the innermost record around bytes of a stream, and mark them."""
+        if self.rows is None or self.rows.lines is not lines:
+            return
+        channel, best = lines[position].channel, position
+        for at in range(position, len(lines)):
+            line = lines[at]
+            if line.channel is channel and line.offset <= offset < line.offset + line.length:
+                best = at
+            elif line.channel is channel and line.offset > offset:
+                break
+        self.records.go(best, centre=True)
+        self.on_row_list_moved(RowList.Moved(self.records, best))
+        at = offset - lines[best].offset
+        self.query_one(FieldPanes).mark_bytes(lines[best], at, size)
+        self.mfshark.tell(Text(f"found at byte {at} ({at:#x}) of the record"))
 
     def _go_to_first(
         self, order: list[int], wanted: Callable[[MainLine], bool], otherwise: str

@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
+from analyzer.migration.rows import DEVICE_STATE
 from analyzer.tui.copying import json_text
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.filter_line import FilterLine
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PacketsView"]
 
+NO_DEVICE = "this packet is of no device"
 PAUSE = 0.04
 """Seconds that the cursor has to rest before bytes are read from the file."""
 
@@ -53,7 +55,9 @@ class PacketsView(View):
     def compose(self) -> ComposeResult:
         """The panes."""
         filters = self.mfshark.filters
-        yield FilterLine(filters.complain, filters.complete, filters.explain, filters.history)
+        yield FilterLine(
+            filters.complain, filters.complete, filters.explain, filters.history, filters.hint
+        )
         yield RowList(id="packets", empty="no packets yet")
         yield FieldPanes()
 
@@ -152,6 +156,10 @@ class PacketsView(View):
         what = self.document, number
         self.query_one(FieldPanes).show(what, nodes, excerpt, self.palette, title, note)
 
+    def mark_bytes(self, row: int, offset: int, size: int) -> None:
+        """Mark bytes of a packet as soon as they are there."""
+        self.query_one(FieldPanes).mark_bytes((self.document, row), offset, size)
+
     @property
     def behind(self) -> bool:
         """Whether the fields are still those of another packet."""
@@ -229,13 +237,17 @@ class PacketsView(View):
 
     def _toggle_filter(self, text: str | None) -> None:
         if text is None:
-            self.mfshark.tell(Text("this packet is of no device"))
+            self.mfshark.tell(Text(NO_DEVICE))
         else:
             self.post_message(FilterChosen("" if text == self.state.filter else text))
 
     def action_to_device(self) -> None:
         """The device of the packet."""
-        if self.state.device is not None:
-            self.post_message(
-                Selected(device=self.state.device, index=self.state.index, screen="devices")
-            )
+        table, row = self.document.table, self.state.row
+        if row >= len(table) or table.column("kind")[row] != DEVICE_STATE:
+            self.mfshark.tell(Text(NO_DEVICE if len(table) else self.document.lack()))
+            return
+        self.mfshark.select_row(row)
+        self.post_message(
+            Selected(device=self.state.device, index=self.state.index, screen="devices")
+        )

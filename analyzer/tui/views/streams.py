@@ -71,7 +71,9 @@ class StreamsView(View):
         """All streams anew."""
         self._list.palette = self.palette
         self._list.empty = self._lack()
-        self._list.show_rows(StreamRows(stream_lines(self.document)))
+        several = len(self.document.migrations()) > 1
+        lines = stream_lines(self.document, self.state.migration)
+        self._list.show_rows(StreamRows(lines, several))
         self.show_selection()
 
     def _lack(self) -> str:

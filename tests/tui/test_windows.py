@@ -1,0 +1,145 @@
+"""Windows fit into the terminal, and say how they are left and what can be done in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.style import Style
+from rich.text import Text
+
+from analyzer.migration.framing import Settings
+from analyzer.tui.columns import Column, fit, row_segments
+from analyzer.tui.dialogs.tell import TellDialog, room_of
+from analyzer.tui.document import Document
+from analyzer.tui.lines import KeyLine
+from analyzer.tui.state import ALL
+from analyzer.tui.tree_list import TreeRows
+from dissectors.tree import Node
+from tests.shipped import FILES, capture
+from tests.tui.driving import SMALL, opened, press, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analyzer.tui.app import MfsharkApp
+
+VFIO, TWO = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-two-vms-2ch-3ch"
+
+
+def keys_below(app: MfsharkApp) -> str:
+    """The line of keys."""
+    line = app.screen_stack[0].query_one(KeyLine)
+    return line.render_line(0).text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_where_the_time_went_fits(path: Path) -> None:
+    document = Document(str(path), Settings())
+    document.load(lambda: False)
+    for width in (80, 120, 250):
+        lines = [Text.from_ansi(line).cell_len for line in document.figures(ALL, room_of(width))]
+        assert max(lines, default=0) <= room_of(width)
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 40)])
+def test_nothing_of_it_is_clipped(size: tuple[int, int]) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO), size) as (app, pilot):
+            await press(pilot, "i")
+            window = app.screen
+            assert isinstance(window, TellDialog)
+            (around,) = window.query("ScrollableContainer")
+            assert around.virtual_size.width <= around.container_size.width
+            text = str(window._text)
+            assert "longest wait" in text
+            assert "zero pages" in text
+            if size == SMALL:
+                assert text.count("0000:00:02.0/vfio") > 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("keys", "below"),
+    [
+        (["y"], "esc Cancel"),
+        (["M"], "esc Cancel"),
+        (["colon"], "esc Cancel"),
+        (["ctrl+f"], "Other mode"),
+        (["e"], "Other mode"),
+        (["S"], "esc Cancel"),
+        (["v"], "esc Close"),
+        (["question_mark"], "esc Close"),
+    ],
+)
+def test_windows_say_how_they_are_left(keys: list[str], below: str) -> None:
+    async def run() -> None:
+        async with opened(capture(TWO)) as (app, pilot):
+            before = keys_below(app)
+            await press(pilot, *keys)
+            assert "Esc closes" in shown(app)
+            assert below in keys_below(app)
+            assert "Filter" not in keys_below(app)
+            await press(pilot, "escape")
+            assert keys_below(app) == before
+
+    asyncio.run(run())
+
+
+def test_help_lists_a_key_once() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO), (100, 100)) as (app, pilot):
+            await press(pilot, "7", "question_mark")
+            assert "Next record of its section" in shown(app)
+            assert "Find next" not in shown(app)
+            assert shown(app).count(" esc ") == 1
+            await press(pilot, "escape", "1", "question_mark")
+            assert "Find next" in shown(app)
+
+    asyncio.run(run())
+
+
+def test_what_a_payload_holds_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            copied: list[str] = []
+            monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+            await press(pilot, "G", "p", "y", "t", "y", "j", "y", "h")
+            text, fields, dump = copied
+            assert "  sha256: " in text
+            assert json.loads(fields)[0]["name"] == "Buffer"
+            assert dump.startswith("00000000  ff ff")
+            copied.clear()
+            await press(pilot, "escape", "slash", *"multifd.normal_pages > 0", "enter", "p")
+            await press(pilot, "y", "t", "y", "h")
+            assert len(copied) == 2
+            assert copied[1].startswith("00000000  ")
+
+    asyncio.run(run())
+
+
+def test_what_is_too_long_goes_on_over_empty_cells() -> None:
+    columns = [Column("a", 4), Column("b", 4, right=True), Column("c", 4), Column("d", 4)]
+
+    def line(*cells: str) -> str:
+        segments = row_segments(cells, columns, fit(columns, 19), Style())
+        return "".join(segment.text for segment in segments)
+
+    assert line("abcdefgh", "", "", "x") == "abcdefgh       x    "
+    assert line("abcdefgh", "", "c", "x") == "abcdefgh  c    x    "
+    assert line("abcdefgh", "1", "", "x") == "abc…    1      x    "
+    assert line("abcd", "", "", "x") == "abcd           x    "
+    assert line("a" * 30, "", "", "") == "a" * 18 + "… "
+    assert line("", "123456", "", "") == "     123…           "
+
+
+def test_values_take_the_room_that_names_leave() -> None:
+    uuid = "00000000-0000-0000-0000-000000000000"
+    nodes = [Node("uuid", uuid, 8, 16, meaning="SMBIOS uuid of the guest; zero when it has none")]
+    columns = TreeRows(nodes, set()).columns
+    widths = {columns[at].title: width for at, width in fit(columns, 118)}
+    assert widths["Value"] >= len(uuid)
+    assert widths["Meaning"] > 22
