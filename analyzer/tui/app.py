@@ -602,5 +602,6 @@ class MfsharkApp(Actions, KeyOrder):
             which = "all of" if state.migration == ALL else f"migration {state.migration} of"
             parts.append(f"{which} {len(migrations)} migrations")
         total = len(self.document.table)
-        parts.append(f"{count(min(self.state.row + 1, total))}/{count(total)}")
+        row = count(min(self.state.row + 1, total)).rjust(len(count(total)))
+        parts.append(f"{row}/{count(total)}")  # of one width: the verdict must not wrap anew
         return Text("  ".join(parts))

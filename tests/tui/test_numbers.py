@@ -390,7 +390,7 @@ def test_how_channels_ended_tells_manner_and_place(name: str, ends: list[str]) -
     assert ending(channels[0], migration.main_facts) == "FIN before EOF"
 
     async def run() -> None:
-        async with opened(capture(name)) as (app, pilot):
+        async with opened(capture(name), LARGE) as (app, pilot):
             await press(pilot, "3")
             assert all(end in shown(app) for end in ends)
 
