@@ -15,7 +15,17 @@ from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
 from dissectors.vmstate import Problem
 
-__all__ = ["ConfigState", "config_tree", "parse_config"]
+__all__ = [
+    "CAPABILITIES_AT",
+    "CAPABILITIES_BEGIN",
+    "CAPABILITIES_BIT",
+    "CONFIG_SPACE",
+    "MSIX_CAPABILITY",
+    "ConfigState",
+    "PciCapability",
+    "config_tree",
+    "parse_config",
+]
 
 CONFIG_VERSION = 2
 CONVENTIONAL, EXPRESS = 256, 4096

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.capture.read_ahead import ReadAhead
     from analyzer.capture.source import Source
 
-__all__ = ["CaptureFile"]
+__all__ = ["PCAP_MAGICS", "CaptureFile"]
 
 CHUNK = 1 << 18
 """Bytes read at once, of a small capture: they stay in the processor's cache."""

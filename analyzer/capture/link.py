@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACK",
+    "AUTHENTICATION",
+    "COOKED",
+    "COOKED2",
+    "ETHERNET",
+    "EXTENSIONS",
     "FIN",
+    "FRAGMENT",
     "IPV4_HEADER",
     "IPV6_HEADER",
     "LINK_TYPES",
@@ -23,6 +29,7 @@ __all__ = [
     "SYN",
     "TCP",
     "TUNNEL",
+    "UDP",
     "Segment",
     "decode",
     "endpoints",

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from analyzer.capture.frames import Contents
 
-__all__ = ["Blocks", "dropped_note"]
+__all__ = [
+    "BIG_ENDIAN",
+    "BLOCK_MAX",
+    "ENHANCED",
+    "INTERFACE",
+    "ISB_IFDROP",
+    "SECRETS",
+    "SECTION",
+    "STATISTICS",
+    "Blocks",
+    "dropped_note",
+]
 
 SECTION = 0x0A0D0D0A
 INTERFACE = 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["ENDINGS", "Source", "is_called_capture", "open_source"]
+__all__ = ["ENDINGS", "GZIP_MAGIC", "ZSTD_MAGIC", "Source", "is_called_capture", "open_source"]
 
 ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
 """What the names of captures and saved migrations end in, packed or not."""

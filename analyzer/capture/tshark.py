@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture.raw import Record
 
-__all__ = ["Conversion", "addresses_of", "find", "pyshark_fault", "version"]
+__all__ = ["INSTALL", "Conversion", "addresses_of", "find", "pyshark_fault", "version"]
 
 TOOL = "tshark"
 INSTALL = (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Hole
 
-__all__ = ["Checker", "main_spots"]
+__all__ = ["Checker", "main_spots", "unknown_rules"]
 
 LISTED = 50
 """Findings of one rule at one channel and device that are listed one by one."""

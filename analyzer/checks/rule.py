@@ -23,7 +23,29 @@ if TYPE_CHECKING:
     EndTest: TypeAlias = Callable[..., Iterable["Spot"]]
     Body: TypeAlias = Callable[..., Any]
 
-__all__ = ["ERROR", "INFO", "RULES", "SEVERITIES", "WARNING", "Rule", "Spot"]
+__all__ = [
+    "BY_SLUG",
+    "ERROR",
+    "INFO",
+    "RULES",
+    "SEVERITIES",
+    "WARNING",
+    "Rule",
+    "Spot",
+    "capture_rule",
+    "channel_rule",
+    "device_packet_rule",
+    "device_rule",
+    "flow_rule",
+    "limit_rule",
+    "main_rule",
+    "metric_rule",
+    "migration_rule",
+    "packet_rule",
+    "ram_rule",
+    "rules_of",
+    "walker_rule",
+]
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 SEVERITIES = (INFO, WARNING, ERROR)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
-__all__ = ["Selection", "names_rule", "no_such_rule"]
+__all__ = ["REQUIRED", "Selection", "names_rule", "no_such_rule"]
 
 
 REQUIRED = "not-completed"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from analyzer.config.kinds import Kind
 
-__all__ = ["SECTIONS", "SETTINGS", "Setting", "in_section"]
+__all__ = ["ANY", "LIMIT", "SECTIONS", "SETTINGS", "Setting", "in_section"]
 
 LIMIT = "--limit"
 SEVERITY = "severity"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Syntax: TypeAlias = Tree[Token]
 
-__all__ = ["LENGTH_MAX", "WORDS", "parse", "parser"]
+__all__ = ["COMPARISONS", "LENGTH_MAX", "WORDS", "parse", "parser"]
 
 LENGTH_MAX = 8192
 """Characters of a filter."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Connection, Flow
 
-__all__ = ["Attempts", "key_of"]
+__all__ = ["Attempts", "closed_before", "key_of", "over"]
 
 Key = tuple[bytes, ...]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.capture.tshark import Conversion
     from analyzer.tcp.engine import Engine
 
-__all__ = ["note_end", "open_foreign", "why_foreign"]
+__all__ = ["CUT_SHORT", "note_end", "open_foreign", "why_foreign"]
 
 FRAGMENT = "IP fragment"
 CUT_SHORT = "cut short"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Key = TypeVar("Key", int, str)
 
-__all__ = ["Framing", "Settings", "Variant", "marker_of"]
+__all__ = ["PAGES_MAX", "Framing", "Settings", "Variant", "marker_of"]
 
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Sink, Walker
 
-__all__ = ["Grouper"]
+__all__ = ["ENCRYPTED_MAX", "KNOWN_MAX", "MIGRATIONS_MAX", "Grouper"]
 
 LOOK_AROUND = 1 << 17
 """How much of a stream without beginning is looked at to tell main from multifd."""

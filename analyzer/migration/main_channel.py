@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
     DeviceKey: TypeAlias = tuple[bytes, int]
 
-__all__ = ["MainChannel", "Record", "Resync", "Section", "VfioSection"]
+__all__ = [
+    "BODIES_KEPT",
+    "DESCRIPTION_KEPT",
+    "DEVICES_MAX",
+    "OTHER_DEVICES",
+    "PINGS_KEPT",
+    "RESYNCS_KEPT",
+    "SECTIONS_MAX",
+    "MainChannel",
+    "Record",
+    "Resync",
+    "Section",
+    "VfioSection",
+]
 
 RECORDS_KEPT = 100_000
 BODIES_KEPT = 8 << 20

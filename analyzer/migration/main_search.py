@@ -33,8 +33,10 @@ __all__ = [
     "find_any_footer",
     "find_next_record",
     "find_own_footer",
+    "find_without_footer",
     "kind_by_content",
     "plausible_start",
+    "resumes",
 ]
 
 YES, NO, MORE = 1, 0, -1

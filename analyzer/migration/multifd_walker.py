@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Place, Reply, Request, Walker
 
-__all__ = ["walk_multifd"]
+__all__ = ["walk_midstream", "walk_multifd"]
 
 COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
             """A page whose content could not be decoded."""
 
 
-__all__ = ["Iteration", "MappedRam", "RamBlock", "RamFacts"]
+__all__ = ["BLOCKS_MAX", "OTHERS", "Iteration", "MappedRam", "RamBlock", "RamFacts"]
 
 BLOCKS_MAX = 4096
 OTHERS = b"(others)"

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.mark import Mark
 
-__all__ = ["COLO", "Message", "ReturnPath"]
+__all__ = ["COLO", "MESSAGES_KEPT", "Message", "ReturnPath"]
 
 MESSAGES_KEPT = 100_000
 COLO = 1 << 16

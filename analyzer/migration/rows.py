@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Place
 
 __all__ = [
+    "CONFIG_STATE",
     "DEVICE_STATE",
     "KINDS",
     "RAM_PACKET",
+    "SYNC",
     "SYNC_PACKET",
     "Buffer",
     "DevicePacket",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Sink
 
 __all__ = [
+    "GROWTH",
     "POSTCOPY",
     "ROUND_MAX",
     "BlockSendings",

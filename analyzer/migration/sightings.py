@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.requests import Sink
 
-__all__ = ["Sighting", "Sightings"]
+__all__ = ["KEPT_MAX", "Sighting", "Sightings"]
 
 KEPT_MAX = 2_000_000
 """Packets of a capture that are kept, some 400 bytes each."""

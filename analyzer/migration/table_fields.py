@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Value: TypeAlias = "int | bool | str | bytes | None"
 
-__all__ = ["TABLE_FIELDS", "TableField", "flag_of"]
+__all__ = ["ALL", "TABLE_FIELDS", "TableField", "flag_of"]
 
 ALL = frozenset(range(len(KINDS)))
 PAGES = frozenset((RAM_PACKET, SYNC_PACKET))

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.report.parts import Json
 
-__all__ = ["SCHEMA", "capture_report", "file_report", "migration_report", "report"]
+__all__ = [
+    "SCHEMA",
+    "capture_report",
+    "device_reports",
+    "file_report",
+    "migration_report",
+    "report",
+]
 
 SCHEMA = "mfshark/report/1"
 MISSING_LISTED = 10_000

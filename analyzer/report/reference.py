@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.checks.rule import Rule
 
-__all__ = ["EXCUSES", "PAGES", "fields_page", "rules_page"]
+__all__ = ["EXCUSES", "PAGES", "excuses", "fields_page", "rules_page"]
 
 EXCUSES = {
     "L": "a capture that began late",

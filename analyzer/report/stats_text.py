@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
     from analyzer.report.stats_cells import Cell, Table
 
-__all__ = ["Bars", "stats_text"]
+__all__ = ["LANE", "NARROW_LANE", "Bars", "stats_text"]
 
 LANE = 32
 NARROW_LANE = 24

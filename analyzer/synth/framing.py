@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.synth.scenario import Capture, Network
     from analyzer.synth.wire import End, Segment
 
-__all__ = ["LINKTYPES", "Frame", "Framer", "checksum"]
+__all__ = ["LINKTYPES", "Frame", "Framer", "checksum", "link_header", "words"]
 
 LINKTYPES: Final = {"ethernet": 1, "sll": 113, "sll2": 276, "raw": 101, "null": 0, "loop": 108}
 MACS: Final = {"client": bytes.fromhex("f6b215c378a6"), "server": bytes.fromhex("964ad1ef85ec")}

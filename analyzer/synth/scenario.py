@@ -34,6 +34,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "load",
+    "one_of",
     "override",
     "parse",
 ]

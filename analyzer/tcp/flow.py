@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from analyzer.tcp.reader import Reader
 
-__all__ = ["Connection", "Flow", "Hole", "Waiting"]
+__all__ = ["NEVER", "Connection", "Difference", "Flow", "Hole", "Waiting"]
 
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")

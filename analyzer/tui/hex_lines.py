@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from analyzer.tui.palette import Palette
 
-__all__ = ["bytes_per_line", "hex_line", "line_of"]
+__all__ = ["PRINTABLE", "bytes_per_line", "hex_line", "line_of"]
 
 PRINTABLE = "".join(chr(code) if 32 <= code < 127 else "·" for code in range(256))
 

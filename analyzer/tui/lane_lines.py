@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.tui.binning import Bins
     from analyzer.tui.palette import Palette
 
-__all__ = ["LANE_LEGEND", "jain", "lane_line"]
+__all__ = ["LANE_LEGEND", "jain", "lane_line", "legend_segments"]
 
 IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE, MAIN = range(8)
 LANE_GLYPHS = "·░▒▚█│╳━"  # noqa: RUF001

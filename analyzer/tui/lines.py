@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.screen import Screen
 
-__all__ = ["KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
+__all__ = ["TITLES", "KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 ROOMY = 30

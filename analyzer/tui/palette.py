@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from textual.app import App
 
-__all__ = ["DEFAULT", "SEVERITY_GLYPHS", "Palette", "current_palette", "palette_of"]
+__all__ = ["DEFAULT", "MARK_GLYPH", "SEVERITY_GLYPHS", "Palette", "current_palette", "palette_of"]
 
 SEVERITY_GLYPHS = (" ", "i", "!", "✗")
 """By severity number: none, info, warning, error."""

@@ -20,7 +20,7 @@ from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line
 if TYPE_CHECKING:
     from textual import events
 
-__all__ = ["ArrivalPane", "MapPane"]
+__all__ = ["ArrivalPane", "Drawn", "MapPane"]
 
 
 class Drawn(Widget):
