@@ -417,7 +417,7 @@ def devstate_single_channel(migration: Migration) -> Iterator[Spot]:
     Usual cause: little device state; other channels busy with RAM; in the RFC only one channel
     dedicated to device state.
     """
-    cut = {channel for device in migration.devices.values() for _, channel, _, _ in device.cut}
+    cut = {buffer.channel for device in migration.devices.values() for buffer in device.cut}
     used = [c for c in migration.multifd if c.device_packets or c.id in cut]
     if len(used) != 1 or len(migration.multifd) < 2 or used[0].device_packets < 2:
         return

@@ -401,7 +401,7 @@ def _matched(run: TraceRun, migration: Migration) -> Iterator[tuple[str, set[int
 
 
 def _indexes(device: Device) -> set[int | None]:
-    return {buffer.idx for buffer in device.buffers} | {cut[0] for cut in device.cut}
+    return {buffer.idx for buffer in device.buffers} | {buffer.idx for buffer in device.cut}
 
 
 def _known(device: Device) -> set[int]:

@@ -139,11 +139,11 @@ def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
 
 def _cut_off(device: Device, first: int, last: int) -> str:
     """Which of the missing buffers were on their way when their stream ended."""
-    cuts = [cut for cut in device.cut if cut[0] is not None and first <= cut[0] <= last]
+    cuts = [cut for cut in device.cut if cut.idx is not None and first <= cut.idx <= last]
     parts = [
-        f"{'it' if first == last else f'idx {idx}'} was cut off on {multifd_name(channel)} after "
-        f"{have} of {size} bytes"
-        for idx, channel, have, size in cuts[:CUTS_LISTED]
+        f"{'it' if first == last else f'idx {cut.idx}'} was cut off on {multifd_name(cut.channel)} "
+        f"after {cut.arrived} of {cut.size} bytes"
+        for cut in cuts[:CUTS_LISTED]
     ]
     return f": {', '.join(parts)}" if parts else ""
 

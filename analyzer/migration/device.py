@@ -8,7 +8,7 @@ from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.rows import DevicePacket
+    from analyzer.migration.rows import CutBuffer, DevicePacket
     from analyzer.tcp.requests import Place
 
 __all__ = ["Device"]
@@ -29,7 +29,7 @@ class Device:
         self.instance_id = instance_id
         self.buffers: list[Buffer] = []
         self.unindexed = 0
-        self.cut: list[tuple[int | None, int, int, int]] = []
+        self.cut: list[CutBuffer] = []
         self.flags = 0
         self.first: Place | None = None
         self.last: Place | None = None

@@ -6,6 +6,7 @@ Wire-format page, section 6.  :func:`walk_main` is for a stream that begins with
 
 from __future__ import annotations
 
+from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import DESCRIPTION_KEPT, RESYNCS_KEPT, Record, Resync
 from analyzer.migration.main_commands import walk_command
@@ -14,7 +15,7 @@ from analyzer.migration.main_search import OVERLAP, find_any_footer, plausible_s
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
-from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
+from analyzer.tcp.requests import REST, Deliver, End, Gap, Push, Skip, Take
 from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, VERSION, RecordType
 
 TYPE_CHECKING = False
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["walk_main", "walk_main_midstream"]
 
 BYTE = Take(1)
-REST = Skip(1 << 62)
 FIRST_LOOK = 4096
 NAMES = {int(kind): kind.name for kind in RecordType}
 SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
@@ -78,15 +78,14 @@ def walk_main_midstream(
 
 
 class _Walk:
-    """The walk of one main channel; ``settled`` is the offset up to which bytes are accounted."""
+    """The walk of one main channel."""
 
     __slots__ = (
+        "account",
         "main",
         "reader",
         "record_sink",
         "section",
-        "settled",
-        "settled_missing",
         "trial",
     )
 
@@ -101,29 +100,14 @@ class _Walk:
         self.main = main
         self.section = SectionWalk(reader, main, device_data)
         self.record_sink = record_sink
-        self.settled = reader.offset
-        self.settled_missing = reader.missing
+        self.account = Account(reader, main)
         self.trial: Snapshot | None = None
-
-    # -- accounts -----------------------------------------------------------------------------
-
-    def settle(self, good: int) -> None:
-        """Account for everything up to here: bytes before ``good`` were understood."""
-        reader, main = self.reader, self.main
-        missing = reader.missing - self.settled_missing
-        seen = reader.offset - self.settled - missing
-        skipped = min(max(reader.offset - max(good, self.settled), 0), seen)
-        main.decoded += seen - skipped
-        main.skipped += skipped
-        main.missing += missing
-        self.settled = reader.offset
-        self.settled_missing = reader.missing
 
     def close(self, record: Record, broken: Broken | None) -> None:
         """A record is over, whole or broken."""
         reader = self.reader
         record.length = reader.offset - record.offset
-        record.missing = reader.missing - self.settled_missing
+        record.missing = self.account.missing
         record.last = reader.last
         if broken is not None:
             record.broken = broken.path
@@ -132,7 +116,7 @@ class _Walk:
             good = broken.good if broken.reply is None else good
         elif record.by_search and self.is_guessed(record):
             good = record.body_offset  # nobody knows what is in it
-        self.settle(good)
+        self.account.settle(good)
         self.main.keep_record(record)
         if self.record_sink is not None:
             self.record_sink(record)
@@ -220,7 +204,7 @@ class _Walk:
         if main.colo is None:
             text = f"byte {head[0]:#04x} behind the end"
             main.anomalies.note("main-trailing", at, place, text)
-        self.settle(at)
+        self.account.settle(at)
         return None
 
     def checkpoints(self, colo: ColoFacts) -> Steps:
@@ -364,7 +348,7 @@ class _Walk:
     def resynchronise(self) -> Steps:
         """Skip to behind the next footer of a section that a record follows."""
         reader, main = self.reader, self.main
-        self.settle(reader.offset)
+        self.account.settle(reader.offset)
         start = Mark(reader.offset, reader.last)
         missing = reader.missing
         size = FIRST_LOOK
@@ -385,7 +369,7 @@ class _Walk:
                 yield Skip(len(data) - OVERLAP)
         missing = reader.missing - missing
         skipped = reader.offset - start.offset - missing
-        self.settle(start.offset)
+        self.account.settle(start.offset)
         main.ram.lose_place()
         main.resync_count += 1
         if len(main.resyncs) < RESYNCS_KEPT:
@@ -398,6 +382,6 @@ class _Walk:
         """Whatever is left, unread."""
         good = self.reader.offset
         yield REST
-        self.settle(good)
+        self.account.settle(good)
         self.main.ended = True
         return None

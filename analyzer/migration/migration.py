@@ -10,7 +10,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.number_list import NumberSet
 from analyzer.migration.page_rounds import PageRounds
 from analyzer.migration.pages import PageTracker, read_offsets
-from analyzer.migration.rows import DEVICE_STATE, SYNC, SYNC_PACKET
+from analyzer.migration.rows import DEVICE_STATE, SYNC, SYNC_PACKET, CutBuffer
 from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import METHODS, name_of
@@ -247,10 +247,9 @@ class Migration:
         for watcher in self.watchers:
             watcher.device(self, channel, packet)
 
-    def device_packet_cut(self, channel: Channel, packet: DevicePacket, have: int) -> None:
+    def device_packet_cut(self, packet: DevicePacket, have: int) -> None:
         """The stream ended inside a device-state packet, behind ``have`` bytes of its data."""
-        device = self.device(packet)
-        device.cut.append((packet.idx, channel.id, have, packet.data_size))
+        self.device(packet).cut.append(CutBuffer(packet, have))
 
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
         """The stream ended inside a packet's payload, ``lost`` bytes before its end."""

@@ -386,7 +386,7 @@ class MultifdWalker:
         size = packet.data_size
         headers = packet.length - size
         have = max(0, read + (reply.have if type(reply) is End else 0) - headers)
-        self.migration.device_packet_cut(self.channel, packet, have)
+        self.migration.device_packet_cut(packet, have)
         self._cut(packet)
         name = "a buffer" if packet.idx is None else f"buffer {packet.idx}"
         lost = f"{size - have} of {size} bytes of {name} are missing" if size else ""

@@ -233,7 +233,7 @@ def completeness(device: Device, migration: Migration) -> bool | None:
     if migration.lacks_channels:
         return None
     closed = {c.id for c in migration.multifd if c.flow.closed}
-    cut = any(channel in closed for _, channel, _, _ in device.cut)
+    cut = any(buffer.channel in closed for buffer in device.cut)
     if migration.ends_early and not cut and outcome_of(migration).name != "cancelled":
         return None
     return False

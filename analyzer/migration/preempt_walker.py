@@ -5,11 +5,12 @@ Wire-format page, section 6.6.
 
 from __future__ import annotations
 
+from analyzer.migration.account import Account
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import RamFacts
-from analyzer.tcp.requests import End, Skip
+from analyzer.tcp.requests import REST, End
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Walker
 
 __all__ = ["PreemptChannel", "walk_preempt"]
-
-REST = Skip(1 << 62)
 
 
 class PreemptChannel:
@@ -43,7 +42,7 @@ class PreemptChannel:
 
 def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
     """The whole channel, from its first byte on."""
-    begin, missing = reader.offset, reader.missing
+    account = Account(reader, preempt)
     walk = RamWalk(reader, preempt.ram, framed=False, strict=preempt.ram.mem_size is not None)
     broken = yield from walk.walk()
     good = reader.offset
@@ -55,8 +54,6 @@ def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
         preempt.anomalies.note("main-truncated", broken.good, reader.last, where)
     else:
         good = broken.good
-    inside = reader.missing - missing
+    account.settle(good)
     yield REST
-    preempt.missing = reader.missing - missing
-    preempt.skipped = reader.offset - good - (preempt.missing - inside)
-    preempt.decoded = reader.offset - begin - preempt.missing - preempt.skipped
+    account.settle(good)

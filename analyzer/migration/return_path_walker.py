@@ -5,11 +5,12 @@ Wire-format page, sections 1.7 and 6.10.
 
 from __future__ import annotations
 
+from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
 from analyzer.migration.return_path import COLO, MESSAGES_KEPT, Message, ReturnPath
 from analyzer.migration.section_body import window
-from analyzer.tcp.requests import End, Gap, Skip, Take
+from analyzer.tcp.requests import REST, End, Gap, Skip, Take
 from dissectors.colo import BY_SECONDARY, MESSAGE, ColoMessage
 from dissectors.multifd import text_of
 from dissectors.return_path import (
@@ -35,7 +36,6 @@ __all__ = ["ReturnPath", "walk_return_path"]
 
 HEAD = Take(HEADER.size)
 WORD = Take(8)
-REST = Skip(1 << 62)
 WINDOW = 4096
 CHAIN = 3
 BITMAP_MAX = 1 << 32
@@ -70,24 +70,24 @@ def walk_return_path(
         else:
             broken = Broken(head, "message header", reader.offset)
         if broken is None:
-            walk.settle(reader.offset)
+            walk.account.settle(reader.offset)
         elif isinstance(broken.reply, End):
             rp.truncated = Mark(reader.offset, reader.last)
             rp.truncated_path = broken.path
-            walk.settle(reader.offset)
+            walk.account.settle(reader.offset)
             break
         else:
-            walk.settle(reader.offset if broken.reply is not None else broken.good)
+            walk.account.settle(reader.offset if broken.reply is not None else broken.good)
             yield from walk.resynchronise()
     good = reader.offset
     yield REST
-    walk.settle(good)
+    walk.account.settle(good)
 
 
 class _Walk:
-    """The walk of one return path; ``settled`` is the offset up to which bytes are accounted."""
+    """The walk of one return path."""
 
-    __slots__ = ("bitmap_size", "block", "missing", "reader", "rp", "settled", "turns")
+    __slots__ = ("account", "bitmap_size", "block", "reader", "rp", "turns")
 
     def __init__(
         self,
@@ -100,20 +100,7 @@ class _Walk:
         self.bitmap_size = bitmap_size
         self.turns: Turns | None = None
         self.block: bytes | None = None
-        self.settled = reader.offset
-        self.missing = reader.missing
-
-    def settle(self, good: int) -> None:
-        """Account for everything up to here: bytes before ``good`` were understood."""
-        reader, rp = self.reader, self.rp
-        missing = reader.missing - self.missing
-        seen = reader.offset - self.settled - missing
-        skipped = min(max(reader.offset - max(good, self.settled), 0), seen)
-        rp.decoded += seen - skipped
-        rp.skipped += skipped
-        rp.missing += missing
-        self.settled = reader.offset
-        self.missing = reader.missing
+        self.account = Account(reader, rp)
 
     def message(self, head: bytes) -> Steps:
         """The message whose header was just read."""
@@ -245,7 +232,7 @@ class _Walk:
                 yield Skip(cut.before + cut.last - cut.first + 1)
             else:
                 yield Skip(len(data) - CHAIN * (HEADER.size + PAYLOAD_MAX))
-        self.settle(self.settled)
+        self.account.settle(self.account.settled)
         self.rp.resync_count += 1
         return None
 

@@ -21,6 +21,7 @@ __all__ = [
     "SYNC",
     "SYNC_PACKET",
     "Buffer",
+    "CutBuffer",
     "DevicePacket",
     "RamPacket",
 ]
@@ -184,6 +185,20 @@ class DevicePacket:
     def is_config(self) -> bool:
         """Whether the CONFIG_STATE flag is set."""
         return self.state_flags is not None and bool(self.state_flags & CONFIG_STATE)
+
+
+class CutBuffer:
+    """A device-state buffer whose stream ended before its packet did: ``arrived`` of its ``size``
+    bytes of data are there.  ``idx`` is ``None`` where its header is not.
+    """
+
+    __slots__ = ("arrived", "channel", "idx", "size")
+
+    def __init__(self, packet: DevicePacket, arrived: int) -> None:
+        self.idx = packet.idx
+        self.channel = packet.channel
+        self.size = packet.data_size
+        self.arrived = arrived
 
 
 class Buffer:

@@ -13,8 +13,6 @@ from analyzer.migration.fairness import Runs, jain, runs_of
 from analyzer.migration.intervals import Coverage, alone, clipped, total, union
 from analyzer.migration.phases import phases_of
 from analyzer.migration.switchover import switchover_window
-from dissectors.multifd import DEVICE_STATE
-from dissectors.vfio import BUFFER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +40,6 @@ __all__ = [
 
 MEASURABLE = 1_000_000
 """In less time (ns) what one frame holds, and when it was stamped, decide."""
-HEADERS = DEVICE_STATE.size + BUFFER.size
 
 
 class ChannelFigures:
@@ -232,7 +229,7 @@ def _devices(
         entry.queue = device.queue()
         entry.buffers = found.packets
         entry.cut = found.cut
-        entry.bytes = device.bytes + sum(max(0, have - HEADERS) for _, _, have, _ in device.cut)
+        entry.bytes = device.bytes + sum(buffer.arrived for buffer in device.cut)
         figures.append(entry)
     figures.extend(_on_main(migration, window))
     ram = union(span for c in account.channels.values() for span in c.ram.spans())

@@ -159,9 +159,10 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     if missing:
         text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in missing[:20])
         yield f"  missing    {text}" + (", ..." if len(missing) > 20 else "")
-    for idx, channel, have, length in device.cut:
-        label = f"index {idx}" if idx is not None else "a buffer"
-        yield f"  cut off    {label} on {multifd_name(channel)}: {have} of {length} bytes arrived"
+    for cut in device.cut:
+        label = f"index {cut.idx}" if cut.idx is not None else "a buffer"
+        arrived = f"{cut.arrived} of {cut.size} bytes arrived"
+        yield f"  cut off    {label} on {multifd_name(cut.channel)}: {arrived}"
     if twice := device.duplicates():
         yield f"  duplicate  {', '.join(map(str, twice[:20]))}"
     queue = device.queue()

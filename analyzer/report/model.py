@@ -237,12 +237,12 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "longest_wait": queue.longest_wait / 1e9,
         "cut": [
             {
-                "index": idx,
-                "channel": channel if channel >= 0 else None,
-                "arrived": have,
-                "announced": length,
+                "index": cut.idx,
+                "channel": cut.channel if cut.channel >= 0 else None,
+                "arrived": cut.arrived,
+                "announced": cut.size,
             }
-            for idx, channel, have, length in device.cut
+            for cut in device.cut
         ],
     }
 

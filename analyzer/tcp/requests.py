@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Reply: TypeAlias = "bytes | int | Gap | End | None"
     Walker: TypeAlias = Generator[Request, Reply, None]
 
-__all__ = ["Deliver", "End", "Gap", "Peek", "Place", "Push", "Skip", "Some", "Take"]
+__all__ = ["REST", "Deliver", "End", "Gap", "Peek", "Place", "Push", "Skip", "Some", "Take"]
 
 
 class Take:
@@ -59,6 +59,10 @@ class Skip:
 
     def __init__(self, size: int) -> None:
         self.size = size
+
+
+REST = Skip(1 << 62)
+"""Step over whatever is left of a stream."""
 
 
 class Deliver:

@@ -432,7 +432,7 @@ class MfsharkApp(Actions, KeyOrder):
             row = None
             if found is not None and buffer is not None:
                 row = self.document.row_of_buffer(found, buffer, device[0])
-            elif found is not None and any(cut[0] == index for cut in found.cut):
+            elif found is not None and any(cut.idx == index for cut in found.cut):
                 row = self._row_of_cut(device, index)
             if row is not None:
                 self.select_row(row)

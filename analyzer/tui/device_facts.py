@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
     from analyzer.migration.reassembly import Queue
-    from analyzer.migration.rows import Buffer
+    from analyzer.migration.rows import Buffer, CutBuffer
     from analyzer.migration.table import PacketTable
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
@@ -39,35 +39,20 @@ NO_INDEX = 1 << 32
 """Above every index: buffers without one stand last."""
 
 
-class CutBuffer:
-    """A buffer that the end of its stream cut off: ``idx`` (``None``: that was cut off too), of
-    ``size`` bytes the first ``have`` came; ``row`` is that of the packet table, if it is known.
-    """
-
-    __slots__ = ("channel", "have", "idx", "row", "size")
-
-    def __init__(
-        self, idx: int | None, channel: int, have: int, size: int, row: int | None
-    ) -> None:
-        self.idx = idx
-        self.channel = channel
-        self.have = have
-        self.size = size
-        self.row = row
-
-
 class DeviceFacts:
     """One device of one migration.
 
     ``device`` is ``None`` when nothing of it came over multifd, ``section`` when main says
     nothing of it.  ``arrived`` are the buffers in order of arrival, ``states`` what became of each
-    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` are
-    the buffers that the end of a stream cut off, ``lack`` says why none is known.
+    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` are the buffers
+    that the end of a stream cut off, ``cut_rows`` their rows of the packet table where they are
+    known; ``lack`` says why no buffer is known.
     """
 
     __slots__ = (
-        "arrived", "by_index", "channels", "complete", "cut", "device", "duplicates", "key", "lack",
-        "late", "missing", "name", "queue", "reassembly", "section", "states", "waits",
+        "arrived", "by_index", "channels", "complete", "cut", "cut_rows", "device", "duplicates",
+        "key", "lack", "late", "missing", "name", "queue", "reassembly", "section", "states",
+        "waits",
     )  # fmt: skip
 
     def __init__(
@@ -85,10 +70,8 @@ class DeviceFacts:
         self.section = section
         self.arrived: list[Buffer] = device.arrived() if device is not None else []
         arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
-        self.cut = [
-            CutBuffer(*one, rows.get((*self.key, one[1], one[0])))
-            for one in (list(device.cut) if device is not None else [])
-        ]
+        self.cut: list[CutBuffer] = list(device.cut) if device is not None else []
+        self.cut_rows = {cut: rows.get((*self.key, cut.channel, cut.idx)) for cut in self.cut}
         cut = {buffer.idx for buffer in self.cut if buffer.idx is not None}
         self.reassembly = Reassembly(arrivals, cut)
         indexes = [idx for idx, _ in arrivals] + [
@@ -289,10 +272,10 @@ class BufferRows:
     def _cut_row(self, cut: CutBuffer, palette: Palette) -> tuple[Sequence[Cell], Style]:
         """One that was cut off; when and where is in its row of the packet table."""
         frames = first = last = took = ""
-        if cut.row is not None:
+        row = self.facts.cut_rows[cut]
+        if row is not None:
             frame, end_frame, time, end_time = (
-                self.table.column(name)[cut.row]
-                for name in ("frame", "end_frame", "time", "end_time")
+                self.table.column(name)[row] for name in ("frame", "end_frame", "time", "end_time")
             )
             frames = f"{frame}-{end_frame}" if frame != end_frame else str(frame)
             first, last = (f"{(when - self.start) / 1e9:.6f}" for when in (time, end_time))
@@ -308,7 +291,7 @@ class BufferRows:
             took,
             size_text(cut.size),
             "",
-            (size_text(cut.size - cut.have), palette.error),
+            (size_text(cut.size - cut.arrived), palette.error),
             (WORDS[CUT], palette.error),
         ]
         return cells, palette.plain

@@ -175,8 +175,9 @@ class DevicesView(View):
         rows = self.query_one("#buffers", RowList).rows
         if isinstance(rows, BufferRows):
             cut, index = rows.cut(position), rows.index(position)
-            if cut is not None and cut.row is not None:
-                self.post_message(Selected(row=cut.row, screen=screen))
+            row = rows.facts.cut_rows[cut] if cut is not None else None
+            if row is not None:
+                self.post_message(Selected(row=row, screen=screen))
             else:
                 self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
 
