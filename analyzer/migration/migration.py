@@ -161,15 +161,19 @@ class Migration:
             watcher.ram(self, channel, packet, pages)
         # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
         number = len(channel.syncs) - (packet.flags & SYNC)
-        facts = self.main_facts
-        found = None
-        if facts is None or not (facts.colo_count or in_switchover(packet, facts)):
-            found = self.rounds.round(number)
-            found.has_pages |= packet.kind != SYNC_PACKET and bool(
-                packet.normal_pages or packet.zero_pages
-            )
+        found = self._page_round(packet, number)
         if pages:
             self._count_pages(channel, packet, pages, number, found)
+
+    def _page_round(self, packet: RamPacket, number: int) -> PageRound | None:
+        """The SYNC round of that ``number``; ``None`` from the switchover on."""
+        facts = self.main_facts
+        if facts is not None and (facts.colo_count or in_switchover(packet, facts)):
+            return None
+        found = self.rounds.round(number)
+        if packet.kind != SYNC_PACKET and (packet.normal_pages or packet.zero_pages):
+            found.has_pages = True
+        return found
 
     def _ram_pages(self, channel: Channel, packet: RamPacket) -> Sequence[int]:
         """Offsets of the pages that a packet uses; none when they cannot be read."""

@@ -15,7 +15,9 @@ __all__ = ["NumberList", "NumberSet"]
 FAR = 0
 """Stands for a number that is not 1 to 255 above the one before."""
 SET_LIMIT = 1 << 24
-"""What is not below it is in no set: that takes 2 MiB."""
+"""No set holds larger numbers: it takes 2 MiB."""
+FIRST, SPREAD = 1 << 16, 64
+"""How far up numbers may lie before any was added, and how much further with each."""
 
 
 class NumberList:
@@ -61,19 +63,23 @@ class NumberList:
 
 
 class NumberSet:
-    """Which small numbers occurred, a bit each."""
+    """Which small numbers occurred, a bit each; a number far above all others is not kept, so that
+    its memory stays in proportion to the input.
+    """
 
-    __slots__ = ("_bits",)
+    __slots__ = ("_bits", "_limit")
 
     def __init__(self) -> None:
         self._bits = bytearray()
+        self._limit = FIRST
 
     def add(self, number: int) -> bool:
         """One more; gives whether it was there already."""
         at, bit = number >> 3, 1 << (number & 7)
         bits = self._bits
+        self._limit += SPREAD
         if at >= len(bits):
-            if number >= SET_LIMIT:
+            if number >= min(self._limit, SET_LIMIT):
                 return False
             bits.extend(bytes(max(at + 1 - len(bits), 64)))
         there = bits[at] & bit

@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.migration.number_list import NumberList
+from analyzer.migration.number_list import SET_LIMIT, NumberList, NumberSet
 
 STEPS = st.integers(-300, 300)
 JUMPS = st.integers(0, (1 << 64) - 1)
@@ -44,3 +44,22 @@ def test_a_number_near_the_one_before_takes_a_byte() -> None:
     found = made(list(range(7, 100_007 * 4, 4)))
     assert sys.getsizeof(found._steps) < 1.2 * len(found)
     assert len(found._far) == 1
+
+
+@given(st.lists(st.integers(0, 50)) | st.permutations(range(0, 3000, 7)))
+def test_the_set_tells_what_was_added_before(numbers: list[int]) -> None:
+    found, model = NumberSet(), set[int]()
+    for number in numbers:
+        assert found.add(number) == (number in model)
+        model.add(number)
+
+
+def test_one_large_number_takes_no_memory() -> None:
+    found = NumberSet()
+    assert not found.add(SET_LIMIT - 1)
+    assert not found.add(SET_LIMIT - 1)
+    assert sys.getsizeof(found._bits) < 1 << 14
+    for number in range(SET_LIMIT // 64):
+        found.add(number)
+    assert not found.add(SET_LIMIT - 1)
+    assert found.add(SET_LIMIT - 1)
