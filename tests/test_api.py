@@ -31,7 +31,7 @@ TRUNCATED = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 
 
 @pytest.mark.parametrize(("code", "printed"), [r[1:] for r in RECIPES], ids=[r[0] for r in RECIPES])
-def test_recipes(code: str, printed: str, tmp_path: Path) -> None:
+def test_every_recipe_prints_what_its_page_shows(code: str, printed: str, tmp_path: Path) -> None:
     (tmp_path / "captures").symlink_to(CAPTURES)
     ran = subprocess.run(
         [sys.executable, "-c", code],

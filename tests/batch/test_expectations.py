@@ -148,7 +148,9 @@ def test_expected_findings_do_not_count(tmp_path: Path) -> None:
         ('never = "vfio.idxx > 20"', "vfio.idx"),
     ],
 )
-def test_filters(condition: str, told: str, tmp_path: Path) -> None:
+def test_packets_that_pass_a_filter_are_demanded_or_forbidden(
+    condition: str, told: str, tmp_path: Path
+) -> None:
     found = edited(DEVICES, tmp_path, more=f"\n[[filter]]\n{condition}\n")
     assert told in found if told else not found
 
@@ -235,7 +237,9 @@ def test_text_is_toml(text: str) -> None:
         (["a", "b"], [["a", "b"]], [["b", "a"], "a"]),
     ],
 )
-def test_bounds(bound: object, holds: list[object], fails: list[object]) -> None:
+def test_a_bound_holds_for_what_it_allows_and_nothing_else(
+    bound: object, holds: list[object], fails: list[object]
+) -> None:
     assert all(Bound(bound).holds(value) for value in holds)
     assert not any(Bound(bound).holds(value) for value in fails)
 

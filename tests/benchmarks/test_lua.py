@@ -38,7 +38,7 @@ def kinds_by_channel(path: Path) -> dict[str, Counter[str]]:
     "name",
     ["10.0.13-vfio-3dev-4ch", "10.0.13-uuid-name-2ch", "10.0.13-vfio-many-small-buffers-4ch"],
 )
-def test_counts(name: str) -> None:
+def test_packets_of_each_kind_are_as_many_as_qemu_traced(name: str) -> None:
     known = truth(name)
     devices = known["trace_dst"].get("device_buffers_in_arrival_order_idx_channel", {})
     buffers = Counter(str(channel) for device in devices.values() for _, channel in device)

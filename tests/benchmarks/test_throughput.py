@@ -16,11 +16,11 @@ READY = shutil.which("tshark") and Path(throughput.MFSHARK[0]).exists()
 @pytest.mark.parametrize(
     ("text", "size"), [("2G", 2 << 30), ("500M", 500 << 20), ("3kib", 3072), ("1000", 1000)]
 )
-def test_sizes(text: str, size: int) -> None:
+def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
     assert throughput.parse_size(text) == size
 
 
-def test_frames() -> None:
+def test_a_frame_length_may_bring_its_own_capture_size() -> None:
     assert throughput.parse_frames("1514,65549:4G") == [(1514, 0), (65549, 4 << 30)]
 
 
@@ -44,7 +44,7 @@ def test_a_failing_command_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not READY, reason="needs tshark and an installed mfshark")
-def test_whole(
+def test_the_table_is_printed_and_no_file_is_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not throughput.runs_scripts():

@@ -57,7 +57,7 @@ def addresses(layers: str, *values: str) -> tuple[str, str] | None:
         ("eth:ethertype:ip:tcp", ("somewhere", B, "", ""), None),
     ],
 )  # fmt: skip
-def test_innermost(
+def test_addresses_are_of_the_last_ip_header_before_tcp(
     layers: str, values: tuple[str, str, str, str], expected: tuple[str, str] | None
 ) -> None:
     assert addresses(layers, *values) == expected

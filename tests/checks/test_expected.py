@@ -45,7 +45,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("rule", CASES)
-def test_rule(rule: str) -> None:
+def test_a_rule_fires_on_its_fault_and_is_silent_without(rule: str) -> None:
     verify(rule, CASES[rule])
 
 

@@ -91,7 +91,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("rule", "case"), CASES.items(), ids=CASES)
-def test_case(rule: str, case: Case) -> None:
+def test_a_rule_fires_on_its_fault_and_is_silent_without(rule: str, case: Case) -> None:
     verify(rule, case)
 
 

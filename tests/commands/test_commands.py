@@ -62,6 +62,7 @@ def test_devices_on_main_only() -> None:
 def test_devices_as_json_lists_arrivals_in_order() -> None:
     loaded = json.loads(mfshark("devices", "--format", "json", CLEAN).out)
     (migration,) = loaded["migrations"]
+    assert len(migration["devices"]) == 3
     for device in migration["devices"]:
         ends = [arrival["end"] for arrival in device["arrivals"]]
         assert ends == sorted(ends)

@@ -285,7 +285,7 @@ def test_hostile_block_names_stay_inside(name: bytes, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     path = tiny(tmp_path, migration)
     ran = mfshark("extract", path, f"--ram={text}", "-o", out)
-    assert "\n" not in ran.err.strip() or name != b"a\nb"
+    assert "\n" not in ran.err.strip()
     made = [p for p in out.iterdir() if p.name != "manifest.json"]
     assert len(made) == 1
     assert made[0].stat().st_size >= 2 * PAGE
@@ -435,7 +435,7 @@ def test_stems_of_names_that_look_alike_differ(tmp_path: Path) -> None:
     ("text", "value"),
     [("4096", 4096), ("0x1000", 4096), ("4K", 4096), ("4kib", 4096), ("1.5k", 1536)],
 )
-def test_sizes(text: str, value: int) -> None:
+def test_a_size_may_be_hexadecimal_or_have_a_unit(text: str, value: int) -> None:
     assert size_of(text, "--length") == value
 
 

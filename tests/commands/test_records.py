@@ -55,7 +55,9 @@ def test_all_formats_say_the_same() -> None:
 
 @pytest.mark.parametrize("path", [THREE, RETURNING, SAVED], ids=stem)
 def test_fields_cover_every_record(path: Path) -> None:
-    for entry in listed(path, "-V"):
+    entries = listed(path, "-V")
+    assert len(entries) > 30
+    for entry in entries:
         fields = entry["fields"]
         assert isinstance(fields, list)
         assert isinstance(entry["length"], int)
@@ -71,7 +73,9 @@ def test_a_device_has_the_fields_of_its_description() -> None:
 
 def test_only_what_contains_a_text() -> None:
     assert {entry["record"] for entry in listed(THREE, "--only", "command")} == {"COMMAND"}
-    assert all("vfio" in str(entry["name"]) for entry in listed(THREE, "--only", "VFIO"))
+    found = listed(THREE, "--only", "VFIO")
+    assert len(found) == sum("vfio" in str(entry["name"]) for entry in listed(THREE)) > 0
+    assert all("vfio" in str(entry["name"]) for entry in found)
     assert mfshark("records", THREE, "--only", "nowhere", "--format", "json").out == "[]\n"
 
 

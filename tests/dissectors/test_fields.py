@@ -43,14 +43,14 @@ each_layout = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize(("layout", "size"), LAYOUTS.values(), ids=list(LAYOUTS))
-def test_sizes(layout: Layout, size: int) -> None:
+def test_layouts_are_as_long_as_qemu_s_structs(layout: Layout, size: int) -> None:
     assert layout.size == size == sum(field.size for field in layout)
 
 
 @pytest.mark.parametrize(
     ("layout", "name", "offset"), [(layout, name, at) for (layout, name), at in OFFSETS.items()]
 )
-def test_offsets(layout: Layout, name: str, offset: int) -> None:
+def test_fields_stand_where_qemu_has_them(layout: Layout, name: str, offset: int) -> None:
     assert layout[name].offset == offset
 
 

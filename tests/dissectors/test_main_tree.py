@@ -57,7 +57,7 @@ def test_every_record_of_a_clean_stream(name: str) -> None:
         assert nodes[-1].offset + nodes[-1].size == len(data)
 
 
-def test_configuration() -> None:
+def test_the_configuration_shows_its_machine_and_subsections() -> None:
     nodes = record_tree(build.configuration(b"pc-q35-10.0", CAPABILITIES, UUID, BITS))
     assert names(nodes) == ["type", "length", "machine", *["subsection"] * 3]
     assert nodes[2].value == "pc-q35-10.0"
@@ -70,7 +70,7 @@ def test_configuration() -> None:
     assert names(record_tree(build.configuration(b"x", unknown))[-1].children)[-1] == "undecoded"
 
 
-def test_commands() -> None:
+def test_commands_show_what_their_payload_says() -> None:
     discard = b"\0" + build.text(b"pc.ram") + b"\0" + build.u64(1) + build.u64(2)
     cases = {
         build.command(Command.PING, build.u32(3)): ("value", "0x00000003"),

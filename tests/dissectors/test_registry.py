@@ -67,11 +67,11 @@ def test_the_table_keeps_every_field() -> None:
         ("a" * 100_000, None),
     ],
 )
-def test_nearest(typed: str, meant: str | None) -> None:
+def test_a_mistyped_name_finds_the_field_that_was_meant(typed: str, meant: str | None) -> None:
     assert nearest(typed) == meant
 
 
-def test_listing() -> None:
+def test_every_field_is_listed_in_a_line_of_four_columns() -> None:
     lines = [line.split("\t") for line in field_lines()]
     assert ["vfio.idx", "uint", vfio.BUFFER["idx"].meaning, "5.1"] in lines
     assert len(lines) == len(FIELDS)

@@ -37,12 +37,14 @@ class Colour(IntFlag):
         ),
     ],
 )
-def test_values(field: Field, value: int | bytes, text: str) -> None:
+def test_a_value_is_shown_as_its_field_s_kind_demands(
+    field: Field, value: int | bytes, text: str
+) -> None:
     assert shown(field, value) == text
 
 
 @pytest.mark.parametrize("layout", [INIT, HEADER, RAM, DEVICE_STATE], ids=lambda x: x.name)
-def test_layouts(layout: Layout) -> None:
+def test_a_layout_s_tree_covers_all_its_bytes(layout: Layout) -> None:
     data = b"before" + layout.pack({"magic": MAGIC}) + b"behind"
     nodes = layout_tree(layout, data, 6)
     assert [node.name for node in nodes] == [field.name for field in layout]

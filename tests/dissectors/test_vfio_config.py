@@ -60,7 +60,7 @@ def test_good_states(size: int, msix: int, rest: bytes) -> None:
     ],
     ids=["empty", "header", "end", "version", "rest", "rest of pcie", "nothing", "tag alone"],
 )
-def test_faults(data: bytes, slugs: list[str]) -> None:
+def test_all_faults_of_a_config_state_are_told(data: bytes, slugs: list[str]) -> None:
     assert [problem.slug for problem in parse_config(data).problems] == slugs
 
 
@@ -74,7 +74,7 @@ def leaves(nodes: list[Node]) -> list[Node]:
     return [leaf for node in nodes for leaf in (leaves(node.children) if node.children else [node])]
 
 
-def test_tree() -> None:
+def test_the_tree_of_a_config_state_covers_all_its_bytes() -> None:
     data = b"head" + state(4096, 3, SUBSECTION)
     nodes = config_tree(data, 4)
     assert [node.name for node in nodes] == [

@@ -47,7 +47,7 @@ def device(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:
         ("pci config", "00" * 256, "00" * 32 + "… (256 bytes)"),
     ],
 )
-def test_values(kind: str, raw: str, text: str) -> None:
+def test_a_value_is_shown_as_its_type_demands(kind: str, raw: str, text: str) -> None:
     data = bytes.fromhex(raw)
     decoded = decode_section(device(field("f", kind, len(data))), data)
     assert not decoded.problems
@@ -97,7 +97,7 @@ def test_a_structure_that_holds_such_an_array_has_a_size() -> None:
     assert decoded.nodes[-1].value == "7"
 
 
-def test_subsections() -> None:
+def test_a_subsection_is_decoded_where_it_stands() -> None:
     sub = {"vmsd_name": "d/sub", "version": 2, "fields": [field("z", "uint8", 1)]}
     body = b"\1" + b"\5\5d/sub\0\0\0\2" + b"\x09"
     decoded = decode_section(device(field("a", "uint8", 1), subsections=[sub]), b"__" + body, 2)
@@ -124,7 +124,9 @@ def test_subsections() -> None:
         ),
     ],
 )
-def test_disagreements(text: dict[str, Any], data: bytes, slug: str) -> None:
+def test_a_body_that_its_description_does_not_fit_is_told(
+    text: dict[str, Any], data: bytes, slug: str
+) -> None:
     decoded = decode_section(text, data)
     assert [problem.slug for problem in decoded.problems] == [slug]
 

@@ -24,19 +24,19 @@ def test_good_pages(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "told"),
     [
-        b"\4",
-        b"\4\0",
-        b"\4\1",
-        b"\4\2a",
-        b"\4\1x\0\1y",
-        b"\x80",
-        b"\x80\x80\1\1x",
-        b"\xff\x1f\2xy",
-        b"\0\x81\x20" + bytes(4097),
-        b"\4\1x\4",
+        (b"\4", "a zero run ends the page"),
+        (b"\4\0", "bad run at byte 1"),
+        (b"\4\1", "the run at byte 1 is longer than the record"),
+        (b"\4\2a", "the run at byte 1 is longer than the record"),
+        (b"\4\1x\0\1y", "bad zero run at byte 3"),
+        (b"\x80", "bad zero run at byte 0"),
+        (b"\x80\x80\1\1x", "bad zero run at byte 0"),
+        (b"\xff\x1f\2xy", "runs cover 4097 bytes, more than a page"),
+        (b"\0\x81\x20" + bytes(4097), "runs cover 4097 bytes, more than a page"),
+        (b"\4\1x\4", "a zero run ends the page"),
     ],
 )
-def test_faults(data: bytes) -> None:
-    assert fault(data, 4096)
+def test_a_damaged_page_is_told_with_its_fault(data: bytes, told: str) -> None:
+    assert fault(data, 4096) == told

@@ -39,7 +39,7 @@ OFFERED = {
 
 
 @pytest.mark.parametrize("text", OFFERED)
-def test_offered(text: str) -> None:
+def test_words_that_fit_at_the_cursor_are_offered(text: str) -> None:
     found = complete(text, len(text), table())
     assert [word for word in found if word in OFFERED[text]] == OFFERED[text]
     if not OFFERED[text]:

@@ -94,7 +94,7 @@ def test_column_found_expected_nearest(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", REASONS, ids=lambda text: text[:30])
-def test_reasons(text: str) -> None:
+def test_an_error_tells_its_column_and_its_reason(text: str) -> None:
     column, reason = REASONS[text]
     with pytest.raises(FilterError) as caught:
         Filter(text)

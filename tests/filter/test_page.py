@@ -28,6 +28,6 @@ def test_the_page_has_examples() -> None:
 
 
 @pytest.mark.parametrize("text", [*EXAMPLES, "1 <= vfio.idx < 5", "!(vfio.idx == 3)"])
-def test_examples(text: str) -> None:
+def test_every_example_of_the_page_is_a_filter(text: str) -> None:
     assert text in PAGE
     Filter(text).mask(table())

@@ -24,7 +24,7 @@ from analyzer.filter.grammar import parse
         ("\u0663", None),
     ],
 )  # fmt: skip
-def test_number(text: str, value: int | None) -> None:
+def test_a_number_may_have_a_sign_base_and_unit(text: str, value: int | None) -> None:
     assert values.number(text) == value
 
 
@@ -35,7 +35,7 @@ def test_number(text: str, value: int | None) -> None:
         ("2min", 12 * 10**10), ("1h", 36 * 10**11), ("0.5ns", None), ("1 ms", None), ("x", None),
     ],
 )  # fmt: skip
-def test_duration(text: str, value: int | None) -> None:
+def test_a_duration_is_a_whole_number_of_nanoseconds(text: str, value: int | None) -> None:
     assert values.duration(text) == value
 
 
@@ -55,7 +55,7 @@ def test_duration(text: str, value: int | None) -> None:
         ("soon", None),
     ],
 )
-def test_moment(text: str, value: int | None) -> None:
+def test_a_moment_is_a_date_or_seconds_since_1970(text: str, value: int | None) -> None:
     assert values.moment(text) == value
 
 
@@ -76,7 +76,7 @@ def test_moment_reads_what_datetime_writes(when: datetime) -> None:
         bytes.fromhex("12345678123412341234123456789abc")), ("1", None), ("xy", None), ("", None),
     ],
 )  # fmt: skip
-def test_hexadecimal(text: str, data: bytes | None) -> None:
+def test_bytes_are_hexadecimal_with_or_without_separators(text: str, data: bytes | None) -> None:
     assert values.hexadecimal(text) == data
 
 
@@ -89,7 +89,7 @@ def test_hexadecimal(text: str, data: bytes | None) -> None:
         (r'"\UFFFFFFFF"', "\ufffd"), ('r""', ""),
     ],
 )  # fmt: skip
-def test_unquoted(token: str, text: str) -> None:
+def test_a_string_loses_its_quotes_and_escapes(token: str, text: str) -> None:
     assert values.unquoted(token) == text
 
 

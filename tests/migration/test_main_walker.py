@@ -212,14 +212,14 @@ def test_changed_bytes_never_upset_it(name: str, data: st.DataObject) -> None:
 
 @given(pieces=st.lists(st.binary(max_size=60) | st.integers(1, 50), max_size=12))
 @settings(max_examples=300, deadline=None)
-def test_garbage(pieces: list[bytes | int]) -> None:
+def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)
     walk(*pieces, midstream=True)
     walk(build.OPENING, build.RAM_START, *pieces)
 
 
 @pytest.mark.parametrize("name", ["plain", "vfio"])
-def test_midstream(name: str) -> None:
+def test_a_stream_without_its_beginning_is_understood_to_its_end(name: str) -> None:
     stream = WHOLE[name]
     for at in range(100, len(stream) - len(build.CLOSING), 17):
         main = walk(stream[at:], midstream=True)

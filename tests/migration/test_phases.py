@@ -37,10 +37,10 @@ def only(name: str) -> tuple[Migration, list[Phase]]:
     return scanned(capture(name))[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=stem)
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if not any(word in f.name for word in LOSSY)], ids=stem
+)
 def test_phases_share_out_all_that_was_sent(path: Path) -> None:
-    if any(word in path.name for word in LOSSY):
-        return
     for migration, phases in scanned(path):
         whole = [phase for phase in phases if not phase.is_part]
         channels = migration.multifd

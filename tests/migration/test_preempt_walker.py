@@ -42,7 +42,7 @@ def test_an_empty_channel() -> None:
 
 
 @pytest.mark.parametrize("at", [3, 8, 9, 14, 15, 100, 4110, 4112, len(PAGES) - 1])
-def test_cut(at: int) -> None:
+def test_a_channel_cut_inside_a_record_is_truncated(at: int) -> None:
     assert [found.slug for found in walk(PAGES[:at]).anomalies] == ["main-truncated"]
 
 
@@ -54,5 +54,5 @@ def test_what_cannot_be_understood_is_skipped() -> None:
 
 @given(st.lists(st.binary(max_size=60) | st.integers(1, 50) | st.just(PAGES), max_size=8))
 @settings(max_examples=100, deadline=None)
-def test_garbage(pieces: list[bytes | int]) -> None:
+def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)

@@ -94,7 +94,7 @@ def test_pieces_and_cuts(at: int) -> None:
         (bitmap(b"\0" * 7), "rp-bitmap-mark"),
     ],
 )
-def test_faults(stream: bytes, slug: str) -> None:
+def test_a_faulty_message_is_told_and_the_path_read_on(stream: bytes, slug: str) -> None:
     rp = walk(PONG + stream + PONG + ACK + SHUT)
     assert slugs(rp.anomalies) == {slug}
     assert rp.shut == 0
@@ -111,13 +111,13 @@ def test_holes_are_no_faults(data: st.DataObject) -> None:
 
 @given(st.lists(st.binary(max_size=40) | st.integers(1, 50), max_size=12))
 @settings(max_examples=200, deadline=None)
-def test_garbage(pieces: list[bytes | int]) -> None:
+def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)
     walk(*pieces, midstream=True)
     walk(WHOLE, *pieces, WHOLE)
 
 
-def test_midstream() -> None:
+def test_a_path_without_its_beginning_has_no_fault() -> None:
     for at in range(1, 14):
         rp = walk((PONG * 3 + SHUT)[at:], midstream=True)
         assert not rp.anomalies

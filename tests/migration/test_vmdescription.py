@@ -33,7 +33,7 @@ def verify(stream: bytes) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(build.STREAMS))
-def test_clean(name: str) -> None:
+def test_a_description_that_fits_its_sections_is_no_anomaly(name: str) -> None:
     assert not vmdescription.verify(walk(build.STREAMS[name]()))
 
 
@@ -50,7 +50,7 @@ def test_clean(name: str) -> None:
     ],
     ids=["missing", "too many", "broken", "deep", "list", "no text", "size"],
 )
-def test_disagreements(stream: bytes, slug: str) -> None:
+def test_a_description_that_does_not_fit_is_told(stream: bytes, slug: str) -> None:
     assert verify(stream) == {slug}
 
 

@@ -75,7 +75,7 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert len({line.index("KiB") for line in lines if "KiB" in line}) == 1
 
 
-def test_notes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_notes_the_bytes_missing_or_the_uuid(capsys: pytest.CaptureFixture[str]) -> None:
     gaps = str(capture("10.0.13-vfio-gaps-2ch"))
     notes = [
         line.split("KiB", 1)[1].strip()
@@ -163,7 +163,9 @@ def test_memory_does_not_grow_with_the_capture(
     assert 0 < most < len(out.splitlines()) - 1
 
 
-def test_colour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_with_findings_have_a_colour_where_it_is_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     gaps = str(capture("10.0.13-vfio-gaps-2ch"))
     assert "\x1b[33m" in run(capsys, gaps, "-Y", "severity > info", "--color", "always")
     assert "\x1b" not in run(capsys, gaps, "-Y", "severity > info", "--color", "never")

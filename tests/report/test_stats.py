@@ -191,7 +191,7 @@ def test_no_migration_is_said(tmp_path: Path) -> None:
     conform(json.loads(target.read_text("utf-8")), "stats-1")
 
 
-def test_bars() -> None:
+def test_bars_are_drawn_in_blocks_or_in_ascii() -> None:
     bars, plain = Bars(), Bars("ascii")
     lane = Lane([(0, 50), (75, 76)], 0, 100, "ram")
     assert bars.lane(lane, 4) == "[██ ▁]"

@@ -136,7 +136,7 @@ def test_migrations_are_told_apart() -> None:
     ]
 
 
-def test_text() -> None:
+def test_the_text_tells_how_many_packets_pass_the_filter() -> None:
     ran = mfshark("stats", "-Y", "vfio.idx == 0", "--color", "never", capture(THREE))
     first, *rest = ran.out.splitlines()
     assert ran.status == 0

@@ -75,7 +75,7 @@ def test_faults_that_no_packet_can_have(fault: dict[str, object], told: str) -> 
         build({"fault": [fault]})
 
 
-def test_override() -> None:
+def test_an_override_leaves_the_scenario_it_changes_alone() -> None:
     base = {"ram": {"normal_pages": 1}, "device": [{"size": 1}]}
     out = override(base, ["ram.normal_pages=7", "device.0.size=9", "dialect=v1", "device.1.size=3"])
     assert out == {

@@ -131,7 +131,9 @@ def test_main_ends_with_its_description(case: tuple[dict[str, Any], Seen]) -> No
     ("dialect", "flag", "host"),
     [("rfc0", 0x10, True), ("v1", 0x10, True), ("v3", 0x40, True), ("upstream", 0x40, False)],
 )
-def test_dialects(dialect: str, flag: int, host: bool) -> None:
+def test_each_dialect_has_its_own_flags_headers_and_marks(
+    dialect: str, flag: int, host: bool
+) -> None:
     seen = Seen({"dialect": dialect})
     assert {int(packet.flags) for packet in seen.state()} == {flag}
     told = [packet.payload for packet in seen.state() if packet.payload.idx]  # idx 0 tells nothing
@@ -229,7 +231,7 @@ def test_two_migrations_at_once_and_after_each_other() -> None:
     assert {seg.source for seg in again[once:]} & {seg.source for seg in again[:once]} > {4444}
 
 
-def test_noise() -> None:
+def test_noise_is_strewn_between_the_clean_frames() -> None:
     noise = {"arp": 2, "udp": 2, "tcp": 1, "fragments": 2, "truncated": 3}
     clean, strewn = (list(frames(Seen(scenario).data)) for scenario in ({}, {"noise": noise}))
     assert len(strewn) == len(clean) + 10

@@ -34,7 +34,7 @@ def place(found: list[Seg], wanted: Seg) -> list[int]:
     return [number for number, seg in enumerate(data_of(found)) if same(seg, wanted)]
 
 
-def test_hole() -> None:
+def test_a_hole_takes_so_many_segments_out() -> None:
     found = data_of(faulty("tcp-hole", count=2))
     assert [seg.seq for seg in found] == [seg.seq for seg in CLEAN_DATA[:3] + CLEAN_DATA[5:]]
 
@@ -47,15 +47,15 @@ def test_loss_is_seen_later_and_acknowledged_later() -> None:
     assert acks.count(PICKED.seq) > 2
 
 
-def test_reorder() -> None:
+def test_a_reordered_segment_comes_one_later() -> None:
     assert place(faulty("tcp-reorder"), PICKED) == [4]
 
 
-def test_duplicate() -> None:
+def test_a_duplicate_comes_right_behind_its_original() -> None:
     assert place(faulty("tcp-duplicate"), PICKED) == [3, 4]
 
 
-def test_retransmission() -> None:
+def test_a_retransmission_comes_again_some_segments_later() -> None:
     assert place(faulty("tcp-retransmission"), PICKED) == [3, 8]
 
 
@@ -66,7 +66,7 @@ def test_retransmission_differs() -> None:
     assert twice[0].payload[-1] != twice[1].payload[-1]
 
 
-def test_overlap() -> None:
+def test_an_overlap_repeats_half_of_the_segment_before() -> None:
     overlapping = data_of(faulty("tcp-overlap"))[4]
     following = CLEAN_DATA[4]
     half = len(PICKED.payload) // 2
@@ -93,7 +93,7 @@ def test_no_handshake() -> None:
     assert any(seg.flags & SYN for seg in found)
 
 
-def test_midstream() -> None:
+def test_a_midstream_capture_lacks_handshakes_and_first_segments() -> None:
     found = faulty("tcp-midstream", at=10)
     assert not any(seg.flags & SYN for seg in found)
     assert same(data_of(found)[0], CLEAN_DATA[11])
@@ -110,9 +110,11 @@ def test_one_direction(side: str) -> None:
     assert {(seg.source == PORT) for seg in found} == {side == "server"}
 
 
-def test_unfinished() -> None:
+def test_unfinished_connections_are_neither_closed_nor_reset() -> None:
     found = faulty("tcp-unfinished", channel="all")
     assert not any(seg.flags & (FIN | RST) for seg in found)
+    assert any(seg.flags & FIN for seg in CLEAN.segments)
+    assert [seg.payload for seg in data_of(found)] == [seg.payload for seg in CLEAN_DATA]
 
 
 def test_data_after_fin() -> None:
@@ -127,7 +129,7 @@ def test_data_after_rst() -> None:
     assert data_of(found[reset:])
 
 
-def test_snaplen() -> None:
+def test_a_snaplen_cuts_frames_and_keeps_their_wire_lengths() -> None:
     whole = list(records(CLEAN.data))
     cut = list(records(build({"fault": [{"kind": "tcp-snaplen", "count": -1, "at": 0}]})))
     assert len(whole) == len(cut)
@@ -136,12 +138,13 @@ def test_snaplen() -> None:
     assert {len(frame) for _, frame, wire in cut if len(frame) < wire} == {128}
 
 
-def test_fragments() -> None:
+def test_fragments_together_are_the_whole_segment() -> None:
     pieces = [
         frame
         for _, frame, _ in records(build({"fault": [{"kind": "ip-fragments"}]}))
         if frame[20] & 0x20 or frame[20] & 0x1F or frame[21]
     ]
+    assert len(pieces) > 1
     assert b"".join(piece[34:] for piece in pieces)[32:] == PICKED.payload
 
 
@@ -170,7 +173,9 @@ def test_time_never_runs_back(fault: Any) -> None:
         ({"kind": 3}, "fault[0].kind", None),
     ],
 )
-def test_errors(fault: dict[str, Any], key: str, nearest: str | None) -> None:
+def test_a_fault_that_cannot_be_is_told_by_its_key(
+    fault: dict[str, Any], key: str, nearest: str | None
+) -> None:
     with pytest.raises(ScenarioError) as caught:
         build({"fault": [fault]})
     assert (caught.value.key, caught.value.nearest) == (key, nearest)

@@ -63,7 +63,7 @@ def test_a_click_selects_a_row_and_a_second_one_opens_it() -> None:
     run(drive)
 
 
-def test_tabs() -> None:
+def test_a_click_on_a_tab_opens_its_screen() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
         at = 1
         for screen, title in zip(SCREENS, TITLES, strict=True):

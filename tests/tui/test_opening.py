@@ -35,7 +35,9 @@ def test_a_folder_lets_one_choose(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_picker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picker_opens_a_capture_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()
     shutil.copy(capture(VFIO), folder)

@@ -226,7 +226,7 @@ def test_bytes_that_the_capture_lacks() -> None:
 @pytest.mark.parametrize(
     ("data", "bits"), [(b"", 0.0), (bytes(4096), 0.0), (bytes(range(256)) * 4, 8.0), (b"ab", 1.0)]
 )
-def test_entropy(data: bytes, bits: float) -> None:
+def test_entropy_is_bits_per_byte_and_never_minus_zero(data: bytes, bits: float) -> None:
     assert entropy(data) == pytest.approx(bits)
     assert f"{entropy(data):.2f}" == f"{bits:.2f}"
 
@@ -237,7 +237,7 @@ def test_entropy(data: bytes, bits: float) -> None:
     [(ZSTD, ("G", "k", "k", "k", "k", "p", "j")), (VFIO, ("2", "tab", "end", "p"))],
     ids=["pages", "buffer"],
 )
-def test_pictures(
+def test_payloads_look_as_in_their_pictures(
     snap_compare: Any, name: str, keys: tuple[str, ...], size: tuple[int, int]
 ) -> None:
     app = MfsharkApp(str(capture(name)), Settings())

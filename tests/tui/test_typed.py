@@ -27,7 +27,7 @@ def test_paths_that_cannot_be(text: str) -> None:
     assert not any(question(path) for question in (is_there, is_file, is_directory))
 
 
-def test_home() -> None:
+def test_a_tilde_is_the_home_folder() -> None:
     assert typed_path("~/x") == Path.home() / "x"
 
 
