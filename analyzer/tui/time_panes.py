@@ -79,6 +79,8 @@ class TimePane(Drawn, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.bins: Bins | None = None
+        self.wanted: TimeWindow | None = None
+        """What keys act on until the first bins are there."""
         self.phases: list[Phase] = []
         self.no_phases = ""
         """Why there are none; shown in their place."""
@@ -137,7 +139,7 @@ class TimePane(Drawn, can_focus=True):
         return []
 
     def _window(self) -> TimeWindow | None:
-        return self.bins.window if self.bins is not None else None
+        return self.bins.window if self.bins is not None else self.wanted
 
     def _go(self, moment: int, opened: bool = False) -> None:
         window = self._window()

@@ -26,7 +26,6 @@ __all__ = ["TimeView"]
 
 PHASES_OF_ONE = "M chooses a migration to see its phases"
 
-
 BINS_KEPT = 8
 """Windows whose bins are kept, for the way back."""
 
@@ -73,6 +72,7 @@ class TimeView(View):
         """Work the bins out anew."""
         self.pane.palette = self.palette
         self.pane.lack = self.document.lack()
+        self.pane.wanted = self.window
         self._work_out()
 
     def show_growth(self) -> None:
@@ -157,6 +157,7 @@ class TimeView(View):
         if pane.bins is not None and self._known(self._key(window)) is None:
             # At once, if not exactly.
             pane.show_bins(pane.bins.resampled(window), pane.phases, pane.moment)
+        pane.wanted = window
         self._work_out()
 
     def on_time_pane_pointed(self, message: TimePane.Pointed) -> None:
