@@ -184,7 +184,8 @@ def test_filter_by_hand_by_field_by_channel_by_device() -> None:
         assert len(shown(app)) == len(table)
         await press(pilot, "g", "f")
         assert len({table.column("stream")[row] for row in shown(app)}) == 1
-        await press(pilot, "X", "G", "tab", "down", "down", "down", "a")
+        await press(pilot, "X", "G")
+        await press(pilot, "tab", "down", "down", "down", "a")
         assert app.state.filter == "multifd.flags == 0x40"
 
     drive(VFIO, path)
