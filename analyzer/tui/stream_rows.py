@@ -66,7 +66,7 @@ class StreamLine:
         if channel.kind == "tls":
             return "TLS, not decrypted"
         head = channel.head[:8].hex(" ")
-        return f"ignored: starts {head}" if head else "ignored: not recognised"
+        return f"ignored: begins with {head}" if head else "ignored: not recognised"
 
 
 def stream_lines(document: Document, only: int = ALL) -> list[StreamLine]:

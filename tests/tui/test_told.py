@@ -250,9 +250,9 @@ def test_the_hint_is_told_while_it_is_typed_and_when_it_is_applied() -> None:
     async def run() -> None:
         async with opened(capture(VFIO)) as (app, pilot):
             await press(pilot, "slash", *"time > 0.3")
-            assert "time.relative has the seconds" in told(app)
+            assert "time.relative is in seconds" in told(app)
             await press(pilot, "enter")
-            assert "time.relative has the seconds" in told(app)
+            assert "time.relative is in seconds" in told(app)
 
     asyncio.run(run())
 
