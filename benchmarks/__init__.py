@@ -1,1 +1,1 @@
-"""How fast, in how much memory: mfshark beside cat and tshark, on the same capture."""
+"""Benchmarks: time and memory of mfshark, compared with cat and tshark on the same capture."""

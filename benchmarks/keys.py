@@ -1,10 +1,10 @@
 """``python -m benchmarks.keys``: how long the terminal interface takes to answer keys.
 
 Makes a synthetic capture of many packets (five million are 4 GiB), opens it, and presses keys at
-random moments, while it is read and afterwards.  A key is answered when it was dealt with and
-what it changed was written to the terminal; its time counts from the moment at which it was meant
-to be pressed, so whatever keeps the application from noticing it counts too.  Prints medians,
-95th percentiles and maxima in milliseconds.  Nothing is asserted, and nothing is left behind.
+random moments, while it is read and afterwards.  A key is answered when it has been handled and
+its effect has been written to the terminal.  The time counts from the planned moment of the key
+press, so it includes any delay before the application notices the key.  Prints medians, 95th
+percentiles and maxima in milliseconds.  Nothing is asserted, and no file is left behind.
 """
 
 from __future__ import annotations
@@ -64,24 +64,24 @@ KEYS = [
     *("4", "l", "plus", "0", "5", "j", "j", "space", "6", "j", "7", "j", "pagedown", "end"),
     *("1", "f", "j", "end", "X", "question_mark", "escape", "m"),
 ]
-"""Every screen, and what one does there."""
+"""Typical keys on every screen."""
 
 
 def headers(frame: bytes) -> int:
-    """How long those of Ethernet, IP and TCP are."""
+    """Length in bytes of the Ethernet, IP and TCP headers of a frame."""
     return 34 + (frame[46] >> 4) * 4
 
 
 class Stream:
-    """A multifd channel while the capture is made longer."""
+    """A multifd channel while packets are added to the capture."""
 
     def __init__(self, frame: bytes) -> None:
-        self.head = bytearray(frame)  # its headers
-        self.seq = 0  # of what comes next
-        self.added = 0
+        self.head = bytearray(frame)  # headers of its frames
+        self.seq = 0  # sequence number of the next byte
+        self.added = 0  # bytes
 
     def frames(self, packets: bytes, step: int) -> Iterator[bytes]:
-        """Packets, so many bytes a frame."""
+        """Frames that carry ``packets``, ``step`` bytes each."""
         for begin in range(0, len(packets), step):
             data = packets[begin : begin + step]
             struct.pack_into(">H", self.head, 16, len(self.head) - 14 + len(data))
@@ -92,7 +92,7 @@ class Stream:
 
 
 def rounds(template: bytes, sync: bytes, packets: int, channels: int) -> Iterator[list[bytes]]:
-    """For each channel one round of RAM packets of one zero page each, with the SYNC behind."""
+    """Rounds of RAM packets of one zero page each, followed by a SYNC; the bytes by channel."""
     share = (64 << 20) // PAGE // channels
     number = 0
     while number < packets:
@@ -114,7 +114,7 @@ def rounds(template: bytes, sync: bytes, packets: int, channels: int) -> Iterato
 
 
 def lengthen(data: bytes, packets: int, out: BinaryIO) -> None:
-    """Write a capture with ``packets`` RAM packets more in front of its first one."""
+    """Write a capture with at least ``packets`` RAM packets inserted before its first packet."""
     records, ram, sync = [], b"", b""
     at = 24
     while at < len(data):
@@ -157,35 +157,35 @@ def lengthen(data: bytes, packets: int, out: BinaryIO) -> None:
 
 
 def shift(frame: bytearray, at: int, by: int) -> None:
-    """Move a sequence number on."""
+    """Add ``by`` to the sequence number at offset ``at``."""
     number = struct.unpack_from(">I", frame, at)[0]
     struct.pack_into(">I", frame, at, (number + by) & 0xFFFFFFFF)
 
 
 def put(out: BinaryIO, moment: int, frame: bytes) -> None:
-    """A record."""
+    """Write a pcap record."""
     seconds, rest = divmod(moment, 10**9)
     out.write(struct.pack("<IIII", seconds, rest, len(frame), len(frame)) + frame)
 
 
 class Terminal(HeadlessDriver):
-    """A terminal that only knows when it was written to last."""
+    """A terminal that only records when it was last written to."""
 
     written = 0.0
 
     @property
     def is_headless(self) -> bool:
-        """Drawing is part of what is measured."""
+        """False, so that drawing is measured too."""
         return False
 
     def write(self, data: str) -> None:
-        """Throw it away."""
+        """Discard the data and note the time."""
         data.encode()
         Terminal.written = time.perf_counter()
 
 
 class Measured(MfsharkApp):
-    """Notes when a key was dealt with, and when the capture was shown whole."""
+    """The application, which also notes when a key was handled."""
 
     dealt = 0.0
     complete = 0.0
@@ -201,7 +201,7 @@ Times = list[tuple[float, str]]
 
 
 async def press(app: Measured, pilot: Pilot[int], key: str, planned: float) -> float:
-    """Press a key; gives the seconds from ``planned`` until it was answered."""
+    """Press a key; returns the seconds from ``planned`` until it was answered."""
     await asyncio.sleep(max(0.0, planned - time.perf_counter()))
     app.dealt = 0.0
     app.simulate_key(key)
@@ -210,7 +210,7 @@ async def press(app: Measured, pilot: Pilot[int], key: str, planned: float) -> f
     settling = asyncio.ensure_future(pilot._wait_for_screen())
     while Terminal.written < app.dealt:
         if settling.done() and not _drawing(app.screen):
-            return app.dealt - planned  # nothing to draw, or drawn meanwhile
+            return app.dealt - planned  # nothing to draw, or already drawn
         await asyncio.sleep(0.001)
     answered = Terminal.written
     await settling
@@ -218,12 +218,14 @@ async def press(app: Measured, pilot: Pilot[int], key: str, planned: float) -> f
 
 
 def _drawing(screen: Screen[object]) -> bool:
-    """Whether something has changed on a screen that the terminal does not show yet."""
+    """Whether the screen has changes that have not been written to the terminal yet."""
     return bool(screen._dirty_widgets) or screen._layout_required or screen._repaint_required
 
 
 async def drive(app: Measured, pilot: Pilot[int], keys: int) -> tuple[Times, Times, list[str]]:
-    """Press keys while the capture is read, and ``keys`` of them afterwards."""
+    """Press keys while the capture is read, then ``keys`` more; returns the times of both, and
+    lines to print.
+    """
     chance = random.Random(1)
     began = time.perf_counter()
     while not len(app.document.table):
@@ -252,7 +254,7 @@ async def drive(app: Measured, pilot: Pilot[int], keys: int) -> tuple[Times, Tim
 
 
 def told(name: str, times: Times) -> str:
-    """A line of the table, and the slowest keys."""
+    """A summary of the times, with the slowest keys."""
     if len(times) < 2:
         return f"{name}: no keys"
     values = [taken * 1000 for taken, _ in times]
@@ -266,14 +268,14 @@ def told(name: str, times: Times) -> str:
 
 
 def memory(table: PacketTable) -> str:
-    """Resident memory at its peak, and what the packet table has of it."""
+    """Peak resident memory, and the part of it that is the packet table."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     columns = sum(table.view(name).nbytes for name, _, _ in COLUMNS) / (1 << 20)
     return f"peak memory {peak:,.0f} MiB, {columns:,.0f} MiB of it the packet table"
 
 
 def measure(path: Path, size: tuple[int, int], keys: int) -> None:
-    """Open a capture, press keys, print."""
+    """Open a capture, press keys, and print the times."""
     app = Measured(str(path), Settings(), None)
     app.driver_class = Terminal
     share_time()
@@ -293,10 +295,12 @@ def main(argv: list[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.keys", description=__doc__)
     parser.add_argument("--packets", type=int, default=1_000_000, help="(default: 1000000)")
-    parser.add_argument("--keys", type=int, default=200, help="pressed afterwards (default: 200)")
+    parser.add_argument(
+        "--keys", type=int, default=200, help="keys pressed after loading (default: 200)"
+    )
     parser.add_argument("--size", default="80x24", help="of the terminal (default: 80x24)")
-    parser.add_argument("--dir", type=Path, help="where the capture goes for a while")
-    parser.add_argument("--capture", type=Path, help="use this one")
+    parser.add_argument("--dir", type=Path, help="directory for the temporary capture")
+    parser.add_argument("--capture", type=Path, help="use this capture")
     options = parser.parse_args(argv)
     columns, lines = options.size.split("x")
     size = int(columns), int(lines)

@@ -1,10 +1,11 @@
-"""Runs one command and says how long it took and how much memory it had at its peak.
+"""Runs one command and measures its time and peak memory.
 
     python -I -S measure.py COMMAND [ARGUMENT...]
 
 prints seconds, peak resident KiB and exit status of the command, whose standard output and error
-are thrown away.  A process of its own, with next to nothing imported: Linux counts the memory of
-the process that starts a program towards that program's peak, so whoever measures must be small.
+are discarded.  It is a separate process with as few imports as possible: Linux counts the memory of
+the process that starts a program towards that program's peak, so the measuring process must be
+small.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ local function is_header(buffer, offset)
     return buffer(offset, 4):uint() == MAGIC and buffer(offset + 4, 4):uint() == VERSION
 end
 
--- The initial packet has the magic and version of a packet header; behind the id it is zero, where
--- a packet has its number or its name.  Packet number 0 is always a SYNC.
+-- The initial packet begins with the magic and version of a packet header.  The bytes behind its id
+-- are zero; at their place other packets have their number or name (packet number 0 is a SYNC).
 local function is_initial(buffer, offset, flags)
     if flags == SYNC or buffer:len() - offset < INIT then
         return false

@@ -1,9 +1,9 @@
 """``python -m benchmarks.throughput``: the table of the README.
 
-Makes one synthetic capture for each frame size, reads it with every contestant in turn, as often
-as asked, with the file in the page cache, and prints medians and ratios as Markdown.  A ratio is
-the median of the ratios of neighbouring runs, so a machine that slows down half-way does not
-favour anybody.  Nothing is asserted, and nothing is left behind.
+Makes one synthetic capture for each frame size, reads it with every contestant in turn (``--runs``
+times, with the file in the page cache), and prints medians and ratios as Markdown.  A ratio is the
+median of the ratios of neighbouring runs, so that a machine that slows down half-way favours no
+contestant.  Nothing is asserted, and no file is left behind.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ MFSHARK = [str(Path(sys.executable).with_name("mfshark"))]
 TSHARK = ["tshark", "-n", "-o", "tcp.reassemble_out_of_order:TRUE"]
 SCRIPT = HERE / "multifd.lua"
 LUA = [*TSHARK, "-X", f"lua_script:{SCRIPT}"]
-# -q alone would not dissect at all; this is the least that makes it.
+# -q alone does not dissect at all; this is the cheapest option that does.
 QUIET = ["-q", "-z", "io,stat,0"]
-# Every packet with its stream, kind and number: what a verification would have to begin with.
+# Every packet with its stream, kind and number: the least that a verification would need.
 LISTING = ["-Y", "multifd", "-T", "fields", "-e", "tcp.stream", "-e", "multifd.kind"]
 LISTING += ["-e", "multifd.packet_num"]
 CONTESTANTS = {
@@ -63,7 +63,10 @@ Results = dict[str, list[Run]]
 
 
 def measure(command: Sequence[str], config: Path) -> Run:
-    """Run it once.  Raises RuntimeError if it fails (a finding of ``check`` is no failure)."""
+    """Run a command once.  Raises RuntimeError if it fails (findings of ``check`` are no failure).
+
+    ``config`` is the directory of Wireshark's settings.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment |= {"WIRESHARK_CONFIG_DIR": str(config), "LC_ALL": "C.UTF-8"}
     measured = subprocess.run(
@@ -76,9 +79,9 @@ def measure(command: Sequence[str], config: Path) -> Run:
 
 
 def compete(path: Path, runs: int, warm: Sequence[str], say: Callable[[str], None]) -> Results:
-    """Everybody in turn, ``runs`` times.
+    """Run every contestant in turn, ``runs`` times.
 
-    First those in ``warm`` once, unmeasured: the file, programs and bytecode are then cached.
+    Those in ``warm`` first run once unmeasured, so that file, programs and bytecode are cached.
     """
     results: Results = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory(prefix="mfshark-benchmark-") as config:
@@ -97,7 +100,7 @@ def seconds(results: Results, name: str) -> float:
 
 
 def ratio(results: Results, name: str, other: str) -> str:
-    """How often ``other`` fits into the time of ``name``."""
+    """How many times as long as ``other`` the contestant ``name`` takes."""
     pairs = zip(results[name], results[other], strict=True)
     return f"{median(one.seconds / two.seconds for one, two in pairs):.1f}"
 
@@ -114,7 +117,7 @@ def duration(time: float) -> str:
 
 @contextmanager
 def synthetic(directory: Path, size: int, frame: int) -> Iterator[Path]:
-    """A capture of about ``size`` bytes in frames of at most ``frame`` bytes; removed behind.
+    """A capture of about ``size`` bytes in frames of at most ``frame`` bytes, removed at the end.
 
     Half of it is RAM, half device state.  The receiver acknowledges about every 64 KiB, as one
     that coalesces segments (GRO) does.
@@ -152,7 +155,7 @@ class Column(NamedTuple):
     results: Results
 
     def cells(self) -> list[str]:
-        """The column of the table, from top to bottom; LABELS stand before it."""
+        """The column of the table, from top to bottom, in the order of :data:`LABELS`."""
         results = self.results
         rate = self.size / seconds(results, "mfshark") / MIB
         return [
@@ -176,7 +179,7 @@ LABELS = [
 
 
 def table(columns: Sequence[Column]) -> str:
-    """Markdown; a column for each capture."""
+    """The table in Markdown, with a column for each capture."""
     head = ["", *(column.label for column in columns)]
     rows = zip(LABELS, *(column.cells() for column in columns), strict=True)
     lines = [head, ["---", *["---:"] * len(columns)], *rows]
@@ -206,7 +209,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Compare mfshark with cat, tshark, and tshark with a Lua dissector.",
     )
     parser.add_argument(
-        "--size", type=parse_size, default=parse_size("2G"), help="of a capture (default: 2G)"
+        "--size", type=parse_size, default=parse_size("2G"), help="capture size (default: 2G)"
     )
     parser.add_argument(
         "--frames",
@@ -215,8 +218,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N[:SIZE],...",
         help="frame sizes, one capture each (default: 1514,9014,65549)",
     )
-    parser.add_argument("--runs", type=int, default=5, help="of every contestant (default: 5)")
-    parser.add_argument("--dir", type=Path, help="where the captures go for a while")
+    parser.add_argument("--runs", type=int, default=5, help="runs of every contestant (default: 5)")
+    parser.add_argument("--dir", type=Path, help="directory for the temporary captures")
     parser.add_argument(
         "--capture", type=Path, action="append", help="compare on this file instead (repeatable)"
     )
@@ -228,7 +231,7 @@ def say(text: str) -> None:
 
 
 def columns(options: argparse.Namespace, directory: Path) -> Iterator[Column]:
-    """One for each large capture, and one for a small one: what it takes to start."""
+    """A column for each large capture, and one for a small one, which shows the start-up time."""
     for path in options.capture or ():
         yield Column(path.name, path.stat().st_size, compete(path, options.runs, ["cat"], say))
     for frame, size in () if options.capture else options.frames:
@@ -242,7 +245,7 @@ def columns(options: argparse.Namespace, directory: Path) -> Iterator[Column]:
 
 
 def runs_scripts() -> bool:
-    """Whether tshark runs Lua scripts for who asks."""
+    """Whether tshark runs Lua scripts for the current user."""
     command = [*LUA, "-c", "1", "-Y", "multifd", "-r", str(SMALL)]
     return not subprocess.run(command, capture_output=True, check=False).returncode
 

@@ -13,7 +13,7 @@ __all__ = ["AFTER_EOF", "BY_PRIMARY", "BY_SECONDARY", "MESSAGE", "SIZE", "ColoMe
 
 
 class ColoMessage(IntEnum):
-    """What a message says; the primary sends on main, the secondary on the return path."""
+    """Types of COLO messages; the primary sends on main, the secondary on the return path."""
 
     CHECKPOINT_READY = 0
     CHECKPOINT_REQUEST = 1
@@ -37,7 +37,7 @@ SIZE = Layout(
     "6.10",
     (Field("size", "Q", "bytes of device state that follow"),),
 )
-"""Behind a VMSTATE_SIZE."""
+"""What follows a VMSTATE_SIZE message."""
 
 BY_PRIMARY = (
     ColoMessage.CHECKPOINT_REQUEST,
@@ -49,10 +49,10 @@ BY_SECONDARY = (
     ColoMessage.VMSTATE_RECEIVED,
     ColoMessage.VMSTATE_LOADED,
 )
-"""The messages of a checkpoint in their order; CHECKPOINT_READY comes once before all of them."""
+"""The messages of a checkpoint by sender, in order; CHECKPOINT_READY precedes the first one."""
 
 AFTER_EOF = tuple(
     MESSAGE.struct.pack(message)
     for message in (ColoMessage.CHECKPOINT_REQUEST, ColoMessage.VMSTATE_SIZE)
 )
-"""What may stand behind an EOF on main."""
+"""The messages that may follow an EOF on main, as bytes."""

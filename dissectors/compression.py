@@ -1,9 +1,9 @@
-"""Payloads of RAM packets, by ``multifd-compression`` method: bytes in, pages out.
+"""Decodes the payloads of RAM packets, by ``multifd-compression`` method: bytes in, pages out.
 
-Wire-format page, section 3.8.  zlib and zstd have one stream for a channel's whole life, so a
-decoder belongs to one channel and takes its payloads in order.  What is wrong with a payload comes
-out as a value; nothing that a payload holds makes a decoder give more than the pages that its
-packet announces, or raise.
+Wire-format page, section 3.8.  zlib and zstd use one compressed stream for the whole life of a
+channel, so a decoder belongs to one channel and must be given its payloads in order.  Faults in a
+payload are returned as values: whatever the payload holds, a decoder neither raises nor returns
+more pages than the packet announces.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
     Payload: TypeAlias = bytes | bytearray
 
     class Decoder(Protocol):
-        """What one channel's receiver does to payloads; ``memory`` is about how many bytes its
-        state takes.
+        """Decodes the payloads of one channel; ``memory`` is the approximate size of its state in
+        bytes.
         """
 
         memory: int
 
         def decode(self, payload: Payload, pages: int, page_size: int) -> Decoded:
-            """The ``pages`` pages of the next payload."""
+            """Decode the next payload, which should hold ``pages`` pages."""
 
 
 __all__ = ["STREAMS", "Decoded", "Problem", "decoder_of", "inflated_page"]
 
 STREAMS = frozenset({Compression.zlib, Compression.zstd})
-"""Methods of which a payload can be decoded only if all before it on the channel were."""
+"""Methods whose payloads can be decoded only after all earlier payloads of the channel."""
 
 SYNC_FLUSH = b"\x00\x00\xff\xff"
-"""The end of what ``deflate(Z_SYNC_FLUSH)`` writes."""
+"""The last bytes that ``deflate(Z_SYNC_FLUSH)`` writes."""
 ZLIB_MEMORY = 48 << 10
 ZSTD_MEMORY = 256 << 10
 WINDOW_MAX = 1 << 25
-"""The window of zstd's level 20, the highest that QEMU takes."""
+"""Window size in bytes of zstd level 20, the highest level that QEMU accepts."""
 ZSTD_HEADER_MAX = 18
 ZSTD_SLICE = 256
-"""Input at a time: 64 blocks at most, of 128 KiB each, come out of it."""
+"""Bytes of input per step: they expand to at most 64 blocks of 128 KiB each."""
 QATZIP_INPUT_MIN = 1 << 10
-"""The smallest ``hw_buff_sz``: no gzip member holds less, but the last."""
+"""The smallest ``hw_buff_sz``, bytes: only the last gzip member may hold less."""
 
 
 class Problem:
-    """What is wrong with a payload; ``slug`` names the rule."""
+    """A fault in a payload; ``slug`` names the rule."""
 
     __slots__ = ("detail", "slug")
 
@@ -63,9 +63,11 @@ class Problem:
 
 
 class Decoded:
-    """What came out of a payload: ``data``, page after page, as far as it goes; ``bad`` are the
-    numbers of pages in it that are not what was sent.  ``broken`` says that the decoder's state is
-    lost: no later payload of the channel can be decoded.
+    """The result of decoding a payload.
+
+    ``data`` holds the pages back to back, as far as they could be decoded; ``bad`` are the numbers
+    of pages in it whose content is not what was sent.  ``broken``: the decoder's state is lost, so
+    no later payload of the channel can be decoded.
     """
 
     __slots__ = ("bad", "broken", "data", "page_size", "problems")
@@ -103,9 +105,9 @@ ZEROS = bytes(4096)
 
 
 def decoder_of(method: int) -> Decoder:
-    """A new channel's decoder for the compression field of its flags.
+    """A decoder for a new channel; ``method`` is the compression field of its packets' flags.
 
-    Raises :class:`KeyError` for a field that is no method.
+    Raises :class:`KeyError` for an unknown method.
     """
     makers: dict[int, Callable[[], Decoder]] = {
         Compression.none: Stored,
@@ -128,7 +130,7 @@ class Stored:
         return Decoded(payload[: pages * page_size], page_size)
 
 
-# -- one stream a channel --------------------------------------------------------------------------
+# -- one stream per channel ------------------------------------------------------------------------
 
 
 class ZlibStream:
@@ -140,7 +142,7 @@ class ZlibStream:
         self._stream = zlib.decompressobj()
 
     def decode(self, payload: Payload, pages: int, page_size: int) -> Decoded:
-        """The next stretch of the stream."""
+        """Decompress the next part of the stream."""
         expected = pages * page_size
         try:
             data = self._stream.decompress(payload, expected + 1)
@@ -174,7 +176,7 @@ class ZstdStream:
         self._began = False
 
     def decode(self, payload: Payload, pages: int, page_size: int) -> Decoded:
-        """The next stretch of the frame; a frame that begins where one has ended is a problem."""
+        """Decompress the next part of the frame; a new frame behind its end is a problem."""
         expected = pages * page_size
         parts: list[bytes] = []
         if not self._began:
@@ -215,7 +217,7 @@ class ZstdStream:
         return Decoded(data, page_size, problems)
 
     def _measure(self, payload: Payload) -> None:
-        """How much memory the stream will take: its header tells the window."""
+        """Add the window size, which the frame header states, to ``memory``."""
         try:
             header = self._zstandard.get_frame_parameters(bytes(payload[:ZSTD_HEADER_MAX]))
         except self._zstandard.ZstdError:
@@ -227,8 +229,9 @@ class ZstdStream:
 
 
 class PageByPage:
-    """QPL and UADK: the lengths of all pages, then the pages, each compressed on its own, or as it
-    is where that is no longer.  ``wbits`` are zlib's: negative for QPL's raw deflate.
+    """QPL and UADK: the lengths of all pages, then the pages, each compressed on its own, or stored
+    raw where its length is the page size.  ``wbits`` as in :mod:`zlib`: negative for QPL's raw
+    deflate.
     """
 
     memory = 0
@@ -237,7 +240,7 @@ class PageByPage:
         self._wbits = wbits
 
     def decode(self, payload: Payload, pages: int, page_size: int) -> Decoded:
-        """Every page that can be decoded; the others are zero and listed as bad."""
+        """Decode each page; those that cannot be decoded are zeros and listed in ``bad``."""
         header = 4 * pages
         if header >= len(payload):
             text = f"{pages} lengths take {header} bytes, the payload has {len(payload)}"
@@ -281,7 +284,7 @@ class PageByPage:
 
 
 def inflated_page(data: Payload, page_size: int, wbits: int = zlib.MAX_WBITS) -> bytes | Problem:
-    """One page that was compressed alone, or what is wrong with it."""
+    """One page that was compressed on its own, or what is wrong with it."""
     stream = zlib.decompressobj(wbits)
     try:
         page = stream.decompress(data, page_size + 1)
@@ -300,7 +303,7 @@ class GzipMembers:
     memory = 0
 
     def decode(self, payload: Payload, pages: int, page_size: int) -> Decoded:
-        """All members, as long as they give something."""
+        """Decompress all members, up to the first bad one."""
         expected = pages * page_size
         rest = bytes(payload)
         parts: list[bytes] = []
@@ -328,7 +331,7 @@ class GzipMembers:
         return Decoded(data, page_size, [problem] if problem is not None else [])
 
 
-# -- words -----------------------------------------------------------------------------------------
+# -- texts -----------------------------------------------------------------------------------------
 
 
 def _short(slug: str, data: bytes, expected: int) -> Problem:

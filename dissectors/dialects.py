@@ -11,12 +11,12 @@ __all__ = ["DIALECTS", "RAM_ERAS", "Dialect", "RamEra", "era_of"]
 
 
 class Dialect:
-    """How one revision of the series speaks of device state.
+    """How one revision of the series sends device state.
 
-    ``device_flag`` is the packet flag that marks device state, ``host_order`` says that the VFIO
-    header is in the sender's byte order, ``channel_header`` that every connection begins with the
-    RFC's header, ``switchover`` that the source says SWITCHOVER_START.
-    ``meaning`` says for people which revision it is.
+    ``device_flag`` is the packet flag that marks device state; ``host_order``: the VFIO header is
+    in the sender's byte order; ``channel_header``: every connection begins with the RFC's header;
+    ``switchover``: the source sends SWITCHOVER_START.  ``meaning`` describes the revision for
+    display.
     """
 
     __slots__ = ("channel_header", "device_flag", "host_order", "meaning", "name", "switchover")
@@ -55,8 +55,8 @@ DIALECTS = {
 class RamEra:
     """How senders of one span of versions fill a RAM packet (wire-format page 3.4).
 
-    ``since`` is the first version of it, (major, minor), by which eras are compared; ``meaning``
-    says for people which versions it spans.
+    ``since`` is the first version of the span, (major, minor), by which eras are compared;
+    ``meaning`` describes the span for display.
     """
 
     __slots__ = ("meaning", "name", "since")
@@ -81,6 +81,8 @@ TOLD_SINCE = RAM_ERAS["8.2"].since
 
 
 def era_of(version: tuple[int, int]) -> RamEra | None:
-    """The era of a sender of that version at least; ``None`` if that leaves all eras open."""
+    """The era that ``version``, the lowest that the sender can have, falls into; ``None`` if that
+    leaves every era possible.
+    """
     eras = reversed(RAM_ERAS.values())
     return next((era for era in eras if TOLD_SINCE <= era.since <= version), None)

@@ -1,8 +1,8 @@
 """One declaration per wire format: a :class:`Layout` is an ordered table of :class:`Field` rows.
 
-From a layout come the precompiled :class:`struct.Struct` of the fast path, the scapy classes, the
-detail tree, the display filter's fields, the JSON names, the field reference and the Wireshark
-plugin; nothing states an offset or a size a second time.
+The precompiled :class:`struct.Struct` of the fast path, the scapy classes, the detail tree, the
+display filter's fields, the JSON names, the field reference and the Wireshark plugin are all
+derived from layouts; no offset or size is written down twice.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Layout:
     """A fixed-size structure on the wire.
 
     ``order`` is a :mod:`struct` byte-order mark, ``prefix`` the display-filter prefix
-    (``multifd``), ``reference`` the section of ``docs/wire-format.md`` it rests on.
-    ``unpack(buffer, offset)`` gives the values in declaration order and raises
-    :class:`struct.error` when fewer than ``size`` bytes are there.
+    (``multifd``), ``reference`` the section of ``docs/wire-format.md`` that describes it.
+    ``unpack(buffer, offset)`` returns the values in declaration order and raises
+    :class:`struct.error` when fewer than ``size`` bytes are left.
     """
 
     __slots__ = ("fields", "name", "order", "prefix", "reference", "size", "struct", "unpack")
@@ -91,12 +91,12 @@ class Layout:
         raise KeyError(name)
 
     def before(self, name: str) -> Layout:
-        """The fields in front of the one of that name, as a table of their own."""
+        """A layout of the fields that precede ``name``; raises :class:`KeyError` without it."""
         fields = self.fields[: self.fields.index(self[name])]
         return Layout(self.name, self.prefix, self.reference, fields, self.order)
 
     def values(self, buffer: bytes, offset: int = 0) -> dict[str, int | bytes]:
-        """The fields by name; raises :class:`struct.error` on a short buffer."""
+        """The values by field name; raises :class:`struct.error` on a short buffer."""
         return dict(
             zip((field.name for field in self.fields), self.unpack(buffer, offset), strict=True)
         )
@@ -111,7 +111,7 @@ class Layout:
         )
 
     def reordered(self, order: str) -> Layout:
-        """The same table in another byte order."""
+        """The same layout in another byte order."""
         copies = tuple(
             Field(f.name, f.code, f.meaning, f.display, enum=f.enum, since=f.since)
             for f in self.fields

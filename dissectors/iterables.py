@@ -1,4 +1,4 @@
-"""Iterable sections of the main channel that are neither RAM's nor VFIO's.
+"""Iterable sections of the main channel other than RAM and VFIO.
 
 Wire-format page, section 6.7.
 """
@@ -28,7 +28,7 @@ __all__ = [
 HTAB = b"spapr/htab"
 STORAGE_ATTRIBUTES = b"s390-storage_attributes"
 BLOCK = b"block"
-"""The idstrs of sections; that of the dirty bitmaps is in :mod:`dissectors.main_stream`."""
+"""Idstrs of the sections; that of dirty bitmaps is in :mod:`dissectors.main_stream`."""
 
 HTAB_RUN = Layout(
     "spapr/htab run",
@@ -41,11 +41,11 @@ HTAB_RUN = Layout(
     ),
 )
 HTAB_ENTRY = 16
-"""Bytes of an entry of the hash table."""
+"""Size in bytes of an entry of the hash table."""
 
 
 class StorageFlag(IntFlag):
-    """The low bits of an address of s390's storage attributes; one of them at a time."""
+    """Flags in the low bits of an address of s390's storage attributes; one per address."""
 
     EOS = 0x01
     MORE = 0x02
@@ -54,11 +54,11 @@ class StorageFlag(IntFlag):
 
 
 STORAGE_FLAGS = 0x0F
-"""The bits that may hold one."""
+"""Mask of the flag bits."""
 
 
 class BitmapFlag(IntFlag):
-    """The byte in front of every chunk of dirty bitmaps."""
+    """The flags byte that begins every chunk of a dirty-bitmap section."""
 
     EOS = 0x01
     ZEROES = 0x02
@@ -88,11 +88,11 @@ BITMAP_BITS = Layout(
         Field("sectors", "I", "number of sectors"),
     ),
 )
-"""Unless the flags say ZEROES, the size of the bits and the bits follow."""
+"""Followed by the size of the bitmap data and the data, unless the flags have ZEROES."""
 
 
 class BlockFlag(IntFlag):
-    """The low bits of the word that begins every record of a disk's migration."""
+    """Flags in the low bits of the word that begins every record of a ``block`` section."""
 
     DEVICE_BLOCK = 0x01
     EOS = 0x02
@@ -101,6 +101,6 @@ class BlockFlag(IntFlag):
 
 
 BLOCK_FLAGS = 0x1FF
-"""The bits of the word that are flags."""
+"""Mask of the flag bits."""
 BLOCK_CHUNK = 1 << 20
-"""Bytes of content of a DEVICE_BLOCK."""
+"""Bytes of content in a DEVICE_BLOCK record."""

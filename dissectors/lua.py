@@ -1,7 +1,7 @@
-"""A dissector for Wireshark, in Lua: the logic of ``multifd.lua.in``, the tables of this package.
+"""Writes the Wireshark plugin: the logic is in ``multifd.lua.in``, the tables come from here.
 
-Layouts, enumerations, flags and dialects are written into it as Lua tables, so that a field has
-one declaration.
+Layouts, enumerations, flags and dialects are inserted as Lua tables, so that each field is declared
+only once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ __all__ = ["EXPERTS", "LAYOUTS", "Expert", "plugin"]
 
 
 class Expert(NamedTuple):
-    """An expert item: slug, id and severity of a rule, and what to say."""
+    """A Wireshark expert item: slug, id and severity of the rule, the text to show, and whether it
+    belongs to the group "malformed".
+    """
 
     slug: str
     rule: str
@@ -89,11 +91,11 @@ EXPERTS = (
     Expert("vfio-buffer-large", "MF518", "info", "Buffer of more than 1 MiB"),
     Expert("tcp-hole", "MF901", "warning", "Bytes before this are missing or come later"),
 )
-"""What a single packet can show, by the names of mfshark's rules."""
+"""The rules that can be checked on a single packet, under mfshark's names."""
 
 
 def plugin(version: str) -> str:
-    """The whole script; ``version`` says in it which mfshark wrote it."""
+    """The whole script; ``version`` is the mfshark version that it states in its head."""
     template = (files("dissectors") / "multifd.lua.in").read_text(encoding="utf-8")
     return template.replace("@VERSION@", version).replace("@TABLES@", "\n".join(_tables()))
 

@@ -69,7 +69,7 @@ SUBSECTION_BYTE = 0x05
 
 
 class RecordType(IntEnum):
-    """The byte that every record begins with."""
+    """The type byte that begins every record."""
 
     EOF = 0x00
     SECTION_START = 0x01
@@ -110,11 +110,11 @@ COMMAND_LENGTHS = {
     Command.POSTCOPY_RESUME: (0,),
     Command.SWITCHOVER_START: (0,),
 }
-"""The lengths a command may have; the others carry a name and vary."""
+"""Valid payload lengths by command; the commands left out carry a name, so theirs vary."""
 
 
 def command_length_fits(command: int, length: int) -> bool:
-    """Whether a COMMAND record may say ``length``; false for an unknown command."""
+    """Whether ``length`` is a valid payload length of a command; false for an unknown command."""
     if command == Command.POSTCOPY_RAM_DISCARD:
         return length >= 4
     if command == Command.RECV_BITMAP:
@@ -123,7 +123,7 @@ def command_length_fits(command: int, length: int) -> bool:
 
 
 class RamFlag(IntFlag):
-    """The low bits of the word that begins every RAM record."""
+    """Flags in the low bits of the word that begins every RAM record."""
 
     FULL = 0x01
     ZERO = 0x02
@@ -139,12 +139,12 @@ class RamFlag(IntFlag):
 
 SMALLEST_PAGE = PAGE_SIZES[0]
 RAM_FLAG_BITS = SMALLEST_PAGE - 1
-"""The bits of that word that are flags whatever the page size."""
+"""Mask of the bits that are flags for every page size."""
 EOS_WORD = int(RamFlag.EOS).to_bytes(8, "big")
 RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
 RAM_SECTION = b"ram"
 RAM_VERSION, VFIO_VERSION = 4, 1
-"""Of those sections, since there is multifd."""
+"""Versions of the RAM and VFIO sections, the same in every QEMU with multifd."""
 DIRTY_BITMAP = b"dirty-bitmap"
 
 FILE_HEADER = Layout(
@@ -177,7 +177,7 @@ SECTION_ID = Layout(
         Field("section_id", "I", "number of the section"),
     ),
 )
-"""All of a PART's and an END's header; a START and a FULL go on with name and versions."""
+"""The whole header of a PART or END section; START and FULL go on with idstr and versions."""
 
 SECTION_VERSIONS = Layout(
     "SECTION_START",
@@ -200,11 +200,11 @@ FOOTER = Layout(
     ),
 )
 ANY_FOOTER = bytes((FOOTER_BYTE, 0, 0))
-"""The beginning of every footer: no sender has 65536 sections."""
+"""The first bytes of every footer: as no sender has 65536 sections, the id begins with zeros."""
 RAM_END = EOS_WORD + ANY_FOOTER
-"""The EOS of a RAM section and its footer, with which every round of a main channel ends."""
+"""A RAM section's EOS and the start of its footer, which end every round on a main channel."""
 STATE_END = int(VfioTag.END_OF_STATE).to_bytes(8, "big") + ANY_FOOTER
-"""The same of a VFIO device's section."""
+"""A VFIO section's END_OF_STATE and the start of its footer."""
 
 MAPPED_RAM_HEADER = Layout(
     "MappedRamHeader",
@@ -247,32 +247,33 @@ MAPPED_VERSION = 1
 
 
 def is_page_size(value: int) -> bool:
-    """Whether pages can have so many bytes; those of a block may be huge."""
+    """Whether ``value`` can be a page size in bytes; a block may have huge pages."""
     return value >= SMALLEST_PAGE and not value & (value - 1)
 
 
 def is_mapped_header(data: bytes) -> bool:
-    """Whether a block's mapped-ram header begins with these bytes, announced or not."""
+    """Whether ``data`` begins like a mapped-ram header, whether or not that is announced."""
     return data[:4] == MAPPED_VERSION.to_bytes(4, "big") and is_page_size(
         int.from_bytes(data[4:12], "big")
     )
 
 
 def page_size_follows(ahead: bytes, *, shared: bool, last: bool) -> bool:
-    """Whether a block's own page size stands behind its length in the block list.
+    """Whether a block's own page size follows its length in the block list.
 
-    ``ahead`` are the 16 bytes there, ``shared`` says that guest addresses are announced, ``last``
-    that no block follows.  Wire-format page, section 6.6.
+    ``ahead`` are the 16 bytes behind the length; ``shared``: guest addresses are announced
+    (x-ignore-shared); ``last``: this is the last block.  Wire-format page, section 6.6.
     """
     if len(ahead) < 8 or not is_page_size(int.from_bytes(ahead[:8], "big")):
         return False
-    # With addresses announced a lone word is the address; what stands behind it says so.
+    # Where addresses are announced, a single word in front of the next block is the address.
     return not (shared and can_follow_block(ahead[8:], last=last))
 
 
 def can_follow_block(data: bytes, *, last: bool) -> bool:
-    """Whether the next block's name, or behind the last one a record, begins with ``data``; an
-    address or a mapped-ram header does not, for its first byte is 0.
+    """Whether ``data`` begins with what can follow a block: the next block's name or, behind the
+    ``last`` block, a record without an address.  A guest address or a mapped-ram header cannot be
+    mistaken for either.
     """
     if last:
         return 0 < int.from_bytes(data[:8], "big") < SMALLEST_PAGE
@@ -284,9 +285,9 @@ LITTLE_ENDIAN_MACHINES = ("pc", "microvm", "isapc", "virt")
 
 
 def host_order(machine: str) -> Literal["little", "big", ""]:
-    """The byte order of the hosts that run machines of this type; empty if they have either.
+    """The byte order of the hosts that usually run this machine type; empty if it can be either.
 
-    An emulated machine may run on others, so bytes that say something else are right.
+    A machine may be emulated on other hosts: where the bytes show another order, trust the bytes.
     """
     if machine.startswith(BIG_ENDIAN_MACHINES):
         return "big"
@@ -294,5 +295,5 @@ def host_order(machine: str) -> Literal["little", "big", ""]:
 
 
 def is_vfio(idstr: bytes) -> bool:
-    """Whether a section of this name is a VFIO device's."""
+    """Whether a section with this idstr belongs to a VFIO device."""
     return idstr.endswith(b"/vfio") or idstr == b"vfio"

@@ -1,7 +1,7 @@
 """A record of the main channel, or a message of the return path, as a tree of fields.
 
-Wire-format page, sections 1.7, 6 and 7.  The bytes are those of one record, from its type byte to
-its last (a section's footer included); whatever does not fit is shown as bytes, never refused.
+Wire-format page, sections 1.7, 6 and 7.  The data are one record, from its type byte to its last
+byte (a section's footer included); what cannot be decoded is shown as bytes and never raises.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def record_tree(
 ) -> list[Node]:
     """The fields of the record ``data``.
 
-    ``idstr`` is the section's, which a PART and an END do not carry; ``device`` its entry in the
-    VMDESCRIPTION, if there is one; ``page_size`` the target's in bytes; ``capabilities`` are those
-    of the CONFIGURATION.
+    ``idstr`` is that of the section, as PART and END do not carry it; ``device`` the section's
+    entry in the VMDESCRIPTION, if any; ``page_size`` the target page size in bytes;
+    ``capabilities`` are those listed in the CONFIGURATION.
     """
     if data.startswith(wire.MAGIC_BYTES):
         return layout_tree(wire.FILE_HEADER, data)
@@ -89,8 +89,8 @@ def record_tree(
 def _json_nodes(
     value: Mapping[str, Any] | Sequence[Any], at: int, size: int, budget: list[int], depth: int = 0
 ) -> list[Node]:
-    """What a JSON object or array holds; of all nodes at most ``budget[0]`` are made.  An object in
-    an array goes by its name.
+    """The members of a JSON object or array as nodes, whose bytes are the whole text; ``budget[0]``
+    is how many nodes may still be made.  An object in an array is shown under its name.
     """
     nodes = []
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
@@ -128,7 +128,7 @@ def message_tree(data: bytes) -> list[Node]:
 
 
 def colo_tree(data: bytes) -> list[Node]:
-    """The fields of one of COLO's messages, on main or on the return path."""
+    """The fields of a COLO message, on main or on the return path."""
     nodes = layout_tree(colo.MESSAGE, data)
     if len(data) >= colo.MESSAGE.size + colo.SIZE.size:
         nodes += layout_tree(colo.SIZE, data, colo.MESSAGE.size)
@@ -136,9 +136,9 @@ def colo_tree(data: bytes) -> list[Node]:
 
 
 class _Cursor:
-    """Reads ``data`` from front to back; ``nodes`` is the list that new nodes go to.
+    """Reads ``data`` from front to back; ``nodes`` is the list that new nodes are appended to.
 
-    Methods do nothing once a field does not fit any more (``short``).
+    ``short`` is set when a field does not fit into the data; no field is read after that.
     """
 
     __slots__ = ("at", "capabilities", "data", "nodes", "page_size", "short")
@@ -154,7 +154,7 @@ class _Cursor:
     # -- pieces -------------------------------------------------------------------------------
 
     def field(self, field: Field) -> int:
-        """One integer field's value (0 for bytes, or if it is not there)."""
+        """Read a field; returns an integer's value, 0 for bytes or if the field does not fit."""
         if self.short or self.at + field.size > len(self.data):
             self.short = True
             return 0
@@ -164,12 +164,12 @@ class _Cursor:
         return 0 if field.code.endswith("s") else int.from_bytes(raw, "big")
 
     def layout(self, layout: Layout) -> None:
-        """All fields of a structure."""
+        """Read all fields of a structure."""
         for field in layout:
             self.field(field)
 
     def raw(self, name: str, size: int, meaning: str = "") -> None:
-        """Bytes that are shown as bytes."""
+        """Take ``size`` bytes, or what is left; shown in hexadecimal, or as a count if over 64."""
         size = min(size, len(self.data) - self.at)
         if size > 0:
             value = bytes_text(self.data[self.at : self.at + min(size, 64)])
@@ -179,7 +179,7 @@ class _Cursor:
             self.at += size
 
     def description(self, size: int) -> None:
-        """The JSON of a VMDESCRIPTION, opened as far as it is well formed."""
+        """Read the JSON of a VMDESCRIPTION; its members become children if it is well formed."""
         begin = self.at
         self.text("description", size, "JSON")
         if self.short:
@@ -192,7 +192,7 @@ class _Cursor:
             self.nodes[-1].children = _json_nodes(found, begin, size, [CHILDREN_MAX])
 
     def text(self, name: str, size: int, meaning: str = "") -> None:
-        """Bytes that are shown as text, the beginning only if it is long."""
+        """Read ``size`` bytes as text; of a long text only the beginning is shown."""
         if self.short or self.at + size > len(self.data):
             self.short = True
             return
@@ -203,7 +203,7 @@ class _Cursor:
         self.at += size
 
     def counted(self, name: str, meaning: str = "") -> bytes:
-        """A length byte and as many bytes of text."""
+        """Read a length byte and a text of that length; returns the text's bytes."""
         if self.short or self.at >= len(self.data):
             self.short = True
             return b""
@@ -214,7 +214,7 @@ class _Cursor:
         return self.data[begin : self.at]
 
     def group(self, name: str, value: str = "") -> _Group:
-        """Collects the nodes made inside a ``with`` block as children of one."""
+        """A context manager: nodes made in its ``with`` block become children of one node."""
         return _Group(self, name, value)
 
     # -- records ------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ class _Cursor:
     # -- RAM ----------------------------------------------------------------------------------
 
     def ram(self, end: int) -> None:
-        """RAM records; of very many only the first ones."""
+        """RAM records; if there are very many, only the first ones."""
         while self.at + WORD <= end and not self.short:
             if len(self.nodes) >= CHILDREN_MAX:
                 self.raw("more records", end - self.at)
@@ -330,7 +330,7 @@ class _Cursor:
                     return
 
     def ram_record(self, flags: int, address: int, end: int) -> bool:
-        """What follows the word; whether another record can follow."""
+        """Read what follows the word; returns whether another record can follow."""
         if flags == RamFlag.MEM_SIZE:
             self.block_list(address, end)
         elif flags & wire.RAM_PAGE_KINDS:
@@ -348,7 +348,7 @@ class _Cursor:
         return flags != RamFlag.EOS and not self.short
 
     def block_list(self, total: int, end: int) -> None:
-        """The RAM blocks, and mapped-ram regions as far as they are there."""
+        """The list of RAM blocks, with their mapped-ram regions if there are any."""
         announced = wire.MAPPED_RAM in self.capabilities
         shared = wire.IGNORE_SHARED in self.capabilities
         while total > 0 and self.at < end and not self.short:
@@ -366,7 +366,7 @@ class _Cursor:
                     self.mapped(used, end)
 
     def mapped(self, used: int, end: int) -> None:
-        """A mapped-ram header, bitmap and pages; positions in the data follow the header's."""
+        """A mapped-ram header, bitmap and pages, sized by the offsets in the header."""
         begin = self.at
         with self.group("mapped-ram header"):
             self.layout(wire.MAPPED_RAM_HEADER)

@@ -57,11 +57,11 @@ PACKET_BYTES = 512 * 1024
 """A RAM packet covers at most this many bytes of guest memory, whatever the page size."""
 
 COMPRESSED_MAX = 1 << 20
-"""The receiver's buffer for the compressed payload of a RAM packet, bytes."""
+"""Size in bytes of the receiver's buffer for the compressed payload of a RAM packet."""
 
 
 class MultifdFlag(IntFlag):
-    """Packet flags since QEMU 9.2; before, some bits were free or meant something else."""
+    """Packet flags as of QEMU 10.0; earlier, some bits were unused or meant something else."""
 
     SYNC = 0x01
     ZLIB = 0x02
@@ -73,7 +73,7 @@ class MultifdFlag(IntFlag):
 
 
 DEVICE_MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
-"""The flags of a device-state packet: bit 6, and in the first revisions of the series bit 4."""
+"""Flags that mark a device-state packet: bit 6; in the RFC, v1 and v2 of the series bit 4."""
 COMPRESSION_MASK = 0x3E
 KNOWN_FLAGS = 0x7F
 
@@ -110,7 +110,7 @@ CHANNEL_HEADER = Layout(
         Field("channel_type", "I", "0 main, 1 postcopy, 2 multifd, 3 multifd device state"),
     ),
 )
-"""First on every connection of the RFC (v0), and in no later revision."""
+"""Begins every connection in the RFC (v0); no later revision has it."""
 CHANNEL_HEADER_START = CHANNEL_HEADER["channel_type"].size.to_bytes(8, "big")
 """Its first eight bytes: the size of what follows them."""
 
@@ -159,9 +159,9 @@ RAM = Layout(
 )
 """Followed on the wire by ``offset[N]``, N = 512 KiB / target page size, BE64 each."""
 RAM_COUNTS = RAM.before("unused32")
-"""What of it is numbers: the reserved words and the block's name stand behind them."""
+"""Its fields up to the counts, without the reserved words and the block's name."""
 NAME_SIZE = RAM["ramblock"].size
-"""Bytes of a padded name: a RAM block's, or in a device-state packet a device's."""
+"""Bytes of a NUL-padded name: a RAM block's name, or the idstr in a device-state packet."""
 
 DEVICE_STATE = Layout(
     "MultiFDPacketDeviceState_t",
@@ -178,38 +178,39 @@ DEVICE_STATE = Layout(
 )
 
 PAGE_BITS = range(10, 17)
-"""Logarithms of the page sizes that a target may have."""
+"""Base-2 logarithms of the page sizes that a target may have."""
 PAGE_SIZES = tuple(1 << bits for bits in PAGE_BITS)
 """Those page sizes in bytes: 1K, 2K, 4K, 8K, 16K, 32K and 64K."""
 LIKELY_PAGE_SIZES = (4096, 8192, 1024, 2048, 16384, 65536)
-"""Those that QEMU's targets do have, the most common first."""
+"""The page sizes that QEMU's targets use, the most common first."""
 COMMON_PAGE_SIZE = LIKELY_PAGE_SIZES[0]
 PAGE_COUNTS = tuple(PACKET_BYTES // size for size in reversed(PAGE_SIZES))
-"""offset[] entries that go with the page sizes, the fewest first."""
+"""Entries of offset[] for those page sizes, ascending."""
 COMMON_COUNT = PACKET_BYTES // COMMON_PAGE_SIZE
 
 
 def ram_header_size(page_count: int) -> int:
-    """Bytes of a RAM packet without payload whose offset array has ``page_count`` entries."""
+    """Size in bytes of a RAM packet with ``page_count`` offset entries, without its payload."""
     return RAM.size + 8 * page_count
 
 
 def page_size_of(page_count: int) -> int:
-    """Target page size in bytes that goes with an offset array of ``page_count`` entries."""
+    """Target page size in bytes of packets whose offset array has ``page_count`` entries."""
     return PACKET_BYTES // page_count
 
 
 def page_count_of(page_size: int) -> int:
-    """Entries of the offset array that go with a target page size in bytes."""
+    """Entries of the offset array for a target page size in bytes."""
     return PACKET_BYTES // page_size
 
 
 def is_init(data: bytes) -> bool:
     """Whether 64 bytes with the magic are an initial packet rather than a packet header.
 
-    The reserved bytes of an initial packet are zero, and its id is followed by them; a RAM packet
-    has its block's name behind the 64 bytes, a page count where the uuid is and a packet number
-    from the id on; device state has its flags and a name that may end before the reserved bytes.
+    The reserved bytes of an initial packet, which follow its id, are zero.  At their place a RAM
+    packet has its packet number, which is 0 only in a SYNC packet, and a device-state packet part
+    of its idstr.  As a short idstr ends before them, device state is recognised by its flags and
+    the beginning of its idstr.
     """
     reserved = INIT["unused1"].offset
     flags, name = HEADER.unpack(data)[-1], data[HEADER.size : reserved].rstrip(b"\0")
@@ -219,7 +220,7 @@ def is_init(data: bytes) -> bool:
 
 
 def name_of(padded: bytes) -> bytes:
-    """A NUL-padded name without what stands behind it."""
+    """A NUL-padded name up to its first NUL."""
     return padded.split(b"\0", 1)[0]
 
 
@@ -229,7 +230,7 @@ def text_of(name: bytes) -> str:
 
 
 def device_name(idstr: bytes | str, instance_id: int) -> str:
-    """``idstr#instance``, what a device is called; not escaped for any output."""
+    """``idstr#instance``, the name of a device; not escaped for any output."""
     return f"{text_of(idstr) if isinstance(idstr, bytes) else idstr}#{instance_id}"
 
 

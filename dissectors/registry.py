@@ -1,7 +1,7 @@
 """The fields of display filters and of ``packets -e``, derived from the layout tables.
 
-What is the same in every packet (magic, version, reserved words) is left out: where it differs,
-a rule says so.
+Fields that are the same in every packet (magic, version, reserved words) are left out: where they
+differ, a rule reports it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TYPES = {
     "bytes": "bytes",
     "uuid": "bytes",
 }
-"""Type of a filter field by the ``display`` of the layout's field."""
+"""Type of a filter field by ``display`` of the layout's field."""
 
 
 class FilterField:
-    """A name that filters and column lists understand.
+    """A field that filters and column lists accept.
 
     ``type`` is ``uint``, ``int``, ``bool``, ``string``, ``bytes``, ``time`` (ns since the epoch) or
     ``duration`` (ns).  ``mask`` is the bit of a flag (0 for other fields), ``display`` how a value
@@ -77,12 +77,12 @@ GENERATED = (
     FilterField("length", "uint", "length of the packet, payload included, bytes"),
     FilterField("device", "string", "idstr#instance of a device-state packet"),
     FilterField("missing", "uint", "bytes of the packet that are not in the capture"),
-    FilterField("cut", "uint", "those of them that were never sent: the stream ended before"),
+    FilterField("cut", "uint", "missing bytes that were never sent, as the stream ended first"),
     FilterField(
         "severity",
         "string",
-        "gravest finding about it: none, info, warning or error; findings "
-        "about a device or a channel mark no packet",
+        "highest severity of the packet's findings: none, info, warning or "
+        "error; findings about a device or a channel do not count",
     ),
 )
 
@@ -124,11 +124,11 @@ def _register() -> dict[str, FilterField]:
 
 
 FIELDS = _register()
-"""Every field by name: first those of any packet, then those on the wire in wire order."""
+"""Every field by name: first those that every packet has, then those on the wire in wire order."""
 
 
 def nearest(name: str) -> str | None:
-    """The field whose name is most like ``name``, if one is."""
+    """The field name most similar to ``name``; ``None`` if none is similar."""
     import difflib
 
     name = name.lower()
@@ -140,6 +140,6 @@ def nearest(name: str) -> str | None:
 
 
 def field_lines() -> Iterator[str]:
-    """One line a field: name, type, description, section of the wire format; tab-separated."""
+    """One line per field: name, type, description, section of the wire format; tab-separated."""
     for field in FIELDS.values():
         yield f"{field.name}\t{field.type}\t{field.description}\t{field.reference}"

@@ -1,4 +1,4 @@
-"""The return path: what the destination tells the source.
+"""The return path: messages from the destination to the source.
 
 Wire-format page, section 1.7.
 """
@@ -47,7 +47,7 @@ HEADER = Layout(
 VALUE = Layout("value", "rp", "1.7", (Field("value", "I", "result, or the PING's value", "hex"),))
 """Payload of SHUT, PONG and RESUME_ACK."""
 RESUMED = 1
-"""The one value that RESUME_ACK has."""
+"""The only valid value of RESUME_ACK."""
 
 REQ_PAGES = Layout(
     "REQ_PAGES",
@@ -58,16 +58,17 @@ REQ_PAGES = Layout(
         Field("length", "I", "bytes"),
     ),
 )
-"""Payload of REQ_PAGES; in a REQ_PAGES_ID one byte of length and the block's name follow."""
+"""Payload of REQ_PAGES; in REQ_PAGES_ID a length byte and the block's name follow it."""
 
 PAYLOAD_MAX = 512
 BITMAP_END = 0x0123456789ABCDEF
-"""Behind the bitmap that follows a RECV_BITMAP."""
+"""The end mark of the bitmap that follows RECV_BITMAP."""
 
 
 def is_message(data: bytes | bytearray) -> bool:
-    """Whether bytes begin with a message that is whole and makes sense; its length and the length
-    of a block's name in it must agree.
+    """Whether ``data`` begins with a complete and valid message.
+
+    Its length must fit its type; a block's name must be printable and fill the rest of the payload.
     """
     if len(data) < HEADER.size:
         return False

@@ -6,10 +6,10 @@
 
 """Scapy classes of the multifd channels, generated from the layout tables.
 
-``MultiFD(data)`` picks the class of a packet by its flags; ``dissect_channel(data)`` cuts a whole
-channel into packets; ``bind_port(4444)`` teaches scapy's TCP layer a migration port, after which
+``MultiFD(data)`` picks the class of a packet by its flags; ``dissect_channel(data)`` splits a whole
+channel into packets; ``bind_port(4444)`` binds a migration port to scapy's TCP layer, after which
 ``sniff(offline="x.pcap", session=TCPSession)`` reassembles the channels.  QEMU has no fixed port,
-so nothing is bound to TCP by the import alone.
+so the import alone binds nothing to TCP.
 
 Wire-format page, sections 1.6 and 2 to 5.
 """
@@ -94,17 +94,17 @@ NUMBERS: dict[tuple[str, bool, bool], Any] = {
 
 
 class NameField(StrFixedLenField):
-    """A NUL-padded name: kept as the bytes it is, shown as text."""
+    """A NUL-padded name: kept as bytes, shown as text."""
 
     def i2repr(self, pkt: Packet | None, x: Any) -> str:  # noqa: ARG002 - scapy's signature
-        """The text in front of the first NUL."""
+        """The text before the first NUL."""
         return repr(text_of(bytes(x)))
 
 
 class OffsetsField(FieldListField):
     """``offset[]`` of a RAM packet: always the class's ``page_count`` entries on the wire.
 
-    Fewer entries are built padded with zeros, more are cut off.
+    When a packet is built, a shorter list is padded with zeros and a longer one truncated.
     """
 
     def __init__(self, name: str) -> None:
@@ -117,7 +117,7 @@ class OffsetsField(FieldListField):
         return s + struct.pack(f">{count}Q", *entries)
 
     def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[int]]:
-        """Take the array off ``s``; a short one gives the entries that are whole."""
+        """Split the array off ``s``; if ``s`` is too short, the whole entries that are there."""
         count = min(page_count(pkt), len(s) // 8)
         return s[8 * count :], list(struct.unpack_from(f">{count}Q", s))
 
@@ -148,7 +148,7 @@ def page_count(packet: Packet) -> int:
 
 
 class Sized(Packet):
-    """A packet whose ``next_packet_size`` counts the payload; built from it when it is None."""
+    """A packet whose ``next_packet_size`` is the length of its payload, filled in when None."""
 
     layout: ClassVar[Layout]
 
@@ -196,8 +196,8 @@ class MultiFDInit(Packet):
 class MultiFDPacket(Sized):
     """A RAM or SYNC packet of a target with 4 KiB pages; see :func:`ram_layer` for others.
 
-    ``pages_alloc`` is built as QEMU 9.2 and later send it when it is None: the capacity, or 0 in
-    a packet without pages.
+    When ``pages_alloc`` is None it is built as QEMU 9.2 and later send it: the capacity, or 0 in a
+    packet without pages.
     """
 
     name = "MultiFD RAM packet"
@@ -234,7 +234,7 @@ class MultiFDPacketDeviceState(Sized):
     )
 
     def guess_payload_class(self, payload: bytes) -> type[Packet]:
-        """The VFIO header in the byte order that its bytes speak for."""
+        """The class for the VFIO header's byte order, inferred from its bytes; raw if not VFIO."""
         device = name_of(bytes(self.idstr))
         if len(payload) < BUFFER.size or device.rpartition(b"/")[2] != b"vfio":
             raw: type[Packet] = conf.raw_layer
@@ -286,27 +286,27 @@ _make_ram_layers()
 
 
 def ram_layer(page_size: int) -> type[MultiFDPacket]:
-    """The RAM packet class of a target page size in bytes; KeyError when there is none."""
+    """The RAM packet class for a target page size in bytes; raises KeyError if there is none."""
     return RAM_LAYERS[page_count_of(page_size)]
 
 
 def _is_device_state(data: bytes) -> bool:
-    """Bit 6, or bit 4 in front of a printable idstr (wire-format page 10.2)."""
+    """Whether the flags have bit 6, or bit 4 followed by an idstr (wire-format page 10.2)."""
     flags = HEADER.unpack(data)[-1]
     idstr = DEVICE_STATE["idstr"].offset
     return bool(flags & DEVICE_FLAG or (flags & BIT4 and data[idstr : idstr + 1].strip(b"\0")))
 
 
 def _alloc(data: bytes) -> int:
-    """``pages_alloc`` of a RAM packet; of one that is cut in it, what is there."""
+    """``pages_alloc`` of a RAM packet; where ``data`` end inside it, the bytes that are there."""
     field = RAM["pages_alloc"]
     return int.from_bytes(data[field.offset : field.offset + field.size], "big")
 
 
 def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
-    """The class of the packet whose header ``data`` begins with.
+    """The class of the packet whose header ``data`` begin with.
 
-    ``count`` is the number of offset entries to assume where ``pages_alloc`` does not tell.
+    ``count`` is the number of offset entries of a RAM packet; 0 takes it from ``pages_alloc``.
     """
     if _is_device_state(data):
         return MultiFDPacketDeviceState
@@ -314,14 +314,14 @@ def packet_layer(data: bytes, count: int = 0) -> type[Packet]:
 
 
 class MultiFD(Packet):
-    """Entry to the family: the common header, or the class that the bytes call for."""
+    """Entry point: dissects bytes as the packet class they belong to, or as the common header."""
 
     name = "MultiFD"
     fields_desc = scapy_fields(HEADER, magic=MAGIC, version=VERSION)
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes | None = None, *_: Any, **__: Any) -> type[Packet]:
-        """By magic, length and flags; an initial packet is known by being 64 bytes long."""
+        """Choose the class by magic, length and flags; exactly 64 bytes are an initial packet."""
         if not _pkt:
             return cls
         if len(_pkt) == INIT.size and _pkt[:4] == MAGIC_BYTES:
@@ -337,7 +337,7 @@ class MultiFD(Packet):
     def tcp_reassemble(
         cls, data: bytes, metadata: dict[str, Any], session: dict[str, Any]
     ) -> Packet | None:
-        """One packet off a channel, for ``sniff(session=TCPSession)``; None asks for more."""
+        """One packet of a channel, for ``sniff(session=TCPSession)``; None asks for more bytes."""
         if data[:4] != MAGIC_BYTES[: len(data)]:
             return conf.raw_layer(data)
         if not session.get("multifd_started"):
@@ -371,7 +371,7 @@ def _pages_alloc(data: bytes) -> int:
 
 
 def _whole_size(data: bytes, layer: type[Packet]) -> int:
-    """Bytes of the packet at the head of ``data``, payload included."""
+    """Size in bytes of the packet at the start of ``data``, payload included."""
     if layer is MultiFDPacketDeviceState:
         return int(DEVICE_STATE.size + DEVICE_STATE.unpack(data)[-1])
     normal, size = struct.unpack_from(">II", data, RAM["normal_pages"].offset)
@@ -379,7 +379,9 @@ def _whole_size(data: bytes, layer: type[Packet]) -> int:
 
 
 def _inferred_count(data: bytes, offset: int) -> int:
-    """Offset entries of the RAM packet at ``offset``, from itself or from what follows it."""
+    """Number of offset entries of the RAM packet at ``offset``: from its ``pages_alloc``, or else
+    from where the next packet begins.
+    """
     count = _pages_alloc(data[offset : offset + RAM.size])
     if count:
         return count
@@ -393,8 +395,8 @@ def _inferred_count(data: bytes, offset: int) -> int:
 def dissect_channel(data: bytes, page_size: int | None = None) -> list[Packet]:
     """All packets of one multifd channel, from the first byte of its stream.
 
-    The target page size is inferred unless ``page_size`` (bytes) gives it.  Bytes that are not a
-    whole packet end the list as one ``Raw``.
+    The target page size is inferred unless ``page_size`` (bytes) gives it.  Bytes that do not form
+    a whole packet are the last element, a ``Raw``.
     """
     return list(_cut(data, page_count_of(page_size) if page_size else 0))
 
@@ -426,7 +428,7 @@ def _cut(data: bytes, count: int) -> Iterator[Packet]:
 
 
 def bind_port(port: int) -> None:
-    """Make scapy dissect what clients send to TCP ``port`` as multifd."""
+    """Make scapy dissect payload sent to TCP ``port`` as multifd."""
     from scapy.layers.inet import TCP  # late: slow to import, and only needed here
 
     bind_bottom_up(TCP, MultiFD, dport=port)

@@ -1,6 +1,6 @@
 """Decoded bytes as a tree of named values, for detail views.
 
-Every node says where its bytes lie in the data that was decoded, so that a view can mark them.
+Every node knows where its bytes are in the decoded data, so that a view can mark them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ BYTES_SHOWN = 32
 class Node:
     """A field, or a group of fields.
 
-    ``value`` is text for people, bytes of the stream in it are escaped; ``meaning`` explains the
-    field; ``offset`` and ``size`` are bytes in the decoded data; ``children`` are in wire order.
+    ``value`` is the value as text, not escaped for any output; ``meaning`` explains the field;
+    ``offset`` and ``size`` are bytes in the decoded data; ``children`` are in wire order.
     """
 
     __slots__ = ("children", "meaning", "name", "offset", "size", "value")
@@ -48,14 +48,14 @@ class Node:
 
 
 def bytes_text(data: bytes) -> str:
-    """Bytes in hexadecimal, long ones shortened."""
+    """Bytes in hexadecimal; of more than 32 the first ones and the count."""
     if len(data) > BYTES_SHOWN:
         return f"{data[:BYTES_SHOWN].hex()}… ({len(data)} bytes)"
     return data.hex()
 
 
 def layout_tree(layout: Layout, data: bytes, offset: int = 0) -> list[Node]:
-    """The fields of the structure at ``offset``; those that lie behind the end are left out."""
+    """The fields of the structure at ``offset``; fields beyond the end of ``data`` are left out."""
     nodes = []
     for field in layout:
         begin = offset + field.offset
@@ -66,7 +66,7 @@ def layout_tree(layout: Layout, data: bytes, offset: int = 0) -> list[Node]:
 
 
 def field_node(field: Field, data: bytes, begin: int, order: str = ">") -> Node:
-    """One field whose bytes begin at ``begin``."""
+    """The node of a field whose bytes begin at ``begin``."""
     raw = data[begin : begin + field.size]
     value: int | bytes = raw
     if not field.code.endswith("s"):

@@ -46,7 +46,7 @@ BUFFER_HOST = BUFFER.reordered("<")
 """The header in the sender's byte order, as the RFC and v1 to v6 of the series sent it."""
 
 BUFFER_DATA_MAX = 1 << 20
-"""Most bytes of data that QEMU's sender puts in one buffer."""
+"""The most data bytes that QEMU's sender puts into one buffer."""
 
 IDX_MAX = 0xFFFFFFFF
 """The index that QEMU's receiver refuses."""

@@ -13,7 +13,7 @@ from dissectors.main_stream import SUBSECTION_BYTE
 from dissectors.multifd import text_of
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
-from dissectors.vmstate import Problem
+from dissectors.vmstate import SectionProblem
 
 __all__ = [
     "CAPABILITIES_AT",
@@ -100,7 +100,7 @@ class PciCapability(IntEnum):
 
 
 class ConfigState:
-    """A config state taken apart.
+    """A parsed config state.
 
     ``space_at`` and ``space_size`` delimit the config space (bytes; size 0 if the data are too
     short), ``msix_entries`` is 0 without MSI-X, ``capabilities`` are (id, offset in the space),
@@ -130,17 +130,17 @@ class ConfigState:
         self.msix_entries = 0
         self.rest_at = 0
         self.end_at = 0
-        self.problems: list[Problem] = []
+        self.problems: list[SectionProblem] = []
 
     @property
-    def telling(self) -> list[Problem]:
-        """The problems that mean something: where the end is unknown the size says nothing."""
+    def telling(self) -> list[SectionProblem]:
+        """The problems to report: without END_OF_STATE a wrong size proves nothing."""
         endless = any(problem.slug == "vfio-config-end" for problem in self.problems)
         return [p for p in self.problems if not (endless and p.slug == "vfio-config-size")]
 
 
 def _capabilities(space: bytes) -> list[tuple[int, int]]:
-    """The capability list of a config space as (id, offset); a loop in it is cut."""
+    """The capability list of a config space as (id, offset), cut short if it is a loop."""
     found: list[tuple[int, int]] = []
     if not space[CONFIG_SPACE["status"].offset] & CAPABILITIES_BIT:
         return found
@@ -163,7 +163,7 @@ def _msix_size(entries: int) -> int:
 
 
 def parse_config(data: bytes) -> ConfigState:
-    """Take apart ``data``, which begins with DEV_CONFIG_STATE and ends with END_OF_STATE."""
+    """Parse ``data``, which should begin with DEV_CONFIG_STATE and end with END_OF_STATE."""
     state = ConfigState()
     state.end_at = len(data) - TAG.size
     first = int.from_bytes(data[: TAG.size], "big")
@@ -171,31 +171,36 @@ def parse_config(data: bytes) -> ConfigState:
         begin = f"begins with {first:#018x}"
         if len(data) < TAG.size:
             begin = f"has {len(data)} of the {TAG.size} bytes of its first tag"
-        state.problems.append(Problem("vfio-config-header", 0, begin))
+        state.problems.append(SectionProblem("vfio-config-header", 0, begin))
         return state
     last = int.from_bytes(data[-TAG.size :], "big")
     if last != VfioTag.END_OF_STATE or state.end_at < TAG.size:
         state.problems.append(
-            Problem("vfio-config-end", max(state.end_at, 0), f"ends with {last:#018x}")
+            SectionProblem("vfio-config-end", max(state.end_at, 0), f"ends with {last:#018x}")
         )
         state.end_at = len(data)
     state.version = int.from_bytes(data[TAG.size : state.space_at], "big")
     if state.version != CONFIG_VERSION:
         state.problems.append(
-            Problem("vfio-config-version", TAG.size, f"version {state.version}, not 2")
+            SectionProblem("vfio-config-version", TAG.size, f"version {state.version}, not 2")
         )
     for exactly in (True, False):
         for size in (EXPRESS, CONVENTIONAL):
             if _fill(state, data, size, exactly=exactly):
                 return state
     state.problems.append(
-        Problem("vfio-config-size", state.space_at, f"{len(data)} bytes hold no config space")
+        SectionProblem(
+            "vfio-config-size", state.space_at, f"{len(data)} bytes hold no config space"
+        )
     )
     return state
 
 
 def _fill(state: ConfigState, data: bytes, size: int, *, exactly: bool) -> bool:
-    """Try a size of config space; ``exactly`` leaves nothing over but subsections."""
+    """Fill in ``state`` for a config space of ``size`` bytes; returns whether that size fits.
+
+    With ``exactly`` nothing but subsections may be left over; without it, that is a problem.
+    """
     begin = state.space_at
     rest = begin + size + IRQ_STATE
     if rest > state.end_at:
@@ -209,7 +214,7 @@ def _fill(state: ConfigState, data: bytes, size: int, *, exactly: bool) -> bool:
         if exactly:
             return False
         state.problems.append(
-            Problem(
+            SectionProblem(
                 "vfio-config-size",
                 begin,
                 f"{len(data)} bytes, {rest + TAG.size} expected with {entries} MSI-X entries",

@@ -1,7 +1,7 @@
-"""The fields of a device's section, read the way the stream's own VMDESCRIPTION lists them.
+"""The fields of a device's section, read as the stream's own VMDESCRIPTION lists them.
 
 Wire-format page, section 6.9.  The description is untrusted: everything in it is checked where it
-is used, and what it says of sizes never makes more nodes than there are bytes.
+is used, and the sizes it states never produce more nodes than there are bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-__all__ = ["Decoded", "Problem", "decode_section", "is_untold", "json_list", "json_text"]
+__all__ = [
+    "DecodedSection",
+    "SectionProblem",
+    "decode_section",
+    "is_untold",
+    "json_list",
+    "json_text",
+]
 
 DEPTH_MAX = 64
 NODES_MAX = 1_000_000
@@ -25,14 +32,14 @@ UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
 TIMER_OFF = -1
 TEXT_MIN = 3
-"""A buffer of so many printable characters is shown as text."""
+"""A buffer of at least this many printable characters is shown as text."""
 
 COMPARISONS = (" equal", " le")
-"""Suffixes of types whose value the destination compares; ``le`` is less or equal."""
+"""Suffixes of types whose value the destination compares with its own; ``le``: less or equal."""
 
 
-class Problem:
-    """Where description and bytes disagree; ``slug`` names the rule."""
+class SectionProblem:
+    """A fault at an offset of a section or config state; ``slug`` names the rule."""
 
     __slots__ = ("detail", "offset", "slug")
 
@@ -42,18 +49,20 @@ class Problem:
         self.detail = detail
 
     def __repr__(self) -> str:
-        return f"Problem({self.slug!r}, {self.offset}, {self.detail!r})"
+        return f"SectionProblem({self.slug!r}, {self.offset}, {self.detail!r})"
 
 
-class Decoded:
-    """A section's body: its fields, the offset behind the last one, and what did not fit.
+class DecodedSection:
+    """A section's body: its fields, the offset behind the last one, and the problems found.
 
-    ``told`` is false where the description does not say how the body goes on.
+    ``told`` is false if the description does not say how the body goes on.
     """
 
     __slots__ = ("end", "nodes", "problems", "told")
 
-    def __init__(self, nodes: list[Node], end: int, problems: list[Problem], told: bool) -> None:
+    def __init__(
+        self, nodes: list[Node], end: int, problems: list[SectionProblem], told: bool
+    ) -> None:
         self.nodes = nodes
         self.end = end
         self.problems = problems
@@ -74,13 +83,13 @@ def json_text(holder: Json, key: str) -> str:
 
 def _number(holder: Json, key: str, default: int) -> int:
     value = holder.get(key) if isinstance(holder, dict) else None
-    if type(value) is int and value >= 0:  # a bool is none
+    if type(value) is int and value >= 0:  # bool, a subclass of int, does not count
         return value
     return default
 
 
 def _inner(field: Json) -> Json:
-    """The structure that a field is, ``None`` of a plain one."""
+    """The structure that a field consists of, ``None`` for a plain field."""
     inner = field.get("struct") if isinstance(field, dict) else None
     if inner is None and json_list(field, "fields"):  # a field copied through a temporary
         return field
@@ -88,22 +97,25 @@ def _inner(field: Json) -> Json:
 
 
 def is_untold(field: Json) -> bool:
-    """Whether a field is an array of pointers that begins with NULL pointers.
+    """Whether a field is an array of pointers that begins with a NULL pointer.
 
-    Before QEMU 9.2 only its first element is described, as a structure of nothing in one byte;
-    others may be whole structures.
+    Before QEMU 9.2 only its first element is described, as an empty structure of one byte; the
+    others may be whole structures, whose size the description does not tell.
     """
     return isinstance(field, dict) and field.get("struct") == {} and "array_len" in field
 
 
-def decode_section(device: Json, data: bytes, offset: int = 0, *, values: bool = True) -> Decoded:
-    """The body at ``offset`` of ``data`` as the entry ``device`` of the description lists it.
+def decode_section(
+    device: Json, data: bytes, offset: int = 0, *, values: bool = True
+) -> DecodedSection:
+    """Read the section body at ``offset`` of ``data`` as ``device``, its entry in the description,
+    lists it.
 
-    Without ``values`` only its structure is verified: plain fields make no nodes.
+    Without ``values`` only the structure is verified, and plain fields make no nodes.
     """
     reader = _Reader(data, offset, values)
     nodes = reader.structure(device, 0)
-    return Decoded(nodes, reader.at, reader.problems, not reader.lost)
+    return DecodedSection(nodes, reader.at, reader.problems, not reader.lost)
 
 
 class _Reader:
@@ -113,21 +125,21 @@ class _Reader:
 
     def __init__(self, data: bytes, at: int, values: bool) -> None:
         self.values = values
-        self.sizes: dict[int, int] = {}  # of structures without values, by identity
+        self.sizes: dict[int, int] = {}  # fixed_size() by id() of the structure
         self.data = data
         self.at = at
-        self.problems: list[Problem] = []
+        self.problems: list[SectionProblem] = []
         self.count = 0
         self.stopped = False
-        self.lost = False  # stopped, because the next field's size is not told
+        self.lost = False  # stopped because the description lacks the next field's size
 
     def stop(self, slug: str, detail: str) -> None:
-        """Nothing behind this point can be read."""
-        self.problems.append(Problem(slug, self.at, detail))
+        """Note a problem behind which nothing can be read."""
+        self.problems.append(SectionProblem(slug, self.at, detail))
         self.stopped = True
 
     def structure(self, holder: Json, depth: int) -> list[Node]:
-        """The fields and subsections of a vmstate structure."""
+        """Read the fields and subsections of a vmstate structure."""
         nodes: list[Node] = []
         if depth > DEPTH_MAX:
             self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
@@ -149,8 +161,9 @@ class _Reader:
         return nodes
 
     def passed(self, field: Json, depth: int) -> bool:
-        """Step over a field, or an array of them, that ends where the section goes on and has
-        nothing inside that only its bytes can prove.
+        """Skip a field, or an array of them, that can be verified by its size alone.
+
+        Returns false, and skips nothing, if its parts have to be read or it exceeds the section.
         """
         if self.stopped or not isinstance(field, dict):
             return False
@@ -164,8 +177,10 @@ class _Reader:
         return True
 
     def fixed_size(self, holder: Json, depth: int) -> int:
-        """Bytes of a structure that is of one size and whose parts are as large as they should
-        be, -1 of another one.
+        """Size in bytes of a structure if the description alone determines it, else -1.
+
+        It does not if the structure has subsections or an untold field, or if a nested structure
+        differs in size from the field that holds it.
         """
         size = self.sizes.get(id(holder))
         if size is None:
@@ -188,7 +203,7 @@ class _Reader:
         return total
 
     def elements(self, field: Json) -> Iterator[int | None]:
-        """Indices of an array's elements; one ``None`` for a plain field."""
+        """Indices of an array's elements; for a single field its own index, or ``None``."""
         if not isinstance(field, dict):
             return
         if "array_len" not in field:
@@ -200,7 +215,7 @@ class _Reader:
             yield index
 
     def field(self, field: Json, index: int | None, depth: int) -> Node:
-        """One field, or one element of an array."""
+        """Read one field, or one element of an array."""
         name = json_text(field, "name")
         if index is not None:
             name = f"{name}[{index}]"
@@ -220,12 +235,12 @@ class _Reader:
             self.at = begin + size
             return Node(name, _value_text(kind, raw), begin, size, meaning=kind)
         children = self.structure(inner, depth + 1)
-        if self.lost:  # only until the end of this structure
+        if self.lost:  # this structure's own size is known, so go on behind it
             self.lost = self.stopped = False
             self.at = begin + size
         if self.at != begin + size and not self.stopped:
             self.problems.append(
-                Problem(
+                SectionProblem(
                     "vmdesc-section-size",
                     begin,
                     f"structure {name!r} of {size} bytes has fields of {self.at - begin}",
@@ -235,7 +250,7 @@ class _Reader:
         return Node(name, json_text(inner, "vmsd_name"), begin, size, children, kind)
 
     def subsection(self, subsection: Json, depth: int, nodes: list[Node]) -> None:
-        """``05``, name, version, and the fields that belong to them."""
+        """Read a subsection: ``05``, name, version and its fields."""
         begin = self.at
         data = self.data
         name = json_text(subsection, "vmsd_name")
@@ -256,7 +271,7 @@ class _Reader:
 
 
 def _value_text(kind: str, raw: bytes) -> str:
-    """A field's value by the name of its type; what is not known is shown as bytes."""
+    """A field's value as text, by the name of its type; unknown types are shown as bytes."""
     base = kind
     for suffix in COMPARISONS:
         base = base.removesuffix(suffix)

@@ -1,4 +1,4 @@
-"""XBZRLE page content: run lengths against the page's former content.
+"""XBZRLE page content: runs of changes against the page's previous content.
 
 Wire-format page, section 6.6.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 __all__ = ["ENCODED", "apply", "fault"]
 
 ENCODED = 1
-"""The byte in front of every XBZRLE record's length."""
+"""The encoding byte in front of the length in every XBZRLE record."""
 
 
 def _run(data: bytes, at: int) -> tuple[int, int]:
-    """A run length of one or two LEB128 bytes, and where it ends (-1: malformed)."""
+    """A run length of one or two LEB128 bytes, and the offset behind it (-1: malformed)."""
     first = data[at]
     if not first & 0x80:
         return first, at + 1
@@ -22,7 +22,7 @@ def _run(data: bytes, at: int) -> tuple[int, int]:
 
 
 def apply(data: bytes, page: bytearray) -> None:
-    """Bring a page's former content up to date.  ``data`` must have no :func:`fault`."""
+    """Apply the changes in ``data`` to ``page``, in place.  ``data`` must have no :func:`fault`."""
     at = begin = 0
     while at < len(data):
         same, at = _run(data, at)
@@ -34,7 +34,7 @@ def apply(data: bytes, page: bytearray) -> None:
 
 
 def fault(data: bytes, page_size: int) -> str:
-    """What is wrong with an encoded page, or an empty string."""
+    """What is wrong with an encoded page; empty if nothing is."""
     at = covered = 0
     while at < len(data):
         begin = at

@@ -1,5 +1,5 @@
-"""Captures altered so that the migration in them stays the same: cut anew into segments, out of
-order, sent twice; or so that bytes of it are missing.
+"""Alters captures: cuts payload into other segments, reorders or repeats frames, all of which leave
+the migration the same; or drops frames.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Frames(NamedTuple):
     frames: list[Frame]
 
     def pcap(self) -> bytes:
-        """It as a file."""
+        """The capture as a pcap file."""
         parts = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 1 << 18, self.link)]
         for time, data, original in self.frames:
             parts += struct.pack("<4I", *divmod(time, 10**9), len(data), original), data
@@ -43,7 +43,7 @@ class Frames(NamedTuple):
 
 
 def read(path: Path | bytes) -> Frames:
-    """All frames; those of other link types than the first one's are left out."""
+    """All frames of a capture file, whose interfaces should all have the same link type."""
     file = CaptureFile(open_source(path))
     found = []
     for batch in file.batches():
@@ -55,7 +55,7 @@ def read(path: Path | bytes) -> Frames:
 
 
 def cut_anew(capture: Frames, size: int) -> Frames:
-    """Segments of at most ``size`` bytes, as a smaller MTU would have made them."""
+    """Cut the payload into segments of at most ``size`` bytes, as with a smaller MTU."""
     made: list[Frame] = []
     for frame in capture.frames:
         made += _pieces(frame, capture.link, size)
@@ -90,7 +90,7 @@ def _pieces(frame: Frame, link: int, size: int) -> Iterable[Frame]:
 
 
 def out_of_order(capture: Frames, every: int, dice: Random) -> Frames:
-    """Every so many frames, two near ones change places (the times stay in order)."""
+    """Swap two nearby frames out of each ``every``; timestamps stay in order."""
     frames = list(capture.frames)
     for at in range(5, len(frames) - 5, every):
         other = at + dice.randint(1, 3)
@@ -103,7 +103,7 @@ def out_of_order(capture: Frames, every: int, dice: Random) -> Frames:
 
 
 def sent_twice(capture: Frames, every: int, dice: Random) -> Frames:
-    """Every so many frames, one comes again a little later."""
+    """Repeat one frame out of each ``every`` a little later."""
     made: list[Frame] = []
     again: list[tuple[int, Frame]] = []
     for number, frame in enumerate(capture.frames):
@@ -116,5 +116,5 @@ def sent_twice(capture: Frames, every: int, dice: Random) -> Frames:
 
 
 def with_losses(capture: Frames, share: float, dice: Random) -> Frames:
-    """What a capture looks like that missed some frames."""
+    """Drop a random ``share`` of the frames, as a capture does that misses some."""
     return Frames(capture.link, [f for f in capture.frames if dice.random() >= share])

@@ -1,4 +1,4 @@
-"""What all tests share: an internal error fails a test, instead of becoming a message."""
+"""Settings for all tests: an internal error fails the test instead of becoming a message."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ os.environ[DEBUG] = "1"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for tshark, QEMU or the interface."""
+    """One worker more than there are cores: many tests wait for tshark, QEMU or the interface."""
     return len(os.sched_getaffinity(0)) + 1

@@ -1,6 +1,6 @@
-"""A real capture taken apart into the packets of its channels, to be edited and put together again.
+"""Splits a real capture into the packets of its channels, to be edited and put together again.
 
-Nothing of the analyzer's own decoding takes part: layouts are written down here once more, from
+The analyzer's own decoding is not used: layouts are written down here again, from
 docs/wire-format.md, sections 2 to 5.
 """
 
@@ -27,7 +27,7 @@ SEGMENT = 30_000
 
 
 class Unit:
-    """What is edited: a packet of a channel, or a piece of another stream; ``time`` in ns.
+    """A unit to edit: a packet of a channel, or a piece of another stream; ``time`` in ns.
 
     ``kind`` is ``init``, ``ram``, ``sync``, ``device`` or ``bytes``.
     """
@@ -54,16 +54,18 @@ class Unit:
         return word
 
     def set_number(self, at: int, value: int) -> None:
-        """Write it."""
+        """Write the 64-bit word at an offset."""
         struct.pack_into(">Q", self.head, at, value)
 
     def copy(self) -> Unit:
-        """Another one of the same bytes."""
+        """A copy with the same bytes."""
         return Unit(self.kind, self.time, self.head, self.payload)
 
 
 class Stream:
-    """A connection: units that the source sent, what came back, and when who closed it (ns)."""
+    """A connection: the source's units, the destination's ``answers``, and by side when it was
+    closed (ns).
+    """
 
     def __init__(self, port: int, began: int) -> None:
         self.port = port
@@ -73,7 +75,7 @@ class Stream:
         self.closed: dict[str, int] = {}
 
     def copy(self) -> Stream:
-        """Another one of the same units."""
+        """A copy with copies of the units."""
         made = Stream(self.port, self.began)
         made.units = [unit.copy() for unit in self.units]
         made.answers = [unit.copy() for unit in self.answers]
@@ -82,7 +84,7 @@ class Stream:
 
 
 def take_apart(path: Path, device_flag: int = 0x40) -> list[Stream]:
-    """The connections of a capture without holes, in order of their beginnings."""
+    """The connections of a capture without holes, in the order in which they were opened."""
     streams: dict[int, Stream] = {}
     pieces: dict[tuple[int, str], dict[int, tuple[int, bytes]]] = {}
     capture = read(path)
@@ -158,7 +160,7 @@ def _packets(units: list[Unit], device_flag: int) -> list[Unit]:
 
 
 def put_together(streams: list[Stream]) -> bytes:
-    """A capture in which they are sent in the order of their times."""
+    """A capture in which all units are sent in the order of their times."""
     capture = Craft()
     steps: list[tuple[int, int, Stream, str, bytes]] = []
     for stream in streams:

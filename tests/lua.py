@@ -1,4 +1,4 @@
-"""tshark with a Lua script, whoever runs the tests."""
+"""Runs tshark with a Lua script, also for root."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _refused() -> bool:
 
 
 def tshark(script: Path, capture: Path, *words: str) -> list[str]:
-    """The lines that tshark prints, without a complaint about the script.
+    """The lines that tshark prints; asserts that it does not complain about the script.
 
-    Wireshark since 4.4 runs no scripts for root: then somebody else gets copies to read.
+    Wireshark 4.4 and later run no scripts for root: then tshark runs as user nobody, on copies.
     """
     if not _refused():
         return _run(script, capture, words)

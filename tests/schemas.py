@@ -1,4 +1,4 @@
-"""The schemas of reports, and whether a report conforms."""
+"""Validates reports against their schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["conform"]
 
 @functools.cache
 def _validator(name: str) -> jsonschema.Draft202012Validator:
-    """Of one of the package's schemas; making it takes longer than using it."""
+    """The validator of one of the package's schemas; cached, as it is slow to make."""
     text = resources.files("analyzer.report").joinpath(f"schema/{name}.json").read_text("utf-8")
     schema = json.loads(text)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -22,5 +22,5 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 def conform(document: Any, name: str) -> None:
-    """Raises :class:`jsonschema.ValidationError` where a document breaks its schema."""
+    """Raises :class:`jsonschema.ValidationError` if a document violates schema ``name``."""
     _validator(name).validate(document)

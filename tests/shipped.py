@@ -24,7 +24,7 @@ def capture(name: str) -> Path:
 
 
 def truth(name: str) -> dict[str, Any]:
-    """What QEMU and the kernel say about it; see captures/MANIFEST.md."""
+    """What QEMU and the kernel reported about a capture; see captures/MANIFEST.md."""
     loaded: dict[str, Any] = json.loads(
         (CAPTURES / f"{name}.truth.json").read_text(encoding="utf-8")
     )

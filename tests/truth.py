@@ -1,6 +1,6 @@
-"""What an analysis must say of a real capture, told from QEMU's and the kernel's own accounts.
+"""Compares the report on a real capture with QEMU's and the kernel's own accounts of it.
 
-:func:`differences` compares; the truth files are described in captures/MANIFEST.md.
+See :func:`differences`; the truth files are described in captures/MANIFEST.md.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAULTY = ("gap", "snaplen", "midstream")
-"""Words in the names of captures that lack bytes: counts are upper bounds there."""
+"""Words in the names of captures that lack bytes: there the true counts are upper bounds."""
 WHOLE = ("completed", "colo")
 SENT_AGAIN = {"4.2": 256, "5.2": 4, "6.2": 4, "7.2": 4}
-"""Pages that these send more than once and count once: 4.2 repeats whole packets with a SYNC, the
-others now and then one page.
+"""How many pages these versions may send again without counting them again: 4.2 repeats whole
+packets with a SYNC, the others sometimes a single page.
 """
 
 
@@ -43,7 +43,7 @@ def pattern(seed: int, size: int, base: int, filled: bool) -> bytes:
 
 
 def formula_state(layout: dict[str, int], precopy: int, stopcopy: int) -> bytes:
-    """The whole state of a device by the documented formula; ports are ``layout['nr_ports']``."""
+    """The whole state of a device by the formula in captures/MANIFEST.md."""
     header = b"".join(
         value.to_bytes(width, "little")
         for value, width in (
@@ -62,7 +62,7 @@ def formula_state(layout: dict[str, int], precopy: int, stopcopy: int) -> bytes:
 
 
 def report_of(path: Path) -> dict[str, Any]:
-    """The report of a capture, digests included."""
+    """The report on a capture, including digests."""
     return capture_report(analyze(path, digest=True))
 
 
@@ -74,11 +74,11 @@ def runs(truth: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Iterator[str]:
-    """Where report and truth disagree; nothing when all is well."""
+    """A line for each difference between report and truth."""
     migrations = report["migrations"]
     expected = runs(truth)
     if len(expected) == 1 and "then-retry" in name:
-        migrations = migrations[-1:]  # the truth tells of the second attempt
+        migrations = migrations[-1:]  # the truth is about the second attempt
     if len(migrations) != len(expected):
         yield f"{len(migrations)} migrations, expected {len(expected)}"
         return
@@ -94,7 +94,9 @@ def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Ite
 def _in_order(
     migrations: list[dict[str, Any]], expected: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The runs by the ports their migrations used, where the truth tells ports."""
+    """The runs in the order of their migrations, matched by the number of multifd channels or, if
+    that is ambiguous, by the number of normal pages.
+    """
     if len(expected) == 1:
         return expected
     counted = {len(run["trace_src"]["ram_packets_per_channel"]): run for run in expected}
@@ -154,7 +156,7 @@ def _account(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Itera
     if account.get("status") != "completed" or migration["outcome"] != "completed":
         return
     if "retry" in name or "postcopy" in name or any(word in name for word in FAULTY):
-        return  # an account of both attempts; pages asked for twice; bytes that are missing
+        return  # the account covers both attempts; pages are requested twice; bytes are missing
     blocks = migration["ram"]["blocks"]
     slack = SENT_AGAIN.get(name.split("-", maxsplit=1)[0], 0)
     for field, counted in (("normal_pages", "normal"), ("zero_pages", "duplicate")):
@@ -212,7 +214,7 @@ def _device(
     complete = migration["outcome"] == "completed" and not lossy
     if complete and buffers and report["buffers"] != len(buffers):
         yield f"{name}: {report['buffers']} buffers, {len(buffers)} arrived"
-    # A destination may have taken in one more than the capture point saw arrive, or one less.
+    # A destination may have received slightly more or fewer buffers than the capture point saw.
     if not complete and not lossy and report["buffers"] + 2 < len(buffers):
         yield f"{name}: {report['buffers']} buffers, {len(buffers)} arrived"
     if complete and report["complete"] is not True:
@@ -244,7 +246,7 @@ def _outcome(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Itera
     elif source == "cancelled":
         allowed = {"cancelled"}
     elif "refused" in name:
-        allowed = {"cancelled", "failed"}  # a refusal looks much like a cancel
+        allowed = {"cancelled", "failed"}  # a refusal looks like a cancel on the wire
     else:
         allowed = {"failed", "incomplete", "cancelled"}
     if outcome not in allowed:

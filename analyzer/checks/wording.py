@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["counted", "milliseconds", "names", "ranges"]
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 byte``, ``2 bytes``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, digits: str = "") -> str:
+    """``1 byte``, ``2 bytes``; ``digits`` is the number's format spec, ``,`` to group thousands."""
+    return f"{number:{digits}} {noun}{'' if number == 1 else 's'}"
 
 
 def milliseconds(time: int) -> str:

@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 __all__ = ["run", "share_time"]
 
 TURN = 0.001
-"""Seconds after which a thread that is busy lets another one have its turn."""
+"""Interpreter switch interval, seconds: how long a busy thread may keep another one waiting."""
 
 
 def share_time() -> None:
-    """Keys are answered while another thread reads the capture."""
+    """Shorten thread turns, so that keys are answered while another thread reads the capture."""
     sys.setswitchinterval(TURN)
 
 
 def run(path: str | None, settings: Settings, live: GrowingSource | None = None) -> int:
-    """Open the interface on a capture, or let the user choose one; gives the exit status.
+    """Open the interface on a capture, or let the user choose one; returns the exit status.
 
-    ``live`` gives the bytes of the file at ``path`` while they are being written.  Raises
+    ``live`` reads the bytes of the file at ``path`` while they are being written.  Raises
     :class:`UsageError` without a terminal.
     """
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise UsageError("the interface needs a terminal; 'mfshark check' does without one")
+        raise UsageError("the interface needs a terminal; 'mfshark check' works without one")
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.filters import store_path
 
     share_time()
     app = MfsharkApp(path, settings, store_path(), live)
     if app.console.color_system in ("standard", "windows"):
-        app.theme = "ansi-dark"  # sixteen colours, and those of the terminal
+        app.theme = "ansi-dark"  # the terminal's own sixteen colours
     return app.run() or 0

@@ -1,4 +1,4 @@
-"""What the keys of the application do, apart from moving about."""
+"""The actions behind the application's keys, except moving about."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ TIME_WORDS = dict(
     )
 )
 SEARCH_TOLD = 0.2
-"""Seconds between two words about how far a search is."""
+"""Seconds between two progress messages of a search."""
 COPY_WAIT = 0.02
-"""Seconds until a copy of what is still being read is tried again."""
+"""Seconds between attempts to copy something that is still being read."""
 COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
 
 
 class Actions:
-    """Mixed into the application."""
+    """Mixin of the application."""
 
     _sought: Answer | None = None
 
@@ -120,7 +120,7 @@ class Actions:
             self.action_find_again(1)
 
     def action_find_again(self, by: int) -> None:
-        """The next or previous place."""
+        """Go to the next or previous match of the last search."""
         app, sought = self._app, self._sought
         if sought is None:
             self.action_find()
@@ -148,7 +148,7 @@ class Actions:
         told = time.monotonic()
 
         def unless_cancelled(tell: Callable[[Any], None], what: Any) -> None:
-            """In the application's own thread, where nothing can cancel it in between."""
+            """Runs in the application's thread, so that no cancel can come in between."""
             if not worker.is_cancelled:
                 tell(what)
 
@@ -174,22 +174,23 @@ class Actions:
             )
 
     def stop_searching(self) -> bool:
-        """Look for bytes no longer; says whether they were looked for."""
+        """Cancel a running search for bytes; returns whether there was one."""
         running = [worker for worker in self._app.workers if worker.group == "find"]
         for worker in running:
             worker.cancel()
         return bool(running)
 
     def action_stop(self) -> None:
-        """Stop looking for bytes."""
+        """Cancel a running search for bytes, and say so."""
         if self.stop_searching():
             self._app.tell(Text("stopped"))
 
     def found(
         self, row: int | None, start: int, by: int, span: tuple[int, int] | None = None
     ) -> None:
-        """What was looked for from row ``start`` on is in the packet at ``row``, or nowhere;
-        ``span`` says where in it: offset and length.
+        """Show the result of a search from row ``start`` on: the packet at ``row``, or none.
+
+        ``by`` is the direction (1 or -1), ``span`` offset and length of the bytes in the packet.
         """
         app = self._app
         if row is None or row >= len(app.document.table):
@@ -206,11 +207,11 @@ class Actions:
             text += f" at byte {span[0]} ({span[0]:#x})"
             cast("PacketsView", app.view).mark_bytes(row, *span)
         if (row <= start) if by > 0 else (row >= start):
-            text += f", from the {'beginning' if by > 0 else 'end'} again"
+            text += f", wrapped around to the {'beginning' if by > 0 else 'end'}"
         app.tell(Text(text))
 
     def action_finding(self, by: int) -> None:
-        """The next or previous packet with a finding."""
+        """Go to the next or previous packet with a finding."""
         app = self._app
         by_row = app.document.near_row
         rows = sorted(by_row)
@@ -239,7 +240,7 @@ class Actions:
             app.show_status()
 
     def action_to_mark(self, by: int) -> None:
-        """The next or previous marked packet."""
+        """Go to the next or previous marked packet."""
         app = self._app
         row = app.state.neighbour_mark(app.state.row, by)
         if row is None:
@@ -248,7 +249,7 @@ class Actions:
             app.on_selected(Selected(row=row, screen="packets"))
 
     def action_time_format(self) -> None:
-        """The next of the time formats."""
+        """Switch to the next time format."""
         app = self._app
         word = app.state.next_time_format()
         app.view.show_document()
@@ -265,7 +266,7 @@ class Actions:
         self.choose(Path(path).parent if path else here())
 
     def choose(self, folder: Path) -> None:
-        """Choose a capture, from a folder on."""
+        """Choose a capture, starting in a folder."""
         self._app.push_screen(PickerScreen(folder, self._app.view.palette), self._open)
 
     def _open(self, path: str | None) -> None:
@@ -277,7 +278,7 @@ class Actions:
         self._app.reload()
 
     def action_follow(self) -> None:
-        """Read it again whenever it has grown; end a live capture."""
+        """Start or stop following the file as it grows; end a live capture."""
         app = self._app
         if app.document.live is not None:
             if app.document.done:
@@ -292,7 +293,7 @@ class Actions:
         """Choose the migration that is shown."""
         app = self._app
         if len(app.document.migrations()) < 2:
-            app.tell(Text(app.document.obstacle() or "there is one migration only"))
+            app.tell(Text(app.document.obstacle() or "there is only one migration"))
             return
         choices = [Choice(str(ALL), "all migrations", "a")]
         for migration in app.document.migrations():
@@ -310,7 +311,7 @@ class Actions:
     # -- filters ------------------------------------------------------------------------------
 
     def action_edit_filter(self) -> None:
-        """To the filter line, from any screen."""
+        """Go to the filter line, from any screen."""
         app = self._app
         app.show_screen("packets")
         app.screen.set_focus(app.view.query_one(FilterInput))
@@ -328,13 +329,13 @@ class Actions:
             dialog = ChooseDialog("Filters", choices, app.state.filter or None, app.filters.forget)
             app.push_screen(dialog, self._filter)
         else:
-            app.tell(Text("no filters yet; / begins one, ^s in it saves it"))
+            app.tell(Text("no filters yet; / starts one, ^s saves it"))
 
     def _filter(self, text: str | None) -> None:
         if text is not None:
             self._app.on_filter_chosen(FilterChosen(text))
 
-    # -- taking things out --------------------------------------------------------------------
+    # -- copying and exporting ----------------------------------------------------------------
 
     def action_copy(self) -> None:
         """Copy what is selected."""
@@ -363,7 +364,7 @@ class Actions:
         app = self._app
         dialog = AskDialog(
             "Save the screen as SVG",
-            "A file that does not exist yet.",
+            "The file must not exist yet.",
             value=f"mfshark-{app.state.screen}.svg",
             check=_new_file,
         )
@@ -391,8 +392,8 @@ class Actions:
         stem = terminal(Path(self._app.document.path).name.split(".pcap")[0]) or "packets"
         dialog = AskDialog(
             "Export the packets that are shown",
-            "csv and jsonl: a line a packet; pcapng: a capture with just their frames. "
-            "A file that does not exist yet.",
+            "csv and jsonl: one line per packet; pcapng: a capture of just their frames. "
+            "The file must not exist yet.",
             modes=exporting.FORMATS,
             check=_new_file,
             suggest=lambda mode: f"{stem}-packets.{mode}",

@@ -1,4 +1,4 @@
-"""The application: one document, one state of view, and the screens that show both."""
+"""The application: one document, one view state, and the screens that show both."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ if TYPE_CHECKING:
 __all__ = ["MfsharkApp"]
 
 TICK = 0.05
-"""Seconds between looks at what is to be done."""
+"""Seconds between calls of the periodic work."""
 GROWTH = 0.2
-"""Seconds between two drawings of a capture that grows."""
+"""Seconds between two redraws of a growing capture."""
 FOLLOW_PAUSE = 1.0
-"""Seconds between two readings of a file that grows, or three times as long as one takes."""
+"""Least seconds between two readings of a growing file (or three times as long as one takes)."""
 
 NO_CAPTURE = 2
-"""Exit status, as of other commands, when the file turned out to be no capture."""
+"""Exit status when the file turned out to be no capture, the same as for other commands."""
 PANES = "RowList, HexPane, MapPane, TimePane, VerticalScroll"
-"""What Tab goes through: all that takes the focus, but the filter line."""
+"""The widgets that Tab goes through: all that can have the focus except the filter line."""
 
 VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
-"""Styles of the verdict's leading word; the others are warnings."""
+"""Styles of the verdict's leading word; other words are styled as warnings."""
 VERDICTS_MAX = 100
-"""Migrations whose verdicts are listed."""
+"""At most this many migrations' verdicts are listed."""
 
 
 def verdict_line(word: str, sentence: str) -> Text:
@@ -79,7 +79,7 @@ class MfsharkApp(Actions, KeyOrder):
     """The terminal interface.
 
     ``path`` is the capture; without one, or with a folder, the user chooses.  ``store`` is the file
-    that filters are kept in between sessions (``None``: nothing is kept), ``live`` what gives the
+    that keeps filters between sessions (``None``: nothing is kept), ``live`` the source of the
     capture's bytes while they are being written.
     """
 
@@ -103,13 +103,13 @@ class MfsharkApp(Actions, KeyOrder):
         Binding("escape", "stop", "Stop searching", show=False),
         Binding("right_square_bracket", "finding(1)", "Finding", tooltip="Go to the next finding"),
         Binding("left_square_bracket", "finding(-1)", "Go to the previous finding", show=False),
-        Binding("m", "mark", "Mark", tooltip="Mark the selected packet, or take its mark away"),
+        Binding("m", "mark", "Mark", tooltip="Mark the selected packet, or remove its mark"),
         Binding("apostrophe", "to_mark(1)", "Go to the next mark", show=False),
         Binding("quotation_mark", "to_mark(-1)", "Go to the previous mark", show=False),
-        Binding("t", "time_format", "Time", tooltip="Show times in another way"),
+        Binding("t", "time_format", "Time", tooltip="Switch to the next time format"),
         Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
         Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
-        Binding("v", "verdict", "Show the verdict, whole", show=False),
+        Binding("v", "verdict", "Show the whole verdict", show=False),
         Binding("i", "figures", "Show where the time went", show=False),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
         Binding("b", "saved_filters", "Choose a saved filter", show=False),
@@ -174,11 +174,11 @@ class MfsharkApp(Actions, KeyOrder):
         yield KeyLine(id="keys")
 
     async def action_quit(self) -> None:
-        """Leave."""
+        """Quit; the exit status says whether the file was a capture."""
         self.exit(NO_CAPTURE if self.document.failed else 0)
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Start reading, or let the user choose a capture."""
         self.set_interval(TICK, self._tick)
         self.theme_changed_signal.subscribe(self, lambda _theme: self.view.show_document())
         if self._path is not None:
@@ -190,20 +190,20 @@ class MfsharkApp(Actions, KeyOrder):
             self.choose(self._folder or here())
 
     def action_command_palette(self) -> None:
-        """Find a command."""
+        """Open the command palette."""
         if not isinstance(self.screen, Commands):
             self.push_screen(Commands())
 
     def action_focus_next(self) -> None:
-        """The next pane; the filter line has a key of its own, and Tab completes there."""
+        """Focus the next pane; the filter line has its own key, and Tab completes in it."""
         self.screen.focus_next(PANES if len(self.screen_stack) == 1 else "*")
 
     def action_focus_previous(self) -> None:
-        """The previous pane."""
+        """Focus the previous pane."""
         self.screen.focus_previous(PANES if len(self.screen_stack) == 1 else "*")
 
     def on_key(self, event: events.Key) -> None:
-        """A key that does nothing here, but does elsewhere: say where."""
+        """If the key does nothing here but something on other screens, say on which."""
         if len(self.screen_stack) > 1 or event.key in keys_of(type(self)):
             return
         around: list[Any] = [self.view]
@@ -224,11 +224,11 @@ class MfsharkApp(Actions, KeyOrder):
             self.tell(Text(f"{key} is a key of {titles}: {what[0].lower()}{what[1:]}"))
 
     def search_themes(self) -> None:
-        """Find a theme."""
+        """Open the command palette on the themes."""
         self.push_screen(Commands([ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: whatever has a key on this screen."""
+        """The commands of the palette: everything that has a key on this screen."""
         yield from super().get_system_commands(screen)
         for owner in (self.view, self):
             for binding in owner.BINDINGS:
@@ -240,8 +240,9 @@ class MfsharkApp(Actions, KeyOrder):
                     )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that lead elsewhere come first, so that what is typed behind them goes there; in
-        inputs and windows they are not those keys.
+        """Disable the keys of screens and of the filter line in inputs and windows.
+
+        They have priority elsewhere, so that what is typed behind them goes to the new screen.
         """
         elsewhere = len(self.screen_stack) > 1 or isinstance(self.focused, Input)
         if action in ("screen", "edit_filter") and elsewhere:
@@ -251,7 +252,7 @@ class MfsharkApp(Actions, KeyOrder):
     # -- reading captures ---------------------------------------------------------------------
 
     def open(self, path: str, live: GrowingSource | None = None) -> None:
-        """Read another capture from the start; nothing of the view is kept."""
+        """Read another capture; the view state is reset."""
         self.state = ViewState()
         self._loading = self._told = None
         self.stop_searching()
@@ -262,7 +263,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.show_screen(self.state.screen)
 
     def reload(self) -> None:
-        """Read the capture again; the view stays as it is, and changes when all is read."""
+        """Read the capture again in the background; the view is updated when all has been read."""
         if self._loading is None and self.document.done and self.document.path:
             self._loading = Document(self.document.path, self.settings)
             self._load(self._loading)
@@ -309,7 +310,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.show_status()
 
     async def _tick(self) -> None:
-        """While a capture is being read or filtered: show what has come."""
+        """Periodic work: filter more rows, show what has been read, and follow a growing file."""
         await self.take_late_keys()
         if not any(screen.query(StatusLine) for screen in self.screen_stack[:1]):
             return  # the application is ending
@@ -335,7 +336,7 @@ class MfsharkApp(Actions, KeyOrder):
             self._look_for_more(now)
 
     def _stay_at_end(self) -> None:
-        """A cursor on the last packet of a live capture stays on the last one."""
+        """Keep a cursor that was on the last packet of a live capture on the last one."""
         last = max(0, len(self.document.table) - 1)
         if self._last_row <= self.state.row < last:
             self.select_row(last)
@@ -344,13 +345,13 @@ class MfsharkApp(Actions, KeyOrder):
         self._last_row = last
 
     def _look_for_more(self, now: float) -> None:
-        """Read the file again when it has grown; most of the time is left to the user."""
+        """Read the file again if it has grown; pauses leave most of the time to the user."""
         pause = max(FOLLOW_PAUSE, 3 * self.document.elapsed)
         if now - self._read_at > pause and self.document.changed():
             self.reload()
 
     def key_taken(self) -> None:
-        """A key stops loading for the moment that it takes to answer it."""
+        """Pause loading while a key is being answered, and clear the message in the status line."""
         self.gate.key()
         if self._told is not None:
             self._told = None
@@ -376,10 +377,10 @@ class MfsharkApp(Actions, KeyOrder):
         self.screen_stack[0].query_one(TabLine).show_tab(screen, terminal(self.document.name))
         self.view.show_document()
         self.view.home()
-        self.show_status()  # a zoomed pane of the screen before is none any more
+        self.show_status()  # a pane of the previous screen may have been zoomed
 
     def on_selected(self, message: Selected) -> None:
-        """Something was chosen: work out what it is on every screen."""
+        """Something was selected: find its row, device and time, and show the selection."""
         message.stop()
         state = self.state
         if message.row is not None:
@@ -402,15 +403,15 @@ class MfsharkApp(Actions, KeyOrder):
         self.show_status()
 
     def _hidden(self, row: int) -> str:
-        """Why a packet is not shown, and what shows it."""
+        """Why a packet is not shown, and the key that shows it."""
         state, table = self.state, self.document.table
         number = table.column("migration")[row] if row < len(table) else state.migration
         if state.migration not in (ALL, number):
-            return f"packet {row + 1} is of migration {number}; M chooses what is shown"
+            return f"packet {row + 1} belongs to migration {number}; M chooses which is shown"
         return f"packet {row + 1} is hidden by the filter; X shows all"
 
     def select_row(self, row: int) -> None:
-        """Select a packet, and what goes with it; draws nothing."""
+        """Select a packet with its stream, time, device and index; does not redraw."""
         state, table = self.state, self.document.table
         state.row = row
         if row >= len(table):
@@ -438,14 +439,14 @@ class MfsharkApp(Actions, KeyOrder):
                 self.select_row(row)
 
     def _row_of_cut(self, device: tuple[int, bytes, int], index: int | None) -> int | None:
-        """The packet that an index was cut off in."""
+        """The row of the packet in which the buffer of an index was cut off."""
         rows = self.document.cut_rows()
         return next(
             (row for key, row in rows.items() if (key[:3], key[4]) == (device, index)), None
         )
 
     def on_jump(self, message: Jump) -> None:
-        """A click on a tab."""
+        """A tab was clicked: show its screen."""
         self.show_screen(message.screen)
 
     def action_screen(self, screen: str) -> None:
@@ -463,7 +464,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
 
     def filter_stream(self, stream: int) -> None:
-        """Show the packets of a stream, or the records of main, which has none."""
+        """Show the packets of a stream; for main or the return path, its records."""
         kinds = {channel.kind for channel in self.document.channels() if channel.stream == stream}
         if kinds & {"main", "return-path"}:
             self.show_main(None)
@@ -473,7 +474,7 @@ class MfsharkApp(Actions, KeyOrder):
     # -- filter -------------------------------------------------------------------------------
 
     def on_filter_chosen(self, message: FilterChosen) -> None:
-        """Another filter."""
+        """Apply a filter and show the packets."""
         message.stop()
         self.state.filter = message.text
         self.filters.remember(message.text)
@@ -491,7 +492,7 @@ class MfsharkApp(Actions, KeyOrder):
         self._give_filter_up()
 
     def _give_filter_up(self) -> bool:
-        """Whether the filter could not be applied: then says why, and shows all packets."""
+        """If the filter could not be applied, drop it and say why; returns whether that was so."""
         fault, self.filters.fault = self.filters.fault, ""
         if fault:
             self.state.filter = ""
@@ -499,7 +500,7 @@ class MfsharkApp(Actions, KeyOrder):
         return bool(fault)
 
     def show_migration(self, number: int) -> None:
-        """Show one migration, or all."""
+        """Show one migration, or all (:data:`ALL`)."""
         self.state.migration = number
         self.state.window = None
         self._apply_filter()
@@ -509,12 +510,12 @@ class MfsharkApp(Actions, KeyOrder):
     # -- the status line ----------------------------------------------------------------------
 
     def tell(self, text: Text) -> None:
-        """Put something in the status line until the next key."""
+        """Show a message in the status line until the next key."""
         self._told = text if text.plain else None
         self.show_status()
 
     def show_status(self) -> None:
-        """Draw the status line anew."""
+        """Update the status line."""
         document = self._loading or self.document
         right = self._totals()
         if self._told is not None:
@@ -533,7 +534,7 @@ class MfsharkApp(Actions, KeyOrder):
         status.show_status(left, right)
 
     def action_verdict(self) -> None:
-        """Show the verdict, and those of several migrations one by one."""
+        """Show the verdict; with several migrations, also that of each."""
         document = self.document
         lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
         migrations = document.migrations()
@@ -550,7 +551,7 @@ class MfsharkApp(Actions, KeyOrder):
         self.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
 
     def action_figures(self) -> None:
-        """Show phases, downtime and who spent it, worked out in a thread: captures are large."""
+        """Show phases, downtime and what it was spent on, computed in a thread."""
         document, number = self.document, self.state.migration
         width = room_of(self.size.width)
 
@@ -603,5 +604,7 @@ class MfsharkApp(Actions, KeyOrder):
             parts.append(f"{which} {len(migrations)} migrations")
         total = len(self.document.table)
         row = count(min(self.state.row + 1, total)).rjust(len(count(total)))
-        parts.append(f"{row}/{count(total)}")  # of one width: the verdict must not wrap anew
+        parts.append(
+            f"{row}/{count(total)}"
+        )  # constant width, so that the verdict's wrapping stays
         return Text("  ".join(parts))

@@ -1,4 +1,4 @@
-"""Throughput over time: kinds stacked on each other, eight steps to a character."""
+"""Throughput over time: a stacked chart with eight steps per character."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EIGHTHS = " ▁▂▃▄▅▆▇█"
 PLAIN = Style()
 STYLE = itemgetter(1)
 CURSOR = "│"
-"""Stands for a full cell that would hide the colour behind it."""
+"""Drawn instead of a full block under the cursor, which would hide the cursor's background."""
 
 
 def marked(segment: Segment, mark: Style) -> Segment:
@@ -37,7 +37,7 @@ def marked(segment: Segment, mark: Style) -> Segment:
 
 
 def runs(cells: Iterable[tuple[str, Style]]) -> list[Segment]:
-    """Cells of one character each, as few segments: each of them costs time until it is shown."""
+    """Cells of one character each, joined into as few segments as possible, which draw faster."""
     return [
         Segment("".join(char for char, _ in group), style)
         for style, group in groupby(cells, key=STYLE)
@@ -45,8 +45,8 @@ def runs(cells: Iterable[tuple[str, Style]]) -> list[Segment]:
 
 
 def with_mark(line: list[Segment], column: int, mark: Style) -> list[Segment]:
-    """A line of characters one cell wide, ``mark`` put over the one in ``column``; a column that it
-    does not have is none.
+    """A line of one-cell characters with ``mark`` applied to the one in ``column``; unchanged if
+    there is no such column.
     """
     at = 0
     for number, segment in enumerate(line):
@@ -66,14 +66,14 @@ def stacked_chart(
     top: float,
     fills: Sequence[str] = (),
 ) -> list[list[Segment]]:
-    """``height`` lines, the highest first; ``series`` from the bottom up, each with its style.
+    """The chart as ``height`` lines, topmost first.
 
-    ``top`` is the value of the upper edge.  ``fills`` has a character for each series, where
-    colours cannot tell them apart.
+    ``series`` are (values by column, style), from the bottom up; ``top`` is the value of the upper
+    edge.  ``fills`` has a character for each series, for where colours cannot tell them apart.
     """
     edges = _edges(np.array([values for values, _ in series], dtype=np.float64), height * 8, top)
     bottoms = np.arange(height - 1, -1, -1)[:, None] * 8
-    # How many eighths of each character are whose, as one number: few of them are different.
+    # The eighths that each series has of a character, coded as one number to draw each code once.
     codes = np.zeros((height, edges.shape[1]), dtype=np.int64)
     sizes: dict[int, list[int]] = {}
     before = np.zeros(edges.shape[1], dtype=np.int64)
@@ -89,7 +89,7 @@ def stacked_chart(
 
 
 def _edges(values: Floats, limit: int, top: float) -> Ints:
-    """Upper edge of each value of the stacks, in eighths; what is there shows at least one."""
+    """Upper edge of each stacked value, in eighths of a line; a value above 0 gets at least one."""
     edges = np.rint(np.cumsum(values, axis=0) * (limit / top if top else 0)).astype(np.int64)
     before = np.zeros(values.shape[1], dtype=np.int64)
     for number, edge in enumerate(edges):
@@ -99,9 +99,10 @@ def _edges(values: Floats, limit: int, top: float) -> Ints:
 
 
 def _cell(sizes: Sequence[int], styles: Sequence[Style], fills: Sequence[str]) -> tuple[str, Style]:
-    """A character of which each series has so many eighths, from below.
+    """The character for a cell of which each series has ``sizes`` eighths, from below.
 
-    It has two colours where the upper one goes on beyond it; else that of its largest part.
+    A full cell of several series has the colours of the lowest and the highest one; any other that
+    of its largest part.
     """
     parts = [(size, number) for number, size in enumerate(sizes) if size]
     if not parts:

@@ -1,4 +1,4 @@
-"""Order of arrival against index, as a plot: glyphs where buffers are few, else braille dots."""
+"""Plots order of arrival against index: with glyphs if there are few buffers, else braille dots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["EARLY", "LATE", "arrival_plot", "braille_plot"]
 
 EARLY, LATE = "■", "▲"
-"""A buffer with a higher index than all before it, and one that others overtook."""
+"""A buffer with a higher index than all before it, and one that was overtaken."""
 
 BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 """The bit of each dot of a braille character, by line and column."""

@@ -1,4 +1,4 @@
-"""What was carried when: bytes by kind and by channel in equal bins of time."""
+"""Traffic over time: bytes by kind and by channel in equal bins of time."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ if TYPE_CHECKING:
 __all__ = ["Bins", "spread"]
 
 STEP = 2.0**-20
+"""Unit of running sums, so that they are exact in floats."""
 PAGES, ZEROS, STATE, SYNCS, NOTHING = range(5)
-"""What packets are on a lane: RAM with pages, with none but zero pages, device state, SYNC."""
+"""Kinds of packets on a lane: RAM with normal pages, RAM without, device state, SYNC, others."""
 
 
 class Spread:
-    """Where stretches of time lie in the bins of a window: each bin has the share of a stretch's
-    weight that it has of its time.
+    """Distributes the weights of time intervals over the bins of a window, in proportion to the
+    share of the interval that lies in each bin.  All times are in ns.
     """
 
     def __init__(self, start: Ints, end: Ints, window: tuple[int, int], bins: int) -> None:
         first, span = window[0], window[1] - window[0]
         self.bins = bins
-        # In floats: times that are years apart, in ns and bins, do not fit 64 bits.
+        # In floats: ns of years times the number of bins would overflow 64 bits.
         at = (start - first).astype(np.float64) * bins / span
         low = np.floor(at)
-        low[at == bins] = bins - 1  # the end of the window is the last bin's
+        low[at == bins] = bins - 1  # the end of the window belongs to the last bin
         until = (end - first).astype(np.float64) * bins / span
-        high = np.maximum(np.ceil(until) - 1, low)  # where a bin ends it is the bin's still
+        high = np.maximum(np.ceil(until) - 1, low)  # an end on a bin's edge belongs to that bin
         self._several = several = np.flatnonzero(high > low)
         self._low = self._place(low)
         low, high, at, until = low[several], high[several], at[several], until[several]
@@ -61,14 +62,12 @@ class Spread:
         self._high = self._place(high)
 
     def _place(self, column: Floats) -> Ints:
-        """Numbers of bins, one on: those in front of the window share one, and so do those behind
-        it.
-        """
+        """Bin numbers plus 1: 0 is everything in front of the window, ``bins`` + 1 behind it."""
         found: Ints = (np.clip(column, -1, self.bins) + 1).astype(np.int64)
         return found
 
     def sums(self, rows: Ints, weight: Floats | Ints, count: int) -> Floats:
-        """Weights by row, of ``count``, and bin."""
+        """Sums of weights, an array of ``count`` rows by bins; ``rows`` are the intervals' rows."""
         wide = self.bins + 2
         size = count * wide
         base = rows * wide
@@ -77,8 +76,8 @@ class Spread:
         if len(some):
             base, weight = base[some], weight[some].astype(np.float64)
             share = weight * self._each
-            # In steps that add up without rounding, so that what comes to an end leaves nothing
-            # behind; the last bin has what is left.
+            # In multiples of STEP, which add up without rounding, so that the running sum returns
+            # to exactly 0; the remainder goes into the last bin.
             each = np.floor(share / STEP) * STEP
             rest = weight * self._tail + (share - each) * self._between
             found += np.bincount(base + self._high, rest, size)
@@ -93,9 +92,9 @@ class Spread:
 def spread(
     start: Ints, end: Ints, weight: Floats | Ints, window: tuple[int, int], bins: int
 ) -> Floats:
-    """Weights that last from ``start`` to ``end`` (ns), spread evenly over that time.
+    """Weights by bin, each spread evenly from its ``start`` to its ``end`` (ns).
 
-    The sum over an unlimited window is the sum of the weights.
+    If the window contains all of them, the bins add up to the sum of the weights.
     """
     rows = np.zeros(len(start), dtype=np.int64)
     found: Floats = Spread(start, end, window, bins).sums(rows, weight, 1)[0]
@@ -103,13 +102,13 @@ def spread(
 
 
 def shortened(start: Ints, end: Ints, missing: Ints, length: Floats) -> Ints:
-    """Where stretches of time end that are as long as what is missing of a whole."""
+    """The ends of intervals cut down to the share of ``length`` that is ``missing`` (bytes)."""
     share = np.clip(missing / np.maximum(length, 1.0), 0.0, 1.0)
     return start + ((end - start) * share).astype(np.int64)
 
 
 def span_of(table: PacketTable, first: int, last: int) -> tuple[int, int]:
-    """From the first byte of some packets to the last."""
+    """Times (ns) of the first and the last byte of rows ``first .. last`` (exclusive)."""
     begin = table.view("time", first, last).min()
     return int(begin), int(table.view("end_time", first, last).max())
 
@@ -126,7 +125,7 @@ class Bins:
     By bin: ``ram``, ``device`` and ``main`` bytes on the wire, ``zero`` pages.  By lane and bin,
     lanes in the order of ``streams``: ``lane_ram``, ``lane_zero`` (bytes of packets with zero
     pages only), ``lane_device``, ``lane_main``, ``lane_sync`` (packets), ``lane_missing``
-    (packets or records with missing bytes, for the share of their time that is missing).
+    (packets or records with missing bytes, over the share of their time that is missing).
     """
 
     def __init__(self, window: TimeWindow, bins: int, streams: Sequence[int]) -> None:
@@ -151,7 +150,7 @@ class Bins:
         return self.window.span / self.bins
 
     def resampled(self, window: TimeWindow) -> Bins:
-        """The same in another window, as well as can be told without looking at the packets."""
+        """The same data in another window, approximated without looking at the packets."""
         made = Bins(window, self.bins, self.streams)
         middles = (np.arange(self.bins) + 0.5) * (window.span / self.bins)
         shift = window.start - self.window.start
@@ -171,10 +170,10 @@ class Bins:
         cancelled: Callable[[], bool] = lambda: False,
         spans: dict[int, tuple[int, int]] | None = None,
     ) -> Bins:
-        """Take in all packets of a migration and the records of the main channels of ``mains``.
+        """Add all packets of a migration and the main-channel records of ``mains``.
 
-        Stops early when ``cancelled``.  ``spans`` keeps the times of pieces of the table, so that
-        those outside the window are passed over.
+        Stops early when ``cancelled()``.  ``spans`` caches the time spans of pieces of the table,
+        so that pieces outside the window are skipped.
         """
         spans = {} if spans is None else spans
         for first, last in pieces(0, len(table)):
@@ -191,7 +190,7 @@ class Bins:
         return self
 
     def _records(self, records: list[Record], stream: int) -> None:
-        """The records of a main channel."""
+        """Add the records of a main channel."""
         if not records or stream not in self.streams:
             return
         lane = self.streams.index(stream)
@@ -229,7 +228,7 @@ class Bins:
         begin, until = start[wanted].astype(np.int64), end[wanted].astype(np.int64)
         length = (column("length") - cut).astype(np.float64)
         lanes, lane = len(self.streams), self._lane_of(column("stream"))
-        # One row for each kind and lane, so that everything is added up at once.
+        # One row for each kind and lane, so that all sums are made in one pass.
         series = np.full(len(kind), NOTHING)
         ram = kind == RAM_PACKET
         series[ram] = np.where(column("normal_pages")[ram] > 0, PAGES, ZEROS)
@@ -256,7 +255,7 @@ class Bins:
             self.lane_missing += sums[:lanes]
 
     def _lane_of(self, stream: Ints) -> Ints:
-        """The lanes of some streams; one behind the last for what has none."""
+        """The lane of each stream; streams without one get the number behind the last lane."""
         lanes = len(self.streams)
         if not lanes:
             return np.zeros(len(stream), dtype=np.int64)

@@ -1,13 +1,14 @@
-"""One row a channel: what it carried, and its share."""
+"""One row per channel: what it carried, and its share."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from analyzer.migration.fairness import jain
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
-from analyzer.tui.lane_lines import jain
+from analyzer.tui.quantities import count
 from analyzer.tui.stream_rows import end_word
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class ChannelRows:
         several: bool = False,
         mains: Mapping[int, MainChannel] | None = None,
     ) -> None:
-        """``several``: with the migration's number; ``mains`` is what main said, by that number."""
+        """``several`` adds a column with the migration's number; ``mains`` are the facts from the
+        main channels, by that number.
+        """
         self.channels = channels
         self._mains = mains or {}
         self._several = several
@@ -62,7 +65,7 @@ class ChannelRows:
         return len(self.channels)
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
-        """One channel; its share is that in what its migration's channels carried."""
+        """One channel; its share is of what all channels of its migration carried."""
         number, channel = self.channels[position]
         multifd = channel.kind == "multifd"
         share = carried(channel) / (self._totals[number] or 1)
@@ -86,12 +89,12 @@ class ChannelRows:
 
 
 def carried(channel: Channel) -> int:
-    """RAM and device state in it, bytes."""
+    """Bytes of RAM and device state on a channel."""
     return channel.ram_bytes + channel.device_bytes
 
 
 def ending(channel: Channel, main: MainChannel | None = None) -> str:
-    """How a channel's stream ended, as on Streams, and where if that is no place to end at."""
+    """How a channel's stream ended, as on Streams, and inside what, if it is not a proper end."""
     return end_word(channel.flow) + _place(channel, main)
 
 
@@ -107,8 +110,8 @@ def _place(channel: Channel, main: MainChannel | None) -> str:
 
 
 def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
-    """Jain's index for RAM and device state over the multifd channels, of each migration, and
-    whether bytes of packets that were cut off count.
+    """Jain's index of RAM and device state over the multifd channels of each migration, and a note
+    if the bytes include those of cut-off packets.
     """
     by_migration: dict[int, list[Channel]] = {}
     for number, channel in channels:
@@ -123,14 +126,14 @@ def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
     parts = [f"fairness (Jain) {'; '.join(told)}"] if told else []
     cut = sum(channel.cut_bytes > 0 for _, channel in channels)
     if cut:
-        # The packets of the rows are whole ones, so bytes without a packet need a reason.
-        parts.append(f"bytes with those of {cut} cut off packet{'s' if cut > 1 else ''}")
+        # The rows count whole packets only, so bytes without a packet need an explanation.
+        parts.append(f"bytes include those of {count(cut, 'cut-off packet')}")
     return "; ".join(parts)
 
 
 def _fairness(multifd: list[Channel]) -> str:
-    ram = jain([float(channel.ram_bytes) for channel in multifd])
-    device = jain([float(channel.device_bytes) for channel in multifd])
+    ram = jain([channel.ram_bytes for channel in multifd])
+    device = jain([channel.device_bytes for channel in multifd])
     return ", ".join(
         f"{word} {value:.3f}"
         for word, value in (("RAM", ram), ("device state", device))

@@ -24,9 +24,9 @@ ANY = 1 << 20
 class Column:
     """A column of a list.
 
-    ``width`` is what it needs, in cells; of the room that is left it gets a share of ``grow``, up
-    to ``most`` cells (0: any).  Where there is too little room only columns of a low ``optional``
-    are shown, those of 0 always.
+    ``width`` is the least width in cells; spare room is shared out in proportion to ``grow``, up to
+    ``most`` cells per column (0: no limit).  Where there is too little room, the columns with the
+    highest ``optional`` are left out first; those with 0 are always shown.
     """
 
     __slots__ = ("grow", "most", "optional", "right", "title", "width")
@@ -57,7 +57,8 @@ class Column:
 def fit(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
     """The columns that are shown in ``width`` cells: (number of the column, its width).
 
-    Where some are not, a cell behind the last one stays free if it can, for a sign that says so.
+    If some are left out, a cell behind the last one stays free where possible, for a sign that says
+    so.
     """
     spare = width + 1
     widths: dict[int, int] = {}
@@ -97,8 +98,8 @@ def _text(cell: Cell) -> str:
 def row_segments(
     cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]], base: Style
 ) -> list[Segment]:
-    """One line of a list: its cells in ``layout``, one blank apart; what is too long for its column
-    goes on over empty cells to the right of it.
+    """One line of a list: its cells in ``layout``, one blank apart.  Text that is too long for its
+    column runs over empty cells to the right of it.
     """
     segments = []
     place, end = 0, len(layout)
@@ -121,6 +122,8 @@ def row_segments(
 
 
 def wrapped(text: str, width: int, line: int) -> str:
-    """A line of a text that is wrapped into a pane of ``width`` cells, one blank from its edge."""
+    """Line number ``line`` of a text wrapped into ``width`` cells, indented by one blank; empty if
+    there is no such line.
+    """
     lines = textwrap.wrap(text, max(1, width - 2))
     return f" {lines[line]}" if line < len(lines) else ""

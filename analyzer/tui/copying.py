@@ -1,4 +1,4 @@
-"""What goes to the clipboard: a packet, or any row, as text, JSON or hexadecimal."""
+"""Text for the clipboard: a packet, or any row, as text, JSON or hex dump."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fields_text(nodes: list[Node]) -> str:
 
 
 def json_text(row: Row, nodes: list[Node]) -> str:
-    """A packet's columns and fields."""
+    """A packet's columns and fields as JSON."""
     columns: dict[str, Any] = {
         name: value.hex() if isinstance(value, bytes) else value
         for name, value in row.as_dict().items()
@@ -48,7 +48,7 @@ def _node(node: Node) -> dict[str, Any]:
 
 
 def hex_dump(data: bytes) -> str:
-    """Offset, hexadecimal, ASCII; as ``hexdump -C`` and text2pcap know it."""
+    """Offset, hexadecimal and ASCII, in the format of ``hexdump -C``, which text2pcap reads."""
     lines = []
     for at in range(0, len(data), 16):
         piece = data[at : at + 16]

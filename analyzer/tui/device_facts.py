@@ -1,9 +1,10 @@
-"""What the Devices screen says about a device, worked out once."""
+"""The facts about a device that the Devices screen shows, computed once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.migration.device import Device
 from analyzer.migration.outcome import completeness
 from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, arrival_states
 from analyzer.report.escape import terminal
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from analyzer.migration.device import Device
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
-    from analyzer.migration.reassembly import Queue
-    from analyzer.migration.rows import Buffer, CutBuffer
+    from analyzer.migration.rows import CutBuffer
     from analyzer.migration.table import PacketTable
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
 __all__ = ["BufferRows", "DeviceFacts", "DeviceRows", "device_facts"]
 
 NO_INDEX = 1 << 32
-"""Above every index: buffers without one stand last."""
+"""Sort key of buffers without an index, above every index."""
 
 
 class DeviceFacts:
     """One device of one migration.
 
-    ``device`` is ``None`` when nothing of it came over multifd, ``section`` when main says
-    nothing of it.  ``arrived`` are the buffers in order of arrival, ``states`` what became of each
-    of them, ``waits`` for how long (ns) the receiver had to wait for it; ``cut`` are the buffers
-    that the end of a stream cut off, ``cut_rows`` their rows of the packet table where they are
-    known; ``lack`` says why no buffer is known.
+    ``device`` is ``None`` when nothing of it was seen on multifd, ``section`` when main does not
+    mention it.  ``arrived`` are the buffers in order of arrival, ``states`` the state of each,
+    ``waits`` how long (ns) the receiver had to wait for it while later ones were there; ``cut`` are
+    the buffers that the end of a stream cut off, ``cut_rows`` their rows in the packet table
+    (``None``: not known); ``lack`` says why no buffer is known.
     """
 
     __slots__ = (
@@ -63,14 +62,15 @@ class DeviceFacts:
         section: VfioSection | None,
         rows: CutRows,
     ) -> None:
-        """``rows`` are those of all packets that were cut off."""
+        """``rows`` are the rows of all cut-off packets, see :meth:`Document.cut_rows`."""
         self.key: DeviceId = (migration.number, *key)
         self.name = terminal(device_name(*key))
         self.device = device
         self.section = section
-        self.arrived: list[Buffer] = device.arrived() if device is not None else []
+        seen = device if device is not None else Device(*key)
+        self.arrived = seen.arrived()
         arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
-        self.cut: list[CutBuffer] = list(device.cut) if device is not None else []
+        self.cut = list(seen.cut)
         self.cut_rows = {cut: rows.get((*self.key, cut.channel, cut.idx)) for cut in self.cut}
         cut = {buffer.idx for buffer in self.cut if buffer.idx is not None}
         self.reassembly = Reassembly(arrivals, cut)
@@ -80,33 +80,33 @@ class DeviceFacts:
         self.by_index = sorted(range(len(indexes)), key=indexes.__getitem__)
         self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
-        self.lack = _lack(migration, device, section)
+        self.lack = _lack(migration, seen, section)
         self.complete = completeness(device, migration) if device is not None else None
-        self.queue: Queue | None = device.queue() if device is not None else None
-        self.channels = device.by_channel() if device is not None else {}
-        self.waits = self.queue.waited if self.queue is not None else []
-        self.late = device.out_of_order() if device is not None else 0
+        self.queue = seen.queue()
+        self.channels = seen.by_channel()
+        self.waits = self.queue.waited
+        self.late = seen.out_of_order()
         self.duplicates = self.states.count(DUPLICATE)
 
 
-def _lack(migration: Migration, device: Device | None, section: VfioSection | None) -> str:
-    """Why no index of a device is known: it has no buffer, or the capture does not tell."""
-    if device is not None and device.unindexed:
-        return f"{count(device.unindexed, 'packet')} came, without an index that could be read"
+def _lack(migration: Migration, device: Device, section: VfioSection | None) -> str:
+    """Why no index of a device is known: it has no buffer, or the capture lacks bytes."""
+    if device.unindexed:
+        return f"{count(device.unindexed, 'packet')} arrived, but no index could be read"
     if section is not None and section.announced == "main":
         return "its state went over main"
     flows = [channel.flow for channel in migration.multifd]
     missing, snapped = sum(flow.missing for flow in flows), sum(flow.cut for flow in flows)
     if missing:
         why = "the snaplen cut off" if snapped == missing else "the capture lacks"
-        return f"not known what came: {why} {size_text(missing)} of multifd"
+        return f"unknown what arrived: {why} {size_text(missing)} of multifd"
     if migration.lacks_channels or any(c.incomplete_start for c in migration.multifd):
-        return "not known what came: the capture lacks multifd channels, or their begin"
+        return "unknown what arrived: the capture lacks multifd channels, or their beginning"
     return "no device-state buffer came over multifd"
 
 
 def device_facts(document: Document, number: int) -> list[DeviceFacts]:
-    """All devices of a migration (or of all), those that only main knows included."""
+    """All devices of a migration (or of all), including those that only main mentions."""
     found = []
     rows = document.cut_rows()
     for migration in document.migrations(number):
@@ -120,7 +120,7 @@ def device_facts(document: Document, number: int) -> list[DeviceFacts]:
 
 
 class DeviceRows:
-    """One row a device."""
+    """One row per device."""
 
     def __init__(self, facts: list[DeviceFacts], several: bool) -> None:
         self.facts = facts
@@ -151,7 +151,7 @@ class DeviceRows:
         word, style = _complete(facts, palette)
         total = sum(buffer.size for buffer in facts.arrived)
         main = facts.section.main_bytes if facts.section is not None else 0
-        wait = queue.longest_wait if queue is not None else 0
+        wait = queue.longest_wait
         warn = palette.warning
         cells: list[Cell] = [
             *([str(facts.key[0])] if self._several else []),
@@ -163,7 +163,7 @@ class DeviceRows:
             (str(facts.late or ""), warn),
             (str(facts.duplicates or ""), warn),
             (duration(wait) if wait else "", warn),
-            size_text(queue.peak_bytes) if queue is not None and queue.peak_bytes else "",
+            size_text(queue.peak_bytes) if queue.peak_bytes else "",
             size_text(main) if main else "",
             "  ".join(f"{channel_text(k)}:{v}" for k, v in facts.channels.items()),
         ]
@@ -171,7 +171,7 @@ class DeviceRows:
 
 
 def _missing(facts: DeviceFacts) -> str:
-    """How many indexes are missing, and whether the config state is, whose index nobody knows."""
+    """How many indexes are missing, and whether the config state is, whose index is not known."""
     device = facts.device
     if device is None or not device.buffers or device.config is not None:
         return str(facts.missing or "")
@@ -194,8 +194,8 @@ def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
 
 
 class BufferRows:
-    """The buffers of a device, by arrival or by index; those that were cut off stand behind the
-    ones that arrived, or at their index.
+    """The buffers of a device, in order of arrival or of index.  By arrival, those that were cut
+    off come last.
     """
 
     columns: Sequence[Column] = (
@@ -238,7 +238,7 @@ class BufferRows:
         return self.facts.arrived[self.order[position]].idx if cut is None else cut.idx
 
     def position(self, index: int) -> int | None:
-        """Where the (first) buffer of an index is."""
+        """The position of the first buffer with an index; ``None`` if there is none."""
         return self._positions.get(index)
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
@@ -270,7 +270,7 @@ class BufferRows:
         return cells, palette.plain
 
     def _cut_row(self, cut: CutBuffer, palette: Palette) -> tuple[Sequence[Cell], Style]:
-        """One that was cut off; when and where is in its row of the packet table."""
+        """One that was cut off; times and frames are taken from its row of the packet table."""
         frames = first = last = took = ""
         row = self.facts.cut_rows[cut]
         if row is not None:

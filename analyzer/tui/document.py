@@ -1,4 +1,4 @@
-"""A capture as the application sees it: grows while it is read, then stands still."""
+"""A capture as the application sees it: it grows while it is read, then stays the same."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 __all__ = ["Document"]
 
 TIME_MAX = (1 << 62) - 1
-"""No capture has later times, ns since the epoch."""
+"""Upper limit of times, ns since the epoch, that are looked for."""
 PLACED_MAX = 100
-"""So many findings that are not of a packet get one; each looks through all packets."""
+"""At most this many findings without a packet are given one: each takes a pass over the table."""
 
 
 class OneMigration(Analysis):
@@ -82,8 +82,11 @@ def _size_of(path: str) -> int | None:
 
 
 def _closest(begins: Ints, ends: Ints, value: int) -> tuple[int, int, int]:
-    """Of some packets, at least one: how well the best fits (0 begins there, 1 ends there, 2 is
-    under way, 3 begins next to it), what the lowest of decides between equals, and which it is.
+    """The packet, of at least one, that fits ``value`` best, as (rank, tie-breaker, position).
+
+    Rank 0: it begins at ``value``; 1: it ends there; 2: it began before and ends after it; 3: none
+    of these, and it begins nearest.  The tie-breaker, lower is better, prefers the packet that
+    begins last (ranks 0 to 2) or nearest (rank 3).  The smallest of several results is the best.
     """
     ways = (begins == value, ends == value, (begins < value) & (value < ends))
     for rank, found in enumerate(ways):
@@ -99,14 +102,19 @@ def _closest(begins: Ints, ends: Ints, value: int) -> tuple[int, int, int]:
 class Document:
     """One capture.
 
-    ``table`` has a row for every packet so far; ``fraction`` of the file is read.  When ``done``,
-    ``findings`` are there, ``by_row`` has those of a row of the table, ``near_row`` also those of
-    channels and devices whose frame is next to a row, and ``row_of`` the row of a finding (by its
-    position in ``findings``), ``verdict`` a leading word and a sentence; or
-    ``error`` says, harmless for a terminal, why there is nothing more, and ``failed`` that there is
-    nothing at all.  ``saved`` is set for a
-    saved migration, which has a main channel and no packets, frames or times.  ``live`` gives the
-    bytes while they are being written, until :meth:`end_capture`.
+    ``table`` has a row for every packet so far; ``fraction`` is the share of the file that has been
+    read.  When ``done``:
+
+    - ``findings`` are all findings; ``by_row`` those of each row of the table; ``near_row`` also
+      those about channels and devices, at the row closest to their frame; ``row_of`` the row of a
+      finding, by its position in ``findings``;
+    - ``verdict`` is a leading word and a sentence;
+    - ``error``, escaped for a terminal, says why reading stopped early, if it did; ``failed``:
+      nothing could be read at all.
+
+    ``saved`` is set for a saved migration, which has a main channel but no packets, frames or
+    times.  ``live`` is the source of the bytes while they are being written, until
+    :meth:`end_capture`.
     """
 
     def __init__(self, path: str, settings: Settings, live: GrowingSource | None = None) -> None:
@@ -135,7 +143,7 @@ class Document:
 
     @property
     def name(self) -> str:
-        """What to call it: the file's name, or the interface if nobody keeps the file."""
+        """The name to show: the file's, or that of the source of a live capture."""
         if self.live is not None and self.live.file:
             return self.live.path
         return os.path.basename(self.path)  # noqa: PTH119 - the path may be anything
@@ -143,7 +151,10 @@ class Document:
     # -- loading, in a thread of its own ------------------------------------------------------
 
     def load(self, rest: Callable[[], bool]) -> bool:
-        """Read the capture; ``rest`` is called after every step and says whether to stop."""
+        """Read the capture; ``rest`` is called after every step and returns whether to stop.
+
+        Returns false if it was stopped.  Errors end up in ``error``; nothing is raised.
+        """
         with no_long_collection() if self.live is None else nullcontext():
             try:
                 if self.live is None and holds_saved_migration(self.path):
@@ -161,7 +172,7 @@ class Document:
         return True
 
     def _read(self, rest: Callable[[], bool]) -> bool:
-        """A capture; whether it was read to its end."""
+        """Read a capture; returns whether it was read to its end."""
         checker = Checker()
         watchers = (checker, self.table, self.activity, Pacer(rest))
         if self.live is not None:
@@ -193,11 +204,11 @@ class Document:
         return known
 
     def end_capture(self) -> None:
-        """No more frames are wanted of a live capture: come to the verdict."""
+        """End a live capture: take in no more frames and compute the verdict."""
         self._ending = True
 
     def _read_saved(self) -> None:
-        """A saved migration."""
+        """Read a saved migration."""
         analysis = analyze_saved_file(self.path)
         self.scan = scan_of(analysis.saved)
         self.saved = analysis
@@ -232,7 +243,7 @@ class Document:
         self._place_others()
 
     def _place_others(self) -> None:
-        """Find the packets next to what was found about multifd channels and devices."""
+        """Find the packet closest to each finding about a multifd channel or a device."""
         others = [
             finding
             for at, finding in enumerate(self.findings)
@@ -246,7 +257,7 @@ class Document:
                 self.near_row.setdefault(row, []).append(finding)
 
     def changed(self) -> bool:
-        """Whether the file is of another size than when it was read; not when it is gone."""
+        """Whether the file's size has changed since it was read; false if the file is gone."""
         size = _size_of(self.path)
         return self.scan is not None and self.saved is None and size not in (None, self._size)
 
@@ -278,12 +289,12 @@ class Document:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the index is complete, as far as can be told."""
+        """Estimated seconds until the capture has been read; ``None`` when done or too early."""
         if self.done or self.fraction < 0.01:
             return None
         return (time.monotonic() - self.began) * (1 - self.fraction) / self.fraction
 
-    # -- what there is ------------------------------------------------------------------------
+    # -- contents -----------------------------------------------------------------------------
 
     def migrations(self, number: int = ALL) -> list[Migration]:
         """The migrations found so far, or the one of that number."""
@@ -302,25 +313,25 @@ class Document:
 
     @property
     def start(self) -> int:
-        """Time of the first frame, ns since the epoch; until it is known, of the first packet."""
+        """Time of the first frame, ns since the epoch; until that is known, of the first packet."""
         first = self.scan.engine.first_time if self.scan is not None else 0
         return first or (self.table.column("time")[0] if len(self.table) else 0)
 
     @property
     def end(self) -> int:
-        """Time of the last frame so far."""
+        """Time of the last frame so far, ns since the epoch."""
         return self.scan.engine.last_time if self.scan is not None else 0
 
     def phases(self, number: int) -> list[Phase]:
-        """The phases of one migration; none while the capture is being read."""
+        """The phases of one migration; none while the capture is being read, or for several."""
         migrations = self.migrations(number)
         if not self.done or len(migrations) != 1:
             return []
         return phases_of(migrations[0], self.activity.of(migrations[0]))
 
     def figures(self, number: int, width: int) -> list[str]:
-        """Where the time of one migration went, or of all, in lines of some width; nothing while
-        the capture is being read, and of a saved one, which has no times.
+        """Where the time of a migration (or of all) went, as lines of at most ``width`` cells; none
+        while the capture is being read, and for a saved migration, which has no times.
         """
         if not self.done or self.scan is None or self.saved is not None:
             return []
@@ -332,7 +343,7 @@ class Document:
         return list(figures_lines(found, engine.first_time, width))
 
     def switchover(self, number: int) -> int | None:
-        """When the switchover of a migration began, ns since the epoch."""
+        """When the switchover of a migration began, ns since the epoch; ``None`` without one."""
         for migration in self.migrations(number):
             found = switchover_window(migration)
             if found is not None:
@@ -340,24 +351,24 @@ class Document:
         return None
 
     def severity(self, row: int) -> int:
-        """0 without findings, else 1 info, 2 warning, 3 error."""
+        """The highest severity of a row's findings: 0 none, 1 info, 2 warning, 3 error."""
         found = self.by_row.get(row)
         return max(finding.rank for finding in found) + 1 if found else 0
 
     # -- looking things up --------------------------------------------------------------------
 
     def row_at_time(self, moment: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, under way at a time (ns) or next to it."""
+        """The packet, of one stream or any, at a time (ns): see :func:`_closest`."""
         return self._nearest("time", "end_time", moment, stream)
 
     def row_at_frame(self, frame: int, stream: int | None = None) -> int | None:
-        """The packet, of one channel or any, that begins in a frame, or ends in it, or is under
-        way, or begins next to it.
-        """
+        """The packet, of one stream or any, at a frame: see :func:`_closest`."""
         return self._nearest("frame", "end_frame", frame, stream)
 
     def _nearest(self, first: str, last: str, value: int, stream: int | None) -> int | None:
-        """Rows stand in the order of their last bytes, so neither column is sorted."""
+        """Looks through all rows: they are in order of their last bytes, and neither column is
+        sorted.
+        """
         value = max(-TIME_MAX, min(value, TIME_MAX))
         best: tuple[int, int, int] | None = None
         for low, high in pieces(0, len(self.table)):
@@ -375,7 +386,7 @@ class Document:
         return None if best is None else best[2]
 
     def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
-        """The first row from ``first`` on whose columns have the given values."""
+        """The first row of ``first .. last`` (exclusive) whose columns have the given values."""
         for begin, end in pieces(first, len(self.table) if last is None else last):
             match = np.ones(end - begin, dtype=bool)
             for name, value in wanted.items():
@@ -386,8 +397,8 @@ class Document:
         return None
 
     def find_payload(self, row: int, by: int) -> int | None:
-        """The next packet (the previous one where ``by`` is -1) with a payload to look at, of the
-        same kind and stream as that in ``row``.
+        """The next packet (the previous one if ``by`` is -1) that has a payload and is of the same
+        kind and stream as the one in ``row``.
         """
         table = self.table
         parts = pieces(row + 1, len(table)) if by > 0 else reversed([*pieces(0, row)])

@@ -1,4 +1,4 @@
-"""Writes the packets that are shown: as CSV, as JSON lines, or as a smaller capture."""
+"""Exports the packets that are shown: as CSV, as JSON lines, or as a smaller capture."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ FORMATS = ("csv", "jsonl", "pcapng")
 
 
 def format_of(name: str) -> str | None:
-    """The format that a file's name asks for by its ending."""
+    """The format given by the ending of a file's name; ``None`` if it is no known one."""
     ending = name.rpartition(".")[2].lower()
     return ending if ending in FORMATS else None
 
 
 def export(document: Document, rows: Iterable[int], path: Path, format: str) -> int:  # noqa: A002
-    """Write the packets of some rows to a new file; gives how many packets (frames, for pcapng).
+    """Write the packets of some rows to a new file; returns the number of packets (pcapng: frames).
 
-    Raises :class:`OSError`, also when the file exists.
+    Raises :class:`OSError`, also if the file exists.
     """
     if format == "pcapng":
         with path.open("xb") as stream:
@@ -55,8 +55,8 @@ def export(document: Document, rows: Iterable[int], path: Path, format: str) -> 
 
 
 def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> int:
-    """A pcapng file with the frames that carry the packets of some rows, and no others; where the
-    capture was made into another one to be read, with that one's frames.
+    """Write a pcapng file with just the frames that carry the packets of some rows; returns how
+    many.  If the capture had to be converted to be read, the frames are those of the conversion.
     """
     wanted = _wanted(document, rows)
     writer = PcapngWriter(stream)
@@ -78,14 +78,15 @@ def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> i
 
 
 class _Wanted:
-    """What is wanted of a stream: bytes, as spans (first offset, offset behind the last), merged
-    and in order.  Of TLS, whose frames have other offsets than the plaintext, it is frames.
+    """The parts of a stream to export: merged, ascending spans (first, behind the last) of stream
+    offsets.  For decrypted TLS they are spans of frame numbers, as offsets in the plaintext differ
+    from those in the frames.
     """
 
     def __init__(self, stream: StreamRef, spans: list[tuple[int, int]]) -> None:
         self._origin = None if stream.decrypted else stream.origin
-        self._current = True  # not another connection on the same ports
-        self._near = 0  # a stream offset that was passed, to tell which 4 GiB of it a segment is of
+        self._current = True  # false: the ports are being used by another connection
+        self._near = 0  # highest stream offset so far, for unwrapping sequence numbers
         self._starts: list[int] = []
         self._ends: list[int] = []
         for first, end in sorted(spans):
@@ -96,7 +97,7 @@ class _Wanted:
                 self._ends.append(end)
 
     def carries(self, segment: Segment, frame: int) -> bool:
-        """Whether a frame of the stream has bytes of what is wanted."""
+        """Whether a segment, in frame number ``frame``, carries any of the wanted bytes."""
         first, end = frame, frame + 1
         if self._origin is not None:
             seq = segment.seq
@@ -113,7 +114,7 @@ class _Wanted:
 
 
 def _wanted(document: Document, rows: Iterable[int]) -> dict[bytes, list[_Wanted]]:
-    """By addresses and ports: the streams, and what is wanted of each."""
+    """The wanted parts of all streams, by the key (addresses and ports) of their segments."""
     table = document.table
     spans: dict[int, list[tuple[int, int]]] = {}
     for row in rows:

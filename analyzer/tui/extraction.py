@@ -32,9 +32,10 @@ def extract(
 ) -> str:
     """Write the state of the device ``name`` (``idstr#instance``) of migration ``number``.
 
-    The capture is read again, for a thread.  Gives a sentence about what was written.  Raises
-    :class:`OSError`, also for a file that exists, :class:`analyzer.errors.CaptureError`, and
-    :class:`analyzer.errors.UsageError` for more than may be written.
+    Reads the capture again, so run it in a thread; ``rest`` returns whether to stop.  Returns a
+    sentence about what was written.  Raises :class:`OSError`, also if a file exists,
+    :class:`analyzer.errors.CaptureError`, and :class:`analyzer.errors.UsageError` if the files
+    would exceed the size limit.
     """
     target = Folder(folder, force=False, max_size=SIZE_MAX)
     files = DeviceFiles(target, (name,), buffers=buffers, number=number)
@@ -55,7 +56,7 @@ def extract(
 def _read(
     document: Document, files: DeviceFiles, rest: Callable[[], bool]
 ) -> list[Migration] | None:
-    """The migrations once all is read; ``None`` when stopped."""
+    """Read the capture; returns its migrations, ``None`` when stopped."""
     assembler = files.assembler
     if document.saved is not None:
         return analyze_saved_file(document.path, assembler=assembler).migrations

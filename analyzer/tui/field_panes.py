@@ -1,4 +1,4 @@
-"""The detail tree and the bytes pane side by side (or one over the other), linked both ways."""
+"""The detail tree and the bytes pane, side by side or one above the other, linked both ways."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["FieldPanes"]
 
 
 class FieldPanes(Container):
-    """Fields of something decoded, and its bytes: the field under the cursor is marked in both,
-    and pointing at a byte selects its field.
+    """The fields and bytes of something decoded: the bytes of the field under the cursor are
+    marked, and pointing at a byte selects its field.
     """
 
     SCOPED_CSS = False
@@ -55,21 +55,21 @@ class FieldPanes(Container):
 
     @property
     def fields(self) -> TreeList:
-        """The fields."""
+        """The detail tree."""
         return self.query_one(TreeList)
 
     @property
     def bytes(self) -> HexPane:
-        """The bytes."""
+        """The bytes pane."""
         return self.query_one(HexPane)
 
     @property
     def behind(self) -> bool:
-        """Whether they still show something else than what was selected."""
+        """Whether the panes do not show yet what was selected."""
         return self._wanted is not None and self._wanted != self._shown
 
     def expect(self, what: object) -> None:
-        """``what`` was selected, and is being read."""
+        """Note that ``what`` was selected and is being read."""
         self._wanted = what
         if self._found is not None and self._found[0] != what:
             self._found = None
@@ -97,7 +97,7 @@ class FieldPanes(Container):
         self._mark_found()
 
     def mark_bytes(self, what: object, offset: int, size: int) -> None:
-        """Mark some bytes of ``what``, now or when it is shown, until something else is chosen."""
+        """Mark bytes of ``what``, now or once it is shown, until something else is selected."""
         self._found = what, offset, size
         self._mark_found()
 
@@ -112,7 +112,7 @@ class FieldPanes(Container):
             self.bytes.mark_field(offset, size)
 
     def clear(self, text: str, palette: Palette) -> None:
-        """Nothing to show, and why."""
+        """Show no fields and bytes; ``text`` says why."""
         self._wanted = self._shown = None
         self.fields.empty = text
         self.fields.palette = self.bytes.palette = palette
@@ -120,7 +120,7 @@ class FieldPanes(Container):
         self.bytes.show_bytes(b"")
 
     def copied(self, form: str) -> str | None:
-        """The fields as text or JSON, the bytes as a hex dump."""
+        """The fields as ``text`` or ``json``, or the bytes as a ``hex`` dump; ``None`` if empty."""
         if form == "hex":
             return hex_dump(self.bytes.data) if self.bytes.data else None
         nodes = self.fields.nodes
@@ -133,13 +133,13 @@ class FieldPanes(Container):
             self.bytes.mark_field(node.offset, node.size)
 
     def on_tree_list_field(self, message: TreeList.Field) -> None:
-        """A field: mark its bytes."""
+        """Mark the bytes of the field under the cursor."""
         message.stop()
         self._found = None
         self._mark(message.node)
 
     def on_hex_pane_pointed(self, message: HexPane.Pointed) -> None:
-        """A byte: select its field."""
+        """Select the field of the byte that was pointed at."""
         message.stop()
         self._found = None
         path = find_node(self.fields.nodes, message.offset)

@@ -23,7 +23,7 @@ __all__ = ["figures_lines"]
 LANE_MIN = 12
 """Cells of the shortest lane."""
 MANY = 8
-"""Columns of a table from which on lanes are shorter, as ``mfshark stats`` has them."""
+"""Tables with more columns than this have shorter lanes, as in ``mfshark stats``."""
 BETWEEN = 2
 """Blanks in front of every column."""
 
@@ -31,8 +31,8 @@ BETWEEN = 2
 def figures_lines(figures: Sequence[Statistics], begin: int, width: int) -> Iterator[str]:
     """The lines, in colour; ``begin`` is the time of the capture's first frame (ns).
 
-    What is said is wrapped, lanes are as long as there is room, and a table that is too wide even
-    so goes on below itself, its first column repeated.
+    Text is wrapped and lanes are shortened to fit ``width`` cells; a table that is still too wide
+    is continued below itself, with its first column repeated.
     """
     style, bars = Style(colour=True), Bars()
     for number, entry in enumerate(figures):
@@ -92,7 +92,9 @@ def _cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
 
 
 def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """What each column takes; nothing where it is empty, as it is left out then."""
+    """The width of each column with the blanks in front of it; 0 for an empty one, as it is left
+    out.
+    """
     return [
         max(len(line[at]) for line in (head, *rows)) + BETWEEN
         if any(row[at] not in ("", "0") for row in rows)
@@ -102,7 +104,9 @@ def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """The columns that stand beside each other: each part begins with the first of them."""
+    """The columns split into parts of at most ``width`` cells; each part begins with the first
+    column.
+    """
     parts, taken = [[0]], widths[0]
     for at in range(1, len(widths)):
         if taken + widths[at] > width and len(parts[-1]) > 1:

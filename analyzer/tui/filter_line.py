@@ -1,4 +1,4 @@
-"""The display filter's input: checked while it is typed, completed, with a history."""
+"""The display filter's input, with checks while typing, completion and history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPLETIONS_SHOWN = 8
 
 
 class FilterInput(Input):
-    """The input; the line around it decides what keys mean."""
+    """The input; its keys are posted as messages, which :class:`FilterLine` handles."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Apply", tooltip="Apply the filter"),
@@ -37,35 +37,35 @@ class FilterInput(Input):
     ]
 
     class Leave(Message):
-        """Escape."""
+        """Escape was pressed."""
 
     class Complete(Message):
-        """Tab."""
+        """Tab was pressed: the next (``by`` 1) or previous (-1) completion is wanted."""
 
         def __init__(self, by: int) -> None:
             super().__init__()
             self.by = by
 
     class History(Complete):
-        """Up or down."""
+        """Up (``by`` -1) or down (1) was pressed."""
 
     class Save(Message):
-        """Keep this filter."""
+        """The filter is to be saved."""
 
     def action_leave(self) -> None:
-        """Back to the list."""
+        """Return to the list."""
         self.post_message(self.Leave())
 
     def action_complete(self, by: int) -> None:
-        """The next completion."""
+        """Complete with the next or previous candidate."""
         self.post_message(self.Complete(by))
 
     def action_history(self, by: int) -> None:
-        """An older or newer filter."""
+        """Go to an older or newer filter."""
         self.post_message(self.History(by))
 
     def action_save(self) -> None:
-        """Keep it."""
+        """Save the filter."""
         self.post_message(self.Save())
 
     def action_clear(self) -> None:
@@ -74,11 +74,12 @@ class FilterInput(Input):
 
 
 class FilterLine(Horizontal):
-    """``/`` and the filter, what is wrong with it, and how many packets match.
+    """The filter input with its label, and how many packets match.
 
-    ``complain(text)`` gives (column, message) or ``None``; ``complete(text, cursor)`` gives the
-    texts that the part in front of the cursor could become, as (begin of the part, candidates),
-    ``explain`` what that part means, ``hint(text)`` what was probably meant by the whole.
+    ``complain(text)`` returns the fault in a filter, (column, message), or ``None``;
+    ``complete(text, cursor)`` the completions of the word in front of the cursor, as (start of the
+    word, candidates); ``explain(text, cursor)`` the meaning of that word; ``hint(text)`` advice on
+    a valid filter that is probably not what was meant.
     """
 
     DEFAULT_CSS = """
@@ -93,24 +94,24 @@ class FilterLine(Horizontal):
     """
 
     class Applied(Message):
-        """Enter on a filter without faults."""
+        """Enter was pressed on a valid filter."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Told(Message):
-        """Something to say about what is typed; empty when all is well."""
+        """A message about what is being typed, for the status line; empty to clear it."""
 
         def __init__(self, text: Text) -> None:
             super().__init__()
             self.text = text
 
     class Left(Message):
-        """The user went back to the list."""
+        """The user returned to the list."""
 
     class SaveAsked(Message):
-        """The user wants to keep the filter."""
+        """The user wants to save the filter."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -139,7 +140,7 @@ class FilterLine(Horizontal):
         self.applied = ""
 
     def on_click(self) -> None:
-        """Everywhere on the line leads into it."""
+        """A click anywhere on the line focuses the input."""
         self.query_one(FilterInput).focus()
 
     def compose(self) -> ComposeResult:
@@ -154,13 +155,13 @@ class FilterLine(Horizontal):
         return self.query_one(FilterInput)
 
     def show_applied(self, text: str) -> None:
-        """The filter in force; what is being typed stays."""
+        """Show the filter in force, unless another one is being typed."""
         self.applied = text
         if not self.input.has_focus:
             self._set(text)
 
     def show_count(self, text: str) -> None:
-        """How many packets match."""
+        """Show how many packets match."""
         self.query_one("#count", Static).update(text)
 
     def _set(self, text: str) -> None:
@@ -180,7 +181,7 @@ class FilterLine(Horizontal):
             self._tell_completions(fault)
 
     def _judge(self, text: str) -> tuple[int, str] | None:
-        """Show whether it is a filter; gives what is wrong."""
+        """Colour the input by whether ``text`` is a valid filter; returns its fault, if any."""
         fault = self._complain(text) if text.strip() else None
         self.input.set_class(bool(text.strip()) and fault is None, "-good")
         self.input.set_class(fault is not None, "-bad")
@@ -190,7 +191,9 @@ class FilterLine(Horizontal):
         self.post_message(self.Told(Text(f"column {column + 1}: {message}", "bold")))
 
     def _tell_completions(self, fault: tuple[int, str] | None) -> None:
-        """What the word means and could become; what is wrong only where nothing can follow."""
+        """Tell the meaning and the completions of the current word; the fault only if there are
+        neither.
+        """
         place = self.input.value, self.input.cursor_position
         _, found = self._complete(*place)
         meaning = self._explain(*place)
@@ -207,7 +210,7 @@ class FilterLine(Horizontal):
         self.post_message(self.Told(text))
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Apply it."""
+        """Apply the filter if it is valid, else say what is wrong."""
         message.stop()
         text = message.value.strip()
         fault = self._complain(text) if text else None
@@ -220,7 +223,7 @@ class FilterLine(Horizontal):
         self.post_message(self.Left())
 
     def on_filter_input_leave(self, message: FilterInput.Leave) -> None:
-        """Back, with the filter in force."""
+        """Restore the filter in force and return to the list."""
         message.stop()
         with self.input.prevent(Input.Changed):
             self._set(self.applied)
@@ -229,7 +232,7 @@ class FilterLine(Horizontal):
         self.post_message(self.Left())
 
     def on_filter_input_complete(self, message: FilterInput.Complete) -> None:
-        """Put the next candidate in."""
+        """Insert the next or previous candidate."""
         message.stop()
         if self._cycle is None:
             begin, found = self._complete(self.input.value, self.input.cursor_position)
@@ -244,7 +247,7 @@ class FilterLine(Horizontal):
         self._set(text)
 
     def on_filter_input_history(self, message: FilterInput.History) -> None:
-        """An older or newer filter."""
+        """Show an older or newer filter."""
         message.stop()
         if self._at == 0:
             self._typed = self.input.value
@@ -252,7 +255,7 @@ class FilterLine(Horizontal):
         self._set(self._typed if self._at == 0 else self._history[-self._at])
 
     def on_filter_input_save(self, message: FilterInput.Save) -> None:
-        """Keep it, if it is a filter."""
+        """Ask to save the filter, if it is valid."""
         message.stop()
         text = self.input.value.strip()
         if text and self._complain(text) is None:

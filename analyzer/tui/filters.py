@@ -1,4 +1,4 @@
-"""The display filter in force, its history, and filters that were saved."""
+"""The display filter in force, the history of filters, and saved filters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = {
     "ram": "kind == ram",
     "sync": "kind == sync",
 }
-"""What the packet list calls a kind (in whatever case), as a filter."""
+"""Filters for the names of kinds in the packet list (in lower case)."""
 WORD = re.compile(r"\W*(\w+)")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 NUMBER = r"(\d+(?:\.\d+)?)"
@@ -45,29 +45,33 @@ EPOCH = re.compile(
     rf"(?<![\w.])time\s*(?:[=!<>]=?|\b(?:eq|ne|lt|le|gt|ge)\b|in\s*\{{)\s*{NUMBER}"
     rf"|{NUMBER}\s*(?:[=!<>]=?|\b(?:eq|ne|lt|le|gt|ge)\b)\s*time(?![\w.])"
 )
-"""A comparison of time, which counts from 1970, with a number."""
+"""Finds comparisons of ``time``, which counts from 1970, with a number."""
 LOOKED_AT = 1000
-"""Characters of a filter that is looked at for that."""
+"""Only this many characters of a filter are searched for that."""
 LATER = 1e9
-"""Seconds since 1970: no capture is that old."""
+"""Seconds since 1970 (2001): no capture is older."""
 KEPT = 100
-"""Filters in the history."""
+"""The most filters kept in the history."""
 KINDS_WANTED = ", ".join(KINDS[:-1])
 BUDGET = 0.015
-"""Seconds of filtering at a time, so that keys are answered in between."""
+"""Seconds of filtering per call, so that keys are answered in between."""
 
 
 def store_path() -> Path | None:
-    """Where history and saved filters are kept between sessions; ``None`` for nobody's."""
+    """The file that keeps history and saved filters between sessions; ``None`` if its path would
+    not be absolute, as for a user without a home directory.
+    """
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     path = typed_path(base)
     return path / "mfshark" / "filters.json" if path.is_absolute() else None
 
 
 class Filters:
-    """What filters the packet list; ``matching`` is ``None`` when all packets are shown.
+    """The filter of the packet list, its history, and saved filters.
 
-    ``store`` is the file that history and saved filters are kept in; ``None`` keeps nothing.
+    ``matching`` are the rows that match, ``None`` when all packets are shown; ``fault`` says why
+    the filter could not be applied.  ``store`` is the file that keeps history and saved filters;
+    with ``None`` nothing is kept.
     """
 
     def __init__(self, store: Path | None = None) -> None:
@@ -84,7 +88,9 @@ class Filters:
     # -- the filter in force ------------------------------------------------------------------
 
     def apply(self, table: PacketTable, text: str, migration: int) -> None:
-        """Filter ``table`` from now on; ``text`` must have been found good."""
+        """Filter ``table`` by ``text`` and ``migration`` from now on; ``fault`` says if the text is
+        no valid filter.
+        """
         self._table = table
         self._migration = migration
         self.fault = ""
@@ -98,12 +104,12 @@ class Filters:
 
     @property
     def behind(self) -> bool:
-        """Whether there are rows that were not looked at yet."""
+        """Whether there are rows that have not been filtered yet."""
         matching, table = self.matching, self._table
         return matching is not None and table is not None and matching.seen < len(table)
 
     def advance(self) -> None:
-        """Look at more rows, for a few milliseconds; a filter that cannot be applied is given up,
+        """Filter more rows, for a few milliseconds.  A filter that cannot be applied is dropped,
         and ``fault`` says why.
         """
         matching, table = self.matching, self._table
@@ -113,7 +119,7 @@ class Filters:
         for first, last in pieces(matching.seen, len(table)):
             try:
                 mask = self._mask(table, first, last)
-            except FilterError as error:  # a pattern that takes too long
+            except FilterError as error:  # for example a pattern that takes too long
                 self.apply(table, "", self._migration)
                 self.fault = terminal(str(error))
                 return
@@ -128,7 +134,7 @@ class Filters:
         mask = self._filter.mask(table, first, last)
         return mask if self._migration == ALL else mask & own
 
-    # -- while one is typed -------------------------------------------------------------------
+    # -- while a filter is typed --------------------------------------------------------------
 
     def complain(self, text: str) -> tuple[int, str] | None:
         """What is wrong with a filter: column (from 0) and message; ``None`` if nothing is."""
@@ -140,10 +146,10 @@ class Filters:
         return None
 
     def hint(self, text: str) -> str:
-        """What a filter that is none too wrong was probably meant to be; empty mostly."""
+        """Advice on a filter that is valid but probably not what was meant; usually empty."""
         for before, behind in EPOCH.findall(QUOTED.sub("", text[:LOOKED_AT])):
             if float(before or behind) < LATER:
-                return "time counts from 1970; time.relative has the seconds since the first frame"
+                return "time counts from 1970; time.relative is in seconds since the first frame"
         return ""
 
     def complete(self, text: str, cursor: int) -> tuple[int, list[str]]:
@@ -151,14 +157,14 @@ class Filters:
         return word_start(text, cursor), complete(text, cursor, self._table)
 
     def explain(self, text: str, cursor: int) -> str:
-        """The meaning of the field in front of the cursor; empty where there is none."""
+        """The meaning of the field in front of the cursor; empty if there is none."""
         field = FIELDS.get(text[word_start(text, cursor) : cursor])
         return f"{field.name}: {field.description}" if field is not None else ""
 
     # -- filters from what is selected --------------------------------------------------------
 
     def of_field(self, table: PacketTable, row: int, node: Node) -> str | None:
-        """Packets that have the same value in a field; ``None`` where filters do not know it."""
+        """A filter for packets with the same value in a field; ``None`` if filters lack it."""
         kind = table.row(row).kind
         name = f"{INIT.prefix if kind == 'init' else RAM.prefix}.{node.name}"
         if kind == "device-state" and node.offset >= DEVICE_STATE.size:
@@ -169,18 +175,18 @@ class Filters:
         return None if value is None else f"{name} == {_literal(value, FIELDS[name].display)}"
 
     def of_channel(self, table: PacketTable, row: int) -> str | None:
-        """Packets of the same stream."""
+        """A filter for packets of the same stream."""
         return f"tcp.stream == {table.column('stream')[row]}" if row < len(table) else None
 
     def of_device(self, table: PacketTable, row: int) -> str | None:
-        """Packets of the same device."""
+        """A filter for packets of the same device; ``None`` if the packet belongs to none."""
         number = table.column("device")[row] if row < len(table) else 0
         return f"device == {quoted(table.device_text(number))}" if number else None
 
     # -- history and saved filters ------------------------------------------------------------
 
     def remember(self, text: str) -> None:
-        """A filter was used."""
+        """Add a filter that was used to the history."""
         if text:
             if text in self.history:
                 self.history.remove(text)
@@ -189,13 +195,13 @@ class Filters:
             self._write()
 
     def save(self, text: str) -> None:
-        """Keep a filter."""
+        """Save a filter."""
         if text not in self.saved:
             self.saved.append(text)
             self._write()
 
     def forget(self, text: str) -> bool:
-        """Keep a filter no longer, saved or used before; says whether there was one."""
+        """Remove a filter from saved filters and history; returns whether it was there."""
         known = [kept for kept in (self.saved, self.history) if text in kept]
         for kept in known:
             kept.remove(text)
@@ -216,7 +222,7 @@ class Filters:
                 into += [_shown(text) for text in texts if isinstance(text, str)][:KEPT]
 
     def _write(self) -> None:
-        """Keeps silent when it cannot: a filter is no reason to stop."""
+        """Write the store; if that fails, silently keep nothing any more."""
         if self._store is None:
             return
         kept = json.dumps({"history": self.history, "saved": self.saved}, indent=1)
@@ -228,7 +234,7 @@ class Filters:
 
 
 def _instead(word: str, complaint: str) -> str:
-    """The filter for a kind as the list names it, where one of the kinds of filters is wanted."""
+    """A suggestion, where a filter needs a kind and ``word`` begins with the list's name of one."""
     found = WORD.match(word)
     if found is None or KINDS_WANTED not in complaint:
         return ""
@@ -237,7 +243,7 @@ def _instead(word: str, complaint: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A kept filter as it can be shown: JSON can hold halves of characters."""
+    """A stored filter without lone surrogates, which JSON allows but which cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -36,22 +36,22 @@ class Group:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells groups apart."""
+        """The key that identifies the group."""
         return self.rule.id, self.rank
 
     @property
     def count(self) -> int:
-        """How many there are, those not listed one by one included."""
+        """The number of findings, including repetitions that are not listed one by one."""
         return sum(1 + finding.repeats for _, finding in self.findings)
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """The gravest first; of mere information what was an error but for its excuse."""
+        """Sort key: gravest first; at the same severity, rules that are graver by default first."""
         return -self.rank, -SEVERITIES.index(self.rule.severity), self.rule.id
 
 
 def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:
-    """The groups, the gravest first; ``migration`` leaves out those of others."""
+    """The groups, gravest first; with ``migration`` without findings about other migrations."""
     groups: dict[tuple[str, int], Group] = {}
     for at, finding in enumerate(findings):
         owner = finding.migration
@@ -66,8 +66,8 @@ def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:
 
 
 class FindingRows:
-    """Group lines, and the findings of the groups that are open.  The line of a closed group of
-    one says what its finding does.
+    """A line per group, followed by a line per finding if the group is open.  The line of a closed
+    group with a single finding shows that finding.
     """
 
     COLUMNS = (
@@ -83,7 +83,7 @@ class FindingRows:
     def __init__(
         self, groups: list[Group], opened: set[tuple[str, int]], several: bool = False
     ) -> None:
-        """``several``: with the migration's number."""
+        """``several`` adds a column with the migration's number."""
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
         self.columns: Sequence[Column] = (*self.COLUMNS[:2], *migration, *self.COLUMNS[2:])
@@ -128,7 +128,7 @@ class FindingRows:
 
     @staticmethod
     def _place(finding: Finding | None) -> list[str]:
-        """A finding's migration, frame, channel and message; blank without one."""
+        """A finding's migration, frame, channel and message; empty strings without a finding."""
         if finding is None:
             return [""] * 4
         spot, migration = finding.spot, finding.migration

@@ -1,4 +1,4 @@
-"""Keeps a loading thread from getting in the way of keys."""
+"""Keeps the loading thread from delaying the answer to keys."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ if TYPE_CHECKING:
 __all__ = ["Gate", "Pacer", "no_long_collection"]
 
 PACKETS = 32
-"""Packets between two rests inside one step, which may hold thousands."""
+"""Packets between two calls of ``rest`` inside one step, which may hold thousands."""
 
 BREAK = 0.04
-"""How long loading pauses after a key, in seconds."""
+"""Seconds that loading pauses after a key."""
 AT_MOST = 0.08
-"""How long it pauses when one key follows the other; then it works for :data:`TURN` seconds."""
+"""The longest pause, when keys follow each other; then loading goes on for :data:`TURN` seconds."""
 TURN = 0.01
 STEP = 0.005
 
 YOUNG = 2000
-"""New objects after which those among them that are garbage are looked for: what is drawn in the
-meantime leaves much.
-"""
+"""Threshold of the garbage collector's youngest generation: drawing leaves much garbage."""
 ROUNDS = 10
-"""Such looks until those that lived through them are looked at once more."""
+"""Collections of the youngest generation per collection of the second one."""
 NEVER = 1 << 30
 USUAL = gc.get_threshold()
 
 
 @contextmanager
 def no_long_collection() -> Iterator[None]:
-    """What is made meanwhile and lives on is never searched for garbage again: with millions of
-    objects that search takes seconds, in which no key is answered.
+    """Turn off full garbage collections, and freeze all objects at the end: with millions of
+    objects a full collection takes seconds, during which no key is answered.
     """
-    if gc.get_freeze_count():  # what was made the last time may be garbage by now
+    if gc.get_freeze_count():  # what was frozen the last time may be garbage by now
         gc.unfreeze()
         gc.collect()
     gc.set_threshold(YOUNG, ROUNDS, NEVER)
@@ -52,27 +50,28 @@ def no_long_collection() -> Iterator[None]:
 
 
 class Gate:
-    """The loading thread calls :meth:`rest` after every step, the application :meth:`key`.
+    """Pauses the loading thread, which calls :meth:`rest` after every step, while a key is being
+    answered; the application calls :meth:`key`.
 
-    Both share one interpreter, of which a busy thread takes a turn of milliseconds whenever the
-    other one waits; while a key is being answered loading stands still instead.
+    Both threads share the interpreter lock, and a busy thread would take it for milliseconds
+    whenever the other one waits.
     """
 
     def __init__(self) -> None:
         self.stopped = False
         self._until = 0.0
-        self._working = 0.0  # until then it does not pause
+        self._working = 0.0  # loading does not pause before this time
 
     def key(self) -> None:
-        """A key was pressed."""
+        """Note that a key was pressed."""
         self._until = time.monotonic() + BREAK
 
     def stop(self) -> None:
-        """Loading is to end."""
+        """Make loading end."""
         self.stopped = True
 
     def rest(self) -> bool:
-        """Wait while a key is being answered; says whether to stop."""
+        """Wait while a key is being answered; returns whether to stop."""
         time.sleep(0)
         now = time.monotonic()
         if now < self._until and now >= self._working:
@@ -85,7 +84,9 @@ class Gate:
 
 
 class Pacer(Watcher):
-    """A watcher of the scan that only rests now and then, so that keys need not wait for a step."""
+    """A watcher that calls ``rest`` every few packets, so that keys need not wait for a whole step
+    of the scan.
+    """
 
     def __init__(self, rest: Callable[[], bool]) -> None:
         self._rest = rest

@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 
 
 def complaint(mode: str, text: str) -> str:
-    """What is wrong with the place; empty when nothing is."""
+    """What is expected instead of ``text``; empty if it is valid."""
     if mode == "time":
         return "" if _offset(text) is not None or _clock(text) is not None else TIME_HINT
     digits = text.lstrip("#")
@@ -26,7 +26,7 @@ TIME_HINT = "seconds since the start, or a time of day as 17:05:01.5 (UTC)"
 
 
 def beyond(document: Document, mode: str, text: str) -> str:
-    """That there is no such place, and where the last one is; empty where there is one."""
+    """A message if the capture has no such place, with the last one; empty if it has."""
     if mode == "time":
         return _beyond_time(document, text)
     number = int(text.lstrip("#"))
@@ -47,7 +47,7 @@ def _beyond_time(document: Document, text: str) -> str:
 
 
 def row_of(document: Document, mode: str, text: str) -> int | None:
-    """The row of the table; ``None`` when there is none."""
+    """The row of the table closest to the place; ``None`` if the table is empty."""
     count = len(document.table)
     if not count:
         return None
@@ -63,7 +63,7 @@ def row_of(document: Document, mode: str, text: str) -> int | None:
 
 
 def _offset(text: str) -> int | None:
-    """Seconds as ns."""
+    """A number of seconds in ns; ``None`` if ``text`` is none."""
     try:
         value = float(text.removesuffix("s"))
     except ValueError:
@@ -72,7 +72,7 @@ def _offset(text: str) -> int | None:
 
 
 def _clock(text: str) -> timedelta | None:
-    """A time of day."""
+    """A time of day; ``None`` if ``text`` is none."""
     for form in ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M"):
         try:
             found = datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -83,7 +83,9 @@ def _clock(text: str) -> timedelta | None:
 
 
 def _moment(start: int, clock: timedelta) -> int:
-    """That time on the day on which the capture begins, or on the next one if it was over."""
+    """A time of day in ns since the epoch, on the day on which the capture begins; on the next day
+    if that is more than twelve hours before the beginning.
+    """
     day = start - start % (86400 * SECOND)
     moment = day + round(clock.total_seconds() * SECOND)
     return moment if moment >= start - 43200 * SECOND else moment + 86400 * SECOND

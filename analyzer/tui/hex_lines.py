@@ -1,4 +1,4 @@
-"""Bytes as lines of hexadecimal and ASCII, with two stretches marked."""
+"""Bytes as lines of hexadecimal and ASCII, with a field and a byte marked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRINTABLE = "".join(chr(code) if 32 <= code < 127 else "·" for code in range(25
 
 
 def bytes_per_line(width: int) -> int:
-    """16 bytes a line where they fit, else 8 (or 4)."""
+    """How many bytes fit on a line of ``width`` cells: 32, 16, 8, or at least 4."""
     for number in (32, 16, 8):
         if width >= _width(number):
             return number
@@ -44,8 +44,8 @@ def hex_line(
 ) -> list[Segment]:
     """The line that begins at ``offset``.
 
-    ``field`` is (offset, size) of the stretch to mark, ``cursor`` the byte to mark strongly (-1:
-    none), ``missing`` the stretches (first, last) that the capture does not have.
+    ``field`` is (offset, size) of the bytes to mark, ``cursor`` the offset of the byte to mark
+    strongly (-1: none), ``missing`` the ranges (first, last) that the capture lacks.
     """
     piece = data[offset : offset + per_line]
     left = _Runs()
@@ -79,12 +79,12 @@ class _Runs:
         self._runs: list[tuple[list[str], Style]] = []
 
     def add(self, text: str, style: Style) -> None:
-        """More text."""
+        """Append text."""
         if self._runs and self._runs[-1][1] == style:
             self._runs[-1][0].append(text)
         else:
             self._runs.append(([text], style))
 
     def segments(self) -> list[Segment]:
-        """What was collected."""
+        """The segments so far."""
         return [Segment("".join(texts), style) for texts, style in self._runs]

@@ -1,4 +1,4 @@
-"""The bytes pane: the bytes of the selected packet, the selected field marked."""
+"""The bytes pane: bytes in hexadecimal and ASCII, with the selected field marked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class HexPane(ScrollView, can_focus=True):
     def show_bytes(
         self, data: bytes, note: str = "", missing: tuple[tuple[int, int], ...] = ()
     ) -> None:
-        """Show other bytes; ``note`` is a line below them (or instead of them)."""
+        """Show other bytes; ``note`` is shown below them, or instead of them if there are none.
+
+        ``missing`` are the ranges (first, last) that the capture lacks.
+        """
         self.data = data
         self.note = note
         self.missing = missing
@@ -69,7 +72,7 @@ class HexPane(ScrollView, can_focus=True):
         self.refresh()
 
     def mark_field(self, offset: int, size: int) -> None:
-        """Mark a field and bring its beginning into sight."""
+        """Mark a field and scroll to its beginning."""
         self.field = (offset, size)
         self.cursor = -1
         if size:
@@ -77,7 +80,7 @@ class HexPane(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        """The bytes on a line depend on the width."""
+        """Measure again: the number of bytes on a line depends on the width."""
         self._measure()
 
     @property
@@ -113,23 +116,23 @@ class HexPane(ScrollView, can_focus=True):
         return self.cursor if self.cursor >= 0 else self.field[0]
 
     def action_byte(self, by: int) -> None:
-        """One byte on."""
+        """Move the cursor by one byte."""
         self._point(self._start + by)
 
     def action_line(self, by: int) -> None:
-        """One line on."""
+        """Move the cursor by one line."""
         self._point(self._start + by * self._per_line)
 
     def action_page(self, by: int) -> None:
-        """One screenful on."""
+        """Move the cursor by one page."""
         self._point(self._start + by * self._per_line * max(1, self.size.height - 1))
 
     def action_edge(self, end: int) -> None:
-        """To the first or last byte."""
+        """Move the cursor to the first or last byte."""
         self._point(len(self.data) - 1 if end else 0)
 
     def on_click(self, event: events.Click) -> None:
-        """Point at the byte under the mouse, in either half."""
+        """Move the cursor to the byte under the mouse, in the hexadecimal or the ASCII half."""
         place = event.get_content_offset(self)
         if place is None:
             return

@@ -1,5 +1,5 @@
-"""Keys are taken one after the other, however fast they come: the next one when all that the one
-before it set in motion is done, as a window that it opened.
+"""Handles keys strictly one after the other, however fast they come: the next key waits until
+everything that the previous one caused is done, for example until a window that it opened is there.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["KeyOrder"]
 
 ROUNDS = 3
-"""A key is handled, what it posts is, and what that posts."""
+"""Times a follower is sent behind a key: the key's own messages and theirs are then handled."""
 PATIENCE = 0.5
-"""Seconds after which the next key is taken in any case."""
+"""Seconds after which the next key is handled in any case."""
 
 
 class KeyOrder(App[int]):
@@ -32,7 +32,7 @@ class KeyOrder(App[int]):
         self._follower: Follower | None = None
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys and texts that come from the terminal wait; those that bubble up do not."""
+        """Queue keys and pasted text from the terminal; those that bubble up are not queued."""
         if isinstance(event, (Key, Paste)) and not event.is_forwarded:
             self._typed.append(event)
             await self._take()
@@ -40,7 +40,7 @@ class KeyOrder(App[int]):
             await super().on_event(event)
 
     def key_taken(self) -> None:
-        """A key, or a text, is about to be answered."""
+        """Called before a key or pasted text is handled."""
 
     async def _take(self) -> None:
         while self._typed and self._follower is None:
@@ -49,12 +49,12 @@ class KeyOrder(App[int]):
             self._follow(Follower(time.monotonic() + PATIENCE, ROUNDS))
 
     def _follow(self, follower: Follower) -> None:
-        """Send something the way the key went, behind it."""
+        """Post a follower to where the key went, behind it."""
         target: Any = self.focused or self.screen
         self._follower = follower if target.post_message(follower) else None
 
     async def on_follower(self, message: Follower) -> None:
-        """Once more around, or it is the next key's turn."""
+        """A follower has bubbled up: send it again, or handle the next key."""
         if message is not self._follower:
             return
         opening = len(self.screen_stack) > 1 and self.focused is None
@@ -65,14 +65,17 @@ class KeyOrder(App[int]):
             await self._take()
 
     async def take_late_keys(self) -> None:
-        """To be called now and then: what followed a key was lost with a part that went away."""
+        """Handle the next key if a follower is overdue, as it was lost with a removed widget.
+
+        To be called periodically.
+        """
         if self._follower is not None and time.monotonic() > self._follower.deadline:
             self._follower = None
             await self._take()
 
 
 class Follower(Message):
-    """Bubbles up behind a key, ``rounds`` more times; not after ``deadline``."""
+    """Bubbles up behind a key, ``rounds`` more times at most, and not after ``deadline``."""
 
     def __init__(self, deadline: float, rounds: int) -> None:
         super().__init__()

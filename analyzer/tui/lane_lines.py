@@ -1,4 +1,4 @@
-"""Lanes: what each channel carried when, a character a bin of time."""
+"""Lanes: what each channel carried over time, one character per bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.tui.binning import Bins
     from analyzer.tui.palette import Palette
 
-__all__ = ["LANE_LEGEND", "jain", "lane_line", "legend_segments"]
+__all__ = ["LANE_LEGEND", "lane_line", "legend_segments"]
 
 IDLE, ZERO, RAM, BOTH, DEVICE, SYNC, HOLE, MAIN = range(8)
 LANE_GLYPHS = "·░▒▚█│╳━"  # noqa: RUF001
@@ -47,7 +47,7 @@ def lane_styles(palette: Palette) -> tuple[Style, ...]:
 
 
 def contents(bins: Bins, lane: int) -> list[int]:
-    """What a lane's bins hold."""
+    """The kind of content of each bin of a lane."""
     found = []
     rows = (
         bins.lane_ram,
@@ -75,8 +75,8 @@ def contents(bins: Bins, lane: int) -> list[int]:
 def lane_line(
     bins: Bins, lane: int, cursor: int = -1, palette: Palette = DEFAULT, *, first: bool = True
 ) -> list[Segment]:
-    """One lane; ``cursor`` is the bin to mark (-1: none).  Of a lane of several lines only the
-    ``first`` shows what is drawn thin.
+    """One line of a lane; ``cursor`` is the bin to mark (-1: none).  If a lane has several lines,
+    thin glyphs (idle, main) are drawn on the ``first`` only.
     """
     looks = lane_styles(palette)
     glyphs = LANE_GLYPHS if first else LANE_GLYPHS.translate(THIN)
@@ -88,12 +88,3 @@ def legend_segments(palette: Palette) -> list[Segment]:
     """What the characters mean."""
     looks = lane_styles(palette)
     return [Segment(f"{LANE_GLYPHS[kind]} {word}  ", looks[kind]) for kind, word in LANE_LEGEND]
-
-
-def jain(shares: list[float]) -> float | None:
-    """Jain's fairness index: 1 when all are equal, 1/n when one has all; ``None`` without any."""
-    squares = sum(share * share for share in shares)
-    if not squares:
-        return None
-    total = sum(shares)
-    return total * total / (len(shares) * squares)

@@ -24,7 +24,7 @@ __all__ = ["TITLES", "KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 ROOMY = 30
-"""Lines of a terminal from which on the status may take several."""
+"""Height of the terminal, in lines, from which on the status line may take several."""
 LINES_MAX = 3
 SHOWN_AS = {
     "question_mark": "?",
@@ -45,18 +45,18 @@ SHOWN_AS = {
 
 
 def shown_key(key: str) -> str:
-    """A key as people write it."""
+    """A key as it is shown to the user."""
     return SHOWN_AS.get(key, key).replace("ctrl+", "^")
 
 
 def meaning(binding: Binding) -> str:
-    """What a key does, in as many words as it takes."""
+    """What a key does: the tooltip, or else the short description."""
     return binding.tooltip or binding.description
 
 
 @cache
 def keys_of(kind: Any) -> dict[str, str]:
-    """The keys of a class of the interface, and what they do."""
+    """The keys that a widget class and its own base classes bind, with what they do."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.startswith("analyzer.tui"):
@@ -66,7 +66,7 @@ def keys_of(kind: Any) -> dict[str, str]:
 
 
 class TabLine(Widget):
-    """The screens with their keys, the current one marked; the capture's name at the right."""
+    """The screens with their keys, the current one marked; the capture's name on the right."""
 
     DEFAULT_CSS = "TabLine { height: 1; background: $panel; }"
 
@@ -108,8 +108,8 @@ class TabLine(Widget):
 
 
 class StatusLine(Widget):
-    """What is shown, and what is being done; on several lines where :attr:`wanted` takes them and
-    the terminal has room.
+    """A message on the left, totals on the right.  It takes several lines if :attr:`wanted`, the
+    text to make room for, needs them and the terminal is high enough.
     """
 
     DEFAULT_CSS = "StatusLine { height: 1; background: $surface; color: $text; }"
@@ -121,14 +121,14 @@ class StatusLine(Widget):
         self.wanted: Text = Text()
 
     def show_status(self, left: Text, right: Text) -> None:
-        """Both halves of the line."""
+        """Set both halves of the line."""
         if left != self._left or right != self._right:
             self._left, self._right = left, right
             self._measure()
             self.refresh()
 
     def on_resize(self) -> None:
-        """How many lines it takes depends on the width."""
+        """Measure again: the number of lines depends on the width."""
         self._measure()
 
     def _measure(self) -> None:
@@ -159,23 +159,23 @@ class StatusLine(Widget):
         return text
 
     async def on_click(self) -> None:
-        """Show the verdict, whole."""
+        """Show the whole verdict."""
         await self.run_action("app.verdict")
 
 
 class KeyLine(Widget):
-    """The keys that matter now: those that the focused part and its screen show."""
+    """The most important keys now: those that the focused widget and its screen show."""
 
     DEFAULT_CSS = "KeyLine { height: 1; background: $panel; color: $text; }"
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._edges: list[tuple[int, str]] = []
-        self._shown: list[Binding] | None = None  # takes long to find out
+        self._shown: list[Binding] | None = None  # cached, as it is slow to compute
         self._top: Screen[Any] | None = None  # the window whose keys are shown
 
     def on_mount(self) -> None:
-        """Follow the focus."""
+        """Follow changes of the active bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def show_keys_of(self, screen: Screen[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which rows of a table match a filter: one bit a row, and quick ways between row and position."""
+"""Which rows of a table match a filter: one bit per row, and fast lookup of row and position."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class Matching:
     """The matching rows among the first ``seen`` rows; ``len()`` counts them.
 
     Masks are added in the order of the table; a piece of :data:`PIECE` rows takes 8 KiB.  Other
-    threads may read meanwhile: what they see only grows.
+    threads may read at the same time: rows are only ever added.
     """
 
     __slots__ = ("_bits", "_kept", "_open", "_totals", "seen")
 
     def __init__(self) -> None:
         self.seen = 0
-        self._bits: list[npt.NDArray[np.uint8]] = []  # full pieces, and the open one
-        self._totals = [0]  # matches in front of every piece, and in all
+        self._bits: list[npt.NDArray[np.uint8]] = []  # full pieces, then the unfinished one
+        self._totals = [0]  # matches before each piece, then the total
         self._open: npt.NDArray[np.bool_] = np.empty(0, dtype=bool)
         self._kept: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]] | None = None
-        """The bits of one piece, and the rows that they say."""
+        """The bits of the piece used last, and its matching rows."""
 
     def __len__(self) -> int:
         return self._totals[-1]
 
     def add(self, mask: npt.NDArray[np.bool_]) -> None:
-        """Whether each of the next rows matches."""
+        """Add the next rows; ``mask`` says whether each of them matches."""
         seen = self.seen + len(mask)
         mask = np.concatenate([self._open, mask])
         for begin in range(0, len(mask), PIECE):
@@ -55,14 +55,14 @@ class Matching:
         return kept[1]
 
     def row(self, position: int) -> int:
-        """The row of the match number ``position``; raises :class:`IndexError`."""
+        """The row of match number ``position`` (from 0); raises :class:`IndexError`."""
         if not 0 <= position < len(self):
             raise IndexError(position)
         piece = bisect_right(self._totals, position) - 1
         return piece * PIECE + int(self._rows(piece)[position - self._totals[piece]])
 
     def position(self, row: int) -> int:
-        """How many matches lie in front of a row."""
+        """How many matches there are before a row."""
         piece = row // PIECE
         if piece >= len(self._bits):
             return len(self)

@@ -1,4 +1,4 @@
-"""What the parts of the application tell each other."""
+"""Messages between the parts of the application."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["FilterChosen", "Jump", "Loaded", "Selected"]
 
 
 class Selected(Message):
-    """The user chose something; all screens follow.
+    """The user selected something; all screens follow.
 
     One of ``row`` (of the packet table), ``device`` (migration, idstr, instance id) with an
     optional ``index``, or ``moment`` (ns since the epoch) with an optional ``stream``.
-    ``screen`` is where to go.
+    ``screen`` is the screen to show, ``None`` for the current one.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Selected(Message):
 
 
 class Jump(Message):
-    """Show a screen, as it is."""
+    """Show a screen; the selection stays as it is."""
 
     def __init__(self, screen: str) -> None:
         super().__init__()

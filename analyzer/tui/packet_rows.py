@@ -1,4 +1,4 @@
-"""The packet list: columns of the packet table as lines of text."""
+"""The packet list: rows of the packet table as cells of text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SHORT_FLAGS[MultifdFlag.DEVICE_STATE.value] = "DEVICE"
 
 
 def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
-    """The columns; ``several``: with the migration's number, as filters take it."""
+    """The columns; ``several`` adds one with the migration's number, as used in filters."""
     migration = (Column("Mig", 3, right=True),) if several else ()
     return (
         Column("", 2),
@@ -65,19 +65,19 @@ def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
 
 
 def flags_text(flags: int) -> str:
-    """Names of the set flags."""
+    """Names of the set flags, then unknown bits in hexadecimal."""
     names = [name for bit, name in SHORT_FLAGS.items() if flags & bit]
     rest = flags & ~sum(SHORT_FLAGS)
     return "|".join([*names, f"{rest:#x}"] if rest else names)
 
 
 def channel_text(channel: int) -> str:
-    """The number of a channel; of one whose number is not known, its stream's."""
+    """The id of a channel; if it is not known (negative), the number of its stream."""
     return str(channel) if channel >= 0 else f"s{-1 - channel}"
 
 
 def name_text(name: bytes) -> str:
-    """A name of the capture, made harmless."""
+    """A name from the capture, escaped for a terminal."""
     return terminal(text_of(name))
 
 
@@ -106,7 +106,7 @@ class PacketRows:
         return position if self.matching is None else self.matching.row(position)
 
     def position(self, row: int) -> int:
-        """The position of a row, or of the next one that is shown."""
+        """The position of a row in the list, or of the next row that is shown."""
         return row if self.matching is None else self.matching.position(row)
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
@@ -155,7 +155,7 @@ class PacketRows:
         return seconds(time - self.document.start)
 
     def notes(self, row: int, missing: int, cut: int, palette: Palette) -> Cell:
-        """The gravest finding about a packet, and what the capture lacks of it."""
+        """The rules of a packet's findings and how much of it is missing, styled by severity."""
         parts = []
         severity = 0
         for finding in self.document.by_row.get(row, ()):
@@ -169,7 +169,7 @@ class PacketRows:
 
 
 def lack_text(missing: int, cut: int) -> str:
-    """How much of a packet is not there, and whether its stream ended inside it."""
+    """How much of a packet is missing, and whether its stream ended inside it."""
     return f"{'cut off: ' if cut else ''}{size_text(missing)} missing"
 
 

@@ -20,11 +20,11 @@ __all__ = ["CONFIG_STATE", "DEVICE_DATA_AT", "device_header", "find_node", "pack
 
 CONFIG_STATE = int(VfioStateFlag.CONFIG_STATE)
 DEVICE_DATA_AT = DEVICE_STATE.size + BUFFER.size
-"""Where a buffer's data begin in its packet."""
+"""Offset of a VFIO buffer's data in its packet."""
 
 
 def packet_tree(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
-    """The fields of a packet whose bytes (or first ones) are ``data``, as one or more groups."""
+    """The fields of a packet as one or more groups; ``data`` are its bytes, or its first ones."""
     if row.kind == "init":
         return [_group("Initial packet", INIT.name, layout_tree(INIT, data), 0, len(data))]
     if row.idstr is not None:
@@ -67,7 +67,7 @@ def _ram(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
 
 
 def _pages(row: Row, offsets: list[Node], begin: int, page_size: int) -> list[Node]:
-    """The pages of an uncompressed payload."""
+    """The pages of an uncompressed payload; none if it is compressed or of another size."""
     if not page_size or row.length - begin != len(offsets) * page_size:
         return []
     return [
@@ -103,7 +103,7 @@ def _device(row: Row, data: bytes, framing: Framing | None) -> list[Node]:
 
 
 def device_header(data: bytes, framing: Framing | None) -> list[Node]:
-    """The fields in front of a buffer's data, in the byte order that the migration uses."""
+    """The fields of the VFIO header, in the byte order that the migration uses."""
     host = framing is not None and framing.byte_order == "le"
     return layout_tree(BUFFER_HOST if host else BUFFER, data, DEVICE_STATE.size)
 

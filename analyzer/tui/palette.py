@@ -61,8 +61,8 @@ class Palette:
 
     Attributes by kind of data (``ram``, ``zero``, ``sync``, ``device``, ``config``, ``main``), by
     severity (``error``, ``warning``, ``info``) and by role on the screen (``plain``, ``muted``,
-    ``cursor``, ``header``, ``field``, ``byte``, ``axis``, ``key``).  ``colorless``: colours are not
-    seen, so glyphs have to tell kinds apart.
+    ``cursor``, ``header``, ``field``, ``byte``, ``axis``, ``key``).  ``colorless``: no colours are
+    shown, so glyphs have to tell kinds apart.
     """
 
     __slots__ = (
@@ -114,7 +114,7 @@ class Palette:
         marks = "ansi_yellow" if ansi else "#ffd75f" if dark else "#6b4500"
         self.mark = Style(color=Color.parse(marks).rich_color)
         self.key = Style(bold=True)
-        if not colorless and (dark or not ansi):  # yellow is not to be seen on white
+        if not colorless and (dark or not ansi):  # yellow is hard to see on white
             self.key += self.mark
         if ansi:
             self.cursor = Style(reverse=True, bold=True)
@@ -162,7 +162,7 @@ def palette_of(
 
 
 def current_palette(app: App[Any]) -> Palette:
-    """That of an application's theme; without colours what is marked is shown in reverse."""
+    """The palette of the application's theme; without colours, marks are shown in reverse video."""
     theme = app.current_theme
     return palette_of(app.theme_variables, theme.dark, theme.ansi or app.no_color, app.no_color)
 

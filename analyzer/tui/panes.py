@@ -1,4 +1,4 @@
-"""Panes that draw a device: the reassembly map and the order of arrival."""
+"""Panes that show a device as a drawing: the reassembly map and the order of arrival."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["ArrivalPane", "Drawn", "MapPane"]
 
 
 class Drawn(Widget):
-    """A pane that draws its lines itself."""
+    """Base class of panes that draw their lines themselves."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.palette = DEFAULT
 
     def segments(self, y: int, width: int) -> list[Segment]:  # noqa: ARG002 - for those that draw
-        """Line ``y``; blank where a pane draws nothing."""
+        """The segments of line ``y``; to be overridden, blank by default."""
         return [Segment(" " * width)]
 
     def render_line(self, y: int) -> Strip:
@@ -71,7 +71,7 @@ class MapPane(Drawn, can_focus=True):
         self.cursor = -1
 
     def show_map(self, name: str, reassembly: Reassembly, cursor: int, lack: str = "") -> None:
-        """Show a device, the cursor on an index (-1: none); ``lack`` says why there is none."""
+        """Show a device, the cursor on an index (-1: none); ``lack`` is shown if it has none."""
         self.name_shown = name
         self.reassembly = reassembly
         self.lack = lack
@@ -81,15 +81,15 @@ class MapPane(Drawn, can_focus=True):
 
     def _entitle(self) -> None:
         per_cell = self._layout_now.per_cell
-        scale = f", a cell is {per_cell} of them" if per_cell > 1 else ""
+        scale = f", {per_cell} per cell" if per_cell > 1 else ""
         self.border_title = Content(f"Indexes of {self.name_shown}{scale}")
 
     def on_resize(self) -> None:
-        """How many indexes a cell stands for depends on the size."""
+        """Update the title: the number of indexes per cell depends on the size."""
         self._entitle()
 
     def point(self, index: int) -> None:
-        """Put the cursor on an index; tells nobody."""
+        """Put the cursor on an index, without posting a message."""
         self.cursor = index
         self.refresh()
 
@@ -105,13 +105,13 @@ class MapPane(Drawn, can_focus=True):
             self.post_message(self.Pointed(self.cursor, opened))
 
     def action_move(self, cells: int, lines: int) -> None:
-        """Some cells or lines on."""
+        """Move the cursor by cells and lines."""
         layout = self._layout_now
         cell = layout.cell_of(max(0, self.cursor)) + cells + lines * layout.per_line
         self._go(max(0, min(cell, layout.cells - 1)) * layout.per_cell)
 
     def action_edge(self, end: int) -> None:
-        """First or last index."""
+        """Move the cursor to the first or last index."""
         self._go(self.reassembly.total - 1 if end else 0)
 
     def action_open(self) -> None:
@@ -119,7 +119,7 @@ class MapPane(Drawn, can_focus=True):
         self._go(max(0, self.cursor), opened=True)
 
     def on_click(self, event: events.Click) -> None:
-        """Point at the cell under the mouse."""
+        """Move the cursor to the cell under the mouse."""
         layout = self._layout_now
         offset = event.get_content_offset(self)
         if offset is not None and offset.y > 0:
@@ -145,7 +145,7 @@ class ArrivalPane(Drawn):
         self._lines: tuple[tuple[int, int], list[str]] = ((0, 0), [])
 
     def show_order(self, order: list[int]) -> None:
-        """Indexes in order of arrival."""
+        """Show a device by its indexes in order of arrival."""
         self._order = order
         self._lines = ((0, 0), [])
         self.refresh()

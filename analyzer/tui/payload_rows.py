@@ -1,4 +1,4 @@
-"""What the payload window says of pages and of buffers."""
+"""Texts of the payload window about pages and buffers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PREVIEW = 64
 
 
 def entropy(data: bytes) -> float:
-    """Bits of information in a byte: 0 where all bytes are the same, 8 for random ones."""
+    """Shannon entropy in bits per byte: 0 if all bytes are equal, close to 8 for random ones."""
     if not data:
         return 0.0
     shares = np.bincount(np.frombuffer(data, np.uint8)) / len(data)
@@ -83,16 +83,16 @@ class PageRows:
 
 
 def page_note(page: Page, found: PacketPages) -> str:
-    """What stands in place of a page's bytes, or below them."""
+    """The note shown instead of a page's bytes if it has none, else empty."""
     if page.zero:
         return "a zero page is sent without content"
     if page.content is None:
-        return found.wrong[0] if found.wrong else "it could not be decoded"
+        return found.wrong[0] if found.wrong else "the page could not be decoded"
     return ""
 
 
 def pages_title(row: Row, found: PacketPages, page_size: int) -> str:
-    """The packet in a line."""
+    """A one-line summary of a RAM packet."""
     method = Compression(found.method).name if found.method in METHODS else f"{found.method:#x}"
     whole = (row.normal_pages or 0) * page_size
     parts = [f"Packet {row.number}", terminal(row.ramblock or "?"), count(len(found.pages), "page")]
@@ -108,13 +108,13 @@ def pages_title(row: Row, found: PacketPages, page_size: int) -> str:
 
 
 def buffer_title(row: Row) -> str:
-    """The packet in a line."""
+    """A one-line summary of a device-state packet."""
     which = "no index" if row.idx is None else f"index {row.idx}"
     return f"Packet {row.number}, {terminal(row.device or '?')}, {which}"
 
 
 def buffer_data(excerpt: Excerpt) -> Excerpt:
-    """The data in a device-state packet, behind its headers."""
+    """The data of a device-state packet, without its headers."""
     holes = [
         (max(0, first - DEVICE_DATA_AT), end - DEVICE_DATA_AT)
         for first, end in excerpt.holes
@@ -124,7 +124,7 @@ def buffer_data(excerpt: Excerpt) -> Excerpt:
 
 
 def buffer_tree(row: Row, excerpt: Excerpt, migration: Migration) -> list[Node]:
-    """What a device-state packet says of its buffer; offsets count from the buffer's data."""
+    """Facts about the buffer of a device-state packet; offsets count from the buffer's data."""
     found = buffer_data(excerpt)
     data, size = found.data, row.length - DEVICE_DATA_AT
     whole, there = len(data) == size and not found.holes, found.there
@@ -149,19 +149,19 @@ def buffer_tree(row: Row, excerpt: Excerpt, migration: Migration) -> list[Node]:
 
 
 def _group(name: str, value: str, facts: Sequence[tuple[str, str, str]]) -> Node:
-    """Fields that are no bytes of the data."""
+    """A group of facts that have no bytes in the data; ``facts`` are (name, value, meaning)."""
     children = [Node(field, text, 0, 0, meaning=meaning) for field, text, meaning in facts]
     return Node(name, value, 0, 0, children)
 
 
 def _place(row: Row, migration: Migration) -> str:
-    """Where the buffer's data begin in the whole state of its device, main's data first."""
+    """Offset of the buffer's data in the reassembled state of its device, data on main first."""
     devices = [d for d in migration.devices.values() if d.name == row.device]
     if row.idx is None or not devices or (row.state_flags or 0) & CONFIG_STATE:
-        return "apart from it"
+        return "separate from it"
     before = {b.idx: b.size for b in devices[0].buffers if b.idx < row.idx and not b.is_config}
     if len(before) < row.idx:
-        return "an index before it never came"
+        return "unknown: a lower index never arrived"
     facts = migration.main_facts
     key = devices[0].idstr, devices[0].instance_id
     section = facts.devices.get(key) if facts is not None else None

@@ -21,7 +21,10 @@ __all__ = ["phase_line"]
 def phase_line(
     phases: Sequence[Phase], window: TimeWindow, width: int, palette: Palette
 ) -> list[Segment]:
-    """Each phase begins at a tick, with its name as far as there is room; parts are left out."""
+    """One line in which each phase begins with a tick and its name, shortened to the room there is.
+
+    Phases that are parts of others are left out.
+    """
     looks = (palette.ram, palette.sync)
     cells = [(" ", palette.plain)] * width
     for number, phase in enumerate(phase for phase in phases if not phase.is_part):

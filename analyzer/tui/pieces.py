@@ -1,4 +1,4 @@
-"""Long tables are looked at in pieces, so that a key is answered between two of them."""
+"""Splits long tables into pieces, so that keys are answered between two of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["PIECE", "pieces", "with_payload"]
 
 PIECE = 1 << 16
-"""Rows of one piece: a few milliseconds of work."""
+"""Rows per piece: a few milliseconds of work."""
 
 
 def with_payload(table: PacketTable, first: int, last: int) -> npt.NDArray[np.bool_]:
-    """Which of the rows ``first .. last`` (exclusive) have pages or a buffer to look at."""
+    """Which of the rows ``first .. last`` (exclusive) carry pages or a device-state buffer."""
     kind = table.view("kind", first, last)
     pages = (table.view("normal_pages", first, last) | table.view("zero_pages", first, last)) != 0
     found: npt.NDArray[np.bool_] = (kind == DEVICE_STATE) | ((kind == RAM_PACKET) & pages)

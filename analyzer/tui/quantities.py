@@ -1,9 +1,10 @@
-"""Numbers as people read them: sizes, rates, durations, points of time."""
+"""Numbers as text for display: sizes, rates, durations, points in time."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from analyzer.checks.wording import counted
 from analyzer.report.style import size_text
 
 __all__ = ["clock_time", "count", "duration", "moment", "rate", "seconds", "size_text"]
@@ -16,7 +17,7 @@ UNITS = (
     (SECOND, 1_000_000, "ms", 1),
     (100 * SECOND, SECOND, "s", 2),
 )
-"""Below how many ns a unit is used, its ns, its name, its usual decimals."""
+"""(limit in ns below which the unit is used, its length in ns, its name, its usual decimals)."""
 
 
 def rate(bytes_per_second: float) -> str:
@@ -25,9 +26,8 @@ def rate(bytes_per_second: float) -> str:
 
 
 def count(value: int, noun: str = "") -> str:
-    """Digits in groups of three; with a noun, how many of that: ``1 hole``, ``1,000 holes``."""
-    many = f"{value:,}"
-    return f"{many} {noun}{'' if value == 1 else 's'}" if noun else many
+    """A number with thousands grouped, and ``noun`` if given: ``1 hole``, ``1,000 holes``."""
+    return counted(value, noun, ",") if noun else f"{value:,}"
 
 
 def duration(ns: float) -> str:
@@ -47,7 +47,7 @@ def duration(ns: float) -> str:
 
 
 def moment(ns: int, step: int) -> str:
-    """A duration with so many decimals that it differs from one that is ``step`` ns longer.
+    """A duration with enough decimals to tell it from one that is ``step`` ns longer.
 
     >>> moment(2_351_336_000, 10_000_000), moment(2_351_336_000, 1_000)
     ('2.35 s', '2.351336 s')
@@ -59,7 +59,7 @@ def moment(ns: int, step: int) -> str:
 
 
 def _decimals(unit: int, step: int) -> int:
-    """How many decimals of a unit (ns) it takes to show a step."""
+    """How many decimals of a unit (its length in ns) are needed to show a step (ns)."""
     decimals = 0
     while unit > max(1, step):
         decimals, unit = decimals + 1, unit // 10

@@ -1,7 +1,7 @@
-"""The reassembly map: what became of every index of a device's state.
+"""The reassembly map: the state of every index of a device's state.
 
 Pure functions from the buffers' columns to lines of segments.  Nothing is allocated by index: a
-hostile idx of four billion costs as little as three.
+hostile idx of four billion costs no more than an idx of three.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 __all__ = ["CUT", "GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line"]
 
 CUT = len(STATES)
-"""The end of a stream cut off the buffer of this index."""
+"""State of an index whose buffer was cut off by the end of its stream."""
 WORDS = (*STATES, "cut off")
 GLYPHS = "■C▲2✗▌"
-"""One for each of :data:`WORDS`."""
+"""One glyph for each of :data:`WORDS`."""
 NUMBERED = 6
-"""Cells an index takes when there is room for its number."""
+"""Width of an index, in cells, when there is room for its number."""
 
 
 class Reassembly:
     """The buffers of one device, by index.
 
-    ``indexes`` are the distinct ones that arrived, at least in part, ascending; ``states`` what
-    became of each; ``total`` is one more than the last of them.
+    ``indexes`` are the distinct indexes that arrived, at least in part, ascending; ``states`` the
+    state of each; ``total`` is one more than the highest of them.
     """
 
     __slots__ = ("indexes", "states", "total")
 
     def __init__(self, arrivals: Sequence[tuple[int, bool]], cut: Iterable[int] = ()) -> None:
-        """``arrivals`` are (idx, whether it is the config state), in order of arrival; ``cut`` the
-        indexes whose buffers were cut off.
+        """``arrivals`` are (idx, whether it is the config state), in order of arrival; ``cut`` are
+        the indexes of cut-off buffers.
         """
         states = {**dict.fromkeys(cut, CUT), **index_states(arrivals)}
         found = sorted(states.items())
@@ -55,7 +55,7 @@ class Reassembly:
         self.total = found[-1][0] + 1 if found else 0
 
     def counts(self) -> dict[int, int]:
-        """How many indexes are in which state."""
+        """The number of indexes by state."""
         present = np.bincount(self.states, minlength=len(WORDS))
         found = {state: int(present[state]) for state in range(len(WORDS))}
         found[MISSING] = self.total - len(self.indexes)
@@ -63,7 +63,9 @@ class Reassembly:
 
 
 class MapLayout:
-    """How many indexes a cell holds, how wide it is, and how many cells a line has."""
+    """The layout of the map: ``per_cell`` indexes in each cell, which is ``cell`` characters wide,
+    and ``per_line`` cells on each line.
+    """
 
     __slots__ = ("cell", "cells", "lines", "per_cell", "per_line")
 
@@ -86,7 +88,7 @@ class MapLayout:
 
 
 def cell_states(state: Reassembly, layout: MapLayout, first: int, last: int) -> list[int]:
-    """The state shown by cells ``first`` to ``last`` (exclusive): the worst of its indexes."""
+    """The states shown by cells ``first .. last`` (exclusive): the worst of each cell's indexes."""
     last = min(last, layout.cells)
     if first >= last:
         return []
@@ -135,7 +137,7 @@ def map_line(
 
 
 def legend(state: Reassembly, palette: Palette) -> list[Segment]:
-    """What the glyphs mean, with counts."""
+    """The meaning of the glyphs, with counts."""
     segments = []
     looks = styles(palette)
     for kind, number in state.counts().items():

@@ -25,13 +25,14 @@ TIMED = (Column("Time", 11, right=True), Column("Frame", 7, right=True, optional
 
 
 class RecordRows:
-    """One row a record or message; ``opened`` is not needed: nesting is shown by indentation."""
+    """One row per record or message; records inside a PACKAGED command are indented."""
 
     def __init__(
         self, lines: list[MainLine], start: int, several: bool, timed: bool = True
     ) -> None:
-        """``start`` is the time to count from, ``several`` adds the migration's number; not
-        ``timed`` are the records of a saved migration, which have neither time nor frame.
+        """``start`` is the time to count from (ns since the epoch), ``several`` adds a column with
+        the migration's number.  ``timed`` is false for a saved migration, whose records have
+        neither time nor frame.
         """
         self.lines = lines
         self.start = start

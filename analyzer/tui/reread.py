@@ -1,4 +1,4 @@
-"""Bytes of the capture, read again when someone looks at them."""
+"""Reads bytes of the capture again when they are to be shown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "SHOWN_MAX", "Reread"]
 
 SHOWN_MAX = 1 << 21
-"""So many bytes of a packet are read to be looked at."""
+"""At most this many bytes of a packet or record are read."""
 NOTHING = Excerpt(b"", [])
 
 
 class Reread:
-    """Reads packets and stretches of streams of one document; for threads.
+    """Reads packets and parts of streams of one document; may be used from several threads.
 
-    What cannot be read gives no bytes; ``error`` says why, for a terminal.
+    If something cannot be read, no bytes are returned, and ``error`` says why, escaped for a
+    terminal.
     """
 
     def __init__(self, document: Document) -> None:
@@ -51,7 +52,7 @@ class Reread:
         return self._replay
 
     def packet(self, row: int, limit: int = SHOWN_MAX) -> Excerpt:
-        """The first bytes of a packet."""
+        """The first ``limit`` bytes of a packet."""
         with self._lock:
             replay = self._open()
             if replay is None:
@@ -63,8 +64,10 @@ class Reread:
                 return NOTHING
 
     def pages(self, row: int, go_on: Callable[[float], bool]) -> PacketPages | None:
-        """The pages of a RAM packet; ``None`` if ``go_on``, told what share of the packets that
-        have to be decompressed before it is done, said no.
+        """The pages of a RAM packet.
+
+        Earlier packets of the channel may have to be decompressed first: ``go_on`` is called with
+        the share of them that is done, and if it returns false the result is ``None``.
         """
         table = self._document.table
         number, stream = table.column("migration")[row], table.column("stream")[row]
@@ -77,7 +80,7 @@ class Reread:
         return found
 
     def stretch(self, channel: Channel, offset: int, length: int, place: Place) -> Excerpt:
-        """Bytes of a channel's stream, the first of which was seen at ``place``."""
+        """Bytes of a channel's stream; ``place`` is where the first of them was seen."""
         if self._document.saved is not None:
             return self._of_saved(offset, min(length, SHOWN_MAX))
         with self._lock:
@@ -100,7 +103,7 @@ class Reread:
             return NOTHING
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             if self._replay is not None:
                 self._replay.close()

@@ -1,7 +1,7 @@
 """A list that draws only the rows on the screen, however many there are.
 
-It never asks for a row that is not visible and keeps a bounded number of drawn lines, so five
-million rows cost what fifty do.
+It never asks for a row that is not visible and caches a bounded number of drawn lines, so five
+million rows cost no more than fifty.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = ["RowList", "Rows"]
 
 LINES_KEPT = 512
 MORE = "…"
-"""Behind the heads of the columns: there are more, which a wider terminal would show."""
+"""Shown behind the column heads if there are more columns, which a wider terminal would show."""
 
 
 class Rows(Protocol):
-    """What a :class:`RowList` shows: it is asked for one row at a time."""
+    """The rows of a :class:`RowList`, which asks for one at a time."""
 
     columns: Sequence[Column]
 
@@ -65,7 +65,7 @@ class NoRows:
 class RowList(ScrollView, can_focus=True):
     """A list with a cursor.
 
-    ``rows`` is what it shows; after a change call :meth:`renew`.  ``empty`` is what stands there
+    ``rows`` is what it shows; call :meth:`renew` after they changed.  ``empty`` is the text shown
     when there are no rows.
     """
 
@@ -83,7 +83,7 @@ class RowList(ScrollView, can_focus=True):
     """
 
     class Moved(Message):
-        """The cursor went to ``position`` because the user moved it."""
+        """The user moved the cursor to ``position``."""
 
         def __init__(self, sender: RowList, position: int) -> None:
             super().__init__()
@@ -92,11 +92,11 @@ class RowList(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowList:
-            """The list."""
+            """The list, for Textual's selectors."""
             return self.sender
 
     class Chosen(Moved):
-        """Enter, or a double click, on ``position``."""
+        """Enter was pressed on ``position``, or it was double-clicked."""
 
     def __init__(
         self,
@@ -118,12 +118,12 @@ class RowList(ScrollView, can_focus=True):
     # -- what it shows ------------------------------------------------------------------------
 
     def show_rows(self, rows: Rows) -> None:
-        """Show other rows; the cursor stays at its position if there is such a row."""
+        """Show other rows; the cursor keeps its position as far as there are rows."""
         self.rows = rows
         self.renew()
 
     def renew(self) -> None:
-        """The rows changed: draw them anew."""
+        """Redraw all rows, after they changed."""
         self._generation += 1
         self._lines.clear()
         self._measure()
@@ -131,7 +131,7 @@ class RowList(ScrollView, can_focus=True):
         self.refresh()
 
     def grown(self) -> None:
-        """Rows were added at the end, the others are as they were."""
+        """Redraw as needed after rows were added at the end; the others must be unchanged."""
         self._measure()
         height = self.scrollable_content_region.height
         if len(self.rows) <= round(self.scroll_y) + height + 1:
@@ -143,17 +143,17 @@ class RowList(ScrollView, can_focus=True):
             self.virtual_size = size
 
     def on_mount(self) -> None:
-        """Measure what was given before there was a screen."""
+        """Measure the rows that were given before the list was mounted."""
         self._measure()
 
     # -- the cursor ---------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        """The cursor stays in sight."""
+        """Keep the cursor visible."""
         self._reveal(centre=False)
 
     def go(self, position: int, *, centre: bool = False) -> None:
-        """Put the cursor on a row and bring it into sight; tells nobody."""
+        """Put the cursor on a row and scroll to it, without posting a message."""
         position = max(0, min(position, len(self.rows) - 1))
         if position != self.cursor:
             old, self.cursor = self.cursor, position
@@ -190,19 +190,19 @@ class RowList(ScrollView, can_focus=True):
             self.post_message(self.Moved(self, self.cursor))
 
     def action_move(self, by: int) -> None:
-        """One row up or down."""
+        """Move the cursor by one row."""
         self._moved(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """One screenful up or down."""
+        """Move the cursor by one page."""
         self._moved(self.cursor + by * max(1, self._page - 1))
 
     def action_first(self) -> None:
-        """To the first row."""
+        """Move the cursor to the first row."""
         self._moved(0)
 
     def action_last(self) -> None:
-        """To the last row."""
+        """Move the cursor to the last row."""
         self._moved(len(self.rows) - 1)
 
     def action_choose(self) -> None:
@@ -224,15 +224,15 @@ class RowList(ScrollView, can_focus=True):
             self._moved(position)
 
     def on_focus(self) -> None:
-        """The cursor is drawn otherwise."""
+        """Redraw the cursor, which shows the focus."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """The cursor is drawn otherwise."""
+        """Redraw the cursor, which shows the focus."""
         self.refresh()
 
     def copied(self, form: str) -> str | None:
-        """The row under the cursor, as a line of text or as JSON."""
+        """The row under the cursor as ``text`` (one line) or ``json``; else ``None``."""
         if not self.cursor < len(self.rows):
             return None
         cells = self.rows.row(self.cursor, self.palette)[0]

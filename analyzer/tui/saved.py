@@ -1,4 +1,4 @@
-"""Saved migrations on the screens of captures: one migration whose only channel is main.
+"""Shows saved migrations on the same screens as captures: one migration with only a main channel.
 
 Wire-format page, section 7.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["holds_saved_migration", "scan_of"]
 
 NO_FRAMES = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-"""A capture without any."""
+"""A pcap file without frames."""
 
 
 def holds_saved_migration(path: str) -> bool:
@@ -38,7 +38,7 @@ def holds_saved_migration(path: str) -> bool:
 
 
 def scan_of(saved: SavedFile) -> Scan:
-    """What a scan of a capture would have found, had the stream been carried in one."""
+    """A scan of an empty capture with the saved migration added, as if found in a capture."""
     scan = Scan(NO_FRAMES, Settings()).run()
     scan.grouper.migrations.append(saved.migration)
     return scan

@@ -1,4 +1,4 @@
-"""Looking for text or bytes in packets."""
+"""Searches packets for text or bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATTERN_SHOWN = 30
 
 
 def pattern_of(text: str) -> bytes | None:
-    r"""The bytes that hexadecimal digits say (with blanks, colons or 0x); ``None`` if they do not.
+    r"""The bytes given as hexadecimal digits (with blanks, colons or 0x); ``None`` if malformed.
 
     >>> pattern_of("11 22:33")
     b'\x11"3'
@@ -42,15 +42,17 @@ def pattern_of(text: str) -> bytes | None:
 
 
 def shorter(text: str) -> str:
-    """The begin of a text that may be long."""
+    """A text cut to 30 characters, for messages."""
     return text if len(text) <= PATTERN_SHOWN else f"{text[: PATTERN_SHOWN - 1]}…"
 
 
 def find_text(
     document: Document, shown: Matching | None, text: str, start: int, by: int
 ) -> int | None:
-    """The next packet behind row ``start`` (in front of it, for ``by`` -1) whose name, kind,
-    number or findings contain ``text``; around the end, and only among the rows that are shown.
+    """The row of the next packet after ``start`` (before it, if ``by`` is -1) whose name, kind or
+    findings contain ``text``, or whose index or packet number it is; ``None`` if there is none.
+
+    Wraps around, and looks only at ``shown`` rows (``None``: all).
     """
     wanted = text.casefold()
     table = document.table
@@ -87,7 +89,7 @@ def find_text(
 
 
 def _number(text: str) -> int | None:
-    """The number that a text is, where packets can have such a one."""
+    """The number that ``text`` is; ``None`` if it is none that a packet can have."""
     if not text.isascii() or not text.isdigit() or len(text) > DIGITS_MAX:
         return None
     number = int(text)
@@ -95,7 +97,9 @@ def _number(text: str) -> int | None:
 
 
 def _around(count: int, start: int, by: int) -> Iterator[tuple[int, int]]:
-    """Pieces (first, last) of all rows, from the one next to ``start`` on, around the end."""
+    """All rows in pieces ``first .. last`` (exclusive), from the one next to ``start`` on, wrapping
+    around.
+    """
     ahead, behind = (start + 1, count), (0, min(count, start + 1))
     if by > 0:
         for begin, end in (ahead, behind):
@@ -115,10 +119,11 @@ def find_bytes(
     by: int,
     go_on: Callable[[float], bool],
 ) -> tuple[int, int] | None:
-    """The next packet that contains ``pattern``: (row, offset in it).
+    """The next packet that contains ``pattern``, as (row, offset in the packet); else ``None``.
 
-    Reads the packets again, so it takes time; for a thread.  ``go_on`` is told which share of
-    them was looked at and says whether to look on.  Raises :class:`CaptureError`.
+    Searches as :func:`find_text` does.  Reads the packets again, so run it in a thread; ``go_on``
+    is called with the share of them that is done and returns whether to go on.  Raises
+    :class:`CaptureError` if the capture cannot be read.
     """
     if document.scan is None:
         return None

@@ -1,4 +1,4 @@
-"""What the user is looking at: one object that outlives a reload of the capture."""
+"""The view state: one object that survives a reload of the capture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ __all__ = ["ALL", "SCREENS", "TIME_FORMATS", "ViewState"]
 SCREENS = ("packets", "devices", "channels", "timeline", "findings", "streams", "main")
 TIME_FORMATS = ("start", "absolute", "previous", "switchover")
 ALL = -1
-"""All migrations of the capture."""
+"""Stands for all migrations of the capture."""
 
 
 class ViewState:
@@ -16,7 +16,8 @@ class ViewState:
     ``row`` is the number of the selected packet in the table, ``migration`` the one shown (or
     :data:`ALL`).  ``device`` is (migration, idstr, instance id), ``index`` the selected buffer's,
     ``stream`` the selected channel's (Wireshark's number).  ``time`` is the time cursor and
-    ``window`` the zoomed stretch, ns since the epoch; ``record`` the row of the main channel.
+    ``window`` the time range zoomed to (``None``: all), ns since the epoch; ``record`` the selected
+    row of Main; ``marks`` are the marked rows of the table.
     """
 
     __slots__ = (
@@ -51,18 +52,18 @@ class ViewState:
         self.follow = False
 
     def toggle_mark(self, row: int) -> bool:
-        """Set or clear a mark; gives whether it is set now."""
+        """Set or clear a mark; returns whether it is set now."""
         self.marks ^= {row}
         return row in self.marks
 
     def next_time_format(self) -> str:
-        """The next of the time formats."""
+        """Switch to the next time format and return it."""
         at = TIME_FORMATS.index(self.time_format)
         self.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
         return self.time_format
 
     def neighbour_mark(self, row: int, by: int) -> int | None:
-        """The next (1) or previous (-1) marked row, around the end."""
+        """The next (``by`` 1) or previous (-1) marked row, wrapping around; ``None`` if none is."""
         marks = sorted(self.marks)
         if not marks:
             return None

@@ -1,4 +1,4 @@
-"""The TCP side: one row a direction of a connection, and what there is to say about one."""
+"""The TCP view: one row per direction of a connection, and the details of one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ LISTED_MAX = 10_000
 
 
 class StreamLine:
-    """A direction; ``channel`` is what it is (``None``: no part of a migration), ``back`` says that
-    the channel is in the other direction; ``migration`` is the number of the one it belongs to.
+    """One direction of a connection.
+
+    ``channel`` is the channel that it carries (``None``: none); ``back``: the other direction
+    carries one; ``migration`` is the number of the migration it belongs to, if any.
     """
 
     __slots__ = ("back", "channel", "flow", "migration")
@@ -58,18 +60,19 @@ class StreamLine:
         if channel is None:
             if not self.flow.carries:
                 return "no payload"
-            return "the other direction" if self.back else "not of a migration"
+            return "the other direction" if self.back else "not part of a migration"
         if self.migration is not None and channel.kind != "unknown":
             return channel.name
         if channel.kind == "tls":
             return "TLS, not decrypted"
         head = channel.head[:8].hex(" ")
-        return f"ignored: begins {head}" if head else "ignored: not recognised"
+        return f"ignored: begins with {head}" if head else "ignored: not recognised"
 
 
 def stream_lines(document: Document, only: int = ALL) -> list[StreamLine]:
-    """The directions that carry something, and both of connections that carry nothing; those of
-    ``only`` one migration, or of all and of none.
+    """The directions that carry payload, and the forward one of connections without payload.
+
+    ``only`` limits them to one migration; :data:`ALL` includes those of no migration.
     """
     scan = document.scan
     if scan is None or document.saved is not None:  # a saved migration has no connection
@@ -94,7 +97,7 @@ def stream_lines(document: Document, only: int = ALL) -> list[StreamLine]:
 
 
 def _listed(scan: Scan, migrations: Sequence[Migration]) -> list[Connection]:
-    """The first connections that the engine remembers, and those of migrations in any case."""
+    """The first :data:`LISTED_MAX` connections, and in any case those of migrations."""
     listed = scan.engine.connections[:LISTED_MAX]
     known = {id(connection) for connection in listed}
     for migration in migrations:
@@ -107,7 +110,7 @@ def _listed(scan: Scan, migrations: Sequence[Migration]) -> list[Connection]:
 
 
 class StreamRows:
-    """One row a direction."""
+    """One row per direction."""
 
     COLUMNS = (
         Column("Stream", 6, right=True),
@@ -125,7 +128,7 @@ class StreamRows:
     )
 
     def __init__(self, lines: list[StreamLine], several: bool = False) -> None:
-        """``several``: with the migration's number."""
+        """``several`` adds a column with the migration's number."""
         self.lines = lines
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
@@ -160,7 +163,7 @@ class StreamRows:
 
 
 def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
-    """What there is to say about a direction."""
+    """The details of a direction: frames, oddities and holes; ``start`` is the time 0 (ns)."""
     flow, text = line.flow, Text()
     text.append(f"Stream {line.number}: {flow.source} → {flow.destination}\n", "bold")
     text.append(f"{line.what}; {count(flow.offset)} bytes")
@@ -211,7 +214,7 @@ def _oddities(flow: Flow) -> list[str]:
     if flow.keep_alives:
         found.append(f"{count(flow.keep_alives, 'keep-alive')} ignored")
     if flow.data_after_end:
-        found.append(f"{count(flow.data_after_end, 'byte')} behind the end ignored")
+        found.append(f"{count(flow.data_after_end, 'byte')} after the end ignored")
     if flow.zero_window:
         found.append(
             f"its window was closed for {duration(flow.zero_window)}, "
@@ -225,9 +228,9 @@ def _oddities(flow: Flow) -> list[str]:
 
 
 def _hole(hole: Hole) -> str:
-    why = "cut off by the snaplen" if hole.cut else "the capture lost it"
+    why = "cut off by the snaplen" if hole.cut else "lost by the capture"
     if not hole.cut and not hole.acknowledged:
-        why = "lost, and never acknowledged in what was seen"
+        why = "lost, and no acknowledgement of it was seen"
     return (
         f"offsets {count(hole.first)} to {count(hole.last)} ({size_text(hole.size)}) between "
         f"frames {hole.before} and {hole.after}: {why}"

@@ -1,4 +1,4 @@
-"""The stretch of time that the timeline and the lanes show, and its axis."""
+"""The time window that the timeline and the lanes show, and its axis."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LATEST = 1 << 61
 CURSOR = "▲"
 ZOOM = 2
 SHORTEST = 1_000
-"""The shortest window, ns."""
+"""The length of the shortest window, ns."""
 STEPS = (1, 2, 5)
 TICK_WIDTH = 14
 
 
 def bounded(time: int) -> int:
-    """A time, ns since the epoch, that can be reckoned with whatever a capture says."""
+    """A time, ns since the epoch, limited so that differences of two fit 64 bits."""
     return max(-LATEST, min(time, LATEST))
 
 
 class TimeWindow:
-    """From ``start`` to ``end``, ns since the epoch, within ``first`` to ``last``.
+    """The time from ``start`` to ``end``, ns since the epoch, within ``first`` to ``last``.
 
-    A new one for every change; ``whole`` says that all of it is shown.
+    Windows are not changed: methods return new ones.
     """
 
     __slots__ = ("end", "first", "last", "start")
@@ -57,11 +57,11 @@ class TimeWindow:
 
     @property
     def whole(self) -> bool:
-        """Whether everything is shown."""
+        """Whether the whole time range is shown."""
         return self.start == self.first and self.end == self.last
 
     def zoomed(self, closer: bool, around: int) -> TimeWindow:
-        """Half or twice as long; ``around`` (ns) stays where it is on the screen."""
+        """A window half (``closer``) or twice as long, in which ``around`` (ns) stays in place."""
         span = self.span // ZOOM if closer else self.span * ZOOM
         around = max(self.start, min(around, self.end))
         share = (around - self.start) / self.span
@@ -69,16 +69,16 @@ class TimeWindow:
         return TimeWindow(self.first, self.last, start, start + span)
 
     def moved(self, by: float) -> TimeWindow:
-        """Moved by a share of its length."""
+        """A window moved by ``by`` times its length."""
         start = max(self.first, self.start + round(self.span * by))
         return TimeWindow(self.first, self.last, start, start + self.span)
 
     def reset(self) -> TimeWindow:
-        """Everything."""
+        """A window of the whole time range."""
         return TimeWindow(self.first, self.last)
 
     def column(self, time: int, width: int) -> int:
-        """The column, of ``width``, in which a time lies; may be outside."""
+        """The column, of ``width``, of a time; it may lie outside."""
         return (time - self.start) * width // self.span
 
     def time(self, column: int, width: int) -> int:
@@ -86,7 +86,7 @@ class TimeWindow:
         return self.start + (2 * column + 1) * self.span // (2 * width)
 
     def seen(self, time: int) -> TimeWindow:
-        """The same, or moved so that a time is inside."""
+        """The window itself if it contains a time, else one moved so that it does."""
         if self.start <= time < self.end or self.whole:
             return self
         start = time - self.span // 2
@@ -94,7 +94,7 @@ class TimeWindow:
 
 
 def _step(span: int, count: int) -> int:
-    """A round number of ns, so that at most ``count`` of them fit."""
+    """The smallest round number of ns of which at most ``count`` fit into ``span``."""
     step = 1
     while True:
         for factor in STEPS:
@@ -106,8 +106,8 @@ def _step(span: int, count: int) -> int:
 def axis_line(
     window: TimeWindow, width: int, palette: Palette, cursor: int = -1, origin: int | None = None
 ) -> list[Segment]:
-    """Ticks with the time since ``origin`` (ns since the epoch; the window's first without one),
-    and a sign below the column of the cursor.
+    """Ticks labelled with the time since ``origin`` (ns since the epoch; by default the first time
+    of the window), and a mark in the column of the cursor (-1: none).
     """
     zero = window.first if origin is None else bounded(origin)
     room = TICK_WIDTH

@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 __all__ = ["AROUND_LANES", "LanesPane", "ThroughputPane", "TimePane", "lane_thickness"]
 
 LABEL = 12
-"""Cells in front of the time axis."""
+"""Width of the labels in front of the time axis, in cells."""
 AROUND_LANES = 2
 """Lines above and below the lanes: phases, axis."""
 BELOW_CHART = 4
 """Lines below the chart: axis, zero pages, numbers, legend."""
 THICKEST = 3
 FILLS, FILLS_COLORLESS = ("█", "█", "█"), ("▒", "━", "█")
-"""What bars of RAM, main and device state are drawn with: as on the lanes, without colours."""
+"""Characters for the bars of RAM, main and device state; without colours, those of the lanes."""
 
 
 def lane_thickness(lanes: int, room: int) -> int:
-    """How many lines each of some lanes gets in ``room`` lines."""
+    """How many lines each lane gets in ``room`` lines."""
     return max(1, min(THICKEST, room // max(1, lanes)))
 
 
 class TimePane(Drawn, can_focus=True):
-    """A pane whose columns are points of time, with a cursor.
+    """A pane with a time axis and a cursor.
 
     ``bins`` has as many bins as :attr:`columns`; ``moment`` is the cursor's time.
     """
@@ -55,14 +55,14 @@ class TimePane(Drawn, can_focus=True):
         Binding("shift+right,L", "pan(0.5)", "Move right", show=False),
         Binding("plus,equals_sign", "zoom(True)", "Zoom in"),
         Binding("minus", "zoom(False)", "Zoom out"),
-        Binding("0", "whole", "All", tooltip="Show all of the time"),
+        Binding("0", "whole", "All", tooltip="Show the whole time range"),
         Binding("home,g", "edge(0)", "Go to the beginning", show=False),
         Binding("end,G", "edge(1)", "Go to the end", show=False),
         Binding("enter", "open", "Packet", tooltip="Go to the packet"),
     ]
 
     class Windowed(Message):
-        """Another stretch of time is wanted."""
+        """The user wants another time window."""
 
         def __init__(self, window: TimeWindow) -> None:
             super().__init__()
@@ -83,12 +83,12 @@ class TimePane(Drawn, can_focus=True):
         """What keys act on until the first bins are there."""
         self.phases: list[Phase] = []
         self.no_phases = ""
-        """Why there are none; shown in their place."""
+        """Why there are no phases; shown in their place."""
         self.moment = 0
         self.origin: int | None = None
-        """What times are counted from, ns since the epoch: the capture's first frame."""
+        """The time that times are counted from, ns since the epoch: the capture's first frame."""
         self.lack = ""
-        """Why there is nothing to show; shown where nothing else is."""
+        """Why there is nothing to show; shown if there is nothing else."""
 
     @property
     def columns(self) -> int:
@@ -97,7 +97,7 @@ class TimePane(Drawn, can_focus=True):
 
     @property
     def cursor(self) -> int:
-        """The cursor's column; -1 outside."""
+        """The cursor's column; -1 if it is outside the window."""
         if self.bins is None:
             return -1
         column = self.bins.window.column(self.moment, self.bins.bins)
@@ -111,21 +111,21 @@ class TimePane(Drawn, can_focus=True):
         return bins.window.time(column, bins.bins) - zero
 
     def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
-        """Show another stretch of time."""
+        """Show other bins and phases, with the cursor at a time (ns since the epoch)."""
         self.bins = bins
         self.phases = phases
         self.moment = moment
         self.refresh()
 
     def point(self, moment: int) -> None:
-        """Put the cursor somewhere; tells nobody."""
+        """Put the cursor at a time (ns since the epoch), without posting a message."""
         before = self.cursor
         self.moment = moment
         self._moved(before)
 
     def _moved(self, before: int) -> None:
-        """Draw what changes when the cursor leaves column ``before``: a pane of thousands of
-        characters takes a terminal longer than a key should.
+        """Redraw only what changes when the cursor leaves column ``before``: redrawing a whole pane
+        of thousands of characters would delay the answer to a key.
         """
         width, height = self.content_size
         columns = {before, self.cursor}
@@ -135,7 +135,7 @@ class TimePane(Drawn, can_focus=True):
 
     @property
     def cursor_lines(self) -> list[int]:
-        """The lines that tell where the cursor is."""
+        """The lines that change with the cursor along their whole width."""
         return []
 
     def _window(self) -> TimeWindow | None:
@@ -152,20 +152,20 @@ class TimePane(Drawn, can_focus=True):
             self.post_message(self.Windowed(seen))
 
     def action_step(self, by: int) -> None:
-        """One column earlier or later."""
+        """Move the cursor by one column."""
         if self.bins is not None:
             column = self.cursor
             at = max(column, 0)
             self._go(self.bins.window.time(at + by, self.bins.bins))
 
     def action_pan(self, by: float) -> None:
-        """Half a window earlier or later."""
+        """Move the window by ``by`` times its length."""
         window = self._window()
         if window is not None:
             self.post_message(self.Windowed(window.moved(by)))
 
     def action_zoom(self, closer: bool) -> None:
-        """Half or twice the stretch of time, around the cursor."""
+        """Zoom in or out, around the cursor, or the middle if the cursor is outside."""
         window = self._window()
         if window is not None:
             middle = (window.start + window.end) // 2
@@ -173,44 +173,44 @@ class TimePane(Drawn, can_focus=True):
             self.post_message(self.Windowed(window.zoomed(closer, around)))
 
     def action_whole(self) -> None:
-        """All of the time."""
+        """Show the whole time range."""
         window = self._window()
         if window is not None:
             self.post_message(self.Windowed(window.reset()))
 
     def action_edge(self, end: int) -> None:
-        """To the begin or end of what is shown."""
+        """Move the cursor to the beginning or end of the window."""
         window = self._window()
         if window is not None:
             self._go(window.end - 1 if end else window.start)
 
     def action_open(self) -> None:
-        """To the packet at the cursor."""
+        """Go to the packet at the cursor."""
         self._go(self.moment, opened=True)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The wheel zooms."""
+        """Zoom in with the mouse wheel."""
         event.stop()
         self.action_zoom(True)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel zooms."""
+        """Zoom out with the mouse wheel."""
         event.stop()
         self.action_zoom(False)
 
     def on_click(self, event: events.Click) -> None:
-        """Point at a time."""
+        """Move the cursor to the time under the mouse; a double click goes to the packet."""
         offset = event.get_content_offset(self)
         if offset is not None and self.bins is not None and offset.x >= LABEL:
             moment = self.bins.window.time(offset.x - LABEL, self.bins.bins)
             self._go(moment, opened=event.chain == 2)
 
     def nothing(self, y: int) -> list[Segment]:
-        """What stands in the pane when there is nothing to show."""
+        """Line ``y`` of the text shown when there is nothing else."""
         return [Segment(wrapped(self.lack, self.content_size.width, y), self.palette.muted)]
 
     def label(self, text: str) -> Segment:
-        """What stands in front of a line."""
+        """The label in front of a line."""
         return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
 
     def phase_band(self, bins: Bins) -> list[Segment]:
@@ -220,7 +220,7 @@ class TimePane(Drawn, can_focus=True):
         return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
 
     def cursor_line(self) -> list[Segment]:
-        """The axis, the cursor's column marked."""
+        """The time axis, with the cursor's column marked."""
         if self.bins is None:
             return []
         bins = self.bins
@@ -229,7 +229,7 @@ class TimePane(Drawn, can_focus=True):
 
 
 class LanesPane(TimePane):
-    """A lane a channel; up and down choose the channel."""
+    """One lane per channel; up and down select the channel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "lane(-1)", "Channel up", show=False),
@@ -237,7 +237,7 @@ class LanesPane(TimePane):
     ]
 
     class Laned(Message):
-        """Another channel was chosen, by its position."""
+        """The user selected another channel; ``lane`` is its position."""
 
         def __init__(self, lane: int) -> None:
             super().__init__()
@@ -249,7 +249,7 @@ class LanesPane(TimePane):
         self.lane = 0
 
     def show_lanes(self, names: list[str], lane: int) -> None:
-        """The names of the lanes, and the one that is chosen."""
+        """Set the names of the lanes, and the selected lane."""
         self.names = names
         self.lane = lane
         self.refresh()
@@ -260,7 +260,7 @@ class LanesPane(TimePane):
         return [self._shown * self.thickness + 1]
 
     def action_lane(self, by: int) -> None:
-        """The next channel."""
+        """Select the next or previous channel."""
         if self.names:
             self.lane = max(0, min(self.lane + by, len(self.names) - 1))
             self.refresh()
@@ -268,7 +268,7 @@ class LanesPane(TimePane):
 
     @property
     def thickness(self) -> int:
-        """Lines of a lane; from two on the last of them is empty."""
+        """Lines per lane; if there are at least two, the last one is empty."""
         return lane_thickness(len(self.names), self.content_size.height - AROUND_LANES)
 
     @property
@@ -303,23 +303,25 @@ class LanesPane(TimePane):
         return [label, *lane_line(bins, lane, self.cursor, self.palette, first=not line)]
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the lane under the mouse, too."""
+        """Also select the lane under the mouse."""
         offset = event.get_content_offset(self)
         if offset is not None and 0 < offset.y <= self._shown * self.thickness:
             self.action_lane(self._top + (offset.y - 1) // self.thickness - self.lane)
         super().on_click(event)
 
     def on_focus(self) -> None:
-        """The chosen lane is drawn otherwise."""
+        """Redraw the selected lane, which shows the focus."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """The chosen lane is drawn otherwise."""
+        """Redraw the selected lane, which shows the focus."""
         self.refresh()
 
 
 class ThroughputPane(TimePane):
-    """Bytes per second by kind, stacked; zero pages below, as they hardly take any."""
+    """Bytes per second by kind, as a stacked chart; zero pages have a line of their own below, as
+    they take hardly any bytes.
+    """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -327,7 +329,7 @@ class ThroughputPane(TimePane):
         self._band: list[Segment] = []
         self._zero_line: list[Segment] = []
         self._top = 0.0
-        self._charted: Bins | None = None  # of which they are, and how it was drawn
+        self._charted: Bins | None = None  # the bins that were drawn, and how
         self._look: tuple[object, ...] = ()
 
     @property
@@ -358,8 +360,9 @@ class ThroughputPane(TimePane):
         return [self.label(""), *self._legend(bins)]
 
     def copied(self, form: str) -> str | None:
-        """The numbers at the cursor, as a line of text or as JSON: time and length of the column
-        in seconds, bytes and pages in it.
+        """The numbers at the cursor as ``text`` (one line) or ``json``; else ``None``.
+
+        In JSON: the column's time and length in seconds, bytes by kind, and zero pages.
         """
         bins, at = self.bins, self.cursor
         if bins is None or at < 0 or self._idle(bins):
@@ -381,7 +384,7 @@ class ThroughputPane(TimePane):
         )
 
     def _draw(self, bins: Bins, height: int) -> None:
-        """What does not change while the cursor moves."""
+        """Draw the parts that do not depend on the cursor, unless they are up to date."""
         style = self.palette
         look = (height, self.size, style, self.phases)
         if bins is self._charted and look == self._look:
@@ -408,7 +411,7 @@ class ThroughputPane(TimePane):
     def _numbers(self, bins: Bins) -> list[Segment]:
         at = self.cursor
         if at < 0:
-            return [Segment("the cursor is outside", self.palette.muted)]
+            return [Segment("the cursor is outside this time window", self.palette.muted)]
         per_second = 1e9 / bins.bin_ns
         since = moment(self.since(bins, at), round(bins.bin_ns))
         palette = self.palette

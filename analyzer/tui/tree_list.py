@@ -1,4 +1,4 @@
-"""The detail tree: fields that open and close, in a list."""
+"""The detail tree: a list of fields whose groups can be opened and closed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["TreeList", "TreeRows"]
 
 MEASURED = 1000
-"""So many lines decide how wide the columns are."""
+"""The width of the columns is chosen by this many lines."""
 NAME_MIN, VALUE_MIN = 12, 20
 
 
 class TreeRows:
-    """Nodes, those of open groups one after the other.
+    """A line per node; those of a group follow it if it is open.
 
-    ``opened`` are the paths (names from the outermost group) that are open.  Names and values get
-    no more room than they need.
+    ``opened`` are the paths of the open groups, as names from the outermost group on.  Names and
+    values get no more room than they need.
     """
 
     def __init__(self, nodes: list[Node], opened: set[tuple[str, ...]]) -> None:
@@ -78,7 +78,7 @@ class TreeRows:
 
 
 class TreeList(RowList):
-    """The detail pane; :class:`Field` says which field the cursor is on."""
+    """The detail pane; it posts :class:`Field` when the cursor is on another field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "fold(False)", "Close the branch", show=False),
@@ -90,14 +90,14 @@ class TreeList(RowList):
     ]
 
     class Field(Message):
-        """The cursor is on a field."""
+        """The cursor is on field ``node``."""
 
         def __init__(self, node: Node) -> None:
             super().__init__()
             self.node = node
 
     class AsFilter(Field):
-        """Show what has the same value in this field."""
+        """The user wants to filter by the value of this field."""
 
     def __init__(self, *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(header=False, empty=empty, id=id)
@@ -105,7 +105,10 @@ class TreeList(RowList):
         self.opened: set[tuple[str, ...]] = set()
 
     def show_nodes(self, nodes: list[Node], open_first: bool = True) -> None:
-        """Show other fields; what was open stays open, and the cursor where it was."""
+        """Show other fields; open groups stay open, and the cursor keeps its position.
+
+        With ``open_first`` the first group is opened if no group is.
+        """
         self.nodes = nodes
         if open_first and not any(
             path[:1] == (node.name,) for node in nodes for path in self.opened
@@ -122,7 +125,7 @@ class TreeList(RowList):
         return None
 
     def reveal(self, path: list[Node]) -> None:
-        """Open the groups on the way to a field and put the cursor on it."""
+        """Open the groups around a field and put the cursor on it; ``path`` ends with the field."""
         names = tuple(node.name for node in path)
         self.opened |= {names[:depth] for depth in range(1, len(names))}
         rows = TreeRows(self.nodes, self.opened)
@@ -138,7 +141,10 @@ class TreeList(RowList):
         return None
 
     def action_fold(self, opening: bool) -> None:
-        """Open the group, or close it (or the one around the field)."""
+        """Open the group under the cursor, or close it (or the group around it).
+
+        If there is nothing to open, the cursor moves down.
+        """
         line = self._current()
         if line is None:
             return
@@ -160,14 +166,14 @@ class TreeList(RowList):
         self._moved(next(at for at, (_, own) in enumerate(rows.lines) if own == path))
 
     def action_fold_group(self) -> None:
-        """Open or close the group."""
+        """Open or close the group under the cursor."""
         line = self._current()
         if line is not None and line[0].children:
             self.opened ^= {line[1]}
             self.show_rows(TreeRows(self.nodes, self.opened))
 
     def action_choose(self) -> None:
-        """Enter opens and closes."""
+        """Open or close the group under the cursor."""
         self.action_fold_group()
 
     def action_all(self, opening: bool) -> None:
@@ -186,7 +192,7 @@ class TreeList(RowList):
             self.post_message(self.Field(self.node))
 
     def on_focus(self) -> None:
-        """Show which bytes the current field is."""
+        """Post the current field, so that its bytes are marked."""
         super().on_focus()
         if self.node is not None:
             self.post_message(self.Field(self.node))

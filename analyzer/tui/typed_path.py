@@ -1,4 +1,4 @@
-"""Where a user is, and paths that are typed: also what no file can be called."""
+"""The current directory, and paths typed by the user, which may be invalid."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ __all__ = ["here", "is_directory", "is_file", "is_there", "typed_path"]
 
 
 def typed_path(text: str) -> Path:
-    """The path that was meant; ``~`` is a home directory, where there is one."""
+    """The path for a typed text: NULs are removed, and ``~`` is expanded if there is a home
+    directory.
+    """
     return Path(os.path.expanduser(text.replace("\0", "")))  # noqa: PTH111 - Path's raises
 
 
 def here() -> Path:
-    """The current directory, or the root if it was removed."""
+    """The current directory, or ``/`` if it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -22,15 +24,15 @@ def here() -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything has that path; a path that cannot be (too long, say) is not there."""
+    """Whether a path exists; false for an invalid one, for example one that is too long."""
     return os.path.lexists(path)
 
 
 def is_directory(path: Path) -> bool:
-    """Whether it is a directory, likewise."""
+    """Whether a path is a directory; false for an invalid one."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file with contents, likewise."""
+    """Whether a path is a regular file; false for an invalid one."""
     return os.path.isfile(path)  # noqa: PTH113

@@ -18,7 +18,7 @@ MAGICS = {
 def pcap(
     frames: list[Frame], order: str = "<", scale: int = 1000, link: int = 1, snaplen: int = 65535
 ) -> bytes:
-    """A classic file; ``scale`` is ns per tick."""
+    """A classic pcap file; ``order`` is a :mod:`struct` byte order, ``scale`` ns per tick."""
     head = struct.pack(order + "IHHiIII", MAGICS[order, scale], 2, 4, 0, 0, snaplen, link)
     parts = [head]
     for time, data, original in frames:

@@ -1,4 +1,4 @@
-"""Makes Multipath TCP of plain TCP: the connections of a capture, each over several subflows."""
+"""Turns plain TCP into Multipath TCP: each connection of a capture is spread over subflows."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ ETHERNET = bytes(12) + b"\x08\x00"
 
 
 class Way(NamedTuple):
-    """How to do it; ``again`` is the share of segments that go a second time on another path."""
+    """Options: number of ``paths``; ``again``: share of segments also sent on a second path, which
+    may be the same; MPTCP ``version``; ``long``: 8-byte data sequence numbers.
+    """
 
     paths: int = 2
     again: float = 0.1
     version: int = 1
     long: bool = True
-    agreed: bool = True  # whether the destination knows it too
-    until: int = 1 << 30  # data segments of a connection until it falls back to plain TCP
+    agreed: bool = True  # whether the destination supports MPTCP, too
+    until: int = 1 << 30  # data segments before a connection falls back to plain TCP
 
 
 class _Side:
-    """What one side sends: ``start`` is the data sequence number of its first byte."""
+    """The state of one side: ``start`` is the data sequence number of its first byte."""
 
     def __init__(self, random: Random, way: Way) -> None:
         self.key = random.randbytes(8)
         digest = (hashlib.sha256 if way.version else hashlib.sha1)(self.key).digest()
         self.token = digest[:4]
         self.start = int.from_bytes(digest[-8:], "big") + 1 & (1 << 64) - 1
-        self.isn = 0  # of the plain connection
+        self.isn = 0  # initial sequence number of the plain connection
         self.origins = [random.getrandbits(32) for _ in range(way.paths)]
         self.sent = [1] * way.paths  # subflow sequence numbers
         self.left = way.until
@@ -41,7 +43,7 @@ class _Side:
 
 
 class Spreader:
-    """``frames`` is the capture so far."""
+    """Converts segments one by one; ``frames`` is the resulting capture so far."""
 
     def __init__(self, seed: int, way: Way) -> None:
         self.random = Random(seed)
@@ -53,7 +55,7 @@ class Spreader:
         self._clients: set[bytes] = set()
 
     def segment(self, segment: Segment, data: bytes, time: int) -> None:
-        """One of the plain capture."""
+        """Convert a segment of the plain capture."""
         self._time = time
         key = segment.key
         if segment.flags & SYN and not segment.flags & ACK:
@@ -148,7 +150,7 @@ class Spreader:
         own, other = self._sides[key]
         client = key if key in self._clients else mirrored(key)
         moved = bytearray(key)
-        if path:  # another address and port of the client's
+        if path:  # another address and port of the client
             at, port = (0, -4) if client == key else (4, -2)
             moved[at + 2] = moved[at + 2] + path & 255
             moved[port + 1] = moved[port + 1] + path & 255
@@ -166,7 +168,7 @@ class Spreader:
 
 
 def spread(plain: bytes, seed: int = 0, way: Way | None = None) -> Frames:
-    """A capture of IPv4 connections, with every one of them spread over subflows."""
+    """A capture of IPv4 connections in which each of them is spread over subflows."""
     capture = read(plain)
     spreader = Spreader(seed, way or Way())
     for time, frame, original in capture.frames:

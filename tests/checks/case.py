@@ -1,7 +1,7 @@
-"""A rule's test case: a capture with the very fault, and a clean one.
+"""A rule's test case: a capture with just the fault, and a clean one.
 
-Every family's test file has a table ``CASES`` from rule id to case; ``test_catalogue.py`` demands
-an entry for every rule in the register.
+Every family's test file has a table ``CASES`` from rule id to case; ``test_catalogue.py`` requires
+an entry for every registered rule.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Case", "edited", "example", "verify"]
 
 class Case:
     """``faulty`` and ``clean`` make captures; on the first the rule fires with ``severity``
-    (default: the rule's own), on the second it does not.  ``alone`` says that no other rule may
-    be graver than info on the faulty one: the fault is told once.
+    (default: the rule's own), on the second it does not.  ``alone``: on the faulty one no other
+    rule may be graver than info, as a fault should be reported only once.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Case:
 
 
 def edited(edit: Callable[[Tiny], object], **options: bool) -> Callable[[], bytes]:
-    """A capture of the clean migration that ``edit`` changed; the options are Tiny's."""
+    """Makes a capture of the clean migration changed by ``edit``; the options are Tiny's."""
 
     def build() -> bytes:
         tiny = Tiny(**options)
@@ -55,7 +55,7 @@ def edited(edit: Callable[[Tiny], object], **options: bool) -> Callable[[], byte
 
 
 def verify(rule: str, case: Case) -> None:
-    """The rule fires on the faulty capture, as severe as it should, and not on the clean one."""
+    """Assert that the rule fires with the right severity on the faulty capture only."""
     from analyzer.checks.rule import RULES
 
     found = fired(case.faulty(), case.settings, case.selection)
@@ -66,7 +66,7 @@ def verify(rule: str, case: Case) -> None:
 
 
 def example(kind: str) -> Callable[[], bytes]:
-    """The synthetic capture with which the generator shows a fault."""
+    """Makes the synthetic capture that is the generator's example of a fault."""
 
     def made() -> bytes:
         from analyzer.synth import build

@@ -1,4 +1,4 @@
-"""Tiny captures with full control of every byte: channel byte streams in, a pcap file out.
+"""Tiny captures with control over every byte: channel byte streams in, a pcap file out.
 
 :class:`Tiny` is a whole clean migration as lists of units (bytes) to be edited; :class:`Craft`
 and :class:`Connection` are the frames below it, for faults of TCP and of the capture.
@@ -42,7 +42,7 @@ EOS, FLUSH, END_OF_STATE = records.EOS, records.FLUSH, records.END_OF_STATE
 
 
 class Frame:
-    """A frame to be: ``time`` in ns; the first ``snap`` bytes are captured (0: all)."""
+    """A frame to be written: ``time`` in ns; the first ``snap`` bytes are captured (0: all)."""
 
     def __init__(self, time: int, data: bytes) -> None:
         self.time = time
@@ -51,8 +51,8 @@ class Frame:
 
 
 class Craft:
-    """The frames of an Ethernet capture in the order in which they are captured; ``frames`` may
-    be edited before :meth:`pcap`.  The clock goes on by ``step`` ns a frame.
+    """The frames of an Ethernet capture, in order of capture; ``frames`` may be edited before
+    :meth:`pcap`.  The clock advances by ``step`` ns per frame.
     """
 
     def __init__(self, step: int = 1_000_000) -> None:
@@ -76,7 +76,7 @@ class Craft:
 
 
 class Side:
-    """One end of a connection; ``sent`` is the stream offset it has come to."""
+    """One end of a connection; ``sent`` is the stream offset of the next byte it sends."""
 
     def __init__(self, address: bytes, port: int, first: int) -> None:
         self.address = address
@@ -86,7 +86,7 @@ class Side:
 
 
 class Connection:
-    """One TCP connection.  ``side`` of every method is who sends: ``client`` or ``server``."""
+    """One TCP connection.  In every method ``side`` is the sender: ``client`` or ``server``."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Connection:
     def segment(
         self, side: str, offset: int, data: bytes, flags: int = ACK, window: int = 60000
     ) -> Frame:
-        """One frame that carries ``data`` at any stream offset; nothing is counted as sent."""
+        """A frame with ``data`` at any stream offset; does not count as sent."""
         source, target = self._sides(side)
         tcp = struct.pack(
             ">HHIIBBHHH", source.port, target.port, (source.first + offset) % WRAP,
@@ -127,7 +127,7 @@ class Connection:
         return frame
 
     def send(self, data: bytes, side: str = "client", size: int = 1400) -> list[Frame]:
-        """The next bytes of a stream, in segments of ``size``, acknowledged at the end."""
+        """Send the next bytes of a stream in segments of ``size``, then acknowledge them."""
         source, _ = self._sides(side)
         frames = []
         for at in range(0, len(data), size):
@@ -137,7 +137,7 @@ class Connection:
         return frames
 
     def lose(self, data: bytes, side: str = "client") -> None:
-        """The next bytes of a stream, which the receiver gets and the capture does not."""
+        """Send bytes that the receiver gets but the capture lacks."""
         self._sides(side)[0].sent += len(data)
 
     def ack(self, side: str, window: int = 60000) -> Frame:
@@ -173,9 +173,9 @@ def ram(
     offsets: bytes | None = None,
     **fields: int | bytes,
 ) -> bytes:
-    """A RAM packet: page numbers sent with content, then those that are zero.
+    """A RAM packet: numbers of pages sent with content (``normal``), and of zero pages.
 
-    ``payload`` and the raw ``offsets`` array replace what goes with the pages, ``fields`` the
+    ``payload`` and the raw ``offsets`` array replace those made for the pages, ``fields`` the
     header's fields by name.
     """
     normal, zero = list(normal), list(zero)
@@ -214,8 +214,8 @@ def buffer(
     header: dict[str, int] | None = None,
     **fields: int | bytes,
 ) -> bytes:
-    """A device-state packet with its VFIO header; ``header`` are fields of that by name,
-    ``payload`` replaces it and the data.
+    """A device-state packet with its VFIO header; ``header`` are fields of the VFIO header by name,
+    ``payload`` replaces that header and the data.
     """
     layout = BUFFER_HOST if host_order else BUFFER
     vfio = layout.pack({"idx": idx, "flags": int(config)} | (header or {}))
@@ -237,7 +237,7 @@ def config(idx: int, **options: Any) -> bytes:
 
 
 def channel_header(kind: int, size: int = 4) -> bytes:
-    """What the RFC puts in front of every connection."""
+    """The channel header that begins every connection in the RFC."""
     return CHANNEL_HEADER.pack({"header_size": size, "channel_type": kind})
 
 
@@ -289,12 +289,12 @@ SHUT = records.message(records.RP_SHUT, bytes(4))
 class Tiny:
     """A clean migration of QEMU 10 in lists of units: two channels, one device, three SYNC rounds.
 
-    ``main``, ``returned`` and each of ``multifd`` are streams; edit them freely.  Units are sent
-    interleaved, each stream spread over the whole time.  ``answers`` are units that the destination
-    sends on a multifd channel, by its place in the list; ``main_first`` says that main connects
-    before the others.  ``close`` is what happens in the end:
-    pairs (``main`` or number of a channel, ``fin client``, ``fin server``, ``reset client``,
-    ``reset server``); without ``return_path`` nothing goes back.
+    ``main``, ``returned`` (the return path) and each of ``multifd`` are streams; edit them freely.
+    Units are sent interleaved, each stream spread over the whole time.  ``answers`` are units that
+    the destination sends on a multifd channel, by its position in the list; ``main_first``: main
+    connects before the others.  ``close`` is how the connections end, as pairs (``main`` or number
+    of a channel; ``fin client``, ``fin server``, ``reset client`` or ``reset server``).  Without
+    ``return_path`` the destination sends nothing.
     """
 
     def __init__(self, *, return_path: bool = True, device: bool = True) -> None:

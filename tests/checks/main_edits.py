@@ -1,4 +1,4 @@
-"""Edits of the main stream of a tiny migration, and what its files have in common."""
+"""Edits of the main stream of a tiny migration, shared by the tests of main-channel rules."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def stopped(unit: bytes, size: int, **options: bool) -> Callable[[], bytes]:
 def in_colo(
     *sent: bytes, answers: Iterable[bytes] = (READY, *ANSWERS), early: bool = False
 ) -> Callable[[], bytes]:
-    """A COLO pair: behind the end of main a checkpoint, or what is ``sent`` instead; ``early`` lets
-    the secondary answer before that.
+    """A COLO pair: the end of main is followed by a checkpoint, or by ``sent`` instead.  With
+    ``early`` the secondary answers before that.
     """
 
     def edit(tiny: Tiny) -> None:
@@ -86,8 +86,8 @@ def checkpoint(state: bytes = STATE + EOF, size: int | None = None) -> bytes:
 def mapped_ram(
     *, announced: bool = True, version: int = 1, records: bytes = b""
 ) -> Callable[[], bytes]:
-    """A migration with mapped-ram: main alone, its RAM section holding the region of a block, then
-    further ``records``.
+    """A migration with mapped-ram: only main, whose RAM section holds the region of one block, then
+    further ``records``.  ``announced``: the capability is in the CONFIGURATION.
     """
 
     def edit(tiny: Tiny) -> None:

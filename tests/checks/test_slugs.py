@@ -13,7 +13,7 @@ from analyzer.checks.rule import BY_SLUG
 
 ROOT = Path(__file__).parents[2]
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-NOTERS = ("note", "_note", "Anomaly", "_anomaly", "Problem", "stop")
+NOTERS = ("note", "_note", "Anomaly", "_anomaly", "Problem", "SectionProblem", "stop")
 
 
 def constants(node: ast.AST) -> set[str]:

@@ -1,4 +1,4 @@
-"""Stands in for dumpcap where there is no right to capture: says and does what it would."""
+"""A fake dumpcap for machines without the right to capture, with the same output."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ say(f"Packets received/dropped on interface 'Loopback: lo': 5/{{lost}} "
 
 
 class FakeDumpcap:
-    """A program of that name in ``folder``: it captures ``capture`` and, when told to end, writes
-    ``end``.
-    """
+    """Puts a fake ``dumpcap`` into ``folder``: it writes ``capture`` and, on SIGINT, ``end``."""
 
     def __init__(
         self,
@@ -79,6 +77,6 @@ class FakeDumpcap:
 
     @property
     def arguments(self) -> list[str]:
-        """What it was called with."""
+        """The arguments it was called with."""
         loaded: list[str] = json.loads(self._told.read_text())
         return loaded

@@ -1,4 +1,4 @@
-"""Two QEMUs that migrate over loopback: no guest but the firmware, no rights but a free port."""
+"""Two QEMUs that migrate over loopback; they need no guest but the firmware, and no privileges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROGRAM = "qemu-system-x86_64"
 MISSING = shutil.which(PROGRAM) is None
 SECONDS = 30.0
-"""After so long without an answer a test fails rather than hangs."""
+"""Seconds without an answer after which a test fails instead of hanging."""
 PAUSE = 0.02
 ENDS = ("completed", "failed", "cancelled")
 PSK = "qemu:" + "5a" * 32 + "\n"
@@ -57,7 +57,7 @@ class Qemu:
         self("qmp_capabilities")
 
     def __call__(self, command: str, **arguments: Any) -> Any:
-        """A QMP command's result; its names are written with underscores."""
+        """Run a QMP command and return its result; names are written with underscores."""
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         message = {"execute": command.replace("_", "-"), "arguments": named}
         if command == "qmp_capabilities":
@@ -71,7 +71,7 @@ class Qemu:
                 return answer["return"]
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self.process.kill()
         self.process.communicate()
         if hasattr(self, "_socket"):
@@ -108,7 +108,7 @@ def free_port() -> int:
 def migrate(
     folder: Path, port: int, *, channels: int = 2, keylog: Path | None = None, tls: bool = False
 ) -> dict[str, Any]:
-    """A whole migration to a port; gives the source's ``query-migrate``."""
+    """Run a whole migration to a port; returns the source's ``query-migrate``."""
     source = credentials(folder, "client") if tls else []
     target = credentials(folder, "server") if tls else []
     with (
@@ -125,7 +125,7 @@ def migrate(
         one("migrate", uri=f"tcp:127.0.0.1:{port}")
         _until(lambda: one("query_migrate").get("status") in ENDS)
         if one("query_migrate")["status"] == "completed":
-            # The source says so while the destination still reads, and channels still count.
+            # The source says so while the destination is still reading and counters still change.
             _until(lambda: two("query_status")["status"] != "inmigrate")
             _until(lambda: one("query_migrate") == _later(one))
         state: dict[str, Any] = one("query_migrate")

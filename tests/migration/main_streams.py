@@ -39,7 +39,7 @@ CPU_BODY = bytes(range(40)) * 3
 PIC_BODY = b"\0\0\0\5~~~~\0\0\0\4\1"
 
 Piece = bytes | int
-"""Bytes of a stream, or so many that are missing."""
+"""Bytes of a stream, or a number of missing bytes."""
 
 
 def header(version: int = VERSION) -> bytes:
@@ -122,7 +122,7 @@ def config_state(space: int = 256) -> bytes:
 
 
 def record(address: int, flags: int, name: bytes | None = None, content: bytes = b"") -> bytes:
-    """A RAM record; without a name it continues the block of the one before."""
+    """A RAM record; without a name it continues the block of the previous record."""
     again = RamFlag.CONTINUE if name is None else 0
     return u64(address | flags | again) + (b"" if name is None else text(name)) + content
 
@@ -253,7 +253,7 @@ def postcopy() -> bytes:
 
 
 def colo(message: ColoMessage | int, size: int | None = None) -> bytes:
-    """A message of COLO; a VMSTATE_SIZE says ``size``."""
+    """A COLO message; ``size`` is that of a VMSTATE_SIZE."""
     return u32(message) + (b"" if size is None else u64(size))
 
 
@@ -279,7 +279,7 @@ CHECKPOINT = checkpoint(page(3 * PAGE, b"pc.ram") + zero(0, b"vga.vram"))
 
 
 def with_checkpoints() -> bytes:
-    """COLO, as a sender says it that has no ENABLE_COLO."""
+    """COLO checkpoints behind the stream of a sender that sends no ENABLE_COLO."""
     return plain() + CHECKPOINT + checkpoint(b"")
 
 
@@ -292,7 +292,7 @@ STREAMS: dict[str, Callable[[], bytes]] = {
 
 
 def feed(start_walk: Callable[[Reader], Walker], pieces: Iterable[Piece]) -> Reader:
-    """Drive a walker over pieces, one frame a piece, to the end of the stream."""
+    """Run a walker over pieces, one frame per piece, to the end of the stream."""
     reader = Reader(start_walk)
     for number, piece in enumerate(pieces, 1):
         place = Place(number, number * 1000, 0)
@@ -306,7 +306,7 @@ def feed(start_walk: Callable[[Reader], Walker], pieces: Iterable[Piece]) -> Rea
 
 
 def walk(*pieces: Piece, midstream: bool = False, **options: Any) -> MainChannel:
-    """The facts of a stream given in pieces; what is accounted for is always all of it."""
+    """The facts of a stream given in pieces; asserts that every byte is accounted for."""
     main = MainChannel()
     walker = walk_main_midstream if midstream else walk_main
     feed(lambda reader: walker(reader, main, **options), pieces)
@@ -322,7 +322,7 @@ def slugs(anomalies: AnomalyList) -> set[str]:
 
 
 def summary(main: MainChannel) -> dict[str, Any]:
-    """What must not depend on how the stream was cut into pieces."""
+    """The facts that must not depend on how the stream was split into pieces."""
     return {
         "records": [
             (r.kind, r.name, r.offset, r.length, r.section_id, r.broken, r.body, r.normal_pages)

@@ -47,7 +47,7 @@ def segments(data: bytes) -> list[Seg]:
 
 
 def streams(data: bytes) -> dict[tuple[int, int], bytes]:
-    """The bytes of every stream by its ports; the first copy wins, a hole is nothing."""
+    """The bytes of every stream by its ports; the first copy counts, and holes are skipped."""
     starts: dict[tuple[int, int], int] = {}
     parts: dict[tuple[int, int], dict[int, bytes]] = {}
     for seg in segments(data):
@@ -68,7 +68,7 @@ def joined(parts: dict[int, bytes]) -> bytes:
 
 
 class Seen:
-    """What a scenario's capture holds, channel by channel."""
+    """The contents of a scenario's capture, channel by channel."""
 
     def __init__(self, scenario: dict[str, Any], *, read: bool = True) -> None:
         self.data = build(scenario)
@@ -106,7 +106,7 @@ class Seen:
         return [packet for packet in self.packets() if "idstr" in packet.fields]
 
     def rest(self, channel: int = 0) -> bytes:
-        """What a channel's stream ends with that is no whole packet."""
+        """The bytes at the end of a channel's stream that do not form a whole packet."""
         last = self.channels[channel][-1]
         return last.load if isinstance(last, Raw) else b""
 

@@ -1,7 +1,7 @@
-"""Captures of TCP conversations with faults: the same bytes, however they travelled.
+"""Captures of TCP conversations with faults, which leave the bytes of the streams the same.
 
-Receivers of real connections got every byte; a segment can be reordered, repeated, cut anew, or be
-missing from the capture although it was acknowledged.  Deterministic for a seed.
+As on real connections the receiver gets every byte; a segment can be reordered, repeated, split
+differently, or be missing from the capture although it was acknowledged.  Deterministic for a seed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Capture:
 
 
 def conversation(capture: Capture, port: int, seed: int, *, lossy: bool, syn: bool) -> None:
-    """A client sends some ten thousand bytes, the server acknowledges and answers a little."""
+    """Add a conversation: a client sends some ten thousand bytes, the server acknowledges them and
+    sometimes answers a few.
+    """
     dice = random.Random(seed)
     client = Side(port, dice.choice([1, WRAP - 3000, dice.randrange(WRAP)]))
     server = Side(SERVER, dice.choice([1, WRAP - 20, dice.randrange(WRAP)]))
@@ -98,7 +100,7 @@ def _travel(dice: random.Random, total: int, lossy: bool) -> list[tuple[int, int
             travelled.insert(later, segments[at])
         elif fault < 0.2:  # sent twice
             travelled.insert(later, segments[at])
-        elif fault < 0.3 and size > 2:  # sent again in other pieces, together with what follows
+        elif fault < 0.3 and size > 2:  # sent again from the middle on, with bytes that follow
             begin = offset + dice.randrange(1, size)
             whole = min(total - begin, dice.randrange(1, 1448))
             if not _touches_lost(segments, begin, whole):

@@ -1,4 +1,4 @@
-"""What tshark makes of the TCP streams of a capture: ``follow,tcp,raw``, read back."""
+"""The TCP streams of a capture as tshark sees them, parsed from ``follow,tcp,raw``."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NOBODY = Followed((":0", ":0"), (b"", b""))
 
 
 def hole_text(missing: int) -> bytes:
-    """What tshark puts into a stream in the place of lost bytes (the NUL is its own)."""
+    """The text that tshark puts in the place of lost bytes (the NUL is part of it)."""
     return b"[%d bytes missing in capture file]\0" % missing
 
 
 def directions(path: Path) -> dict[tuple[int, int], tuple[int, int]]:
-    """By stream and source port: how many frames there are, and the last byte that they
-    acknowledge, counted from the other side's SYN.
+    """By stream and source port: the number of frames, and how many bytes of the other side they
+    acknowledge.
     """
     command = ["tshark", "-n", "-r", str(path), "-Y", "tcp", "-T", "fields"]
     for field in ("tcp.stream", "tcp.srcport", "tcp.ack"):

@@ -1,7 +1,7 @@
-"""Snapshots are compared only where they were made: drawings differ between versions.
+"""Snapshots are compared only with the versions they were made with, as drawings differ.
 
-Keys are pressed faster than Textual's pilot does: what a key sets in motion is waited for by
-:func:`tests.tui.driving.settle`, so that its sleeps between looks at the processor can be short.
+Keys are pressed faster than by Textual's pilot: :func:`tests.tui.driving.settle` waits for what a
+key causes, so the pilot's own sleeps while it waits for an idle processor can be short.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MADE_WITH = ((3, 11), "8.2.8")
-"""Python and Textual."""
+"""Versions of Python and Textual."""
 
 _wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.001  # seconds, and seconds of work in them
 
@@ -35,8 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_frozen() -> Iterator[None]:
-    """Each test begins like a new process, in which no capture was read before: the program would
-    search everything that pytest holds for what is left of it, which takes as long as the test.
+    """Let each test begin like a new process, with no objects frozen by a previous capture: else
+    the program would run a full garbage collection over all of pytest, which takes as long as the
+    test.
     """
     yield
     gc.unfreeze()

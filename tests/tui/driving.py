@@ -21,11 +21,11 @@ __all__ = ["LARGE", "SMALL", "enter", "opened", "press", "settle", "shown"]
 
 SMALL, LARGE = (80, 24), (250, 70)
 ROUNDS, BETWEEN = 6000, 0.005
-"""Looks at whether it rests, and seconds between two of them."""
+"""The most checks of whether the application is at rest, and seconds between two of them."""
 
 
 async def settle(pilot: Pilot[int]) -> None:
-    """Wait until nothing is being read, worked out or drawn."""
+    """Wait until nothing is being read, computed or drawn; AssertionError if that never happens."""
     app = pilot.app
     assert isinstance(app, MfsharkApp)
     for _ in range(ROUNDS):
@@ -33,15 +33,15 @@ async def settle(pilot: Pilot[int]) -> None:
             await asyncio.sleep(BETWEEN)
             continue
         await pilot._wait_for_screen()
-        app.screen._on_timer_update()  # lays out what changed its size
+        app.screen._on_timer_update()  # lays out widgets that changed their size
         await pilot.pause()
-        if at_rest(app):  # and what workers sent at their end was dealt with
+        if at_rest(app):  # still, now that the workers' last messages were handled
             return
     raise AssertionError("the application never comes to rest")
 
 
 def at_rest(app: MfsharkApp) -> bool:
-    """Whether all is read, filtered and worked out, and all keys are answered."""
+    """Whether everything is read, filtered and computed, and all keys are answered."""
     read = app.document.done and app._loading is None
     answered = not app._typed and app._follower is None
     worked_out = not app.filters.behind and all(worker.is_finished for worker in app.workers)
@@ -52,7 +52,7 @@ def at_rest(app: MfsharkApp) -> bool:
 async def opened(
     path: Path | str | None, size: tuple[int, int] = SMALL, store: Path | None = None
 ) -> AsyncIterator[tuple[MfsharkApp, Pilot[int]]]:
-    """The application on a capture, read to its end."""
+    """The application with a capture that has been read to its end."""
     app = MfsharkApp(str(path) if path is not None else None, Settings(), store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
@@ -60,19 +60,19 @@ async def opened(
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
-    """Keys, and everything that they set in motion."""
+    """Press keys and wait for everything that they cause."""
     await pilot.press(*keys)
     await settle(pilot)
 
 
 async def enter(pilot: Pilot[int], text: str) -> None:
-    """Paste a text (typing takes long) and press Enter."""
+    """Paste a text (typing is slow) and press Enter."""
     pilot.app.post_message(Paste(text))
     await pilot.pause()
     await press(pilot, "enter")
 
 
 def shown(app: MfsharkApp) -> str:
-    """The text on the screen, each run of blanks and line ends as one blank."""
+    """The text on the screen, with each run of white space as one blank."""
     strips = app.screen._compositor.render_strips()
     return " ".join("\n".join(strip.text for strip in strips).split())

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 GOOD, LOST = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-truncated-no-returnpath-2ch"
 SIZE = (112, 32)
 WIDTH = 1120
-"""Of the picture, in pixels."""
+"""Width of a picture in pixels."""
 PICTURES = {
     "packets": (GOOD, "ctrl+f", *"04.0", "enter", "tab", "down", "down", "down", "shift+tab"),
     "devices": (GOOD, "2", "down", "tab", "right", "right", "right"),
@@ -27,7 +27,7 @@ PICTURES = {
     "lost-device": (LOST, "2", "tab", "right", "right", "right"),
 }
 LINE, ASCENT = 24.4, 18.5
-"""Height of a line of the drawing, and how far it reaches above the base line."""
+"""Height of a line in the drawing, and the part of it above the base line."""
 SHADES = {"░": 0.25, "▒": 0.5, "▓": 0.75}
 BLOCKS = "▁▂▃▄▅▆▇█" + "".join(SHADES)
 BLANK = "&#160;"
@@ -37,7 +37,7 @@ TEXT = re.compile(
 
 
 def rectangles(look: str, x: float, y: float, cell: float, glyphs: str) -> list[str]:
-    """Block characters as rectangles, one a run, so that they join whatever the font."""
+    """Block characters as rectangles, one per run, so that they join in every font."""
     found, column = [], 0
     for glyph, run in groupby(glyphs):
         columns = len(list(run))
@@ -53,7 +53,7 @@ def rectangles(look: str, x: float, y: float, cell: float, glyphs: str) -> list[
 
 
 def redrawn(match: re.Match[str]) -> str:
-    """A text of the drawing, its block characters drawn."""
+    """A text of the drawing with its block characters replaced by rectangles."""
     look, x, y, length, text = match.groups()
     glyphs = text.replace("&#160;", " ")
     if "&" in glyphs or not set(BLOCKS) & set(glyphs):
@@ -65,7 +65,7 @@ def redrawn(match: re.Match[str]) -> str:
 
 
 def prepared(svg: str) -> str:
-    """The drawing as rsvg-convert gets it right: blanks stay, blocks join."""
+    """The drawing changed so that rsvg-convert keeps blanks and joins block characters."""
     svg = TEXT.sub(redrawn, svg)
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1).replace(
         "font-family: Fira Code, monospace", "font-family: DejaVu Sans Mono, monospace"
@@ -73,7 +73,7 @@ def prepared(svg: str) -> str:
 
 
 async def draw(name: str, shown: str, *keys: str) -> None:
-    """One picture, of the capture ``shown`` after ``keys``."""
+    """Write picture ``name``: the application with the capture ``shown`` after ``keys``."""
     async with opened(capture(shown), SIZE) as (app, pilot):
         await press(pilot, *keys)
         await pilot.pause(0.5)

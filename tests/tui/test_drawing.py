@@ -15,7 +15,6 @@ from analyzer.tui.binning import Bins, spread
 from analyzer.tui.columns import Column, cell_text, fit
 from analyzer.tui.document import Document
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
-from analyzer.tui.lane_lines import jain
 from analyzer.tui.palette import DEFAULT, palette_of
 from analyzer.tui.quantities import clock_time, duration
 from analyzer.tui.reassembly import MapLayout, Reassembly, map_line
@@ -172,12 +171,6 @@ def test_bins_of_the_same_window_stay_as_they_are(years: int) -> None:
     bins = Bins(window, 200, [])
     bins.ram = np.arange(200.0)
     assert bins.resampled(window).ram == pytest.approx(bins.ram)
-
-
-def test_fairness() -> None:
-    assert jain([1.0, 1.0]) == pytest.approx(1.0)
-    assert jain([1.0, 0.0]) == pytest.approx(0.5)
-    assert jain([0.0, 0.0]) is None
 
 
 # -- time -------------------------------------------------------------------------------------

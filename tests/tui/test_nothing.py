@@ -117,7 +117,7 @@ def test_picker_in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.Monkey
             (tmp_path / "a.pcap").touch()
             os.utime(tmp_path / "a.pcap", (1e12, 1e12))
             await press(pilot, "slash", "b")
-            assert "no capture with this in its name" in shown(app)
+            assert "no capture with this text in its name" in shown(app)
             await press(pilot, "backspace")
             assert "Enter opens" in shown(app)
             tmp_path.rename(tmp_path.with_name("elsewhere"))

@@ -64,7 +64,7 @@ def test_finding_on_main_finds_records() -> None:
         await enter(pilot, "there is no such record")
         assert "not found" in shown(app)
         await press(pilot, "escape", "home", "n")
-        assert "no later record of its section" in shown(app)
+        assert "no later record of this section" in shown(app)
 
     drive(VFIO, use)
 

@@ -39,7 +39,7 @@ def test_what_hides_a_packet_is_named() -> None:
         async with opened(capture(TWO)) as (app, pilot):
             await press(pilot, "M", "1", "colon")
             await enter(pilot, "3")
-            assert told(app) == "packet 3 is of migration 0; M chooses what is shown"
+            assert told(app) == "packet 3 belongs to migration 0; M chooses which is shown"
             await press(pilot, "M", "a", "slash")
             await enter(pilot, "number > 5")
             await press(pilot, "colon")
@@ -64,10 +64,10 @@ def test_bytes_that_were_found_are_marked_and_in_sight() -> None:
             first = app.state.row
             await press(pilot, "N")
             assert app.state.row > first
-            assert told(app).endswith(", from the end again")
+            assert told(app).endswith(", wrapped around to the end")
             await press(pilot, "n")
             assert app.state.row == first
-            assert told(app).endswith(", from the beginning again")
+            assert told(app).endswith(", wrapped around to the beginning")
             offset, size = pane.field
             assert pane.data[offset : offset + size] == bytes.fromhex(IDSTR)
             await press(pilot, "ctrl+f")
@@ -163,13 +163,13 @@ def test_keys_that_do_nothing_say_why() -> None:
     async def run() -> None:
         async with opened(capture(VFIO)) as (app, pilot):
             await press(pilot, "D")
-            assert told(app) == "this packet is of no device"
+            assert told(app) == "this packet belongs to no device"
             await press(pilot, "2", "1", "g", "D")
-            assert (told(app), app.state.screen) == ("this packet is of no device", "packets")
+            assert (told(app), app.state.screen) == ("this packet belongs to no device", "packets")
             await press(pilot, "G", "D")
             assert app.state.screen == "devices"
             await press(pilot, "M")
-            assert told(app) == "there is one migration only"
+            assert told(app) == "there is only one migration"
             for screen in "3456":
                 await press(pilot, screen, "p")
                 assert told(app) == "p is a key of Packets and Devices: show the payload"
@@ -250,9 +250,9 @@ def test_the_hint_is_told_while_it_is_typed_and_when_it_is_applied() -> None:
     async def run() -> None:
         async with opened(capture(VFIO)) as (app, pilot):
             await press(pilot, "slash", *"time > 0.3")
-            assert "time.relative has the seconds" in told(app)
+            assert "time.relative is in seconds" in told(app)
             await press(pilot, "enter")
-            assert "time.relative has the seconds" in told(app)
+            assert "time.relative is in seconds" in told(app)
 
     asyncio.run(run())
 

@@ -93,7 +93,7 @@ def test_help_lists_a_key_once() -> None:
     async def run() -> None:
         async with opened(capture(VFIO), (100, 100)) as (app, pilot):
             await press(pilot, "7", "question_mark")
-            assert "Next record of its section" in shown(app)
+            assert "next record of this section" in shown(app)
             assert "Find next" not in shown(app)
             assert shown(app).count(" esc ") == 1
             await press(pilot, "escape", "1", "question_mark")

@@ -1,1 +1,1 @@
-"""Windows over the screens that ask for something."""
+"""Modal windows over the screens."""

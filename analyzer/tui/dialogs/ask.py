@@ -21,7 +21,7 @@ __all__ = ["Answer", "AskDialog"]
 
 
 class Answer:
-    """What was entered, and in which mode."""
+    """The text that was entered, and the mode."""
 
     __slots__ = ("mode", "text")
 
@@ -31,11 +31,11 @@ class Answer:
 
 
 class AskDialog(Window["Answer | None"]):
-    """Gives an :class:`Answer`, or ``None`` when the user gave up.
+    """Returns an :class:`Answer`, or ``None`` if the user cancels.
 
-    ``check(mode, text)`` gives a complaint, or an empty string when all is well; ``suggest(mode)``
-    a text for a mode, and ``value`` and ``mode`` what is there at first; ``mode_of(text)`` the mode
-    that a text asks for by itself.
+    ``value`` and ``mode`` are the initial text and mode.  ``check(mode, text)`` returns what is
+    wrong, empty if nothing is; ``suggest(mode)`` a default text for a mode; ``mode_of(text)`` the
+    mode that a text implies, such as a file's ending, or ``None``.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -92,7 +92,7 @@ class AskDialog(Window["Answer | None"]):
         return self._suggest(self._modes[0])
 
     def on_mount(self) -> None:
-        """A single mode needs no line."""
+        """Hide the line of modes if there is only one."""
         self.query_one("#modes").display = len(self._modes) > 1
         self.query_one(Input).focus()
 
@@ -109,7 +109,7 @@ class AskDialog(Window["Answer | None"]):
         return self._modes[self._at]
 
     def action_mode(self) -> None:
-        """The next mode."""
+        """Switch to the next mode, and adapt a suggested text or an ending that implies a mode."""
         answer = self.query_one(Input)
         suggested = self._suggest(self.mode) if self._suggest is not None else None
         untouched = answer.value == suggested
@@ -134,18 +134,18 @@ class AskDialog(Window["Answer | None"]):
         return complaint
 
     def on_input_changed(self) -> None:
-        """Say what is wrong while it is typed; a text that asks for a mode gets it."""
+        """Say what is wrong while the user types, and switch to the mode that the text implies."""
         wanted = self._mode_of(self.query_one(Input).value)
         if wanted in self._modes and wanted != self.mode:
             self._set_mode(self._modes.index(wanted))
         self._complain()
 
     def on_input_submitted(self) -> None:
-        """Enter."""
+        """Return the answer if it is valid."""
         text = self.query_one(Input).value.strip()
         if text and not self._complain():
             self.dismiss(Answer(self.mode, text))
 
     def action_give_up(self) -> None:
-        """Escape."""
+        """Return ``None``."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""A window with a few things to choose from."""
+"""A window with a list of choices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Choice", "ChooseDialog"]
 
 
 class Choice:
-    """Something to choose: what is given back, what is shown, and its key (if it has one)."""
+    """A choice: the value it returns, the label shown, and its key (empty: none)."""
 
     __slots__ = ("key", "label", "value")
 
@@ -34,7 +34,7 @@ class Choice:
 
 
 class ChooseDialog(Window["str | None"]):
-    """Gives the value of the choice, or ``None``."""
+    """Returns the value of the choice, or ``None`` if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "give_up", "Cancel"),
@@ -61,7 +61,9 @@ class ChooseDialog(Window["str | None"]):
         current: str | None = None,
         forget: Callable[[str], bool] | None = None,
     ) -> None:
-        """``forget`` deletes what can be chosen, by its value, and says whether it could."""
+        """``current`` is the value highlighted at first; ``forget`` deletes a choice by its value
+        and returns whether it did.
+        """
         super().__init__()
         self._title = title
         self._choices = list(choices)
@@ -84,14 +86,14 @@ class ChooseDialog(Window["str | None"]):
             yield OptionList(*options, compact=True)
 
     def on_mount(self) -> None:
-        """Begin at the current choice."""
+        """Highlight the current choice."""
         options = self.query_one(OptionList)
         values = [choice.value for choice in self._choices]
         options.highlighted = values.index(self._current) if self._current in values else 0
         options.focus()
 
     def action_move(self, by: int) -> None:
-        """As vim."""
+        """Move the highlight, with the keys of vim."""
         options = self.query_one(OptionList)
         if by > 0:
             options.action_cursor_down()
@@ -99,7 +101,7 @@ class ChooseDialog(Window["str | None"]):
             options.action_cursor_up()
 
     def action_forget(self) -> None:
-        """Delete the choice."""
+        """Delete the highlighted choice, if it can be deleted."""
         options = self.query_one(OptionList)
         at = options.highlighted
         if self._forget is None or at is None or not self._forget(self._choices[at].value):
@@ -109,17 +111,17 @@ class ChooseDialog(Window["str | None"]):
         options.highlighted = min(at, len(self._choices) - 1)
 
     def on_key(self, event: events.Key) -> None:
-        """A choice's own key."""
+        """Return the choice whose own key was pressed."""
         for choice in self._choices:
             if choice.key and event.character == choice.key:
                 event.stop()
                 self.dismiss(choice.value)
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Enter or a click."""
+        """Return the choice on Enter or a click."""
         message.stop()
         self.dismiss(self._choices[message.option_index].value)
 
     def action_give_up(self) -> None:
-        """Escape."""
+        """Return ``None``."""
         self.dismiss(None)

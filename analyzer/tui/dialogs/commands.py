@@ -1,4 +1,4 @@
-"""The command palette: Textual's, which breaks when it is paged before it lists anything."""
+"""Textual's command palette, which by itself breaks on paging keys while its list is empty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Commands"]
 
 
 class Commands(CommandPalette):
-    """Moves in the list only while there is one."""
+    """Ignores the keys of the list while there is no list on the screen."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """See the base class."""

@@ -1,4 +1,4 @@
-"""Asks where a device's state is to be written, and writes it."""
+"""Asks for the directory to extract a device's state to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MODES = ("state", "state and every buffer")
 
 
 class ExtractDialog(AskDialog):
-    """Gives the directory and the mode."""
+    """Returns the directory (as text) and the mode."""
 
     def __init__(self, facts: DeviceFacts) -> None:
         super().__init__(
             f"Extract {facts.name}",
-            "A directory. It gets the reassembled state, the config state and a manifest with "
-            "digests; nothing that exists is overwritten.",
+            "The directory for the reassembled state, the config state and a manifest with "
+            "digests. Existing files are not overwritten.",
             value=file_name(facts.name),
             modes=MODES,
             check=_complaint,

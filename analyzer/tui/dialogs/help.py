@@ -1,4 +1,4 @@
-"""The keys, and what they do here."""
+"""The help window: all keys that work here, and what they do."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["HelpScreen"]
 
 INTRODUCTION = (
     "Keys follow Wireshark, termshark and vim. Selecting something on one screen selects it on "
-    "all of them; Enter goes one step nearer, Tab to the next pane."
+    "all of them; Enter goes one level deeper, Tab to the next pane."
 )
 KEY_WIDTH = 22
 
 
 class HelpScreen(Window[None]):
-    """``groups`` are (title, bindings)."""
+    """Lists the keys in ``groups`` of (title, bindings)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "leave", "Close"),
@@ -66,11 +66,11 @@ class HelpScreen(Window[None]):
         return text
 
     def action_leave(self) -> None:
-        """Back."""
+        """Close the window."""
         self.dismiss(None)
 
     def action_scroll(self, by: int) -> None:
-        """As vim."""
+        """Scroll, with the keys of vim."""
         window = self.query_one(VerticalScroll)
         if by > 0:
             window.scroll_down(animate=False)

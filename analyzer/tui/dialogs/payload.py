@@ -1,4 +1,4 @@
-"""The payload of one packet: the pages of a RAM packet, decompressed, or the buffer of a device."""
+"""The payload of one packet: the decompressed pages of a RAM packet, or a device-state buffer."""
 
 from __future__ import annotations
 
@@ -37,16 +37,18 @@ __all__ = ["PayloadScreen"]
 
 KEYS = "n next  N previous  y copies  Esc closes"
 WIDE = 150
-"""From this width on the pages and their bytes stand side by side."""
+"""Terminal width from which on pages and bytes are shown side by side."""
 
 
 class PayloadScreen(Window[None]):
-    """Shows what the packet at ``row`` of the table carries; the application follows it."""
+    """Shows the payload of the packet at ``row`` of the table; stepping to another packet also
+    selects it in the application.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,p", "leave", "Close"),
-        Binding("n", "step(1)", "Next of its channel"),
-        Binding("N", "step(-1)", "Previous of its channel"),
+        Binding("n", "step(1)", "Next on its channel"),
+        Binding("N", "step(-1)", "Previous on its channel"),
         Binding("y", "app.copy", "Copy", tooltip="Copy what is selected"),
     ]
     DEFAULT_CSS = """
@@ -71,7 +73,7 @@ class PayloadScreen(Window[None]):
         self._shown = -1  # the row that was read
 
     def compose(self) -> ComposeResult:
-        """One window for either."""
+        """Both contents, of which one is shown."""
         with ContentSwitcher(initial="pages"):
             with Container(id="pages"):
                 yield RowList(empty="reading …")
@@ -79,14 +81,14 @@ class PayloadScreen(Window[None]):
             yield FieldPanes(id="buffer")
 
     def on_mount(self) -> None:
-        """Read."""
+        """Start reading the payload."""
         palette = self._mfshark.view.palette
         self._pages.palette = self._bytes.palette = palette
         self._window.border_subtitle = KEYS
         self._read()
 
     def on_resize(self) -> None:
-        """Know whether there is room side by side."""
+        """Choose the layout by the width."""
         self.set_class(self.app.size.width >= WIDE, "-wide")
 
     @property
@@ -118,7 +120,7 @@ class PayloadScreen(Window[None]):
                 return False
             if int(100 * share) > told:
                 told = int(100 * share)
-                self.app.call_from_thread(self._tell, f"decompressing what came before: {told}%")
+                self.app.call_from_thread(self._tell, f"decompressing earlier packets: {told}%")
             return True
 
         found = self._mfshark.reread.pages(row, go_on)
@@ -178,7 +180,7 @@ class PayloadScreen(Window[None]):
         return self.is_attached and self._shown != self._row
 
     def copied(self, form: str) -> str | None:
-        """The page under the cursor and its bytes, or the fields and bytes of the buffer."""
+        """The page under the cursor (``hex``: its bytes), or the fields or bytes of the buffer."""
         if self._window.current == "buffer":
             return self.query_one(FieldPanes).copied(form)
         if form == "hex":
@@ -188,22 +190,22 @@ class PayloadScreen(Window[None]):
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another page."""
+        """Show the bytes of another page."""
         message.stop()
         if message.sender is self._pages:
             self._show_page()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: to its bytes."""
+        """Enter on a page: go to its bytes."""
         message.stop()
         self.set_focus(self._bytes)
 
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
-        """There is nothing to filter here."""
+        """Do nothing: there is nothing to filter here."""
         message.stop()
 
     def action_step(self, by: int) -> None:
-        """The next or previous packet of the same kind on its channel."""
+        """Show the next or previous packet of the same kind on the channel."""
         at = self._document.find_payload(self._row, by)
         if at is None:
             which = "last" if by > 0 else "first"
@@ -217,5 +219,5 @@ class PayloadScreen(Window[None]):
         self._read()
 
     def action_leave(self) -> None:
-        """Back."""
+        """Close the window."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Chooses a capture from the file system."""
+"""The capture picker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FILES_MAX = 10_000
 HINT = "Enter opens, / narrows, Backspace goes up, Esc leaves"
 HINT_EMPTY = "Enter and Backspace change the directory"
 NOTHING_HERE = f"no capture here ({', '.join(ENDINGS)})"
-NOTHING_SO_NAMED = "no capture with this in its name"
+NOTHING_SO_NAMED = "no capture with this text in its name"
 
 
 class Entry:
@@ -71,7 +71,7 @@ def entries(folder: Path, part: str) -> list[Entry]:
 
 
 class EntryRows:
-    """One row an entry."""
+    """One row per entry."""
 
     columns: Sequence[Column] = (
         Column("Name", 30, grow=1),
@@ -105,7 +105,7 @@ def _changed(when: float) -> str:
 
 
 class PickerScreen(Window["str | None"]):
-    """Gives the path of a capture, or ``None``."""
+    """Returns the path of a capture, or ``None`` if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel"),
@@ -160,7 +160,7 @@ class PickerScreen(Window["str | None"]):
         files.go(first)
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter."""
+        """Open a directory, or return the path of a capture."""
         message.stop()
         rows = message.sender.rows
         if isinstance(rows, EntryRows):
@@ -172,11 +172,14 @@ class PickerScreen(Window["str | None"]):
                 self.dismiss(str(entry.path))
 
     def on_input_changed(self) -> None:
-        """Narrow the list."""
+        """Narrow the list to names that contain the text."""
         self._show(self._folder)
 
     def on_input_submitted(self) -> None:
-        """Back to the list; a path that was typed is opened, seen from the directory shown."""
+        """Open the typed path, relative to the directory shown, if it exists; else go to the list.
+
+        A directory is opened only if the text has a slash.
+        """
         text = self.query_one(Input).value
         typed = self._folder / typed_path(text)
         if is_file(typed):
@@ -188,15 +191,15 @@ class PickerScreen(Window["str | None"]):
             self._show(typed)
 
     def action_up(self) -> None:
-        """To the parent directory."""
+        """Go to the parent directory."""
         self._show(self._folder.parent)
 
     def action_narrow(self) -> None:
-        """To the input."""
+        """Focus the input."""
         self.screen.set_focus(self.query_one(Input))
 
     def action_leave(self) -> None:
-        """Back to the list, or away."""
+        """Return from the input to the list, or cancel."""
         if self.query_one(Input).has_focus:
             self.screen.set_focus(self.query_one(RowList))
         else:

@@ -22,12 +22,12 @@ AROUND = 5
 
 
 def room_of(width: int) -> int:
-    """How long lines of a wide text may be on a terminal of some width."""
+    """Longest line of a ``wide`` text, in cells, on a terminal of ``width`` cells."""
     return max(20, width * 96 // 100 - AROUND)
 
 
 class TellDialog(Window[None]):
-    """Shows a text, whole; the lines of a ``wide`` one stay as they are."""
+    """Shows a text; the lines of a ``wide`` one are not wrapped."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,v,i,enter", "leave", "Close"),
@@ -56,5 +56,5 @@ class TellDialog(Window[None]):
             yield Static(self._text)
 
     def action_leave(self) -> None:
-        """Back."""
+        """Close the window."""
         self.dismiss(None)

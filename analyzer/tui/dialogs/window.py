@@ -1,4 +1,4 @@
-"""A window over the screen, that gives one answer."""
+"""Base class of the modal windows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ __all__ = ["Window"]
 
 
 class Window(ModalScreen[ScreenResultType]):
-    """Closes once: a key that was pressed twice may reach it twice before it is gone.
+    """A modal window that can be dismissed only once: a key that is pressed twice may reach it
+    twice before it is gone.
 
-    As long as it is open the line of keys below shows its own.
+    While it is on top, the key line at the bottom shows its keys.
     """
 
     def on_screen_resume(self) -> None:
-        """On top, after others too."""
+        """The window is on top, or on top again: show its keys."""
         for line in self.app.screen_stack[0].query(KeyLine):
             line.show_keys_of(self)
 
     def on_unmount(self) -> None:
-        """The keys of what is below again."""
+        """Show the keys of the window or screen below again."""
         if self.app.screen_stack:
             for line in self.app.screen_stack[0].query(KeyLine):
                 line.show_keys_of(self.app.screen)

@@ -1,4 +1,4 @@
-"""Channels: what each of them carried when."""
+"""Channels: what each channel carried over time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["ChannelsView"]
 
 LINES_EMPTY = 5
-"""Of the lanes' pane, when what it shows is why there are none."""
+"""Height of the lanes pane when it only says why there are no lanes."""
 
 
 class ChannelsView(TimeView):
-    """Lanes over time, and below them a row a channel."""
+    """Lanes over time, and below them one row per channel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
+        Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
     ]
     DEFAULT_CSS = """
     ChannelsView LanesPane { height: auto; border-top: solid $panel-lighten-2; }
@@ -93,14 +93,14 @@ class ChannelsView(TimeView):
 
     @property
     def lane_stream(self) -> int | None:
-        """The stream of the chosen lane; main has no packets."""
+        """The stream of the selected lane; ``None`` for main, which has no packets."""
         if not self.shown:
             return None
         channel = self.shown[min(self.query_one(LanesPane).lane, len(self.shown) - 1)]
         return channel.stream if channel.kind == "multifd" else None
 
     def show_selection(self) -> None:
-        """The time cursor and the channel."""
+        """Show the time cursor and the selected channel."""
         super().show_selection()
         lane = self._lane
         lanes = self.query_one(LanesPane)
@@ -109,12 +109,12 @@ class ChannelsView(TimeView):
         self.query_one("#channels", RowList).go(lanes.lane)
 
     def on_lanes_pane_laned(self, message: LanesPane.Laned) -> None:
-        """Another lane."""
+        """Select the channel of another lane."""
         message.stop()
         self._choose(message.lane)
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another row."""
+        """Select the channel of another row."""
         message.stop()
         self._choose(message.position)
 
@@ -123,7 +123,7 @@ class ChannelsView(TimeView):
         self.show_selection()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: to the channel's packet next to the time cursor, or to main."""
+        """Enter: go to the channel's packet closest to the time cursor, or to Main."""
         message.stop()
         channel = self.shown[message.position]
         if channel.kind == "main":
@@ -133,7 +133,7 @@ class ChannelsView(TimeView):
         self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
 
     def action_filter(self) -> None:
-        """Only the packets of this channel, or main's records."""
+        """Show only the packets of the selected channel, or main's records."""
         if not self.shown:
             self.mfshark.tell(Text("there is no channel"))
         else:

@@ -1,4 +1,4 @@
-"""Devices: what came for each of them, index by index."""
+"""Devices: what arrived for each device, index by index."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class DevicesView(View):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort", "By index/arrival", tooltip="Sort buffers by index or by arrival"),
-        Binding("x", "extract", "Extract", tooltip="Write its state to a file"),
-        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
+        Binding("x", "extract", "Extract", tooltip="Write its state to files"),
+        Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
         Binding("p", "payload", "Payload", tooltip="Show the payload of the buffer"),
     ]
     DEFAULT_CSS = """
@@ -68,18 +68,18 @@ class DevicesView(View):
         yield RowList(id="buffers", empty="no buffer")
 
     def on_mount(self) -> None:
-        """Titles."""
+        """Set the titles."""
         self.query_one("#arrival").border_title = "Arrival ▸ index ▴"
         self.query_one("#buffers").border_title = "Buffers"
 
     def home(self) -> None:
-        """The list of devices."""
+        """Focus the list of devices."""
         self.screen.set_focus(self.query_one("#devices"))
 
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
-        """Work the devices out anew, in a thread: there may be 100,000 buffers."""
+        """Compute the facts about the devices again, in a thread: there may be 100,000 buffers."""
         for pane in self.query(RowList):
             pane.palette = self.palette
         self.query_one(MapPane).palette = self.palette
@@ -87,7 +87,7 @@ class DevicesView(View):
         self.run_worker(self._work_out, thread=True, exclusive=True, group="devices")
 
     def show_growth(self) -> None:
-        """As long as they are few."""
+        """Update the devices as long as there are few buffers."""
         devices = [d for m in self.document.migrations() for d in list(m.devices.values())]
         if sum(len(device.buffers) for device in devices) < 2000:
             self.show_document()
@@ -108,7 +108,7 @@ class DevicesView(View):
 
     @property
     def current(self) -> DeviceFacts | None:
-        """The selected device; as long as none is, the first that is incomplete, or the first."""
+        """The selected device; if none is, the first incomplete one, or else the first."""
         for facts in self.facts:
             if facts.key == self.state.device:
                 return facts
@@ -116,7 +116,7 @@ class DevicesView(View):
         return next(iter(lost or self.facts), None)
 
     def show_selection(self) -> None:
-        """The selected device and index."""
+        """Show the selected device and index."""
         facts = self.current
         if facts is None:
             lack = self.document.obstacle() or NO_DEVICE
@@ -156,7 +156,7 @@ class DevicesView(View):
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another device, or another buffer."""
+        """Select another device or buffer."""
         message.stop()
         if message.sender.id == "devices":
             self.post_message(Selected(device=self.facts[message.position].key))
@@ -164,7 +164,7 @@ class DevicesView(View):
             self._select(message.position)
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: from a device to its map, from a buffer to its packet."""
+        """Enter: go from a device to its map, from a buffer to its packet."""
         message.stop()
         if message.sender.id == "devices":
             self.screen.set_focus(self.query_one(MapPane))
@@ -182,7 +182,7 @@ class DevicesView(View):
                 self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
 
     def on_map_pane_pointed(self, message: MapPane.Pointed) -> None:
-        """Another index."""
+        """Select another index."""
         message.stop()
         facts = self.current
         if facts is not None:
@@ -190,7 +190,7 @@ class DevicesView(View):
             self.post_message(Selected(device=facts.key, index=message.index, screen=screen))
 
     def action_sort(self) -> None:
-        """Buffers by index, or by arrival."""
+        """Switch between buffers by index and by arrival."""
         if self.current is None:
             self.mfshark.tell(NOTHING_HERE)
             return
@@ -199,7 +199,7 @@ class DevicesView(View):
         self.show_selection()
 
     def action_filter(self) -> None:
-        """Only the packets of this device."""
+        """Show only the packets of the selected device."""
         if self.current is None:
             self.mfshark.tell(NOTHING_HERE)
             return
@@ -207,7 +207,7 @@ class DevicesView(View):
         self.mfshark.filter_device(device_name(idstr, instance))
 
     def action_payload(self) -> None:
-        """The selected buffer."""
+        """Show the payload of the selected buffer."""
         facts, index = self.current, self.state.index
         if facts is None or index is None:
             self.mfshark.tell(Text("select a buffer" if facts is not None else NOTHING_HERE.plain))

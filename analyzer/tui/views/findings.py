@@ -1,4 +1,4 @@
-"""Findings: what the rules say, grouped by rule."""
+"""Findings, grouped by rule."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["FindingsView"]
 
 ROOMY = 30
-"""Lines from which on paragraphs stand apart."""
+"""Height of the screen, in lines, above which paragraphs are separated by blank lines."""
 LINES_EMPTY = 5
-"""Of the list, when what it shows is why there is no finding."""
+"""Height of the list when it only says why there are no findings."""
 OPEN_AT_FIRST = 10
-"""A rule with at most so many findings is open at first, unless it is mere information."""
+"""A group of at most this many findings is open at first, unless they are of severity info."""
 
 
 class FindingsView(View):
-    """The findings, and below them what the rule under the cursor is about."""
+    """The findings, and below them the explanation of the rule under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "fold(False)", "Close the group", show=False),
@@ -63,18 +63,18 @@ class FindingsView(View):
             yield Static(id="explanation", markup=False)
 
     def home(self) -> None:
-        """The list."""
+        """Focus the list."""
         self.screen.set_focus(self.query_one("#findings"))
 
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
-        """Group the findings anew; what was open stays open."""
+        """Group the findings again; open groups stay open."""
         findings = self.query_one("#findings", RowList)
         findings.palette = self.palette
         document = self.document
         if not document.done:
-            findings.empty = "the rules are judged when the whole capture has been read"
+            findings.empty = "the rules are checked when the whole capture has been read"
         else:
             lack = document.error or document.obstacle()
             findings.empty = lack or "no findings: nothing the rules object to"
@@ -90,7 +90,7 @@ class FindingsView(View):
         self._explain()
 
     def _show_rows(self) -> FindingRows:
-        """Groups and findings; what the list does not need is the explanation's."""
+        """Show groups and findings; lines that the list does not need go to the explanation."""
         several = len(self.document.migrations()) > 1
         rows = FindingRows(self._groups, self.opened, several)
         findings = self.query_one("#findings", RowList)
@@ -151,7 +151,7 @@ class FindingsView(View):
         self._explain()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: open a group, or go to the place of a finding."""
+        """Enter: open or close a group, or go to the place of a finding."""
         message.stop()
         rows = self._rows
         if rows is None:
@@ -195,7 +195,7 @@ class FindingsView(View):
         self._fold(rows.lines[cursor][0].key, rows.lines[cursor][0].key not in self.opened)
 
     def action_fold(self, opening: bool) -> None:
-        """Open or close it."""
+        """Open or close the group of the line under the cursor."""
         rows = self._rows
         if rows is not None:
             self._fold(rows.lines[self.query_one("#findings", RowList).cursor][0].key, opening)

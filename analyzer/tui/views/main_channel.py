@@ -39,9 +39,11 @@ class MainView(View):
     """The list of records; below it the selected one's fields and bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "next(1)", "Next record of its section, or that is looked for", show=False),
-        Binding("N", "next(-1)", "Previous record of the same kind", show=False),
-        Binding("escape", "forget", "Look for nothing: n and N go by section", show=False),
+        Binding(
+            "n", "next(1)", "Next match of the search, or next record of this section", show=False
+        ),
+        Binding("N", "next(-1)", "Previous match, or previous record of this section", show=False),
+        Binding("escape", "forget", "End the search: n and N go by section again", show=False),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
@@ -60,7 +62,7 @@ class MainView(View):
         yield FieldPanes()
 
     def home(self) -> None:
-        """The list."""
+        """Focus the list."""
         self.screen.set_focus(self.records)
 
     @property
@@ -70,14 +72,14 @@ class MainView(View):
 
     @property
     def rows(self) -> RecordRows | None:
-        """What the list shows."""
+        """The rows of the list; ``None`` if there are none."""
         rows = self.records.rows
         return rows if isinstance(rows, RecordRows) and len(rows) else None
 
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
-        """The records anew."""
+        """List the records again."""
         document = self.document
         self._trees = MainTrees()
         lines = main_lines(document.migrations(self.state.migration))
@@ -89,13 +91,13 @@ class MainView(View):
         self.show_selection()
 
     def show_growth(self) -> None:
-        """As long as they are few."""
+        """Update the list as long as there are few records."""
         records = sum(len(m.main_facts.records) for m in self.document.migrations() if m.main_facts)
         if records < 2000:
             self.show_document()
 
     def show_selection(self) -> None:
-        """The selected record."""
+        """Show the selected record."""
         rows = self.rows
         if rows is None:
             self.query_one(FieldPanes).clear("", self.palette)
@@ -108,7 +110,7 @@ class MainView(View):
         rows = self.rows
         for position, line in enumerate(rows.lines if rows is not None else ()):
             record = line.record
-            if record is not None and record.offset <= offset:  # the last one is the innermost
+            if record is not None and record.offset <= offset:  # the last match is the innermost
                 self.state.record = position
         self.show_selection()
 
@@ -143,11 +145,13 @@ class MainView(View):
 
     @property
     def behind(self) -> bool:
-        """Whether the fields are still those of another record."""
+        """Whether the panes still show another record than the selected one."""
         return self.query_one(FieldPanes).behind
 
     def copied(self, form: str) -> str | None:
-        """The selected record, with its fields."""
+        """The selected record with its fields as ``text``, the record as ``json``, or its bytes as
+        a ``hex`` dump.
+        """
         panes = self.query_one(FieldPanes)
         if form == "text":
             return f"{self.records.copied('text')}\n{panes.copied('text') or ''}"
@@ -156,7 +160,7 @@ class MainView(View):
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another record."""
+        """Select another record."""
         message.stop()
         if message.sender is self.records and self.rows is not None:
             line = self.rows.lines[message.position]
@@ -167,7 +171,7 @@ class MainView(View):
             self._link(line)
 
     def _link(self, line: MainLine) -> None:
-        """A VFIO section selects its device."""
+        """Select the device of a record in a VFIO section."""
         facts, record = line.migration.main_facts, line.record
         if facts is None or record is None or record.section_id is None:
             return
@@ -176,27 +180,27 @@ class MainView(View):
             self.post_message(Selected(device=(line.migration.number, *section.key)))
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: to the fields."""
+        """Enter: go to the fields."""
         message.stop()
         self.screen.set_focus(self.query_one(TreeList))
 
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
-        """Display filters are about packets."""
+        """Say that display filters apply to packets only."""
         message.stop()
-        self.mfshark.tell(Text("display filters are about multifd packets"))
+        self.mfshark.tell(Text("display filters apply to multifd packets only"))
 
     def find(self, answer: Answer) -> None:
-        """Look for a text in kinds and names, or for bytes; ``n`` and ``N`` then go on with it."""
+        """Search for text in kinds and names, or for bytes; ``n`` and ``N`` then repeat it."""
         self.sought = answer
         self.action_next(1)
 
     def action_forget(self) -> None:
-        """Look for nothing any more."""
+        """End the search, so that ``n`` and ``N`` go by section."""
         self.sought = NOTHING_SOUGHT
         self.mfshark.action_stop()
 
     def action_next(self, by: int) -> None:
-        """The next or previous record that is looked for, or of the same section."""
+        """Go to the next or previous match of the search or, without one, record of the section."""
         rows = self.rows
         if rows is None:
             self.mfshark.tell(Text("there is no record"))
@@ -217,18 +221,18 @@ class MainView(View):
         else:
             record = rows.lines[self.records.cursor].record
             if record is None or not record.name:
-                self.mfshark.tell(Text("this is of no section; ^f finds records"))
+                self.mfshark.tell(Text("this record belongs to no section; ^f finds records"))
                 return
             name = record.name
             order = list(range(self.records.cursor + by, len(rows) if by > 0 else -1, by))
             self._go_to_first(
                 order,
                 lambda line: line.record is not None and line.record.name == name,
-                f"no {'later' if by > 0 else 'earlier'} record of its section",
+                f"no {'later' if by > 0 else 'earlier'} record of this section",
             )
 
     def _look_for(self, pattern: bytes, lines: list[MainLine], order: list[int]) -> None:
-        """Look for bytes in records in some order, in a thread."""
+        """Search records for bytes in a thread; ``order`` are their positions in ``lines``."""
         tell, reread = self.mfshark.tell, self.mfshark.reread
         what = shorter(pattern.hex(" "))
         tell(Text(f"looking for {what}; Escape stops"))
@@ -250,7 +254,11 @@ class MainView(View):
         self.run_worker(work, thread=True, exclusive=True, group="find")
 
     def _found(self, lines: list[MainLine], position: int, offset: int, size: int) -> None:
-        """Select the innermost record around bytes of a stream, and mark them."""
+        """Select the innermost record that contains bytes found in a stream, and mark them.
+
+        ``offset`` is the offset of the bytes in the stream, ``position`` that of the record in
+        which they were found.
+        """
         if self.rows is None or self.rows.lines is not lines:
             return
         channel, best = lines[position].channel, position
@@ -269,7 +277,7 @@ class MainView(View):
     def _go_to_first(
         self, order: list[int], wanted: Callable[[MainLine], bool], otherwise: str
     ) -> None:
-        """Select the first record of some that is wanted, or say that there is none."""
+        """Select the first record in ``order`` that is ``wanted``; if none, say ``otherwise``."""
         lines = self.rows.lines if self.rows is not None else []
         position = next((position for position in order if wanted(lines[position])), None)
         if position is None:

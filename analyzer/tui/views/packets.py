@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PacketsView"]
 
-NO_DEVICE = "this packet is of no device"
+NO_DEVICE = "this packet belongs to no device"
 PAUSE = 0.04
-"""Seconds that the cursor has to rest before bytes are read from the file."""
+"""Seconds that the cursor must rest on a packet before its bytes are read from the file."""
 
 
 class PacketsView(View):
-    """Wireshark's three panes."""
+    """The packet list, the fields and the bytes, as in Wireshark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "filter_channel", "Channel", tooltip="Show only packets of this channel"),
@@ -62,7 +62,7 @@ class PacketsView(View):
         yield FieldPanes()
 
     def home(self) -> None:
-        """The list."""
+        """Focus the list."""
         self.screen.set_focus(self.packets)
 
     @property
@@ -72,14 +72,14 @@ class PacketsView(View):
 
     @property
     def rows(self) -> PacketRows | None:
-        """What the list shows."""
+        """The rows of the list; ``None`` before there are any."""
         rows = self.packets.rows
         return rows if isinstance(rows, PacketRows) else None
 
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
-        """The packets anew: after loading, and when filter, time format or migration changed."""
+        """List the packets again: loaded anew, or another filter, time format or migration."""
         document, packets = self.document, self.packets
         packets.palette = self.palette
         matching = self.mfshark.filters.matching
@@ -95,7 +95,7 @@ class PacketsView(View):
         return document.lack() or "no packet matches the filter" + ("" if document.done else " yet")
 
     def show_growth(self) -> None:
-        """More packets."""
+        """Show the packets that were added."""
         if self.rows is None or not len(self.rows) or not self.packets.virtual_size.height:
             self.show_document()
         else:
@@ -110,7 +110,7 @@ class PacketsView(View):
         self.query_one(FilterLine).show_count(text)
 
     def show_selection(self) -> None:
-        """The selected packet."""
+        """Show the selected packet."""
         rows = self.rows
         if rows is None or not len(rows):
             self.query_one(FieldPanes).clear("", self.palette)
@@ -119,7 +119,7 @@ class PacketsView(View):
         if position != self.packets.cursor or self.packets.scroll_y > position:
             self.packets.go(position, centre=True)
         if rows.number(position) != self.state.row and not self.mfshark.filters.behind:
-            self.mfshark.select_row(rows.number(position))  # the filter hides what was selected
+            self.mfshark.select_row(rows.number(position))  # the filter hides the selected packet
             self.mfshark.show_status()
         self.query_one(FieldPanes).expect((self.document, rows.number(position)))
         self._read(rows.number(position))
@@ -157,16 +157,18 @@ class PacketsView(View):
         self.query_one(FieldPanes).show(what, nodes, excerpt, self.palette, title, note)
 
     def mark_bytes(self, row: int, offset: int, size: int) -> None:
-        """Mark bytes of a packet as soon as they are there."""
+        """Mark bytes of a packet as soon as they have been read."""
         self.query_one(FieldPanes).mark_bytes((self.document, row), offset, size)
 
     @property
     def behind(self) -> bool:
-        """Whether the fields are still those of another packet."""
+        """Whether the panes still show another packet than the selected one."""
         return self.query_one(FieldPanes).behind
 
     def copied(self, form: str) -> str | None:
-        """The selected packet, with its fields."""
+        """The selected packet with its fields as ``text`` or ``json``, or its bytes as a ``hex``
+        dump.
+        """
         row, panes = self.state.row, self.query_one(FieldPanes)
         if row >= len(self.document.table):
             return None
@@ -177,24 +179,24 @@ class PacketsView(View):
         return panes.copied(form)
 
     def show_marks(self) -> None:
-        """Marks stand in the list."""
+        """Redraw the list, which shows the marks."""
         self.packets.renew()
 
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another packet."""
+        """Select another packet."""
         message.stop()
         if message.sender is self.packets and self.rows is not None:
             self.post_message(Selected(row=self.rows.number(message.position)))
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: to the fields."""
+        """Enter: go to the fields."""
         message.stop()
         self.screen.set_focus(self.query_one(TreeList))
 
     def on_tree_list_as_filter(self, message: TreeList.AsFilter) -> None:
-        """Packets with the same value in this field."""
+        """Filter for packets with the same value in a field."""
         message.stop()
         text = self.mfshark.filters.of_field(self.document.table, self.state.row, message.node)
         if text is None:
@@ -203,36 +205,36 @@ class PacketsView(View):
             self.post_message(FilterChosen(text))
 
     def on_filter_line_applied(self, message: FilterLine.Applied) -> None:
-        """Enter in the filter line."""
+        """Apply the filter that was entered."""
         message.stop()
         self.post_message(FilterChosen(message.text))
 
     def on_filter_line_left(self, message: FilterLine.Left) -> None:
-        """Back to the list."""
+        """Return to the list."""
         message.stop()
         self.screen.set_focus(self.packets)
 
     def on_filter_line_told(self, message: FilterLine.Told) -> None:
-        """Faults and completions stand in the status line."""
+        """Show faults and completions in the status line."""
         message.stop()
         self.mfshark.tell(message.text)
 
     def on_filter_line_save_asked(self, message: FilterLine.SaveAsked) -> None:
-        """Keep a filter."""
+        """Save the filter."""
         message.stop()
         self.mfshark.filters.save(message.text)
         self.mfshark.tell(Text("filter saved; b lists saved filters"))
 
     def action_clear_filter(self) -> None:
-        """All packets."""
+        """Show all packets."""
         self.post_message(FilterChosen(""))
 
     def action_filter_channel(self) -> None:
-        """Packets of the same channel."""
+        """Show only packets of the same channel, or all again."""
         self._toggle_filter(self.mfshark.filters.of_channel(self.document.table, self.state.row))
 
     def action_filter_device(self) -> None:
-        """Packets of the same device."""
+        """Show only packets of the same device, or all again."""
         self._toggle_filter(self.mfshark.filters.of_device(self.document.table, self.state.row))
 
     def _toggle_filter(self, text: str | None) -> None:
@@ -242,7 +244,7 @@ class PacketsView(View):
             self.post_message(FilterChosen("" if text == self.state.filter else text))
 
     def action_to_device(self) -> None:
-        """The device of the packet."""
+        """Go to the packet's device."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or table.column("kind")[row] != DEVICE_STATE:
             self.mfshark.tell(Text(NO_DEVICE if len(table) else self.document.lack()))

@@ -1,4 +1,4 @@
-"""Streams: what TCP did to the channels, and what of the capture was ignored."""
+"""Streams: the TCP side of the channels, and which parts of the capture were ignored."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["StreamsView"]
 
 PACKED = ("multifd", "main", "return-path")
-"""Kinds of channels whose contents another screen lists."""
+"""Kinds of channels whose contents are listed on another screen."""
 
 
 class StreamsView(View):
-    """A row a direction of a connection; below it holes and oddities of the selected one."""
+    """One row per direction of a connection; below, holes and oddities of the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter", "Its packets", tooltip="Show its packets only"),
+        Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
     ]
     DEFAULT_CSS = """
     StreamsView #streams { height: 3fr; }
@@ -52,7 +52,7 @@ class StreamsView(View):
             yield Static(id="details", markup=False)
 
     def home(self) -> None:
-        """The list."""
+        """Focus the list."""
         self.screen.set_focus(self.query_one("#streams"))
 
     @property
@@ -68,7 +68,7 @@ class StreamsView(View):
         return None
 
     def show_document(self) -> None:
-        """All streams anew."""
+        """List all streams again."""
         self._list.palette = self.palette
         self._list.empty = self._lack()
         several = len(self.document.migrations()) > 1
@@ -86,12 +86,12 @@ class StreamsView(View):
         return "no TCP connection" + ("" if document.done else " yet")
 
     def show_growth(self) -> None:
-        """More streams, or more of them."""
+        """Update the list as long as there are few connections."""
         if self.document.scan is not None and len(self.document.scan.engine.connections) < 1000:
             self.show_document()
 
     def show_selection(self) -> None:
-        """The stream of what is selected."""
+        """Show the selected stream."""
         rows = self._list.rows
         if isinstance(rows, StreamRows) and self.state.stream is not None:
             for position, line in enumerate(rows.lines):
@@ -113,19 +113,19 @@ class StreamsView(View):
         self.query_one("#details", Static).update(text)
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
-        """Another stream."""
+        """Select another stream."""
         message.stop()
         if self.current is not None:
             self.state.stream = self.current.number
         self._tell()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: to its packets."""
+        """Enter: show the stream's packets."""
         message.stop()
         self.action_filter()
 
     def action_filter(self) -> None:
-        """Only the packets of this stream, or main's records."""
+        """Show only the packets of the selected stream, or main's records."""
         line = self.current
         if line is None:
             self.mfshark.tell(Text("there is no stream"))

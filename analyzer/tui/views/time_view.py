@@ -1,4 +1,4 @@
-"""What the screens with a time axis have in common: the window, and bins worked out in a thread."""
+"""Base of the screens with a time axis: the time window, and bins computed in a thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["TimeView"]
 PHASES_OF_ONE = "M chooses a migration to see its phases"
 
 BINS_KEPT = 8
-"""Windows whose bins are kept, for the way back."""
+"""How many windows' bins are cached, for going back to them."""
 
 
 class TimeView(View):
@@ -35,7 +35,7 @@ class TimeView(View):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._kept: dict[Key, tuple[Bins, list[Phase]]] = {}  # of a capture that was read
+        self._kept: dict[Key, tuple[Bins, list[Phase]]] = {}  # only of completely read captures
         self._kept_of: Document | None = None
 
     @property
@@ -44,12 +44,12 @@ class TimeView(View):
         return self.query_one(TimePane)
 
     def home(self) -> None:
-        """The pane."""
+        """Focus the pane."""
         self.screen.set_focus(self.pane)
 
     @property
     def window(self) -> TimeWindow:
-        """The stretch of time that is shown."""
+        """The time window that is shown."""
         document, state = self.document, self.state
         start, end = document.start, document.end
         migrations = document.migrations(state.migration)
@@ -69,20 +69,20 @@ class TimeView(View):
         return [channel for channel in channels if channel.kind in ("main", "multifd")]
 
     def show_document(self) -> None:
-        """Work the bins out anew."""
+        """Compute the bins again."""
         self.pane.palette = self.palette
         self.pane.lack = self.document.lack()
         self.pane.wanted = self.window
         self._work_out()
 
     def show_growth(self) -> None:
-        """As long as that is quick."""
+        """Compute the bins again as long as the capture is small."""
         self.pane.lack = self.document.lack()
         if len(self.document.table) < 200_000:
             self._work_out()
 
     def on_resize(self) -> None:
-        """Another width means other bins."""
+        """Compute the bins again: their number depends on the width."""
         super().on_resize()
         if self.display:
             self.call_after_refresh(self._work_out)
@@ -126,11 +126,11 @@ class TimeView(View):
         return f"bins-{self.id}"
 
     def _key(self, window: TimeWindow) -> Key:
-        """What the bins of a capture that was read depend on."""
+        """Everything that the bins of a completely read capture depend on."""
         return window.start, window.end, self.pane.columns, self.state.migration
 
     def _known(self, key: Key) -> tuple[Bins, list[Phase]] | None:
-        """The bins, if they were worked out before and can be no others now."""
+        """The cached bins and phases, if they are there and cannot have changed."""
         if self._kept_of is not self.document or not self.document.done:
             self._kept.clear()
             self._kept_of = self.document
@@ -145,28 +145,28 @@ class TimeView(View):
         self.show_selection()
 
     def show_selection(self) -> None:
-        """The time cursor."""
+        """Show the time cursor."""
         if self.state.time:
             self.pane.point(self.state.time)
 
     def on_time_pane_windowed(self, message: TimePane.Windowed) -> None:
-        """Zoomed or moved."""
+        """Show another time window."""
         message.stop()
         window, pane = message.window, self.pane
         self.state.window = None if window.whole else (window.start, window.end)
         if pane.bins is not None and self._known(self._key(window)) is None:
-            # At once, if not exactly.
+            # An approximation, shown at once.
             pane.show_bins(pane.bins.resampled(window), pane.phases, pane.moment)
         pane.wanted = window
         self._work_out()
 
     def on_time_pane_pointed(self, message: TimePane.Pointed) -> None:
-        """Another time."""
+        """Select another time."""
         message.stop()
         screen = "packets" if message.opened else None
         self.post_message(Selected(moment=message.moment, stream=self.lane_stream, screen=screen))
 
     @property
     def lane_stream(self) -> int | None:
-        """The stream to look for packets in; ``None`` for all."""
+        """The stream in which to look for packets; ``None`` for all."""
         return None

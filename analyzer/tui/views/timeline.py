@@ -1,4 +1,4 @@
-"""Timeline: how much of what went over the wire when."""
+"""Timeline: throughput on the wire by kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TimelineView(TimeView):
         yield ThroughputPane(id="throughput")
 
     def copied(self, form: str) -> str | None:
-        """The numbers at the cursor."""
+        """The numbers at the cursor, see :meth:`ThroughputPane.copied`."""
         return self.query_one(ThroughputPane).copied(form)
 
     def on_mount(self) -> None:

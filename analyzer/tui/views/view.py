@@ -1,4 +1,4 @@
-"""What all screens have in common."""
+"""Base class of the screens."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["View"]
 
 WIDE = 170
-"""From this width on fields and bytes stand side by side, every column of both in sight."""
+"""Terminal width from which on fields and bytes are shown side by side, with all their columns."""
 
 
 class View(Vertical):
-    """A screen: shows parts of the document, and where the selection is.
+    """A screen, which shows one view of the document and of the selection.
 
-    :meth:`show_document` is called for a new or complete document, :meth:`show_growth` while it
-    grows, :meth:`show_selection` when something was selected anywhere.
+    :meth:`show_document` is called when the document or the way to show it changed,
+    :meth:`show_growth` while it grows, :meth:`show_selection` when something was selected anywhere.
     """
 
     @property
@@ -39,12 +39,12 @@ class View(Vertical):
 
     @property
     def document(self) -> Document:
-        """What is shown."""
+        """The document that is shown."""
         return self.mfshark.document
 
     @property
     def state(self) -> ViewState:
-        """What is selected."""
+        """The view state, which holds the selection."""
         return self.mfshark.state
 
     @property
@@ -53,16 +53,16 @@ class View(Vertical):
         return current_palette(self.app)
 
     def on_resize(self) -> None:
-        """Know whether there is room for panes side by side."""
+        """Choose the layout by the width."""
         self.set_class(self.app.size.width >= WIDE, "-wide")
 
     @property
     def zoomed(self) -> bool:
-        """Whether one pane takes all of the screen."""
+        """Whether one pane fills the screen."""
         return self.has_class("-around-zoomed")
 
     def zoom(self, pane: Widget | None) -> None:
-        """Show just one pane, or all of them again."""
+        """Show only one pane, or with ``None`` all of them again."""
         for widget in (self, *self.query(".-zoomed")):
             widget.remove_class("-zoomed", "-around-zoomed")
         while pane is not None and pane is not self:
@@ -73,16 +73,16 @@ class View(Vertical):
                 pane.add_class("-around-zoomed")
 
     def show_document(self) -> None:
-        """Show the document anew."""
+        """Show the document again."""
 
     def show_growth(self) -> None:
-        """There is more of the document."""
+        """Show what was added to the document."""
 
     def show_selection(self) -> None:
-        """Bring what is selected into sight."""
+        """Show what is selected."""
 
     def show_marks(self) -> None:
-        """Marks were set or cleared."""
+        """Show that marks were set or cleared."""
 
     @property
     def behind(self) -> bool:
@@ -90,13 +90,13 @@ class View(Vertical):
         return False
 
     def copied(self, form: str) -> str | None:
-        """What is selected as ``text``, ``json`` or ``hex``; ``None`` if there is no such thing."""
+        """The selection as ``text``, ``json`` or ``hex``; ``None`` if it has no such form."""
         focused = self.app.focused
         rows = focused if isinstance(focused, RowList) else self.query(RowList).first()
         return rows.copied(form)
 
     def action_payload(self) -> None:
-        """The payload of the selected packet: its pages, or its buffer."""
+        """Show the payload of the selected packet: its pages, or its buffer."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or not with_payload(table, row, row + 1)[0]:
             self.mfshark.tell(Text("this packet has no payload"))
