@@ -1,5 +1,5 @@
-"""Numbers that mostly grow by little: a byte each where they do, nine where they do not; and a set
-of numbers, a bit each.
+"""A compact list of mostly increasing numbers, one byte each for small steps and nine otherwise;
+and a set of numbers, one bit each.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 __all__ = ["NumberList", "NumberSet"]
 
 FAR = 0
-"""Stands for a number that is not 1 to 255 above the one before."""
+"""Step that stands for a number which is not 1 to 255 above the one before."""
 SET_LIMIT = 1 << 24
-"""What is not below it is in no set: that takes 2 MiB."""
+"""Numbers from this one on are not kept in a set, which so takes 2 MiB at most."""
 
 
 class NumberList:
-    """A list of unsigned 64-bit numbers: grows at its end, and is read from its beginning.
+    """A list of unsigned 64-bit numbers, which can be appended to and iterated over.
 
-    ``last`` is the newest and ``before`` the one before it, -1 each while there is none;
-    ``lowest`` and ``highest`` the least and the greatest of all.
+    ``last`` is the newest number and ``before`` the one before it; ``lowest`` and ``highest`` are
+    the least and greatest of all; -1 where there is none.
     """
 
     __slots__ = ("_far", "_steps", "before", "highest", "last", "lowest")
 
     def __init__(self) -> None:
         self._steps = bytearray()
-        self._far = array("Q")  # in order, those whose step is FAR
+        self._far = array("Q")  # in order, the numbers whose step is FAR
         self.last = -1
         self.before = -1
         self.lowest = -1
@@ -46,7 +46,7 @@ class NumberList:
             yield number
 
     def append(self, number: int) -> None:
-        """One more."""
+        """Add a number."""
         step = number - self.last
         if 0 < step < 256 and self._steps:
             self._steps.append(step)
@@ -61,7 +61,7 @@ class NumberList:
 
 
 class NumberSet:
-    """Which small numbers occurred, a bit each."""
+    """A set of numbers below :data:`SET_LIMIT`, one bit each."""
 
     __slots__ = ("_bits",)
 
@@ -69,7 +69,9 @@ class NumberSet:
         self._bits = bytearray()
 
     def add(self, number: int) -> bool:
-        """One more; gives whether it was there already."""
+        """Add a number; gives whether it was in the set already, always false from
+        :data:`SET_LIMIT` on.
+        """
         at, bit = number >> 3, 1 << (number & 7)
         bits = self._bits
         if at >= len(bits):
