@@ -72,7 +72,7 @@ class Feed:
         if data or ended or not self._regular:
             return data
         if os.fstat(self._descriptor).st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR):
-            raise OSError("it became shorter while it was read")
+            raise OSError("it shrank while it was read")
         return None
 
     def close(self) -> None:
@@ -117,7 +117,10 @@ class _FileFeed(Feed):
 
     def notes(self) -> list[str]:
         """A note if the name no longer leads to the file."""
-        text = "the file was removed or replaced while it was followed: what it held is reported"
+        text = (
+            "the file was removed or replaced while it was followed: what it held until then is "
+            "reported"
+        )
         return [text] * self._gone
 
 
@@ -178,7 +181,7 @@ class GrowingSource(Source):
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
         if not self._offset and bytes(view[:4]).startswith(PACKED):
-            raise _packed(self.path, "unpack it on its way, as zcat does")
+            raise _packed(self.path, "decompress it in the pipe, as with zcat")
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)

@@ -134,7 +134,7 @@ class LiveCapture:
     def _begin(self, path: str) -> None:
         """Wait until dumpcap captures; raises :class:`CaptureError` if it does not begin."""
         if not self._told.ready.wait(READY_SECONDS):
-            raise CaptureError(f"dumpcap does not begin to capture on {self.interface}")
+            raise CaptureError(f"dumpcap did not start capturing on {self.interface}")
         if not self._told.capturing:
             self._process.wait()
             raise _refused(path, self._told.lines, self.interface)
@@ -145,7 +145,7 @@ class LiveCapture:
                 written = os.open(output, os.O_RDONLY)
             except OSError as error:
                 raise CaptureError(
-                    f"what dumpcap writes cannot be read: {error.strerror}", path=output
+                    f"the output of dumpcap cannot be read: {error.strerror}", path=output
                 ) from error
             return _DumpcapFeed(written, self._process, self._told)
         assert self._process.stdout is not None

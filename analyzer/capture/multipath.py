@@ -202,8 +202,8 @@ class Rejoined:
         connections, more = self._counts
         if connections:
             file.notes.append(
-                f"Multipath TCP: connections put together: {connections}, with {more} subflows "
-                "besides their first ones"
+                f"Multipath TCP: reassembled connections: {connections}, with {more} additional "
+                "subflows"
             )
 
     def close(self) -> None:

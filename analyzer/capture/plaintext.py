@@ -49,9 +49,9 @@ class Sealed:
     """One direction of a TLS connection while it is decrypted.
 
     ``offset`` counts the bytes of plaintext so far, ``records`` the bytes on the wire of the TLS
-    records seen, those of the handshake included; ``origin`` is the sequence number of the first
-    byte of plaintext; ``failed`` the first frame with records that could not be decrypted, 0 if
-    there is none.
+    records they came from and of the handshake; ``origin`` is the sequence number of the first byte
+    of plaintext; ``failed`` the first frame with records that could not be decrypted, 0 if there is
+    none.
     """
 
     __slots__ = ("failed", "offset", "origin", "records")

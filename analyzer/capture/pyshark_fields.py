@@ -1,6 +1,6 @@
 """Prints fields of frames as ``tshark -T fields`` does, but through pyshark: a separate program.
 
-pyshark 0.6 wants the main thread and an event loop of its own, and uses asyncio functions that
+pyshark 0.6 wants the main thread and an event loop of its own, and relies on asyncio behaviour that
 Python 3.14 removed; so it runs in a process of its own.  The lines are those that tshark itself
 prints: :mod:`analyzer.capture.tshark` does not care which of the two it runs.
 

@@ -143,7 +143,7 @@ class Source:
 
     def _broken(self, reason: str, offset: int | None = None) -> CaptureError:
         return CaptureError(
-            f"cannot be read on: {reason}",
+            f"cannot be read further: {reason}",
             path=self.path,
             offset=self._offset if offset is None else offset,
             advice="what came before is reported",

@@ -99,15 +99,15 @@ def read_traces(paths: Iterable[str]) -> tuple[TraceRun, ...]:
             reading.take(line)
             if kept + reading.kept > KEPT:
                 raise UsageError(
-                    f"{path}: more than {KEPT:,} packets are traced; cut out the migration that "
-                    "was captured"
+                    f"{path}: more than {KEPT:,} traced packets; cut the log down to the "
+                    "migration that was captured"
                 )
         kept += reading.kept
         found = reading.ended()
         if not found:
             raise UsageError(
-                f"{path}: no multifd packet is traced in it; QEMU wants -trace 'multifd_*' and "
-                "-trace 'vfio_*'"
+                f"{path}: it has no trace of a multifd packet; run QEMU with -trace 'multifd_*' "
+                "and -trace 'vfio_*'"
             )
         runs += found
     return tuple(runs)

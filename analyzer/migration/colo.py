@@ -39,7 +39,7 @@ class Turns:
         else:
             self.due = order[0] if number == due else None
         if due is not None:
-            return name, "" if number == due else f"{name}, where {due.name} is due"
+            return name, "" if number == due else f"{name}, where {due.name} is expected"
         return name, "" if number in order else f"{name}, which this side never sends"
 
 

@@ -39,11 +39,13 @@ def open_foreign(
     file = CaptureFile(source)
     if run.complaint and not run.frame:
         source.close()
-        raise CaptureError(f"is no capture that tshark knows: {run.complaint}", path=source.path)
+        raise CaptureError(f"is not a capture that tshark knows: {run.complaint}", path=source.path)
     if run.frame and not run.packets:
         # To tshark JSON files, pictures and programs are a single frame without a time.
         source.close()
-        raise CaptureError("is no capture that tshark knows: it has no packets", path=source.path)
+        raise CaptureError(
+            "is not a capture that tshark knows: it has no packets", path=source.path
+        )
     return file, run
 
 

@@ -58,10 +58,11 @@ NUMBER_LIMIT = 1 << 48
 class Settings:
     """Settings that the user may force; ``None`` means to detect it from the bytes.
 
-    ``sync`` names the sender's SYNC scheme, ``decode_as`` are server ports whose streams are taken
-    for multifd channels.  ``keylog`` is a file with the secrets of TLS connections; ``via`` says
-    what reads the capture: ``native``, ``tshark``, ``pyshark`` (tshark run by that library), or
-    ``auto``, which is tshark where native reading finds nothing.
+    ``sync`` is ``legacy`` (SYNCs per RAM section) or ``round`` (per round, with a FLUSH);
+    ``decode_as`` are server ports whose streams are taken for multifd channels.  ``keylog`` is a
+    file with the secrets of TLS connections; ``via`` says what reads the capture: ``native``,
+    ``mptcp`` (with Multipath TCP reassembled), ``tshark``, ``pyshark`` (tshark run by that
+    library), or ``auto``, which changes to another way where native reading finds nothing.
     """
 
     __slots__ = ("byte_order", "decode_as", "dialect", "era", "keylog", "page_size", "sync", "via")

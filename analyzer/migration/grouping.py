@@ -74,8 +74,9 @@ class Grouper:
     all connections that the engine has seen.  ``tls`` are the encrypted channels, and
     ``why_encrypted`` says why the available secrets did not help; ``decrypted`` are those whose
     plaintext was read instead, ``unknown`` other streams that are not channels.  ``untold`` counts
-    channels that were not read because :data:`MIGRATIONS_MAX`, :data:`CHANNELS_MAX`,
-    :data:`KNOWN_MAX` or :data:`ENCRYPTED_MAX` was reached.
+    channels that were not read because there were :data:`MIGRATIONS_MAX` migrations,
+    :data:`KNOWN_MAX` channels, :data:`ENCRYPTED_MAX` of TLS, or :data:`STRANGERS_MAX` return paths
+    without main already.
     """
 
     def __init__(

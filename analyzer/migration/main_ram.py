@@ -205,7 +205,7 @@ class RamWalk:
             self.ram.flushed(Mark(self.reader.offset, self.reader.last))
             self._refuse_if_mapped("a MULTIFD_FLUSH")
         elif self.framed and word >> 24 == FOOTER_BYTE << 32 | self.section_id:
-            self._note("ram-no-eos", "the section's footer stands where a record should")
+            self._note("ram-no-eos", "the section's footer is where a record should be")
             yield Push(word.to_bytes(8, "big"))
             return None
         elif word == HOOK:

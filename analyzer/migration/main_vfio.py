@@ -89,7 +89,7 @@ def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
     value = int.from_bytes(following, "big")
     if value == VfioTag.END_OF_STATE:
         return None
-    text = f"{value:#x} behind it"
+    text = f"{value:#x} after it"
     main.anomalies.note("vfio-setup-end", mark.offset, mark.place, text, name)
     return Broken(None, "VFIO tag", mark.offset)
 
@@ -111,7 +111,7 @@ def _announce(
                 "vfio-data-after-switchover",
                 record.offset,
                 mark.place,
-                f"{device.late_bytes} bytes of its state behind SWITCHOVER_START",
+                f"{device.late_bytes} bytes of its state after SWITCHOVER_START",
                 device.name,
             )
 

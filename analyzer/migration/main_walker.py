@@ -129,7 +129,7 @@ class _Walk:
     # -- the stream ---------------------------------------------------------------------------
 
     def header(self) -> Steps:
-        """Walk the QEVM magic and version; if they are wrong, resynchronise."""
+        """Walk the QEVM magic and version; without the magic, resynchronise."""
         reader, main = self.reader, self.main
         record = Record("HEADER", reader.offset, reader.last)
         head = yield Take(FILE_HEADER.size)
@@ -202,7 +202,7 @@ class _Walk:
 
             main.colo = yield from unannounced(reader, main)
         if main.colo is None:
-            text = f"byte {head[0]:#04x} behind the end"
+            text = f"byte {head[0]:#04x} after the end"
             main.anomalies.note("main-trailing", at, place, text)
         self.account.settle(at)
         return None

@@ -275,8 +275,10 @@ class Migration:
         return device
 
     def device_key(self, packet: DevicePacket) -> tuple[bytes, int]:
-        """(idstr, instance id) of a packet's device; :data:`OTHER_DEVICES` once there are
-        :data:`DEVICES_MAX` devices: no guest has so many, but a hostile capture may.
+        """(idstr, instance id) of a packet's device.
+
+        From the :data:`DEVICES_MAX`-th device on new ones share :data:`OTHER_DEVICES`: no guest has
+        so many, but a hostile capture may.
         """
         key = name_of(packet.idstr), packet.instance_id
         if len(self.devices) >= DEVICES_MAX and key not in self.devices:

@@ -439,7 +439,7 @@ class MultifdWalker:
         self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
         channel.cut_in = part
         if have == HEADER.size:
-            where = "right behind the packet's header"
+            where = "right after the packet's header"
         elif part == OFFSETS and have < RAM.size:
             where = "in the fixed part"
         else:
@@ -520,7 +520,7 @@ class MultifdWalker:
         whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC_BYTES)
         slug = "packet-magic" if found or whole else "trailing-bytes"
         seen = header[:4].hex()
-        goes_on = f"the next packet stands {length} bytes on" if found else "no packet follows"
+        goes_on = f"the next packet begins {length} bytes on" if found else "no packet follows"
         text = f"magic {seen} where a packet must start, {goes_on}"
         if self._behind_sync(start, length):
             slug = "sync-packet-has-payload"

@@ -99,11 +99,13 @@ def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outc
     frame = end.frame if end is not None else None
     source = f"the source {_did(main.flow)} main"
     if facts.in_postcopy:
-        text = f"{source} in postcopy, which pauses until somebody recovers it"
+        text = f"{source} in postcopy, which stays paused until it is recovered"
         return Outcome("incomplete", text, frame)
     pages = facts.ram.sent_pages + facts.ram.zero_pages
     if not pages and not any(channel.ram_packets for channel in migration.multifd):
-        return Outcome("cancelled", f"{source} in setup: a cancel, or an error of its own", frame)
+        return Outcome(
+            "cancelled", f"{source} in setup: a cancel, or an error at the source", frame
+        )
     return Outcome("cancelled", f"{source} before its EOF byte", frame)
 
 
@@ -130,7 +132,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if cut and not main.flow.peer.seen:
         return _one_sided(main)
     if cut and main.flow.closed:
-        where = f"{cut[0].name} stops inside a packet behind a complete main"
+        where = f"{cut[0].name} stops inside a packet although main is complete"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
@@ -154,7 +156,7 @@ def _one_sided(main: Channel) -> Outcome:
     """The outcome if the capture lacks the destination's direction, so that it is unknown who
     closed first.
     """
-    text = "it was cancelled or failed; nothing that the destination sent on main is there"
+    text = "it was cancelled or failed; the capture has nothing that the destination sent on main"
     return Outcome("unknown", text, main.flow.last.frame, forgives=True)
 
 

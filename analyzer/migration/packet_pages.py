@@ -96,7 +96,7 @@ class PageReader:
         offsets = _offsets(excerpt.data, normal + zero, framing)
         decoded = None
         if method not in METHODS:
-            found.wrong.append(f"no compression method is {method:#x}")
+            found.wrong.append(f"{method:#x} is not a compression method")
         elif normal and framing.page_size:
             why = self._hindered(row, channel, framing, excerpt, method)
             if why:
@@ -123,7 +123,7 @@ class PageReader:
         """Why a packet's payload cannot be decompressed; empty if it can."""
         header = _header(framing)
         if len(excerpt.data) < self._table.column("length")[row]:
-            return "the packet could not be read whole"
+            return "the packet could not be read completely"
         if method and any(end > header for _, end in excerpt.holes):
             return "the capture lacks bytes of its payload"
         if method not in STREAMS:
@@ -133,7 +133,7 @@ class PageReader:
         at = self._table.column("offset")[row]
         passed = any(offset <= at for offset, _ in channel.resyncs)
         if passed or any(hole.first < at for hole in channel.flow.holes):
-            return "bytes of the channel before it are missing, or could not be understood"
+            return "earlier bytes of the channel are missing or could not be decoded"
         return ""
 
     # -- decoding -----------------------------------------------------------------------------

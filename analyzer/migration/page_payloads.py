@@ -130,7 +130,7 @@ class PagePayloads:
         state = self._channels.get(channel)
         if state is None:
             state = self._channels[channel] = _Channel(0)
-        self._lose(state, "bytes of the channel are missing before it")
+        self._lose(state, "earlier bytes of the channel are missing")
 
     # -- payloads -----------------------------------------------------------------------------
 

@@ -25,11 +25,9 @@ __all__ = ["Scan"]
 
 THROUGH_TSHARK = ("tshark", "pyshark")
 """Values of ``Settings.via`` that read through tshark."""
-MULTIPATH_NOTE = "connections of Multipath TCP are not put together; --via mptcp does that"
+MULTIPATH_NOTE = "Multipath TCP connections are not reassembled; use --via mptcp"
 
-UNCOMPARED = (
-    "not all bytes that were sent again were compared with the first: it would take too long"
-)
+UNCOMPARED = "not all retransmissions were compared with the first copy: it would take too long"
 
 
 class Scan:
@@ -194,9 +192,8 @@ class Scan:
             yield from self._pass_through_tshark()
         if self.grouper.untold:
             self.file.notes.append(
-                f"channels not read: {self.grouper.untold}, for no more than {MIGRATIONS_MAX} "
-                f"migrations are told apart, with {KNOWN_MAX} channels altogether, "
-                f"{ENCRYPTED_MAX} of them encrypted"
+                f"channels not read: {self.grouper.untold}, beyond the limits of {MIGRATIONS_MAX} "
+                f"migrations, {KNOWN_MAX} channels altogether, or {ENCRYPTED_MAX} encrypted ones"
             )
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
@@ -243,7 +240,7 @@ class Scan:
             self._read(reading)
             yield from self._pass()
         elif reason:
-            self.file.notes.append(f"{reason}; --via tshark may find more in them")
+            self.file.notes.append(f"{reason}; --via tshark may find more")
 
     def run(self) -> Scan:
         """Work through the whole capture."""

@@ -35,8 +35,9 @@ without.
 """
 
 WINDOW = 1 << 20
+"""The most bytes that are searched at once; halved by every end that had to be guessed."""
 LEAST_WINDOW = 4096
-"""The least that the window shrinks to after many guessed ends, in bytes."""
+"""What that shrinks to at least."""
 
 
 def window(

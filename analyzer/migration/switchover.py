@@ -79,7 +79,7 @@ def switchover_window(migration: Migration) -> Switchover | None:
     last = _last_byte(migration.main, migration)
     if last.time < began[0].time:
         return None
-    return Switchover(*began, last, "the last byte that was seen", finished=False)
+    return Switchover(*began, last, "the last byte seen", finished=False)
 
 
 def in_switchover(packet: RamPacket | DevicePacket, facts: MainChannel | None) -> bool:

@@ -1,7 +1,8 @@
 """Decrypts the TLS connections of a capture that was read, with the secrets available.
 
-Wire-format page, section 1.3.  Secrets come from the key log that the user named, from blocks
-inside the capture, or from the file that SSLKEYLOGFILE names. tshark does the decryption.
+Wire-format page, section 1.3.  Secrets come from the key log that the user named and from blocks
+inside the capture; without either, from the file that SSLKEYLOGFILE names. tshark does the
+decryption.
 """
 
 from __future__ import annotations
