@@ -418,7 +418,7 @@ class Migration:
         return max((len(channel.syncs) for channel in self.multifd), default=0)
 
     @property
-    def holes(self) -> bool:
+    def lacks_bytes(self) -> bool:
         """Whether the capture lacks bytes of any channel."""
         return any(channel.flow.missing for channel in self.channels)
 
@@ -479,7 +479,7 @@ class Migration:
         Since 9.0 all channels together use every number once.
         """
         channels = self.multifd
-        if self.before_era("9.0") or self.holes or self.began_late:
+        if self.before_era("9.0") or self.lacks_bytes or self.began_late:
             return None
         if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
             return None

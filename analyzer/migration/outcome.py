@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "completeness", "outcome_of"]
+__all__ = ["Outcome", "is_complete", "outcome_of"]
 
 CLOSING = 100_000_000
 """A source that completes closes all connections at once: a channel that still sends this many ns
@@ -139,7 +139,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if (open_end := _lost_end(migration)) is not None:
         text = f"the end of {open_end.name}, which stops inside a packet, is not in the capture"
         return Outcome("unknown", text, forgives=True)
-    if migration.holes or migration.began_late or migration.lacks_channels:
+    if migration.lacks_bytes or migration.began_late or migration.lacks_channels:
         assert facts.eof is not None
         return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
     if (name := _incomplete_device(migration)) is not None:
@@ -233,7 +233,7 @@ def _incomplete_device(migration: Migration) -> str | None:
     return None
 
 
-def completeness(device: Device, migration: Migration) -> bool | None:
+def is_complete(device: Device, migration: Migration) -> bool | None:
     """Whether every buffer up to the config state arrived; ``None`` where the capture may have
     missed some.
     """

@@ -28,7 +28,7 @@ __all__ = [
     "POSTCOPY",
     "ROUND_MAX",
     "BlockSendings",
-    "Round",
+    "RoundCounts",
     "Sendings",
     "SentPages",
     "record_round",
@@ -62,7 +62,7 @@ def record_round(migration: Migration, ram: RamFacts) -> int:
     return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
 
 
-class Round:
+class RoundCounts:
     """Counts of one round: pages with content, zero pages, and those of both that were ``again``
     sent.
     """
@@ -74,7 +74,7 @@ class Round:
         self.zero_pages = 0
         self.again = 0
 
-    def add(self, other: Round) -> None:
+    def add(self, other: RoundCounts) -> None:
         """Add the counts of ``other``."""
         self.pages += other.pages
         self.zero_pages += other.zero_pages
@@ -89,7 +89,7 @@ class Sendings:
     __slots__ = ("rounds", "times")
 
     def __init__(self) -> None:
-        self.rounds: dict[int, Round] = {}
+        self.rounds: dict[int, RoundCounts] = {}
         self.times = array("H")
 
     def reserve(self, count: int) -> None:
@@ -104,7 +104,7 @@ class Sendings:
         """
         tally = self.rounds.get(round_number)
         if tally is None:
-            tally = self.rounds[round_number] = Round()
+            tally = self.rounds[round_number] = RoundCounts()
         if zero:
             tally.zero_pages += len(numbers)
         else:
