@@ -1,7 +1,7 @@
-"""A capture as tshark reads it: any file format, any link type, any tunnel that Wireshark knows.
+"""A capture read through tshark: any file format, link type or tunnel that Wireshark knows.
 
-Of each frame the innermost TCP segment remains; IP fragments are put together.  Streams, holes
-and everything above are found as in any other capture.
+Of each frame only the innermost TCP segment is kept; IP fragments are reassembled.  The segments
+are written as a plain capture, in which streams and holes are found as usual.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ UP_TO_TCP = (b"ip", b"ipv6", b"tcp")
 def open_dissected(
     path: str | os.PathLike[str] | bytes | Source, tool: str = "tshark"
 ) -> tuple[Source, Conversion]:
-    """The TCP segments as a capture to read, and the run of ``tool`` (see :class:`Conversion`)
-    that makes it.
+    """Opens the TCP segments as a capture to read.
 
-    Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
+    Gives the source, and the run of ``tool`` that produces it (see :class:`Conversion`).  Raises
+    :class:`analyzer.errors.ToolUnavailable` where the tool is not installed.
     """
-    # What TCP carries is not tshark's to guess.
+    # tshark must not dissect, and so consume, what TCP carries.
     arguments = ["-d", "tcp.port==0-65535,data"]
     for option in OPTIONS:
         arguments += "-o", option
@@ -51,7 +51,11 @@ def open_dissected(
 
 
 def _record(values: list[bytes]) -> Record | None:
-    """A TCP segment, or what says why there is none."""
+    """The frame's TCP segment as a raw IP frame.
+
+    Without one: a placeholder for an IP frame that is cut before its TCP header or has no TCP;
+    ``None`` for a frame without IP, and for a TCP header whose values are implausible.
+    """
     layers = values[0].split(b":")
     addresses = addresses_of(layers, (values[1], values[2], values[3], values[4]))
     segment = _segment(addresses, values[5:13]) if addresses is not None else None
@@ -66,7 +70,7 @@ def _record(values: list[bytes]) -> Record | None:
 
 
 def _segment(addresses: tuple[bytes, bytes], values: list[bytes]) -> Record | None:
-    # The first TCP header of the frame; what a payload looks like inside does not count.
+    # The frame's first TCP header counts; a payload may look like another one.
     try:
         sport, dport, seq, ack, flags, window, length = (
             int(value.split(b",")[0], 0) for value in values[:7]

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["PCAP_MAGICS", "CaptureFile"]
 
 CHUNK = 1 << 18
-"""Bytes read at once, of a small capture: they stay in the processor's cache."""
+"""Read size in bytes for a small capture: it fits the processor's cache."""
 CHUNK_MAX = 1 << 21
 LARGE = 1 << 22
-"""From this size on larger chunks pay off, though they do not fit the cache, and a plain file is
-read ahead.
+"""Once this many bytes have been read, larger chunks pay off although they exceed the cache, and a
+plain file is read ahead.
 """
 WORDS = 12
-"""Where in a pcapng packet block the four words stand that a :class:`Batch` speaks of."""
+"""Offset within a pcapng packet block of the four words described in :class:`Batch`."""
 PCAP_MAGICS = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -37,11 +37,11 @@ PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 
 class CaptureFile(Contents):
-    """A pcap or pcapng file that is read once, front to back, in fixed memory.
+    """A pcap or pcapng file, read once from front to back in fixed memory.
 
-    ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts what was handed out; ``damage`` is the
-    error that ended reading early, if any.  Raises :class:`CaptureError` for a file that is no
-    capture at all.
+    ``format`` is ``pcap`` or ``pcapng``; ``frames`` counts the frames handed out so far; ``bytes``
+    is the length of what was read, set once :meth:`batches` has ended; ``damage`` is the error that
+    ended reading early, if any.  Raises :class:`CaptureError` for a file that is not a capture.
     """
 
     def __init__(self, source: Source) -> None:
@@ -50,14 +50,14 @@ class CaptureFile(Contents):
         self.frames = 0
         self.bytes = 0
         self.damage: CaptureError | None = None
-        self._from = 0  # where to begin instead of at the first frame
+        self._from = 0  # file position of the frame to begin at; 0 is the first frame
         self._known: Sequence[int] = ()
         size = source.size
         self._buffer = bytearray((min(CHUNK, size + 1) if size else CHUNK) + SLACK)
         self._end = 0  # bytes of the buffer in use
         self._pos = 0  # next unread byte of the buffer
         self._base = 0  # file position of buffer[0]
-        self._passed = 0  # bytes that were read here
+        self._passed = 0  # bytes read without the read-ahead thread
         self._ahead: ReadAhead | None = None
         self._was_ahead = False
         self._fill()
@@ -80,7 +80,7 @@ class CaptureFile(Contents):
     # -- the buffer ---------------------------------------------------------------------------
 
     def _fill(self) -> bool:
-        """Move what is unread to the front and read on; whether anything came."""
+        """Move the unread bytes to the front of the buffer and read more; whether any came."""
         if self._passed > LARGE and not self._was_ahead:
             from analyzer.capture.read_ahead import read_ahead
 
@@ -89,7 +89,7 @@ class CaptureFile(Contents):
         if self._ahead is not None:
             if self._fill_from(self._ahead):
                 return True
-            self._stop_ahead()  # what was written since is read as before
+            self._stop_ahead()  # the file may have grown: read on without the thread
             if self.damage is not None:
                 return False
         buffer = self._buffer
@@ -142,11 +142,11 @@ class CaptureFile(Contents):
         )
 
     def begin_at(self, position: int, declarations: Sequence[int] = ()) -> None:
-        """Let :meth:`batches` begin with the frame at ``position`` (the ``pos`` of a Place), and
-        count frames from there.
+        """Make :meth:`batches` begin with the frame at file position ``position`` (a Place's
+        ``pos``), and count frames from there.
 
-        ``declarations`` are those of an earlier reader of the same file.  Where the file cannot be
-        sought, or a pcapng file comes without them, the frames in front come too.
+        ``declarations`` are those of an earlier reader of the same file.  If the source cannot
+        seek, or a pcapng file comes without declarations, the preceding frames are given too.
         """
         self._from = position
         self._known = declarations
@@ -226,7 +226,8 @@ class CaptureFile(Contents):
                     self._buffer, self._base, starts, stops, first, blocks.interface, blocks.record
                 )
             if not special:
-                # Behind a run there may be one of another interface, still in the buffer.
+                # The run may be followed by frames of another interface that are still in the
+                # buffer.
                 if not starts and not self._fill():
                     return
                 continue
@@ -242,7 +243,7 @@ class CaptureFile(Contents):
                 yield Batch(block, base, [16], [stop], self.frames, blocks.interface, blocks.record)
 
     def _declare(self, blocks: Blocks) -> None:
-        """Take in what the section around the place to begin has declared up to there."""
+        """Read the section header and interface blocks that apply at the position to begin at."""
         places: list[int] = []
         for place in reversed(self._known[: bisect_left(self._known, self._from)]):
             places.append(place)
@@ -253,11 +254,17 @@ class CaptureFile(Contents):
             blocks.special(self.source.read_at(place, min(size, BLOCK_MAX)) or b"", place)
 
     def _head_at(self, blocks: Blocks, place: int) -> tuple[int, int]:
-        """Type and total length of the block there, zeros where the file has none any more."""
+        """Type and total length of the block at file position ``place``; zeros where the file no
+        longer has one.
+        """
         return blocks.head((self.source.read_at(place, 12) or b"").ljust(12, b"\0"), 0)
 
     def _block(self, blocks: Blocks) -> bytes:
-        """The whole block at the reading position; raises :class:`CaptureError` on nonsense."""
+        """The whole block at the reading position; empty if the file ends inside it or it is
+        skipped.
+
+        Raises :class:`CaptureError` for an invalid size.
+        """
         kind, size = blocks.head(self._buffer, self._pos)
         if size < 12 or size % 4:
             raise CaptureError(f"a block of type {kind:#x} claims {size} bytes")
@@ -275,7 +282,11 @@ class CaptureFile(Contents):
         return data
 
     def _passed_over(self, kind: int, size: int) -> bytes:
-        """Read over a block too large to hold; packets of that size do not exist."""
+        """Skip a block that is too large to hold.
+
+        Raises :class:`CaptureError` where it claims to be an interface or packet block: these are
+        never that large.
+        """
         if kind in (1, 2, 3, 6):
             raise CaptureError(f"a block of type {kind:#x} claims {size} bytes")
         left = size

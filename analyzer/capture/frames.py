@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["SLACK", "Batch", "Contents", "Interface"]
 
 SLACK = 128
-"""Bytes that can be read past the end of a frame, whatever they are."""
+"""Bytes that may be read past the end of a frame; their values mean nothing."""
 
 
 class Interface:
-    """One capture interface: link type (LINKTYPE_ number), snaplen, and its clock.
+    """One capture interface: link type (LINKTYPE_ number), snaplen, name, and its clock.
 
-    ``clock(a, b)`` turns the two 32-bit time stamp words of a record into ns since the epoch;
-    the difference of two such times fits 64 bits.
+    ``clock(a, b)`` turns the two 32-bit time stamp words of a record into ns since the epoch; the
+    difference of two such times fits 64 bits.  ``dropped`` counts the frames that the capture lost
+    there.
     """
 
     __slots__ = ("clock", "dropped", "link_type", "name", "snaplen")
@@ -38,11 +39,11 @@ class Batch:
     """Frames of one interface that lie in one buffer.
 
     Frame ``first + i`` is ``buffer[starts[i]:stops[i]]``; ``buffer[0]`` is byte ``base`` of the
-    uncompressed file.  In front of every frame stand four 32-bit words: two of time stamp,
-    captured length, original length; ``record(buffer, start - 16)`` unpacks them.  Their file
-    position, ``base + start - 16``, is where reading can begin again: the record's header in a
-    pcap file, 12 bytes into the block in a pcapng file, whatever the type of the block.  The
-    buffer is filled anew for the next batch, and can be read for ``SLACK`` bytes past its frames.
+    uncompressed file.  Four 32-bit words precede every frame: two of time stamp, captured length,
+    original length; ``record(buffer, start - 16)`` unpacks them.  Their file position, ``base +
+    start - 16``, is where reading can start again: the record header in a pcap file, 12 bytes into
+    the block in a pcapng file, whatever the block's type.  The buffer is refilled for the next
+    batch; up to ``SLACK`` bytes past its frames may be read.
     """
 
     __slots__ = ("base", "buffer", "first", "interface", "record", "starts", "stops")
@@ -67,12 +68,12 @@ class Batch:
 
 
 class Contents:
-    """What a capture file holds besides frames, as far as it was read.
+    """What has been read of a capture file besides frames.
 
-    ``notes`` are things a reader of the report should know (a file cut in the middle of a frame,
-    dropped frames); ``secrets`` the TLS key logs found inside; ``declarations`` the file positions
-    of the section headers and interface blocks passed, which reading from the middle needs
-    (pcapng).
+    ``interfaces`` are in the file's order.  ``notes`` are remarks for the report (a file cut in the
+    middle of a frame, dropped frames); ``secrets`` the TLS key logs found in the file;
+    ``declarations`` the file positions of the section headers and interface blocks read, which
+    reading from the middle of a pcapng file needs.
     """
 
     def __init__(self) -> None:

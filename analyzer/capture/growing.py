@@ -1,4 +1,4 @@
-"""A capture that is still being written: a file that grows, or a pipe that somebody feeds."""
+"""A capture that is still being written: a file that grows, or a pipe."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "GrowingSource", "follow", "keep"]
 
 PAUSE = 0.05
-"""Seconds between looks for more.  What comes in the meantime is read in one go, so that a slow
-stream makes few batches.
+"""Seconds between polls.  What arrives in the meantime is read in one go, so that a slow stream
+makes few batches.
 """
 GRACE = 1.0
-"""Seconds that a file may be gone before its end is taken for final."""
+"""Seconds after a file was removed or replaced until its end counts as final."""
 PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
 HEAD = 28
-"""Bytes that a reader needs before it can say what it reads."""
+"""Bytes that a reader needs to recognise the format."""
 
 
 class Feed:
-    """The bytes of a descriptor that others write to, until somebody asks to :meth:`finish`.
+    """The bytes of a descriptor that another process writes to, until :meth:`finish` is called.
 
-    Raises :class:`OSError` where they cannot be read.
+    :meth:`read` raises :class:`OSError` where they cannot be read.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -42,7 +42,7 @@ class Feed:
         self._poll.register(descriptor, select.POLLIN)
 
     def finish(self) -> None:
-        """What is there by now is all that is wanted."""
+        """End with the bytes written by now."""
         self._finished = True
 
     def ended(self) -> bool:
@@ -50,27 +50,29 @@ class Feed:
         return self._finished
 
     def failure(self) -> str:
-        """What made the writer fail, if it did, else empty."""
+        """Why the writer failed; empty if it did not."""
         return ""
 
     def notes(self) -> list[str]:
-        """What there is to say at the end."""
+        """Notes for the report, known at the end."""
         return []
 
     def lost(self) -> int:
-        """At the end: how many frames were not captured that should have been."""
+        """How many frames the capturing process dropped, known at the end."""
         return 0
 
     def read(self, size: int) -> bytes | None:
-        """What there is, at most ``size`` bytes; ``None`` while more may come, none at the end."""
-        ended = self.ended()  # asked first: what was written before that is there to be read
+        """What is available, at most ``size`` bytes; ``None`` while more may come, ``b""`` at the
+        end.
+        """
+        ended = self.ended()  # asked first, so that everything written before the end is read
         if not self._regular and not self._poll.poll(0):
             return b"" if ended else None
         data = os.read(self._descriptor, size)
         if data or ended or not self._regular:
             return data
         if os.fstat(self._descriptor).st_size < os.lseek(self._descriptor, 0, os.SEEK_CUR):
-            raise OSError("it became shorter while it was read")
+            raise OSError("it shrank while it was read")
         return None
 
     def close(self) -> None:
@@ -81,9 +83,10 @@ class Feed:
 
 
 class _FileFeed(Feed):
-    """A file by its name: it also ends when it is removed, or another takes its place.
+    """A file opened by name, which also ends when it is removed or replaced.
 
-    Whoever writes may go on for a moment, as on rotation.
+    The end counts ``GRACE`` seconds later, since the writer may go on for a moment, as in log
+    rotation.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -113,13 +116,16 @@ class _FileFeed(Feed):
         return (found.st_dev, found.st_ino) != self._identity
 
     def notes(self) -> list[str]:
-        """That the name no longer leads to it."""
-        text = "the file was removed or replaced while it was followed: what it held is reported"
+        """A note if the name no longer leads to the file."""
+        text = (
+            "the file was removed or replaced while it was followed: what it held until then is "
+            "reported"
+        )
         return [text] * self._gone
 
 
 class _KeptFeed(Feed):
-    """A pipe; what comes over it is written to a file, to be read again."""
+    """A pipe whose bytes are also written to a file, to be read again."""
 
     def __init__(self, descriptor: int, file: str) -> None:
         super().__init__(descriptor)
@@ -139,10 +145,10 @@ class _KeptFeed(Feed):
 
 
 class GrowingSource(Source):
-    """A source that waits for more where another one would be at its end.
+    """A source that waits for more at its end.
 
-    Every look for more asks ``stops``; once one of them says so, the feed is told to finish, and
-    the source ends with what was written by then.  What was read is gone: nothing is kept.
+    Each poll calls the conditions in ``stops``; once one is true, the feed is told to finish, and
+    the source ends with the bytes written by then.  Nothing read is kept in memory.
     """
 
     growing = True
@@ -154,9 +160,11 @@ class GrowingSource(Source):
         self._finishing = False
 
     def readinto(self, view: memoryview) -> int:
-        """Fill ``view`` with what there is; waits for the first bytes, 0 is the end.
+        """Fill ``view`` with what is available; waits for the first bytes.  Gives the count, 0 at
+        the end.
 
-        Raises :class:`CaptureError` when what feeds it fails; what came before was given.
+        Raises :class:`CaptureError` when the feed or its writer fails; bytes before that were given
+        by earlier calls.
         """
         count = 0
         try:
@@ -173,7 +181,7 @@ class GrowingSource(Source):
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
         if not self._offset and bytes(view[:4]).startswith(PACKED):
-            raise _packed(self.path, "unpack it on its way, as zcat does")
+            raise _packed(self.path, "decompress it in the pipe, as with zcat")
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)
@@ -186,17 +194,17 @@ class GrowingSource(Source):
             self.finish()
 
     def finish(self) -> None:
-        """Wait for no more: end with what was written by now.  Another thread may call it."""
+        """Stop waiting: end with the bytes written by now.  May be called from another thread."""
         self._finishing = True
         self._feed.finish()
 
     def peek(self, size: int) -> bytes:  # noqa: ARG002
-        """Nothing: the first bytes may be a long time in coming."""
+        """Always empty: the first bytes may be long in coming."""
         return b""
 
     @property
     def position(self) -> int:
-        """Bytes read so far; there is no telling of how many."""
+        """Bytes read so far; the total is unknown."""
         return self._offset
 
     def close(self) -> None:
@@ -205,9 +213,9 @@ class GrowingSource(Source):
 
 
 def follow(path: str) -> GrowingSource:
-    """A file that is being written, from its start; or what comes over standard input (``-``).
+    """Open a file that is being written, from its start, or standard input (``-``).
 
-    Raises :class:`CaptureError`, also for what is compressed.
+    Raises :class:`CaptureError`, also for a compressed file.
     """
     if path == "-":
         return GrowingSource("<stdin>", Feed(os.dup(sys.stdin.fileno())))
@@ -226,7 +234,7 @@ def follow(path: str) -> GrowingSource:
 
 
 def keep(path: str, descriptor: int, file: str) -> GrowingSource:
-    """What comes over the pipe ``descriptor``, called ``path``; it is kept in ``file``.
+    """Read the pipe ``descriptor``, called ``path`` in messages, and keep its bytes in ``file``.
 
     Raises :class:`OSError`.
     """

@@ -1,7 +1,7 @@
 """From a frame to the TCP segment in it: link layers, VLAN tags, IPv4, IPv6, TCP.
 
-This is the readable way, taken for every frame that the stream engine's one fast comparison does
-not pass: it must understand everything, not be fast.
+This is the slow path, for every frame that the stream engine's fast path does not take: complete
+rather than fast.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RAW_TYPES = (RAW, 12, 14, IPV4, IPV6)
 VLAN_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 LINK_TYPES = (ETHERNET, NULL, LOOP, COOKED, COOKED2, *RAW_TYPES)
-"""All that are understood here."""
+"""The link types understood here."""
 TUNNEL_ETHERTYPES = (0x8847, 0x8848, 0x8864, 0x88E7, 0x894F)
 """MPLS (both), PPPoE, backbone bridging, NSH."""
 TUNNEL_PROTOCOLS = (4, 41, 47, 97, 115, 137)
@@ -70,9 +70,9 @@ _tcp = struct.Struct(">IIBBH").unpack_from
 class Segment:
     """A TCP segment inside a frame.
 
-    ``key`` is source address, destination address, source port, destination port as on the wire
-    (12 bytes for IPv4, 36 for IPv6).  The TCP header stands at ``header`` of the buffer; the
-    payload is ``length`` bytes on the wire, of which ``captured`` stand at ``start``.
+    ``key`` is source address, destination address, source port, destination port as on the wire (12
+    bytes for IPv4, 36 for IPv6).  The TCP header begins at ``header`` in the buffer; the payload
+    has ``length`` bytes on the wire, of which ``captured`` are in the buffer from ``start`` on.
     """
 
     __slots__ = ("ack", "captured", "flags", "header", "key", "length", "seq", "start", "window")
@@ -125,7 +125,7 @@ def _address(raw: bytes) -> str:
 def decode(
     buffer: bytearray, start: int, captured: int, original: int, link_type: int
 ) -> Segment | str:
-    """The TCP segment of the frame at ``start``, or in a word why there is none.
+    """The TCP segment of the frame at ``start``, or a short reason why there is none.
 
     ``captured`` bytes of the frame are in the buffer, ``original`` were on the wire.
     """
@@ -141,7 +141,7 @@ def decode(
 
 
 def network(buffer: bytearray, start: int, end: int, link_type: int) -> tuple[int, int] | str:
-    """IP version and where its header begins, or why there is none."""
+    """IP version and where its header begins, or a short reason why there is no IP."""
     if link_type == ETHERNET:
         at = start + 12
     elif link_type == COOKED:
@@ -195,7 +195,8 @@ def _ipv4(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | 
         return _not_tcp(buffer, buffer[at + 9], at + header, end)
     if fragment & 0x3FFF:
         return "IP fragment"
-    # A segment that the network card is to cut (GSO) may say 0: the frame's length counts.
+    # The length is 0 where segmentation offload (GSO) made the packet exceed 16 bits: use the
+    # frame's.
     ip_end = at + total if total else original_end
     return _segment(buffer, at + 12, 8, at + header, end, ip_end)
 
@@ -247,8 +248,9 @@ def _segment(
 
 
 def options_of(buffer: bytearray, segment: Segment, wanted: int, end: int) -> Iterator[bytes]:
-    """What a segment's TCP options of one kind hold, behind kind and length; the frame's captured
-    bytes end at ``end``.
+    """The values of a segment's TCP options of kind ``wanted``, without kind and length.
+
+    The frame's captured bytes end at ``end``.
     """
     at, end = segment.header + 20, min(segment.start, end)
     while at + 1 < end:

@@ -1,6 +1,6 @@
-"""A network interface as a source: dumpcap captures, and is the only one that needs privileges.
+"""A network interface as a source, captured by dumpcap, the only process that needs privileges.
 
-It writes to a file that is read while it grows, or to a pipe, of which nothing is kept.
+dumpcap writes to a file, which is read while it grows, or to a pipe, of which nothing is kept.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["BUFFER", "LiveCapture", "find", "interfaces"]
 
 TOOL = "dumpcap"
 PLACES = ("/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin")
-"""Where a dumpcap may lie that this user may not run."""
+"""Folders to look in for a dumpcap that this user may not execute."""
 BUFFER = 32
-"""Kernel buffer in MiB; dumpcap's own 2 are full after a hundredth of a second at 2 Gbit/s."""
+"""Kernel buffer in MiB; dumpcap's default of 2 fills within a hundredth of a second at 2 Gbit/s."""
 READY_SECONDS = 20
 END_SECONDS = 10
 LINES_KEPT = 20
@@ -39,12 +39,14 @@ GROUP = (
     "'sudo setcap cap_net_raw=eip {path}'"
 )
 IDLE = ("Packets", "Capturing on", "Running as", "dumpcap: cap_set_proc")
-"""Beginnings of lines that say nothing about what is wrong."""
+"""Beginnings of lines that are no error messages."""
 DENIED = ("permission", "not permitted", "CAP_NET_RAW")
 
 
 def find() -> str:
-    """The path of dumpcap.  Raises :class:`ToolUnavailable`, also where it may not be run."""
+    """The path of dumpcap.  Raises :class:`ToolUnavailable` if there is none or it may not be
+    executed.
+    """
     path = shutil.which(TOOL)
     if path is not None:
         return path
@@ -59,7 +61,9 @@ def find() -> str:
 
 
 def interfaces() -> list[tuple[str, str]]:
-    """Name and description of what dumpcap can capture on here.  Raises :class:`CaptureError`."""
+    """Name and description of the interfaces that dumpcap can use.  Raises
+    :class:`CaptureError`.
+    """
     path = find()
     try:
         ran = subprocess.run(
@@ -81,12 +85,12 @@ def interfaces() -> list[tuple[str, str]]:
 
 
 class LiveCapture:
-    """dumpcap at work on an interface; ``source`` has what it captures.
+    """A running dumpcap on an interface; ``source`` reads what it captures.
 
-    ``output`` is the file to write, ``None`` for a pipe.  ``capture_filter`` is libpcap's,
-    ``buffer`` the kernel's in MiB.  Use it as a context manager: dumpcap ends with it.  Raises
-    :class:`CaptureError` when capturing cannot begin, without dumpcap or the right to run it
-    :class:`ToolUnavailable`.
+    ``output`` is the file to write, ``None`` for a pipe.  ``capture_filter`` is in libpcap's
+    syntax, ``buffer`` the kernel buffer in MiB. As a context manager it ends dumpcap on exit.
+    Raises :class:`CaptureError` when capturing cannot begin, :class:`ToolUnavailable` if dumpcap is
+    missing or this user may not run it.
     """
 
     def __init__(
@@ -106,8 +110,9 @@ class LiveCapture:
         if capture_filter:
             command += ["-f", capture_filter]
         try:
-            # In a session of its own, so that Ctrl-C reaches only who ends it in good order.  It
-            # reports its counts to the pipe: if nobody is left to read them, it ends.
+            # In a session of its own, so that Ctrl-C reaches only this process, which then ends
+            # dumpcap in good order. dumpcap writes its counts to the stderr pipe, and so ends by
+            # itself if this process is gone.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -127,9 +132,9 @@ class LiveCapture:
             raise
 
     def _begin(self, path: str) -> None:
-        """Wait until it captures, or says why it does not."""
+        """Wait until dumpcap captures; raises :class:`CaptureError` if it does not begin."""
         if not self._told.ready.wait(READY_SECONDS):
-            raise CaptureError(f"dumpcap does not begin to capture on {self.interface}")
+            raise CaptureError(f"dumpcap did not start capturing on {self.interface}")
         if not self._told.capturing:
             self._process.wait()
             raise _refused(path, self._told.lines, self.interface)
@@ -140,7 +145,7 @@ class LiveCapture:
                 written = os.open(output, os.O_RDONLY)
             except OSError as error:
                 raise CaptureError(
-                    f"what dumpcap writes cannot be read: {error.strerror}", path=output
+                    f"the output of dumpcap cannot be read: {error.strerror}", path=output
                 ) from error
             return _DumpcapFeed(written, self._process, self._told)
         assert self._process.stdout is not None
@@ -165,7 +170,7 @@ class LiveCapture:
 
 
 class _DumpcapFeed(Feed):
-    """What dumpcap writes, until it has ended."""
+    """What dumpcap writes, until it exits."""
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes], told: _Told) -> None:
         super().__init__(descriptor)
@@ -173,11 +178,11 @@ class _DumpcapFeed(Feed):
         self._told = told
 
     def finish(self) -> None:
-        """Have it write what it holds, and its statistics."""
+        """Make dumpcap flush its frames and its statistics, and exit."""
         self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> bool:
-        """Whether it is gone."""
+        """Whether dumpcap has exited."""
         return self._process.poll() is not None
 
     def lost(self) -> int:
@@ -186,7 +191,7 @@ class _DumpcapFeed(Feed):
         return self._told.dropped
 
     def failure(self) -> str:
-        """What it said if it failed."""
+        """The error message of dumpcap if it failed, else empty."""
         if not self._process.wait():
             return ""
         self._told.join()
@@ -194,10 +199,10 @@ class _DumpcapFeed(Feed):
 
 
 class _Told:
-    """What dumpcap says on standard error, listened to in a thread.
+    """dumpcap's standard error, read in a thread.
 
-    ``ready`` is set when it is ``capturing`` or has ended; ``lines`` are those that say what is
-    wrong; ``dropped`` stands in its last words.
+    ``ready`` is set once dumpcap is ``capturing`` or has exited; ``lines`` are its error messages;
+    ``dropped`` counts dropped frames, taken from its final statistics.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -210,7 +215,7 @@ class _Told:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait for its last words."""
+        """Wait until all of it is read."""
         self._thread.join(END_SECONDS)
 
     def _listen(self) -> None:
@@ -268,6 +273,6 @@ def _refused(path: str, lines: list[str], interface: str = "") -> CaptureError:
 
 
 def _sentence(lines: list[str]) -> str:
-    """The line that says why."""
+    """The error message: the first line, without the program's name."""
     said = lines[0] if lines else "no reason given"
     return said.removeprefix("dumpcap: ").rstrip(".")

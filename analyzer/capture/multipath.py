@@ -1,11 +1,12 @@
-"""Multipath TCP put back together: a capture in which each of its connections is one of plain TCP.
+"""Reassembles Multipath TCP (RFC 8684): each connection becomes one of plain TCP.
 
-RFC 8684.  QEMU migrates over it where an address says ``mptcp``.  A connection's bytes have numbers
-of their own and travel in one TCP connection or in several, the subflows; a byte may go twice, in
-two of them or as new bytes of one.  Here every segment is given to the connection's first subflow,
-with its data sequence number for sequence number and the data ACK for ACK, so that order, holes and
-retransmissions are those of the connection.  As long as nothing goes another way, the numbers stay
-what they were.
+QEMU migrates over it where an address says ``mptcp``.  A connection's bytes have data sequence
+numbers of their own and travel in one or several TCP connections, the subflows; a byte may be sent
+twice, in two subflows or as new bytes of the same one.  Here every segment is moved to the
+connection's first subflow, its data sequence number becoming the sequence number and its data ACK
+the ACK, so that order, holes and retransmissions are those of the connection.  The numbers are
+shifted to begin at the first subflow's own, so they stay the same as long as nothing is sent
+elsewhere.
 """
 
 from __future__ import annotations
@@ -37,28 +38,32 @@ if TYPE_CHECKING:
     from analyzer.capture.raw import Record
 
     Mapping = tuple[int, int, int]
-    """Subflow sequence number (1 is the first byte), data sequence number, and how many bytes."""
+    """Relative subflow sequence number (1 is the first byte), data sequence number, length in
+    bytes.
+    """
 
 __all__ = ["Rejoined", "open_rejoined"]
 
 CAPABLE, JOIN, SIGNAL, FASTCLOSE = 0, 1, 2, 7
 HAS_ACK, LONG_ACK, HAS_MAPPING, LONG_SEQUENCE, DATA_FIN = 1, 2, 4, 8, 16
 BOTH_KEYS = 18
-"""Bytes of an MP_CAPABLE option, less kind and length, from which on it has both keys."""
+"""Least length of an MP_CAPABLE option with both keys, not counting kind and length."""
 FALLEN_BACK = 1 << 31
-"""Bytes of a mapping that has no end: the rest of the subflow is plain TCP."""
+"""Length given to a mapping without end: the subflow has fallen back to plain TCP."""
 MAPPINGS_KEPT = 16
 SUBFLOWS_KEPT = 1 << 12
 CANDIDATES = 256
 NEAR = 1 << 22
-"""Data sequence numbers no farther apart are those of one connection: they begin at random."""
+"""Data sequence numbers no farther apart belong to one connection: initial ones are random."""
 READY = 1 << 16
 
 
 class _Stream:
-    """The bytes of one direction: ``origin`` is the sequence number of the first subflow's SYN,
-    ``shift`` makes a sequence number of that subflow out of a data sequence number, ``end`` stands
-    behind the last byte seen.
+    """One direction's bytes.
+
+    ``origin`` is the sequence number of the first subflow's SYN; adding ``shift`` to a data
+    sequence number gives a sequence number of the first subflow; ``end`` is the number after the
+    last byte seen.
     """
 
     __slots__ = ("end", "ended", "key", "origin", "shift")
@@ -68,11 +73,11 @@ class _Stream:
         self.origin: int | None = None
         self.shift: int | None = None
         self.end: int | None = None
-        self.ended = False  # whether a FIN of TCP says nothing more, as behind a DATA_FIN
+        self.ended = False  # ignore TCP's FINs from here, as after a DATA_FIN
 
 
 class _Connection:
-    """Both directions' streams, that of the side which opened it first; ``tokens`` name it."""
+    """The streams of both directions, the client's first; ``tokens`` identify the connection."""
 
     __slots__ = ("streams", "subflows", "tokens")
 
@@ -83,8 +88,10 @@ class _Connection:
 
 
 class _Subflow:
-    """One direction of a TCP connection: ``side`` says of which stream of its connection,
-    ``origin`` is its sequence number 0, ``sure`` whether the other side takes part.
+    """One direction of a subflow.
+
+    ``side`` is the index of its stream in the connection; ``origin`` the sequence number of its
+    SYN; ``sure`` whether the other side was seen to speak Multipath TCP.
     """
 
     __slots__ = ("connection", "first", "mappings", "origin", "pending", "side", "sure")
@@ -96,31 +103,32 @@ class _Subflow:
         self.origin: int | None = None
         self.sure = False
         self.mappings: deque[Mapping] = deque(maxlen=MAPPINGS_KEPT)
-        self.pending: Mapping | None = None  # in force when the capture began
+        self.pending: Mapping | None = None  # the mapping in force when the capture began
 
     @property
     def stream(self) -> _Stream:
-        """Whose bytes it carries."""
+        """The stream whose bytes it carries."""
         return self.connection.streams[self.side]
 
     @property
     def peer(self) -> _Stream:
-        """Whose bytes it acknowledges."""
+        """The stream whose bytes it acknowledges."""
         return self.connection.streams[1 - self.side]
 
     def begin(self, seq: int) -> None:
-        """The number of its SYN."""
+        """Note the sequence number of its SYN."""
         self.origin = seq & MASK
         if self.first:
             self.stream.origin = self.origin
 
     def map(self, mapping: Mapping, segment: Segment) -> None:
-        """A mapping that a segment announces."""
+        """Note the mapping that ``segment`` announces."""
         if not mapping[0]:
-            return  # of a DATA_FIN alone
+            return  # belongs to a DATA_FIN without data
         if self.origin is None and segment.length:
-            # A card may have cut a mapping's bytes in several segments, each with the same option:
-            # the next one's first segment tells where the subflow's numbers begin.
+            # Segmentation offload may have split a mapping's bytes into several segments that carry
+            # the same option; so only the first segment of the next mapping tells where the numbers
+            # begin.
             if self.pending is not None and self.pending != mapping:
                 self.origin = segment.seq - mapping[0] & MASK
             self.pending = mapping
@@ -128,7 +136,9 @@ class _Subflow:
             self.mappings.append(mapping)
 
     def data_sequence(self, seq: int) -> int | None:
-        """The data sequence number that goes with a sequence number."""
+        """The data sequence number of a subflow's sequence number; ``None`` where no mapping covers
+        it.
+        """
         if self.origin is None:
             return None
         for number, data, length in reversed(self.mappings):
@@ -139,8 +149,11 @@ class _Subflow:
 
 
 class _Told:
-    """What a segment's options tell: the data ACK, the mapping, that the stream ends with it
-    (``fin``) or the connection (``fast_close``), and whether the keys stand in place of a mapping.
+    """What a segment's MPTCP options say.
+
+    ``acknowledged`` is the data ACK; ``fin`` says that the stream ends here (DATA_FIN),
+    ``fast_close`` that the connection does; ``with_keys`` that MP_CAPABLE with both keys takes the
+    place of a mapping.
     """
 
     __slots__ = ("acknowledged", "fast_close", "fin", "mapping", "with_keys")
@@ -154,7 +167,7 @@ class _Told:
 
 
 class Rejoined:
-    """Reads a capture and gives it as a pcap stream, frame for frame.  ``file`` is what is read."""
+    """Converts the capture ``file`` to a pcap stream with the same number of frames."""
 
     def __init__(self, file: CaptureFile) -> None:
         self.file = file
@@ -164,10 +177,10 @@ class Rejoined:
         self._tokens: dict[int, tuple[_Connection, int]] = {}
         self._latest: deque[_Connection] = deque(maxlen=CANDIDATES)
         self._joins = False
-        self._counts = [0, 0]  # connections, and subflows besides their first ones
+        self._counts = [0, 0]  # connections, additional subflows
 
     def read1(self, size: int, /) -> bytes:
-        """At most ``size`` bytes of the stream, none at its end."""
+        """At most ``size`` bytes of the pcap stream; ``b""`` at its end."""
         while len(self._ready) < min(size, READY):
             batch = next(self._batches, None)
             if batch is None:
@@ -181,14 +194,16 @@ class Rejoined:
         return part
 
     def tell(self, file: CaptureFile) -> None:
-        """Hand on, at the end, what is to be said of the file read."""
+        """Pass on to ``file``, at the end, the damage, secrets and notes of the capture that was
+        read.
+        """
         file.bytes, file.damage, file.secrets = self.file.bytes, self.file.damage, self.file.secrets
         file.notes += [*self.file.notes, *self.file.source.notes]
         connections, more = self._counts
         if connections:
             file.notes.append(
-                f"Multipath TCP: connections put together: {connections}, with {more} subflows "
-                "besides their first ones"
+                f"Multipath TCP: reassembled connections: {connections}, with {more} additional "
+                "subflows"
             )
 
     def close(self) -> None:
@@ -212,7 +227,7 @@ class Rejoined:
         self._ready += record_of(batch.interface.clock(first, second), record)
 
     def _moved(self, segment: Segment, buffer: bytearray, end: int) -> Record | None:
-        """The segment in its place in the connection; ``None`` where it can stay as it is."""
+        """The segment moved to its place in the connection; ``None`` where it stays as it is."""
         options = list(options_of(buffer, segment, MULTIPATH, end))
         if segment.flags & SYN:
             self._opened(segment, options)
@@ -230,13 +245,13 @@ class Rejoined:
         elif options:
             self._confirm(segment.key)
         elif segment.length and not subflow.sure:
-            self._forget(segment.key)  # the other side knows plain TCP only
+            self._forget(segment.key)  # the other side only speaks plain TCP
             return None
         data = bytes(buffer[segment.start : segment.start + segment.captured])
         return self._placed(subflow, segment, options, data)
 
     def _opened(self, segment: Segment, options: list[bytes]) -> None:
-        """A SYN, or the answer to one."""
+        """Handle a SYN or SYN-ACK."""
         option = next((o for o in options if o[0] >> 4 in (CAPABLE, JOIN)), None)
         self._joins = self._joins or (option is not None and option[0] >> 4 == JOIN)
         if not segment.flags & ACK:
@@ -250,7 +265,7 @@ class Rejoined:
             return
         if client not in self._subflows:
             if option[0] >> 4 == JOIN:
-                return  # of which connection, the SYN said
+                return  # only the SYN names the connection
             self._enter(client, _Connection(client), 0, first=True)
         self._subflows[client].begin(segment.ack - 1)
         subflow = self._subflows[segment.key]
@@ -272,9 +287,11 @@ class Rejoined:
         self._subflows[segment.key].begin(segment.seq)
 
     def _late(self, key: bytes, mapping: Mapping) -> _Subflow | None:
-        """One whose beginning the capture does not have: its first numbers tell what it is of.
+        """The subflow of a TCP connection whose handshake is not in the capture.
 
-        Where others were seen to join, it may have joined what is not known yet: ``None``.
+        Its data sequence number tells which connection it belongs to; otherwise it is taken for a
+        new connection's first one.  ``None`` if joins were seen, as it may then belong to a
+        connection that is not known yet.
         """
         for connection in self._latest:
             for side, stream in enumerate(connection.streams):
@@ -292,7 +309,7 @@ class Rejoined:
         return self._subflows[key]
 
     def _confirm(self, key: bytes) -> None:
-        """Both sides take part."""
+        """Both sides were seen to speak Multipath TCP on this subflow."""
         both = self._subflows[key], self._subflows[mirrored(key)]
         if not any(subflow.sure for subflow in both):
             self._counts[not both[0].first] += 1
@@ -314,8 +331,8 @@ class Rejoined:
                 self._tokens.pop(token, None)
 
     def _learn(self, subflow: _Subflow, option: bytes) -> None:
-        """The key of the side that sends: it gives the connection's token and where the numbers of
-        its bytes begin.
+        """Take the sender's key from an MP_CAPABLE option: it gives the connection's token and the
+        initial data sequence number.
         """
         stream, key = subflow.stream, option[2:10]
         if stream.shift is not None or len(key) < 8 or stream.origin is None:
@@ -333,17 +350,19 @@ class Rejoined:
     def _placed(
         self, subflow: _Subflow, segment: Segment, options: list[bytes], data: bytes
     ) -> Record | None:
-        """Where a segment stands in its connection; ``None`` for the end of a subflow alone."""
+        """A segment's frame in its connection; ``None`` to leave the end of an additional subflow
+        as it is.
+        """
         stream = subflow.stream
         told = self._told(subflow, options)
         if told.mapping is not None:
             subflow.map(told.mapping, segment)
         seq: int | None = None
         if segment.length:
-            # The first bytes may come with the keys instead of a mapping.
+            # The first bytes may come with an MP_CAPABLE option instead of a mapping.
             seq = segment.seq if told.with_keys else self._sequence(subflow, segment)
             if seq is None:
-                stream.ended = True  # no FIN of TCP stands behind bytes of which some are missing
+                stream.ended = True  # bytes before it may be missing: ignore TCP's FINs
                 return EMPTY
             _advance(stream, seq + segment.length)
         flags = segment.flags & ~(FIN | RST | ACK)
@@ -387,20 +406,20 @@ class Rejoined:
             return None
         stream = subflow.stream
         if stream.shift is None:
-            # The keys were not seen: the first subflow's first bytes keep their numbers.
+            # The keys were not seen: the first subflow's first bytes keep their sequence numbers.
             stream.shift = segment.seq - number & MASK if subflow.first else 0
         return number + stream.shift & MASK
 
 
 def _last_of(stream: _Stream, told: _Told) -> int | None:
-    """The number behind the stream's last byte, where a segment tells it."""
+    """The sequence number after the stream's last byte, if a DATA_FIN tells it."""
     if not told.fin or told.mapping is None or stream.shift is None:
         return None
     return told.mapping[1] + told.mapping[2] - 1 + stream.shift & MASK
 
 
 def _ends_shared(subflow: _Subflow, told: _Told) -> int:
-    """Which of TCP's own ends, FIN and RST, are those of the connection too."""
+    """Which of TCP's own FIN and RST flags, if set, also end the connection."""
     alone = subflow.connection.subflows == 1
     fin = FIN if alone and not subflow.stream.ended else 0
     return fin | (RST if alone or told.fast_close else 0)
@@ -423,7 +442,7 @@ def _mapping(option: bytes) -> Mapping | None:
 
 
 def _signal(option: bytes) -> tuple[int | None, Mapping | None, bool]:
-    """A data sequence signal (DSS): data ACK, mapping, and whether the stream ends with it."""
+    """A data sequence signal (DSS): data ACK, mapping, and whether it is a DATA_FIN."""
     flags = option[1] if len(option) > 1 else 0
     at = 2
 
@@ -443,9 +462,10 @@ def _signal(option: bytes) -> tuple[int | None, Mapping | None, bool]:
 
 
 def open_rejoined(path: str | os.PathLike[str] | bytes | Source) -> tuple[Source, Rejoined]:
-    """The capture with its connections of Multipath TCP put together, and what does that.
+    """Open a capture with its Multipath TCP connections reassembled.
 
-    Raises :class:`analyzer.errors.CaptureError` for what is no capture.
+    Gives the source and the converter behind it.  Raises :class:`analyzer.errors.CaptureError` for
+    a file that is not a capture.
     """
     inner = open_source(path)
     rejoined = Rejoined(CaptureFile(inner))

@@ -41,10 +41,10 @@ DROPPING_TOLD = 100
 BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
 LEAST = {SECTION: 28, INTERFACE: 20, PACKET: 32, SIMPLE: 16, ENHANCED: 32}
-"""Bytes of the blocks without which the frames behind them could not be counted."""
+"""Least sizes of the blocks without which later frames could not be counted."""
 NS = 1_000_000_000
 TIME_MAX = (1 << 62) - 1
-"""Ns from the epoch: the difference of two times, too, has to fit 64 bits."""
+"""Ns from the epoch; limited so that the difference of two times also fits 64 bits."""
 
 IF_NAME = 2
 IF_TSRESOL = 9
@@ -56,8 +56,8 @@ ISB_OSDROP = 7
 class Blocks:
     """The block structure of one pcapng file: scans packet blocks, reads the others.
 
-    ``interface`` is the one that the last scanned frames belong to, ``record`` unpacks the four
-    words in front of a frame, ``pos`` is where the last scan stopped.
+    ``interface`` is that of the frames scanned last, ``record`` unpacks the four words in front of
+    a frame (see :class:`Batch`), ``pos`` is where the last scan stopped.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -79,17 +79,17 @@ class Blocks:
     def head(self, buffer: bytearray | bytes, pos: int) -> tuple[int, int]:
         """Type and total length of the block at ``pos``."""
         kind, size, _ = self._head3(buffer, pos)
-        if kind == SECTION:  # its own byte order counts, not the section's before it
+        if kind == SECTION:  # it is in its own byte order, not the previous section's
             order = ">" if buffer[pos + 8 : pos + 12] == BIG_ENDIAN else "<"
             (size,) = struct.unpack_from(order + "I", buffer, pos + 4)
         return int(kind), int(size)
 
     def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], list[int], bool]:
-        """Where frames begin and end in the run of enhanced packet blocks at ``pos``: whole ones
-        of one interface.
+        """Scan a run of whole enhanced packet blocks of one interface from ``pos`` on.
 
-        The third value says that the block behind the run needs :meth:`special` (or is of
-        another interface, which becomes the current one on the next call).
+        Gives where the frames begin, where they end, and whether the block after the run needs
+        :meth:`special`.  A block of another known interface ends the run; that interface becomes
+        the current one on the next call.
         """
         starts: list[int] = []
         stops: list[int] = []
@@ -128,11 +128,10 @@ class Blocks:
         return True
 
     def special(self, block: bytes, place: int) -> bytearray | None:
-        """Take in a block (from file position ``place``) that is not an enhanced packet of the
-        current interface.
+        """Handle a block, from file position ``place``, that :meth:`scan` does not.
 
-        Gives a buffer with one frame at 16 for a simple packet block or an obsolete packet block.
-        Raises :class:`CaptureError` for a block that contradicts itself.
+        Gives a buffer with one frame at offset 16 for a simple or obsolete packet block, else
+        ``None``.  Raises :class:`CaptureError` for an inconsistent block.
         """
         if len(block) < 12:  # the file ends inside it
             return None
@@ -196,7 +195,7 @@ class Blocks:
         }
         if total := max(dropped.values(), default=0):
             interface, notes = self._interfaces[owner], self._contents.notes
-            more = total - interface.dropped  # such blocks count from the section's beginning
+            more = total - interface.dropped  # these counts are cumulative within the section
             interface.dropped = total
             name = interface.name
             if name not in self._dropped and len(self._dropped) >= DROPPING_TOLD:
@@ -243,13 +242,16 @@ class Blocks:
 
 
 def dropped_note(count: int, interface: str = "") -> str:
-    """How a report says that frames were lost before they were captured."""
+    """The report's note about frames dropped while capturing."""
     where = f" on {interface}" if interface else ""
     return f"the capturing machine dropped {count} frame{'s' if count != 1 else ''}{where}"
 
 
 def _clock(resolution: int, shift: int) -> Callable[[int, int], int]:
-    """Ns since the epoch from the two words of a time stamp.  ``resolution`` as in if_tsresol."""
+    """A function from the two words of a time stamp to ns since the epoch.
+
+    ``resolution`` is as in if_tsresol, ``shift`` as in if_tsoffset (seconds).
+    """
     offset = shift * NS
     power = resolution & 0x7F
     scale, divisor = (NS, 1 << power) if resolution & 0x80 else _decimal(power)

@@ -1,7 +1,7 @@
 """The plaintext of TLS connections, as frames: what tshark decrypts with a key log.
 
-Wire-format page, section 1.3: inside TLS the plaintext is exactly the stream of a connection
-without it.  Each piece stands in the frame that completes its record, as Wireshark shows it.
+Wire-format page, section 1.3: the plaintext of a TLS connection is exactly the stream of one
+without TLS. Each piece goes into the frame that completes its TLS record, as in Wireshark.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ OPTIONS = (
 )  # fmt: skip
 APPLICATION_DATA = b"23"
 OVERHEAD_MAX = 64
-"""A record of no more bytes may be empty inside: initialisation vector, padding and tag."""
+"""A record of at most this many bytes may hold no plaintext, only IV, padding and tag."""
 RECORD_HEADER = 5
 PIECE_MAX = 15 << 20
-"""What one frame may bring to light; a pcap reader takes no larger frame."""
+"""Most plaintext of one frame, in bytes; pcap readers refuse larger frames."""
 KEYS_MAX = 64 << 20
 SPREAD = 0x9E3779B1
-"""Keeps connections on the same ports apart: their sequence numbers begin far from each other."""
+"""Multiplied with the stream's number it spaces out the initial sequence numbers of connections on
+the same ports.
+"""
 
 
 class Sealed:
-    """One direction of a TLS connection, as it is decrypted.
+    """One direction of a TLS connection while it is decrypted.
 
-    ``offset`` is how much plaintext there is so far, ``records`` the bytes on the wire of the
-    records behind it and of the handshake; ``failed`` the frame from which on records could not
-    be decrypted, 0 while they all could.
+    ``offset`` counts the bytes of plaintext so far, ``records`` the bytes on the wire of the TLS
+    records they came from and of the handshake; ``origin`` is the sequence number of the first byte
+    of plaintext; ``failed`` the first frame with records that could not be decrypted, 0 if there is
+    none.
     """
 
     __slots__ = ("failed", "offset", "origin", "records")
@@ -60,13 +63,17 @@ class Sealed:
         self.failed = 0
 
     def piece(self, kinds: list[bytes], sizes: list[int], parts: list[bytes], frame: int) -> bytes:
-        """The plaintext that a frame's records bring, decrypted as ``parts`` (hexadecimal)."""
+        """The plaintext of a frame's records; empty from the first failure on.
+
+        ``kinds`` and ``sizes`` are the records' content types and lengths, ``parts`` their
+        decrypted application data in hexadecimal.
+        """
         wanted = sum(
             kind == APPLICATION_DATA and size > OVERHEAD_MAX
             for kind, size in zip(kinds, sizes, strict=False)
         )
         data = bytes.fromhex(b"".join(parts).replace(b":", b"").decode("ascii"))
-        # Before the first piece it is the handshake that is encrypted, maybe with other keys.
+        # Before the first piece, encrypted records belong to the handshake, maybe with other keys.
         lacking = len(parts) < wanted and (self.offset or parts)
         if self.failed or lacking or len(data) > PIECE_MAX:
             self.failed = self.failed or frame
@@ -77,10 +84,10 @@ class Sealed:
 
 
 class Plaintext(Conversion):
-    """tshark at work with the secrets ``keys`` on the TLS connections to some ports.
+    """A run of tshark that decrypts the TLS connections to ``ports`` with the key log ``keys``.
 
-    ``sealed`` has every direction that carried TLS records, by Wireshark's number of the
-    connection and the direction's addresses and ports.
+    ``sealed`` has every direction that carried TLS records, by Wireshark's number of the connection
+    and the direction's flow key.
     """
 
     def __init__(
@@ -101,7 +108,7 @@ class Plaintext(Conversion):
         for option in OPTIONS:
             arguments += "-o", option
         for port in sorted(ports):
-            # Told so, tshark leaves what it decrypts alone, whatever it looks like.
+            # Otherwise tshark would guess a protocol for the plaintext and dissect it.
             arguments += "-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},data"
         super().__init__(path, arguments, FIELDS, self._plain, held, tool=tool)
 
@@ -130,16 +137,17 @@ def open_plaintext(
     ports: Iterable[int],
     tool: str = "tshark",
 ) -> tuple[Source, Plaintext]:
-    """The plaintext as a capture to read, and the run of ``tool`` that makes it.
+    """Open the plaintext as a capture to read.
 
-    Raises :class:`analyzer.errors.ToolUnavailable` without tshark.
+    Gives the source, and the run of ``tool`` that produces it.  Raises
+    :class:`analyzer.errors.ToolUnavailable` where the tool is not installed.
     """
     run = Plaintext(path, keys, ports, tool)
     return Source("<tls>", run), run
 
 
 def read_keys(path: str) -> bytes:
-    """A key log; raises :class:`CaptureError`."""
+    """Read a key log file.  Raises :class:`CaptureError`."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs start-up time
             keys = file.read(KEYS_MAX + 1)

@@ -1,8 +1,8 @@
-"""Prints fields of frames as ``tshark -T fields`` does, read with pyshark: a program of its own.
+"""Prints fields of frames as ``tshark -T fields`` does, but through pyshark: a separate program.
 
-pyshark 0.6 wants the main thread and an event loop that nobody else runs, and asks Python 3.14 for
-what that no longer has; so it never enters the process of whoever wants the lines.  They are those
-that tshark prints itself: :mod:`analyzer.capture.tshark` does not care which of the two it runs.
+pyshark 0.6 wants the main thread and an event loop of its own, and relies on asyncio behaviour that
+Python 3.14 removed; so it runs in a process of its own.  The lines are those that tshark itself
+prints: :mod:`analyzer.capture.tshark` does not care which of the two it runs.
 
     python pyshark_fields.py [--tshark PATH] -r FILE [-Y FILTER] [-d RULE] [-o PREF] -e FIELD...
     python pyshark_fields.py --probe
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 BYTES = frozenset(("tcp.payload", "data.data"))
-"""Fields of bytes: PDML shows some of them shortened, the value is whole."""
+"""Byte fields: PDML abbreviates what it shows of some; their raw value is complete."""
 FAILED, UNUSABLE = 1, 3
 
 
@@ -40,13 +40,13 @@ def main() -> int:
         from pyshark.capture.file_capture import FileCapture
         from pyshark.capture.pipe_capture import PipeCapture
 
-        # Without one of ours it takes steps that Python 3.14 does not know.
+        # Otherwise pyshark looks for a loop in ways that fail on Python 3.14.
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         if options.probe:
             PipeCapture(sys.stdin, eventloop=loop)
             return 0
-    except Exception as error:  # a library that does not go with this Python fails anyhow
+    except Exception as error:  # an incompatible library may raise anything
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return UNUSABLE
     arguments = [
@@ -61,8 +61,10 @@ def main() -> int:
 
 
 def _patient(kind: type[Any]) -> type[Any]:
-    """A capture that lets tshark end by itself: killed right behind its last packet, it says
-    neither that the file is cut short nor that it is none.
+    """A subclass of the pyshark capture ``kind`` that lets tshark exit by itself.
+
+    pyshark would kill tshark right after the last packet, before it could report a truncated or
+    invalid file.
     """
 
     class Patient(kind):  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""A capture made of another one: a pcap stream of raw IP frames, time stamps in ns.
+"""Makes a capture out of another one: a pcap stream of raw IP frames, time stamps in ns.
 
-Every frame keeps its number: what is of no interest becomes an empty record.  So what reads the
-stream need not know where it came from.
+Every frame keeps its number: irrelevant frames become empty records.  So whatever reads the stream
+need not know where it came from.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["EMPTY", "HEADER", "OTHER", "cut", "frame_of", "record_of"]
 
 NS = 1_000_000_000
 TIME_MAX = (1 << 32) * NS - 1
-"""The last time that a record can tell."""
+"""The latest time stamp that fits a record, in ns."""
 HEADER = struct.Struct("<IHHiIII").pack(0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 101)
-"""What the stream begins with."""
+"""The pcap file header."""
 EMPTY = b"", 0
 
 _record = struct.Struct("<IIII").pack
@@ -34,14 +34,12 @@ OTHER = _ipv4(0x45, 0, 20, 0, 0x4000, 64, NOTHING_IN_PARTICULAR, 0, bytes(4), by
 
 
 def cut(original: int) -> Record:
-    """An IP frame that was cut in front of its TCP header; ``original`` is its length."""
+    """An IP frame cut off before its TCP header; ``original`` is its length on the wire."""
     return b"\x45", original
 
 
 def record_of(time: int, record: Record) -> bytes:
-    """A frame as it stands in the stream; ``time`` is ns since the epoch, and one before it
-    becomes 0.
-    """
+    """A frame as a pcap record; ``time`` is ns since the epoch, clamped to the format's range."""
     seconds, rest = divmod(max(0, min(time, TIME_MAX)), NS)
     data, original = record
     return _record(seconds, rest, len(data), original) + data
@@ -60,7 +58,7 @@ def frame_of(
 ) -> Record:
     """A TCP segment in a raw IP frame.
 
-    ``length`` is that of the payload on the wire; ``data`` what there is of it.
+    ``length`` is that of the payload on the wire, ``data`` the captured part of it.
     """
     size = (len(data) if length is None else length) + 20
     tcp = _tcp(*ports, seq, ack, 0x50 | flags >> 8 & 15, flags & 255, window, 0, 0)

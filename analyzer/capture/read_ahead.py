@@ -1,4 +1,4 @@
-"""Reading a large file's next bytes while the last ones are looked at."""
+"""Reads a large file's next bytes while the last ones are processed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["ReadAhead", "read_ahead"]
 
 CHUNK = 1 << 22
 FRONT = 1 << 17
-"""Room in front of a chunk for what was left of the one before: mostly less than a frame."""
+"""Room in front of a chunk for the rest of the one before, mostly less than a frame."""
 
 
 class ReadAhead:
     """A plain file's bytes from ``position`` on, chunk by chunk: a thread fills one buffer while
     the other is read.
 
-    The kernel copies without holding the interpreter.  The thread needs that only in between, when
-    its reader waits for the next chunk anyway, so nobody is interrupted.  The source stands behind
-    the last chunk that was given, as if it had been read in one thread.  Raises
-    :class:`RuntimeError` where none can be had.
+    The kernel copies without the interpreter lock; the thread needs the lock only between reads,
+    when the reader is waiting for the next chunk anyway.  The source is positioned after the last
+    chunk given, as if there were no thread.  Raises :class:`RuntimeError` where no thread can be
+    started.
     """
 
     def __init__(self, source: Source, position: int) -> None:
@@ -58,10 +58,11 @@ class ReadAhead:
                 return
 
     def next(self, left: bytearray) -> tuple[bytearray, int, int] | None:
-        """A buffer, where in it ``left`` begins, and where the bytes behind ``left`` end; ``None``
-        at the end of the file.
+        """A buffer, the index where ``left`` begins in it, and the index where the bytes after
+        ``left`` end; ``None`` at the end of the file.
 
-        The buffer that it gave before is filled anew.  Raises what reading raises.
+        ``left`` are the bytes not consumed yet.  The buffer given before is reused.  Raises what
+        reading raises.
         """
         if self._ended:
             return None
@@ -82,14 +83,14 @@ class ReadAhead:
         return self._shown, begin, end
 
     def close(self) -> None:
-        """Read no more of it; when this returns, nothing is being read."""
+        """Stop reading; when this returns, the thread has ended."""
         self._ended = True
         self._empty.put(None)
         self._thread.join()
 
 
 def read_ahead(source: Source, position: int) -> ReadAhead | None:
-    """Where a source is a plain file, and a thread can be had."""
+    """Read ahead of a plain file; ``None`` for other sources, or if no thread can be started."""
     try:
         return ReadAhead(source, position) if source.size else None
     except RuntimeError:

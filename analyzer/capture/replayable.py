@@ -1,4 +1,4 @@
-"""A stream that is made once and can be read again: a pipe's, or what another program prints."""
+"""A stream that is produced once and can be read again: from a pipe, or from another program."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ CHUNK = 1 << 20
 
 
 class ReplayableStream:
-    """A pcap stream kept in a temporary file, so that it can be read anywhere and again.
+    """A pcap stream kept in a temporary file, so that it can be read again from any position.
 
-    ``make`` starts the stream; that happens when the file is opened for the first time.  The
-    file goes away with the object.
+    ``make`` starts the stream when the file is first opened.  The file is deleted with the object.
     """
 
     def __init__(self, path: str, make: Callable[[], Source]) -> None:
@@ -47,12 +46,12 @@ class ReplayableStream:
                 self._file = copied(source)
             finally:
                 source.close()
-            weakref.finalize(self, self._file.close)  # also where the program ends first
+            weakref.finalize(self, self._file.close)  # also at interpreter exit
         return self._file.name
 
 
 def copied(source: Source) -> IO[bytes]:
-    """A temporary file with everything that a source has to give.
+    """A temporary file with all bytes of a source.
 
     Raises :class:`CaptureError`, also where there is no room for it.
     """

@@ -1,4 +1,4 @@
-"""Whether a pcapng begins with the secrets of the TLS connections in it."""
+"""Whether a pcapng file begins with a decryption secrets block."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["holds_secrets"]
 
 LOOK = 1 << 16
-"""Wireshark and editcap write the secrets before the first packet."""
+"""Bytes to search: Wireshark and editcap write the secrets before the first packet."""
 SHORTEST = 12
 HEADERS = (SECTION, INTERFACE)
 
 
 def holds_secrets(source: Source) -> bool:
-    """Looks at the blocks in front of the first packet; takes nothing from the source."""
+    """Whether a secrets block precedes the first packet.  The source is not advanced."""
     head = source.peek(SHORTEST)
     if int.from_bytes(head[:4], "little") != SECTION:
         return False

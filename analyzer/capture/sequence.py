@@ -1,4 +1,4 @@
-"""TCP's sequence numbers, which have 32 bits and begin anew behind the last one."""
+"""TCP's sequence numbers: 32 bits, with wrap-around."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ HALF = 0x80000000
 
 
 def ahead_of(seq: int, expected: int) -> int:
-    """How far ``seq`` lies ahead of ``expected``: negative behind it."""
+    """How far ``seq`` is ahead of ``expected``, modulo 2**32; negative if it is behind."""
     return (seq - expected + HALF & MASK) - HALF

@@ -1,7 +1,7 @@
-"""Where the fields of TCP segments stand in frames that all have the same headers.
+"""Where the fields of TCP segments are in frames that all have the same headers.
 
-A capture's frames mostly do: one link layer, the same VLAN tags, one IP version, no IP options and
-no extension headers.  The stream engine's fast path reads such frames with one struct.
+Most frames of a capture do: one link layer, the same VLAN tags, one IP version, no IP options or
+extension headers.  The stream engine's fast path reads such frames with one struct.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from analyzer.capture.link import IPV4_HEADER, IPV6_HEADER, TCP, network
 __all__ = ["USUAL", "Shape", "shape_of"]
 
 FRONT_MAX = SLACK - IPV6_HEADER - 20
-"""Of a link layer with its tags: a shape looks at a frame's start, however short the frame is."""
+"""Longest link layer with tags, in bytes: a shape reads all fields however short the frame is, so
+they must lie within ``SLACK``.
+"""
 
 
 class Shape:
     """One layout: ``front`` bytes of link layer, then IPv4 (``version`` 4) or IPv6, then TCP.
 
-    ``unpack`` gives five numbers of a frame: IP's length field; the word of which ``mask`` leaves
-    ``whole`` if this is TCP and no fragment; the flow's key; the sequence number; TCP's data
-    offset with the flags.  ``header`` bytes of the length are IP's own header, and the length
-    counts from ``reach`` on.  ``window`` is where TCP's window stands.
+    ``unpack`` gives five values of a frame: IP's length field; a word that is ``whole`` after
+    ANDing it with ``mask`` if this is TCP and not a fragment; the flow key; the sequence number;
+    TCP's data offset and flags.  The length field covers ``header`` bytes of IP's own header (0 for
+    IPv6), and counts from offset ``reach`` of the frame.  ``window`` is the offset of TCP's window.
     """
 
     __slots__ = ("header", "mask", "reach", "unpack", "whole", "window")
@@ -49,7 +51,7 @@ _shapes = {(14, 4): USUAL}
 
 
 def shape_of(buffer: bytearray, start: int, stop: int, link_type: int) -> Shape | None:
-    """That of the frame ``buffer[start:stop]``; ``None`` if it is no IP, or deep in tags."""
+    """The shape of the frame ``buffer[start:stop]``; ``None`` without IP, or with too many tags."""
     found = network(buffer, start, stop, link_type)
     if isinstance(found, str) or found[1] - start > FRONT_MAX:
         return None

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Raw(Protocol):
-        """What a source reads from."""
+        """The stream that a source reads from."""
 
         def read1(self, size: int, /) -> bytes:
-            """At most ``size`` bytes, in one go; none at the end."""
+            """At most ``size`` bytes, from one read; ``b""`` at the end."""
             ...
 
 
 __all__ = ["ENDINGS", "GZIP_MAGIC", "ZSTD_MAGIC", "Source", "is_called_capture", "open_source"]
 
 ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
-"""What the names of captures and saved migrations end in, packed or not."""
+"""File name endings of captures and saved migrations, without that of a compression."""
 PACKED_ENDINGS = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz", ".zst"))
 WINDOW_CHUNKS = 8
 GZIP_MAGIC = b"\x1f\x8b"
@@ -33,16 +33,16 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Source:
-    """A sequence of bytes read once from front to back.
+    """A sequence of bytes, read once from front to back.
 
-    ``path`` names it in messages; ``file`` is where its bytes can be read again under another
-    name, empty if that is no other.  ``size`` is the length in bytes where it is known before
-    reading (plain files), else 0; ``position`` counts the raw bytes read, for progress against
-    ``raw_size``.  :meth:`read_at` gives bytes again: any of a plain file's, the last few MiB of
-    everything else's.  A ``growing`` one gives what there is at once, rather than waiting for a
-    whole buffer.  ``notes`` say at the end what a reader of the report should know; ``lost`` is how
-    many frames the one who captured them did not get, where the bytes may not tell.
-    ``unpacking`` is what ``raw`` raises, besides :class:`OSError`, where compression is damaged.
+    ``path`` names it in messages; ``file`` is the path where its bytes can be read again if that is
+    another one, else empty.  ``size`` is the length in bytes where it is known before reading
+    (plain files), else 0; ``position`` counts the raw bytes read, for progress against
+    ``raw_size``.  :meth:`read_at` gives bytes again: any bytes of a plain file, the last few MiB of
+    other sources.  A ``growing`` source gives what is available at once rather than waiting for a
+    full buffer.  ``notes`` are remarks for the report, known at the end; ``lost`` counts frames
+    dropped while capturing, where the bytes themselves may not tell.  ``unpacking`` are the
+    exceptions, besides :class:`OSError`, that ``raw`` raises for damaged compression.
     """
 
     file = ""
@@ -68,7 +68,7 @@ class Source:
         self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
         self._offset = 0
         self._error: CaptureError | None = None
-        self._ahead = b""  # peeked at, not read yet
+        self._ahead = b""  # bytes peeked at and not read yet
         self.size = os.fstat(seekable.fileno()).st_size if seekable is not None else 0
         self.raw_size = _size_of(self._outer)
 
@@ -90,17 +90,17 @@ class Source:
         try:
             count = self.readinto(memoryview(data))
         except CaptureError:
-            return b""  # it is raised again when the source is read
+            return b""  # readinto() raises it again
         self._offset -= count
         self._window.clear()
         self._ahead = bytes(data[:count])
         return self._ahead
 
     def readinto(self, view: memoryview) -> int:
-        """Fill ``view`` from its start; gives the bytes read, 0 at the end.
+        """Fill ``view`` from its start; gives the number of bytes read, 0 at the end.
 
-        Raises :class:`CaptureError` when the file or its compression is broken; what came before
-        the break was given by the calls before.
+        Raises :class:`CaptureError` when the file or its compression is damaged; bytes before the
+        damage were given by earlier calls.
         """
         if self._error is not None and not self._ahead:
             raise self._error
@@ -116,7 +116,7 @@ class Source:
         return count
 
     def _decompressed(self, view: memoryview) -> int:
-        """Small reads, so that a broken stream gives all that it holds."""
+        """Read in small steps, so that all bytes before damage are given."""
         parts = [self._ahead]
         count = len(self._ahead)
         self._ahead = b""
@@ -143,14 +143,16 @@ class Source:
 
     def _broken(self, reason: str, offset: int | None = None) -> CaptureError:
         return CaptureError(
-            f"cannot be read on: {reason}",
+            f"cannot be read further: {reason}",
             path=self.path,
             offset=self._offset if offset is None else offset,
             advice="what came before is reported",
         )
 
     def read_at(self, position: int, size: int) -> bytes | None:
-        """``size`` bytes from ``position``, or ``None`` when they are out of reach by now."""
+        """``size`` bytes from ``position`` (fewer at the end of a file); ``None`` when they are no
+        longer available.
+        """
         if self._file is not None:
             return os.pread(self._file.fileno(), size, position)
         parts: list[bytes] = []
@@ -165,9 +167,10 @@ class Source:
         return None
 
     def readinto_at(self, view: memoryview, position: int) -> int:
-        """Fill ``view`` with a plain file's bytes from ``position`` on; gives how many there are.
+        """Fill ``view`` with a plain file's bytes from ``position`` on; gives their number.
 
-        Reading goes on where it was, so another thread may call it.  Raises :class:`CaptureError`.
+        The reading position does not move, so another thread may call it.  Raises
+        :class:`CaptureError`.
         """
         assert self._file is not None
         try:
@@ -176,7 +179,9 @@ class Source:
             raise self._broken(str(error), position) from error
 
     def seek(self, position: int) -> bool:
-        """Go on reading at ``position``; false, and nothing done, where that cannot be sought."""
+        """Continue reading at ``position``; false, with nothing done, where seeking is
+        impossible.
+        """
         if self._file is None:
             return False
         self._file.seek(position)
@@ -184,7 +189,7 @@ class Source:
         return True
 
     def finish(self) -> None:
-        """Nobody waits for more than there is; for the sake of growing sources."""
+        """Stop waiting for more bytes; does nothing unless the source is growing."""
 
     def close(self) -> None:
         """Close the file."""
@@ -203,8 +208,8 @@ def _size_of(handle: io.IOBase | None) -> int:
 
 
 def is_called_capture(path: str) -> bool:
-    """Whether something in a folder is called like a capture, and is no pipe or the like, to which
-    nobody may ever write.
+    """Whether a path has the name of a capture and is not a pipe or other special file, which might
+    block forever.
     """
     if not path.lower().endswith(PACKED_ENDINGS):
         return False
@@ -212,7 +217,8 @@ def is_called_capture(path: str) -> bool:
 
 
 def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:
-    """Open a capture: a path (``-`` for standard input), or its bytes; an open one stays as it is.
+    """Open a capture: a path (``-`` for standard input), or its bytes; an open source is given
+    back.
 
     gzip and zstd are recognised by content.  Raises :class:`CaptureError`.
     """

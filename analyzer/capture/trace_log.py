@@ -1,7 +1,7 @@
-"""QEMU's trace logs: what it says itself of the packets that it sent or received.
+"""QEMU's trace logs: its own record of the packets that it sent or received.
 
-Understood are the lines of the log backend in all their forms (thread and time in front, a time
-alone, or neither), plain or compressed.  Everything else in the file is counted and left out.
+Reads lines of the ``log`` trace backend in all their forms (thread and time in front, time only, or
+neither), plain or compressed.  Other lines are ignored; those that cannot be parsed are counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDES = ("source", "destination")
 CHUNK = 1 << 20
 LINE_MAX = 4096
 KEPT = 2_000_000
-"""Packets and buffers kept of all logs together."""
+"""Most packets and buffers kept, over all logs."""
 
 LINE = re.compile(
     r"(?:\d+@(?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9}):"
@@ -47,7 +47,7 @@ PACKETS = {
 INCOMING = "vfio_load_state_device_buffer_incoming"
 LOADED = "vfio_load_state_device_buffer_load_end"
 LOADING = "vfio_load"
-"""Where the names of events begin that the destination has of a device's state."""
+"""Prefix of the names of events that the destination traces while loading device state."""
 
 
 class TracedPacket:
@@ -63,12 +63,13 @@ class TracedPacket:
 
 
 class TraceRun:
-    """What one side traced of one migration: packets by channel, indexes of buffers by device.
+    """What one side traced of one migration: packets by channel, buffer indexes by device.
 
-    ``path`` is the log's, ``side`` one of :data:`SIDES`.  ``buffers`` came in, ``loaded`` were
-    given to the device.  A device is called what QEMU calls it there, which is not its idstr.
-    ``loads`` says that events of devices being loaded were switched on.
-    ``ignored`` counts the lines of the log that could not be read; the first run has them all.
+    ``path`` is the log's, ``side`` one of :data:`SIDES`, ``started`` the channels whose threads
+    started.  ``buffers`` are those that arrived, ``loaded`` those given to the device.  Devices
+    have the names that QEMU's events give them, which are not their idstrs.  ``loads`` says that
+    events of loading devices were enabled.  ``ignored`` counts the lines of the log that could not
+    be parsed; only the log's first run has the count.
     """
 
     __slots__ = ("buffers", "ignored", "loaded", "loads", "packets", "path", "side", "started")
@@ -87,8 +88,8 @@ class TraceRun:
 def read_traces(paths: Iterable[str]) -> tuple[TraceRun, ...]:
     """The migrations in trace logs, in order.
 
-    Raises :class:`CaptureError` for a file that cannot be read, :class:`UsageError` for one with
-    no trace of a packet in it, or with more than can be held.
+    Raises :class:`CaptureError` for a file that cannot be opened, :class:`UsageError` for one
+    without traced packets, or where there are more than ``KEPT``.
     """
     runs: list[TraceRun] = []
     kept = 0
@@ -98,22 +99,22 @@ def read_traces(paths: Iterable[str]) -> tuple[TraceRun, ...]:
             reading.take(line)
             if kept + reading.kept > KEPT:
                 raise UsageError(
-                    f"{path}: more than {KEPT:,} packets are traced; cut out the migration that "
-                    "was captured"
+                    f"{path}: more than {KEPT:,} traced packets; cut the log down to the "
+                    "migration that was captured"
                 )
         kept += reading.kept
         found = reading.ended()
         if not found:
             raise UsageError(
-                f"{path}: no multifd packet is traced in it; QEMU wants -trace 'multifd_*' and "
-                "-trace 'vfio_*'"
+                f"{path}: it has no trace of a multifd packet; run QEMU with -trace 'multifd_*' "
+                "and -trace 'vfio_*'"
             )
         runs += found
     return tuple(runs)
 
 
 class _Reading:
-    """A log on its way; ``kept`` counts what was taken from it."""
+    """A log while it is read; ``kept`` counts the packets and buffers taken from it."""
 
     def __init__(self, path: str) -> None:
         self.kept = 0
@@ -147,7 +148,7 @@ class _Reading:
             self._ignored += 1
 
     def _run(self, side: str, channel: int | None = None) -> TraceRun:
-        """The current one; a channel that starts a second time starts a new one."""
+        """The side's current run; a channel that starts a second time begins a new one."""
         run = self._open.get(side)
         if run is None or (channel is not None and channel in run.started):
             run = self._open[side] = TraceRun(self._path, side)
@@ -157,7 +158,7 @@ class _Reading:
         return run
 
     def ended(self) -> list[TraceRun]:
-        """The runs in which there is something to compare."""
+        """The runs with anything to compare."""
         runs = [run for run in self._runs if run.packets or run.buffers]
         if runs:
             runs[0].ignored = self._ignored
@@ -179,7 +180,7 @@ def _time(found: re.Match[str]) -> int:
 
 
 def _lines(path: str) -> Iterator[str]:
-    """Lines of text; of a longer one than any that QEMU writes, the beginning."""
+    """The lines of a log, each cut to ``LINE_MAX`` bytes, more than QEMU ever writes."""
     source = open_source(path)
     try:
         rest = b""
@@ -199,7 +200,7 @@ def _chunks(source: Source) -> Iterator[bytes]:
         try:
             count = source.readinto(view)
         except CaptureError:
-            return  # a compressed log that was cut off: what came before counts
+            return  # unreadable from here, as a cut compressed log: keep what came before
         if not count:
             return
         yield bytes(view[:count])

@@ -1,6 +1,6 @@
-"""tshark as a source: finds it, runs it, and makes a capture of what it prints.
+"""tshark as a source: finds it, runs it, and makes a capture of its output.
 
-tshark prints a line of fields for a frame; of those lines comes a pcap stream again, which is read
+tshark prints one line of fields per frame; the lines are turned into a pcap stream, which is read
 like any other.
 """
 
@@ -37,7 +37,7 @@ INSTALL = (
 NS = 1_000_000_000
 READY = 1 << 16
 LINE_MAX = 1 << 27
-"""No frame that tshark prints is longer: it takes 128 MiB for a line's end to be missing."""
+"""Longest line in bytes; a longer one is dropped."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 FEED_CHUNK = 1 << 16
 PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
@@ -53,7 +53,7 @@ def find() -> str:
 
 
 def version() -> str:
-    """What tshark calls itself, ``unknown`` where it does not run."""
+    """The version number of tshark; ``unknown`` where it does not run."""
     try:
         ran = subprocess.run(
             [find(), "--version"], capture_output=True, text=True, timeout=20, check=False
@@ -81,9 +81,9 @@ def pyshark_fault() -> str:
 
 
 def _reader(tool: str) -> list[str]:
-    """The beginning of a command that prints fields of frames."""
+    """The beginning of the command that prints fields of frames."""
     if tool == "pyshark":
-        # It wants an event loop of its own, and the main thread: a process has both.
+        # It needs the main thread and an event loop of its own: a separate process has both.
         return [sys.executable, "-P", PYSHARK, "--tshark", find()]
     return [find(), "-n", "-l", "-T", "fields", "-E", "occurrence=a"]
 
@@ -101,11 +101,11 @@ def addresses_of(
     first = protocols.index(b"tcp")
     outside, behind = protocols[:first], protocols[first:]
     if b"icmp" in outside or b"icmpv6" in outside:
-        return None  # the header that an error message quotes
+        return None  # it is the header quoted in an ICMP error
     found = {b"ip": values[:2], b"ipv6": values[2:]}
     inner = next((layer for layer in reversed(outside) if layer in found), b"")
     if outside and outside[-1] != inner:
-        # Wireshark since 4.4 does not list the IP layer that it guessed, as behind MPLS.
+        # Since 4.4 Wireshark does not list an IP layer that it guessed, as after MPLS.
         for layer, pair in found.items():
             if len(_occurrences(pair[0])) > protocols.count(layer):
                 inner = layer
@@ -149,12 +149,12 @@ def _time(text: bytes) -> int:
 class Conversion:
     """A run of tshark over a file, whose frames come out as a pcap stream.
 
-    ``path`` may be a source that grows: it is read to its end, in a thread, and tshark prints
-    while it reads.  ``tool`` is who prints: tshark itself, or ``pyshark`` with a tshark of its own,
-    in a process like it and with the same lines.  ``fields`` are printed behind frame number and
-    time; ``convert`` makes of their values a frame and its length on the wire, or ``None`` for an
-    empty record.  ``complaint`` is what tshark had to say when it failed, empty while all is well;
-    ``frame`` the last frame so far, ``packets`` whether any had a time or gave a frame.  ``held``
+    ``path`` may be a growing source: a thread feeds it to tshark, which prints while it reads.
+    ``tool`` is ``tshark``, or ``pyshark`` for a process that runs tshark through pyshark and prints
+    the same lines.  ``fields`` are printed after the frame's number and time; ``convert`` turns
+    their values into a frame and its length on the wire, or ``None`` for an empty record.
+    ``complaint`` is the error message if reading or tshark failed, else empty; ``frame`` the number
+    of the last frame so far, ``packets`` whether any frame had a time or was converted.  ``held``
     is closed with the run.
     """
 
@@ -169,7 +169,7 @@ class Conversion:
         tool: str = TOOL,
     ) -> None:
         self._held = held or contextlib.ExitStack()
-        weakref.finalize(self, self._held.close)  # also where the program ends first
+        weakref.finalize(self, self._held.close)  # also at interpreter exit
         self._fed = path if isinstance(path, Source) else None
         try:
             self._start(path, [*_reader(tool), *arguments], fields)
@@ -201,7 +201,7 @@ class Conversion:
                 stdin=subprocess.PIPE if isinstance(path, Source) else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                start_new_session=isinstance(path, Source),  # Ctrl-C ends the source, then it
+                start_new_session=isinstance(path, Source),  # Ctrl-C ends the source first
             )
         except OSError as error:
             raise ToolUnavailable(f"tshark cannot be run: {error}", advice=INSTALL) from error
@@ -210,7 +210,7 @@ class Conversion:
             self._feeder.start()
 
     def _feed(self, source: Source) -> None:
-        """Hand a growing source on, until it ends or nobody takes it."""
+        """Feed a growing source to tshark, until it ends or tshark does."""
         stdin = self._process.stdin
         assert stdin is not None
         view = memoryview(bytearray(FEED_CHUNK))
@@ -223,7 +223,7 @@ class Conversion:
                 self.complaint = error.reason
 
     def read1(self, size: int, /) -> bytes:
-        """At most ``size`` bytes of the pcap stream, none at its end."""
+        """At most ``size`` bytes of the pcap stream; ``b""`` at its end."""
         while len(self._ready) < min(size, READY):
             part = next(self._parts, b"")
             if part is None:
@@ -239,7 +239,7 @@ class Conversion:
 
     def _pcap(self) -> Iterator[bytes | None]:
         """The pcap stream in parts of at most READY bytes or one frame; ``None`` where the next
-        one may be long in coming.
+        part may be long in coming.
         """
         assert self._process.stdout is not None
         yield HEADER
@@ -256,7 +256,7 @@ class Conversion:
         self._finish()
 
     def _records(self, line: bytes) -> Iterator[bytes]:
-        """The record of a line's frame, behind empty ones for frames that were not printed."""
+        """The record of a line's frame, preceded by empty ones for frames that were not printed."""
         values = line.rstrip(b"\r").split(b"\t")
         if len(values) < self._columns + 2 or not values[0].isdigit():
             return
@@ -273,7 +273,7 @@ class Conversion:
         yield record_of(time, record or EMPTY)
 
     def _finish(self) -> None:
-        """Take note if it was not the end of the file that ended tshark."""
+        """Set ``complaint`` if tshark exited with an error."""
         if self._errors.closed or not self._process.wait() or self.complaint:
             return
         self._errors.seek(0, os.SEEK_END)
@@ -291,15 +291,15 @@ class Conversion:
         if self._process.stdout is not None:
             self._process.stdout.close()
         if self._fed is not None:
-            self._fed.finish()  # it may be waiting for more where tshark died
+            self._fed.finish()  # the feeder may be waiting for more after tshark died
             self._feeder.join()
         self._held.close()
 
 
 @contextlib.contextmanager
 def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
-    """A capture as a file that tshark reads: itself, or a temporary copy of one in memory or with
-    a compression that not every tshark knows.
+    """The path of a capture for tshark: itself, or a temporary copy of one that is in memory or
+    compressed with zstd, which not every tshark reads.
     """
     if not isinstance(path, bytes):
         name = os.fspath(path)

@@ -1,4 +1,4 @@
-"""Writes frames that were read from a capture to a new one."""
+"""Writes frames read from one capture to a new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analyzer.capture.frames import Batch, Interface
 
     class Writable(Protocol):
-        """What is written to."""
+        """The stream to write to."""
 
         def write(self, data: bytes, /) -> object:
             """Take the bytes."""
@@ -23,7 +23,7 @@ __all__ = ["PcapWriter", "PcapngWriter"]
 
 
 class PcapWriter:
-    """A pcap file that begins with ``head``, the file header of the one that frames come from."""
+    """Writes a pcap file; ``head`` is the file header of the capture that the frames come from."""
 
     def __init__(self, stream: Writable, head: bytes) -> None:
         self._stream = stream
@@ -40,9 +40,9 @@ class PcapWriter:
 
 
 class PcapngWriter:
-    """A pcapng section with nanosecond time stamps; interfaces as they are needed.
+    """Writes one pcapng section with nanosecond time stamps; interfaces are added when first used.
 
-    Names, comments, name resolution and secrets of the original do not get here.
+    Names, comments, name resolution and secrets of the original are not copied.
     """
 
     def __init__(self, stream: Writable) -> None:
@@ -78,7 +78,7 @@ class PcapngWriter:
         self.frames += 1
 
     def finish(self) -> None:
-        """Nothing more comes: say how many frames the capturing machine dropped."""
+        """End the section with statistics of the frames dropped while capturing."""
         for number, interface in self._interfaces.values():
             if interface.dropped:
                 count = struct.pack("<HHQHH", ISB_IFDROP, 8, interface.dropped, 0, 0)

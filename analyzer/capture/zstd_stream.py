@@ -1,7 +1,7 @@
-"""Zstandard, unpacked as it is read; a file that ends inside a frame is noticed.
+"""Streaming Zstandard decompression that notices a file ending inside a frame.
 
-The library takes the end of its input for the end of the data, wherever that is, so the frames are
-followed beside it (RFC 8878, section 3.1).
+The library takes the end of its input for the end of the data wherever it comes, so the frame
+structure is tracked alongside (RFC 8878, section 3.1).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Readable(Protocol):
-        """Where compressed bytes come from."""
+        """The stream of compressed bytes."""
 
         def read(self, size: int, /) -> bytes | None:
-            """At most ``size`` bytes; none at the end."""
+            """At most ``size`` bytes; ``b""`` or ``None`` at the end."""
             ...
 
 
@@ -30,11 +30,11 @@ CONTENT_SIZES = 0, 2, 4, 8
 RLE = 1
 
 BROKEN = (zstandard.ZstdError, EOFError)
-"""What reading a damaged stream raises."""
+"""What :meth:`ZstdStream.read1` raises for a damaged stream."""
 
 
 class ZstdStream:
-    """What the compressed bytes of ``handle`` hold."""
+    """The decompressed content of ``handle``."""
 
     def __init__(self, handle: Readable) -> None:
         self._handle = handle
@@ -45,32 +45,32 @@ class ZstdStream:
         )
 
     def read1(self, size: int, /) -> bytes:
-        """At most ``size`` bytes.  Raises one of :data:`BROKEN`."""
+        """At most ``size`` bytes, decompressed.  Raises one of :data:`BROKEN`."""
         data = self._reader.read1(size)
         if not data and size and not self._frames.whole:
             raise EOFError("Compressed file ended before the end of a frame was reached")
         return data
 
     def read(self, size: int, /) -> bytes:
-        """Compressed bytes, for the library."""
+        """Compressed bytes; the decompressor calls it."""
         data = self._handle.read(size) or b""
         self._frames.follow(data)
         return data
 
 
 class _Frames:
-    """Steps over frames and blocks; what is none, the library refuses by itself."""
+    """Tracks frames and blocks; anything invalid the library refuses itself."""
 
     def __init__(self) -> None:
         self._skip = 0
-        self._need = 4  # bytes of a header, and who reads it
+        self._need = 4  # length of the next header, which self._take reads
         self._take: Callable[[int], None] = self._begin
         self._head = bytearray()
         self._checksum = 0
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes so far end with a frame."""
+        """Whether the bytes so far end at the end of a frame."""
         return not self._skip and not self._head and self._take == self._begin
 
     def follow(self, data: bytes) -> None:

@@ -220,7 +220,7 @@ def unread(migration: Migration) -> tuple[int, str]:
     """How many device-state packets may be in bytes that were passed over to find the next packet,
     and what says so; nothing where the capture lacks bytes, which explains more.
     """
-    channels = [] if migration.holes or migration.began_late else migration.multifd
+    channels = [] if migration.lacks_bytes or migration.began_late else migration.multifd
     channel = max(channels, key=lambda c: c.skipped, default=None)
     if channel is None or channel.skipped < PACKET_MIN:
         return 0, ""

@@ -13,7 +13,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted
-from analyzer.migration.outcome import completeness, outcome_of
+from analyzer.migration.outcome import is_complete, outcome_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def not_completed(migration: Migration) -> Iterator[Spot]:
         what = verb or f"did not complete, as far as the capture tells: {outcome.name}"
         yield Spot(f"the migration {what} ({outcome.evidence})", frame=outcome.frame)
         return
-    states = {device.name: completeness(device, migration) for device in migration.awaited}
+    states = {device.name: is_complete(device, migration) for device in migration.awaited}
     broken = [name for name, state in states.items() if state is False]
     unknown = [name for name, state in states.items() if state is None]
     if broken:

@@ -187,7 +187,7 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
         for c in migration.multifd
         if not c.ram_packets and not c.device_packets and not c.cut_bytes
     ]
-    if len(idle) > _limit(selection, "channels-unused") and not migration.holes:
+    if len(idle) > _limit(selection, "channels-unused") and not migration.lacks_bytes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
         yield Spot(text, severity=_level(selection, "channels-unused"))
 

@@ -144,7 +144,7 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
 
 def _unread(migration: Migration) -> str:
     """Where packets may have been that were not decoded, if not in a hole."""
-    if migration.holes:
+    if migration.lacks_bytes:
         return ""
     if absent := migration.absent_ids:
         verb = "is" if len(absent) == 1 else "are"

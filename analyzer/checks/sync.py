@@ -77,7 +77,7 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     rounds, facts = _rounds(migration), migration.main_facts
     if rounds is None or facts is None:
         return
-    if (facts.skipped or facts.truncated is not None) and not migration.holes:
+    if (facts.skipped or facts.truncated is not None) and not migration.lacks_bytes:
         return  # main has a fault of its own, and records may be among what it made unreadable
     points = _points(migration, facts)
     if _matches(rounds, migration, facts):
@@ -236,7 +236,7 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
     Usual cause: one connection holds more unsent data than the others; a slow network.
     """
     rounds, facts = _rounds(migration), migration.main_facts
-    if not rounds or migration.began_late or migration.holes:
+    if not rounds or migration.began_late or migration.lacks_bytes:
         return
     points = []
     if facts is not None and not facts.interrupted:

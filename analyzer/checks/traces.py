@@ -216,7 +216,7 @@ class Traced(Watcher):
         told = f"{run.path}: {count} of the {run.side}"
         if packets and not any(map(self._count, migrations)):
             return Spot(f"{told} cannot be matched: {NO_RAM}", severity=INFO)
-        if any(m.began_late or m.holes for m in migrations):  # they may be what the capture lacks
+        if any(m.began_late or m.lacks_bytes for m in migrations):  # these may be missing
             return Spot(f"{told}, not of these migrations", severity=INFO)
         return Spot(f"{told}, not of these migrations")
 

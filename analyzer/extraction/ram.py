@@ -123,7 +123,7 @@ def _complaints(
     resumes = _resumes(migration)
     if resumes:
         yield f"{name}: a paused postcopy goes on here, earlier pages are in another file"
-    if migration.holes or (migration.began_late and not resumes):
+    if migration.lacks_bytes or (migration.began_late and not resumes):
         yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"
 
 

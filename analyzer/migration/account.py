@@ -1,4 +1,4 @@
-"""What became of a channel's bytes."""
+"""Accounts for a channel's bytes as decoded, skipped or missing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
 
     class Accounted(Protocol):
-        """The facts of a channel: bytes that were understood, that were stepped over because they
-        were not, and that the capture does not have.
+        """A channel's byte counts: understood, skipped without being understood, and missing from
+        the capture.
         """
 
         decoded: int
@@ -22,7 +22,7 @@ __all__ = ["Account"]
 
 
 class Account:
-    """Counts a channel's bytes in its ``facts``: all up to the stream offset ``settled``."""
+    """Keeps the byte counts of ``facts``, which cover the stream up to offset ``settled``."""
 
     __slots__ = ("_facts", "_missing", "_reader", "settled")
 
@@ -34,11 +34,13 @@ class Account:
 
     @property
     def missing(self) -> int:
-        """Bytes missing since."""
+        """Bytes missing since ``settled``."""
         return self._reader.missing - self._missing
 
     def settle(self, good: int) -> None:
-        """Account for everything up to here: bytes before ``good`` were understood."""
+        """Account for all bytes up to the reading position: those before offset ``good`` were
+        understood, the others skipped.
+        """
         reader, facts, missing = self._reader, self._facts, self.missing
         seen = reader.offset - self.settled - missing
         skipped = min(max(reader.offset - max(good, self.settled), 0), seen)

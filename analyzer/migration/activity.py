@@ -1,4 +1,4 @@
-"""What each channel and device was busy with, and when: noted while the capture streams by.
+"""What each channel and device carried, and when: noted while the capture streams by.
 
 Wire-format page, sections 8 and 11.
 """
@@ -25,11 +25,11 @@ __all__ = ["Activity", "ChannelActivity", "MigrationActivity", "Tally"]
 
 
 class Tally:
-    """Packets counted together: ``bytes`` on the wire, pages, and when the ``first`` byte and the
-    ``last`` one were seen (ns; 0 while there is none).
+    """A count of packets: ``bytes`` on the wire, pages, and the times of the ``first`` and the
+    ``last`` byte (ns; 0 while there is none).
 
-    ``packets`` and pages are those of whole packets; of the ones that the end of their stream
-    ``cut`` off the bytes that came count, and their times.
+    ``packets`` and the page counts include complete packets only; ``cut`` counts packets cut off by
+    the end of their stream, whose received bytes and times do count.
     """
 
     __slots__ = ("bytes", "cut", "first", "last", "normal_pages", "packets", "zero_pages")
@@ -44,11 +44,11 @@ class Tally:
         self.last = 0
 
     def __bool__(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether any packet was counted."""
         return bool(self.packets or self.cut)
 
     def add(self, packet: RamPacket | DevicePacket, lost: int = 0) -> None:
-        """One packet; ``lost`` bytes of one that was cut off were never sent."""
+        """Count one packet; ``lost`` bytes of it never came, 0 if it is complete."""
         begin, end = sorted((packet.first.time, packet.last.time))
         if not self or begin < self.first:
             self.first = begin
@@ -61,14 +61,14 @@ class Tally:
         self.bytes += packet.length - lost
 
     def add_ram(self, packet: RamPacket, lost: int = 0) -> None:
-        """One packet, with its pages if it is whole."""
+        """Count one RAM packet, with its pages if it is complete."""
         self.add(packet, lost)
         if not lost:
             self.normal_pages += packet.normal_pages
             self.zero_pages += packet.zero_pages
 
     def take(self, other: Tally) -> None:
-        """Everything that another one counted."""
+        """Add the counts of ``other``."""
         if not other:
             return
         self.first = min(self.first, other.first) if self else other.first
@@ -81,11 +81,12 @@ class Tally:
 
 
 class ChannelActivity:
-    """One multifd channel: when it carried RAM and device state (``ram``, ``state``), how much of
-    it in the switchover (``late_ram``; ``states``, all there was), and its SYNCs' packet_num.
+    """The activity of one multifd channel.
 
-    ``timed`` are the bytes of packets that took any time, or came while others did: one in a frame
-    of its own took none, as far as the capture can tell.
+    ``ram`` and ``state`` are the times with RAM and device state; ``late_ram`` counts its RAM
+    packets in the switchover, ``states`` all its device-state packets; ``sync_nums`` are the
+    packet_num of its SYNCs.  ``timed`` counts the bytes of packets with a measurable duration, or
+    inside the time of another packet: a packet that lies in one frame has no duration of its own.
     """
 
     __slots__ = ("late_ram", "ram", "state", "states", "sync_nums", "timed")
@@ -99,7 +100,7 @@ class ChannelActivity:
         self.timed = 0
 
     def carry(self, busy: Busy, packet: RamPacket | DevicePacket, lost: int) -> None:
-        """A packet of the kind that ``busy`` is for."""
+        """Add a packet's time to ``busy``, which is ``ram`` or ``state``."""
         begin, end = packet.first.time, packet.last.time
         if begin != end or busy.lasts(begin):
             self.timed += packet.length - lost
@@ -117,11 +118,11 @@ class DeviceActivity(Tally):
 
 
 class MigrationActivity:
-    """What one migration's multifd channels did.
+    """What one migration's multifd channels carried.
 
-    ``rounds`` holds the packets seen before the switchover began, by SYNC round; ``late`` those
-    whose last byte came later, ``checkpoints`` those of COLO's checkpoints.  ``channels`` is by
-    Wireshark's ``tcp.stream``, ``devices`` by (idstr, instance id).
+    ``rounds`` counts the packets whose last byte came before the switchover began, by SYNC round;
+    ``late`` those after that, ``checkpoints`` those of COLO's checkpoints.  ``channels`` is keyed
+    by Wireshark's ``tcp.stream``, ``devices`` by (idstr, instance id).
     """
 
     __slots__ = ("channels", "checkpoints", "devices", "late", "rounds")
@@ -134,15 +135,15 @@ class MigrationActivity:
         self.devices: dict[tuple[bytes, int], DeviceActivity] = {}
 
     def round(self, number: int) -> Tally:
-        """The round of that number, from 0."""
+        """The tally of round ``number``, from 0."""
         return _nth(self.rounds, number)
 
     def checkpoint(self, number: int) -> Tally:
-        """The checkpoint of that number, from 0."""
+        """The tally of checkpoint ``number``, from 0."""
         return _nth(self.checkpoints, number)
 
     def channel(self, channel: Channel) -> ChannelActivity:
-        """A channel's account."""
+        """The activity of a channel, created if there is none yet."""
         found = self.channels.get(channel.stream)
         if found is None:
             found = self.channels[channel.stream] = ChannelActivity()
@@ -150,7 +151,7 @@ class MigrationActivity:
 
 
 def _nth(tallies: list[Tally], number: int) -> Tally:
-    """The one of that number, made with all before it where they are not there yet."""
+    """The tally at index ``number``; missing ones up to it are created."""
     number = min(number, ROUNDS_KEPT - 1)
     while len(tallies) <= number:
         tallies.append(Tally())
@@ -158,10 +159,10 @@ def _nth(tallies: list[Tally], number: int) -> Tally:
 
 
 class Activity(Watcher):
-    """The account of one scan.
+    """The activity of all migrations of one scan.
 
-    Packets are told apart by when the capture shows them: channels are connections of their own,
-    and nothing on them says that the switchover has begun.
+    Packets are sorted by when the capture shows them: multifd channels are separate connections,
+    and nothing in them marks the switchover.
     """
 
     __slots__ = ("migrations",)
@@ -170,7 +171,7 @@ class Activity(Watcher):
         self.migrations: dict[int, MigrationActivity] = {}
 
     def of(self, migration: Migration) -> MigrationActivity:
-        """One migration's account."""
+        """The activity of a migration, created if there is none yet."""
         found = self.migrations.get(migration.number)
         if found is None:
             found = self.migrations[migration.number] = MigrationActivity()
@@ -198,7 +199,7 @@ class Activity(Watcher):
             own.carry(own.ram, packet, lost)
         facts = migration.main_facts
         if facts is not None and facts.colo_count:
-            # Request and reply stand between what belongs to one checkpoint and to the next.
+            # Each checkpoint's packets follow its request and reply.
             account.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
             return
         if in_switchover(packet, facts):
@@ -206,7 +207,7 @@ class Activity(Watcher):
             if not is_sync:
                 own.late_ram.add_ram(packet, lost)
             return
-        # A SYNC belongs to the round that it ends, which one that was cut off did not.
+        # A SYNC belongs to the round that it ends; one that was cut off did not end it.
         ended = 1 if packet.flags & SYNC and not lost else 0
         account.round(len(channel.syncs) - ended).add_ram(packet, lost)
 

@@ -1,4 +1,4 @@
-"""What a channel walker found wrong while it walked: a value, not an exception."""
+"""What a channel walker found wrong: a value, not an exception."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Anomaly"]
 
 
 class Anomaly:
-    """A departure from the wire format at one place of one stream.
+    """A violation of the wire format at one place of one stream.
 
     ``slug`` names the rule that judges it (``packet-magic``), ``offset`` is the stream offset of
     the unit at fault, ``place`` where the capture shows it, ``detail`` what was seen, as text that

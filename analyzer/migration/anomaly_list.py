@@ -1,4 +1,4 @@
-"""The anomalies of one stream, repeats counted instead of kept."""
+"""The anomalies of one stream; frequent ones are counted rather than kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ KEPT_PER_SLUG = 50
 
 
 class AnomalyList(list[Anomaly]):
-    """The first anomalies of every slug; ``counts`` says how many there were of each."""
+    """The first ``KEPT_PER_SLUG`` anomalies of every slug; ``counts`` has the number of all, by
+    slug.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +47,11 @@ class AnomalyList(list[Anomaly]):
         return sum(self.counts.values())
 
     def snapshot(self) -> Snapshot:
-        """What is noted so far, for :meth:`restore`."""
+        """The current state, for :meth:`restore`."""
         return len(self), dict(self.counts)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Forget what was noted since."""
+        """Drop what was noted since the snapshot."""
         kept, self.counts = snapshot
         del self[kept:]
 

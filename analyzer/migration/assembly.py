@@ -1,7 +1,7 @@
-"""Puts device state back together: what main carried, then the buffers by index.
+"""Reassembles device state: what main carried, then the buffers by index.
 
 Wire-format page 5.2: a device's whole state is its DEV_DATA_STATE bytes on main in order, then the
-data of its multifd buffers by index; the config-state buffer stands apart.
+data of its multifd buffers by index; the config-state buffer is separate.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Assembler", "Assembly"]
 
 IN_MEMORY = 32 << 20
-"""Buffers that wait for their turn are held in memory up to this many bytes, then on disk."""
+"""Buffers waiting for their turn are held in memory up to this many bytes, beyond that on disk."""
 
 
 class _Held(Kept):
-    """One buffer on its way, and its bytes."""
+    """One buffer and its bytes, while it arrives and waits; ``left`` bytes are still to come."""
 
     __slots__ = ("broken", "idx", "is_config", "left", "size")
 
@@ -46,11 +46,13 @@ class _Held(Kept):
 
 
 class Assembly:
-    """The state of one device as it comes together.
+    """The state of one device while it is reassembled.
 
-    ``main_bytes`` and ``data_bytes`` count what was put together so far.  The digests are sha256
-    in hex, ``None`` where bytes are missing: ``data_digest`` of the data buffers by index,
-    ``config_digest`` of the config state, ``state_digest`` of main's data and the data buffers.
+    ``main_bytes`` and ``data_bytes`` count the bytes reassembled so far, ``buffers`` the multifd
+    buffers that arrived.  ``broken`` says that bytes of the data buffers are missing or ambiguous,
+    ``main_broken`` that bytes on main are missing.  The digests are sha256 in hex, ``None`` where
+    bytes are missing: ``data_digest`` of the data buffers by index, ``config_digest`` of the config
+    state, ``state_digest`` of main's data and the data buffers.
     """
 
     def __init__(
@@ -90,14 +92,14 @@ class Assembly:
     # -- buffers ------------------------------------------------------------------------------
 
     def take(self, held: _Held) -> None:
-        """A buffer has arrived whole."""
+        """Take a buffer that has arrived completely."""
         self.buffers += 1
         if held.is_config:
             self._config_idx = held.idx
             self._take_config(held)
             return
         if held.idx < self._data_next or held.idx in self._held:
-            self.broken = True  # a second copy of an index: no telling which one counts
+            self.broken = True  # a duplicate index: it is ambiguous which one counts
             held.drop()
             return
         self._held[held.idx] = held
@@ -110,7 +112,7 @@ class Assembly:
         held.drop()
 
     def _use(self, held: _Held, what: str, digest: hashlib._Hash | None) -> None:
-        """Hand a buffer's bytes to a digest, unless that is lost anyway, and to the sink."""
+        """Pass a buffer's bytes to the sink, and to ``digest`` unless bytes are missing."""
         if held.broken:
             digest = None
         if digest is None and self._sink is None:
@@ -122,7 +124,7 @@ class Assembly:
                 self._sink(what, held.idx, data, size)
 
     def drain(self, *, last: bool) -> None:
-        """Use what is due; with ``last``, main is over whatever it said."""
+        """Use the buffers that are next in order; with ``last``, main is taken to have ended."""
         while (held := self._held.get(self._data_next)) is not None:
             self.broken |= held.broken
             self._use(held, "buffer", None if self.broken else self._data)
@@ -137,7 +139,7 @@ class Assembly:
             self._state_next += 1
 
     def finish(self) -> None:
-        """The capture is over; buffers behind a missing index are handed out as they are."""
+        """End of the capture: buffers behind a missing index are passed on as they are."""
         self.drain(last=True)
         for idx in sorted(self._held):
             held = self._held.pop(idx)
@@ -147,13 +149,15 @@ class Assembly:
 
     @property
     def _main_ended(self) -> bool:
-        """Whether main can bring no more data of this device."""
+        """Whether main can carry no more data of this device."""
         section = self._section()
         return section is not None and section.data_ended is not None
 
     @property
     def complete(self) -> bool:
-        """Whether every data buffer up to the config state was put together, without a hole."""
+        """Whether all data buffers before the config state were reassembled, with no bytes
+        missing.
+        """
         return not self.broken and self._config_idx == self._data_next
 
     @property
@@ -177,12 +181,12 @@ class Assembly:
 
 
 class Assembler:
-    """Assembles every device of a scan: give it as the scan's ``collector`` and ``device_data``.
+    """Reassembles every device of a scan, which takes it as ``collector`` and ``device_data``.
 
-    ``wanted(name)`` chooses devices by ``idstr#instance``; ``sink_of(migration, name)`` gives
+    ``wanted(name)`` selects devices by ``idstr#instance``; ``sink_of(migration, name)`` gives
     ``sink(what, idx, data, size)`` for a device's bytes: ``state`` (in order, main's first),
-    ``buffer`` (each data buffer in index order) and ``config``; without ``data``, ``size`` bytes
-    are not in the capture.
+    ``buffer`` (each data buffer in index order) and ``config``; where ``data`` is ``None``,
+    ``size`` bytes are missing from the capture.
     """
 
     def __init__(
@@ -200,7 +204,7 @@ class Assembler:
         return self.assemblies.get((migration.number, key))
 
     def finish(self) -> None:
-        """The scan is done."""
+        """The scan has ended."""
         for assembly in self.assemblies.values():
             assembly.finish()
 
@@ -214,7 +218,7 @@ class Assembler:
         return found
 
     def device_data(self, migration: Migration) -> Callable[[Key], Sink]:
-        """Where main's walker takes a device's DEV_DATA_STATE bytes."""
+        """Where main's walker delivers a device's DEV_DATA_STATE bytes."""
 
         def sink(key: Key) -> Sink:
             assembly = self._assembly(migration, key)
@@ -223,7 +227,7 @@ class Assembler:
         return sink
 
     def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
-        """Where a multifd buffer's data go."""
+        """The sink for a multifd buffer's data; ``None`` if the device is not wanted."""
         key = migration.device_key(packet)
         assembly = self._assembly(migration, key)
         if assembly is None:
@@ -232,7 +236,7 @@ class Assembler:
 
         def sink(piece: bytes | memoryview | None, size: int) -> None:
             if not size:
-                return  # an empty buffer was taken at once
+                return  # an empty buffer was taken below
             if piece is None:
                 held.broken = True
                 held.skip(size)
@@ -249,10 +253,10 @@ class Assembler:
 
 
 def _section(migration: Migration, key: Key) -> VfioSection | None:
-    """What main told of a device so far."""
+    """The facts that main gave of a device so far."""
     facts = migration.main_facts
     return facts.devices.get(key) if facts is not None else None
 
 
 def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:
-    """Bytes that nobody wants."""
+    """A sink that ignores its bytes."""

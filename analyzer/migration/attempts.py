@@ -1,4 +1,4 @@
-"""Which attempt at a migration a channel belongs to, where hosts and port are the same.
+"""Assigns a channel to one of several migration attempts between the same hosts and port.
 
 Wire-format page, section 1.4.
 """
@@ -18,19 +18,19 @@ __all__ = ["Attempts", "closed_before", "key_of", "over"]
 Key = tuple[bytes, ...]
 
 LOOKED_AT = 64
-"""Attempts at the same port, the latest ones, that a channel can belong to."""
+"""How many of the latest attempts at the same port a channel can belong to."""
 SILENT_MAX = 512
-"""Connections, the latest ones, among which the main of a newer attempt is looked for: it opens at
-most 255 others before it speaks.
+"""How many of the latest connections are searched for the main of a newer attempt: it opens at most
+255 others before it sends anything.
 """
 
 
 class Attempts:
-    """The migrations of a capture by the hosts and the port that they go to, oldest first.
+    """The migrations of a capture by hosts and destination port, oldest first.
 
-    A channel may be recognised long after its connection began, when something was missing in
-    front; it goes to the attempt that was under way then.  ``connections`` gives those of the
-    capture, ``known`` says whether somebody knows already what a connection is.
+    A channel may be recognised long after its connection began, if its beginning is missing; it
+    goes to the attempt that was under way when the connection began.  ``connections`` gives those
+    of the capture, ``known`` says whether a flow has been identified already.
     """
 
     def __init__(
@@ -41,23 +41,25 @@ class Attempts:
         self._by_key: dict[Key, list[Migration]] = {}
 
     def add(self, migration: Migration) -> None:
-        """A new one."""
+        """Add a new attempt."""
         self._by_key.setdefault(migration.key, []).append(migration)
 
     def newest(self, flow: Flow) -> Migration | None:
-        """The latest one that goes where a stream goes."""
+        """The latest attempt with the hosts and port of a flow."""
         found = self._by_key.get(key_of(flow))
         return found[-1] if found else None
 
     def of_main(self, channel: Channel) -> Migration | None:
-        """The one whose main a channel is, if that has begun."""
+        """The attempt that a main channel belongs to, if that exists already."""
         for attempt in self._possible(channel):
             if attempt.main is None and not over(attempt, channel):
                 return attempt
         return None
 
     def of_multifd(self, channel: Channel, most: int) -> Migration | None:
-        """The one that a multifd channel belongs to; none has more than ``most`` channels."""
+        """The attempt that a multifd channel belongs to; an attempt has at most ``most``
+        channels.
+        """
         for attempt in self._possible(channel):
             full = len(attempt.channels) >= most
             if not (full or over(attempt, channel) or self._taken(attempt, channel)):
@@ -65,7 +67,7 @@ class Attempts:
         return None
 
     def _possible(self, channel: Channel) -> Iterator[Migration]:
-        """The latest attempt that was under way when a connection began, and those behind it."""
+        """The attempt that was under way when a channel's connection began, and the later ones."""
         attempts = self._by_key.get(key_of(channel.flow), [])[-LOOKED_AT:]
         began = channel.flow.connection.began.frame
         first = 0
@@ -75,10 +77,12 @@ class Attempts:
         yield from attempts[first:]
 
     def _taken(self, attempt: Migration, channel: Channel) -> bool:
-        """Whether the id is in use there, and this channel is of a newer attempt.
+        """Whether the channel's id is taken in this attempt, so that the channel belongs to a newer
+        one.
 
-        A second channel of the same id whose predecessor is still open is a fault, unless there is
-        a newer connection that has not spoken yet: the main of a newer attempt connects first.
+        A duplicate id while the first channel is still open is a fault of one attempt, unless there
+        is a newer connection that has not sent anything yet: the main of a newer attempt connects
+        first.
         """
         if channel.id < 0:
             return False
@@ -108,7 +112,7 @@ def key_of(flow: Flow) -> Key:
 
 
 def closed_before(channel: Channel, frame: int) -> bool:
-    """Whether a channel was closed before a frame."""
+    """Whether a FIN or RST closed a channel before frame ``frame``."""
     flow = channel.flow
     ends = (flow.fin, flow.reset, flow.peer.reset)
     return any(end is not None and end.frame < frame for end in ends)
@@ -117,11 +121,11 @@ def closed_before(channel: Channel, frame: int) -> bool:
 def over(attempt: Migration, channel: Channel) -> bool:
     """Whether an attempt had ended before this channel's connection began.
 
-    When that was is only known of a connection whose beginning the capture has.
+    False if the capture lacks the connection's beginning, since it is unknown when that was.
     """
     flow = channel.flow
     if any(other.flow.key == flow.key for other in attempt.channels):
-        return True  # the ports of one that is gone
+        return True  # the ports are being reused
     if channel.midstream and flow.syn is None and flow.peer.syn is None:
         return False
     began = flow.connection.began.frame

@@ -1,4 +1,6 @@
-"""Why a walker could not finish a record: a value, handed up to who can go on behind it."""
+"""Why a walker could not finish a record: a value, passed up to the caller that can resume after
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ __all__ = ["Broken"]
 class Broken:
     """A record that breaks off.
 
-    ``reply`` is the hole or the end of the stream that cut it (``None``: its bytes make no sense),
-    ``path`` names the record and field, ``good`` is the offset up to which it was understood.
+    ``reply`` is the hole or end of stream that cut it (``None``: its bytes are invalid), ``path``
+    names the record and field, ``good`` is the offset up to which it was understood.
     """
 
     __slots__ = ("good", "path", "reply")
@@ -29,6 +31,6 @@ class Broken:
         self.good = good
 
     def inside(self, what: str) -> Broken:
-        """The same, seen from one level up."""
+        """The same with ``what`` as the enclosing unit in its path."""
         self.path = f"{what} > {self.path}"
         return self

@@ -30,7 +30,7 @@ class Init:
 
 
 class MethodUse:
-    """The data packets of a channel that name one compression method: how many, and the first."""
+    """How many data packets of a channel use one compression method, and the first of them."""
 
     __slots__ = ("first", "packets")
 
@@ -40,15 +40,15 @@ class MethodUse:
 
 
 class Channel:
-    """A stream of a migration: ``main``, ``multifd``, ``return-path``, ``postcopy`` or ``tls``.
+    """A stream of a migration: ``main``, ``multifd``, ``return-path``, ``postcopy``, ``tls`` or
+    ``unknown``.
 
-    ``id`` is the number from the initial packet; where the capture does not have that, it is
-    negative and unique: -1 - ``tcp.stream``.  ``skipped`` bytes were passed
-    over to find the next packet; ``missing`` ones (of packets) the capture lacks; ``decoded`` is
-    what packets account for, so that decoded + skipped + missing is the length of the stream.
-
-    Packets are whole ones; ``ram_bytes`` and ``device_bytes`` hold also what came of one that the
-    stream's end cut off: ``cut_bytes``.
+    ``id`` is the number from the initial packet; if the capture lacks that, it is -1 -
+    ``tcp.stream``, which is negative and unique.  ``decoded`` bytes were accounted for by packets,
+    ``skipped`` bytes were passed over to find the next packet, and ``missing`` bytes are absent
+    from the capture; together they are the length of the stream.  The packet counts include
+    complete packets only; ``ram_bytes`` and ``device_bytes`` also include the ``cut_bytes``
+    received of a packet that the stream's end cut off.
     """
 
     __slots__ = (
@@ -110,20 +110,20 @@ class Channel:
         self.missing = 0
         self.resyncs: list[tuple[int, int]] = []  # stream offset, bytes skipped
         self.cut_in: str | None = None  # where in a packet the stream ended
-        self.cut_bytes = 0  # of a packet whose header came whole
+        self.cut_bytes = 0  # received bytes of a cut packet whose header is complete
         self.ended_at_boundary = False
         self.anomalies = AnomalyList()
-        self.head = b""  # what a stranger's stream begins with
+        self.head = b""  # first bytes of a stream that is no channel
         self.tls_close_notify = False  # whether a TLS stream ends with an alert record
-        self.tls_random = b""  # what key logs name the session by; its ClientHello has it
-        self.return_facts: ReturnPath | None = None  # of a return path without its main
+        self.tls_random = b""  # the ClientHello's random, by which key logs name the session
+        self.return_facts: ReturnPath | None = None  # of a return path whose main is not known yet
         self.since_sync = 0  # packets with pages since the last SYNC
-        self.behind_sync: Mark | None = None  # the first of those
+        self.behind_sync: Mark | None = None  # the first packet with pages since the last SYNC
 
     @property
     def synchronises(self) -> bool:
-        """Whether it takes part in SYNC rounds: a multifd channel, unless it is one of the RFC's
-        that carry device state only (wire-format page 1.6).
+        """Whether it takes part in SYNC rounds: multifd channels do, except RFC v0's channels that
+        carry device state only (wire-format page 1.6).
         """
         only_device_state = self.channel_header is not None and self.channel_header[1] == STATE_ONLY
         return self.kind == "multifd" and not only_device_state
@@ -136,7 +136,7 @@ class Channel:
 
     @property
     def name(self) -> str:
-        """How reports call it: ``main``, ``multifd 0``."""
+        """The name in reports: ``main``, ``multifd 0``."""
         if self.kind != "multifd":
             return self.kind
         return multifd_name(self.id)
@@ -178,5 +178,5 @@ class Channel:
 
 
 def multifd_name(number: int) -> str:
-    """How reports call the multifd channel with that id; negative ones stand for streams."""
+    """The name in reports of the multifd channel with an id; negative ids encode ``tcp.stream``."""
     return f"multifd {number}" if number >= 0 else f"multifd ? (stream {-1 - number})"

@@ -1,4 +1,4 @@
-"""COLO's checkpoints: what the primary's main channel and the secondary's answers tell of each.
+"""COLO's checkpoints: the primary's messages on the main channel, and their order.
 
 Wire-format page, section 6.10.
 """
@@ -20,8 +20,9 @@ NAMES = {int(message): message.name for message in ColoMessage}
 
 
 class Turns:
-    """The order of one side's messages, again and again; ``due`` is the one that comes next,
-    ``None`` where a hole or a late start hides it.
+    """Tracks the cyclic order of one side's messages.
+
+    ``due`` is the message expected next, ``None`` where a hole or a late start hides it.
     """
 
     __slots__ = ("due", "order")
@@ -31,19 +32,19 @@ class Turns:
         self.due = due
 
     def take(self, number: int) -> tuple[str, str]:
-        """A message's name, and what is wrong with it, if anything is."""
+        """Take the next message; gives its name, and what is wrong with it or an empty text."""
         name, order, due = NAMES.get(number, f"message {number:#x}"), self.order, self.due
         if number in order:
             self.due = order[(order.index(ColoMessage(number)) + 1) % len(order)]
         else:
             self.due = order[0] if number == due else None
         if due is not None:
-            return name, "" if number == due else f"{name}, where {due.name} is due"
+            return name, "" if number == due else f"{name}, where {due.name} is expected"
         return name, "" if number in order else f"{name}, which this side never sends"
 
 
 class Checkpoint:
-    """What main tells of one: the ``marks`` of its three messages, and the ``size`` of the device
+    """One checkpoint on main: the ``marks`` of its three messages, and the ``size`` of its device
     state in bytes.
     """
 
@@ -75,7 +76,7 @@ class Checkpoint:
 
 
 class ColoFacts:
-    """COLO as main tells it: ``count`` is how many checkpoints there were; the first ones are kept,
+    """What main says of COLO: the ``count`` of checkpoints, the first ``CHECKPOINTS_KEPT`` of them,
     and the ``last`` one.
     """
 
@@ -87,7 +88,9 @@ class ColoFacts:
         self.last = Checkpoint()
 
     def note(self, message: ColoMessage, mark: Mark) -> Checkpoint:
-        """A message on main; gives its checkpoint, a new one if the last one is past it."""
+        """Note a message on main; gives its checkpoint, a new one if the last one is already past
+        that message.
+        """
         at = BY_PRIMARY.index(message)
         if not self.count or any(self.last.marks[at:]):
             self.last = Checkpoint()

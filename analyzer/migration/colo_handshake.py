@@ -1,4 +1,4 @@
-"""COLO's checkpoints with the answers to them: what the pause of both guests went into.
+"""COLO's checkpoints with the secondary's answers: where the time of the pause went.
 
 Wire-format page, section 6.10.
 """
@@ -20,7 +20,9 @@ __all__ = ["Handshake", "handshakes_of"]
 
 
 class Handshake:
-    """A checkpoint with the secondary's answers to it: ``replied``, ``received`` and ``loaded``."""
+    """A checkpoint with the secondary's answers: the marks ``replied``, ``received`` and
+    ``loaded``, ``None`` if not seen.
+    """
 
     __slots__ = ("checkpoint", "loaded", "received", "replied")
 
@@ -38,14 +40,16 @@ class Handshake:
 
     @property
     def memory_bytes(self) -> int:
-        """Guest memory, with its SYNC points, on main; nearly nothing with multifd."""
+        """Bytes of RAM records between VMSTATE_SEND and VMSTATE_SIZE on main; few with multifd."""
         sending, sized = self.checkpoint.sending, self.checkpoint.sized
         return sized.offset - sending.offset if sending is not None and sized is not None else 0
 
     @property
     def parts(self) -> list[tuple[str, int]]:
-        """What the time went into, ns each: ``reply`` (the secondary stops), ``memory``, ``state``
-        (of the devices, until the secondary has it) and ``load``, as far as both ends were seen.
+        """How long each part took, in ns, where both its ends were seen.
+
+        ``reply``: until the secondary has stopped; ``memory``: guest memory; ``state``: device
+        state, until the secondary has received it; ``load``: loading it.
         """
         checkpoint = self.checkpoint
         marks = (
@@ -58,22 +62,24 @@ class Handshake:
 
     @property
     def pause_span(self) -> tuple[int, int] | None:
-        """The pause's begin and end."""
+        """Begin and end of the pause, in ns since the epoch; ``None`` unless both were seen."""
         if self.replied is None or self.loaded is None:
             return None
         return self.replied.time, self.loaded.time
 
     @property
     def pause(self) -> int | None:
-        """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests stood still for so long, and
-        a little longer.  ``None`` unless both were seen.
+        """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests were stopped for at least
+        that long.  ``None`` unless both were seen.
         """
         span = self.pause_span
         return span[1] - span[0] if span is not None else None
 
 
 def handshakes_of(migration: Migration) -> list[Handshake]:
-    """The checkpoints that were kept.  An answer belongs to the last one that began before it."""
+    """The checkpoints that were kept.  An answer is assigned to the last checkpoint that began
+    before it.
+    """
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or facts.colo is None:
         return []
@@ -85,7 +91,7 @@ def handshakes_of(migration: Migration) -> list[Handshake]:
 
 
 def _dealt(marks: Iterable[Mark], begins: list[int]) -> Iterator[Mark | None]:
-    """The first mark from each begin on, before the next one."""
+    """For each begin the first mark between it and the next begin."""
     places = list(marks)
     frames = [mark.frame for mark in places]
     for begin, end in pairwise([*begins, 1 << 62]):

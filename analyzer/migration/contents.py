@@ -1,4 +1,4 @@
-"""What devices' state consists of, piece by piece, so that two migrations can be compared.
+"""Digests of device state, piece by piece, so that two migrations can be compared.
 
 A piece is a buffer, or 1 MiB of what main carried of a device.  Wire-format page, section 5.2.
 """
@@ -26,11 +26,13 @@ PARTS = (MAIN, BUFFER, CONFIG)
 """Parts of a device's state, in the order in which a receiver loads them."""
 MAIN_PIECE = 1 << 20
 KEPT_MAX = 64 << 20
-"""Bytes of pieces that are kept, over all devices."""
+"""Most bytes kept of pieces, over all devices."""
 
 
 class _Taker:
-    """Takes a device's bytes apart into pieces: ``take(piece, data)`` gets each one's, in order."""
+    """A device sink that splits the bytes into pieces: ``take(piece, data)`` gets each piece's
+    bytes, in order.
+    """
 
     def __init__(self, take: Callable[[Piece, bytes], None]) -> None:
         self._take = take
@@ -55,10 +57,10 @@ class _Taker:
 
 
 class DeviceContents:
-    """The digest of every piece of every device: give a scan its ``assembler``.
+    """The digest of every piece of every device; a scan takes its ``assembler``.
 
-    ``digests[migration number, "idstr#instance"][part, index]`` are 16 bytes; pieces of which the
-    capture lacks bytes have none.
+    ``digests[migration number, "idstr#instance"][part, index]`` are 16 bytes; pieces with missing
+    bytes have no digest.
     """
 
     def __init__(self) -> None:
@@ -84,7 +86,7 @@ class DeviceContents:
             self.digests[key][opened[0]] = opened[1].digest()[:16]
 
     def finish(self, migrations: Iterable[Migration]) -> None:
-        """The scan is done, with these migrations."""
+        """The scan has ended, with these migrations."""
         for key in list(self._open):
             self._close(key)
         for (number, _), assembly in self.assembler.assemblies.items():
@@ -101,7 +103,7 @@ class DeviceContents:
 
 
 def first_differences(one: dict[Piece, bytes], other: dict[Piece, bytes]) -> list[Piece]:
-    """Of each part of two devices the first piece that both have and that differs."""
+    """For each part the first piece that both devices have and that differs."""
     first: dict[str, int] = {}
     for part, index in one.keys() & other.keys():
         if one[part, index] != other[part, index]:
@@ -110,9 +112,9 @@ def first_differences(one: dict[Piece, bytes], other: dict[Piece, bytes]) -> lis
 
 
 class DevicePieces:
-    """The bytes of some pieces: give a scan its ``assembler``.
+    """The bytes of selected pieces; a scan takes its ``assembler``.
 
-    ``wanted`` are devices and their pieces; ``found`` the bytes, as many as may be kept.
+    ``wanted`` are devices and pieces; ``found`` has their bytes, at most ``KEPT_MAX`` in all.
     """
 
     def __init__(self, wanted: set[tuple[DeviceKey, Piece]]) -> None:

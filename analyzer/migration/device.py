@@ -17,9 +17,10 @@ __all__ = ["Device"]
 class Device:
     """Everything transferred over multifd for one (idstr, instance id).
 
-    ``buffers`` are in order of arrival.  ``unindexed`` counts packets whose VFIO header the
-    capture lacks or that are too short for one; ``cut`` are buffers that the end of their stream
-    cut off, as (idx or ``None``, channel, bytes of their data that arrived, bytes announced).
+    ``buffers`` are in the order in which their packets were read.  ``unindexed`` counts packets
+    without a readable VFIO header: the capture lacks it, or they are too short.  ``cut`` are
+    buffers cut off by the end of their stream.  ``flags`` are the packets' flags ORed together;
+    ``first`` and ``last`` are the places of the first and last packet.
     """
 
     __slots__ = ("buffers", "cut", "first", "flags", "idstr", "instance_id", "last", "unindexed")
@@ -41,11 +42,11 @@ class Device:
 
     @property
     def packets(self) -> int:
-        """Packets that arrived whole."""
+        """Complete packets."""
         return len(self.buffers) + self.unindexed
 
     def add(self, packet: DevicePacket) -> None:
-        """Take in a packet that arrived whole."""
+        """Add a complete packet."""
         if self.first is None:
             self.first = packet.first
         self.last = packet.last
@@ -66,16 +67,16 @@ class Device:
 
     @property
     def config(self) -> Buffer | None:
-        """The buffer with the config state; the one of the highest index if there are several."""
+        """The buffer with the config state; of several the one with the highest index."""
         return config_of(self.buffers)
 
     @property
     def last_needed(self) -> int | None:
-        """The index up to which every one is needed: the config's, else the highest seen."""
+        """The last index that a receiver needs: the config state's, else the highest seen."""
         return last_needed(self.buffers)
 
     def missing_ranges(self) -> list[tuple[int, int]]:
-        """Ranges (first, last) of indices that are missing below the last needed one."""
+        """Ranges (first, last) of missing indices below the last needed one."""
         return list(gaps(self.buffers))
 
     def duplicates(self) -> list[int]:
@@ -87,7 +88,7 @@ class Device:
         return sorted(twice)
 
     def out_of_order(self) -> int:
-        """Buffers that arrived after one of a higher index."""
+        """Number of buffers that arrived after one with a higher index."""
         late, highest = 0, -1
         for buffer in self.arrived():
             if buffer.idx < highest:
@@ -96,12 +97,12 @@ class Device:
         return late
 
     def by_channel(self) -> dict[int, int]:
-        """Buffers by channel id."""
+        """Number of buffers by channel id."""
         counts: dict[int, int] = {}
         for buffer in self.buffers:
             counts[buffer.channel] = counts.get(buffer.channel, 0) + 1
         return dict(sorted(counts.items()))
 
     def queue(self) -> Queue:
-        """What QEMU's load thread had to hold, and to wait for."""
+        """The queue of QEMU's load thread: what it had to hold, and to wait for."""
         return Queue(self.arrived())

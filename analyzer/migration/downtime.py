@@ -1,4 +1,4 @@
-"""Who spent the switchover: RAM's remainder, device state, main, waiting, silence.
+"""Where the time of the switchover went: rest of RAM, device state, main, waiting, silence.
 
 Wire-format page, sections 8 and 11.
 """
@@ -21,8 +21,10 @@ __all__ = ["Downtime", "Use", "data_spans", "downtime_of"]
 
 
 class Use:
-    """What one kind of traffic took of the switchover: tidy ``spans`` from the first to the last
-    byte of each of its packets, ``alone`` the time (ns) in which nothing else was on its way.
+    """The time that one kind of traffic took in the switchover.
+
+    ``spans`` are tidy, and reach from the first to the last byte of each of its packets; ``alone``
+    is the time (ns) in which no other kind was being sent.
     """
 
     __slots__ = ("alone", "name", "spans")
@@ -34,7 +36,7 @@ class Use:
 
     @property
     def busy(self) -> int:
-        """Time with a packet of this kind on its way, in ns."""
+        """Time in which a packet of this kind was being sent, in ns."""
         return total(self.spans)
 
 
@@ -42,10 +44,10 @@ class Downtime:
     """The time of the ``window``, by use.
 
     ``uses`` are ``ram`` and ``device-state``, over multifd or main, and ``main`` for vmstate and
-    the description; they overlap.  ``both`` is the time with RAM and device state on their way
-    together, ``idle`` the times with no packet on its way,
-    ``waits`` those in which a device had buffers but not the next one, ``silence`` those without
-    any frame in the capture (of 10 ms and more).  Times in ns since the epoch.
+    the vmdescription; they overlap.  ``both`` is the time in which RAM and device state were sent
+    at the same time; ``idle`` are the spans in which no packet was being sent, ``waits`` those in
+    which a device had later buffers but not the next one, ``silence`` those without any frame in
+    the capture (of 10 ms and more).  Spans are in ns since the epoch.
     """
 
     __slots__ = ("both", "idle", "silence", "uses", "waits", "window")
@@ -64,12 +66,12 @@ class Downtime:
 
     @property
     def duration(self) -> int:
-        """The whole, in ns."""
+        """Length of the window, in ns."""
         return self.window.duration
 
     @property
     def longest_idle(self) -> Span | None:
-        """The longest time with no packet on its way."""
+        """The longest span in which no packet was being sent."""
         return max(self.idle, key=lambda span: span[1] - span[0], default=None)
 
 
@@ -79,7 +81,7 @@ def downtime_of(
     window: Switchover,
     pauses: Iterable[tuple[int, int, int]] = (),
 ) -> Downtime:
-    """Take the window apart.
+    """Analyse a switchover window.
 
     ``pauses`` are the capture's times without a frame, as (begin, end, frame).
     """
@@ -110,7 +112,7 @@ def _late_records(migration: Migration, window: Switchover) -> Iterator[Record]:
 
 
 def data_spans(migration: Migration, window: Switchover, section_id: int) -> list[Span]:
-    """When main carried one device's data in the switchover, tidy."""
+    """Tidy spans in which main carried one device's data during the switchover."""
     late = _late_records(migration, window)
     return _spans(r for r in late if r.data_bytes and r.section_id == section_id)
 
@@ -128,7 +130,8 @@ def _has_data(record: Record) -> bool:
 
 
 def _has_vmstate(record: Record) -> bool:
-    """Nothing is said of what is left: the source may begin a record, and be busy elsewhere before
-    it ends it.
+    """Whether it is a record of kind ``main``.
+
+    Other records are left out: the source may begin one, and be busy elsewhere before it ends it.
     """
     return record.kind in ("SECTION_FULL", "VMDESCRIPTION")

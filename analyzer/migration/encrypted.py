@@ -1,7 +1,7 @@
-"""Migrations over TLS without keys: recognised by how their connections behave.
+"""Migrations over TLS without keys: recognised by the behaviour of their connections.
 
-Wire-format page, sections 1.1 and 1.3: one connection first, whose handshake ends before the
-others are opened; all from one client to one port; nearly all bytes go to the server.
+Wire-format page, sections 1.1 and 1.3: one connection first, whose handshake ends before the others
+are opened; all from one client to one port; nearly all bytes go to the server.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["EncryptedMigration", "recognise", "unlikely"]
 
 DOMINANCE = 4
-"""How many times more bytes go to the server than come from it."""
+"""A migration sends at least this many times as many bytes to the server as come back."""
 SIZE_MIN = 1 << 16
-"""Fewer bytes are something else: main alone describes its devices with more."""
+"""Least bytes of a migration: main's device descriptions alone take more."""
 ALONE_SIZE_MIN = 1 << 18
-"""As much must a single connection carry to be taken for a migration without multifd."""
+"""Least bytes of a single connection to be taken for a migration without multifd."""
 
 
 class EncryptedMigration:
-    """TLS connections that look like a migration: ``channels`` in the order of their beginnings.
+    """TLS connections that look like a migration: ``channels`` in the order in which they began.
 
     The first is main, if the capture has its beginning; the others are multifd channels, whose ids
-    are inside the encryption.
+    are encrypted.
     """
 
     __slots__ = ("channels",)
@@ -52,7 +52,7 @@ class EncryptedMigration:
 
     @property
     def bytes(self) -> int:
-        """Bytes to the server, with what TLS adds."""
+        """Bytes to the server, including TLS overhead."""
         return sum(channel.length for channel in self.channels)
 
     @property
@@ -62,12 +62,12 @@ class EncryptedMigration:
 
     @property
     def times(self) -> tuple[int, int]:
-        """Begin of the first connection and the last payload, ns since the epoch."""
+        """Time of the first connection's beginning and of the last payload, ns since the epoch."""
         return self.main.flow.connection.began.time, max(c.flow.last.time for c in self.channels)
 
     @property
     def likely(self) -> bool:
-        """Whether sizes and directions are a migration's."""
+        """Whether sizes and directions fit a migration."""
         least = SIZE_MIN if len(self.channels) > 1 else ALONE_SIZE_MIN
         return self.bytes >= least and self.bytes >= DOMINANCE * self.returned
 
@@ -78,7 +78,7 @@ def recognise(tls: Iterable[Channel]) -> list[EncryptedMigration]:
 
 
 def unlikely(tls: Iterable[Channel]) -> list[Channel]:
-    """The channels that are none of a migration, and will not become one's: all of their group are
+    """The channels that do not belong to a migration and never will: all of their group are
     closed.
     """
     return [

@@ -10,18 +10,18 @@ __all__ = ["Runs", "jain", "runs_of"]
 
 
 def jain(shares: Sequence[int]) -> float | None:
-    """Jain's index: 1 when all shares are equal, 1/n when one of n has everything; ``None`` when
-    there is nothing to share.
+    """Jain's fairness index: 1 when all shares are equal, 1/n when one of n has everything;
+    ``None`` without shares.
     """
     squares = sum(share * share for share in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else None
 
 
 class Runs:
-    """How often a channel was chosen again right after itself.
+    """How often consecutive packets used the same channel.
 
-    ``packets`` in order, in ``runs`` of the same channel, the ``longest`` of them on channel
-    ``longest_on``.
+    ``packets`` is their number, ``runs`` the number of runs on one channel; the ``longest`` run has
+    so many packets on channel ``longest_on``.
     """
 
     __slots__ = ("longest", "longest_on", "packets", "runs")
@@ -34,7 +34,9 @@ class Runs:
 
     @property
     def again(self) -> float | None:
-        """Share of the packets (but the first) whose channel is that of the one before."""
+        """Share of the packets, without the first, that use the same channel as the one before;
+        ``None`` with fewer than two.
+        """
         if self.packets < 2:
             return None
         return (self.packets - self.runs) / (self.packets - 1)

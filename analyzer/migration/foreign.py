@@ -1,4 +1,4 @@
-"""When a capture is read through tshark, and how its end is told."""
+"""When a capture is read through tshark, and how the end of that is reported."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ FRAME_MAX = 1 << 18
 def open_foreign(
     path: str | os.PathLike[str] | bytes | Source, tool: str
 ) -> tuple[CaptureFile, Conversion]:
-    """The capture as ``tool`` reads it, and the run that does.
+    """The capture read through ``tool``, and the run that does it.
 
-    Raises :class:`CaptureError` where tshark does not know the file either, or only as what it
-    dissects besides captures, without tshark :class:`analyzer.errors.ToolUnavailable`.
+    Raises :class:`CaptureError` where tshark does not know the file, or knows it only as something
+    that is not a capture; :class:`analyzer.errors.ToolUnavailable` where the tool is not installed.
     """
     source, run = open_dissected(path, tool)
     file = CaptureFile(source)
     if run.complaint and not run.frame:
         source.close()
-        raise CaptureError(f"is no capture that tshark knows: {run.complaint}", path=source.path)
+        raise CaptureError(f"is not a capture that tshark knows: {run.complaint}", path=source.path)
     if run.frame and not run.packets:
-        # JSON, pictures and programs are a single frame to it, which nobody captured.
+        # To tshark JSON files, pictures and programs are a single frame without a time.
         source.close()
-        raise CaptureError("is no capture that tshark knows: it has no packets", path=source.path)
+        raise CaptureError(
+            "is not a capture that tshark knows: it has no packets", path=source.path
+        )
     return file, run
 
 
 def why_foreign(file: CaptureFile, engine: Engine) -> str:
-    """Why native reading found no migration in what it has read; empty if tshark cannot help."""
+    """Why native reading found no migration; empty if tshark would not help."""
     strange = sorted({i.link_type for i in file.interfaces} - set(LINK_TYPES))
     if strange:
         return f"link type {strange[0]}"
@@ -63,8 +65,8 @@ def why_foreign(file: CaptureFile, engine: Engine) -> str:
 
 
 def _has_longer_records(source: Source) -> bool:
-    """Whether it is what Nokia's and old Red Hat's tcpdump wrote: pcap by its magic number, with 4
-    or 8 bytes more in front of every frame.
+    """Whether it is one of the pcap variants that Nokia's and old Red Hat's tcpdump wrote: pcap by
+    its magic number, but with 4 or 8 more bytes in each record header.
     """
     head = source.read_at(0, 40) or b""
     if head[:4] not in PCAP_MAGICS or len(head) < 40:
@@ -81,8 +83,8 @@ def _has_longer_records(source: Source) -> bool:
 
 
 def note_end(file: CaptureFile, run: Conversion, original: Source) -> None:
-    """Put down why tshark stopped, if it was not the end of the file, and what else there is to
-    say of the ``original`` that it read.
+    """Add to ``file`` why tshark stopped early, if it did, and the notes about the ``original``
+    that it read.
     """
     file.notes += original.notes
     if original.lost:

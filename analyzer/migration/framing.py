@@ -1,6 +1,6 @@
 """How the multifd packets of one migration are framed: page count, dialect, byte order.
 
-What is not forced by the user is found from the bytes, once per migration (wire-format page 5.5,
+What the user does not force is detected from the bytes, once per migration (wire-format page 5.5,
 10.2 and 10.4).
 """
 
@@ -43,24 +43,26 @@ BIT4 = int(MultifdFlag.UADK)
 SYNC = int(MultifdFlag.SYNC)
 IDSTR = DEVICE_STATE["idstr"].offset
 BODY = DEVICE_STATE.size
-"""Where the payload of a device-state packet begins."""
+"""Offset of the payload in a device-state packet."""
 VFIO_VERSION = BUFFER["version"].size
 RAMBLOCK = RAM["ramblock"].offset
 PAGES_MAX = 1024
-"""More pages than any known sender puts in a packet (a vendor fork: 1023)."""
+"""Largest plausible pages_alloc; a known vendor fork has 1023."""
 VARIANTS_KEPT = 50
 PAYLOAD_MAX = 1 << 26
-"""A header found by search may claim at most this much payload."""
+"""Most payload in bytes that a header found by search may announce."""
 NUMBER_LIMIT = 1 << 48
-"""A header found by search has a lower packet_num."""
+"""A header found by search must have a packet_num below this."""
 
 
 class Settings:
-    """What the user forces; ``None`` is found from the bytes.
+    """Settings that the user may force; ``None`` means to detect it from the bytes.
 
-    ``keylog`` is a file with the secrets of TLS connections; ``via`` says what reads the capture:
-    ``native``, ``tshark``, ``pyshark`` (the same, run by that library), or ``auto``, which is
-    tshark where native reading finds nothing.
+    ``sync`` is ``legacy`` (SYNCs per RAM section) or ``round`` (per round, with a FLUSH);
+    ``decode_as`` are server ports whose streams are taken for multifd channels.  ``keylog`` is a
+    file with the secrets of TLS connections; ``via`` says what reads the capture: ``native``,
+    ``mptcp`` (with Multipath TCP reassembled), ``tshark``, ``pyshark`` (tshark run by that
+    library), or ``auto``, which changes to another way where native reading finds nothing.
     """
 
     __slots__ = ("byte_order", "decode_as", "dialect", "era", "keylog", "page_size", "sync", "via")
@@ -88,8 +90,9 @@ class Settings:
 
 
 class Variant:
-    """One of the ways in which device-state packets of a migration differ, though they should not:
-    ``count`` packets, of which the first :data:`VARIANTS_KEPT` are kept with their channels.
+    """Device-state packets that agree in something that should be the same throughout a migration.
+
+    There are ``count`` of them; the first :data:`VARIANTS_KEPT` are kept with their channels.
     """
 
     __slots__ = ("count", "packets")
@@ -99,7 +102,7 @@ class Variant:
         self.packets: list[tuple[Channel, DevicePacket]] = []
 
     def keep(self, channel: Channel, packet: DevicePacket) -> None:
-        """One of those counted, whole."""
+        """Keep one of the packets counted, which is complete."""
         if len(self.packets) < VARIANTS_KEPT:
             self.packets.append((channel, packet))
 
@@ -111,21 +114,22 @@ def _count(variants: dict[Key, Variant], key: Key) -> None:
 
 
 def _usual(variants: dict[Key, Variant]) -> Key | None:
-    """The most frequent one; of equals the first."""
+    """The most frequent variant, the first one among equals; ``None`` without any."""
     return max(variants, key=lambda key: variants[key].count, default=None)
 
 
 def marker_of(flags: int) -> int:
-    """The flag bit that marks a device-state packet with these flags as one."""
+    """The flag bit that marks a packet with these flags as device state."""
     return DEVICE_FLAG if flags & DEVICE_FLAG else BIT4
 
 
 class Framing:
-    """What was found, or forced, about one migration's packets.
+    """What was detected, or forced, about one migration's packets.
 
-    ``page_count`` is N, the entries of offset[] (0 while unknown).  ``markers`` are the flag bits
-    seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; what most
-    packets have is the migration's, and the others are odd.
+    ``page_count`` is N, the number of entries in offset[] (0 while unknown).  ``markers`` are the
+    flag bits seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; the
+    most frequent one is taken for the migration's, the others are faults.  ``channel_header`` says
+    that RFC v0's channel header was seen.
     """
 
     __slots__ = (
@@ -145,28 +149,32 @@ class Framing:
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
         self.sync_alloc: int | None = None  # pages_alloc of pure SYNC packets
-        self._bit4 = {True: 0, False: 0}  # packets with bit 4 that were device state, and RAM
+        self._bit4 = {
+            True: 0,
+            False: 0,
+        }  # bit-4 packets that were device state (True) and RAM (False)
 
     @property
     def device_flag(self) -> int:
-        """The flag bit that marks device state here; 0 while there was none."""
+        """The flag bit that marks device state in this migration; 0 without device state."""
         return _usual(self.markers) or 0
 
     @property
     def byte_order(self) -> str | None:
-        """``be`` or ``le``, that of the VFIO headers; ``None`` until a header proves it."""
+        """Byte order of the VFIO headers, ``be`` or ``le``; ``None`` until a header proves it."""
         return self.settings.byte_order or _usual(self.orders)
 
     @property
     def page_size(self) -> int:
         """Target page size in bytes; 0 while unknown.
 
-        A number of entries that is no power of two is a vendor fork's, whatever its pages are.
+        A page count that is not a power of two is a vendor fork's and says nothing about the page
+        size.
         """
         count = self.page_count
         if count & (count - 1):
             return self.settings.page_size or COMMON_PAGE_SIZE
-        return PACKET_BYTES // count if count else 0  # page_size_of: asked often of every packet
+        return PACKET_BYTES // count if count else 0  # page_size_of() inlined for speed
 
     # -- what kind of packet ------------------------------------------------------------------
 
@@ -183,24 +191,30 @@ class Framing:
         return None if forced is None else forced.device_flag == BIT4
 
     def is_bit4_device_state(self, header: bytes) -> bool:
-        """Whether bit 4 is device state's in a packet of which ``header`` holds the first byte of
-        the idstr at least, and not UADK's: no page count fills that byte.  An empty idstr leaves it
-        to what most of the migration's other packets were.
+        """Whether bit 4 marks device state rather than UADK compression in a packet.
+
+        ``header`` includes at least the first byte of the idstr, which is 0 in a RAM packet, where
+        pages_alloc is.  A first byte of 0 may also be an empty idstr: then the majority of the
+        earlier decisions counts.
         """
         return header[IDSTR] != 0 or self._bit4[True] > self._bit4[False]
 
     def decide_bit4(self, header: bytes) -> bool:
-        """Decide the same for a channel's next packet, and remember the decision."""
+        """Decide :meth:`is_bit4_device_state` for a channel's next packet, and count the
+        decision.
+        """
         device = self.is_bit4_device_state(header)
         self._bit4[device] += 1
         return device
 
     def saw_device_state(self, flags: int) -> None:
-        """Remember which flag bit marks device state here."""
+        """Count the flag bit that marks a device-state packet."""
         _count(self.markers, marker_of(flags))
 
     def keep(self, channel: Channel, packet: DevicePacket) -> None:
-        """A device-state packet came whole: should it turn out to be odd, here it is."""
+        """Keep a complete device-state packet, in case its flag bit or byte order turns out to be
+        wrong.
+        """
         self.markers[marker_of(packet.flags)].keep(channel, packet)
         if packet.raw is not None and (proven := self.order_of(packet.raw)) is not None:
             self.orders[proven].keep(channel, packet)
@@ -210,8 +224,8 @@ class Framing:
     def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
         """version, idx and flags of a VFIO header.
 
-        A header is read in the order that it proves, else in that of most others, else in the
-        dialect's, unless the user forces one.
+        The byte order is the one the user forces, else the one that the header proves, else that of
+        most headers so far, else the dialect's.
         """
         proven = self.order_of(raw)
         if proven is not None:
@@ -224,8 +238,10 @@ class Framing:
 
     @staticmethod
     def order_of(raw: bytes) -> str | None:
-        """The byte order, ``be`` or ``le``, that a VFIO header proves, if it does; the version is 0
-        in both, and any other one is damage.
+        """The byte order, ``be`` or ``le``, that a VFIO header's idx and flags prove; ``None``
+        without proof.
+
+        The version proves nothing: it is 0 in both orders, and another one is damage.
         """
         votes = [
             "be" if value[0] == 0 else "le"
@@ -234,11 +250,11 @@ class Framing:
         ]
         return votes[0] if votes and votes.count(votes[0]) == len(votes) else None
 
-    # -- what it all says ---------------------------------------------------------------------
+    # -- conclusions -------------------------------------------------------------------------
 
     @property
     def dialect(self) -> Dialect | None:
-        """The dialect of the device state; ``None`` when there was none to tell by."""
+        """The dialect of the device state; ``None`` without device state."""
         if self.settings.dialect is not None:
             return self.settings.dialect
         if not self.device_flag:
@@ -248,11 +264,11 @@ class Framing:
         return DIALECTS["v3" if self.byte_order == "le" else "upstream"]
 
     def era(self, zero_pages: bool, merged: bool, empty_sizes: Collection[bool]) -> RamEra | None:
-        """The era of the RAM packets (wire-format page 10.1).
+        """The era of the RAM packets (wire-format page 10.1); ``None`` where nothing tells.
 
-        ``zero_pages``: zero pages were listed; ``merged``: SYNC packets carried pages, or empty
-        packets came without SYNC; ``empty_sizes``: whether packets without pages, behind such
-        with pages, still had a size.
+        ``zero_pages``: zero pages were listed; ``merged``: SYNC packets carried pages, or there
+        were empty packets without SYNC; ``empty_sizes``: whether next_packet_size was above 0 in
+        packets without pages that came after packets with pages.
         """
         if self.sync_alloc == 0 or (self.sync_alloc is None and self.device_flag == DEVICE_FLAG):
             return RAM_ERAS["9.2"]
@@ -265,13 +281,14 @@ class Framing:
     # -- headers found by search --------------------------------------------------------------
 
     def header_needed(self) -> int:
-        """How many bytes :meth:`packet_length` has to see."""
+        """How many bytes :meth:`packet_length` needs."""
         return max(BODY + BUFFER.size, ram_header_size(self.page_count or COMMON_COUNT))
 
     def packet_length(self, header: bytes) -> int | None:
-        """Length of the packet that ``header`` begins, payload included, if it is one at all.
+        """Length of the packet that ``header`` begins, payload included; ``None`` if it is not a
+        packet.
 
-        Strict: used where a header was found by search and guest memory may hold anything.
+        The checks are strict, since a header found by search may be guest memory.
         """
         if not header.startswith(MAGIC_VERSION) or len(header) < RAM_COUNTS.size:
             return None
@@ -305,9 +322,9 @@ class Framing:
 
 
 def looks_like_device_state(header: bytes) -> bool:
-    """Whether 276 or more bytes of a packet read as a device-state packet.
+    """Whether at least 276 bytes of a packet look like a device-state packet.
 
-    A RAM packet has a page count where the idstr begins: its first byte is zero.
+    In a RAM packet pages_alloc is where the idstr begins, so that its first byte is zero.
     """
     if len(header) < BODY or not _printable(header[IDSTR : IDSTR + NAME_SIZE]):
         return False

@@ -47,35 +47,36 @@ if TYPE_CHECKING:
 __all__ = ["ENCRYPTED_MAX", "KNOWN_MAX", "MIGRATIONS_MAX", "Grouper"]
 
 LOOK_AROUND = 1 << 17
-"""How much of a stream without beginning is looked at to tell main from multifd."""
+"""How many bytes of a stream without beginning to search for signs of main or multifd."""
 SEARCH_MAX = 1 << 25
-"""How far to look for a first multifd packet in such a stream."""
+"""How many bytes to search for the first multifd packet in such a stream."""
 MAIN_MARKS = RAM_END, STATE_END
 MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
 CHANNELS_MAX = 1024
 """Channels of one migration; QEMU opens at most 255 multifd channels."""
 MIGRATIONS_MAX = 4096
 KNOWN_MAX = 1 << 15
-"""Channels of all kinds and migrations that are known at a time."""
+"""Most channels known at a time, over all kinds and migrations."""
 ENCRYPTED_MAX = 1 << 14
 """TLS connections kept at a time."""
 STRANGERS_MAX = 1000
-"""Streams kept that are nobody's; also return paths whose main is not known yet."""
+"""Most unidentified streams kept; also most return paths kept whose main is not known yet."""
 
 
 class _TooMany(Exception):
-    """No more migrations are told apart, or no more channels."""
+    """A limit of migrations or channels was reached."""
 
 
 class Grouper:
     """Recognises the channels of a capture by content and sorts them into migrations.
 
     ``attach`` is what the stream engine calls at a direction's first payload; ``connections`` gives
-    all that the engine has seen.  ``tls`` are the channels that are encrypted, and
-    ``why_encrypted`` says why the secrets at hand did not help; ``decrypted`` are those whose
-    plaintext was read instead, ``unknown`` other streams that are no channel.  ``untold`` counts
-    channels that were not read, because there are :data:`MIGRATIONS_MAX` migrations already, or
-    :data:`KNOWN_MAX` channels, or :data:`ENCRYPTED_MAX` of TLS.
+    all connections that the engine has seen.  ``tls`` are the encrypted channels, and
+    ``why_encrypted`` says why the available secrets did not help; ``decrypted`` are those whose
+    plaintext was read instead, ``unknown`` other streams that are not channels.  ``untold`` counts
+    channels that were not read because there were :data:`MIGRATIONS_MAX` migrations,
+    :data:`KNOWN_MAX` channels, :data:`ENCRYPTED_MAX` of TLS, or :data:`STRANGERS_MAX` return paths
+    without main already.
     """
 
     def __init__(
@@ -106,15 +107,15 @@ class Grouper:
         self._loose: list[Channel] = []  # return paths whose main is not known yet
 
     def attach(self, flow: Flow) -> Reader:
-        """The reader of a direction that begins to carry payload."""
+        """The reader for a direction that begins to carry payload."""
         return Reader(lambda reader: self.identify(reader, flow), 0)
 
     def channel_of(self, flow: Flow) -> Channel | None:
-        """What a direction turned out to be, if that is known already."""
+        """The channel that a flow was identified as, if it was."""
         return self._channels.get(id(flow))
 
     def release(self, connection: Connection) -> None:
-        """Forget an encrypted connection: its plaintext is attached next."""
+        """Drop an encrypted connection, whose plaintext will be attached next."""
         for flow in connection.flows:
             channel = self._channels.pop(id(flow), None)
             if channel is not None and channel in self.tls:
@@ -122,7 +123,9 @@ class Grouper:
                 self.decrypted.append(channel)
 
     def forget(self) -> None:
-        """Forget encrypted connections that are no migration's: there are very many."""
+        """Drop encrypted connections that cannot belong to a migration, since there are very
+        many.
+        """
         from analyzer.migration.encrypted import unlikely
 
         gone = unlikely(self.tls)
@@ -134,7 +137,7 @@ class Grouper:
     # -- what a stream is ---------------------------------------------------------------------
 
     def identify(self, reader: Reader, flow: Flow) -> Walker:
-        """Walk a direction's bytes as what they turn out to be."""
+        """Identify a stream and walk it as what it is."""
         try:
             yield from self._identify(reader, flow)
         except _TooMany:
@@ -185,7 +188,10 @@ class Grouper:
             yield from walk_tls(self.tls[-1])
 
     def _encrypted_midstream(self, flow: Flow, held: bytes) -> Generator[Request, Reply, bool]:
-        """Whether it is TLS: who sends most is the client, as no handshake tells."""
+        """Walk a stream without beginning as TLS if it holds TLS records; gives whether it does.
+
+        Without a handshake the side that sends more is taken for the client.
+        """
         begin = find_records(held) if flow.offset > flow.peer.offset else None
         if begin is None:
             return False
@@ -201,7 +207,8 @@ class Grouper:
         if not flow.midstream:
             yield from walk_multifd(reader, channel, self._join)
             return
-        # Without the handshake, the first bytes seen may be a packet's, not the initial packet.
+        # Without TCP's handshake the first bytes seen may be a later packet's, not the initial
+        # packet.
         data = yield Take(INIT.size)
         if type(data) is bytes:
             ahead = yield Peek(len(MAGIC_VERSION))
@@ -230,9 +237,9 @@ class Grouper:
             self._place_stranger(channel)
 
     def _midstream(self, reader: Reader, flow: Flow) -> Walker:
-        """A stream whose beginning is missing: what does the rest look like?"""
+        """Identify a stream whose beginning is missing by what follows."""
         held = bytearray()
-        known = 0  # up to where there is no mark
+        known = 0  # up to here held was searched
         while len(held) < LOOK_AROUND and held.find(MAGIC_VERSION, known) < 0:
             if any(held.find(mark, known) >= 0 for mark in MAIN_MARKS):
                 yield Push(bytes(held))
@@ -263,9 +270,10 @@ class Grouper:
             yield from walk_midstream(reader, channel, self._join, found)
 
     def _other(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
-        """No magic: main of a recovered postcopy has none, nor has the preempt channel.
+        """Identify a stream without magic: main of a recovered postcopy, or a preempt channel.
 
-        A recovery is an attempt of its own: it begins with a command, and no RAM record looks so.
+        A recovery is an attempt of its own: it begins with a command, which no RAM record looks
+        like.
         """
         if resumes(head):
             yield from self._main(reader, flow, began=False)
@@ -365,7 +373,7 @@ class Grouper:
     # -- migrations ---------------------------------------------------------------------------
 
     def _join(self, channel: Channel) -> Migration:
-        """The migration of a multifd channel whose id is known (or will never be)."""
+        """Assign a multifd channel to a migration, once its id is known or known to be missing."""
         attempt = self._attempts.of_multifd(channel, CHANNELS_MAX) or self._begin(channel)
         attempt.add(channel)
         if channel.channel_header is not None:
@@ -408,7 +416,9 @@ class Grouper:
 
 
 def _may_preempt(attempt: Migration, head: bytes) -> bool:
-    """Whether main announced postcopy, or began before anybody saw it and this may be a record."""
+    """Whether a stream may be the preempt channel: main announced postcopy or, if main began before
+    the capture, ``head`` looks like a RAM record.
+    """
     facts = attempt.main_facts
     if facts is None or not facts.began_late:
         return facts is not None and facts.postcopy_advise is not None

@@ -1,6 +1,6 @@
-"""Spans of time, (begin, end) in ns: what channels and devices were busy with, and when.
+"""Spans of time, (begin, end) in ns: when channels and devices were busy.
 
-Lists of spans are *tidy* when they ascend and do not touch each other.
+A list of spans is *tidy* when it ascends and its spans do not touch each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SPANS_KEPT = 4096
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """The same times, tidy.
+    """The union of spans, tidy.
 
     A span may be given backwards: where frames were reordered, a packet's last byte can have been
     seen before its first.
@@ -36,19 +36,21 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 def total(spans: Iterable[Span]) -> int:
-    """How long tidy spans last together."""
+    """Total length of tidy spans."""
     return sum(end - begin for begin, end in spans)
 
 
 def clipped(spans: Sequence[Span], begin: int, end: int) -> list[Span]:
-    """The part of tidy spans between two moments."""
+    """Tidy spans, clipped to the time between two moments."""
     first = bisect_right(spans, begin, key=lambda span: span[1])
     last = bisect_left(spans, end, key=lambda span: span[0])
     return [(max(a, begin), min(b, end)) for a, b in spans[first:last]]
 
 
 def gaps(spans: Iterable[Span], begin: int, end: int) -> list[Span]:
-    """What is left of the time between two moments outside of tidy spans that lie in it."""
+    """The gaps between tidy spans that lie between ``begin`` and ``end``, including those at both
+    ends.
+    """
     free: list[Span] = []
     at = begin
     for first, last in spans:
@@ -61,7 +63,7 @@ def gaps(spans: Iterable[Span], begin: int, end: int) -> list[Span]:
 
 
 def intersection(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
-    """The times that are in both of two tidy lists."""
+    """The intersection of two tidy lists."""
     both: list[Span] = []
     at = 0
     for begin, end in one:
@@ -75,7 +77,7 @@ def intersection(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
 
 
 def alone(groups: Sequence[Sequence[Span]]) -> list[int]:
-    """How long each of several tidy lists was the only one with a span."""
+    """For each of several tidy lists, how long none of the others had a span."""
     moments: list[tuple[int, int, int]] = []
     for number, spans in enumerate(groups):
         for begin, end in spans:
@@ -87,7 +89,7 @@ def alone(groups: Sequence[Sequence[Span]]) -> list[int]:
     active = numbers = before = 0
     for moment, step, number in moments:
         if active == 1:
-            times[numbers] += moment - before  # the sum of one number is that number
+            times[numbers] += moment - before  # with one active list the sum is its number
         active += step
         numbers += step * number
         before = moment
@@ -95,7 +97,7 @@ def alone(groups: Sequence[Sequence[Span]]) -> list[int]:
 
 
 class Coverage:
-    """Tidy spans, for many questions about them."""
+    """Tidy spans with prefix sums, for many queries."""
 
     __slots__ = ("_ends", "_passed", "spans")
 
@@ -105,7 +107,7 @@ class Coverage:
         self._passed = [0, *accumulate(end - begin for begin, end in spans)]
 
     def until(self, moment: int) -> int:
-        """How much of the time up to a moment they cover, in ns."""
+        """How much of the time up to a moment the spans cover, in ns."""
         at = bisect_left(self._ends, moment)
         covered = self._passed[at]
         if at < len(self.spans):
@@ -113,16 +115,16 @@ class Coverage:
         return covered
 
     def touches(self, begin: int, end: int) -> bool:
-        """Whether they cover anything between two moments."""
+        """Whether the spans cover any time between two moments."""
         return self.until(end) > self.until(begin)
 
 
 class Busy:
     """Spans collected while a capture streams by, in bounded memory.
 
-    They are added about in order.  When there are too many, the closest neighbours among the older
-    half are joined: ``coarse`` (ns) is the longest gap that was lost so.  The newest stay exact,
-    and those are the switchover's.
+    They are added in approximate order.  When there are too many, the closest neighbours among the
+    older half are merged: ``coarse`` (ns) is the longest gap lost that way.  The newest spans,
+    those of the switchover, stay exact.
     """
 
     __slots__ = ("_spans", "coarse")
@@ -132,7 +134,7 @@ class Busy:
         self.coarse = 0
 
     def add(self, begin: int, end: int) -> None:
-        """One packet's time."""
+        """Add one packet's time."""
         spans = self._spans
         if end < begin:
             begin, end = end, begin
@@ -145,7 +147,7 @@ class Busy:
             self._spans = self._fewer(union(spans))
 
     def lasts(self, moment: int) -> bool:
-        """Whether the newest span lasts for any time, and until a moment."""
+        """Whether the newest span, if longer than 0, covers a moment."""
         return bool(self._spans) and self._spans[-1][0] < moment <= self._spans[-1][1]
 
     def _fewer(self, spans: list[Span]) -> list[Span]:
@@ -162,5 +164,5 @@ class Busy:
         return joined
 
     def spans(self) -> list[Span]:
-        """Tidy."""
+        """The spans, tidy."""
         return union(self._spans)

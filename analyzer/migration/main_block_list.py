@@ -38,11 +38,11 @@ WORD_BITS = 64
 WORD_SIZE = WORD_BITS // 8
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 BITMAP_KEPT = 64 << 20
-"""Bytes of a bitmap: 2 TiB of guest memory in 4 KiB pages."""
+"""Most bytes kept of a bitmap: enough for 2 TiB of guest memory in 4 KiB pages."""
 
 
 def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
-    """The blocks whose lengths sum up to ``total`` bytes."""
+    """Walk the list of RAM blocks, whose lengths add up to ``total`` bytes."""
     ram.mem_size = total
     left = total
     ram.current = None
@@ -80,7 +80,7 @@ def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: lis
 def _extras(
     reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
 ) -> Steps:
-    """What may follow a block's length: page size, guest address, mapped-ram header."""
+    """Walk what may follow a block's length: page size, guest address, mapped-ram header."""
     ahead = yield from _ahead(16)
     if not block.index:
         _compare(reader, ram, capabilities, ahead, last)
@@ -108,8 +108,8 @@ def _extras(
 def _compare(
     reader: Reader, ram: RamFacts, capabilities: list[str], ahead: bytes, last: bool
 ) -> None:
-    """Whether what was announced stands behind the first block's length, of which ``ahead`` are the
-    next bytes; else it is not believed.
+    """Check the announced capabilities against ``ahead``, the bytes that follow the first block's
+    length; one that does not fit is ignored from then on.
     """
     bare = can_follow_block(ahead, last=last)
     if IGNORE_SHARED in capabilities:
@@ -130,7 +130,7 @@ def _note_contradiction(reader: Reader, ram: RamFacts, what: str) -> None:
 
 
 def _ahead(size: int) -> Generator[Request, Reply, bytes]:
-    """Up to ``size`` bytes that come next."""
+    """Peek at up to ``size`` bytes."""
     reply = yield Peek(size)
     if isinstance(reply, Gap):
         reply = yield Peek(reply.before)
@@ -141,7 +141,7 @@ def _ahead(size: int) -> Generator[Request, Reply, bytes]:
 
 
 def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
-    """A mapped-ram header, the bitmap behind it, and the region of the pages (stepped over)."""
+    """Walk a mapped-ram header, the bitmap after it, and the region of the pages."""
     at = reader.offset
     head = yield Take(MAPPED_RAM_HEADER.size)
     if not isinstance(head, bytes):
@@ -172,7 +172,7 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     def count(piece: bytes | memoryview | None, _size: int) -> None:
         nonlocal room
         if piece is None:
-            room = 0  # what a hole took is not known, so that the rest is told as unread
+            room = 0  # bits after a hole have no known position: report the rest as unread
             return
         mapped.set_pages += int.from_bytes(piece, "little").bit_count()
         bitmap.extend(piece[:room])
@@ -199,9 +199,10 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
 
 
 def _settle_order(ram: RamFacts, mapped: MappedRam, bitmap: bytearray, pages: int) -> None:
-    """Find out how the words of a bitmap are to be read, and put its bits in the order of pages.
+    """Find the byte order of a bitmap's words, and put its bits in page order.
 
-    They are the sender's native ones.  Bits behind the last page are clear in the right order.
+    The words are in the sender's native order.  In the right order the bits after the last page are
+    clear.
     """
     if 8 * len(bitmap) >= pages:
         last = bytes(bitmap[-WORD_SIZE:])
@@ -223,7 +224,7 @@ def _settle_order(ram: RamFacts, mapped: MappedRam, bitmap: bytearray, pages: in
 def _mapped_pages(
     reader: Reader, taker: RecordTaker, block: RamBlock, mapped: MappedRam, bitmap: bytearray
 ) -> Generator[Request, Reply, None]:
-    """The pages of a region, as far as its bitmap was kept, for who wants them."""
+    """Pass the pages of a region to ``taker``, as far as its bitmap was kept."""
     size = mapped.page_size
     end = -(-block.used_length // size)
     for first, count, is_set in _runs(bitmap):
@@ -242,7 +243,7 @@ def _mapped_pages(
 
 
 def _runs(bitmap: bytearray) -> Iterator[tuple[int, int, bool]]:
-    """Stretches of equal bits: the first bit, how many, whether they are set."""
+    """Runs of equal bits: index of the first bit, number of bits, whether they are set."""
     import re  # not on the way of those who do not want pages
 
     for match in re.finditer(rb"\0+|\xff+|[^\0\xff]", bitmap):

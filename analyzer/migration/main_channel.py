@@ -1,4 +1,4 @@
-"""The facts that a main channel tells, filled in while it is walked.
+"""What a main channel says, filled in while it is walked.
 
 Wire-format page, section 6.
 """
@@ -43,22 +43,25 @@ SECTIONS_MAX = 1 << 16
 PINGS_KEPT = 1000
 DEVICES_MAX = 4096
 OTHER_DEVICES = OTHERS, 0
-"""Beyond so many devices no more are told apart, for no guest has them and hostile bytes may."""
+"""Stands for all devices beyond :data:`DEVICES_MAX`: no guest has more, but hostile bytes may name
+more.
+"""
 
 
 class Record:
     """One row of the main channel: a header, configuration, section part, command, EOF or
-    description, or a message of COLO behind them.
+    description, or a COLO message after them.
 
     ``kind`` is QEMU's name of the type byte (``HEADER`` for the QEVM words, ``COLO`` for a
     message); ``name`` the idstr, command, message or machine as text.  ``offset`` and ``length``
-    are stream bytes, ``missing`` how many of them the capture does not have; ``first`` and ``last``
-    are where it was seen.  ``depth`` is 1 inside a PACKAGED command and in the state of a
-    checkpoint.  ``broken`` says where the record breaks off, if it does.  ``body_offset`` and
-    ``body_length`` delimit a section's body; ``by_search`` says that its end was found by searching
-    the footer.  ``body`` holds a FULL section's bytes while the total of them allows.  The page
-    counts are those of a ``ram`` part; ``value`` is a PING's, or the bytes that a PACKAGED or a
-    VMSTATE_SIZE announces.
+    are in stream bytes, of which ``missing`` are not in the capture; ``first`` and ``last`` are the
+    places of its first and last byte.  ``depth`` is 1 inside a PACKAGED command and in a
+    checkpoint's state.  ``broken`` says where the record breaks off, if it does.  ``body_offset``
+    and ``body_length`` delimit a section's body; ``by_search`` says that its end was found by
+    searching for the footer.  ``body`` holds a FULL section's bytes, up to a limit over all
+    sections.  The page counts are those of a ``ram`` part, ``data_bytes`` the device data of a VFIO
+    one; ``value`` is a PING's value, the size that a PACKAGED or a VMSTATE_SIZE announces, or the
+    number of ranges in a POSTCOPY_RAM_DISCARD.
     """
 
     __slots__ = (
@@ -113,10 +116,10 @@ class Record:
 
 
 class Section:
-    """A section as its START or first FULL announced it.
+    """A section, as announced by its START or first FULL.
 
-    ``guessed`` says that nobody did, whether a hole swallowed that or the id is wrong, and that its
-    content told what it is.
+    ``guessed`` says that neither was seen, because of a hole or a wrong id, and that its content
+    suggested what it is.
     """
 
     __slots__ = (
@@ -155,13 +158,14 @@ class Section:
 
 
 class VfioSection:
-    """What main tells of one VFIO device.
+    """What main says of one VFIO device.
 
-    ``announced`` is ``multifd`` or ``main``, the way its state travels, once the FULL section told
-    at ``announced_at``.
-    ``main_bytes`` counts the device's bytes in DEV_DATA_STATE, ``missing_bytes`` those of them that
-    the capture lacks, ``data_blocks`` the tags; ``late_bytes`` came after SWITCHOVER_START.
-    ``config_bytes`` is the config state on main, from the word behind its tag to its END_OF_STATE.
+    ``announced`` is ``multifd`` or ``main``, the way its state travels, known from the FULL section
+    at ``announced_at``.  ``main_bytes`` counts the device's bytes in DEV_DATA_STATE,
+    ``missing_bytes`` those of them that the capture lacks, ``data_blocks`` the DEV_DATA_STATE tags;
+    ``late_bytes`` came after SWITCHOVER_START. ``config_bytes`` is the size of the config state on
+    main, from the word after its tag to its END_OF_STATE. ``data_ended`` is where main can carry no
+    more of its data.
     """
 
     __slots__ = (
@@ -214,12 +218,12 @@ class VfioSection:
 
     @property
     def complete(self) -> bool | None:
-        """Whether the whole state came over main; ``None`` where that cannot be told."""
+        """Whether the whole state came over main; ``None`` where that is unknown."""
         return True if self.data_ended is not None and self.config_bytes else None
 
 
 class Resync:
-    """A stretch that could not be decoded: from ``start`` to where records go on again."""
+    """A range that could not be decoded, from ``start`` to where records continue at ``end``."""
 
     __slots__ = ("end", "missing", "skipped", "start")
 
@@ -231,14 +235,14 @@ class Resync:
 
 
 class MainChannel:
-    """A main channel.
+    """What the walk of a main channel found.
 
-    ``decoded + skipped + missing`` bytes are what has been walked: understood, stepped over
-    without being understood, and absent from the capture.  ``began_late`` says that the stream's
-    beginning is missing.  ``truncated`` and ``truncated_path`` tell where the stream broke off
-    inside a record.  ``first_full`` is the first FULL section behind a START, ``doubtful_ends``
+    Of the bytes walked, ``decoded`` were understood, ``skipped`` were skipped without being
+    understood, and ``missing`` are absent from the capture.  ``began_late`` says that the stream's
+    beginning is missing.  ``truncated`` and ``truncated_path`` say where the stream broke off
+    inside a record.  ``first_full`` is the first FULL section after a START, ``doubtful_ends``
     counts bodies whose end was guessed because no footer of their own confirmed it.  ``footers``
-    says whether sections have any, once that is known.
+    says whether sections have footers, ``None`` while that is unknown.
     """
 
     __slots__ = (
@@ -302,7 +306,7 @@ class MainChannel:
         self.records_dropped = 0
         self.switchover_start: Mark | None = None
         self.postcopy_advise: Mark | None = None
-        self.advised_page_size = 0  # of POSTCOPY_ADVISE
+        self.advised_page_size = 0  # announced by POSTCOPY_ADVISE
         self.postcopy_listen: Mark | None = None
         self.postcopy_resume: Mark | None = None
         self.postcopy_run: Mark | None = None
@@ -334,8 +338,8 @@ class MainChannel:
 
     @property
     def machine_version(self) -> tuple[int, int] | None:
-        """The version that a machine type such as ``pc-q35-10.0`` ends with: the sender is at
-        least that, and speaks as that (wire-format page 10.1).
+        """The version that a machine type such as ``pc-q35-10.0`` ends with: the sender is at least
+        as new, and uses that version's format (wire-format page 10.1).
         """
         major, _, minor = (self.machine or "").rpartition("-")[2].partition(".")
         if major.isdecimal() and minor.isdecimal():
@@ -359,22 +363,26 @@ class MainChannel:
 
     @property
     def iterations(self) -> list[Iteration]:
-        """What lies between two ends of guest memory; with multifd the first is the setup round."""
+        """The scans between two wraps of guest memory; with multifd the first is the setup
+        round.
+        """
         return self.ram.iterations
 
     @property
     def interrupted(self) -> bool:
-        """Whether a hole or a late start may have swallowed what later records rest on."""
+        """Whether a hole or a late start may have hidden what later records depend on."""
         return self.began_late or self.resync_count > 0
 
     @property
     def in_postcopy(self) -> bool:
-        """Whether the guest runs on the destination already: nothing can be cancelled any more."""
+        """Whether the guest already runs on the destination: the migration can no longer be
+        cancelled.
+        """
         return self.postcopy_run is not None or self.postcopy_resume is not None
 
     @property
     def colo_count(self) -> int:
-        """How many checkpoints of COLO there were."""
+        """Number of COLO checkpoints."""
         return self.colo.count if self.colo is not None else 0
 
     @property
@@ -393,7 +401,9 @@ class MainChannel:
         return device
 
     def description_bytes(self) -> bytes:
-        """The JSON text of the VMDESCRIPTION as far as it is there (at most 64 MiB)."""
+        """The JSON text of the VMDESCRIPTION, as far as it was captured and kept (at most 64
+        MiB).
+        """
         return b"".join(self.description_parts)
 
     def keep_record(self, record: Record) -> None:

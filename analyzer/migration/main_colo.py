@@ -1,4 +1,4 @@
-"""COLO's messages on main, behind the end of the first state.
+"""COLO's messages on main, after the end of the first state.
 
 Wire-format page, section 6.10.
 """
@@ -30,8 +30,10 @@ LOOK = 1 + MESSAGE.size
 
 
 def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, ColoFacts | None]:
-    """COLO, if what follows the end is a checkpoint, or what is left of one: newer senders have no
-    ENABLE_COLO, and of older ones the capture may lack it.
+    """Recognise COLO by what follows main's EOF; ``None`` if that is not COLO.
+
+    It has to be a checkpoint's first message or, after a hole, a later part of a checkpoint.  Newer
+    senders do not send ENABLE_COLO, and of older ones the capture may lack it.
     """
     ahead, cut, _final = yield from window(reader, LOOK, None)
     message = ahead[: MESSAGE.size]
@@ -41,8 +43,12 @@ def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, 
 
 
 def _is_inside(ahead: bytes, *, lost: bool) -> bool:
-    """Whether the next ``LOOK`` bytes are the rest of a state, as behind a hole, not a message: a
-    section, or an EOF with a message behind it; where the place is ``lost``, or with nothing.
+    """Whether ``ahead``, the next ``LOOK`` bytes, belongs to the records of a device state rather
+    than being a COLO message.
+
+    It does if it begins with a section's type byte, or with an EOF byte followed by a COLO message.
+    If messages were ``lost``, so that none is expected in particular, a lone EOF byte before a hole
+    or the stream's end also counts.
     """
     kind = ahead[0] if ahead else None
     if kind == RecordType.EOF:
@@ -51,7 +57,7 @@ def _is_inside(ahead: bytes, *, lost: bool) -> bool:
 
 
 class ColoWalk:
-    """Reads one message at a time; ``turns`` knows which one is due."""
+    """Walks COLO messages, one at a time; ``turns`` tracks which one is due."""
 
     __slots__ = ("colo", "main", "reader", "turns")
 
@@ -62,7 +68,7 @@ class ColoWalk:
         self.turns = Turns(BY_PRIMARY, None if main.interrupted else BY_PRIMARY[0])
 
     def message(self, record: Record) -> Steps:
-        """The next message, and the size behind a VMSTATE_SIZE."""
+        """Walk the next message, and the size that follows a VMSTATE_SIZE."""
         at = record.offset
         head = yield Take(MESSAGE.size)
         record.first = self.reader.first
@@ -83,7 +89,7 @@ class ColoWalk:
         return None
 
     def is_inside(self, ahead: bytes) -> bool:
-        """Whether the next ``LOOK`` bytes are the rest of a state, not a message."""
+        """Whether the next ``LOOK`` bytes belong to a device state rather than being a message."""
         return _is_inside(ahead, lost=self.turns.due is None)
 
     @property
@@ -92,11 +98,11 @@ class ColoWalk:
         return self.turns.due == ColoMessage.VMSTATE_SIZE
 
     def lost(self) -> None:
-        """Bytes went by unread: which message is next is not known."""
+        """Bytes were skipped: it is unknown which message is due."""
         self.turns.due = None
 
     def finished(self, limit: int) -> None:
-        """The device state that should end at ``limit`` is over."""
+        """A device state has ended, which should end at offset ``limit``: note a difference."""
         reader, main, size = self.reader, self.main, self.colo.last.size
         if reader.offset != limit and not main.ended and not main.interrupted:
             have = size + reader.offset - limit

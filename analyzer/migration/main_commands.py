@@ -29,7 +29,7 @@ NAMES = {int(command): command.name for command in Command}
 
 
 def walk_command(main: MainChannel, record: Record) -> Steps:
-    """A command and its payload; what follows a PACKAGED is the caller's."""
+    """Walk a command and its payload; the records that follow a PACKAGED are left to the caller."""
     at = record.offset
     head = yield HEAD
     if not isinstance(head, bytes):
@@ -52,12 +52,12 @@ def walk_command(main: MainChannel, record: Record) -> Steps:
         main.anomalies.note(
             "command-length", at, record.first, f"{record.name} with {length} bytes"
         )
-        _keep_place(main, record, command)  # it is there, whatever its payload
+        _keep_place(main, record, command)  # it counts, whatever its payload
     return None
 
 
 def _note_order(main: MainChannel, record: Record, command: int) -> None:
-    """What a command needs before it."""
+    """Note a command that comes at the wrong point of the stream."""
     wrong = ""
     slug = "postcopy-order"
     if command == Command.POSTCOPY_ADVISE:
@@ -75,7 +75,7 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
     elif command == Command.PING:
         slug = "ping-without-rp"
         wrong = "" if main.opened_return_path else "without OPEN_RETURN_PATH"
-    elif command == Command.SWITCHOVER_START and not main.colo_count:  # 10.0: in checkpoints too
+    elif command == Command.SWITCHOVER_START and not main.colo_count:  # 10.0: also in checkpoints
         slug = "switchover-order"
         if main.switchover_start is not None:
             wrong = "sent again"
@@ -88,7 +88,7 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
 
 
 def _keep_place(main: MainChannel, record: Record, command: int) -> None:
-    """Where a command stands for the first time."""
+    """Keep the mark of a command's first occurrence."""
     mark = Mark(record.offset, record.first)
     if command == Command.OPEN_RETURN_PATH:
         main.opened_return_path = main.opened_return_path or mark
@@ -113,7 +113,7 @@ def _keep_place(main: MainChannel, record: Record, command: int) -> None:
 
 
 def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
-    """What a command's payload says."""
+    """Keep what a command's payload says."""
     if command == Command.PING:
         record.value = int.from_bytes(payload, "big")
         if len(main.pings) < PINGS_KEPT:
@@ -132,7 +132,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
 
 
 def _discard_fault(main: MainChannel, payload: bytes) -> str:
-    """What is wrong with a POSTCOPY_RAM_DISCARD, if anything is."""
+    """What is wrong with a POSTCOPY_RAM_DISCARD; empty if nothing is."""
     end = 2 + payload[1]
     name, ranges = payload[2:end], payload[end + 1 :]
     if payload[0]:

@@ -31,7 +31,7 @@ SUBSECTION = bytes((SUBSECTION_BYTE,))
 
 
 def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Steps:
-    """The machine's name, and the subsections up to a byte that begins none."""
+    """Walk the machine's name and the subsections, until a byte that does not begin one."""
     at = reader.offset
     length = yield Take(4)
     if not isinstance(length, bytes):

@@ -44,7 +44,7 @@ EOS, ZEROES, START, BITS = (
 )
 EXTRA_FLAGS = int(BitmapFlag.EXTRA_FLAGS)
 BITMAP_NAMES = int(BitmapFlag.DEVICE_NAME), int(BitmapFlag.BITMAP_NAME)
-"""Those of names, in the order in which the names follow."""
+"""The flags that announce names, in the order in which the names follow."""
 BLOCK_DEVICE, BLOCK_EOS, BLOCK_ZERO = (
     int(BlockFlag.DEVICE_BLOCK),
     int(BlockFlag.EOS),
@@ -54,7 +54,7 @@ BLOCK_SHORT = int(BlockFlag.PROGRESS | BlockFlag.EOS)
 
 
 def walk_htab(reader: Reader, kind: int) -> Steps:
-    """``spapr/htab``: the hash table's shift, then runs of entries."""
+    """Walk ``spapr/htab``: the hash table's shift, then runs of entries."""
     head = yield Take(4)
     if not isinstance(head, bytes):
         return Broken(head, "htab header", reader.offset)
@@ -73,7 +73,7 @@ def walk_htab(reader: Reader, kind: int) -> Steps:
 
 
 def walk_storage_attributes(reader: Reader, _kind: int) -> Steps:
-    """``s390-storage_attributes``: addresses with flags, some with a block of keys."""
+    """Walk ``s390-storage_attributes``: addresses with flags, some with a block of keys."""
     while True:
         at = reader.offset
         word = yield Take(8)
@@ -89,7 +89,7 @@ def walk_storage_attributes(reader: Reader, _kind: int) -> Steps:
                 return Broken(missing, "storage attributes", at)
         elif flags in STORAGE_LAST:
             return None
-        elif flags == STORAGE_DONE:  # an EOS may follow, or not
+        elif flags == STORAGE_DONE:  # an EOS may follow
             following = yield Peek(8)
             if following == STORAGE_END:
                 yield Take(8)
@@ -99,7 +99,7 @@ def walk_storage_attributes(reader: Reader, _kind: int) -> Steps:
 
 
 def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
-    """``dirty-bitmap``: chunks of the block layer's bitmaps."""
+    """Walk ``dirty-bitmap``: chunks of the block layer's dirty bitmaps."""
     while True:
         at = reader.offset
         flags = yield Take(1)
@@ -131,7 +131,7 @@ def walk_dirty_bitmap(reader: Reader, _kind: int) -> Steps:
 
 
 def walk_block(reader: Reader, _kind: int) -> Steps:
-    """``block``: disks, chunk by chunk, and how far they are."""
+    """Walk ``block``: disk content in chunks, and progress records."""
     while True:
         at = reader.offset
         word = yield Take(8)
@@ -157,4 +157,4 @@ ITERABLES: dict[bytes, Callable[[Reader, int], Steps]] = {
     DIRTY_BITMAP: walk_dirty_bitmap,
     BLOCK: walk_block,
 }
-"""By idstr; ``(reader, record type)`` gives the walk of one body."""
+"""By idstr: a function of reader and record type that walks one body."""

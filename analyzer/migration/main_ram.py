@@ -1,4 +1,4 @@
-"""RAM records: on the main channel inside a section, on the preempt channel without one.
+"""RAM records: on the main channel inside sections, on the preempt channel without sections.
 
 Wire-format page, section 6.6.
 """
@@ -56,7 +56,7 @@ WITHOUT_LIST = "ram-section-without-start"
 
 
 def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
-    """Whether a BE64 can begin a RAM record of a target with pages of ``page_size`` bytes."""
+    """Whether a BE64 word can begin a RAM record, with target pages of ``page_size`` bytes."""
     flags = word & (page_size - 1)
     if flags in (EOS, FLUSH):
         return word == flags
@@ -66,8 +66,8 @@ def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
 class RamWalk:
     """Walks RAM records up to their EOS.
 
-    ``framed`` is false on the preempt channel, where records stand outside sections; ``strict`` is
-    false behind a hole, where names and the block list may have been lost.
+    ``framed`` is false on the preempt channel, where records are not in sections; ``strict`` is
+    false after a hole, which may have hidden names and the block list.
     """
 
     __slots__ = (
@@ -102,11 +102,13 @@ class RamWalk:
         self.strict = strict
         self.skip = Skip(0)
         self.mask = 0
-        self.run = 1  # how many zero pages to expect in a row
+        self.run = 1  # how many zero pages to expect next
         self._use_page_size(ram.page_size or COMMON_PAGE_SIZE)
 
     def walk(self) -> Steps:
-        """The records up to EOS, or to the end of the stream; unframed, that is no fault."""
+        """Walk the records up to EOS, or to the end of the stream, which is no fault if not
+        ``framed``.
+        """
         ram = self.ram
         ram.settled = self.reader.offset
         if not ram.iterations:
@@ -138,7 +140,7 @@ class RamWalk:
         return self._cut(head)
 
     def _cut(self, head: Reply | Broken) -> Broken | None:
-        """What ended the records other than EOS."""
+        """Handle an end of the records other than EOS."""
         have = head.have if isinstance(head, End) else 0
         self.ram.settle(self.reader.offset - have)
         if head is None or isinstance(head, Broken):
@@ -160,7 +162,7 @@ class RamWalk:
         self.ram.anomalies.note(slug, self.reader.offset, self.reader.last, detail)
 
     def _odd_address(self, block: RamBlock, address: int) -> None:
-        """An address that is no higher than the one before, or outside its block."""
+        """Check an address that is not above the last one, or is outside its block."""
         ram = self.ram
         if block.listed and address >= block.used_length:
             self._note(
@@ -177,17 +179,18 @@ class RamWalk:
             ram.next_iteration(Mark(self.reader.offset - WORD.size, self.reader.last), "wrap")
 
     def _content_of(self, block: RamBlock) -> Request:
-        """What passes the content of the page at the last address on, if anybody wants it."""
+        """A request that passes the page at the last address to the taker, or skips it."""
         ram, size = self.ram, self.skip.size
         if ram.taker is None:
             return self.skip
         sink = ram.taker.content(block, ram.last_address, size)
         return self.skip if sink is None else Deliver(size, sink)
 
-    # -- the readable way ---------------------------------------------------------------------
+    # -- the slow path ------------------------------------------------------------------------
 
     def _other(self, word: int) -> Generator[Request, Reply, Reply | Broken]:
-        """A record that is not one more page of the same block; gives the next record's word.
+        """Walk a record other than a page that continues the same block; gives the next record's
+        word.
 
         ``None`` instead of a word: the section ended without EOS.
         """
@@ -202,7 +205,7 @@ class RamWalk:
             self.ram.flushed(Mark(self.reader.offset, self.reader.last))
             self._refuse_if_mapped("a MULTIFD_FLUSH")
         elif self.framed and word >> 24 == FOOTER_BYTE << 32 | self.section_id:
-            self._note("ram-no-eos", "the section's footer stands where a record should")
+            self._note("ram-no-eos", "the section's footer is where a record should be")
             yield Push(word.to_bytes(8, "big"))
             return None
         elif word == HOOK:
@@ -224,11 +227,11 @@ class RamWalk:
             self._note("mapped-ram-in-stream", f"{what} record though mapped-ram is on")
 
     def _page(self, word: int) -> Steps:
-        """A page, or several, of a block that may be named."""
+        """Walk one page record, with its block's name if it has one."""
         ram = self.ram
         at = self.reader.offset - WORD.size
         if word & self.mask & ~RAM_FLAG_BITS and not ram.page_size:
-            self.mask = RAM_FLAG_BITS  # an address that fits no common page: they are smaller
+            self.mask = RAM_FLAG_BITS  # no such address with common pages: they are smaller
             if word & SMALLEST_PAGE:
                 ram.page_size = SMALLEST_PAGE
                 self._use_page_size(SMALLEST_PAGE)
@@ -287,7 +290,7 @@ class RamWalk:
         return None
 
     def _content(self, block: RamBlock, address: int, at: int) -> Steps:
-        """Page content, stepped over; before the first one the page size has to be found."""
+        """Walk the content of a page; before the first one the page size has to be found."""
         ram = self.ram
         if not ram.page_size:
             for size in LIKELY_PAGE_SIZES:
@@ -306,7 +309,10 @@ class RamWalk:
         return None
 
     def _zeros(self, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
-        """The rest of a zero page, and more of them while they follow each other."""
+        """Walk the rest of a zero page, and more zero pages that follow it directly.
+
+        Gives the word of the record after them.
+        """
         if self.run > 1 and self.ram.taker is None:
             ahead = yield Peek(ZERO_AND_WORD.size * self.run)
             if isinstance(ahead, bytes):
@@ -328,7 +334,9 @@ class RamWalk:
         return self._zero_value(one, block) or (yield WORD)
 
     def _count_zeros(self, ahead: bytes, block: RamBlock) -> int:
-        """How many zero pages in a row end in ``ahead``, fill byte and next word each time."""
+        """Count the consecutive zero pages in ``ahead``, which has a fill byte and the next word
+        for each.
+        """
         ram = self.ram
         mask, limit = self.mask, block.used_length
         count = 0
@@ -341,7 +349,7 @@ class RamWalk:
             last = word - ZERO_AGAIN
             if word & mask != ZERO_AGAIN or not before < last < limit:
                 break
-        ram.last_address = before  # the last word taken is the next record's
+        ram.last_address = before  # the last word belongs to the next record
         block.zero_pages += count
         ram.zero_pages += count
         return count
@@ -398,8 +406,10 @@ class RamWalk:
         return None
 
     def _inflate(self, taker: RecordTaker, block: RamBlock, data: bytearray | None) -> None:
-        """A compressed page at the last address for who wants it; ``None`` if bytes are missing."""
-        from dissectors.compression import Problem, inflated_page  # seldom looked at
+        """Decompress the page at the last address and pass it to ``taker``; ``data`` is ``None`` if
+        bytes are missing.
+        """
+        from dissectors.compression import Problem, inflated_page  # seldom needed
 
         address = self.ram.last_address
         size = self.ram.page_size or COMMON_PAGE_SIZE
@@ -414,7 +424,7 @@ class RamWalk:
 
 
 def _into(held: bytearray) -> Sink:
-    """A sink that keeps what it gets."""
+    """A sink that appends to ``held``."""
 
     def sink(piece: bytes | memoryview | None, _size: int) -> None:
         if piece is not None:

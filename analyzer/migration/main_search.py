@@ -1,7 +1,7 @@
-"""Finding a place of the main channel from which records can be read.
+"""Finding a position of the main channel from which records can be read.
 
-Sections say no length: the end of one that nothing describes, and the way back into the stream
-behind a hole, are found by a footer with a plausible record behind it.  Wire-format page, 6.9.
+Sections have no length.  The end of one with an unknown body, and the position to resume from after
+a hole, are found by searching for a footer followed by a plausible record.  Wire-format page, 6.9.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ YES, NO, MORE = 1, 0, -1
 
 NAME_AT = SECTION_ID.size + 1
 OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
-"""A footer and the longest header of a section: what a decision needs to see."""
+"""A footer and the longest section header, in bytes: what a decision needs to see."""
 
 HITS_TRIED = 8
 ID_LIMIT = 1 << 16
@@ -56,13 +56,15 @@ START, PART, END, FULL = (
     int(RecordType.SECTION_FULL),
 )
 JSON_AT = 6
-"""Where the text begins behind an EOF: the description's type and length lie between."""
+"""Offset of the JSON text from an EOF: the description's type and length are in between."""
 
 STRONG_STARTS = (b"\x01", b"\x04", b"\x08")
 
 
 def kind_by_content(word: bytes) -> bytes:
-    """The idstr that a section's first eight bytes suggest: ``ram``, ``vfio`` or empty."""
+    """The idstr that the first eight bytes of a section's body suggest: ``ram``, ``vfio`` or
+    empty.
+    """
     value = int.from_bytes(word, "big")
     if value in TAGS:
         return b"vfio"
@@ -70,7 +72,7 @@ def kind_by_content(word: bytes) -> bytes:
 
 
 def _named(data: bytes, at: int, final: bool, any_name: bool) -> int:
-    """The header of a START or FULL section; a name that is no text counts if ``any_name``."""
+    """Whether a START or FULL header fits; with ``any_name`` the name need not be printable."""
     left = len(data) - at
     more = YES if final else MORE
     if left < NAME_AT:
@@ -88,7 +90,7 @@ def _named(data: bytes, at: int, final: bool, any_name: bool) -> int:
 
 
 def _part(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> int:
-    """The header of a PART or END section, and the first word of its body."""
+    """Whether a PART or END header fits, with the first word of its body."""
     if len(data) - at < SECTION_ID.size + 8:
         return YES if final else MORE
     section_id = int.from_bytes(data[at + 1 : at + 5], "big")
@@ -104,10 +106,10 @@ def _part(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> in
 def record_fits(
     data: bytes, at: int, known: Mapping[int, Section], final: bool, *, any_name: bool = False
 ) -> int:
-    """Whether a record can begin at ``at``: ``YES``, ``NO`` or, too few bytes to tell, ``MORE``.
+    """Whether a record can begin at ``at``: ``YES``, ``NO``, or ``MORE`` for too few bytes to tell.
 
-    ``final`` says that nothing comes behind ``data``.  Names are bytes; ``any_name`` lets all of
-    them pass, where what stands in front of the record says enough.
+    ``final`` says that the stream ends with ``data``. idstrs may be any bytes; ``any_name`` accepts
+    ones that are not printable, where the bytes before the record are evidence enough.
     """
     left = len(data) - at
     if left <= 0:
@@ -132,7 +134,7 @@ def record_fits(
 
 
 def _checkpoint(data: bytes, at: int, final: bool) -> int:
-    """A message of COLO, which may follow an EOF."""
+    """Whether a COLO message follows an EOF."""
     from dissectors.colo import AFTER_EOF, MESSAGE  # seldom needed
 
     ahead = data[at : at + MESSAGE.size]
@@ -142,7 +144,7 @@ def _checkpoint(data: bytes, at: int, final: bool) -> int:
 
 
 def _strong(data: bytes, at: int) -> bool:
-    """Whether the record that fits at ``at`` says so by more than a few bytes."""
+    """Whether the record at ``at``, which fits, is recognisable by more than a few bytes."""
     if len(data) - at <= JSON_AT:
         return False
     if data[at] == RecordType.EOF:
@@ -151,7 +153,7 @@ def _strong(data: bytes, at: int) -> bool:
 
 
 def _goes_on(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> bool:
-    """Whether the section that begins at ``at`` is seen to end with its own footer too."""
+    """Whether the section at ``at``, if one begins there, ends with its own footer as well."""
     if len(data) - at <= NAME_AT or data[at] not in (START, FULL):
         return True
     body = at + NAME_AT + data[at + 5] + SECTION_VERSIONS.size
@@ -171,9 +173,8 @@ def _hit(data: bytes, footer: bytes, start: int, known: Mapping[int, Section], f
 def find_own_footer(
     data: bytes, section_id: int, known: Mapping[int, Section], final: bool
 ) -> tuple[int, bool]:
-    """Where a section's own footer stands in ``data`` (-1: nowhere).
-
-    Also whether the section behind it confirms that.
+    """Position of a section's own footer in ``data`` (-1: not found), and whether the section that
+    follows it confirms it.
     """
     footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
     first = at = _hit(data, footer, 0, known, final)
@@ -187,10 +188,12 @@ def find_own_footer(
 
 
 def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> int:
-    """Where a footer of any section stands that a record can follow, or -1.
+    """Position of the first footer in ``data`` that is followed by a plausible record; -1 without
+    one.
 
-    A short record proves little: before it, only the footer of a known section counts, if any is
-    known.
+    The footer may be any section's.  But once sections are known, that of an unknown section only
+    counts before a record that is recognisable by more than a few bytes, since a short one may be
+    chance.
     """
     at = data.find(ANY_FOOTER)
     while at >= 0:
@@ -204,13 +207,15 @@ def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> i
 
 
 def plausible_start(data: bytes, final: bool) -> bool:
-    """Whether a stream without header may begin with a whole record, as a recovery does."""
+    """Whether a stream without QEVM header may begin with a complete record, as after a postcopy
+    recovery.
+    """
     return data[:1] in STRONG_STARTS and record_fits(data, 0, {}, final) == YES
 
 
 def resumes(head: bytes) -> bool:
-    """Whether the first eight bytes of a stream are a command with which the source of a recovered
-    postcopy goes on: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME and another record.
+    """Whether the first eight bytes of a stream are a command with which the source resumes a
+    paused postcopy: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME followed by another record.
     """
     if len(head) < 8 or head[0] != RecordType.COMMAND:
         return False
@@ -225,7 +230,7 @@ def resumes(head: bytes) -> bool:
 def find_next_record(
     data: bytes, section_id: int, known: Mapping[int, Section], final: bool
 ) -> int:
-    """Where a section's body ends whose own footer is damaged or absent (-1: nowhere)."""
+    """The end of a section's body whose own footer is damaged or missing (-1: not found)."""
     best = _next_record(data, known, final)
     body_end = best - FOOTER.size
     own = section_id.to_bytes(4, "big")
@@ -235,15 +240,17 @@ def find_next_record(
 
 
 def find_without_footer(data: bytes, known: Mapping[int, Section], final: bool) -> tuple[int, bool]:
-    """Where a body ends in a stream without footers (-1: nowhere), and whether that is sure."""
+    """The end of a body in a stream without footers (-1: not found), and whether that is
+    certain.
+    """
     best = _next_record(data, known, final)
     if best < 0 and final and data.endswith(b"\0"):
-        best = len(data) - 1  # an EOF ends the stream: such machine types have no description
+        best = len(data) - 1  # the EOF byte; such machine types have no description
     return best, best >= 0
 
 
 def _next_record(data: bytes, known: Mapping[int, Section], final: bool) -> int:
-    """Where the first record begins that is told by more than a few bytes, or -1."""
+    """Position of the first record that is recognisable by more than a few bytes, or -1."""
     best = -1
     for begin in (b"\x04\0\0", b"\0\x06"):
         at = data.find(begin)

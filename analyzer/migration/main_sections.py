@@ -49,7 +49,7 @@ START, PART, END, FULL = (
 )
 SECTION_TYPES = (START, PART, END, FULL)
 BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
-"""What records can begin with that may follow a section."""
+"""Type bytes of the records that may follow a section."""
 DISPLACED_MAX = 64
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
@@ -57,7 +57,7 @@ CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
 
 
 def _kind(section: Section) -> bytes:
-    """What :func:`kind_by_content` says of a section's parts."""
+    """What :func:`kind_by_content` gives for a section's parts."""
     if is_vfio(section.idstr):
         return b"vfio"
     return section.idstr if section.idstr == RAM_SECTION else b""
@@ -66,7 +66,7 @@ def _kind(section: Section) -> bytes:
 class SectionWalk:
     """Walks one section record at a time; ``device_data`` gives the sinks of VFIO data.
 
-    ``displaced`` are sections that were announced with the id of another one.
+    ``displaced`` are sections that were announced with an id that belongs to another section.
     """
 
     __slots__ = ("device_data", "displaced", "main", "reader", "sinks")
@@ -79,7 +79,9 @@ class SectionWalk:
         self.displaced: list[Section] = []
 
     def walk(self, kind: int, record: Record, limit: int | None) -> Steps:
-        """The section whose type byte ``kind`` was just read; ``limit`` ends a PACKAGED."""
+        """Walk the section whose type byte ``kind`` was just read; ``limit`` is the end of a
+        PACKAGED.
+        """
         section = yield from self._header(kind, record)
         if isinstance(section, Broken):
             return section.inside(record.kind)
@@ -125,7 +127,9 @@ class SectionWalk:
         return self._register(kind, record, Section(section_id, idstr, instance_id, version))
 
     def _register(self, kind: int, record: Record, section: Section) -> Section | Broken:
-        """A START's or FULL's section, the one that has the id already if it is the same."""
+        """Register the section of a START or FULL; gives the known one if it has the same id and
+        key.
+        """
         sections = self.main.sections
         mark = Mark(record.offset, record.first)
         former = sections.get(section.section_id)
@@ -139,7 +143,7 @@ class SectionWalk:
             if former.key == section.key:
                 section = former
             elif len(self.displaced) < DISPLACED_MAX:
-                self.displaced.append(section)  # the id stays with whose it was
+                self.displaced.append(section)  # the id keeps its first section
         elif former is not None:
             self._name_device(former, section)
             sections[section.section_id] = section
@@ -159,7 +163,7 @@ class SectionWalk:
         return section
 
     def _reclaim(self, section: Section, section_id: int) -> Section:
-        """A section that was announced with the id of another one turns out to have this one."""
+        """Give a displaced section the id that it turns out to have."""
         self.displaced.remove(section)
         section.section_id = section_id
         device = self.main.devices.get(section.key)
@@ -168,7 +172,7 @@ class SectionWalk:
         return section
 
     def _name_device(self, guessed: Section, section: Section) -> None:
-        """The name of a section that was only guessed so far is known now."""
+        """Transfer the state of a guessed section to its real one, whose name is known now."""
         section.ended = guessed.ended
         section.parts = guessed.parts
         device = self.main.devices.pop(guessed.key, None)
@@ -178,7 +182,7 @@ class SectionWalk:
             self.main.devices[section.key] = device
 
     def _guess(self, section_id: int, record: Record) -> Generator[Request, Reply, Section]:
-        """A section whose START was not seen: its content tells what it may be."""
+        """A section whose START was not seen, guessed by its content."""
         ahead = yield Peek(8)
         idstr = kind_by_content(ahead) if isinstance(ahead, bytes) else b""
         if not self.main.interrupted:
@@ -188,8 +192,8 @@ class SectionWalk:
                     return section
             self._note("section-unknown-id", record, f"section {section_id} was never started")
         if idstr == RAM_SECTION and any(s.idstr == idstr for s in self.main.sections.values()):
-            idstr = b""  # there is one; storage keys, for instance, look alike
-        instance_id = 0 if idstr == RAM_SECTION else section_id  # tells nameless devices apart
+            idstr = b""  # there is a ram section already; storage keys look like RAM records
+        instance_id = 0 if idstr == RAM_SECTION else section_id  # distinguishes unnamed devices
         section = Section(section_id, idstr, instance_id, 0)
         section.guessed = True
         if len(self.main.sections) < SECTIONS_MAX:
@@ -205,7 +209,7 @@ class SectionWalk:
         if section.idstr == RAM_SECTION and kind != FULL:
             return (yield from self._ram(kind, section, record))
         if kind != FULL:
-            from analyzer.migration.main_iterables import ITERABLES  # few guests have them
+            from analyzer.migration.main_iterables import ITERABLES  # seldom needed
 
             iterable = ITERABLES.get(section.idstr)
             if iterable is not None:
@@ -254,7 +258,7 @@ class SectionWalk:
         return broken
 
     def _note_config(self, data: bytes, begin: int, name: str) -> None:
-        """What is wrong with a config state on main."""
+        """Note what is wrong with a config state on main."""
         note, last = self.main.anomalies.note, self.reader.last
         for problem in parse_config(data).telling:
             note(problem.slug, begin + problem.offset, last, f"on main: {problem.detail}", name)
@@ -268,9 +272,10 @@ class SectionWalk:
     # -- footer -------------------------------------------------------------------------------
 
     def _without_footer(self) -> Generator[Request, Reply, bool]:
-        """Whether sections have no footers, as of machine types up to 2.3.
+        """Whether sections have no footers, as with machine types up to 2.3.
 
-        Those send no CONFIGURATION either; then what stands behind the first section tells.
+        These do not send CONFIGURATION either; in that case the byte after the first section
+        decides.
         """
         main = self.main
         if main.footers is None and (main.configuration is not None or main.interrupted):
@@ -296,7 +301,7 @@ class SectionWalk:
             if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
         elif section.guessed and section_id in self.main.sections:
-            pass  # it is the section's own id that is wrong, or nobody knows which
+            pass  # the section's own id may be the wrong one
         elif section_id != section.section_id:
             note(
                 "footer-mismatch",

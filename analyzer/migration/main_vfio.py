@@ -23,7 +23,7 @@ __all__ = ["CONFIG_FOLLOWS", "walk_vfio"]
 WORD = Take(8)
 MARKS_KEPT = 1000
 CONFIG_FOLLOWS = "config state"
-"""Path of the value that hands a config state, whose length nothing tells, back to the caller."""
+"""Path of the result that leaves a config state, whose length is not given, to the caller."""
 
 
 def _keep(marks: list[Mark], mark: Mark) -> None:
@@ -39,9 +39,9 @@ def walk_vfio(
     kind: int,
     sink: Sink | None,
 ) -> Steps:
-    """Tags up to the one that ends the body.
+    """Walk tags up to the one that ends the body.
 
-    Behind a DEV_CONFIG_STATE the walk stops with ``path`` :data:`CONFIG_FOLLOWS`.
+    At a DEV_CONFIG_STATE the walk stops with the path :data:`CONFIG_FOLLOWS`.
     """
     name = device.name
     while True:
@@ -64,7 +64,7 @@ def walk_vfio(
             _keep(device.init_data_sent, mark)
             return None
         elif tag == VfioTag.DEV_CONFIG_LOAD_READY and kind != RecordType.SECTION_FULL:
-            _keep(device.completes, mark)  # the series' DATA_STATE_COMPLETE; another tag follows
+            _keep(device.completes, mark)  # the patches' DATA_STATE_COMPLETE; another tag follows
         elif tag == VfioTag.DEV_CONFIG_LOAD_READY:
             if device.load_ready:
                 main.anomalies.note(
@@ -82,14 +82,14 @@ def walk_vfio(
 
 
 def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
-    """What follows DEV_SETUP_STATE: END_OF_STATE, and nothing else."""
+    """Walk what follows DEV_SETUP_STATE, which must be END_OF_STATE."""
     following = yield WORD
     if not isinstance(following, bytes):
         return Broken(following, "VFIO tag", mark.offset)
     value = int.from_bytes(following, "big")
     if value == VfioTag.END_OF_STATE:
         return None
-    text = f"{value:#x} behind it"
+    text = f"{value:#x} after it"
     main.anomalies.note("vfio-setup-end", mark.offset, mark.place, text, name)
     return Broken(None, "VFIO tag", mark.offset)
 
@@ -97,7 +97,9 @@ def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
 def _announce(
     main: MainChannel, device: VfioSection, kind: int, record: Record, how: str, mark: Mark
 ) -> None:
-    """A body ends, or its config begins: in a FULL section that tells how the state travels."""
+    """Note the end of a body, or the beginning of its config state; in a FULL section that shows
+    how the state travels.
+    """
     if kind == RecordType.SECTION_END:
         device.ends += 1
         device.data_ended = device.data_ended or mark
@@ -109,7 +111,7 @@ def _announce(
                 "vfio-data-after-switchover",
                 record.offset,
                 mark.place,
-                f"{device.late_bytes} bytes of its state behind SWITCHOVER_START",
+                f"{device.late_bytes} bytes of its state after SWITCHOVER_START",
                 device.name,
             )
 
@@ -122,7 +124,7 @@ def _data(
     mark: Mark,
     sink: Sink | None,
 ) -> Steps:
-    """DEV_DATA_STATE: a length, and that many bytes of the device's state."""
+    """Walk a DEV_DATA_STATE: a length, and that many bytes of the device's state."""
     length = yield WORD
     if not isinstance(length, bytes):
         return Broken(length, "DEV_DATA_STATE size", mark.offset)

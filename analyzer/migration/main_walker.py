@@ -51,10 +51,10 @@ def walk_main(
     device_data: DeviceData | None = None,
     record_sink: RecordSink | None = None,
 ) -> Walker:
-    """The whole stream, from its QEVM header on.
+    """Walk the whole stream, from its QEVM header on.
 
-    ``device_data(key)`` gives the sink that gets a VFIO device's DEV_DATA_STATE bytes, without it
-    they are stepped over; ``record_sink`` gets every row when it is complete.
+    ``device_data(key)`` gives the sink for a VFIO device's DEV_DATA_STATE bytes, which are skipped
+    without it; ``record_sink`` gets every row when it is complete.
     """
     walk = _Walk(reader, main, device_data, record_sink)
     yield from walk.header()
@@ -68,7 +68,7 @@ def walk_main_midstream(
     device_data: DeviceData | None = None,
     record_sink: RecordSink | None = None,
 ) -> Walker:
-    """A stream whose beginning is missing: from the first footer on that a record follows."""
+    """Walk a stream whose beginning is missing, from the first footer followed by a record."""
     main.began_late = True
     walk = _Walk(reader, main, device_data, record_sink)
     data, _cut, final = yield from window(reader, OVERLAP, None)
@@ -104,7 +104,7 @@ class _Walk:
         self.trial: Snapshot | None = None
 
     def close(self, record: Record, broken: Broken | None) -> None:
-        """A record is over, whole or broken."""
+        """End a record, complete or broken."""
         reader = self.reader
         record.length = reader.offset - record.offset
         record.missing = self.account.missing
@@ -115,21 +115,21 @@ class _Walk:
         if broken is not None:
             good = broken.good if broken.reply is None else good
         elif record.by_search and self.is_guessed(record):
-            good = record.body_offset  # nobody knows what is in it
+            good = record.body_offset  # its body is not understood
         self.account.settle(good)
         self.main.keep_record(record)
         if self.record_sink is not None:
             self.record_sink(record)
 
     def is_guessed(self, record: Record) -> bool:
-        """Whether a record belongs to a section that nobody started."""
+        """Whether a record belongs to a section whose START was not seen."""
         section = self.main.sections.get(record.section_id or 0)
         return section is not None and section.guessed
 
     # -- the stream ---------------------------------------------------------------------------
 
     def header(self) -> Steps:
-        """QEVM and its version; what does not begin so is searched for records."""
+        """Walk the QEVM magic and version; without the magic, resynchronise."""
         reader, main = self.reader, self.main
         record = Record("HEADER", reader.offset, reader.last)
         head = yield Take(FILE_HEADER.size)
@@ -153,7 +153,7 @@ class _Walk:
         return None
 
     def everything(self) -> Steps:
-        """The records, what COLO sends behind them, and whatever is left."""
+        """Walk the records, COLO's checkpoints after them, and the rest."""
         yield from self.records(None, 0)
         colo = self.main.colo
         if colo is not None and not self.main.ended:
@@ -162,8 +162,8 @@ class _Walk:
         return None
 
     def records(self, limit: int | None, depth: int, *, one_state: bool = False) -> Steps:
-        """Records up to the end of the stream or, in a PACKAGED or a checkpoint (``depth`` 1), up
-        to offset ``limit``; ``one_state`` ends behind an EOF.
+        """Walk records up to the end of the stream or, in a PACKAGED or a checkpoint (``depth`` 1),
+        up to offset ``limit``; with ``one_state`` only until after an EOF.
         """
         reader, main = self.reader, self.main
         while not main.ended and (limit is None or reader.offset < limit):
@@ -192,7 +192,7 @@ class _Walk:
         return None
 
     def over(self, head: bytes) -> Steps:
-        """Something follows the end: messages of COLO, or what does not belong there."""
+        """Handle bytes after the end: COLO messages, or bytes that do not belong there."""
         reader, main = self.reader, self.main
         at = reader.offset - len(head)
         place = reader.last
@@ -202,13 +202,13 @@ class _Walk:
 
             main.colo = yield from unannounced(reader, main)
         if main.colo is None:
-            text = f"byte {head[0]:#04x} behind the end"
+            text = f"byte {head[0]:#04x} after the end"
             main.anomalies.note("main-trailing", at, place, text)
         self.account.settle(at)
         return None
 
     def checkpoints(self, colo: ColoFacts) -> Steps:
-        """What COLO sends: a message, or a message and a state, again and again."""
+        """Walk COLO's checkpoints: messages, some followed by RAM sections or a device state."""
         from analyzer.migration.main_colo import LOOK, ColoWalk  # seldom needed
 
         reader, main = self.reader, self.main
@@ -225,7 +225,7 @@ class _Walk:
             if not inside:
                 broken = yield from walk.message(record)
                 yield from self.finish(record, broken)
-                inside = broken is not None  # that is where it was found again
+                inside = broken is not None  # resynchronisation stopped inside a state
             if inside or walk.memory_follows:
                 yield from self.records(None, 1, one_state=True)
             elif record.value is not None:
@@ -237,7 +237,7 @@ class _Walk:
         return None
 
     def no_configuration(self, at: int) -> None:
-        """Note that the first record behind the header is not the configuration."""
+        """Note that the first record after the header is not the configuration."""
         main = self.main
         if len(main.records) == 1 and not main.interrupted:
             main.anomalies.note(
@@ -245,7 +245,7 @@ class _Walk:
             )
 
     def record(self, kind: int, record: Record, limit: int | None) -> Steps:
-        """The record whose type byte was just read."""
+        """Walk the record whose type byte was just read."""
         reader, main = self.reader, self.main
         if kind in SECTIONS:
             return (yield from self.section.walk(kind, record, limit))
@@ -268,7 +268,7 @@ class _Walk:
         return Broken(None, "record type", record.offset)
 
     def description(self) -> Steps:
-        """VMDESCRIPTION: the JSON text that ends the stream."""
+        """Walk the VMDESCRIPTION, the JSON text that ends the stream."""
         reader, main = self.reader, self.main
         at = reader.offset
         head = yield Take(4)
@@ -299,7 +299,7 @@ class _Walk:
         return None
 
     def packaged(self, command: Record) -> Steps:
-        """The records inside a PACKAGED command."""
+        """Walk the records inside a PACKAGED command."""
         reader, main = self.reader, self.main
         if command.depth:
             self.note_packaged(command, "inside another")
@@ -312,15 +312,15 @@ class _Walk:
         return None
 
     def note_packaged(self, command: Record, what: str) -> None:
-        """Note a PACKAGED that does not hold what it should."""
+        """Note a PACKAGED with wrong content."""
         self.main.anomalies.note(
             "postcopy-order", command.offset, command.first, f"a PACKAGED {what}"
         )
 
-    # -- the unexpected -----------------------------------------------------------------------
+    # -- errors -----------------------------------------------------------------------------
 
     def finish(self, record: Record, broken: Broken | None) -> Steps:
-        """Close a record and, if it is broken, go to where records can be read again."""
+        """End a record and, if it is broken, resynchronise."""
         main = self.main
         if broken is None:
             self.close(record, None)
@@ -331,14 +331,14 @@ class _Walk:
             main.ended = True
             main.truncated = Mark(self.reader.offset, self.reader.last)
             main.truncated_path = broken.path
-            if broken.path != DESCRIPTION_TEXT:  # MF636 tells of that
+            if broken.path != DESCRIPTION_TEXT:  # MF636 reports that
                 where = f"the stream ends in {broken.path}"
                 main.anomalies.note("main-truncated", broken.good, self.reader.last, where)
         else:
             self.close(record, broken)
             if broken.reply is None:
                 if self.trial is not None:
-                    main.anomalies.restore(self.trial)  # the place was no record's after all
+                    main.anomalies.restore(self.trial)  # the resync position was wrong
                 elif not (record.depth or any(a.offset >= record.offset for a in main.anomalies)):
                     what = f"{broken.path} that cannot be read"
                     main.anomalies.note("record-unreadable", broken.good, self.reader.last, what)
@@ -346,7 +346,7 @@ class _Walk:
         return None
 
     def resynchronise(self) -> Steps:
-        """Skip to behind the next footer of a section that a record follows."""
+        """Skip past the next footer that is followed by a record."""
         reader, main = self.reader, self.main
         self.account.settle(reader.offset)
         start = Mark(reader.offset, reader.last)
@@ -379,7 +379,7 @@ class _Walk:
         return None
 
     def rest(self) -> Steps:
-        """Whatever is left, unread."""
+        """Skip the rest of the stream."""
         good = self.reader.offset
         yield REST
         self.account.settle(good)

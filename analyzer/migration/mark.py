@@ -1,4 +1,4 @@
-"""A point of a stream: where it lies, and where and when the capture shows it."""
+"""A position in a stream, and where and when the capture shows it."""
 
 from __future__ import annotations
 

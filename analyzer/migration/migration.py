@@ -1,4 +1,4 @@
-"""One migration: its channels, what they carried, and what was found out about the sender."""
+"""One migration: its channels, what they carried, and what is known of the sender."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ if TYPE_CHECKING:
     from dissectors.dialects import RamEra
 
     class Collector(Protocol):
-        """Who wants the payload of device-state buffers."""
+        """Collects the payload of device-state buffers."""
 
         def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
-            """Where the data of this buffer go; ``None`` to let them pass."""
+            """The sink for the data of this buffer; ``None`` to skip them."""
 
     class PageCollector(Protocol):
-        """Who wants the payload of RAM packets."""
+        """Collects the payload of RAM packets, and the pages of RAM records."""
 
         def payload(self, migration: Migration, channel: Channel, packet: RamPacket) -> Sink | None:
-            """Where the payload of this packet goes; ``None`` to let it pass."""
+            """The sink for the payload of this packet; ``None`` to skip it."""
 
         def lost(self, channel: Channel) -> None:
-            """Payloads of this channel may have gone by unread."""
+            """Payloads of this channel may have been skipped."""
 
         def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
-            """Who takes the pages of main's RAM records, or those of the preempt channel."""
+            """The taker of the pages of main's RAM records, or of the preempt channel's."""
 
 
 __all__ = ["Migration"]
 
 REPEATED_KEPT = 50
 OLD_STYLE_UP_TO = RAM_ERAS["8.2"].since
-"""Eras before it show themselves: SYNCs with pages, packets without any."""
+"""Eras before this one are recognised by SYNCs with pages, or empty packets."""
 
 
 class Migration:
     """Channels that belong together, and the state they share.
 
-    ``number`` counts migrations from 0; ``began`` is the frame of its first connection; ``main``,
-    ``return_path`` and ``preempt`` are channels, ``main_facts``, ``return_facts`` and
-    ``preempt_facts`` what their walkers found.  ``strangers`` are connections to the same
-    destination whose bytes are no channel's.  ``repeated`` are the first packets whose packet_num
-    came before, by number.
+    ``number`` counts migrations from 0; ``key`` are the hosts and the destination port; ``began``
+    is the frame in which its first connection began; ``main``, ``return_path`` and ``preempt`` are
+    channels, ``main_facts``, ``return_facts`` and ``preempt_facts`` what their walkers found.
+    ``strangers`` are connections to the same destination that are not channels.  ``repeated`` are
+    the first packets with a packet_num that occurred before, by packet_num.
     """
 
     __slots__ = (
@@ -115,16 +115,16 @@ class Migration:
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None
         self.page_collector: PageCollector | None = None
-        self.methods: dict[int | None, int] = {}  # data packets that name each method
-        self.compression: int | None = None  # the one that most of them name
+        self.methods: dict[int | None, int] = {}  # number of data packets by compression method
+        self.compression: int | None = None  # the method of most data packets
         self.zero_seen = False
-        self.merged = False  # whether SYNCs had pages, or packets were empty: senders up to 8.2
+        self.merged = False  # whether a SYNC had pages or a packet was empty: senders up to 8.2
         self.numbers = NumberSet()  # packet_num of all channels
         self.repeated: dict[int, tuple[Channel, Mark]] = {}
-        self.empty_sizes: set[bool] = set()  # whether packets without pages had a size
+        self.empty_sizes: set[bool] = set()  # next_packet_size > 0, of packets without pages
 
     def add(self, channel: Channel) -> None:
-        """A channel belongs to it; main stands first."""
+        """Add a channel; main comes first."""
         began = channel.flow.connection.began.frame
         self.began = min(self.began or began, began)
         if channel is self.main:
@@ -135,7 +135,7 @@ class Migration:
     # -- rows ---------------------------------------------------------------------------------
 
     def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
-        """A RAM or SYNC packet has arrived."""
+        """Count a complete RAM or SYNC packet."""
         channel.packets += 1
         if channel.normal_pages and not packet.normal_pages and not packet.zero_pages:
             self.empty_sizes.add(packet.next_packet_size > 0)
@@ -176,7 +176,7 @@ class Migration:
         return found
 
     def _ram_pages(self, channel: Channel, packet: RamPacket) -> Sequence[int]:
-        """Offsets of the pages that a packet uses; none when they cannot be read."""
+        """Offsets of the pages that a packet carries; empty when they cannot be read."""
         used = packet.normal_pages + packet.zero_pages
         if packet.flags & SYNC or not used:
             self.merged = True
@@ -213,8 +213,8 @@ class Migration:
         number: int,
         found: PageRound | None,
     ) -> None:
-        """The pages of a packet in the SYNC round of that ``number``; ``found`` is the round if it
-        is one before the switchover.
+        """Count the pages of a packet in SYNC round ``number``; ``found`` is that round if it is
+        before the switchover.
         """
         assert packet.ramblock is not None
         name = name_of(packet.ramblock)
@@ -237,12 +237,15 @@ class Migration:
                 watcher.clash(self, channel, packet, clash)
 
     def payload_found(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
-        """How long a payload of doubtful size turned out to be."""
+        """Report the length of a payload with an implausible size to the watchers.
+
+        ``found`` bytes up to the next packet; a receiver would read ``receiver``.
+        """
         for watcher in self.watchers:
             watcher.payload(self, channel, packet, found, receiver)
 
     def device_packet(self, channel: Channel, packet: DevicePacket) -> None:
-        """A device-state packet has arrived whole."""
+        """Count a complete device-state packet."""
         channel.packets += 1
         channel.device_packets += 1
         channel.device_bytes += packet.length
@@ -252,11 +255,13 @@ class Migration:
             watcher.device(self, channel, packet)
 
     def device_packet_cut(self, packet: DevicePacket, have: int) -> None:
-        """The stream ended inside a device-state packet, behind ``have`` bytes of its data."""
+        """Note that the stream ended inside a device-state packet, after ``have`` bytes of its
+        data.
+        """
         self.device(packet).cut.append(CutBuffer(packet, have))
 
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
-        """The stream ended inside a packet's payload, ``lost`` bytes before its end."""
+        """Note that the stream ended inside a packet's payload, ``lost`` bytes before its end."""
         channel.cut_bytes = packet.length - lost
         if packet.kind == DEVICE_STATE:
             channel.device_bytes += channel.cut_bytes
@@ -266,7 +271,7 @@ class Migration:
             watcher.cut(self, channel, packet, lost)
 
     def device(self, packet: DevicePacket) -> Device:
-        """The device that a packet belongs to."""
+        """The device that a packet belongs to, created if there is none yet."""
         key = self.device_key(packet)
         device = self.devices.get(key)
         if device is None:
@@ -274,8 +279,10 @@ class Migration:
         return device
 
     def device_key(self, packet: DevicePacket) -> tuple[bytes, int]:
-        """(idstr, instance id) of that device; beyond :data:`DEVICES_MAX` no more are told apart,
-        for no guest has so many, and a hostile capture may.
+        """(idstr, instance id) of a packet's device.
+
+        From the :data:`DEVICES_MAX`-th device on new ones share :data:`OTHER_DEVICES`: no guest has
+        so many, but a hostile capture may.
         """
         key = name_of(packet.idstr), packet.instance_id
         if len(self.devices) >= DEVICES_MAX and key not in self.devices:
@@ -283,23 +290,23 @@ class Migration:
         return key
 
     def buffer_sink(self, packet: DevicePacket) -> Sink | None:
-        """Where the data of a buffer are wanted."""
+        """The sink for a buffer's data; ``None`` if it is not wanted."""
         if self.collector is None or packet.idx is None:
             return None
         return self.collector.buffer(self, packet)
 
     def page_sink(self, channel: Channel, packet: RamPacket) -> Sink | None:
-        """Where the payload of a RAM packet is wanted."""
+        """The sink for a RAM packet's payload; ``None`` if it is not wanted."""
         if self.page_collector is None:
             return None
         return self.page_collector.payload(self, channel, packet)
 
     def pages_lost(self, channel: Channel) -> None:
-        """Packets of a channel went by unread, or some bytes of them."""
+        """Note that packets of a channel, or bytes of them, were skipped or are missing."""
         if self.page_collector is not None:
             self.page_collector.lost(channel)
 
-    # -- what it all says ---------------------------------------------------------------------
+    # -- conclusions -------------------------------------------------------------------------
 
     @property
     def multifd(self) -> list[Channel]:
@@ -308,7 +315,9 @@ class Migration:
 
     @property
     def uuid(self) -> bytes | None:
-        """The guest's uuid from the initial packets; ``None`` without one."""
+        """The guest's uuid, from the initial packets or main's configuration; ``None`` without
+        one.
+        """
         for channel in self.multifd:
             if channel.init is not None:
                 return channel.init.uuid
@@ -316,8 +325,8 @@ class Migration:
 
     @property
     def awaited(self) -> list[Device]:
-        """The devices that a receiver waits for: those of which packets came, and without buffers
-        those that a whole main announced to be on multifd channels.
+        """The devices that a receiver waits for: those with packets and, if main is complete, those
+        that it announced for the multifd channels but that sent none.
         """
         facts = self.main_facts
         if facts is None or facts.eof is None or not self.multifd or not self.dialect_known:
@@ -328,7 +337,7 @@ class Migration:
 
     @property
     def on_main(self) -> list[VfioSection]:
-        """The devices whose state went over main alone, as far as it came."""
+        """The devices whose state travelled over main only, as far as it came."""
         sections = self.main_facts.devices if self.main_facts is not None else {}
         awaited = {(device.idstr, device.instance_id) for device in self.awaited}
         return [
@@ -339,7 +348,7 @@ class Migration:
 
     @property
     def dialect_known(self) -> bool:
-        """Whether something tells which revision speaks, even without a device-state packet."""
+        """Whether the dialect is known, be it by signs other than device-state packets."""
         facts = self.main_facts
         if self.framing.dialect is not None or facts is None:
             return self.framing.dialect is not None
@@ -349,15 +358,19 @@ class Migration:
 
     @property
     def reference(self) -> Channel:
-        """The channel whose endpoints stand for the migration: main, else the lowest id."""
+        """The channel whose endpoints represent the migration: main, else that with the lowest
+        id.
+        """
         if self.main is not None:
             return self.main
         channels = self.multifd
         return channels[0] if channels else self.channels[0]
 
     def bitmap_size(self, name: bytes) -> int | None:
-        """Bytes of the bitmap of received pages of a RAM block: a bit for each, in words of 8
-        bytes; ``None`` unless main has listed the block.
+        """Size in bytes of the bitmap of a RAM block's received pages: one bit per page, in words
+        of 8 bytes.
+
+        ``None`` unless main has listed the block and the page size is known.
         """
         facts = self.main_facts
         block = facts.ram_blocks.get(name) if facts is not None else None
@@ -378,13 +391,15 @@ class Migration:
 
     @property
     def era(self) -> RamEra | None:
-        """The era of the RAM packets; ``None`` when nothing tells."""
+        """The era of the RAM packets, forced or detected; ``None`` if unknown."""
         return self.framing.settings.era or self.found_era
 
     @property
     def found_era(self) -> RamEra | None:
-        """The same, whatever the user forces.  What only looks old, for want of zero pages, is no
-        older than the machine type.
+        """The detected era, whatever the user forces.
+
+        Packets without zero pages may look older than they are: unless their era is sure, it is
+        taken to be no older than the machine type.
         """
         found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
         machine = self.main_facts.machine_version if self.main_facts is not None else None
@@ -397,23 +412,23 @@ class Migration:
         return found
 
     def before_era(self, name: str) -> bool:
-        """Whether the sender is known to be older than the given era, or may be."""
+        """Whether the sender is, or may be, older than the given era."""
         era = self.era
         return era is None or era.since < RAM_ERAS[name].since
 
     @property
     def sync_rounds(self) -> int:
-        """SYNC rounds: the most SYNCs that any channel carried."""
+        """Number of SYNC rounds: the most SYNCs on any channel."""
         return max((len(channel.syncs) for channel in self.multifd), default=0)
 
     @property
-    def holes(self) -> bool:
+    def lacks_bytes(self) -> bool:
         """Whether the capture lacks bytes of any channel."""
         return any(channel.flow.missing for channel in self.channels)
 
     @property
     def in_colo(self) -> bool:
-        """Whether the first state was loaded and COLO went on from there."""
+        """Whether the first state was loaded and COLO started."""
         facts, returned = self.main_facts, self.return_facts
         if facts is not None and facts.colo_count:
             return True
@@ -421,8 +436,11 @@ class Migration:
 
     @property
     def refuses_colo(self) -> bool:
-        """Whether CHECKPOINT_READY came without SHUT on a return path that the source opened, and
-        COLO did not go on: the source takes it for a message that does not exist (seen up to 10.2).
+        """Whether the source refuses COLO.
+
+        It does if CHECKPOINT_READY came, without a SHUT before it, on a return path that the source
+        opened, and no checkpoint followed: the source takes it for an invalid message (seen up to
+        10.2).
         """
         facts, returned = self.main_facts, self.return_facts
         if facts is None or returned is None or returned.ready is None or facts.colo_count:
@@ -437,7 +455,7 @@ class Migration:
         return any(channel.incomplete_start for channel in self.channels)
 
     def skipped(self, channel: Channel) -> int:
-        """Bytes of one of its channels that are there and could not be decoded."""
+        """Bytes of one of its channels that were captured but not decoded."""
         if channel is self.main and self.main_facts is not None:
             return self.main_facts.skipped
         if channel is self.preempt and self.preempt_facts is not None:
@@ -451,8 +469,8 @@ class Migration:
 
     @property
     def absent_ids(self) -> list[int]:
-        """The ids below the highest that no multifd channel has; none where channels whose id is
-        not known may have them.
+        """The ids below the highest that no multifd channel has; empty where channels without a
+        known id may have them.
         """
         ids = {channel.id for channel in self.multifd if channel.id >= 0}
         absent = [number for number in range(max(ids, default=-1)) if number not in ids]
@@ -460,11 +478,12 @@ class Migration:
         return absent if len(absent) > nameless else []
 
     def _unused_numbers(self) -> int | None:
-        """How many packet numbers no packet has, if that tells: since 9.0 all channels together
-        use every number once.
+        """How many packet numbers are unused; ``None`` where that is unknown.
+
+        Since 9.0 all channels together use every number once.
         """
         channels = self.multifd
-        if self.before_era("9.0") or self.holes or self.began_late:
+        if self.before_era("9.0") or self.lacks_bytes or self.began_late:
             return None
         if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
             return None
@@ -479,8 +498,8 @@ class Migration:
 
     @property
     def lacks_channels(self) -> bool:
-        """Whether connections of multifd channels are not in the capture: an id is missing, or at
-        least as many packet numbers as every channel uses up for its SYNCs.
+        """Whether multifd channels are missing from the capture: an id is missing, or at least as
+        many packet numbers as each channel needs for its SYNCs.
         """
         unused = self._unused_numbers()
         if unused is not None:

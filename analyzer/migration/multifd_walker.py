@@ -49,15 +49,15 @@ TAKE_INIT = Take(INIT.size)
 TAKE_HEADER = Take(HEADER.size)
 HEAD_SIZE = DEVICE_STATE.size + BUFFER.size
 TAKE_HEAD = Take(HEAD_SIZE)
-"""All headers of a device-state packet, and less than those of any RAM packet."""
+"""All headers of a device-state packet: shorter than those of any RAM packet."""
 TAKE_COUNTS = Take(COUNTS_SIZE - HEADER.size)
 TAKE_DEVICE = Take(DEVICE_STATE.size - HEADER.size)
 TAKE_BUFFER = Take(BUFFER.size)
 OFFSETS = "offsets"
 CONFIG_KEPT = 1 << 17
-"""A config-state buffer up to this size is kept whole."""
+"""The data of a config-state buffer are kept up to this size, in bytes."""
 SEARCH_MIDSTREAM = 1 << 26
-"""How far to look for a first packet in a stream whose beginning is missing."""
+"""How many bytes to search for the first packet of a stream whose beginning is missing."""
 
 
 def walk_multifd(
@@ -65,7 +65,7 @@ def walk_multifd(
 ) -> Walker:
     """Walk a channel from its initial packet on (``init``), or from a packet header on.
 
-    ``join`` gives the migration that the channel belongs to; rows go there.
+    ``join`` gives the migration that the channel belongs to, which gets the packets.
     """
     if init:
         data = yield TAKE_INIT
@@ -110,7 +110,7 @@ def _broken_init(
 
 
 class MultifdWalker:
-    """The packets of one channel, one method per kind."""
+    """Walks the packets of one channel, with one method per kind."""
 
     __slots__ = (
         "before",
@@ -129,14 +129,14 @@ class MultifdWalker:
         self.channel = channel
         self.migration = migration
         self.framing = migration.framing
-        self.start = reader.offset  # of the packet that is being read
-        self.lost = reader.missing  # at its start
+        self.start = reader.offset  # stream offset of the current packet
+        self.lost = reader.missing  # reader.missing at its start
         self.more = True
         self.before: RamPacket | None = None  # the last RAM or SYNC packet
-        self.take = TAKE_HEAD  # the headers of the next packet, if it is like the last
+        self.take = TAKE_HEAD  # expected header size of the next packet: that of the last one
 
     def packets(self) -> Walker:
-        """All packets up to the end of the stream."""
+        """Walk all packets up to the end of the stream."""
         reader, framing = self.reader, self.framing
         while self.more:
             self.start = reader.offset
@@ -162,8 +162,8 @@ class MultifdWalker:
                 yield from self._in_parts()
 
     def _in_parts(self) -> Walker:
-        """A packet whose headers do not come in one piece: a hole, the end of the stream, or a
-        header that is none.
+        """Walk a packet whose headers could not be taken at once: because of a hole, the end of the
+        stream, or bytes that are not a header.
         """
         header = yield TAKE_HEADER
         if type(header) is bytes:
@@ -179,7 +179,9 @@ class MultifdWalker:
             self._end(header, "header")
 
     def _only_version(self, header: bytes) -> bool:
-        """A header that is right but for its version: reported, and read like any other."""
+        """Whether only the version of a header is wrong: reported, and read like any other
+        packet.
+        """
         if not header.startswith(MAGIC_BYTES) or header[8:11] != b"\0\0\0":
             return False
         version = int.from_bytes(header[4:8], "big")
@@ -212,7 +214,7 @@ class MultifdWalker:
                 packet = RamPacket(self.channel.id, self.start, first, COUNTS(head))
                 packet.header_size = size
                 _name(packet, head + rest, COUNTS_SIZE)
-                # The receiver may have to wait long for what comes behind a SYNC packet.
+                # Take less after a SYNC packet: what follows it may be long in coming.
                 if packet.kind == SYNC_PACKET:
                     self.take = TAKE_HEAD
                 elif self.take.size != size:
@@ -226,7 +228,7 @@ class MultifdWalker:
         yield from self._ram_parts(head[: HEADER.size], first)
 
     def _ram_parts(self, header: bytes, first: Place) -> Walker:
-        """Part by part: N is not known yet, or a hole lies in the header."""
+        """Read a RAM packet's header in parts, as N is not known yet or a hole is in it."""
         rest = yield TAKE_COUNTS
         if type(rest) is not bytes:
             yield from self._short(rest, OFFSETS, HEADER.size)
@@ -274,7 +276,9 @@ class MultifdWalker:
         self.migration.ram_packet(self.channel, packet)
 
     def _doubtful(self, packet: RamPacket, receiver_size: int) -> Walker:
-        """Sizes that contradict each other: where the next packet stands tells the length."""
+        """Handle an implausible payload size: the length is found by searching for the next
+        packet.
+        """
         found = yield from find_packet(self.reader, self.framing)
         payload = found.skipped + found.gap
         packet.payload = payload
@@ -285,7 +289,9 @@ class MultifdWalker:
         self.found(found)
 
     def _page_count(self, packet: RamPacket) -> Generator[Request, Reply, int]:
-        """N: from pages_alloc, or for a SYNC packet that says 0 from where the next one stands."""
+        """N: from pages_alloc or, for a SYNC packet where that is 0, from the position of the next
+        packet.
+        """
         framing = self.framing
         if 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
@@ -305,8 +311,8 @@ class MultifdWalker:
                     data += more.data
                     count = candidate if len(data) == end else 0
                 elif type(more) is Gap and end == len(data) + more.before:
-                    count = candidate  # smaller ones are out, and the next header is lost
-                elif type(more) is Gap:  # a cut SYNC packet: the next one follows in the next frame
+                    count = candidate  # smaller N are excluded, and the next header is in the hole
+                elif type(more) is Gap:  # cut by snaplen: the next header is in the next frame
                     length = more.last + 1 - self.start
                     count = next((n for n in PAGE_COUNTS if ram_header_size(n) == length), 0)
                     guess = max(guess, candidate)
@@ -351,7 +357,7 @@ class MultifdWalker:
         yield from self._device_payload(packet)
 
     def _device_payload(self, packet: DevicePacket) -> Walker:
-        """What follows the headers that were read, to the end of the packet."""
+        """Read the rest of a device-state packet after the headers read so far."""
         left = packet.next_packet_size - len(packet.raw or b"")
         reply = yield from self._device_data(packet, left)
         if type(reply) is not int:
@@ -367,7 +373,7 @@ class MultifdWalker:
         packet.vfio_version, packet.idx, packet.state_flags = self.framing.read_vfio(raw)
 
     def _device_data(self, packet: DevicePacket, left: int) -> Generator[Request, Reply, Reply]:
-        """The data behind the VFIO header: the config state is kept, the rest passes by."""
+        """Read the data after the VFIO header: a config state is kept, other data are skipped."""
         sink = self.migration.buffer_sink(packet)
         if packet.is_config and left <= CONFIG_KEPT:
             data = yield Take(left)
@@ -382,7 +388,7 @@ class MultifdWalker:
         return reply
 
     def _device_end(self, packet: DevicePacket, reply: Reply, part: str, read: int) -> None:
-        """The stream ended inside a device-state packet."""
+        """Handle the stream's end inside a device-state packet."""
         size = packet.data_size
         headers = packet.length - size
         have = max(0, read + (reply.have if type(reply) is End else 0) - headers)
@@ -392,10 +398,10 @@ class MultifdWalker:
         lost = f"{size - have} of {size} bytes of {name} are missing" if size else ""
         self._end(reply, part, read, lost, packet)
 
-    # -- ends, holes, nonsense ----------------------------------------------------------------
+    # -- ends, holes, invalid bytes -----------------------------------------------------------
 
     def _cut(self, packet: RamPacket | DevicePacket) -> None:
-        """The row of a packet that the stream ended inside."""
+        """Pass on a packet that the stream's end cut off."""
         reader = self.reader
         packet.last = reader.last
         lost = self.start + packet.length - reader.offset
@@ -407,7 +413,7 @@ class MultifdWalker:
         self.channel.missing += missing
 
     def _short(self, reply: Reply, part: str, before: int) -> Walker:
-        """A header that did not come whole: a hole, or the end of the stream."""
+        """Handle an incomplete header: a hole, or the end of the stream."""
         if type(reply) is Gap:
             yield from self.resume()
         else:
@@ -421,8 +427,8 @@ class MultifdWalker:
         lost: str = "",
         packet: DevicePacket | None = None,
     ) -> None:
-        """The stream ended in a part of a packet, of which ``before`` bytes had been read before;
-        ``lost`` says what of a device is not there.
+        """Handle the stream's end in ``part`` of a packet, of which ``before`` bytes had been read
+        before; ``lost`` says which data of a device are missing.
         """
         self.more = False
         have = before + (reply.have if type(reply) is End else 0)
@@ -433,7 +439,7 @@ class MultifdWalker:
         self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
         channel.cut_in = part
         if have == HEADER.size:
-            where = "right behind the packet's header"
+            where = "right after the packet's header"
         elif part == OFFSETS and have < RAM.size:
             where = "in the fixed part"
         else:
@@ -446,14 +452,16 @@ class MultifdWalker:
         )
 
     def _lost(self, header: bytes) -> Walker:
-        """Twelve bytes, or the stream's last, that are no packet header where one must stand."""
+        """Handle twelve bytes, or the last ones of the stream, that are not the packet header
+        expected there.
+        """
         yield Push(header)
         yield from self.resume(header)
 
     def resume(self, header: bytes = b"") -> Walker:
-        """Find the next packet; account for what is passed over.
+        """Find the next packet; account for the bytes passed over.
 
-        ``header`` is what stood where a header should; without it a hole is the reason.
+        ``header`` are the bytes where a header was expected; empty if a hole is the reason.
         """
         channel, reader, start = self.channel, self.reader, self.start
         place, began = reader.first, reader.offset
@@ -467,7 +475,7 @@ class MultifdWalker:
         self.found(found)
 
     def found(self, found: Found) -> None:
-        """Go on from a packet found by search; it is read from its saved header."""
+        """Continue from a packet found by search, which is read from its saved header."""
         self.migration.pages_lost(self.channel)
         if not found.header:
             self.more = False
@@ -476,7 +484,7 @@ class MultifdWalker:
         self._from_header(found)
 
     def _from_header(self, found: Found) -> None:
-        """The row of a packet whose payload has gone by already."""
+        """Pass on a packet found by search, whose payload has been skipped already."""
         header = found.header
         flags = int.from_bytes(header[FLAGS : FLAGS + 4], "big")
         framing = self.framing
@@ -512,7 +520,7 @@ class MultifdWalker:
         whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC_BYTES)
         slug = "packet-magic" if found or whole else "trailing-bytes"
         seen = header[:4].hex()
-        goes_on = f"the next packet stands {length} bytes on" if found else "no packet follows"
+        goes_on = f"the next packet begins {length} bytes on" if found else "no packet follows"
         text = f"magic {seen} where a packet must start, {goes_on}"
         if self._behind_sync(start, length):
             slug = "sync-packet-has-payload"
@@ -522,8 +530,9 @@ class MultifdWalker:
         self.channel.anomalies.note(slug, start, place, text)
 
     def _behind_sync(self, start: int, length: int) -> bool:
-        """Whether ``length`` bytes at ``start`` look like the payload of a SYNC packet, which has
-        none: right behind one, and as long as it says, or whole pages.
+        """Whether ``length`` bytes at ``start`` look like the payload of a SYNC packet, which must
+        not have one: directly after a SYNC packet, and of the length in its next_packet_size, or
+        whole pages.
         """
         packet = self.before
         if packet is None or packet.kind != SYNC_PACKET or packet.offset + packet.length != start:
@@ -536,7 +545,7 @@ class MultifdWalker:
 
 
 def _name(packet: RamPacket, header: bytes, at: int) -> None:
-    """Take in what stands behind the counts, at ``at``: reserved words, block name, offsets."""
+    """Read what follows the counts, from ``at`` on: reserved words, block name, page offsets."""
     name = at + RESERVED_SIZE
     packet.reserved = header.count(0, at, name) != RESERVED_SIZE
     packet.ramblock = header[name : name + NAME_SIZE]

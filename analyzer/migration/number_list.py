@@ -1,5 +1,5 @@
-"""Numbers that mostly grow by little: a byte each where they do, nine where they do not; and a set
-of numbers, a bit each.
+"""A compact list of mostly increasing numbers, one byte each for small steps and nine otherwise;
+and a set of numbers, one bit each.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 __all__ = ["NumberList", "NumberSet"]
 
 FAR = 0
-"""Stands for a number that is not 1 to 255 above the one before."""
+"""Step that stands for a number which is not 1 to 255 above the one before."""
 SET_LIMIT = 1 << 24
-"""No set holds larger numbers: it takes 2 MiB."""
+"""Numbers from this one on are not kept in a set, which so takes 2 MiB at most."""
 FIRST, SPREAD = 1 << 16, 64
-"""How far up numbers may lie before any was added, and how much further with each."""
+"""Numbers below FIRST are always kept; every number that is added raises that limit by SPREAD."""
 
 
 class NumberList:
-    """A list of unsigned 64-bit numbers: grows at its end, and is read from its beginning.
+    """A list of unsigned 64-bit numbers, which can be appended to and iterated over.
 
-    ``last`` is the newest and ``before`` the one before it, -1 each while there is none;
-    ``lowest`` and ``highest`` the least and the greatest of all.
+    ``last`` is the newest number and ``before`` the one before it; ``lowest`` and ``highest`` are
+    the least and greatest of all; -1 where there is none.
     """
 
     __slots__ = ("_far", "_steps", "before", "highest", "last", "lowest")
 
     def __init__(self) -> None:
         self._steps = bytearray()
-        self._far = array("Q")  # in order, those whose step is FAR
+        self._far = array("Q")  # in order, the numbers whose step is FAR
         self.last = -1
         self.before = -1
         self.lowest = -1
@@ -48,7 +48,7 @@ class NumberList:
             yield number
 
     def append(self, number: int) -> None:
-        """One more."""
+        """Add a number."""
         step = number - self.last
         if 0 < step < 256 and self._steps:
             self._steps.append(step)
@@ -63,8 +63,8 @@ class NumberList:
 
 
 class NumberSet:
-    """Which small numbers occurred, a bit each; a number far above all others is not kept, so that
-    its memory stays in proportion to the input.
+    """A set of numbers, one bit each.  A number far above the count of those added is not kept: the
+    memory stays in proportion to the input.
     """
 
     __slots__ = ("_bits", "_limit")
@@ -74,7 +74,7 @@ class NumberSet:
         self._limit = FIRST
 
     def add(self, number: int) -> bool:
-        """One more; gives whether it was there already."""
+        """Add a number; gives whether it was in the set already."""
         at, bit = number >> 3, 1 << (number & 7)
         bits = self._bits
         self._limit += SPREAD

@@ -1,4 +1,4 @@
-"""How a migration and its devices ended, told from the wire (wire-format page, section 1.5)."""
+"""How a migration and its devices ended, judged by the wire (wire-format page, section 1.5)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "completeness", "outcome_of"]
+__all__ = ["Outcome", "is_complete", "outcome_of"]
 
 CLOSING = 100_000_000
-"""A source that completes closes all connections at once; what still goes on so many ns behind the
-end of main shows that it did not.
+"""A source that completes closes all connections at once: a channel that still sends this many ns
+after main's end shows that it did not complete.
 """
 
 
 class Outcome:
-    """``name`` is ``completed``, ``cancelled``, ``failed``, ``incomplete`` or ``unknown``;
-    ``evidence`` says in a few words what shows it, ``frame`` where.
+    """How a migration ended.
 
-    ``forgives`` says that it explains streams and devices that stop anywhere.
+    ``name`` is ``completed``, ``cancelled``, ``failed``, ``incomplete`` or ``unknown``;
+    ``evidence`` says in a few words what shows it, ``frame`` where.  ``forgives`` says that it
+    explains streams and devices that end prematurely.
     """
 
     __slots__ = ("evidence", "forgives", "frame", "name")
@@ -39,7 +40,7 @@ class Outcome:
 
 
 def outcome_of(migration: Migration) -> Outcome:
-    """The first row of the table that fits."""
+    """The outcome by the first row that fits of the table in section 1.5."""
     returned = migration.return_facts
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
@@ -58,7 +59,9 @@ def outcome_of(migration: Migration) -> Outcome:
 
 
 def _colo(migration: Migration) -> Outcome | None:
-    """COLO goes on when the first state is loaded; sooner or later a failover cuts it off."""
+    """The outcome under COLO, which starts when the first state is loaded and ends with a failover;
+    ``None`` without COLO.
+    """
     facts, returned = migration.main_facts, migration.return_facts
     colo = facts.colo if facts is not None else None
     ready = returned.ready if returned is not None else None
@@ -96,16 +99,18 @@ def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outc
     frame = end.frame if end is not None else None
     source = f"the source {_did(main.flow)} main"
     if facts.in_postcopy:
-        text = f"{source} in postcopy, which pauses until somebody recovers it"
+        text = f"{source} in postcopy, which stays paused until it is recovered"
         return Outcome("incomplete", text, frame)
     pages = facts.ram.sent_pages + facts.ram.zero_pages
     if not pages and not any(channel.ram_packets for channel in migration.multifd):
-        return Outcome("cancelled", f"{source} in setup: a cancel, or an error of its own", frame)
+        return Outcome(
+            "cancelled", f"{source} in setup: a cancel, or an error at the source", frame
+        )
     return Outcome("cancelled", f"{source} before its EOF byte", frame)
 
 
 def _finished_before(main: Channel, gone: Place) -> bool:
-    """Whether the source had closed main by then; the frame that did may be lost."""
+    """Whether the source closed main before ``gone``; the frame with its FIN may be missing."""
     flow = main.flow
     if (end := flow.fin or flow.reset) is not None:
         return end.frame < gone.frame
@@ -113,11 +118,11 @@ def _finished_before(main: Channel, gone: Place) -> bool:
 
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
-    """Main was sent whole; did the other channels get theirs out?"""
+    """The outcome if main was sent completely: it depends on the other channels."""
     cut = [c for c in migration.multifd if c.cut_in is not None and _over(c, main)]
     shut = [channel for channel in cut if channel.flow.fin is not None]
     if shut and facts.opened_return_path is None:
-        # Without a return path the source calls itself completed without waiting for anybody.
+        # Without a return path the source reports completion without waiting for the destination.
         channel, end = shut[0], shut[0].flow.fin
         text = (
             f"the source finished main, did not wait (no return path) and closed {channel.name} "
@@ -127,14 +132,14 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if cut and not main.flow.peer.seen:
         return _one_sided(main)
     if cut and main.flow.closed:
-        where = f"{cut[0].name} stops inside a packet behind a complete main"
+        where = f"{cut[0].name} stops inside a packet although main is complete"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     if (open_end := _lost_end(migration)) is not None:
         text = f"the end of {open_end.name}, which stops inside a packet, is not in the capture"
         return Outcome("unknown", text, forgives=True)
-    if migration.holes or migration.began_late or migration.lacks_channels:
+    if migration.lacks_bytes or migration.began_late or migration.lacks_channels:
         assert facts.eof is not None
         return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
     if (name := _incomplete_device(migration)) is not None:
@@ -148,20 +153,22 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
 
 
 def _one_sided(main: Channel) -> Outcome:
-    """Who closed first cannot be told."""
-    text = "it was cancelled or failed; nothing that the destination sent on main is there"
+    """The outcome if the capture lacks the destination's direction, so that it is unknown who
+    closed first.
+    """
+    text = "it was cancelled or failed; the capture has nothing that the destination sent on main"
     return Outcome("unknown", text, main.flow.last.frame, forgives=True)
 
 
 def _lost_end(migration: Migration) -> Channel | None:
-    """A channel of which more than the FIN is missing at the end, inside a packet."""
+    """A channel that ends in a hole inside a packet."""
     found = (c for c in migration.multifd if c.cut_in is not None and c.flow.lacks_end)
     return next(found, None)
 
 
 def _over(channel: Channel, main: Channel) -> bool:
-    """Whether a channel is closed, or has outlived main for so long that it should be, and the
-    capture has its last bytes.
+    """Whether a channel, whose last bytes were captured, is closed or has outlived main for longer
+    than it should.
     """
     if channel.flow.lacks_end:
         return False
@@ -177,15 +184,20 @@ def _without_main(migration: Migration) -> Outcome:
 
 
 def _server_closed_first(migration: Migration) -> Outcome | None:
-    """A close from the destination before the source's state was out."""
+    """The failure if the destination closed a channel before the source's state was complete, else
+    ``None``.
+    """
     earliest: tuple[int, Channel, str] | None = None
     for channel in [*([migration.main] if migration.main else []), *migration.multifd]:
         flow, peer = channel.flow, channel.flow.peer
-        # Frames may be captured out of order: what it had received is not late.
+        # Frames may be captured out of order: data that the destination acknowledged did not come
+        # late.
         unread = flow.acked < flow.offset or flow.decrypted
         ends = [(end, word) for end, word in ((peer.reset, "reset"), (peer.fin, "closed")) if end]
         for end, word in ends:
-            finished = flow.fin is not None and flow.fin.frame < end.frame  # and sent some again
+            finished = (
+                flow.fin is not None and flow.fin.frame < end.frame
+            )  # and retransmitted later
             late = unread and flow.last.frame > end.frame and not finished
             if late and (earliest is None or end.frame < earliest[0]):
                 earliest = (end.frame, channel, word)
@@ -198,7 +210,7 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
 
 
 def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
-    """A failure that the destination shows; the source may have gone before it."""
+    """A failure shown by the destination (``what``), unless the source had closed main before."""
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.fin or main.flow.reset
     if main is None or facts is None or facts.eof is not None or end is None:
@@ -210,7 +222,7 @@ def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
 
 
 def _did(flow: Flow) -> str:
-    """How a direction was ended."""
+    """Verb for how a direction was ended."""
     return "reset" if flow.fin is None and flow.reset is not None else "closed"
 
 
@@ -221,9 +233,9 @@ def _incomplete_device(migration: Migration) -> str | None:
     return None
 
 
-def completeness(device: Device, migration: Migration) -> bool | None:
-    """Whether every buffer up to the config state arrived; ``None`` where the capture has holes
-    that could hold what is not there.
+def is_complete(device: Device, migration: Migration) -> bool | None:
+    """Whether every buffer up to the config state arrived; ``None`` where the capture may have
+    missed some.
     """
     whole = device.config is not None and not device.missing_ranges() and not device.unindexed
     if whole:

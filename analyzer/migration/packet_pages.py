@@ -1,8 +1,7 @@
-"""The pages of one RAM packet, when someone looks at it: its bytes are read from the capture again
-and decompressed.
+"""The pages of one RAM packet, read again from the capture and decompressed on demand.
 
-Payloads of zlib and zstd can be decompressed only in the order in which their channel carried
-them, so all before the wanted one come first.  Wire-format page, sections 3.3 and 3.8.
+zlib and zstd payloads can only be decompressed in the order of their channel, so all payloads
+before the wanted one come first.  Wire-format page, sections 3.3 and 3.8.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ __all__ = ["PacketPages", "Page", "PageReader"]
 class Page:
     """One page that a packet lists.
 
-    ``offset`` is its place in the RAM block (bytes), ``zero`` says that it was sent as a zero page,
-    without content; ``content`` is ``None`` if it has none or that could not be decoded.
+    ``offset`` is its offset in the RAM block (bytes), ``zero`` says that it was sent as a zero
+    page, without content; ``content`` is ``None`` if there is none or it could not be decoded.
     """
 
     __slots__ = ("content", "offset", "zero")
@@ -40,8 +39,10 @@ class Page:
 
 
 class PacketPages:
-    """What a packet holds: its ``pages``, content first, the ``method`` and the bytes of its
-    payload (``packed``), and what is ``wrong`` with it, in words.
+    """The decoded contents of a RAM packet.
+
+    ``pages`` has the pages with content first; ``method`` is the compression method, ``packed`` the
+    size of the payload in bytes, ``wrong`` what is wrong with it, in words.
     """
 
     __slots__ = ("method", "packed", "pages", "wrong")
@@ -54,8 +55,8 @@ class PacketPages:
 
 
 class _Chain:
-    """A channel's decoder, and the row of the last packet that it took; ``broken`` once one of
-    them was damaged.
+    """A channel's decoder, and the row of the last packet it decoded; ``broken`` once one was
+    damaged.
     """
 
     __slots__ = ("broken", "decoder", "flow", "method", "row")
@@ -69,10 +70,10 @@ class _Chain:
 
 
 class PageReader:
-    """Reads packets of a table through ``fetch(row)``.
+    """Reads RAM packets of a table, whose bytes ``fetch(row)`` gives.
 
-    The decoder of the last packet is kept: going forward on its channel costs no more than each
-    packet.  Not for two threads at once.
+    The decoder of the last packet is kept: going forward on its channel decodes each packet once.
+    Not thread-safe.
     """
 
     def __init__(self, table: PacketTable, fetch: Callable[[int], Excerpt]) -> None:
@@ -83,8 +84,10 @@ class PageReader:
     def pages(
         self, row: int, framing: Framing, channel: Channel, go_on: Callable[[float], bool]
     ) -> PacketPages | None:
-        """The pages of a RAM packet; ``None`` if ``go_on``, told what share of the packets before
-        it is done, said no.
+        """The pages of a RAM packet; ``None`` if ``go_on`` stopped the work.
+
+        ``go_on`` is called with the share of the preceding packets that is decoded, and returns
+        whether to continue.
         """
         method = self._table.column("flags")[row] & COMPRESSION_MASK
         found = PacketPages(method)
@@ -93,7 +96,7 @@ class PageReader:
         offsets = _offsets(excerpt.data, normal + zero, framing)
         decoded = None
         if method not in METHODS:
-            found.wrong.append(f"no compression method is {method:#x}")
+            found.wrong.append(f"{method:#x} is not a compression method")
         elif normal and framing.page_size:
             why = self._hindered(row, channel, framing, excerpt, method)
             if why:
@@ -117,10 +120,10 @@ class PageReader:
     def _hindered(
         self, row: int, channel: Channel, framing: Framing, excerpt: Excerpt, method: int
     ) -> str:
-        """Why a packet's payload cannot be decompressed, if it cannot."""
+        """Why a packet's payload cannot be decompressed; empty if it can."""
         header = _header(framing)
         if len(excerpt.data) < self._table.column("length")[row]:
-            return "the packet could not be read whole"
+            return "the packet could not be read completely"
         if method and any(end > header for _, end in excerpt.holes):
             return "the capture lacks bytes of its payload"
         if method not in STREAMS:
@@ -130,7 +133,7 @@ class PageReader:
         at = self._table.column("offset")[row]
         passed = any(offset <= at for offset, _ in channel.resyncs)
         if passed or any(hole.first < at for hole in channel.flow.holes):
-            return "bytes of the channel before it are missing, or could not be understood"
+            return "earlier bytes of the channel are missing or could not be decoded"
         return ""
 
     # -- decoding -----------------------------------------------------------------------------
@@ -138,7 +141,7 @@ class PageReader:
     def _catch_up(
         self, row: int, method: int, framing: Framing, go_on: Callable[[float], bool]
     ) -> bool:
-        """Let the channel's decoder take every payload before that of ``row``."""
+        """Decode the channel's payloads before that of ``row``; false if ``go_on`` stopped it."""
         flow = self._table.column("flow")[row]
         chain = self._chain
         if chain is None or (chain.flow, chain.method) != (flow, method) or chain.row >= row:
@@ -155,7 +158,7 @@ class PageReader:
         return True
 
     def _before(self, row: int, chain: _Chain) -> list[int]:
-        """The rows behind the chain's last one whose payloads come before that of ``row``."""
+        """The rows after the chain's last one whose payloads precede that of ``row``."""
         import numpy
 
         first = chain.row + 1
@@ -168,7 +171,7 @@ class PageReader:
         return rows
 
     def _decode(self, row: int, excerpt: Excerpt, framing: Framing) -> Decoded | None:
-        """A payload's pages; ``None`` behind a damaged one."""
+        """Decode a payload; ``None`` after a damaged one."""
         chain = self._chain
         assert chain is not None
         if chain.broken:
@@ -182,12 +185,12 @@ class PageReader:
 
 
 def _header(framing: Framing) -> int:
-    """Bytes of a packet in front of its payload."""
+    """Size of a RAM packet's header, in bytes."""
     return RAM.size + 8 * framing.page_count
 
 
 def _offsets(data: bytes, count: int, framing: Framing) -> list[int]:
-    """The first ``count`` of the page offsets that the header has room for, and that were read."""
+    """The first ``count`` page offsets, as far as the header has them and they were read."""
     count = min(count, framing.page_count, max(0, len(data) - RAM.size) // 8)
     return [
         int.from_bytes(data[at : at + 8], "big") for at in range(RAM.size, RAM.size + 8 * count, 8)
@@ -195,7 +198,7 @@ def _offsets(data: bytes, count: int, framing: Framing) -> list[int]:
 
 
 def _spoil(decoded: Decoded, excerpt: Excerpt, framing: Framing) -> None:
-    """Pages of an uncompressed payload that a hole touches."""
+    """Mark the pages of an uncompressed payload that a hole overlaps as bad."""
     header, size = _header(framing), framing.page_size
     for first, end in excerpt.holes:
         if end > header:

@@ -1,6 +1,6 @@
 """Decodes the payloads of RAM packets while a capture streams by.
 
-Give :class:`PagePayloads` to a scan as its ``page_collector``.  Wire-format page, section 3.8.
+A scan takes :class:`PagePayloads` as its ``page_collector``.  Wire-format page, section 3.8.
 """
 
 from __future__ import annotations
@@ -21,33 +21,37 @@ if TYPE_CHECKING:
     from dissectors.compression import Decoded, Decoder
 
     class PageTaker(Protocol):
-        """Who gets what was decoded."""
+        """Receives the decoded pages."""
 
         def pages(
             self, migration: Migration, channel: Channel, packet: RamPacket, decoded: Decoded
         ) -> None:
-            """The pages of a packet, just before its row is complete."""
+            """The pages of a packet; called just before the watchers get the packet."""
 
         def stopped(
             self, migration: Migration, channel: Channel, packet: RamPacket, why: str
         ) -> None:
-            """From this packet on a channel's payloads cannot be decompressed; told once."""
+            """From this packet on a channel's payloads cannot be decompressed; called once per
+            channel.
+            """
 
 
 __all__ = ["PagePayloads"]
 
 HELD_MAX = 128 << 20
-"""Bytes of payloads that are on their way, over all channels; a payload has at most 1 MiB."""
+"""Most bytes of incomplete payloads held, over all channels; a payload has at most 1 MiB."""
 HOLE_MAX = 1 << 20
-"""A payload that lacks more bytes in a row is given up."""
+"""A payload with a longer hole, in bytes, is given up."""
 MEMORY_MAX = 512 << 20
-"""Bytes of decompression state, over all channels."""
+"""Most bytes of decompression state, over all channels."""
 MISSING = "bytes of its payload are missing"
 CROWDED = "too many channels are decompressed at once"
 
 
 class _Channel:
-    """One channel's decoder; ``lost`` says why there can be none any more."""
+    """One channel's decoder; ``lost`` says why it can no longer decode, empty while it can;
+    ``told`` that the taker knows.
+    """
 
     __slots__ = ("decoder", "lost", "method", "told")
 
@@ -64,7 +68,9 @@ class _Channel:
 
 
 class _Held:
-    """The payload that is arriving on a channel; ``data`` is ``None`` once it was given up."""
+    """A payload that is arriving; ``data`` is ``None`` once it was given up, ``left`` bytes are
+    still to come, ``holes`` are (first, end) in ``data``.
+    """
 
     __slots__ = ("data", "holes", "left")
 
@@ -75,10 +81,11 @@ class _Held:
 
 
 class PagePayloads:
-    """Collects payloads and hands their pages to ``taker``.
+    """Collects payloads, decodes them and passes their pages to ``taker``.
 
-    What is held and what the decoders take is bounded: whoever waits longest loses, and the taker
-    is told.  ``records`` gives who takes the pages of main's RAM records, which need no decoder.
+    Both the payloads held and the decoders' state are bounded: beyond that the oldest ones are
+    given up, and the taker is told.  ``records`` gives the taker of the pages in main's RAM
+    records, which need no decoder.
     """
 
     def __init__(
@@ -91,12 +98,12 @@ class PagePayloads:
         self._channels: dict[Channel, _Channel] = {}
         self._held: dict[_Held, None] = {}  # the oldest first
         self._held_bytes = 0
-        self._memory: dict[_Channel, int] = {}  # of decoders; the one used last stands last
+        self._memory: dict[_Channel, int] = {}  # of decoders, the least recently used first
 
     # -- what the walker calls ----------------------------------------------------------------
 
     def payload(self, migration: Migration, channel: Channel, packet: RamPacket) -> Sink | None:
-        """Where the payload of ``packet`` goes."""
+        """The sink for the payload of ``packet``; ``None`` if its compression method is unknown."""
         if packet.compression not in METHODS:
             return None
         state = self._channels.get(channel)
@@ -115,20 +122,20 @@ class PagePayloads:
         return sink
 
     def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
-        """Who takes the pages that go over main."""
+        """The taker of the pages that are sent over main."""
         return self._records(migration, ram) if self._records is not None else None
 
     def lost(self, channel: Channel) -> None:
-        """Bytes of the channel went by unread."""
+        """Bytes of the channel were skipped or are missing."""
         state = self._channels.get(channel)
         if state is None:
             state = self._channels[channel] = _Channel(0)
-        self._lose(state, "bytes of the channel are missing before it")
+        self._lose(state, "earlier bytes of the channel are missing")
 
     # -- payloads -----------------------------------------------------------------------------
 
     def _begin(self, channel: Channel, method: int) -> _Channel:
-        """The channel's first payload, or one of another method than that before."""
+        """Begin decoding a channel, or another method on it."""
         before = self._channels.get(channel)
         if before is not None:
             self._lose(before, before.lost)
@@ -165,7 +172,7 @@ class PagePayloads:
     def _finish(
         self, held: _Held, state: _Channel, row: tuple[Migration, Channel, RamPacket]
     ) -> None:
-        """A payload has arrived, or what is left of it."""
+        """Decode a payload that has arrived, as far as it is there."""
         data = self._drop(held)
         if state.stateful:
             if held.holes or data is None:
@@ -192,7 +199,7 @@ class PagePayloads:
     # -- decoders -----------------------------------------------------------------------------
 
     def _account(self, state: _Channel) -> None:
-        """Note what a decoder takes; give up those unused for longest if it is too much."""
+        """Note a decoder's memory; give up the least recently used ones if it is too much."""
         if state.decoder is None or not state.decoder.memory:
             return
         self._memory.pop(state, None)

@@ -1,4 +1,4 @@
-"""Which SYNC rounds carried pages, and where in guest memory these lie.
+"""Which SYNC rounds carried pages, and which part of guest memory.
 
 Wire-format page, section 3.6.
 """
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["ROUNDS_KEPT", "PageRound", "PageRounds"]
 
 ROUNDS_KEPT = 20_000
-"""SYNC rounds told apart; what comes later counts to the last."""
+"""Most SYNC rounds kept; later ones are counted as the last."""
 
 
 class PageRound:
     """One SYNC round on all channels.
 
-    ``lowest`` and ``highest`` are places in the order in which guest memory is scanned, (number of
-    the RAM block, byte offset of the page); ``None`` without pages, or where they cannot be read.
+    ``lowest`` and ``highest`` are positions in the order in which the source scans guest memory,
+    (index of the RAM block, byte offset of the page); ``None`` without pages, or where they cannot
+    be read.
     """
 
     __slots__ = ("has_pages", "highest", "lowest")
@@ -32,7 +33,7 @@ class PageRound:
         self.highest: Place | None = None
 
     def reach(self, block: int, first: int, last: int) -> None:
-        """A packet's pages, from the lowest offset to the highest."""
+        """Note a packet's pages in a block, between two byte offsets."""
         low, high = (block, first), (block, last)
         if self.lowest is None or low < self.lowest:
             self.lowest = low
@@ -41,7 +42,7 @@ class PageRound:
 
 
 class PageRounds:
-    """The rounds before the switchover, ``all`` by number from 0."""
+    """The rounds before the switchover; ``all`` is indexed by round number, from 0."""
 
     __slots__ = ("all",)
 
@@ -49,7 +50,7 @@ class PageRounds:
         self.all: list[PageRound] = []
 
     def round(self, number: int) -> PageRound:
-        """The round of that number, made with all before it where they are not there yet."""
+        """The round ``number``; missing ones up to it are created."""
         number = min(number, ROUNDS_KEPT - 1)
         while len(self.all) <= number:
             self.all.append(PageRound())

@@ -1,6 +1,6 @@
-"""Which guest pages went over the multifd channels, and how often.
+"""Which guest pages were sent over the multifd channels, and how often.
 
-One mark a page: the sync round and the channel that carried it last.
+Each page has one mark: the SYNC round and the channel that carried it last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockPages", "PageTracker", "read_offsets"]
 
 TRACKED_MAX = 1 << 22
-"""Pages tracked in all (16 GiB of guest memory in 4 KiB pages, 8 MiB of marks)."""
+"""Most pages tracked in all (16 GiB of guest memory in 4 KiB pages, 8 MiB of marks)."""
 HIGHEST = 1 << 62
 RUNS_KEPT = 64
 
@@ -28,8 +28,8 @@ RUNS_KEPT = 64
 def read_offsets(offsets: bytes, count: int, page_size: int) -> Sequence[int]:
     """The first ``count`` (at most 1024) of big-endian page offsets.
 
-    A ``range`` if each is one page behind the one before, as in the first pass over a guest's
-    memory: one multiplication of long numbers tells, and saves looking at them one by one.
+    A ``range`` if they are consecutive pages, as in the first pass over guest memory: one
+    multiplication of long integers tells, without looking at each offset.
     """
     first = int.from_bytes(offsets[:8], "big")
     if first < HIGHEST and count:
@@ -43,7 +43,9 @@ _runs: dict[tuple[int, int], tuple[int, int]] = {}
 
 
 def _run(count: int, page_size: int) -> tuple[int, int]:
-    """Of ``count`` 64-bit words, read as one number: all 1; and 0, 1, 2, ... pages."""
+    """Two long integers made of ``count`` big-endian 64-bit words: all 1; and 0, 1, 2, ... pages in
+    bytes.
+    """
     if len(_runs) >= RUNS_KEPT:
         _runs.clear()
     words = struct.Struct(f">{count}Q")
@@ -56,6 +58,7 @@ def _run(count: int, page_size: int) -> tuple[int, int]:
 class BlockPages:
     """Pages of one RAM block.
 
+    ``normal`` and ``zero`` count pages sent, ``resent`` those sent again in a later round.
     ``highest`` is the highest page offset used, in bytes; ``highest_at`` and ``highest_on`` are the
     packet that used it first, and its channel.
     """
@@ -79,13 +82,13 @@ class BlockPages:
         self.highest = -1
         self.highest_at: Mark | None = None
         self.highest_on: Channel | None = None
-        self.marks = bytearray()  # two a page: sync round (0: never seen), channel
+        self.marks = bytearray()  # two bytes a page: SYNC round % 255 + 1 (0: never sent), channel
 
 
 class PageTracker:
     """Counts pages by block, pages sent again in a later round, and pages sent twice in a round.
 
-    ``untracked`` says that more pages exist than are tracked, so ``resent`` is a lower bound.
+    ``untracked`` says that there are more pages than are tracked, so ``resent`` is a lower bound.
     """
 
     __slots__ = ("blocks", "resent", "tracked", "untracked")
@@ -97,7 +100,7 @@ class PageTracker:
         self.untracked = False
 
     def block(self, name: bytes) -> BlockPages:
-        """The block of that name; beyond :data:`BLOCKS_MAX` no more are told apart."""
+        """The block called ``name``; new ones beyond :data:`BLOCKS_MAX` are counted as one."""
         found = self.blocks.get(name)
         if found is None:
             if len(self.blocks) >= BLOCKS_MAX:
@@ -115,8 +118,9 @@ class PageTracker:
         round_number: int,
         channel: int,
     ) -> int | None:
-        """Pages (byte offsets in the block) that one packet carries; gives one that another
-        channel carried in the same round, if there is one.
+        """Note the pages of one packet (byte offsets in the block).
+
+        Gives the offset of one that another channel carried in the same round, if any.
         """
         run = type(offsets) is range
         low, top = (offsets[0], offsets[-1]) if run else (min(offsets), max(offsets))

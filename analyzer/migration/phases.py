@@ -1,8 +1,8 @@
-"""The phases of a migration as the wire shows them.
+"""The phases of a migration as seen on the wire.
 
-Wire-format page, section 8.  Pages and bytes are told apart by position (SYNC rounds on the
-multifd channels, FLUSH or EOS records on main), never by times of different connections; only what
-belongs to the switchover is told by its time.
+Wire-format page, section 8.  Pages and bytes are assigned by position (SYNC rounds on the multifd
+channels, FLUSH or EOS records on main), never by comparing times of different connections; only the
+switchover is delimited by time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ DESCRIPTION_HEADER = 5
 
 
 class Phase:
-    """``start`` and ``end`` in ns since the epoch; ``bytes`` on the wire, ``main_bytes`` of them on
-    main; pages with content (XBZRLE's included) and zero pages.
+    """One phase of a migration.
+
+    ``start`` and ``end`` are in ns since the epoch; ``bytes`` are on the wire, ``main_bytes`` of
+    them on main; ``normal_pages`` are those with content (XBZRLE included), besides ``zero_pages``.
 
     ``name`` is ``setup``, ``iteration`` (``number`` from 1), ``switchover``, its parts
     ``ram-rest``, ``device-state``, ``vmstate`` and ``description``, ``postcopy``, ``colo`` or
-    ``end``.  Setup, iterations, switchover, postcopy and COLO together are all that was sent, but
-    for a header that was cut off; parts overlap each other in time.
+    ``end``.  Setup, iterations, switchover, postcopy and COLO together are all that was sent,
+    except for a header that was cut off; the parts overlap in time.
     """
 
     __slots__ = ("bytes", "end", "main_bytes", "name", "normal_pages", "number", "start",
@@ -59,14 +61,14 @@ class Phase:
         return self.end - self.start
 
     def add(self, tally: Tally) -> Phase:
-        """Packets that belong to it."""
+        """Add the packets of a tally."""
         self.bytes += tally.bytes
         self.normal_pages += tally.normal_pages
         self.zero_pages += tally.zero_pages
         return self
 
     def add_main(self, size: int, records: Iterable[Record] = ()) -> Phase:
-        """Bytes of main that belong to it, and the pages in them."""
+        """Add ``size`` bytes of main, and the pages in ``records``."""
         self.bytes += size
         self.main_bytes += size
         for record in records:
@@ -76,7 +78,7 @@ class Phase:
 
 
 def phases_of(migration: Migration, account: MigrationActivity) -> list[Phase]:
-    """The phases in the order of the protocol.  Without main only its packets can tell."""
+    """The phases in protocol order; without main, judged by the multifd packets alone."""
     facts, main = migration.main_facts, migration.main
     if facts is None or main is None or not main.flow.carries:
         return list(_without_main(migration, account))
@@ -100,7 +102,7 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 
 class _Phases:
-    """Puts the phases of a migration together whose main was seen."""
+    """Derives the phases of a migration whose main was captured."""
 
     def __init__(
         self, migration: Migration, account: MigrationActivity, facts: MainChannel
@@ -148,10 +150,10 @@ class _Phases:
         for number, scan in enumerate(scans, 1):
             end = max(offset, scan.cut.offset if scan.cut is not None else self.limit)
             at = scan.cut.time if scan.cut is not None else stop
-            last = scan.end if number < len(scans) else None  # what is left belongs to the last
+            last = scan.end if number < len(scans) else None  # the rest belongs to the last
             tally = _sum(self.account.rounds[scan.first : last])
-            # From where the one before ends, as its bytes are; or its first packet, which another
-            # connection may have shown before.
+            # It begins where the one before ends, as do its bytes; or with its first packet, which
+            # may have been seen earlier on another connection.
             start = min(before, tally.first) if tally else before
             phase = Phase("iteration", start, max(at, tally.last), number)
             phase.add(tally).add_main(end - offset)
@@ -172,7 +174,7 @@ class _Phases:
         ram = _sum(channel.late_ram for channel in account.channels.values())
         pages = (r for r in late if r.normal_pages or r.zero_pages or r.coded_pages)
         for rest in _part("ram-rest", ram, list(pages)):
-            # Its first packet may have begun before.
+            # Its first packet may have begun before the switchover.
             rest.start = min(max(rest.start, window.begin), rest.end)
             yield rest
         data = (r for r in late if r.data_bytes and r.kind != "SECTION_FULL")
@@ -243,7 +245,7 @@ class _Phases:
 
 
 def _part(name: str, tally: Tally, records: list[Record]) -> Iterator[Phase]:
-    """What the multifd channels and main carried of one kind, if anything."""
+    """The phase of what multifd channels and main carried of one kind, if anything."""
     starts = [record.first.time for record in records]
     ends = [record.last.time for record in records]
     if tally:

@@ -21,11 +21,11 @@ __all__ = ["PreemptChannel", "walk_preempt"]
 
 
 class PreemptChannel:
-    """What the preempt channel carried.
+    """What the walk of the preempt channel found.
 
-    ``ram`` may know page size and blocks beforehand from the main channel.  ``eos`` marks the
-    record that older senders end the channel with.  Bytes are accounted as on the main channel;
-    behind a hole everything is skipped, for no footer shows the way back.
+    ``ram`` may have the page size and block list from the main channel.  ``eos`` marks the EOS
+    record with which older senders end the channel.  Bytes are accounted for as on the main
+    channel; after a hole everything is skipped, as there are no footers to resume from.
     """
 
     __slots__ = ("anomalies", "decoded", "eos", "missing", "ram", "skipped")
@@ -41,7 +41,7 @@ class PreemptChannel:
 
 
 def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
-    """The whole channel, from its first byte on."""
+    """Walk the whole channel, from its first byte on."""
     account = Account(reader, preempt)
     walk = RamWalk(reader, preempt.ram, framed=False, strict=preempt.ram.mem_size is not None)
     broken = yield from walk.walk()

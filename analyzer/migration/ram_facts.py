@@ -1,4 +1,4 @@
-"""What RAM records tell: blocks, pages, rounds.
+"""What RAM records say: blocks, pages, rounds.
 
 Wire-format page, sections 6.6 and 7.
 """
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     ByteOrder: TypeAlias = Literal["little", "big"]
 
     class RecordTaker(Protocol):
-        """Who wants the pages of a stream's RAM records; ``address`` is the offset in the block."""
+        """Takes the pages of a stream's RAM records; ``address`` is the byte offset in the
+        block.
+        """
 
         def content(self, block: RamBlock, address: int, size: int) -> Sink | None:
-            """Where the ``size`` bytes of a page go; ``None`` to let them pass."""
+            """The sink for the ``size`` bytes of a page; ``None`` to skip them."""
 
         def zero(self, block: RamBlock, address: int, count: int) -> None:
-            """So many zero pages in a row."""
+            """``count`` consecutive zero pages."""
 
         def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
-            """A page as what changed since it was last sent (XBZRLE)."""
+            """A page sent as the difference from its last content (XBZRLE)."""
 
         def unread(self, block: RamBlock, address: int) -> None:
             """A page whose content could not be decoded."""
@@ -36,14 +38,15 @@ __all__ = ["BLOCKS_MAX", "OTHERS", "Iteration", "MappedRam", "RamBlock", "RamFac
 
 BLOCKS_MAX = 4096
 OTHERS = b"(others)"
-"""Name of what is beyond such a limit and not told apart."""
+"""Name under which everything beyond such a limit is counted together."""
 MARKS_MAX = 1 << 17
 EOS_SIZE = 8
 
 
 class MappedRam:
-    """A block's mapped-ram header; ``set_pages`` counts the ones in its bitmap, whose words were
-    read in ``byte_order``.
+    """A block's mapped-ram header.
+
+    ``set_pages`` counts the bits set in its bitmap, whose words were read in ``byte_order``.
     """
 
     __slots__ = ("bitmap_offset", "byte_order", "page_size", "pages_offset", "set_pages", "version")
@@ -58,10 +61,11 @@ class MappedRam:
 
 
 class RamBlock:
-    """A RAM block: its row in the block list, and what this stream carried of it.
+    """A RAM block: its entry in the block list, and what this stream carried of it.
 
-    ``listed`` is false for a block that was named but not (yet) listed; then ``used_length`` is 0.
-    ``index`` is its place in the list, in which the sender scans.
+    ``listed`` is false for a block that was named but is not (yet) in the list; then
+    ``used_length`` is 0.  ``index`` is its position in the list, which is the order of the sender's
+    scans.
     """
 
     __slots__ = (
@@ -93,12 +97,13 @@ class RamBlock:
 
 
 class Iteration:
-    """What lies between two ends of guest memory: from ``start`` to ``end`` (``None`` while it
-    lasts).  A scan that carries pages may be several (:mod:`analyzer.migration.scans`).
+    """The RAM records between two wraps of guest memory: from ``start`` to ``end`` (``None`` while
+    it lasts).
 
-    ``reason`` says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began
-    again) or ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this
-    stream's RAM records.
+    A scan that carries pages may consist of several (:mod:`analyzer.migration.scans`).  ``reason``
+    says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began again) or
+    ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this stream's
+    RAM records.
     """
 
     __slots__ = ("_bytes", "_normal", "_ram", "_zero", "end", "reason", "start")
@@ -113,7 +118,7 @@ class Iteration:
         self._bytes = -ram.bytes
 
     def close(self, end: Mark, reason: str) -> None:
-        """The scan is over."""
+        """End the iteration."""
         self._normal, self._zero, self._bytes = self.pages, self.zero_pages, self.bytes
         self._ram = None
         self.end = end
@@ -138,12 +143,12 @@ class Iteration:
 class RamFacts:
     """RAM as one stream (main or postcopy preempt) carries it.
 
-    ``page_size`` is the target's, 0 while unknown; whoever knows it may set it.  ``mem_size`` is
-    the sum the block list announces, ``None`` before the list.  ``bytes`` counts the RAM records,
-    ``coded_bytes`` the content of pages that were sent encoded.  ``taker`` gets the pages.
-    ``ended`` says that what follows belongs to checkpoints, not to scans over the guest's memory.
-    ``byte_order`` is that of the sender's native words, empty while nothing tells.  ``belied`` are
-    the capabilities that were announced and that the block list does not show.
+    ``page_size`` is the target's in bytes, 0 while unknown; it may be set from outside.
+    ``mem_size`` is the total size in the block list, ``None`` before the list.  ``bytes`` counts
+    the bytes of RAM records, ``coded_bytes`` those of the content of encoded pages.  ``taker`` gets
+    the pages, if set.  ``ended`` says that later records belong to COLO's checkpoints, not to scans
+    over guest memory.  ``byte_order`` is that of the sender's native words, empty while unknown.
+    ``belied`` are capabilities that were announced but contradicted by the block list.
     """
 
     __slots__ = (
@@ -177,7 +182,7 @@ class RamFacts:
         self.anomalies = anomalies
         self.blocks: dict[bytes, RamBlock] = {}
         self.current: RamBlock | None = None
-        self.unnamed = RamBlock(b"", -1)  # pages whose block's name a hole swallowed
+        self.unnamed = RamBlock(b"", -1)  # for pages whose block name was in a hole
         self.mem_size: int | None = None
         self.page_size = 0
         self.normal_pages = 0
@@ -205,7 +210,7 @@ class RamFacts:
         return self.normal_pages + self.xbzrle_pages + self.compressed_pages
 
     def know(self, other: RamFacts) -> None:
-        """Take over the page size and the list of blocks from the stream that announced them."""
+        """Copy the page size and the block list of another stream."""
         self.page_size = self.page_size or other.page_size
         self.mem_size = other.mem_size
         for name, block in other.blocks.items():
@@ -213,7 +218,7 @@ class RamFacts:
                 self.blocks[name] = RamBlock(name, block.index, block.used_length, listed=True)
 
     def block(self, name: bytes) -> RamBlock | None:
-        """The block of this name, added if it was never listed; ``None`` if there are too many."""
+        """The block called ``name``, added if it is new; ``None`` if there are too many."""
         block = self.blocks.get(name)
         if block is None and len(self.blocks) < BLOCKS_MAX:
             block = RamBlock(name, len(self.blocks))
@@ -221,17 +226,17 @@ class RamFacts:
         return block
 
     def lose_place(self) -> None:
-        """Records went by unread: which block the next ones go on with is not known."""
+        """Records were skipped: it is unknown which block the next ones continue."""
         self.current = None
         self.last_address = -1
 
     def settle(self, offset: int) -> None:
-        """Count the RAM records up to ``offset``."""
+        """Count the bytes of RAM records up to ``offset``."""
         self.bytes += offset - self.settled
         self.settled = offset
 
     def next_iteration(self, mark: Mark, reason: str) -> None:
-        """Close the iteration that runs, and begin the next."""
+        """End the current iteration, and begin the next."""
         self.settle(mark.offset)
         if self.iterations and self.iterations[-1].end is None:
             self.iterations[-1].close(mark, reason)
@@ -239,7 +244,7 @@ class RamFacts:
             self.iterations.append(Iteration(self, mark))
 
     def finish(self, mark: Mark) -> None:
-        """The END section is over: close the last iteration, or drop it if nothing was in it."""
+        """The END section has ended: end the last iteration, or drop it if it is empty."""
         self.settle(mark.offset)
         if self.iterations and self.iterations[-1].end is None:
             if self.iterations[-1].bytes <= EOS_SIZE:
@@ -248,7 +253,7 @@ class RamFacts:
                 self.iterations[-1].close(mark, "end")
 
     def flushed(self, mark: Mark) -> None:
-        """A MULTIFD_FLUSH record that ends at ``mark``."""
+        """Note a MULTIFD_FLUSH record that ends at ``mark``."""
         self.flush_count += 1
         if len(self.flushes) < MARKS_MAX:
             self.flushes.append(mark)
@@ -256,7 +261,7 @@ class RamFacts:
             self.next_iteration(mark, "flush")
 
     def section_ended(self, mark: Mark) -> None:
-        """An EOS record that ends at ``mark``."""
+        """Note an EOS record that ends at ``mark``."""
         self.section_end_count += 1
         if len(self.section_ends) < MARKS_MAX:
             self.section_ends.append(mark)

@@ -1,7 +1,8 @@
 """Rebuilds guest memory from the pages of a migration, while the capture streams by.
 
-A page counts as it was sent last: in the highest SYNC round, and within one in the order of the
-capture, for a channel may be a round ahead of another.  Wire-format page, sections 3.6 and 6.6.
+The last version of a page counts: the one of the highest SYNC round, and within a round the last in
+the capture, since a channel may be a round ahead of another.  Wire-format page, sections 3.6 and
+6.6.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ if TYPE_CHECKING:
     Content: TypeAlias = "bytes | bytearray | memoryview"
 
     class Target(Protocol):
-        """What holds an image: zero wherever nothing was written."""
+        """Storage for an image, zero wherever nothing was written."""
 
         def span(self, size: int) -> bool:
             """Make room for an image of ``size`` bytes; ``False`` if that is too much."""
 
         def fill(self, size: int) -> bool:
-            """Make room for ``size`` bytes of content more."""
+            """Reserve room for ``size`` more bytes of content; ``False`` if that is too much."""
 
         def read(self, offset: int, size: int) -> bytes:
-            """Bytes written before."""
+            """Read back bytes; fewer where nothing was written."""
 
         def write(self, offset: int, data: Content) -> None:
-            """Put bytes at an offset."""
+            """Write bytes at an offset."""
 
 
 __all__ = ["RamImage", "RamImages"]
 
 FULL, LOST = 1, 2
-"""What is known of a page: it has content; what was sent last could not be decoded."""
+"""Bits of a page's state: it has content; the version sent last could not be decoded."""
 
 
 class RamImage:
     """One block's memory from offset ``first`` on, ``length`` bytes at most (``None``: all of it).
 
-    ``end`` is the offset behind the last page that was put in.  ``beyond`` counts pages that found
-    no room, ``misplaced`` those at offsets that are no page's.
+    ``end`` is the offset after the last page.  ``beyond`` counts pages for which there was no room,
+    ``misplaced`` those with offsets that are not multiples of the page size.
     """
 
     def __init__(self, target: Target, page_size: int, first: int, length: int | None) -> None:
@@ -64,8 +65,8 @@ class RamImage:
         self.end = first
         self.beyond = 0
         self.misplaced = 0
-        self.sent = Sendings()  # page 0 is the one at ``first``
-        self._rounds = array("H")  # by page; 0 is never, n + 1 the n-th round
+        self.sent = Sendings()  # page 0 is the one that holds offset ``first``
+        self._rounds = array("H")  # by page: 0 for never, n + 1 for round n
         self._states = bytearray()
 
     # -- pages --------------------------------------------------------------------------------
@@ -73,8 +74,10 @@ class RamImage:
     def put(
         self, offset: int, content: Content | None, round_number: int, *, lost: bool = False
     ) -> None:
-        """A page at a byte offset; ``content`` is ``None`` for a zero page, and for a ``lost``
-        one.
+        """Put a page at a byte offset.
+
+        ``content`` is ``None`` for a zero page, and for a ``lost`` one, whose content could not be
+        decoded.
         """
         size = self.page_size
         stop = None if self.length is None else self.first + self.length
@@ -97,7 +100,7 @@ class RamImage:
         self._store(number, offset, content, stop)
 
     def _store(self, number: int, offset: int, content: Content | None, stop: int | None) -> None:
-        """Write what of a page lies inside; a zero page only where there is something else."""
+        """Write the part of a page inside the image; a zero page only over other content."""
         full = self._states[number] & FULL
         if content is None:
             self._states[number] = 0
@@ -114,7 +117,9 @@ class RamImage:
         self.target.write(offset + begin - self.first, content[begin:until])
 
     def put_zeros(self, offset: int, count: int, round_number: int) -> None:
-        """So many zero pages from a byte offset on, as far as they are wanted and find room."""
+        """Put ``count`` zero pages from a byte offset on, as far as they are wanted and there is
+        room.
+        """
         size, beyond = self.page_size, self.beyond
         end = offset + count * size
         if self.length is not None:
@@ -125,7 +130,7 @@ class RamImage:
                 break
 
     def change(self, offset: int, delta: bytes, round_number: int) -> None:
-        """A page as what changed in it; it must lie inside whole."""
+        """Apply an XBZRLE delta to a page, which must lie completely inside the image."""
         size = self.page_size
         inside = self.first <= offset and offset + size <= self.end
         if self.length is not None:
@@ -151,20 +156,21 @@ class RamImage:
             self.sent.reserve(len(self._states))
         return True
 
-    # -- figures ------------------------------------------------------------------------------
+    # -- counts -------------------------------------------------------------------------------
 
     @property
     def lost_pages(self) -> int:
-        """Pages whose last content could not be decoded."""
+        """Number of pages whose last version could not be decoded."""
         return sum(bool(state & LOST) for state in self._states)
 
 
 class RamImages(Watcher):
-    """The images of all wanted blocks: give it to a scan as a watcher, and to
-    :class:`analyzer.migration.page_payloads.PagePayloads` as taker, with :meth:`records`.
+    """The images of all wanted blocks.
 
-    ``opener(migration, name)`` gives where a block's image goes, or ``None``; ``first`` and
-    ``length`` are the part of every block that is wanted.
+    A scan takes it as a watcher, and :class:`analyzer.migration.page_payloads.PagePayloads` as
+    taker, with :meth:`records`.  ``opener(migration, name)`` gives the target for a block's image,
+    or ``None``; ``first`` and ``length`` are the part wanted of every block.  ``stops`` are the
+    channels that could not be decompressed to their end, and why.
     """
 
     def __init__(
@@ -198,19 +204,19 @@ class RamImages(Watcher):
     def pages(
         self, _migration: Migration, _channel: Channel, packet: RamPacket, decoded: Decoded
     ) -> None:
-        """The content of a packet's pages; its row comes next."""
+        """Keep the decoded pages of a packet, which :meth:`ram` gets next."""
         self._decoded = packet, decoded
 
     def stopped(
         self, _migration: Migration, channel: Channel, _packet: RamPacket, why: str
     ) -> None:
-        """A channel's payloads cannot be decompressed any more."""
+        """Note that a channel's payloads can no longer be decompressed."""
         self.stops.append((channel, why))
 
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A packet is complete: its pages go where its offsets say."""
+        """Put the pages of a complete packet where its offsets say."""
         held, self._decoded = self._decoded, None
         if not pages or packet.ramblock is None:
             return
@@ -234,12 +240,14 @@ class RamImages(Watcher):
     # -- over main ----------------------------------------------------------------------------
 
     def records(self, migration: Migration, ram: RamFacts) -> RecordTaker:
-        """Who takes the pages of main's RAM records, or those of the preempt channel."""
+        """The taker of the pages in main's RAM records, or in the preempt channel's."""
         return _Records(self, migration, ram)
 
 
 class _Records:
-    """Pages that did not go over multifd: legacy zero pages, postcopy, migrations without."""
+    """Takes pages that were not sent over multifd: legacy zero pages, postcopy, migrations without
+    multifd.
+    """
 
     def __init__(self, images: RamImages, migration: Migration, ram: RamFacts) -> None:
         self._images = images
@@ -251,7 +259,7 @@ class _Records:
         return self._images.image(self._migration, block.name, size)
 
     def content(self, block: RamBlock, address: int, size: int) -> Sink | None:
-        """Where the bytes of a page go."""
+        """The sink for the bytes of a page; ``None`` if they are not wanted."""
         image = self._image(block)
         if image is None:
             return None
@@ -274,12 +282,12 @@ class _Records:
         return sink
 
     def zero(self, block: RamBlock, address: int, count: int) -> None:
-        """So many zero pages in a row."""
+        """``count`` consecutive zero pages."""
         if (image := self._image(block)) is not None:
             image.put_zeros(address, count, record_round(self._migration, self._ram))
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
-        """A page as what changed in it."""
+        """A page sent as an XBZRLE delta."""
         if (image := self._image(block)) is not None:
             image.change(address, delta, record_round(self._migration, self._ram))
 

@@ -1,4 +1,4 @@
-"""The ways to read a capture: as it is, as tshark dissects it, with Multipath TCP put together."""
+"""The ways to read a capture: natively, through tshark, or with Multipath TCP reassembled."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Dissected", "MultipathReading", "Reading"]
 
 
 class Reading:
-    """A capture as it is.
+    """A capture that is read natively.
 
-    ``file`` gives the frames, and ``source`` are the bytes that they stand in.  ``through`` says
-    why tshark reads the capture, empty where it does not; ``converted`` is what is made of the
-    capture before it is read, to be read again, ``None`` where that is the capture itself.  Raises
-    :class:`analyzer.errors.CaptureError` when it is no capture.
+    ``file`` gives the frames, and ``source`` are the bytes they are in.  ``through`` says why
+    tshark reads the capture, empty if it does not; ``converted`` is what is made of the capture
+    before it is read, kept to be read again, or ``None`` if it is read directly.  Raises
+    :class:`analyzer.errors.CaptureError` when it is not a capture.
     """
 
     through = ""
@@ -36,12 +36,12 @@ class Reading:
 
     @property
     def format(self) -> str:
-        """``pcap`` or ``pcapng``; ``tshark`` for what only tshark reads."""
+        """``pcap`` or ``pcapng``; ``tshark`` for a capture read through tshark."""
         return self.file.format
 
     @property
     def fraction(self) -> float:
-        """How much of it was read, 0 where that is unknown."""
+        """The fraction read so far, 0 where that is unknown."""
         source = self._measured
         return min(1.0, source.position / source.raw_size) if source.raw_size else 0.0
 
@@ -50,21 +50,21 @@ class Reading:
         return self.source
 
     def readable(self) -> Name:
-        """What another program can read to find the same connections."""
+        """A file, or bytes, in which another program finds the same connections."""
         return self._name
 
     def end(self) -> None:
-        """All frames were read: put down in ``file`` what there is to say about it."""
+        """All frames were read: add the notes about the source to ``file``."""
         self.file.notes += self.source.notes
 
     def close(self) -> None:
-        """Nothing more will be read of it."""
+        """Nothing more will be read."""
 
 
 class Dissected(Reading):
-    """What ``tool``, tshark or pyshark, makes of a capture, for the reason ``through``.
+    """A capture read through ``tool``, tshark or pyshark, for the reason ``through``.
 
-    Raises what :func:`analyzer.migration.foreign.open_foreign` does; ``original`` stays open then.
+    Raises what :func:`analyzer.migration.foreign.open_foreign` does; ``original`` then stays open.
     """
 
     def __init__(self, original: Source, name: Name, tool: str, through: str) -> None:
@@ -105,9 +105,9 @@ class Dissected(Reading):
 
 
 class MultipathReading(Reading):
-    """A capture with its connections of Multipath TCP put together.
+    """A capture with its Multipath TCP connections reassembled.
 
-    It is read from ``capture``, and as often as need be from ``name``.
+    It is first read from ``capture``, and read again from ``name``.
     """
 
     def __init__(self, capture: Source | Name, name: Name) -> None:

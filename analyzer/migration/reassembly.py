@@ -1,4 +1,5 @@
-"""Reassembly by index: what buffers are to a receiver that loads them strictly by index.
+"""Reassembly by index: how the order of buffers affects a receiver, which loads them strictly by
+index.
 
 Wire-format page, sections 5.2 and 5.4.
 """
@@ -27,14 +28,15 @@ __all__ = [
 ]
 
 IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING = range(5)
-"""What became of an index, the worst last: it is shown where there is room for one of several."""
+"""States of an index, the worst last; where only one of several can be shown, it is the worst."""
 STATES = ("in order", "config", "late", "duplicate", "missing")
 
 
 def arrival_states(arrivals: Iterable[tuple[int, bool]]) -> Iterator[int]:
-    """What each buffer is, in order of arrival, as (idx, whether it is the config state).
+    """The state of each buffer; ``arrivals`` are (idx, whether it is the config state) in order of
+    arrival.
 
-    A late one came after one of a higher index; of a duplicate the index was there already.
+    A late buffer came after one with a higher index; a duplicate's index had arrived before.
     """
     seen: set[int] = set()
     highest = -1
@@ -50,18 +52,18 @@ def arrival_states(arrivals: Iterable[tuple[int, bool]]) -> Iterator[int]:
 
 
 def index_states(arrivals: Sequence[tuple[int, bool]]) -> dict[int, int]:
-    """What became of every index that arrived."""
-    # The last buffer of an index speaks for all: if it is not the only one, it is a duplicate.
+    """The state of every index that arrived."""
+    # The last buffer of an index decides: if there are several, it is a duplicate.
     return dict(zip((idx for idx, _ in arrivals), arrival_states(arrivals), strict=True))
 
 
 def config_of(buffers: Sequence[Buffer]) -> Buffer | None:
-    """The buffer with the config state; the one of the highest index if there are several."""
+    """The buffer with the config state; of several the one with the highest index."""
     return max((b for b in buffers if b.is_config), key=lambda b: b.idx, default=None)
 
 
 def last_needed(buffers: Sequence[Buffer]) -> int | None:
-    """The index up to which every one is needed: the config's, else the highest seen."""
+    """The last index that a receiver needs: the config state's, else the highest seen."""
     config = config_of(buffers)
     if config is not None:
         return config.idx
@@ -69,7 +71,7 @@ def last_needed(buffers: Sequence[Buffer]) -> int | None:
 
 
 def gaps(buffers: Sequence[Buffer]) -> Iterator[tuple[int, int]]:
-    """Ranges (first, last) of indices that are missing below the last needed one, ascending."""
+    """Ranges (first, last) of missing indices below the last needed one, ascending."""
     top = last_needed(buffers)
     expected = 0
     for idx in sorted({buffer.idx for buffer in buffers}):
@@ -82,14 +84,15 @@ def gaps(buffers: Sequence[Buffer]) -> Iterator[tuple[int, int]]:
 
 class Queue:
     """What a receiver had to hold because an earlier index was missing: the arrivals, replayed as
-    QEMU's load thread saw them.
+    QEMU's load thread sees them.
 
-    ``peak_buffers`` and ``peak_bytes`` are lower bounds of what ``x-migration-max-queued-buffers``
-    and its size twin would have to allow; ``longest_wait`` (ns) is how long the next index kept
-    the receiver waiting while later ones were there, ``waited_for`` that index, ``meanwhile`` how
-    many were there when it came; ``waits`` are all such times, (begin, end) in ns, ascending;
-    ``waited`` says of every buffer, in order of arrival, how long (ns) later ones had to wait for
-    it; ``distance`` is the largest (idx - next expected).
+    ``peak_buffers`` and ``peak_bytes`` are the most buffers and bytes held: lower bounds of what
+    ``x-migration-max-queued-buffers`` and ``x-migration-max-queued-buffers-size`` have to allow.
+    ``waits`` are the times, (begin, end) in ns, ascending, in which the next index was missing
+    while later ones were held; ``longest_wait`` (ns) is the longest of them, ``waited_for`` the
+    index it ended with, ``meanwhile`` how many buffers were held then.  ``waited`` has for every
+    buffer, in order of arrival, how long (ns) later ones waited for it; ``distance`` is the largest
+    (idx - next expected).
     """
 
     __slots__ = (
@@ -115,7 +118,7 @@ class Queue:
         held: dict[int, int] = {}
         held_bytes = 0
         expected = 0
-        since: int | None = None  # the first one that is held came
+        since: int | None = None  # arrival of the first buffer held
         for buffer in arrived:
             wait = 0
             if buffer.idx > expected and buffer.idx not in held:

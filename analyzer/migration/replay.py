@@ -1,8 +1,8 @@
-"""Reads bytes of a stream again, from the place in the file where they were first seen.
+"""Reads bytes of a stream again, from the file position where they were first seen.
 
-The index of a capture keeps no payload; whoever wants to look at a packet's bytes gets them here.
-Only what was found by a scan is read again, so nothing is decided anew: the stream's addresses,
-the sequence number of its first byte and the file position come from the scan.
+The packet table has no payload; a packet's bytes are read again here.  Nothing is detected anew:
+the stream's addresses, the sequence number of its first byte and the file position come from the
+scan.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "Excerpt", "Replay", "frame_places", "read_packet"]
 
 LIMIT = 2 << 20
-"""Enough for every packet that QEMU sends."""
+"""Bytes; enough for every packet that QEMU sends."""
 WAITING_BYTES = 8 << 20
 WAITING_PIECES = 1 << 15
 PLAIN = b"\x08\x00\x45"
-"""IPv4 without options behind an Ethernet header: addresses and ports stand at 26."""
+"""IPv4 without options after an Ethernet header: addresses and ports begin at offset 26."""
 
 
 class Excerpt:
     """Bytes that were read again.
 
-    ``data`` has zeros where the capture lacks bytes; ``holes`` lists those places as (first, end)
+    ``data`` has zeros where the capture lacks bytes; ``holes`` lists these ranges as (first, end)
     in ``data``.
     """
 
@@ -57,7 +57,7 @@ class Excerpt:
 
     @property
     def there(self) -> bytes:
-        """The bytes that the capture has, one behind the other."""
+        """The bytes that the capture has, without the holes."""
         parts, at = [], 0
         for first, end in self.holes:
             parts.append(self.data[at:first])
@@ -66,13 +66,14 @@ class Excerpt:
 
 
 class Replay:
-    """Reads a capture again: a path, its bytes, or the scan that has read it (which knows where a
-    pcapng file's interfaces are declared, so that reading begins in the middle, and what tshark
-    made of it).
+    """Reads a capture again.
 
-    A plain file is read from the wanted place on; a compressed one from its start, unless the
-    place lies ahead of the last one, so reading in the order of the file is cheap.  Not for two
-    threads at once.  Raises :class:`CaptureError` for standard input and what is no regular file.
+    ``capture`` is a path, the capture's bytes, or the scan that has read it, which knows the
+    interface declarations that reading from the middle of a pcapng file needs, and the conversion
+    that tshark made.  A plain file is read from the wanted position on; a compressed one from its
+    start, unless the position is ahead of the last one, so reading in file order is cheap.  Not
+    thread-safe.  Raises :class:`CaptureError` for standard input and other files that are not
+    regular.
     """
 
     def __init__(self, capture: Capture | ReplayableStream) -> None:
@@ -120,12 +121,12 @@ class Replay:
     def stream_bytes(
         self, stream: StreamRef, offset: int, length: int, pos: int, missing: int = 0
     ) -> Iterator[Piece]:
-        """``length`` bytes of a stream from ``offset`` on, in order and in pieces of any size.
+        """``length`` bytes of a stream from ``offset`` on, in order, in pieces of any size.
 
-        A piece is (bytes, size), or (``None``, size) for a hole.  ``pos`` is that of the Place of
-        the first byte.  ``missing`` of the bytes are known not to be in the capture: the search
-        for them ends when all others are there.  At most some MiB are held at a time; what comes
-        later than that counts as missing.
+        A piece is (bytes, size), or (``None``, size) for a hole.  ``pos`` is the file position in
+        the first byte's Place.  ``missing`` of the bytes are known to be missing from the capture:
+        reading stops when all others are found.  At most some MiB are held at a time; bytes that
+        come later than that count as missing.
         """
         if stream.decrypted and self._decrypted is not None:
             yield from self._decrypted.stream_bytes(stream, offset, length, pos, missing)
@@ -145,7 +146,7 @@ class Replay:
         yield from pieces.rest()
 
     def stretch(self, stream: StreamRef, offset: int, length: int, pos: int) -> Excerpt:
-        """The same in one piece, with zeros where bytes are missing."""
+        """The same as :meth:`stream_bytes` in one piece, with zeros where bytes are missing."""
         data = bytearray()
         holes: list[tuple[int, int]] = []
         for piece, size in self.stream_bytes(stream, offset, length, pos):
@@ -157,7 +158,7 @@ class Replay:
     # -- frames -------------------------------------------------------------------------------
 
     def _segments(self, stream: StreamRef, pos: int) -> Iterator[tuple[Segment, bytearray]]:
-        """The segments of a stream that carry payload, from a place in the file on."""
+        """The segments of a stream that carry payload, from a file position on."""
         key = stream.key
         short = len(key) == 12
         for batch in self._frames(pos):
@@ -183,7 +184,7 @@ class Replay:
                     return
 
     def _frames(self, pos: int) -> Iterator[Batch]:
-        """Batches of frames, the first one with the frame at ``pos`` in it."""
+        """Batches of frames, the first one containing the frame at ``pos``."""
         batch = self._batch
         if batch is None or not _first(batch) <= pos <= _last(batch):
             ahead = batch is not None and pos > _last(batch)
@@ -196,7 +197,7 @@ class Replay:
             self._batch = batch
             if _last(batch) >= pos:
                 yield batch
-        self._batch = self._batches = None  # the file may have grown when it is read next
+        self._batch = self._batches = None  # the file may grow until it is read next
 
     def _open(self, pos: int) -> None:
         if self._source is None or not self._source.seek(0):
@@ -209,9 +210,10 @@ class Replay:
 
 
 def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, int]]:
-    """Offset and length of the captured bytes of frames, by number, in the (uncompressed) file.
+    """Offset and length of frames' captured bytes in the (uncompressed) file, by frame number.
 
-    Reads it again up to the last one; nothing where that is impossible, or tshark read it.
+    Reads the file again up to the last of ``frames``; empty where that is impossible, or the
+    capture was read through tshark.
     """
     if not frames or scan.reading.through:
         return {}
@@ -235,7 +237,7 @@ def _found_in(file: CaptureFile, wanted: list[int]) -> dict[int, tuple[int, int]
 
 
 def _reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
-    """What opens a capture from its beginning, as often as wanted."""
+    """A function that opens a capture from its beginning, any number of times."""
     if isinstance(capture, Scan) and capture.reading.converted is not None:
         return capture.reading.converted.open
     path = capture.path if isinstance(capture, Scan) else capture
@@ -259,7 +261,9 @@ def _last(batch: Batch) -> int:
 
 
 class _Pieces:
-    """Puts the pieces of stream bytes ``due`` to ``end`` in order; the first copy counts."""
+    """Puts the pieces of stream bytes ``due`` to ``end`` in order; the first copy of a byte
+    counts.
+    """
 
     def __init__(self, due: int, end: int) -> None:
         self.due = due
@@ -268,10 +272,12 @@ class _Pieces:
         self._held = 0  # bytes
         self._starts: list[int] = []
         self._parts: list[Piece] = []
-        self._passed = False  # the last byte, or one behind it, was seen
+        self._passed = False  # the last byte, or a later one, was seen
 
     def add(self, first: int, data: memoryview, length: int) -> None:
-        """A segment of ``length`` bytes at ``first``; what ``data`` lacks of it was cut off."""
+        """Add a segment of ``length`` bytes at ``first``; those that ``data`` lacks were cut by
+        snaplen.
+        """
         self._passed = self._passed or first + length >= self.end
         self._add(first, data, len(data))
         self._add(first + len(data), None, length - len(data))
@@ -294,11 +300,11 @@ class _Pieces:
             at += 1
 
     def complete(self, expected: int) -> bool:
-        """Whether nothing more will come, if ``expected`` bytes are in the capture."""
+        """Whether all bytes were found, if ``expected`` of them are in the capture."""
         return self.due >= self.end or (self._found >= expected and self._passed)
 
     def take(self) -> Iterator[Piece]:
-        """What is in order; and what is not, as far as too much waits."""
+        """The pieces in order; with too much waiting, also those after a hole."""
         starts, parts = self._starts, self._parts
         while starts:
             if starts[0] > self.due:
@@ -313,7 +319,7 @@ class _Pieces:
             yield part, size
 
     def rest(self) -> Iterator[Piece]:
-        """Everything that is left, with its holes."""
+        """All remaining pieces, with their holes."""
         while self._starts:
             if self._starts[0] > self.due:
                 yield self._hole(self._starts[0])
@@ -332,7 +338,7 @@ def read_packet(
 ) -> bytes:
     """The first ``limit`` bytes of a packet, zeros where the capture lacks them.
 
-    Keep a :class:`Replay` to read many packets.  Raises :class:`CaptureError`.
+    To read many packets, pass a :class:`Replay`.  Raises :class:`CaptureError`.
     """
     if isinstance(capture, Replay):
         return capture.packet(table, row, limit).data

@@ -1,8 +1,8 @@
-"""Finds the way back into a multifd stream: the next header that is consistent with what follows.
+"""Resynchronises with a multifd stream: finds the next header that is consistent with what follows.
 
-Guest memory may hold anything, even migration traffic; so a header counts only when another one
-stands where it says the next packet begins (or the stream ends exactly there).  One pass, in
-memory that does not depend on the distance.
+Guest memory may hold anything, even migration traffic; so a header counts only if another one is
+where it says that the next packet begins (or the stream ends exactly there).  One pass, in constant
+memory.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ CANDIDATES = 64
 
 
 class Found:
-    """The outcome of a search.
+    """The result of a search.
 
-    ``header`` are the bytes from the confirmed packet's start (its whole header), ``offset`` its
-    stream offset and ``length`` its length; ``missing`` of its bytes are holes.  The reader stands
-    behind the packet.  When nothing was found ``header`` is empty and the stream has ended.
-    ``skipped`` bytes were passed over in front of it, and ``gap`` bytes of holes.
+    ``header`` are the bytes from the confirmed packet's start (including its whole header),
+    ``offset`` its stream offset, ``place`` its place and ``length`` its length; ``missing`` of its
+    bytes are in holes.  The reader is positioned after the packet.  Before the packet, ``skipped``
+    bytes were passed over, and ``gap`` bytes were in holes.  When nothing was found ``header`` is
+    empty.
     """
 
     __slots__ = ("gap", "header", "length", "missing", "offset", "place", "skipped")
@@ -76,16 +77,16 @@ class _Search:
         self.base = reader.offset  # stream offset of held[0]
         self.began = reader.offset
         self.missing = 0
-        self.expected: dict[int, _Candidate] = {}  # by where the next header must stand
+        self.expected: dict[int, _Candidate] = {}  # by offset expected of the next header
 
     def gap(self, first: int, last: int) -> None:
-        self.look(b"", True)  # a header that the hole cuts short may still be told
+        self.look(b"", True)  # a header cut by the hole may still be recognised
         self.missing += last - first + 1
         self.held.clear()
         self.base = last + 1
 
     def look(self, piece: bytes, ended: bool) -> _Candidate | None:
-        """Take in a piece; gives the candidate that a header in it confirms."""
+        """Search another piece; gives the candidate that a header in it confirms."""
         held = self.held
         held += piece
         needed = self.framing.header_needed()
@@ -115,7 +116,7 @@ class _Search:
 def find_packet(
     reader: Reader, framing: Framing, limit: int | None = None
 ) -> Generator[Request, Reply, Found]:
-    """Search from the reader's position for the next packet, at most ``limit`` bytes on."""
+    """Search from the reader's position for the next packet, in about ``limit`` bytes."""
     search = _Search(framing, reader)
     candidate: _Candidate | None = None
     while True:

@@ -1,4 +1,4 @@
-"""The facts that a return path tells.
+"""What a return path says, filled in while it is walked.
 
 Wire-format page, sections 1.7 and 6.10.
 """
@@ -15,15 +15,18 @@ __all__ = ["COLO", "MESSAGES_KEPT", "Message", "ReturnPath"]
 
 MESSAGES_KEPT = 100_000
 COLO = 1 << 16
-"""What the kinds of COLO's messages are counted from: types of the return path have 16 bits."""
+"""Added to the numbers of COLO's messages to tell them from return path types, which have 16
+bits.
+"""
 
 
 class Message:
-    """One message: ``kind`` is the type number, or ``COLO`` plus that of a COLO message; ``name``
-    QEMU's name of it.
+    """One message.
 
-    ``value`` is that of SHUT, PONG and RESUME_ACK; ``block``, ``start`` and ``size`` (bytes) are a
-    page request's, or ``block`` and ``size`` a bitmap's.  ``length`` counts the stream bytes.
+    ``kind`` is the type number, or ``COLO`` plus the number of a COLO message; ``name`` is QEMU's
+    name of it.  ``value`` is that of SHUT, PONG and RESUME_ACK; ``block``, ``start`` and ``size``
+    (bytes) are a page request's, or ``block`` and ``size`` a bitmap's.  ``length`` is in stream
+    bytes.
     """
 
     __slots__ = ("block", "kind", "length", "mark", "name", "size", "start", "value")
@@ -43,11 +46,13 @@ class Message:
 
 
 class ReturnPath:
-    """A return path.
+    """What the walk of a return path found.
 
-    ``counts`` is by kind; page requests are only counted (``page_requests``) once ``messages`` is
-    full.  ``ready`` is COLO's CHECKPOINT_READY, ``answers`` are the marks of CHECKPOINT_REPLY,
-    VMSTATE_RECEIVED and VMSTATE_LOADED.  Accounts as in
+    ``counts`` is by kind; ``page_requests`` counts page requests and ``requested_bytes`` their
+    sizes, whether they are kept in ``messages`` or not.  ``shut`` is the value of the last SHUT,
+    ``acks`` are the marks of SWITCHOVER_ACK, ``pongs`` the values and marks of PONG. ``ready`` is
+    COLO's first CHECKPOINT_READY, ``answers`` are the marks of CHECKPOINT_REPLY, VMSTATE_RECEIVED
+    and VMSTATE_LOADED. Bytes are accounted for as in
     :class:`analyzer.migration.main_channel.MainChannel`.
     """
 

@@ -39,9 +39,9 @@ WORD = Take(8)
 WINDOW = 4096
 CHAIN = 3
 BITMAP_MAX = 1 << 32
-"""Bytes of a bitmap: 128 TiB of guest memory in 4 KiB pages."""
+"""Largest bitmap in bytes: enough for 128 TiB of guest memory in 4 KiB pages."""
 EXCESS_READ = 4096
-"""A bitmap that is to be so much larger than its block needs is not waited for."""
+"""A bitmap announced with more excess bytes than this over its block's size is not read."""
 NAMES = {int(kind): kind.name for kind in ReturnPathType}
 VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
 REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
@@ -54,9 +54,9 @@ def walk_return_path(
     midstream: bool = False,
     bitmap_size: Callable[[bytes], int | None] | None = None,
 ) -> Walker:
-    """All messages up to the end of the stream; ``midstream`` if its beginning is missing.
+    """Walk all messages up to the end of the stream; ``midstream`` if its beginning is missing.
 
-    ``bitmap_size(name)`` gives the bytes of a block's bitmap, if that is known.
+    ``bitmap_size(name)`` gives the size in bytes of a block's bitmap, ``None`` if unknown.
     """
     walk = _Walk(reader, rp, bitmap_size)
     if midstream:
@@ -103,7 +103,7 @@ class _Walk:
         self.account = Account(reader, rp)
 
     def message(self, head: bytes) -> Steps:
-        """The message whose header was just read."""
+        """Walk the message whose header was just read."""
         reader, rp = self.reader, self.rp
         at = reader.offset - HEADER.size
         mark = Mark(at, reader.first)
@@ -133,8 +133,10 @@ class _Walk:
         return None
 
     def answer(self, head: bytes, mark: Mark) -> Broken | None:
-        """A message of COLO: as long as a header, and with a type of 0 if it were one.  It begins
-        with CHECKPOINT_READY, four zeros.
+        """Handle a COLO message, which is a BE32 number: as long as a return path header, whose
+        type would be 0.
+
+        The first one must be CHECKPOINT_READY, which is four zero bytes.
         """
         from analyzer.migration.colo import Turns  # seldom needed
 
@@ -158,7 +160,7 @@ class _Walk:
         return None
 
     def keep_facts(self, message: Message, payload: bytes) -> None:
-        """What a well-formed message says."""
+        """Keep what a message of valid length says."""
         rp = self.rp
         kind = message.kind
         if kind in VALUES:
@@ -189,7 +191,7 @@ class _Walk:
             rp.acks.append(message.mark)
 
     def bitmap(self, message: Message) -> Steps:
-        """What follows a RECV_BITMAP outside its length: size, bitmap, end mark."""
+        """Walk what follows a RECV_BITMAP and is not in its length: size, bitmap, end mark."""
         reader = self.reader
         at = message.mark.offset
         word = yield WORD
@@ -212,12 +214,12 @@ class _Walk:
         return None
 
     def note_bitmap(self, message: Message, what: str) -> None:
-        """Something about a bitmap is not as it must be."""
+        """Note an invalid bitmap."""
         text = f"block {text_of(message.block or b'')!r}, {message.size} bytes{what}"
         self.rp.anomalies.note("rp-bitmap-mark", message.mark.offset, self.reader.last, text)
 
     def resynchronise(self) -> Steps:
-        """Skip to where some messages follow each other."""
+        """Skip to where several messages follow one another."""
         reader = self.reader
         while True:
             data, cut, final = yield from window(reader, WINDOW, None)
@@ -238,14 +240,16 @@ class _Walk:
 
 
 def _find_messages(data: bytes, final: bool) -> int:
-    """Where messages begin that follow each other to the end, or several of them; or -1."""
+    """Position of the first of CHAIN consecutive messages, or of fewer that reach exactly to the
+    stream's end; -1 if not found.
+    """
     for start in sorted(_starts(data)):
         at = start
         found = 0
         while at + HEADER.size <= len(data) and found < CHAIN:
             kind, length = HEADER.unpack(data, at)
             if not kind and length in BY_SECONDARY:
-                length = 0  # it is COLO's, and has none
+                length = 0  # a COLO message, which is only these 4 bytes
             elif not length_fits(kind, length):
                 break
             found += 1

@@ -1,6 +1,6 @@
-"""The rows that channel walkers make: one per multifd packet.
+"""The packets that multifd walkers produce.
 
-A row says what the header says, and where in the capture its bytes lie; payload stays in the file.
+Each holds the values of its header, and where its bytes are in the capture; payload is not kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 RAM_PACKET, SYNC_PACKET, DEVICE_STATE = 0, 1, 2
 KINDS = ("ram", "sync", "device-state")
-"""Kinds of packets, by number: a sync packet has the SYNC flag and no pages."""
+"""Names of the kinds of packets, by number; a sync packet has the SYNC flag and no pages."""
 
 SYNC = int(MultifdFlag.SYNC)
 CONFIG_STATE = int(VfioStateFlag.CONFIG_STATE)
@@ -38,11 +38,12 @@ BUFFER_HEADER = BUFFER.size
 class RamPacket:
     """A RAM or SYNC packet (wire-format page 3.3).
 
-    ``offset`` and ``length`` are the packet's place and size in the stream, payload included;
-    ``first`` and ``last`` where its first and last byte were seen; ``missing`` counts its bytes
-    that the capture lacks.  ``header_size`` is 320 + 8 N; ``payload`` the bytes that followed.
-    ``reserved`` says that bytes 36 to 63 are not all zero.  ``ramblock`` (256 bytes) and
-    ``offsets`` (8 N bytes) are ``None`` when a hole lies over them.
+    ``channel`` is the channel's id.  ``offset`` and ``length`` are the packet's position and size
+    in the stream, payload included; ``first`` and ``last`` are the places of its first and last
+    byte; ``missing`` counts its bytes that the capture lacks.  ``header_size`` is 320 + 8 N;
+    ``payload`` the number of bytes that followed.  ``reserved`` says that bytes 36 to 63 are not
+    all zero.  ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes) are ``None`` if the header has a
+    hole there.
     """
 
     __slots__ = (
@@ -116,9 +117,9 @@ class DevicePacket:
     """A device-state packet and the VFIO header of its payload (wire-format page 4 and 5.1).
 
     ``vfio_version``, ``idx`` and ``state_flags`` are ``None`` when the payload is shorter than a
-    header or a hole lies over it; they are read in the byte order that the migration was found to
-    use.  ``raw`` are the twelve header bytes.  ``config`` holds the data of a config-state buffer
-    of usual size.
+    VFIO header or the header has a hole; :meth:`analyzer.migration.framing.Framing.read_vfio` says
+    in which byte order they are read.  ``raw`` are the twelve header bytes.  ``config`` holds the
+    data of a config-state buffer of normal size.
     """
 
     __slots__ = (
@@ -168,12 +169,12 @@ class DevicePacket:
 
     @property
     def data_size(self) -> int:
-        """Bytes of device data behind the VFIO header."""
+        """Bytes of device data after the VFIO header."""
         return max(0, self.next_packet_size - BUFFER_HEADER)
 
     @property
     def payload(self) -> int:
-        """Bytes behind the packet's header."""
+        """Bytes after the packet's header."""
         return self.next_packet_size
 
     @property
@@ -188,8 +189,10 @@ class DevicePacket:
 
 
 class CutBuffer:
-    """A device-state buffer whose stream ended before its packet did: ``arrived`` of its ``size``
-    bytes of data are there.  ``idx`` is ``None`` where its header is not.
+    """A device-state buffer cut off by the end of its stream.
+
+    ``arrived`` of its ``size`` bytes of data were received.  ``idx`` is ``None`` if its VFIO header
+    was not.
     """
 
     __slots__ = ("arrived", "channel", "idx", "size")
@@ -202,9 +205,10 @@ class CutBuffer:
 
 
 class Buffer:
-    """One device-state buffer as it went over the wire; sizes in bytes, times in ns.
+    """One complete device-state buffer; sizes in bytes, times in ns.
 
-    ``size`` is the data behind the 12-byte header, ``missing`` what the capture lacks of it.
+    ``size`` is that of the data after the 12-byte header, ``missing`` how many of the packet's
+    bytes the capture lacks.
     """
 
     __slots__ = (

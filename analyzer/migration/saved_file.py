@@ -1,4 +1,4 @@
-"""Saved migrations: the main stream that a ``file:`` migration wrote.
+"""Saved migrations: the main stream that a migration to ``file:`` wrote.
 
 Wire-format page, section 7.  Plain files and mapped-ram files, also compressed with gzip or zstd.
 """
@@ -33,10 +33,11 @@ CHUNK = 1 << 20
 
 
 class SavedFile:
-    """A saved migration: ``main`` is its stream, whose offsets are positions in the file.
+    """A saved migration.
 
-    ``size`` is the uncompressed length in bytes; ``damage`` the error that ended reading early.
-    ``migration`` is what it would be in a capture: a migration whose only channel is main.
+    ``main`` is what the walk of its stream found; stream offsets are positions in the uncompressed
+    file.  ``size`` is the uncompressed length in bytes; ``damage`` the error that ended reading
+    early.  ``migration`` represents it as a migration whose only channel is main.
     """
 
     __slots__ = ("damage", "main", "migration", "path", "size")
@@ -61,9 +62,9 @@ def read(
 ) -> SavedFile:
     """Walk the file at ``path`` (or the bytes of one, or an open source) once, front to back.
 
-    ``assembler`` gets the state of VFIO devices, ``page_collector`` the pages.  In a plain file
-    the pages of a mapped-ram migration are read only for the latter.  Raises
-    :class:`CaptureError` for what is no saved migration.
+    ``assembler`` gets the state of VFIO devices, ``page_collector`` the pages, ``record_sink`` the
+    records.  In a plain mapped-ram file the pages are read only if there is a ``page_collector``.
+    Raises :class:`CaptureError` for a file that is not a saved migration.
     """
     source = open_source(path)
     try:
@@ -95,7 +96,7 @@ def read(
 
 
 def _pieces(source: Source) -> Iterator[bytes]:
-    """What the source reads, in pieces."""
+    """The bytes of the source, in pieces."""
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     while count := source.readinto(view):
@@ -103,7 +104,7 @@ def _pieces(source: Source) -> Iterator[bytes]:
 
 
 def _feed(reader: Reader, source: Source, pieces: Iterator[bytes]) -> None:
-    """Everything behind the first piece; a plain file is read only where bytes are wanted."""
+    """Feed everything after the first piece; a plain file is read only where bytes are needed."""
     if not source.size:
         for piece in pieces:
             reader.feed(piece, Place(0, 0, reader.offset))

@@ -24,23 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["Scan"]
 
 THROUGH_TSHARK = ("tshark", "pyshark")
-"""Values of ``Settings.via``."""
-MULTIPATH_NOTE = "connections of Multipath TCP are not put together; --via mptcp does that"
+"""Values of ``Settings.via`` that read through tshark."""
+MULTIPATH_NOTE = "Multipath TCP connections are not reassembled; use --via mptcp"
 
-UNCOMPARED = (
-    "not all bytes that were sent again were compared with the first: it would take too long"
-)
+UNCOMPARED = "not all retransmissions were compared with the first copy: it would take too long"
 
 
 class Scan:
-    """A capture on its way through the machines.
+    """A pass over a capture.
 
     ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
-    :meth:`steps` does the work, a batch of frames at a time, and gives the fraction read;
-    :meth:`run` does it all.  ``reading`` is how the capture is read, which may change while
-    nothing was found; ``plaintext`` what was decrypted of TLS connections, to be read again;
-    ``tool`` who dissects and decrypts.  Raises :class:`analyzer.errors.CaptureError` when the file
-    is no capture; damage further in ends the pass and stands in ``file.damage``.
+    :meth:`steps` does the work, a batch of frames at a time, and yields the fraction read;
+    :meth:`run` does it all.  ``reading`` is how the capture is read, which may change as long as
+    nothing was found; ``plaintext`` is the decrypted plaintext of TLS connections, to be read
+    again; ``tool`` is the program that dissects and decrypts; ``done`` says that the pass is
+    complete.  Raises :class:`analyzer.errors.CaptureError` when the file is not a capture; damage
+    further in ends the pass and is kept in ``file.damage``.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Scan:
     # -- how it is read -----------------------------------------------------------------------
 
     def _read(self, reading: Reading) -> None:
-        """Read it this way, from the start."""
+        """Set up for reading the capture this way, from the start."""
         self.reading = reading
         self.grouper = self._grouper()
         self.engine = Engine(
@@ -88,7 +87,7 @@ class Scan:
         )
 
     def _first(self, capture: Source) -> Reading:
-        """The way that was asked for, or the first one that is tried."""
+        """The reading that the settings ask for, else the first one to try."""
         via = self.settings.via
         if via == "mptcp":
             return MultipathReading(capture, self.path)
@@ -111,7 +110,9 @@ class Scan:
         return reading
 
     def _dissected_instead(self, capture: Source, reason: str) -> Reading | None:
-        """The capture through tshark, if that is there and knows the file."""
+        """The capture through tshark; ``None`` if that is not installed or does not know the
+        file.
+        """
         if isinstance(self.path, bytes) or not self._again() or not capture.raw_size:
             return None
         try:
@@ -120,7 +121,7 @@ class Scan:
             return None
 
     def _without_pyshark(self) -> list[str]:
-        """Where pyshark is missing or broken, tshark serves, and a note says so."""
+        """Fall back to tshark if pyshark is missing or broken; gives the notes that say so."""
         if self.tool == "tshark":
             return []
         from analyzer.capture.tshark import find, pyshark_fault
@@ -137,8 +138,10 @@ class Scan:
         return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
 
     def _repeatable(self, pipe: Source) -> Source:
-        """The capture; one that comes through a pipe is first taken into a temporary file, which
-        goes away with the scan, if it will have to be read again.
+        """The capture, or a copy of it in a temporary file if it comes through a pipe and will have
+        to be read again.
+
+        The copy is deleted with the scan.
         """
         asked = self.settings.via in ("mptcp", *THROUGH_TSHARK)
         if self._again() or (
@@ -154,17 +157,19 @@ class Scan:
 
     @property
     def source(self) -> Source:
-        """The bytes that places of frames point into."""
+        """The source that places' file positions refer to."""
         return self.reading.source
 
     @property
     def file(self) -> CaptureFile:
-        """What gives the frames."""
+        """The file that gives the frames."""
         return self.reading.file
 
     @property
     def detour(self) -> str:
-        """That tshark reads the capture though nobody asked for it, and why; empty otherwise."""
+        """Why the capture is read through tshark although that was not asked for; empty if it is
+        not.
+        """
         through = self.reading.through
         return f"read through tshark: {through}" if through and self.settings.via == "auto" else ""
 
@@ -176,7 +181,7 @@ class Scan:
         return self.grouper.migrations
 
     def steps(self) -> Iterator[float]:
-        """Work through the capture; gives the fraction of the file read, 0 where unknown."""
+        """Work through the capture; yields the fraction of the file read, 0 where unknown."""
         try:
             yield from self._pass()
         except Multipath:
@@ -187,9 +192,8 @@ class Scan:
             yield from self._pass_through_tshark()
         if self.grouper.untold:
             self.file.notes.append(
-                f"channels not read: {self.grouper.untold}, for no more than {MIGRATIONS_MAX} "
-                f"migrations are told apart, with {KNOWN_MAX} channels altogether, "
-                f"{ENCRYPTED_MAX} of them encrypted"
+                f"channels not read: {self.grouper.untold}, beyond the limits of {MIGRATIONS_MAX} "
+                f"migrations, {KNOWN_MAX} channels altogether, or {ENCRYPTED_MAX} encrypted ones"
             )
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
@@ -200,7 +204,9 @@ class Scan:
         self.done = True
 
     def _found_multipath(self) -> None:
-        """A connection of Multipath TCP begins: read anew, while nobody has been told anything."""
+        """Called for a Multipath TCP connection: read the capture again, if nothing was found
+        yet.
+        """
         known = isinstance(self.reading, MultipathReading) or MULTIPATH_NOTE in self.file.notes
         if known or self.settings.via != "auto":
             return
@@ -225,7 +231,7 @@ class Scan:
         reading.end()
 
     def _pass_through_tshark(self) -> Iterator[float]:
-        """Another pass, if tshark can read what was not understood."""
+        """Make another pass, if tshark can read what native reading could not."""
         from analyzer.migration.foreign import why_foreign
 
         reason = why_foreign(self.file, self.engine)
@@ -234,7 +240,7 @@ class Scan:
             self._read(reading)
             yield from self._pass()
         elif reason:
-            self.file.notes.append(f"{reason}; --via tshark may find more in them")
+            self.file.notes.append(f"{reason}; --via tshark may find more")
 
     def run(self) -> Scan:
         """Work through the whole capture."""

@@ -1,10 +1,10 @@
 """The scans over guest memory before the switchover: passes that carried pages.
 
-Wire-format page, sections 3.6 and 8.  A scan is more than what lies between two MULTIFD_FLUSH
-records: a source writes one whenever it comes to the end of memory, and goes on from the top.  So
-one stands in front of a scan's first page where that lies below the last page sent before, one
-behind its last, for it looks once all round before it knows that nothing is left, and one in its
-midst where it began in the middle.
+Wire-format page, sections 3.6 and 8.  A scan may extend over several MULTIFD_FLUSH records, which a
+source writes whenever it reaches the end of memory and continues from the start.  So there is one
+before a scan's first page if that is below the page sent last, one after its last page, since the
+source goes all the way round before it knows that no dirty page is left, and one in the middle if
+the scan began in the middle of memory.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ OFFSET = attrgetter("offset")
 
 
 class Scan:
-    """One scan: the SYNC rounds from ``first`` to before ``end`` on multifd channels, on main what
-    ends at ``cut`` (``None``: where the switchover begins), and its pages there.
+    """One scan, or a part of one.
 
-    ``has_pages`` is false only where nothing shows any page.
+    It consists of the SYNC rounds from ``first`` to before ``end`` on multifd channels, and of
+    ``normal_pages`` and ``zero_pages`` on main, where it ends at ``cut`` (``None``: where the
+    switchover begins).  ``has_pages`` is false only where no pages were seen at all.
     """
 
     __slots__ = ("cut", "end", "first", "has_pages", "lowest", "normal_pages", "zero_pages")
@@ -42,32 +43,32 @@ class Scan:
         self.end = first
         self.cut = cut
         self.has_pages = False
-        self.lowest: Place | None = None  # of its newest round, to tell whether the next goes on
+        self.lowest: Place | None = None  # of its newest round, for goes_on_in()
         self.normal_pages = 0
         self.zero_pages = 0
 
     def add_round(self, found: PageRound) -> None:
-        """The next SYNC round."""
+        """Add the next SYNC round."""
         self.end += 1
         self.has_pages |= found.has_pages
         self.lowest = found.lowest
 
     def add_main(self, normal: int, zero: int) -> None:
-        """Pages on main."""
+        """Add pages on main."""
         self.normal_pages += normal
         self.zero_pages += zero
         self.has_pages |= bool(normal or zero)
 
     def goes_on_in(self, other: Scan) -> bool:
-        """Whether what comes next is of the same scan."""
+        """Whether ``other``, which comes next, belongs to the same scan."""
         if not self.has_pages or not other.has_pages:
             return True
-        # Behind the end of memory it goes on from the top; a new scan would look on from the last
-        # page, or begin with a FLUSH.
+        # After the end of memory a scan continues from the start; a new one would continue from the
+        # last page, or begin with a FLUSH.
         return self.lowest is not None and other.lowest is not None and other.lowest < self.lowest
 
     def take(self, other: Scan) -> None:
-        """What comes next is part of it."""
+        """Append ``other`` to this scan."""
         self.cut = other.cut
         self.end = other.end
         self.lowest = other.lowest
@@ -76,8 +77,11 @@ class Scan:
 
 
 class Bounds:
-    """Where on main what belongs to what: all of setup ends at offset ``setup_end`` (0 where it was
-    not seen), scans at ``limit``, the switchover at ``stop``.
+    """The boundaries of phases on main.
+
+    Setup ends at offset ``setup_end`` (0 if it was not captured), scans at ``limit``, the
+    switchover at ``stop``.  ``setup_last`` is the time of setup's last byte, ``ram`` are the
+    ``ram`` section's records, ``checkpoint`` is where COLO's first checkpoint begins.
     """
 
     __slots__ = ("checkpoint", "facts", "has_setup", "limit", "ram", "setup_end", "setup_last",
@@ -102,15 +106,16 @@ class Bounds:
             self.setup_last = starts[-1].last.time
 
     def between(self, begin: int, end: int) -> list[Record]:
-        """The RAM records that start between two offsets of main."""
+        """The ``ram`` section's records that start between two offsets of main."""
         first, last = (bisect_left(self.ram, offset, key=OFFSET) for offset in (begin, end))
         return self.ram[first:last]
 
 
 def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
-    """The scans in order; the last one may go on in the switchover.
+    """The scans in order; the last one may continue in the switchover.
 
-    ``bounds`` are the migration's, if the caller has them.  Without main only rounds can tell.
+    ``bounds`` are the migration's, if the caller has them.  Without main each SYNC round with pages
+    is a scan.
     """
     facts, rounds = migration.main_facts, migration.rounds.all
     if facts is None or migration.main is None or not migration.main.flow.carries:
@@ -136,7 +141,7 @@ def setup_rounds(migration: Migration, bounds: Bounds) -> int:
 
 
 def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
-    """What lies between FLUSH records; without multifd, from where addresses begin again."""
+    """Split at FLUSH records; without multifd where addresses begin again."""
     pieces: list[Scan] = []
     for found in bounds.facts.iterations:
         if found.end is None or not bounds.setup_end < found.end.offset <= bounds.limit:
@@ -151,7 +156,7 @@ def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]
 
 
 def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
-    """With a SYNC round to each RAM section, a scan is over where addresses begin again."""
+    """Split where addresses begin again, for senders with a SYNC round per RAM section."""
     ends = bounds.facts.section_ends[first:]
     wraps = [i.end.offset for i in bounds.facts.iterations if i.end and i.reason == "wrap"]
     pieces: list[Scan] = []
@@ -172,12 +177,12 @@ def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Sca
             top = found.highest if top is None else max(top, found.highest)
         begin = end
     for piece in pieces:
-        piece.lowest = None  # said already
+        piece.lowest = None  # already taken into account
     return pieces
 
 
 def _closed(pieces: list[Scan], bounds: Bounds, length: int) -> list[Scan]:
-    """Pages on main that no scan has yet are the last one's, which ends where the switchover
+    """Assign the remaining pages on main to the last scan, which ends where the switchover
     begins.
     """
     ram, late = bounds.facts.ram, bounds.between(bounds.limit, length)

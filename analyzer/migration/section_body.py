@@ -1,4 +1,4 @@
-"""A section body that nothing describes: its end is where its footer is found.
+"""A section body with unknown structure: its end is found by searching for its footer.
 
 Wire-format page, section 6.9.
 """
@@ -30,20 +30,23 @@ __all__ = ["WINDOW", "walk_unknown_body", "window"]
 
 FIRST_LOOK = 512
 CONFIRMATION = 64 << 10
-"""A footer is taken without the next section's having been seen in so many bytes."""
+"""How many bytes to search for confirmation by the next section before a footer is accepted
+without.
+"""
 
 WINDOW = 1 << 20
+"""The most bytes that are searched at once; halved by every end that had to be guessed."""
 LEAST_WINDOW = 4096
-"""The most bytes that are looked at together, and what is left of them after many guesses."""
+"""What that shrinks to at least."""
 
 
 def window(
     reader: Reader, size: int, limit: int | None
 ) -> Generator[Request, Reply, tuple[bytes, Gap | End | None, bool]]:
-    """Up to ``size`` bytes that come next, none of them behind stream offset ``limit``.
+    """Peek at up to ``size`` bytes, none of them after stream offset ``limit``.
 
-    Also gives the hole or the end of the stream that made them fewer, and whether nothing can
-    follow them.
+    Gives the bytes, the hole or end of stream that made them fewer (``None`` without), and whether
+    nothing can follow them.
     """
     room = size if limit is None else max(min(size, limit - reader.offset), 0)
     reply = yield Peek(room)
@@ -60,8 +63,9 @@ def window(
 def walk_unknown_body(
     reader: Reader, main: MainChannel, section: Section, record: Record, limit: int | None
 ) -> Steps:
-    """Step over a body up to its footer; keep a FULL section's bytes while there is room."""
-    # Each guess makes the next look shorter: no stream can make every section cost a long one.
+    """Skip a body up to its footer; keep a FULL section's bytes while there is room."""
+    # Each guess halves the next window, so that no stream can make every section cost a long
+    # search.
     most = max(WINDOW >> main.doubtful_ends, LEAST_WINDOW)
     size = FIRST_LOOK
     record.by_search = True
@@ -93,9 +97,9 @@ def walk_unknown_body(
 def _find_footer(
     data: bytes, main: MainChannel, section: Section, final: bool, everything: bool
 ) -> tuple[int, bool]:
-    """Where a body's footer stands in ``data`` (-1: nowhere), and whether that is sure.
+    """Position of a body's footer in ``data`` (-1: not found), and whether it is certain.
 
-    Where nobody started the section its id may be wrong; then the footer is another one's.
+    The id of a section whose START was not seen may be wrong, so any section's footer counts then.
     """
     if section.guessed and not main.interrupted:
         at = find_any_footer(data, main.sections, final)
@@ -109,7 +113,7 @@ def _find_footer(
 def _advance(
     main: MainChannel, kept: list[bytes] | None, size: int
 ) -> Generator[Request, Reply, list[bytes] | None]:
-    """Step over ``size`` bytes, and add them to ``kept`` unless too many are kept already."""
+    """Skip ``size`` bytes, and add them to ``kept`` unless too many are kept already."""
     if kept is None or main.bodies_kept + size > BODIES_KEPT:
         yield Skip(size)
         return None

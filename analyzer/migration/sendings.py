@@ -28,7 +28,7 @@ __all__ = [
     "POSTCOPY",
     "ROUND_MAX",
     "BlockSendings",
-    "Round",
+    "RoundCounts",
     "Sendings",
     "SentPages",
     "record_round",
@@ -37,23 +37,24 @@ __all__ = [
 
 ROUND_MAX = 0xFFFD
 POSTCOPY = ROUND_MAX + 1
-"""The round of pages that were sent after the switchover."""
+"""The round number of pages sent after the switchover."""
 TIMES_MAX = 0xFFFF
 GROWTH = 1 << 16
 TRACKED_MAX = 1 << 24
-"""Pages counted in all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
+"""Most pages counted, over all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
 
 
 def sync_round(channel: Channel, packet: RamPacket) -> int:
-    """The round of a multifd packet: how many SYNCs its channel carried before; a SYNC belongs to
-    the round that it ends.
+    """The round of a multifd packet: how many SYNCs its channel carried before.
+
+    A SYNC packet belongs to the round that it ends.
     """
     return min(len(channel.syncs) - (packet.flags & SYNC), ROUND_MAX)
 
 
 def record_round(migration: Migration, ram: RamFacts) -> int:
-    """The round of main's RAM records just now: one ends with a FLUSH record; of senders that have
-    none, with each section.
+    """The current round of main's RAM records: the number of FLUSH records so far or, for senders
+    without them, of EOS records.
     """
     facts = migration.main_facts
     if ram.postcopy or (facts is not None and facts.postcopy_run is not None):
@@ -61,8 +62,10 @@ def record_round(migration: Migration, ram: RamFacts) -> int:
     return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
 
 
-class Round:
-    """Pages of one round: with content, zero, and those of both that were sent before."""
+class RoundCounts:
+    """Counts of one round: pages with content, zero pages, and those of both that were ``again``
+    sent.
+    """
 
     __slots__ = ("again", "pages", "zero_pages")
 
@@ -71,20 +74,22 @@ class Round:
         self.zero_pages = 0
         self.again = 0
 
-    def add(self, other: Round) -> None:
-        """Everything that another one counted."""
+    def add(self, other: RoundCounts) -> None:
+        """Add the counts of ``other``."""
         self.pages += other.pages
         self.zero_pages += other.zero_pages
         self.again += other.again
 
 
 class Sendings:
-    """How often pages were sent: ``times`` by page (at most 65535), ``rounds`` by number."""
+    """How often pages were sent: ``times`` by page number (at most 65535), ``rounds`` by round
+    number.
+    """
 
     __slots__ = ("rounds", "times")
 
     def __init__(self) -> None:
-        self.rounds: dict[int, Round] = {}
+        self.rounds: dict[int, RoundCounts] = {}
         self.times = array("H")
 
     def reserve(self, count: int) -> None:
@@ -94,10 +99,12 @@ class Sendings:
             self.times.frombytes(bytes(missing * self.times.itemsize))
 
     def count(self, numbers: Sequence[int], round_number: int, *, zero: bool) -> int:
-        """Count pages, for which there must be room; gives how many had been sent before."""
+        """Count pages by number, for which room was reserved; gives how many had been sent
+        before.
+        """
         tally = self.rounds.get(round_number)
         if tally is None:
-            tally = self.rounds[round_number] = Round()
+            tally = self.rounds[round_number] = RoundCounts()
         if zero:
             tally.zero_pages += len(numbers)
         else:
@@ -122,11 +129,11 @@ class Sendings:
 
     @property
     def pages(self) -> int:
-        """Pages that were sent at all."""
+        """Number of pages that were sent at least once."""
         return len(self.times) - self.times.count(0)
 
     def sent_times(self) -> dict[int, int]:
-        """How many pages were sent so many times, the lowest number first."""
+        """Number of pages by how often they were sent, ascending."""
         counts: dict[int, int] = {}
         for times in self.times:
             if times:
@@ -134,7 +141,7 @@ class Sendings:
         return dict(sorted(counts.items()))
 
     def report(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """All counts as plain data."""
         return {
             "sent_times": {str(times): count for times, count in self.sent_times().items()},
             "rounds": [
@@ -149,15 +156,17 @@ class Sendings:
         }
 
     def heat(self, pages: int, cells: int) -> list[int]:
-        """The block's first ``pages`` pages in at most ``cells`` stretches of one length, the last
-        one perhaps shorter: how often the page was sent that was sent most often.
+        """A heat map of the block's first ``pages`` pages, in at most ``cells`` ranges of equal
+        length (the last may be shorter): for each the highest count of its pages.
         """
         step = max(1, -(-pages // cells))
         return [max(self.times[at : at + step], default=0) for at in range(0, pages, step)]
 
 
 class BlockSendings(Sendings):
-    """Those of one RAM block; ``end`` is the number behind its last page that was sent."""
+    """How often the pages of one RAM block were sent; ``end`` is 1 + the highest page number
+    sent.
+    """
 
     __slots__ = ("end", "name", "page_size")
 
@@ -169,8 +178,8 @@ class BlockSendings(Sendings):
 
 
 class SentPages(Watcher):
-    """Counts the pages of a scan: give it as a watcher, and as page collector; it lets every
-    payload pass.
+    """Counts the pages of a scan, which takes it as watcher and as page collector; payloads are
+    skipped.
 
     ``untracked`` says that there are more pages than could be counted.
     """
@@ -214,7 +223,7 @@ class SentPages(Watcher):
             block.count(numbers, round_number, zero=zero)
 
     def _block(self, migration: Migration, name: bytes, page_size: int) -> BlockSendings | None:
-        """The block of that name, unless there are too many."""
+        """The block called ``name``, ``None`` if there are too many."""
         blocks = self._blocks.setdefault(migration.number, {})
         block = blocks.get(name)
         if block is None and len(blocks) < BLOCKS_MAX:
@@ -223,7 +232,7 @@ class SentPages(Watcher):
         return block
 
     def _reserve(self, block: BlockSendings, end: int) -> bool:
-        """Make room for the pages up to ``end``; ``False`` if that is too much."""
+        """Reserve room for the pages below number ``end``; ``False`` if that is too much."""
         if end <= len(block.times):
             return True
         wanted = -(-end // GROWTH) * GROWTH
@@ -240,7 +249,7 @@ class SentPages(Watcher):
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM packet; see Watcher."""
+        """Count a RAM packet's pages; see Watcher."""
         if not pages or packet.ramblock is None:
             return
         name = name_of(packet.ramblock)
@@ -250,9 +259,7 @@ class SentPages(Watcher):
         self.count(migration, name, pages[normal:], size, number, zero=True)
 
     def payload(self, *_packet: object) -> None:
-        """Every payload may pass, and sizes that disagree are for others: see PageCollector and
-        Watcher.
-        """
+        """Skip every payload, and ignore implausible sizes: see PageCollector and Watcher."""
 
     def lost(self, channel: Channel) -> None:
         """Nothing to note; see PageCollector."""
@@ -260,7 +267,7 @@ class SentPages(Watcher):
     # -- over main ----------------------------------------------------------------------------
 
     def records(self, migration: Migration, ram: RamFacts) -> _Records:
-        """Who takes the pages of main's RAM records, or those of the preempt channel."""
+        """The taker of the pages in main's RAM records, or in the preempt channel's."""
         return _Records(self, migration, ram)
 
 
@@ -279,18 +286,18 @@ class _Records:
         self._sent.count(self._migration, block.name, offsets, size, number, zero=zero)
 
     def content(self, block: RamBlock, address: int, _size: int) -> Sink | None:
-        """A page, whose bytes may pass."""
+        """Count a page, and skip its bytes."""
         self._count(block, address, 1, zero=False)
         return None
 
     def zero(self, block: RamBlock, address: int, count: int) -> None:
-        """So many zero pages in a row."""
+        """Count consecutive zero pages."""
         self._count(block, address, count, zero=True)
 
     def encoded(self, block: RamBlock, address: int, _delta: bytes) -> None:
-        """A page as what changed in it."""
+        """Count a page sent as an XBZRLE delta."""
         self._count(block, address, 1, zero=False)
 
     def unread(self, block: RamBlock, address: int) -> None:
-        """A page whose content could not be decoded."""
+        """Count a page whose content could not be decoded."""
         self._count(block, address, 1, zero=False)

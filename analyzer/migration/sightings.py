@@ -1,5 +1,5 @@
-"""What one capture saw of its migrations, packet by packet, so that another one can be held
-against it: where in its stream each packet lies, when it was seen, and checksums of its bytes.
+"""What one capture saw of its migrations, packet by packet, for comparison with another capture:
+each packet's stream offset, time, and checksums of its bytes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["KEPT_MAX", "Sighting", "Sightings"]
 
 KEPT_MAX = 2_000_000
-"""Packets of a capture that are kept, some 400 bytes each."""
+"""Most packets kept of a capture, some 400 bytes each."""
 
 
 class Sighting:
     """One packet of a multifd channel, one record of main, or one message of a return path.
 
-    ``what`` tells it from others of its channel, ``name`` is how reports call it (a capture that
-    began late may not know it; not escaped for any output).  ``offset`` and ``length`` are bytes of
-    its stream, ``missing`` how many of them the capture lacks.  ``frame`` is where it begins,
-    ``time`` (ns) when its last byte was seen.  ``head`` and ``payload`` are checksums, the latter
-    ``None`` where nobody read it.
+    ``what`` distinguishes it from others of its channel, ``name`` is its name in reports (not
+    escaped for any output), which captures that began late may not know.  ``offset`` and ``length``
+    are in bytes of its stream, ``missing`` how many of them the capture lacks.  ``frame`` is where
+    it begins, ``time`` (ns) when its last byte was seen.  ``head`` and ``payload`` are checksums,
+    the latter ``None`` if the payload was not read.
     """
 
     __slots__ = ("frame", "head", "length", "missing", "name", "offset", "payload", "time", "what")
@@ -58,16 +58,18 @@ class Sighting:
 
     @property
     def end(self) -> int:
-        """Stream offset of the first byte behind it."""
+        """Stream offset of the first byte after it."""
         return self.offset + self.length
 
     @property
     def key(self) -> tuple[str, int, int, int | None]:
-        """What two captures of the same packet agree on, wherever their streams begin."""
+        """What is the same in two captures of the same packet, wherever their streams begin."""
         return self.what, self.length, self.head, self.payload
 
     def agrees(self, other: Sighting) -> bool:
-        """Whether it can be the same packet as one at the same place of another capture."""
+        """Whether it can be the same packet as ``other``, at the same stream offset in another
+        capture.
+        """
         if self.what != other.what or self.length != other.length:
             return False
         if self.missing or other.missing:
@@ -80,7 +82,8 @@ class Sighting:
 
 
 class Sightings(Watcher):
-    """Reads a capture whole; ``scan`` is the pass, ``dropped`` counts packets beyond those kept.
+    """Scans a whole capture; ``scan`` is the pass, ``dropped`` counts packets beyond
+    :data:`KEPT_MAX`.
 
     Raises :class:`analyzer.errors.CaptureError`.
     """
@@ -105,7 +108,7 @@ class Sightings(Watcher):
 
     @property
     def count(self) -> int:
-        """How many packets, records and messages there are."""
+        """Number of packets, records and messages."""
         return sum(len(self.of(m, channel)) for m in self.migrations for channel in m.channels)
 
     def of(self, migration: Migration, channel: Channel) -> list[Sighting]:
@@ -159,13 +162,13 @@ class Sightings(Watcher):
 
 
 class _Sums:
-    """Checksums of payloads, each until its packet is complete."""
+    """Checksums of payloads, each kept until its packet is complete."""
 
     def __init__(self) -> None:
         self._open: dict[RamPacket | DevicePacket, int] = {}
 
     def take(self, packet: RamPacket | DevicePacket) -> int | None:
-        """That of a packet; ``None`` if it was not read."""
+        """The checksum of a packet's payload; ``None`` if it was not read."""
         return self._open.pop(packet, None)
 
     def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
@@ -186,10 +189,10 @@ class _Sums:
         return sink
 
     def lost(self, channel: Channel) -> None:
-        """Nothing depends on it; see PageCollector."""
+        """Ignored; see PageCollector."""
 
     def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
-        """Main's pages are not looked at; see PageCollector."""
+        """Main's pages are skipped; see PageCollector."""
         del migration, ram
         return None
 

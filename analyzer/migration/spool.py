@@ -1,4 +1,4 @@
-"""Bytes that wait for their turn: in memory while they are few, else in one temporary file."""
+"""Bytes that wait for their turn: in memory up to a limit, else in a temporary file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["Kept", "Spool"]
 
 PIECE = 1 << 16
-"""Bytes from which on it is worth going to the file, and as many as are read back at once."""
+"""Least bytes worth writing to the file, and how many are read back at once."""
 
 
 class Spool:
-    """What several :class:`Kept` share: ``room`` bytes of memory (and less than 64 KiB more for
-    each that is still being written), and a file without a name for whatever is beyond.
+    """The storage that several :class:`Kept` share.
 
-    The file shrinks when nothing in it is needed any more.
+    It has ``room`` bytes of memory (plus less than 64 KiB for each that is still being written),
+    and an unnamed file for the rest.  The file is emptied when nothing in it is needed any more.
     """
 
     def __init__(self, room: int) -> None:
@@ -32,11 +32,11 @@ class Spool:
 
     @property
     def full(self) -> bool:
-        """Whether what comes should go to the file."""
+        """Whether further bytes should go to the file."""
         return self.used > self.room
 
     def store(self, data: bytearray) -> int:
-        """Put bytes into the file; gives their place.  Raises :class:`OSError`."""
+        """Write bytes to the file; gives their position in it.  Raises :class:`OSError`."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="mfshark-")  # noqa: SIM115 - closed with it
         place = self._end
@@ -49,12 +49,12 @@ class Spool:
         return place
 
     def load(self, place: int, size: int) -> bytes:
-        """Stored bytes.  Raises :class:`OSError`."""
+        """Read stored bytes.  Raises :class:`OSError`."""
         assert self._file is not None
         return os.pread(self._file.fileno(), size, place)
 
     def release(self, size: int) -> None:
-        """So many stored bytes are needed no more."""
+        """``size`` stored bytes are no longer needed."""
         self._needed -= size
         if not self._needed and self._file is not None:
             self._file.truncate(0)
@@ -62,31 +62,31 @@ class Spool:
 
 
 class Kept:
-    """Bytes that are written once, in order, with gaps of bytes that nobody has, and read back as
-    often as needed until they are dropped.
+    """Bytes that are written once, in order, with gaps of missing bytes, and read back any number
+    of times until they are dropped.
     """
 
     __slots__ = ("_parts", "_spool", "_tail")
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._parts: list[bytearray | tuple[int, int] | int] = []  # or (place, size), or a gap
+        self._parts: list[bytearray | tuple[int, int] | int] = []  # or (position, size), or a gap
         self._tail = bytearray()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Bytes more.  Raises :class:`OSError` if they do not fit on the disk."""
+        """Append bytes.  Raises :class:`OSError` if they do not fit on the disk."""
         self._tail += data
         self._spool.used += len(data)
         if self._spool.full and len(self._tail) >= PIECE:
             self.settle()
 
     def skip(self, size: int) -> None:
-        """A gap, which takes no room."""
+        """Append a gap of ``size`` bytes, which takes no room."""
         self.settle()
         self._parts.append(size)
 
     def settle(self) -> None:
-        """Nothing is written for now: with little room left, what is here goes to the file."""
+        """Finish a part: if memory is short, it is written to the file."""
         if not self._tail:
             return
         if self._spool.full:
@@ -98,7 +98,7 @@ class Kept:
         self._tail = bytearray()
 
     def pieces(self) -> Iterator[tuple[bytes | None, int]]:
-        """Everything, as pieces with their sizes; ``None`` is a gap."""
+        """All bytes, as pieces with their sizes; ``None`` is a gap."""
         self.settle()
         for part in self._parts:
             if isinstance(part, int):
@@ -114,7 +114,7 @@ class Kept:
                     yield piece, len(piece)
 
     def drop(self) -> None:
-        """They are needed no more."""
+        """Release the bytes."""
         self._spool.used -= len(self._tail)
         self._tail = bytearray()
         for part in self._parts:

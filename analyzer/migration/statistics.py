@@ -39,13 +39,18 @@ __all__ = [
 
 
 MEASURABLE = 1_000_000
-"""In less time (ns) what one frame holds, and when it was stamped, decide."""
+"""Shortest busy time, in ns, that gives a rate: below that single frames and their time stamps
+dominate.
+"""
 
 
 class ChannelFigures:
-    """A multifd channel: when it carried RAM and device state (tidy spans, the whole migration),
-    how much, and what it carried in the switchover (``late_ram_bytes``; all device state is).
-    ``timed`` bytes are of packets that took time, or came meanwhile.
+    """Figures of one multifd channel.
+
+    ``ram`` and ``state`` are tidy spans in which it carried RAM and device state, over the whole
+    migration; ``late_ram_bytes`` are its RAM bytes in the switchover, where all device state is;
+    ``role`` says what it carried in the switchover: ``ram``, ``device-state``, ``both`` or
+    ``idle``.  ``timed`` is as in :class:`analyzer.migration.activity.ChannelActivity`.
     """
 
     __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state", "timed")
@@ -62,8 +67,10 @@ class ChannelFigures:
 
     @property
     def rate(self) -> float | None:
-        """Bytes per second while it was busy; ``None`` where that time says little: there was
-        hardly any, or most bytes came in packets of a single frame, which take none.
+        """Bytes per second while it was busy.
+
+        ``None`` where that time is too short, or most bytes came in packets of a single frame,
+        which have no duration.
         """
         busy = total(union([*self.ram, *self.state]))
         size = self.channel.ram_bytes + self.channel.device_bytes
@@ -73,14 +80,14 @@ class ChannelFigures:
 
 
 class DeviceFigures:
-    """A device: ``bytes`` of state in the switchover, over multifd or (``on_main``) on main.
+    """Figures of one device: ``bytes`` of state in the switchover, over multifd or (``on_main``) on
+    main.
 
-    ``buffers`` are whole ones, ``cut`` those that the end of their stream cut off, of which the
-    bytes that came count.
-    ``spans`` are the tidy times of its packets, ``exclusive`` the time (ns) in which no RAM and no
-    other device's packet was on its way, ``longest_gap`` the longest time between two of its
-    packets in which one was, ``starved`` the time before its last byte in which other devices'
-    packets were, and none of its own.
+    ``buffers`` counts complete ones, ``cut`` those cut off by the end of their stream, whose
+    received bytes count.  ``spans`` are the tidy times of its packets, ``exclusive`` is the time
+    (ns) in which only its packets were being sent, without RAM or other devices, ``longest_gap``
+    the longest time between two of its packets in which others were sent, ``starved`` the time
+    before its last byte in which other devices' packets were being sent and none of its own.
     """
 
     __slots__ = (
@@ -120,8 +127,10 @@ class DeviceFigures:
 
 
 class CheckpointFigures:
-    """A checkpoint of COLO: ``memory_bytes`` of the guest's memory, on all channels; ``silence`` is
-    how long (ns) there was no frame in its pause.
+    """Figures of a COLO checkpoint.
+
+    ``memory_bytes`` are those of guest memory, on all channels; ``silence`` is the time (ns)
+    without any frame in its pause.
     """
 
     __slots__ = ("handshake", "memory_bytes", "silence")
@@ -134,12 +143,13 @@ class CheckpointFigures:
 
 
 class Statistics:
-    """Everything that ``mfshark stats`` tells of a migration; times in ns since the epoch.
+    """Everything that ``mfshark stats`` reports of a migration; times in ns since the epoch.
 
-    ``window`` is the switchover as far as it was seen, ``downtime`` what took its time;
-    ``fairness_ram`` and ``fairness_state`` are Jain's indices, the runs by the order of
-    packet_num, and of first bytes for device state.  ``blocks`` tell how often pages were sent, if
-    somebody counted them; ``uncounted`` says that not all found room.  ``checkpoints`` are COLO's.
+    ``window`` is the switchover as far as it was seen, ``downtime`` where its time went;
+    ``fairness_ram`` and ``fairness_state`` are Jain's indices; ``runs_ram`` is in the order of
+    packet_num, ``runs_state`` in the order of first bytes.  ``blocks`` says how often pages were
+    sent, ``None`` if they were not counted; ``uncounted`` that there were more than could be
+    counted.  ``checkpoints`` are COLO's.
     """
 
     __slots__ = (
@@ -172,7 +182,7 @@ class Statistics:
         self.uncounted = False
 
     def count_pages(self, sent: SentPages) -> None:
-        """Take in who counted the pages."""
+        """Take over the counts of pages."""
         self.blocks = sent.of(self.migration)
         self.uncounted = sent.untracked
 
@@ -186,7 +196,7 @@ class Statistics:
 
     @property
     def wire_downtime(self) -> int | None:
-        """From the switchover's begin to its end, in ns; ``None`` unless both were seen."""
+        """From the switchover's beginning to its end, in ns; ``None`` unless both were seen."""
         if self.window is None or not self.window.finished:
             return None
         return self.window.duration
@@ -199,7 +209,7 @@ def statistics_of(
 ) -> Statistics:
     """The figures of a migration whose capture was read to the end.
 
-    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses``
+    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses`` are
     the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
     """
     return Statistics(migration, account, pauses)
@@ -271,7 +281,7 @@ def _longest_gap(spans: list[Span], everything: Coverage) -> int:
 
 
 def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
-    """By packet_num: the source numbers RAM packets as it hands them to channels."""
+    """Runs by packet_num: the source numbers RAM packets as it assigns them to channels."""
     import numpy
 
     channels = migration.multifd
@@ -288,7 +298,7 @@ def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
 
 
 def _state_runs(migration: Migration) -> Runs:
-    """By the first bytes of the buffers: device-state packets have no number of their own."""
+    """Runs by first bytes: device-state packets have no number."""
     buffers = [buffer for device in migration.devices.values() for buffer in device.buffers]
     buffers.sort(key=lambda buffer: (buffer.frame, buffer.offset))
     return runs_of(buffer.channel for buffer in buffers)

@@ -1,4 +1,4 @@
-"""The switchover as the wire shows it: from the stop of the guest to its start elsewhere.
+"""The switchover as seen on the wire: from the stop of the guest to its start on the destination.
 
 Wire-format page, section 8.
 """
@@ -18,11 +18,12 @@ __all__ = ["Switchover", "in_switchover", "switchover_of", "switchover_window"]
 
 
 class Switchover:
-    """``begin`` and ``end`` in ns since the epoch, ``first`` and ``last`` the frames they are in.
+    """A switchover.
 
-    ``began_by`` and ``ended_by`` name what was taken for them; ``offset`` is where in main it
-    begins.  The guest was stopped before ``begin``: the time between is a lower bound of its
-    downtime.  ``finished`` says that the end was seen, not only the last that there was.
+    ``begin`` and ``end`` are in ns since the epoch, ``first`` and ``last`` their frames.
+    ``began_by`` and ``ended_by`` name the events taken for them; ``offset`` is the stream offset on
+    main where it begins.  The guest was stopped before ``begin``, so the duration is a lower bound
+    of its downtime.  ``finished`` says that its end was seen; else ``end`` is the last byte seen.
     """
 
     __slots__ = ("began_by", "begin", "end", "ended_by", "finished", "first", "last", "offset")
@@ -52,7 +53,7 @@ class Switchover:
 
 
 def switchover_of(migration: Migration) -> Switchover | None:
-    """``None`` where main does not show both ends of it."""
+    """The complete switchover; ``None`` unless both its ends were seen."""
     facts = migration.main_facts
     if facts is None:
         return None
@@ -63,8 +64,10 @@ def switchover_of(migration: Migration) -> Switchover | None:
 
 
 def switchover_window(migration: Migration) -> Switchover | None:
-    """The switchover as far as it is there: where its end was not seen, up to the last byte of
-    any channel.  ``None`` where main does not show that it began.
+    """The switchover as far as it was captured: if its end was not, up to the last byte of any
+    channel.
+
+    ``None`` if its beginning was not seen on main.
     """
     whole = switchover_of(migration)
     facts = migration.main_facts
@@ -76,11 +79,11 @@ def switchover_window(migration: Migration) -> Switchover | None:
     last = _last_byte(migration.main, migration)
     if last.time < began[0].time:
         return None
-    return Switchover(*began, last, "the last byte that was seen", finished=False)
+    return Switchover(*began, last, "the last byte seen", finished=False)
 
 
 def in_switchover(packet: RamPacket | DevicePacket, facts: MainChannel | None) -> bool:
-    """Whether a packet was whole only after main had told of the switchover."""
+    """Whether a packet was completed after main announced the switchover."""
     if facts is None:
         return False
     mark = facts.switchover_start or facts.packaged or facts.first_section_end

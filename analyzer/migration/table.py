@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow
 
     class Judged(Protocol):
-        """A finding, as far as the table cares; ``rank`` is 0 info, 1 warning, 2 error."""
+        """What the table needs of a finding; ``rank`` is 0 info, 1 warning, 2 error."""
 
         @property
         def rank(self) -> int:
-            """How grave it is."""
+            """Its severity."""
 
         @property
         def spot(self) -> Any:
-            """Where: ``channel``, ``offset`` in its stream, ``frame``; ``None`` each if unknown."""
+            """Its position: ``channel``, ``offset`` in its stream, ``frame``; each ``None`` if
+            unknown.
+            """
 
 
 __all__ = [
@@ -91,9 +93,10 @@ row's index + 1.
 
 
 class StreamRef:
-    """What finds a stream's segments in the file again: the addresses and ports of its direction
-    as on the wire, the sequence number of stream offset 0, and Wireshark's number.  ``decrypted``
-    says that they are to be found in the plaintext of TLS.
+    """What is needed to find a stream's segments in the file again.
+
+    ``key`` is the flow key of its direction, ``origin`` the sequence number of stream offset 0,
+    ``number`` Wireshark's.  ``decrypted`` says that the segments are in the plaintext of TLS.
     """
 
     __slots__ = ("decrypted", "key", "number", "origin")
@@ -106,16 +109,16 @@ class StreamRef:
 
     @classmethod
     def of(cls, flow: Flow) -> StreamRef:
-        """That of a flow."""
+        """The reference to a flow."""
         number = flow.connection.number
         return cls(flow.key, flow.base + 1 & MASK, number, flow.decrypted)
 
 
 class Row:
-    """One packet's columns as attributes; what a packet of its kind does not have is ``None``.
+    """One packet's columns as attributes, ``None`` where a packet of its kind lacks the field.
 
-    ``number`` counts from 1, ``kind`` is the name of the kind, ``ramblock`` and ``idstr`` are
-    text, not escaped for any output; ``uuid`` is 16 bytes.
+    ``number`` counts from 1, ``kind`` is the name of the kind, ``ramblock`` and ``idstr`` are text,
+    not escaped for any output; ``uuid`` is 16 bytes.
     """
 
     __slots__ = (
@@ -169,13 +172,13 @@ class PacketTable(Watcher):
     """Columns of the packets of one scan.
 
     ``names`` are the distinct names (bytes, without padding; ``names[0]`` is empty: no name),
-    ``devices`` the distinct devices as (index of the name, instance id), ``flows`` what finds the
-    streams again.  ``start`` is the time of the capture's first frame (ns; 0 until set), from
-    which relative times count.  ``base`` rows were dropped from the front by :meth:`drop`.
+    ``devices`` the distinct devices as (index of the name, instance id), ``flows`` references to
+    the streams.  ``start`` is the time of the capture's first frame (ns; 0 until set), from which
+    relative times count.  ``base`` rows were dropped from the front by :meth:`drop`.
 
-    Reading while another thread appends is safe with ``len()``, :meth:`row` and :meth:`view`:
-    ``len()`` counts whole rows only, and a view of a growing table is a copy.  Once :meth:`finish`
-    was called nothing is appended any more and views share the columns' memory.
+    While another thread appends, ``len()``, :meth:`row` and :meth:`view` are safe: ``len()`` counts
+    complete rows only, and a view of a growing table is a copy.  After :meth:`finish` nothing more
+    is appended, and views share the columns' memory.
     """
 
     def __init__(self) -> None:
@@ -190,8 +193,8 @@ class PacketTable(Watcher):
         self._appends = tuple(column.append for column in self._columns.values())
         self._name_index: dict[bytes, int] = {b"": 0}
         self._device_index: dict[tuple[int, int], int] = {}
-        self._flow_index: dict[int, int] = {}  # by id of the flow, which the scan keeps
-        self._joined: dict[int, int] = {}  # channels of a migration that were looked at
+        self._flow_index: dict[int, int] = {}  # by id() of the flow, which the scan keeps alive
+        self._joined: dict[int, int] = {}  # by migration: how many of its channels were looked at
 
     def __len__(self) -> int:
         return self._count
@@ -253,9 +256,9 @@ class PacketTable(Watcher):
             self._ram(migration, channel, packet, lost)
 
     def _join(self, migration: Migration) -> None:
-        """Rows for the initial packets of the channels that are new."""
+        """Add rows for the initial packets of new channels."""
         channels = migration.channels
-        for channel in channels:  # main stands in front whenever it came, so all are looked at
+        for channel in channels:  # main is inserted at the front, so look at all of them
             init, flow = channel.init, channel.flow
             if init is None or id(flow) in self._flow_index:
                 continue
@@ -300,9 +303,9 @@ class PacketTable(Watcher):
     # -- the end ------------------------------------------------------------------------------
 
     def finish(self, migrations: Iterable[Migration], start: int = 0) -> None:
-        """The scan is done: add the initial packets of channels without any other packet.
+        """The scan has ended: add the initial packets of channels without other packets.
 
-        ``start`` is the time of the capture's first frame.
+        ``start`` is the time of the capture's first frame, in ns.
         """
         for migration in migrations:
             self._join(migration)
@@ -310,8 +313,8 @@ class PacketTable(Watcher):
         self.finished = True
 
     def mark(self, findings: Iterable[Judged]) -> None:
-        """Fill in ``severity``: the gravest finding whose stream offset lies in the packet, or,
-        for findings without an offset, whose frame is the packet's first one.
+        """Fill in ``severity``: that of the gravest finding whose stream offset is in the packet
+        or, for findings without an offset, whose frame is the packet's first one.
         """
         offsets: dict[int, dict[int, int]] = {}
         frames: dict[int, dict[int, int]] = {}
@@ -354,9 +357,9 @@ class PacketTable(Watcher):
         column[row] = max(column[row], severity)
 
     def drop(self) -> None:
-        """Forget all rows (names, devices and flows stay); numbers go on counting.
+        """Drop all rows (names, devices and flows stay); row numbers continue.
 
-        For those who have used the rows and stream on.
+        For callers that process the rows while the capture streams by.
         """
         self.base += self._count
         self._count = 0
@@ -368,9 +371,9 @@ class PacketTable(Watcher):
     def view(
         self, name: str, first: int = 0, last: int | None = None
     ) -> np.ndarray[Any, np.dtype[Any]]:
-        """Rows ``first`` to ``last`` (exclusive) of a column as a numpy array, not to be written.
+        """Rows ``first`` to ``last`` (exclusive) of a column as a read-only numpy array.
 
-        A copy while the table grows, so that appending is never in the way; later a view.
+        It is a copy while the table grows, so that it does not block appending; later a view.
         """
         import numpy
 
@@ -388,15 +391,17 @@ class PacketTable(Watcher):
         return values
 
     def column(self, name: str) -> Sequence[int]:
-        """A column, to be indexed by row only (no slice of it is whole while the table grows)."""
+        """A column, to be indexed by row only (a slice may be inconsistent while the table
+        grows).
+        """
         return self._columns[name]
 
     def name(self, row: int) -> bytes:
-        """The ramblock's, the device's name, or the uuid (by kind); empty without one."""
+        """The RAM block's name, the device's idstr, or the uuid (by kind); empty without one."""
         return self.names[self._columns["name"][row]]
 
     def text_count(self, texts: str) -> int:
-        """How many texts the numbers of a column can stand for, see TableField.texts."""
+        """The number of texts that a column's numbers can refer to, see TableField.texts."""
         known: dict[str, Sequence[Any]] = {
             "names": self.names,
             "uuids": self.names,

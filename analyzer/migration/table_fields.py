@@ -1,4 +1,4 @@
-"""Where the packet table keeps the fields of filters and of ``packets -e``."""
+"""Which columns of the packet table hold the fields of filters and of ``packets -e``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TableField:
     """How a field is found in the table.
 
     ``column`` holds it, in packets of the given ``kinds``.  ``texts`` says what the numbers of a
-    column stand for: ``names``, ``devices``, ``uuids``, ``kinds`` or ``severities``; empty for
-    plain numbers.  ``absent`` is the number that means none.  ``mask`` picks one flag; ``minus`` is
-    a column, or ``start``, to subtract.
+    column refer to: ``names``, ``devices``, ``uuids``, ``kinds`` or ``severities``; empty for plain
+    numbers.  ``absent`` is a column and the number in it that means the field is absent.  ``mask``
+    selects one flag; ``minus`` is a column, or ``start``, to subtract.
     """
 
     __slots__ = ("absent", "column", "kinds", "mask", "minus", "texts")
@@ -72,7 +72,7 @@ class TableField:
         return self.text(table, value) if self.texts else value
 
     def text(self, table: PacketTable, number: int) -> str | bytes:
-        """What a number of a column with texts stands for."""
+        """The text that a number refers to, in a column with ``texts``."""
         if self.texts == "names":
             return text_of(table.names[number])
         if self.texts == "uuids":
@@ -85,7 +85,7 @@ class TableField:
 def flag_of(flags: Any, mask: int, kind: Any) -> Any:
     """Whether a packet has a flag; arrays of flags and kinds give an array.
 
-    Bit 4 of a device-state packet is DEVICE_STATE, not UADK: it was in the first revisions of the
+    In a device-state packet bit 4 is DEVICE_STATE, not UADK, as in the first revisions of the patch
     series (wire-format page 3.2).
     """
     if mask == MultifdFlag.DEVICE_STATE:

@@ -1,7 +1,8 @@
-"""Decrypts the TLS connections of a capture that was read, with the secrets at hand.
+"""Decrypts the TLS connections of a capture that was read, with the secrets available.
 
-Wire-format page, section 1.3.  Secrets come from a key log that was named, from blocks inside the
-capture, and from the file that SSLKEYLOGFILE names.  The work is tshark's.
+Wire-format page, section 1.3.  Secrets come from the key log that the user named and from blocks
+inside the capture; without either, from the file that SSLKEYLOGFILE names. tshark does the
+decryption.
 """
 
 from __future__ import annotations
@@ -40,17 +41,19 @@ RANDOM_DIGITS = 64
 def decrypt(
     reading: Reading, grouper: Grouper, settings: Settings, tool: str
 ) -> Generator[float, None, ReplayableStream | None]:
-    """Feed the walkers the plaintext of what ``grouper`` found to be TLS; gives the fraction done,
-    and in the end the plaintext, to be read again.  What stays encrypted stays in ``grouper.tls``;
-    notes of the file say why.  ``tool`` decrypts.
+    """Feed the plaintext of what ``grouper`` found to be TLS to the walkers.
 
-    Raises :class:`CaptureError` where a key log was asked for and cannot be used, without tshark
-    :class:`analyzer.errors.ToolUnavailable`; what was captured live is reported all the same.
+    Yields the fraction done, and returns the plaintext, to be read again.  What stays encrypted
+    stays in ``grouper.tls``; notes of the file say why.  ``tool`` decrypts.
+
+    Raises :class:`CaptureError` where a key log was given and cannot be used,
+    :class:`analyzer.errors.ToolUnavailable` without tshark; but a live capture is reported in any
+    case.
     """
     plaintext = None
     try:
         keys = _keys(reading.file, settings)
-        if not keys and not reading.through:  # tshark knows of secrets inside what it reads
+        if not keys and not reading.through:  # tshark finds secrets inside the capture itself
             if settings.keylog is not None:
                 grouper.why_encrypted = NO_SECRETS
                 reading.file.notes.append(NO_SECRETS)
@@ -69,7 +72,7 @@ def decrypt(
 
 
 def _keys(file: CaptureFile, settings: Settings) -> bytes:
-    """All secrets at hand."""
+    """All secrets available."""
     parts = list(file.secrets)
     if settings.keylog is not None:
         parts.append(read_keys(settings.keylog))
@@ -79,7 +82,7 @@ def _keys(file: CaptureFile, settings: Settings) -> bytes:
 
 
 def _still_encrypted(channels: list[Channel], keys: bytes) -> dict[str, list[int]]:
-    """Why the secrets did not help with some connections: streams by reason."""
+    """Why connections could not be decrypted: their streams by reason."""
     if not keys:
         return {}
     known = {words[1].lower() for line in keys.splitlines() if len(words := line.split()) == 3}
@@ -101,7 +104,7 @@ def _still_encrypted(channels: list[Channel], keys: bytes) -> dict[str, list[int
 
 
 def _told(numbers: list[int], reason: str) -> str:
-    """A reason with the streams that it is about, if it is not about all."""
+    """A reason, with the streams that it applies to unless it applies to all."""
     if not numbers:
         return reason
     more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""

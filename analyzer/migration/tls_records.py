@@ -1,5 +1,5 @@
-"""TLS records without their keys: what they are recognised by, whose session it is, and whether an
-alert comes last.
+"""TLS records without keys: recognising them, the session they belong to, and whether an alert
+comes last.
 
 Wire-format page, section 1.3.
 """
@@ -18,17 +18,19 @@ __all__ = ["find_records", "is_handshake", "is_server_hello", "walk_tls"]
 HEADER = Take(5)
 HEADER_SIZE = 5
 HELLO = Take(38)
-"""Handshake type, length and version, and the random that key logs name a session by."""
+"""Handshake type, length and version, and the random by which key logs name a session."""
 RANDOM_AT = 6
 ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 TYPES = range(20, 25)
 FRAGMENT_MAX = (1 << 14) + 2048
 IN_A_ROW = 3
-"""So many headers, each where the one before says, are no accident."""
+"""This many headers, each at the position that the one before gives, are no coincidence."""
 DATA_HEADER = bytes((APPLICATION_DATA, 3, 3))
 ALERT_MAX = 24
-"""TLS 1.3 hides an alert in application data: two bytes, a type byte and a tag of 8 or 16."""
+"""Largest alert of TLS 1.3, which is hidden in application data: two bytes, a type byte and a tag
+of 8 or 16.
+"""
 
 
 def is_handshake(head: bytes) -> bool:
@@ -37,13 +39,13 @@ def is_handshake(head: bytes) -> bool:
 
 
 def is_server_hello(head: bytes) -> bool:
-    """Whether that handshake is the server's half."""
+    """Whether that handshake is the server's."""
     return head[5] == SERVER_HELLO
 
 
 def find_records(data: bytes) -> int | None:
-    """Where in a piece of a stream without beginning the first TLS record begins; ``None`` where
-    there are not enough in a row to be sure.
+    """Position of the first TLS record in a part of a stream without beginning; ``None`` without
+    enough consecutive records to be sure.
     """
     at = data.find(DATA_HEADER)
     while at >= 0:
@@ -60,7 +62,7 @@ def find_records(data: bytes) -> int | None:
 
 
 def walk_tls(channel: Channel) -> Walker:
-    """Step from record to record; a hole or a byte that begins no record ends the walk."""
+    """Step from record to record; a hole or a byte that does not begin a record ends the walk."""
     last = 0, 0
     while True:
         header = yield HEADER

@@ -1,9 +1,9 @@
 """One migration in two captures, taken at its source and at its destination: matched packet by
 packet.
 
-Between the hosts there may be address translation and clocks are not the same, so nothing rests on
-addresses, ports or times: migrations belong together by what they carried, channels by kind and
-the id of their initial packet, packets by their place in the stream and their bytes.
+There may be address translation between the hosts, and their clocks differ, so addresses, ports and
+times are not compared: migrations are matched by what they carried, channels by kind and the id in
+their initial packet, packets by stream offset and bytes.
 """
 
 from __future__ import annotations
@@ -40,22 +40,24 @@ __all__ = [
 
 BEFORE, HOLE, END, CUT, UNDECODED = "before", "hole", "end", "cut", "undecoded"
 """Why a capture does not show a packet: it began later; it has a hole there; the stream ended; the
-capture ended; or what stands there could not be decoded.
+capture ended; or the bytes there could not be decoded.
 """
 Thing = TypeVar("Thing")
 
 MATCHED_MIN, MATCHED_SHARE = 10, 10
-"""From so many packets on one in so many has to match, or the captures are of other migrations."""
+"""From this many packets on, one in this many has to match, or the captures are of different
+migrations.
+"""
 COMPARED_MAX = 4096
-"""Packets of a channel by which it is recognised where its id is unknown."""
+"""How many of a channel's packets are compared to recognise it if its id is unknown."""
 
 
 class Absent:
     """A packet that only one capture has, or of which the other one lacks bytes.
 
-    ``why`` tells what the other one has in its place, ``acknowledged`` that the receiver confirmed
-    the bytes (``None`` where only the sender's capture lacks the packet), ``seen`` how many of its
-    bytes the other one has.
+    ``why`` says what the other one has in its place, ``acknowledged`` that the receiver
+    acknowledged the bytes (``None`` where only the sender's capture lacks the packet), ``seen`` how
+    many of its bytes the other one has.
     """
 
     __slots__ = ("acknowledged", "packet", "seen", "why")
@@ -70,12 +72,12 @@ class Absent:
 class ChannelPair:
     """A channel in both captures; ``source`` or ``destination`` is ``None`` where one lacks it.
 
-    ``shift`` is what a stream offset at the source becomes at the destination (0 unless a capture
-    began late), ``None`` where the two cannot be aligned.  ``both`` counts packets that are the
-    same, ``unread`` those of them that could not be compared because both captures lack bytes;
-    ``sent_only`` and ``arrived_only`` are those of one side, ``differing`` those at the same
-    place that are not the same.  ``delays`` are ns by the two clocks, in the direction in which
-    the channel sends.
+    Adding ``shift`` to a stream offset at the source gives that at the destination (0 unless a
+    capture began late); ``None`` if the two cannot be aligned.  ``both`` counts packets that are
+    the same, ``unread`` those of them that could not be compared because both captures lack bytes;
+    ``sent_only`` and ``arrived_only`` are those in one capture only, ``differing`` those at the
+    same offset that are not the same.  ``delays`` are in ns between the two clocks, in the
+    direction in which the channel sends.
     """
 
     def __init__(self, source: Channel | None, destination: Channel | None) -> None:
@@ -91,7 +93,7 @@ class ChannelPair:
 
     @property
     def channel(self) -> Channel:
-        """The one that is there, the source's first."""
+        """The channel, that of the source if there is one."""
         channel = self.source or self.destination
         assert channel is not None
         return channel
@@ -110,12 +112,12 @@ class ChannelPair:
 
 
 class Clock:
-    """How the two clocks compare; ns.
+    """How the two clocks compare, in ns.
 
-    ``offset`` is by how much the destination's is ahead, ``None`` where packets in one direction
-    only (or in none) were seen by both; then delays count from the shortest of their direction.
-    ``round_trip`` is the shortest way there and back, which does not depend on the clocks: half of
-    it is how wrong ``offset`` can be.  ``there`` and ``back`` count the samples.
+    ``offset`` is how far the destination's clock is ahead, ``None`` unless both captures saw
+    packets in both directions; without it delays are relative to the shortest in their direction.
+    ``round_trip`` is the shortest delay there and back, which does not depend on the clocks: half
+    of it is the largest error of ``offset``.  ``there`` and ``back`` count the samples.
     """
 
     def __init__(self, there: Sequence[int], back: Sequence[int]) -> None:
@@ -130,13 +132,13 @@ class Clock:
 
     @property
     def swapped(self) -> bool:
-        """Whether packets came back before they left: the captures were given the wrong way
-        round, or are not of the two ends.
+        """Whether packets arrived before they were sent: the captures are swapped, or are not of
+        the two ends.
         """
         return self.round_trip is not None and self.round_trip < 0
 
     def corrected(self, pair: ChannelPair) -> list[int]:
-        """The delays of a channel by one clock, ascending."""
+        """The delays of a channel, corrected to one clock, ascending."""
         if self.offset is None:
             base = self._shortest[pair.backwards]
         else:
@@ -178,8 +180,8 @@ def match(source: Sightings, destination: Sightings) -> list[MigrationPair]:
 def strangers(
     pairs: Sequence[MigrationPair], source: Sightings, destination: Sightings
 ) -> tuple[int, int] | None:
-    """How many packets match, of how many that could, where those are too few for captures of the
-    same migrations.
+    """The number of matching packets, and of those that could match, if the captures seem to be of
+    different migrations; else ``None``.
     """
     matching = sum(len(channel.delays) for pair in pairs for channel in pair.channels)
     possible = min(source.count, destination.count)
@@ -200,7 +202,7 @@ def _keys(view: Sightings, migration: Migration, channels: Iterable[Channel]) ->
 def _best(
     ours: list[tuple[Thing, set[Key]]], theirs: list[tuple[Thing, set[Key]]]
 ) -> Iterator[tuple[Thing | None, Thing | None]]:
-    """Pairs of things that have most in common, then those that are left over."""
+    """Pairs of things that have most in common, then the rest without a partner."""
     partner = _partners([keys for _, keys in ours], [keys for _, keys in theirs])
     taken = set(partner.values())
     for a, (thing, _) in enumerate(ours):
@@ -211,8 +213,9 @@ def _best(
 
 
 def _partners(ours: list[set[Key]], theirs: list[set[Key]]) -> dict[int, int]:
-    """Which belong together, by number.  Only the best choice of each is kept at a time, for there
-    may be thousands on both sides.
+    """Match sets with most in common, by index.
+
+    Only the best candidate of each is kept at a time, since there may be thousands on both sides.
     """
     holders: dict[Key, list[int]] = {}
     for b, keys in enumerate(theirs):
@@ -262,7 +265,7 @@ def _match_channels(pair: MigrationPair, source: Sightings, destination: Sightin
 def _channels(
     one: Migration, other: Migration, source: Sightings, destination: Sightings
 ) -> Iterator[tuple[Channel | None, Channel | None]]:
-    """Channels of both: by kind and id, those without one by what they carried."""
+    """Pairs of channels: matched by kind and id, those without an id by what they carried."""
     ours, theirs = ({_name(c): c for c in m.channels if c.id >= 0 or c.kind != "multifd"}
                     for m in (one, other))  # fmt: skip
     for name in sorted(ours.keys() & theirs.keys()):
@@ -288,7 +291,7 @@ def _compare(pair: ChannelPair, ours: list[Sighting], theirs: list[Sighting]) ->
     pair.shift = shift = _shift(pair, ours, theirs)
     if shift is None:
         return
-    if pair.backwards:  # what the destination sent is what the source's capture may lack
+    if pair.backwards:  # here the destination sends, and the source's capture may lack packets
         sent, arrived, ours, theirs, shift = pair.destination, pair.source, theirs, ours, -shift
     else:
         sent, arrived = pair.source, pair.destination
@@ -317,8 +320,9 @@ def _holed(packet: Sighting, other: Sighting, acknowledged: bool | None) -> Abse
 
 
 def _shift(pair: ChannelPair, ours: list[Sighting], theirs: list[Sighting]) -> int | None:
-    """What to add to the source's stream offsets; where a capture began late most of the packets
-    that are unmistakable decide.
+    """What to add to the source's stream offsets.
+
+    If a capture began late, the packets that are unique in both decide by majority.
     """
     assert pair.source is not None
     assert pair.destination is not None
@@ -337,7 +341,7 @@ def _unmistakable(packets: list[Sighting]) -> dict[Key, int]:
 def _absent(
     packet: Sighting, shift: int, other: Channel, others: list[Sighting], acknowledged: bool | None
 ) -> Absent:
-    """Why the capture of the other side does not have a packet."""
+    """Why the other side's capture lacks a packet."""
     first, end = packet.offset + shift, packet.end + shift
     seen = max(0, min(end, other.length) - max(first, 0))
     for hole in other.holes:
@@ -354,7 +358,7 @@ def _absent(
 
 
 def _handshake(ours: Flow, theirs: Flow, there: list[int], back: list[int]) -> None:
-    """SYN and FIN of both directions tell about the clocks too."""
+    """Add the delays of SYN and FIN of both directions."""
     for first, last, times in ((ours, theirs, there), (theirs.peer, ours.peer, back)):
         for left, came in ((first.syn, last.syn), (first.fin, last.fin)):
             if left is not None and came is not None:

@@ -1,4 +1,5 @@
-"""The VMDESCRIPTION that ends a main channel: checks, and fields of every device by it.
+"""The VMDESCRIPTION that ends a main channel: checks, and decoding of every device's fields with
+it.
 
 Wire-format page, section 6.9.
 """
@@ -28,7 +29,7 @@ BAD = "\N{REPLACEMENT CHARACTER}"
 class Description:
     """A parsed description: ``devices`` by (:func:`name_of` idstr, instance id).
 
-    ``page_size`` is the target's in bytes, 0 if it does not say.
+    ``page_size`` is the target's in bytes, 0 if it is not given.
     """
 
     __slots__ = ("devices", "page_size")
@@ -45,7 +46,10 @@ class Description:
 
 
 class DeviceFields:
-    """A FULL section's decoded body: ``nodes`` count their offsets from the body's begin."""
+    """A FULL section's decoded body; offsets in ``nodes`` count from the body's beginning.
+
+    ``complete`` says that the fields cover the whole body.
+    """
 
     __slots__ = ("anomalies", "complete", "nodes", "record")
 
@@ -59,7 +63,7 @@ class DeviceFields:
 
 
 def load(main: MainChannel) -> Description | None:
-    """The description of a walked stream; ``None`` if it is absent, incomplete or no JSON."""
+    """The description of a walked stream; ``None`` if it is absent, incomplete or not JSON."""
     import json
 
     if not main.description_complete:
@@ -72,12 +76,16 @@ def load(main: MainChannel) -> Description | None:
 
 
 def name_of(idstr: bytes) -> str:
-    """What a description calls a device: QEMU puts a sign there for bytes that are no UTF-8."""
+    """A device's name in a description: QEMU writes replacement characters for bytes that are not
+    UTF-8.
+    """
     return _without_bad(idstr.decode("utf-8", "replace"))
 
 
 def _without_bad(name: str) -> str:
-    """A name with one sign for bytes in a row that are no text: QEMU's count is another."""
+    """A name with runs of replacement characters reduced to one, since QEMU writes another number
+    of them.
+    """
     while 2 * BAD in name:
         name = name.replace(2 * BAD, BAD)
     return name
@@ -91,14 +99,14 @@ def _key(main: MainChannel, record: Record) -> tuple[str, int]:
     section, instance = main.sections.get(record.section_id or 0), record.instance_id or 0
     if section is not None and section.text == record.name:
         return name_of(section.idstr), instance
-    # Its id is another one's (MF609).
+    # Its id belongs to another section (MF609).
     return record.name.removesuffix(f"/{instance}") if instance else record.name, instance
 
 
 def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
-    """Hold the description against the sections, by names and sizes only (no body is decoded).
+    """Compare the description with the sections, by names and sizes only (no body is decoded).
 
-    What becomes of names that are not ASCII depends on the source, so none of those is missed.
+    How names that are not ASCII appear depends on the source, so they are not reported as missing.
     """
     mark = main.description
     if mark is None or not main.description_complete:
@@ -138,7 +146,9 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
 
 
 def _undescribed(record: Record, key: tuple[str, int], device: Json, size: int) -> Anomaly | None:
-    """A subsection behind the ``size`` bytes of a body that are described, if one is there."""
+    """The anomaly of a subsection after the ``size`` bytes of a body that are described, if there
+    is one.
+    """
     body = record.body or b""
     if body[size : size + 1] != bytes((RecordType.SUBSECTION,)):
         return None
@@ -158,7 +168,9 @@ def _anomaly(slug: str, record: Record, key: tuple[str, int], detail: str) -> An
 
 
 def _size(holder: Json, depth: int) -> int | None:
-    """Bytes of a described structure with its subsections; ``None`` if that is not told."""
+    """Size in bytes of a described structure with its subsections; ``None`` if that is not
+    given.
+    """
     total = 0
     for field in json_list(holder, "fields"):
         if is_untold(field):

@@ -1,4 +1,4 @@
-"""Who sees every packet as it completes."""
+"""The interface for seeing every packet as it completes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Watcher"]
 
 
 class Watcher:
-    """Sees every packet of a scan as it completes; nothing else keeps the packets.
+    """Sees every packet of a scan as it completes; the scan does not keep packets.
 
-    This one does nothing: a watcher of its own overrides what it wants to know.
+    The base class does nothing: subclasses override the methods they need.
     """
 
     __slots__ = ()
@@ -24,22 +24,22 @@ class Watcher:
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM or SYNC packet; ``pages`` are the offsets of the pages it uses, if readable
-        (a ``range`` where they follow one another).
+        """A RAM or SYNC packet; ``pages`` are the offsets of its pages, empty if unreadable (a
+        ``range`` where they are consecutive).
         """
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """A device-state packet that arrived whole."""
+        """A complete device-state packet."""
 
     def cut(
         self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
     ) -> None:
-        """A packet whose stream ended inside its payload: of its missing bytes ``lost`` were never
+        """A packet whose stream ended inside its payload; ``lost`` of its missing bytes were never
         sent.
         """
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """``packet`` carries the page at offset ``page`` that another channel carried in the same
+        """``packet`` carries the page at offset ``page``, which another channel carried in the same
         round.
         """
 
@@ -51,4 +51,6 @@ class Watcher:
         found: int,
         receiver: int,
     ) -> None:
-        """The payload was ``found`` bytes long; a receiver reads ``receiver`` bytes."""
+        """A payload of implausible size was ``found`` bytes long; a receiver reads ``receiver``
+        bytes.
+        """

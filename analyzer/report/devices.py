@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.wording import counted
 from analyzer.migration.channel import multifd_name
-from analyzer.migration.outcome import completeness
+from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
 from analyzer.report.model import device_reports
 from analyzer.report.style import Style, size_text, table
@@ -143,7 +143,7 @@ def _announced(section: VfioSection) -> str:
 
 
 def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str]:
-    whole = completeness(device, migration)
+    whole = is_complete(device, migration)
     word = {
         True: style.outcome("completed").replace("completed", "complete"),
         False: style.severity("error", "INCOMPLETE"),

@@ -6,7 +6,7 @@ The shape is that of ``analyzer/report/schema/report-1.json``.
 from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
-from analyzer.migration.outcome import completeness, outcome_of
+from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.parts import finding_report, iso_time
 from analyzer.version import VERSION
 from dissectors.multifd import text_of, uuid_text
@@ -224,7 +224,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "missing": [list(pair) for pair in device.missing_ranges()[:MISSING_LISTED]],
         "duplicates": device.duplicates()[:MISSING_LISTED],
         "config_index": config.idx if config is not None else None,
-        "complete": completeness(device, migration),
+        "complete": is_complete(device, migration),
         "out_of_order": device.out_of_order(),
         "channels": {_channel_key(k): v for k, v in device.by_channel().items()},
         "digest": assembly.data_digest if assembly is not None else None,

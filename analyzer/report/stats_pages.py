@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.migration.sendings import POSTCOPY, Round
+from analyzer.migration.sendings import POSTCOPY, RoundCounts
 from analyzer.report.stats_cells import ITERATIONS_SHOWN, Heat, Table
 from dissectors.multifd import text_of
 
@@ -62,15 +62,15 @@ def _block(block: BlockSendings) -> Row:
     return (text_of(block.name), Heat(block), *columns, str(max(counts)))
 
 
-def _rounds(blocks: Sequence[BlockSendings]) -> dict[int, Round]:
+def _rounds(blocks: Sequence[BlockSendings]) -> dict[int, RoundCounts]:
     """The rounds of all blocks together."""
-    rounds: dict[int, Round] = {}
+    rounds: dict[int, RoundCounts] = {}
     for block in blocks:
         for number, tally in block.rounds.items():
-            rounds.setdefault(number, Round()).add(tally)
+            rounds.setdefault(number, RoundCounts()).add(tally)
     return rounds
 
 
-def _round(number: int, tally: Round) -> Row:
+def _round(number: int, tally: RoundCounts) -> Row:
     name = "postcopy" if number == POSTCOPY else str(number)
     return name, str(tally.pages), str(tally.zero_pages), str(tally.again)

@@ -6,7 +6,7 @@ At most a screen for a clean capture.
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
-from analyzer.migration.outcome import completeness, outcome_of
+from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style, size_text, table
 from analyzer.report.verdict import verdict
@@ -186,7 +186,7 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     facts = migration.main_facts
     section = facts.devices.get((device.idstr, device.instance_id)) if facts is not None else None
     queue = device.queue()
-    whole = completeness(device, migration)
+    whole = is_complete(device, migration)
     peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
     wait = f"{queue.longest_wait / 1e6:.1f} ms" if queue.longest_wait else "0"
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
-from analyzer.migration.outcome import completeness, outcome_of
+from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 
@@ -118,7 +118,7 @@ def _sentence(migration: Migration, numbered: bool) -> str:
 
 
 def _devices(migration: Migration, devices: list[Device]) -> str:
-    states = [completeness(device, migration) for device in devices]
+    states = [is_complete(device, migration) for device in devices]
     buffers = sum(len(device.buffers) for device in devices)
     size = size_text(sum(device.bytes for device in devices))
     told = counted(len(devices), "device")

@@ -1,7 +1,8 @@
-"""Plaintext in the place of encrypted streams: what the walkers of TLS connections read.
+"""Puts plaintext in the place of encrypted streams: this is what the walkers of TLS connections
+read.
 
-The stream engine has seen the connections with their encrypted bytes; all it found out about TCP
-stays.  Offsets, holes and places are the plaintext's from then on.
+The stream engine has already processed the connections with their encrypted bytes; what it found
+out about TCP is kept.  From then on offsets, holes and places refer to the plaintext.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ __all__ = ["Decryption"]
 
 RECORD_MAX = 5 + (1 << 14) + 2048
 TAIL = RECORD_MAX + OVERHEAD_MAX
-"""What may be left over at the end of a stream: a record that did not arrive whole."""
+"""Most bytes that may be left at the end of a stream: a TLS record that did not arrive whole."""
 
 
 class _Encrypted:
-    """What the stream engine knew of a direction while it counted encrypted bytes: how many there
-    were, whether that is all, and the frame behind which none can come (0 where it is not known).
-    ``number`` tells directions apart.
+    """What the stream engine found in one direction while it counted encrypted bytes.
+
+    ``bytes`` is the stream's length; ``whole`` says that it has no holes; no bytes come after frame
+    ``end_frame`` (0 if unknown).  ``number`` breaks ties where directions are ordered.
     """
 
     __slots__ = ("bytes", "end_frame", "number", "whole")
@@ -47,11 +49,11 @@ class _Encrypted:
 
 
 class Decryption:
-    """Drives the readers of TLS connections with the frames that ``run`` decrypts.
+    """Feeds the readers of TLS connections with the frames that ``run`` decrypts.
 
-    ``opened`` is called when the first plaintext of a connection appears, before ``attach`` gives
-    the readers.  ``lost`` are the flows of which not all could be decrypted, with the frame from
-    which on.
+    ``opened`` is called when the first plaintext of a connection appears, before ``attach``
+    supplies the readers.  ``lost`` are the flows that could not be decrypted completely, each with
+    the first frame affected.
     """
 
     def __init__(
@@ -68,13 +70,13 @@ class Decryption:
         self._flows: dict[bytes, list[Flow]] = {}
         self._encrypted: dict[Flow, _Encrypted] = {}
         self._open: list[Flow] = []
-        self._ending: list[tuple[int, int, Flow]] = []  # those with an end: its frame first
+        self._ending: list[tuple[int, int, Flow]] = []  # flows with an end, that first
         for connection in connections:
             for flow in connection.flows:
                 self._flows.setdefault(flow.key, []).append(flow)
 
     def feed(self, batch: Batch) -> None:
-        """All pieces of plaintext in a batch."""
+        """Deliver all pieces of plaintext in a batch."""
         for at, (start, stop) in enumerate(zip(batch.starts, batch.stops, strict=True)):
             if start == stop:
                 continue
@@ -94,7 +96,7 @@ class Decryption:
                 self._deliver(flow, segment.seq, data, place)
 
     def _flow(self, key: bytes, frame: int) -> Flow | None:
-        """The latest of the flows with these addresses and ports that had begun by then."""
+        """The latest flow with this key whose connection had begun by ``frame``."""
         for flow in reversed(self._flows.get(key, ())):
             if flow.connection.began.frame <= frame:
                 return flow
@@ -121,7 +123,7 @@ class Decryption:
             flow.reader.feed(data, place)
 
     def _close(self, frame: int) -> None:
-        """End the streams that had ended before a frame."""
+        """End the streams whose end lies before ``frame``."""
         while self._ending and self._ending[0][0] < frame:
             self._end(heappop(self._ending)[-1])
 
@@ -136,7 +138,7 @@ class Decryption:
         failed = sealed.failed if sealed is not None else 0
         encrypted = self._encrypted[flow]
         left = encrypted.bytes - (sealed.records if sealed is not None else 0)
-        # Of a record that a hole touches nothing can be decrypted, whatever its header says.
+        # A TLS record with a hole in it cannot be decrypted at all, whatever its header says.
         if failed or left > TAIL or not encrypted.whole:
             before = flow.last
             first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1

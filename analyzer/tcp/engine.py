@@ -1,8 +1,9 @@
-"""From batches of frames to streams: order, wrap, duplicates, holes, the life of connections.
+"""From batches of frames to streams: order, sequence number wrap, duplicates, holes, and
+connections.
 
-Nearly every frame of a large capture is the next piece of a payload that nobody wants to look
-at, or a bare ACK; :meth:`Engine.feed` recognises both with a few comparisons.  Everything else
-takes the readable way through :meth:`Engine._frame`.
+Nearly every frame of a large capture is the next piece of a payload that nobody reads, or a bare
+ACK; :meth:`Engine.feed` recognises both with a few comparisons.  Every other frame takes the slow
+path, :meth:`Engine._frame`.
 """
 
 from __future__ import annotations
@@ -34,37 +35,41 @@ __all__ = ["Engine", "Multipath"]
 ENDS = FIN | SYN | RST
 FLAGS = 0x1FF  # all nine
 ACK_TO_WINDOW = 6
-"""Bytes from TCP's acknowledgment number to its window."""
+"""Offset of TCP's window from its acknowledgment number."""
 
 WINDOW_MAX = 1 << 30
-"""No more bytes are on their way at once."""
+"""Largest TCP window, in bytes: a sequence number farther ahead is not plausible."""
 WAITING_BYTES = 8 << 20
 WAITING_ALL = 16 << 20
 WAITING_SEGMENTS = 1 << 15
 PATIENCE = 64
-"""Frames to wait for a segment that the receiver has already acknowledged."""
+"""How many frames to wait for a missing segment that the receiver has already acknowledged."""
 PAUSES_KEPT = 10_000
 CONNECTIONS_KEPT = 1 << 14
 IDENTIFIED = 64
-"""Bytes that tell a channel: an initial packet has as many."""
+"""Bytes that suffice to identify a channel: an initial packet has as many."""
 UNSEEN = bytes(1 << 18)
-"""Stands in for bytes that are stepped over: a Skip never looks."""
+"""Stands in for bytes that are skipped: a Skip never looks at them."""
 
 
 class Multipath(Exception):
-    """The capture has to be read again, by :mod:`analyzer.capture.multipath`."""
+    """The capture uses Multipath TCP and has to be read again, by
+    :mod:`analyzer.capture.multipath`.
+    """
 
 
 class Engine:
-    """The stream engine: feed it batches, it drives one reader per direction that carries data.
+    """The stream engine: fed with batches, it drives one reader per direction that carries data.
 
     ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
-    ``None`` to ignore the bytes; ``multipath()`` before it where the payload comes with an option
-    of Multipath TCP.  ``connections`` are in the order of Wireshark's numbers; when there are very
-    many, ``crowded()`` is called, and then the older of those that nobody reads are forgotten.
-    ``ignored`` counts frames that are no TCP, by reason; ``truncated`` counts frames
-    that snaplen cut.  ``pauses`` are times without any frame: begin and end in ns, and the frame
-    that ended it.  ``copies`` compares bytes that were sent again.
+    ``None`` to ignore the bytes; ``multipath()`` is called before it if that segment has a
+    Multipath TCP option.  ``connections`` are in the order of Wireshark's numbers; when there are
+    very many, ``crowded()`` is called, and then the older of those without a reader are dropped.
+    ``frames`` counts all frames, ``ignored`` those without a usable TCP segment, by reason,
+    ``truncated`` those cut by snaplen.  ``first_time`` and ``last_time`` are the times of the first
+    and last frame, in ns; ``now`` is the place of the frame processed last on the slow path.
+    ``pauses`` are times without any frame: begin and end in ns, and the frame that ended it.
+    ``copies`` compares retransmitted bytes.
     """
 
     def __init__(
@@ -90,17 +95,17 @@ class Engine:
         self._flows: dict[bytes, Flow] = {}
         self._forget_at = CONNECTIONS_KEPT
         self._carrying: list[Flow] = []  # flows with a reader
-        self._moved: set[Flow] = set()  # those that carried bytes in this batch
+        self._moved: set[Flow] = set()  # flows that carried bytes in this batch
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
-        self._shapes: dict[int, Shape] = {}  # of the frames that carry most, by link type
-        self._slow = 0  # segments with payload in this batch that took the readable way
-        self._slow_at = 0  # where the last one's frame begins
+        self._shapes: dict[int, Shape] = {}  # of the most frequent frames, by link type
+        self._slow = 0  # segments with payload in this batch that took the slow path
+        self._slow_at = 0  # where the frame of the last of them begins
 
     # -- the fast path ------------------------------------------------------------------------
 
     def feed(self, batch: Batch) -> None:
-        """All frames of a batch."""
+        """Process all frames of a batch."""
         buffer, frame, follow, flows = batch.buffer, self._frame, self._follow, self._flows
         self._batch = batch.base
         shape = self._shapes.get(batch.interface.link_type, USUAL)
@@ -108,13 +113,14 @@ class Engine:
         whole, mask, window = shape.whole, shape.mask, shape.window
         for start, stop in zip(batch.starts, batch.stops, strict=True):
             total, proto, key, seq, bits = unpack(buffer, start)
-            # A known key proves the headers' layout: elsewhere these bytes are other fields.
+            # A known key proves the headers' layout: with another layout other bytes would be
+            # there.
             try:
                 flow = flows[key]
             except KeyError:
                 frame(batch, start)
                 continue
-            if (  # the one before over again, of which all else is known
+            if (  # same headers as the flow's last one, which passed all checks
                 seq == flow.next
                 and total == flow.last_total
                 and bits == flow.last_bits
@@ -167,7 +173,7 @@ class Engine:
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:
-        """Catch up with what passed on the fast path: times, and where its bytes can be found."""
+        """Account for what passed on the fast path: times, and where its bytes can be found."""
         starts, first = batch.starts, batch.first
         clock, record = batch.interface.clock, batch.record
         self.frames = first + len(starts) - 1
@@ -193,8 +199,8 @@ class Engine:
         self._slow = 0
 
     def _candidates(self, batch: Batch) -> Iterable[Flow]:
-        """The flows that frames of a batch may have passed of on the fast path: all that carry
-        data, or those of its frames where these are fewer.
+        """The flows that may have used the fast path in a batch: all that carry data, or those of
+        the batch's frames where these are fewer.
         """
         if len(batch.starts) >= len(self._carrying):
             return self._carrying
@@ -204,7 +210,7 @@ class Engine:
         return [side for flow in known for side in flow.connection.flows]
 
     def _catch_up(self, batch: Batch, flow: Flow) -> None:
-        """Where the flow's last frame on the fast path was, and what ACKs there acknowledged."""
+        """Note the flow's last frame on the fast path, and what the ACKs there acknowledged."""
         start, answer = flow.fast_start, flow.peer.ack_start
         if start:
             first, second, _, _ = batch.record(batch.buffer, start - 16)
@@ -221,8 +227,9 @@ class Engine:
             flow.peer.ack_start = 0
 
     def _follow(self, batch: Batch, flow: Flow, start: int, data: int, length: int) -> None:
-        """The next segment of a plain flow, whole: ``length`` bytes at ``data``, of which the
-        walker wants some.  What :meth:`_frame` comes to for such a frame.
+        """The flow's next segment, complete and in order, of which the walker wants some bytes.
+
+        ``length`` bytes of payload begin at ``data``.  A shortcut for what :meth:`_frame` would do.
         """
         first, second, captured, original = batch.record(batch.buffer, start - 16)
         if captured < original:
@@ -238,7 +245,7 @@ class Engine:
             self._deliver(flow, view, length, place)
         flow.open_fast_path()
 
-    # -- the readable way ---------------------------------------------------------------------
+    # -- the slow path ------------------------------------------------------------------------
 
     def _frame(self, batch: Batch, start: int) -> None:
         first, second, captured, original = batch.record(batch.buffer, start - 16)
@@ -287,7 +294,7 @@ class Engine:
                 self._end(flow)
         if len(self.connections) >= self._forget_at:
             self._forget()
-            # Where all are read, nothing went, and it is not asked again for each new one.
+            # If all have readers, none was dropped: do not try again at each new connection.
             self._forget_at = len(self.connections) + CONNECTIONS_KEPT // 2
         connection = Connection(self.streams, key, place)
         connection.reused = reused
@@ -298,9 +305,7 @@ class Engine:
         return connection.forward
 
     def _forget(self) -> None:
-        """Drop the older ones of the connections that carry nothing anybody reads, closed ones
-        first.
-        """
+        """Drop the older connections without a reader, closed ones first."""
         if self._crowded is not None:
             self._crowded()
         idle = [connection for connection in self.connections if _idle(connection)]
@@ -310,7 +315,7 @@ class Engine:
         for key in [k for k, f in self._flows.items() if id(f.connection) in dropped]:
             del self._flows[key]
         self._carrying = [f for f in self._carrying if id(f.connection) not in dropped]
-        gc.collect()  # both directions point at each other
+        gc.collect()  # the two flows of a connection refer to each other
 
     def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
         if segment.flags & SYN:
@@ -324,7 +329,9 @@ class Engine:
             flow.midstream = True
 
     def _acknowledge(self, peer: Flow, segment: Segment) -> None:
-        """What a segment acknowledges of ``peer``; a hole that was received was lost here."""
+        """Note what a segment acknowledges of ``peer``; a missing segment that the receiver has
+        acknowledged was lost by the capture.
+        """
         if peer.base < 0:
             return
         peer.take_in_fast()
@@ -336,7 +343,9 @@ class Engine:
         peer.open_fast_path()
 
     def _doubt(self, flow: Flow) -> None:
-        """One frame more after the receiver acknowledged what is missing."""
+        """Count one more frame since the receiver acknowledged missing bytes; give them up after
+        ``PATIENCE`` frames.
+        """
         flow.doubts += 1
         if flow.doubts > PATIENCE:
             while flow.waiting and flow.waiting[0].offset <= flow.doubted:
@@ -353,7 +362,7 @@ class Engine:
                 options_of(buffer, segment, MULTIPATH, segment.start + segment.captured)
             ):
                 self._multipath()
-            flow.peer.ack_start = 0  # it may be of an earlier batch
+            flow.peer.ack_start = 0  # it may refer to an earlier batch
             flow.begin_payload(self._attach(flow) or UNREAD)
             self._carrying.append(flow)
         if flow.peer.reset is not None:
@@ -379,7 +388,9 @@ class Engine:
             view.release()
 
     def _deliver(self, flow: Flow, data: memoryview | bytes, length: int, place: Place) -> None:
-        """The next ``length`` bytes of the stream; those that ``data`` lacks were cut off."""
+        """Deliver the next ``length`` bytes of the stream; those that ``data`` lacks were cut by
+        snaplen.
+        """
         reader = flow.reader
         assert reader is not None
         if not flow.carries:
@@ -400,7 +411,9 @@ class Engine:
     # -- out of order -------------------------------------------------------------------------
 
     def _wait(self, flow: Flow, offset: int, length: int, data: bytearray, place: Place) -> None:
-        """Keep a segment that is ahead of its turn (or behind one that waits), in order."""
+        """Queue a segment that is ahead of its turn, or behind one that is queued, in stream
+        order.
+        """
         waiting = flow.waiting
         at = len(waiting)
         if at and offset < waiting[-1].offset + waiting[-1].length:
@@ -421,7 +434,7 @@ class Engine:
         kept = None if unseen else bytes(data)
         if not waiting:
             flow.waiting_from = place.pos
-        flow.peer.acks_idle = False  # its ACKs tell whether what is missing was received
+        flow.peer.acks_idle = False  # its ACKs tell whether the missing bytes were received
         waiting.insert(at, Waiting(offset, length, kept, place))
         if kept is not None:
             flow.waiting_bytes += len(kept)
@@ -434,8 +447,10 @@ class Engine:
             self._give_up(flow, acknowledged=False)
 
     def _drain(self, flow: Flow, place: Place | None) -> None:
-        """Deliver what has become due.  ``place`` is the frame that closed the hole, if one did:
-        nothing behind the hole could be read before it.
+        """Deliver the queued segments that are now in order.
+
+        ``place`` is the frame that filled the hole, if one did: the bytes after the hole could not
+        be read before it.
         """
         waiting = flow.waiting
         count = 0
@@ -451,7 +466,7 @@ class Engine:
             flow.duplicate_bytes += entry.length - fresh
             when = entry.place
             seen = place if place is not None and place.frame > when.frame else when
-            # What comes behind this entry may have been seen, and waited, before it.
+            # Segments that follow this one in the stream may have been seen before it.
             when = Place(seen.frame, seen.time, min(when.pos, flow.waiting_from))
             data = entry.data
             if data is None:
@@ -476,7 +491,7 @@ class Engine:
             length -= step
 
     def _give_up(self, flow: Flow, acknowledged: bool) -> None:
-        """Take what is missing in front of the first waiting segment for lost."""
+        """Treat the bytes missing before the first queued segment as lost."""
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
@@ -491,10 +506,10 @@ class Engine:
         flow.doubts = 0
         self._drain(flow, None)
 
-    # -- second copies ------------------------------------------------------------------------
+    # -- retransmissions ----------------------------------------------------------------------
 
     def _again(self, flow: Flow, offset: int, data: bytes, place: Place) -> None:
-        """A retransmission: the same bytes as before?"""
+        """Count a retransmission, and compare it with the first copy of the bytes."""
         flow.retransmissions += 1
         seen = 0
         if offset >= 0 and not self.truncated:
@@ -504,10 +519,10 @@ class Engine:
     # -- the end ------------------------------------------------------------------------------
 
     def _behind_end(self, flow: Flow, segment: Segment) -> None:
-        """Payload after this side's FIN or reset: old bytes again, or bytes that nobody reads."""
+        """Count payload after this side's FIN or RST: a retransmission, or bytes past the end."""
         distance = ahead_of(_payload_seq(segment), flow.next)
         if flow.fin is not None:
-            distance -= 1  # it counts like a byte
+            distance -= 1  # a FIN takes a sequence number
         behind = distance + segment.length
         if behind > 0:
             flow.data_after_end += behind
@@ -520,7 +535,7 @@ class Engine:
         if segment.flags & RST:
             if flow.reset is None:
                 flow.reset = place
-                # It stands behind what was sent.
+                # Its sequence number follows the last byte sent.
                 self._end(flow, flow.offset + distance if distance < WINDOW_MAX else 0)
             return
         if flow.fin is None and distance >= 0:
@@ -531,7 +546,7 @@ class Engine:
                 self._end(flow)
 
     def _end(self, flow: Flow, sent: int = 0) -> None:
-        """The stream is over; ``sent`` is the offset up to which it is known to have gone."""
+        """End the stream; ``sent`` is the offset up to which bytes are known to have been sent."""
         flow.take_in_fast()
         while flow.waiting:
             self._give_up(flow, acknowledged=False)
@@ -543,14 +558,16 @@ class Engine:
                 flow.reader = UNREAD
 
     def _tail(self, flow: Flow, sent: int) -> None:
-        """What is missing in front of this side's end, or of what the receiver acknowledged."""
+        """Note the bytes missing before this side's FIN or RST, or before what the receiver
+        acknowledged.
+        """
         if flow.fin is not None:
             end = flow.fin_offset
         else:
             end = max(flow.acked, sent)
             if end > flow.offset:
                 flow.fin_lost = (flow.reset or flow.peer.fin) is not None
-                end -= 1  # a FIN counts like a byte, if there was one
+                end -= 1  # a FIN takes a sequence number, if there was one
         size = end - flow.offset
         if size > 0:
             flow.add_hole(
@@ -563,7 +580,7 @@ class Engine:
             flow.reader.gap(size, flow.fin or self.now)
 
     def end(self) -> None:
-        """No more frames: give up on what is missing, and tell every walker."""
+        """End of the capture: give up on missing bytes, and end every walker's stream."""
         self.now = Place(self.frames, self.last_time, self.now.pos)
         for flow in self._flows.values():
             flow.take_in_fast()
@@ -573,15 +590,15 @@ class Engine:
 
 
 def _note_acked(flow: Flow, ack: int) -> int:
-    """The offset up to which the other side had the bytes of ``flow``."""
-    passed = flow.fast_granted - flow.fast_left  # not in its offset yet
+    """Note an acknowledgment number of ``flow``; gives the stream offset acknowledged."""
+    passed = flow.fast_granted - flow.fast_left  # not counted in flow.offset yet
     acked = flow.offset + passed + ahead_of(ack, flow.next)
     flow.acked = max(flow.acked, acked)
     return acked
 
 
 def _is_new(flow: Flow, segment: Segment) -> bool:
-    """Whether a SYN on known ports begins a new connection, by Wireshark's reasoning."""
+    """Whether a SYN on known ports begins a new connection, by Wireshark's criteria."""
     if flow.base < 0:
         return False
     if segment.seq != flow.base:
@@ -595,7 +612,7 @@ def _behind_fin(flow: Flow, segment: Segment) -> bool:
 
 
 def _payload_seq(segment: Segment) -> int:
-    """Sequence number of the first payload byte; a SYN takes one."""
+    """Sequence number of the first payload byte; a SYN takes one itself."""
     return segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
 
 
@@ -604,5 +621,5 @@ def _unread(flow: Flow) -> bool:
 
 
 def _idle(connection: Connection) -> bool:
-    """Whether nobody reads it, or it carried too little to say what it is."""
+    """Whether it has no readers, or has carried too little to be identified."""
     return all(_unread(flow) or flow.offset < IDENTIFIED for flow in connection.flows)

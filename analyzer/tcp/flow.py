@@ -1,4 +1,4 @@
-"""One direction of a TCP connection: where it stands, what waits, what was odd about it."""
+"""One direction of a TCP connection: its position, queued segments, holes and irregularities."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
 HOLES_KEPT = 1000
 ROUND_TRIP = 3_000_000
-"""ns, where the handshake is not there to tell; Wireshark takes as much."""
+"""Round trip time in ns where the capture lacks the handshake; Wireshark assumes as much."""
 OVERTAKEN = 1_000_000
-"""ns for which a segment may be behind one or two others without having been lost: a sender's probe
-of the stream's end overtakes what it has still in hand.
+"""Time in ns by which a segment may follow one or two later ones without being a retransmission: a
+tail loss probe overtakes segments that are still queued at the sender.
 """
 LOST_BEHIND = 3
-"""So many later segments let the receiver say that one is lost."""
+"""With so many later segments received, a receiver takes one for lost (three duplicate ACKs)."""
 CHECKPOINTS_KEPT = 1 << 15
-"""Of one flow: those of 64 GiB of a capture, while a TCP window has one at most."""
+"""Per flow: enough for 64 GiB of capture, while a TCP window has at most 1 GiB."""
 
 
 class Hole:
     """Bytes ``first`` to ``last`` (stream offsets, inclusive) that the capture does not have.
 
-    ``before`` and ``after`` are the frames around it; ``cut`` says that snaplen took them, not the
-    loss of a frame; ``acknowledged`` that the receiver confirmed them, so the capture lost them.
+    ``before`` and ``after`` are the numbers of the frames around it; ``cut`` says that snaplen cut
+    the bytes off, rather than a frame being lost; ``acknowledged`` that the receiver acknowledged
+    them, so that only the capture lacks them.
     """
 
     __slots__ = ("acknowledged", "after", "before", "cut", "first", "last")
@@ -56,7 +57,9 @@ class Hole:
 
 
 class Waiting:
-    """A segment that arrived ahead of its turn.  ``data`` is ``None`` when nobody will look."""
+    """A queued segment, which arrived ahead of its turn.  ``data`` is ``None`` when nothing will
+    read it.
+    """
 
     __slots__ = ("data", "length", "offset", "place")
 
@@ -67,14 +70,14 @@ class Waiting:
         self.place = place
 
     def part(self, offset: int, length: int) -> bytes | None:
-        """The bytes from a stream offset on, if they were kept."""
+        """``length`` bytes from a stream offset on, if they were kept."""
         at = offset - self.offset
         return None if self.data is None else self.data[at : at + length]
 
 
 class Difference:
-    """A second copy of stream bytes that is not the same as the first: from ``offset`` on, in
-    ``count`` bytes.
+    """A retransmission whose bytes differ from the first copy's: from stream offset ``offset`` on,
+    in ``count`` bytes.
     """
 
     __slots__ = ("count", "offset", "place")
@@ -86,17 +89,18 @@ class Difference:
 
 
 class Flow:
-    """One direction of a connection, an ordered byte sequence with holes.
+    """One direction of a connection: an ordered byte sequence with holes.
 
-    ``next`` is the sequence number expected next, ``offset`` the stream offset that goes with it
-    (0 is the first payload byte, or the first one seen when ``midstream``).
+    ``next`` is the sequence number expected next, ``offset`` the corresponding stream offset (0 is
+    the first payload byte, or the first one seen when ``midstream``).
 
-    The fast path passes ``fast_left`` of the ``fast_granted`` bytes that the reader skips; until
-    :meth:`take_in_fast` they are in ``next``, but not in ``offset``.  ``data_expected`` says that
-    the next segment may be taken for nothing but data, ``acks_idle`` that a bare ACK in this
-    direction tells nothing.  The last segment there had ``last_size`` bytes of payload, and its
-    headers said ``last_total``, ``last_proto`` and ``last_bits`` (see
-    :class:`analyzer.capture.shape.Shape`); most are followed by another one like them.
+    The fast path has passed ``fast_granted - fast_left`` bytes that the reader skips; until
+    :meth:`take_in_fast` they are counted in ``next``, but not in ``offset``.  ``data_expected``
+    says that the next segment needs no checks other than for plain data, ``acks_idle`` that bare
+    ACKs in this direction carry no information.  The last segment on the fast path had
+    ``last_size`` bytes of payload, and its headers held ``last_total``, ``last_proto`` and
+    ``last_bits`` (see :class:`analyzer.capture.shape.Shape`); most are followed by another one with
+    the same.
     """
 
     __slots__ = (
@@ -160,7 +164,7 @@ class Flow:
         self.connection = connection
         self.peer = self  # set by the connection
         self.next = -1
-        self.base = -1  # Wireshark's base_seq: the SYN's number, or one before the first seen
+        self.base = -1  # Wireshark's base_seq: the SYN's number, or 1 below the first seen
         self.offset = 0
         self.fast_left = 0
         self.fast_granted = 0
@@ -169,17 +173,17 @@ class Flow:
         self.data_expected = False
         self.acks_idle = True
         self.reader: Reader | None = None
-        self.first: Place = NEVER  # first and last payload byte
+        self.first: Place = NEVER  # places of the first and last payload byte
         self.last: Place = NEVER
-        self.fast_start = 0  # where in the batch the last frame of the fast path begins
-        self.ack_start = 0  # where in the batch the last of its ACKs that took that path begins
+        self.fast_start = 0  # buffer index of the last frame on the fast path; 0: none
+        self.ack_start = 0  # buffer index of the last bare ACK on the fast path; 0: none
         self.midstream = False
-        self.decrypted = False  # whether offsets and holes are those of the plaintext of TLS
+        self.decrypted = False  # whether offsets and holes refer to the plaintext of TLS
         self.syn: Place | None = None
         self.fin: Place | None = None
         self.fin_offset = 0
-        self.fin_read = 0  # what this side had acknowledged by then; a FIN counts as a byte
-        self.fin_lost = False  # whether it is only known from what the other side did
+        self.fin_read = 0  # offset of the other side acknowledged by then; a FIN counts as a byte
+        self.fin_lost = False  # whether a FIN or RST is only inferred from the other side
         self.reset: Place | None = None
         self.seen = 0  # frames
         self.acked = 0  # highest offset that the other side acknowledged
@@ -189,37 +193,37 @@ class Flow:
         self.cut = 0  # of the missing bytes, those that snaplen took
         self.waiting: list[Waiting] = []
         self.waiting_bytes = 0
-        self.waiting_from = 0  # no segment that waits stands in front of this file position
-        self.doubted = 0  # what it had acknowledged when that began
-        self.doubts = 0  # frames since the receiver acknowledged what is missing here
+        self.waiting_from = 0  # least file position of the queued segments
+        self.doubted = 0  # offset acknowledged when doubts began to count
+        self.doubts = 0  # frames since the receiver acknowledged bytes that are missing here
         self.reordered = 0
         self.retransmissions = 0
         self.duplicate_bytes = 0
-        self.late_bytes = 0  # came behind later ones by more than a round trip: sent a second time
-        self.unverified = 0  # retransmitted bytes whose first copy was out of reach
+        self.late_bytes = 0  # bytes that came after later ones by more than a round trip
+        self.unverified = 0  # retransmitted bytes whose first copy could not be read
         self.differences: list[Difference] = []
         self.keep_alives = 0
-        self.data_after_end = 0  # bytes behind this side's FIN or reset, ignored
-        self.data_after_reset = 0  # bytes that came although the other side had reset
+        self.data_after_end = 0  # bytes after this side's FIN or RST, ignored
+        self.data_after_reset = 0  # bytes sent although the other side had sent a RST
         self.zero_since = 0
         self.zero_window = 0  # ns with a closed window, announced by this side
         self.zero_window_longest = 0
         self.zero_window_place: Place | None = None
-        # Where batches that carried this flow began in the file, and the offset at their ends.
-        # Kept from the first payload on: most flows of a flood never carry any.
+        # File positions of the batches that carried this flow, and the flow's offset after each.
+        # Kept from the first payload on: most flows of a SYN flood never carry any.
         self.checkpoint_positions = NO_CHECKPOINTS
         self.checkpoint_offsets = NO_CHECKPOINTS
 
     def begin_payload(self, reader: Reader) -> None:
-        """Payload begins; ``reader`` takes it."""
+        """The first payload is about to be fed to ``reader``."""
         self.reader = reader
         self.checkpoint_positions = array("q")
         self.checkpoint_offsets = array("q")
 
     def checkpoint(self, position: int) -> None:
-        """A batch that began at this file position, and carried the flow, has ended.
+        """A batch from file position ``position`` on that carried the flow has ended.
 
-        Of very many the older half is forgotten: nobody repeats what was sent so long ago.
+        When there are too many, the older half is dropped: such old bytes are not retransmitted.
         """
         if len(self.checkpoint_positions) >= CHECKPOINTS_KEPT:
             half = CHECKPOINTS_KEPT // 2
@@ -228,7 +232,7 @@ class Flow:
         self.checkpoint_offsets.append(self.offset + self.fast_granted - self.fast_left)
 
     def take_in_fast(self) -> None:
-        """Bring ``offset`` and the reader up to what passed on the fast path."""
+        """Update ``offset`` and the reader by the bytes that passed on the fast path."""
         passed = self.fast_granted - self.fast_left
         if passed:
             self.offset += passed
@@ -237,7 +241,7 @@ class Flow:
         self.fast_left = self.fast_granted = 0
 
     def open_fast_path(self) -> None:
-        """Open the fast path as far as the walker allows."""
+        """Allow the fast path for as many bytes as the walker skips."""
         reader = self.reader
         self.data_expected = (
             reader is not None
@@ -251,8 +255,8 @@ class Flow:
             self.fast_left = self.fast_granted = reader.skippable
 
     def lost_before(self, at: int, time: int) -> bool:
-        """Whether a segment that comes now, and belongs in front of number ``at`` of those that
-        wait, is a second copy whose first one never came here; or only out of order.
+        """Whether a segment, arriving at ``time`` ahead of the queued segment number ``at``, is a
+        retransmission whose first copy the capture lacks, rather than only out of order.
         """
         behind = time - self.waiting[at].place.time
         many = len(self.waiting) - at >= LOST_BEHIND
@@ -270,7 +274,9 @@ class Flow:
         cut: bool,
         acknowledged: bool = False,
     ) -> None:
-        """Count missing bytes, and note the hole; the parameters are those of :class:`Hole`."""
+        """Count missing bytes, and note the hole; ``after`` is the place behind it, the other
+        parameters are those of :class:`Hole`.
+        """
         self.missing += last - first + 1
         if cut:
             self.cut += last - first + 1
@@ -283,20 +289,22 @@ class Flow:
             self.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
 
     def close_window(self, place: Place) -> None:
-        """A window of zero was announced."""
+        """A zero window was announced at ``place``."""
         if not self.zero_since:
             self.zero_since = place.time
             self.zero_window_place = self.zero_window_place or place
 
     def open_window(self, place: Place) -> None:
-        """Data are taken again."""
+        """The window was opened again at ``place``."""
         closed = max(0, place.time - self.zero_since)
         self.zero_since = 0
         self.zero_window += closed
         self.zero_window_longest = max(self.zero_window_longest, closed)
 
     def decrypt(self) -> None:
-        """Make it the plaintext's stream: nothing of that is there yet, what TCP did stays."""
+        """Reset the stream for plaintext, which begins at offset 0; what is known of TCP is
+        kept.
+        """
         self.decrypted = True
         self.reader = None
         self.offset = self.missing = self.cut = self.hole_count = 0
@@ -318,23 +326,22 @@ class Flow:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can follow.
-
-        Where the other side resets the connection, this side's FIN may never come.
+        """Whether no more bytes can follow: a FIN or RST of this side, or a RST of the other, was
+        seen or inferred.
         """
         ends = self.fin or self.reset or self.peer.reset
         return self.fin_lost or ends is not None
 
     @property
     def ahead(self) -> int:
-        """How far what waits reaches beyond what was delivered."""
+        """How many bytes beyond ``offset`` the queued segments reach."""
         return (
             self.waiting[-1].offset + self.waiting[-1].length - self.offset if self.waiting else 0
         )
 
     @property
     def lacks_end(self) -> bool:
-        """Whether the capture lacks the last bytes that are known of."""
+        """Whether the stream ends in a hole."""
         return bool(self.holes) and self.holes[-1].last + 1 == self.offset
 
     @property
@@ -343,7 +350,7 @@ class Flow:
         return self.first.frame > 0
 
     def hole_in(self, first: int, last: int) -> Hole | None:
-        """A hole that touches the given offsets."""
+        """The first hole that overlaps the given offsets (inclusive), if any."""
         return _touching(self.holes, first, last)
 
 
@@ -357,7 +364,7 @@ def _touching(holes: Sequence[Hole], first: int, last: int) -> Hole | None:
 class Connection:
     """Both directions of one TCP connection; ``number`` is Wireshark's ``tcp.stream``.
 
-    ``forward`` is the direction of its first frame.
+    ``began`` is the place of its first frame, ``forward`` the direction of that frame.
     """
 
     __slots__ = ("began", "forward", "number", "reused", "reverse")
@@ -378,7 +385,7 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether a reset, or a FIN of each side, was seen."""
+        """Whether a RST, or a FIN of each side, was seen."""
         forward, reverse = self.forward, self.reverse
         if forward.reset or reverse.reset:
             return True

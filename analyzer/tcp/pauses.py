@@ -1,4 +1,4 @@
-"""Times without any frame, found without a look at the time of every frame."""
+"""Times without any frame, found without looking at the time of every frame."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["PAUSE", "pauses_in"]
 
 PAUSE = 10_000_000
-"""A time without any frame, in ns, from which it counts as a pause."""
+"""Least length in ns of a time without frames that counts as a pause."""
 
 
 def pauses_in(batch: Batch, before: int, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The pauses in front of and in a batch, which is halved where it took long: begin and end in
-    ns, and the frame that ended it.
+    """The pauses before and inside a batch: begin and end in ns, and the frame that ended it.
 
-    ``before`` is the time of the frame in front of the batch, ``begin`` and ``end`` those of its
-    first and last frame.
+    ``before`` is the time of the frame before the batch, ``begin`` and ``end`` those of its first
+    and last frame.  Spans longer than a pause are bisected.
     """
     starts, record, clock = batch.starts, batch.record, batch.interface.clock
     if begin - before > PAUSE:

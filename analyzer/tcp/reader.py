@@ -1,4 +1,4 @@
-"""Drives one channel walker over one byte stream, whatever pieces the stream comes in."""
+"""Drives one channel walker over one byte stream, in whatever pieces the stream comes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["UNREAD", "Reader"]
 NOWHERE = Place(0, 0, 0)
 FOREVER = 1 << 62
 TRAIL = 1 << 18
-"""How many bytes back the places of taken bytes are remembered: no walker puts back more."""
+"""How many bytes back the places of consumed bytes are remembered: no walker pushes back more."""
 TRAIL_PIECES = 1024
 
 
 class _Piece:
-    """Bytes (``data``) or a hole (``data is None``) of ``size`` bytes, of which ``used`` are
+    """Bytes (``data``) or a hole (``data is None``) of ``size`` bytes, the first ``used`` of them
     consumed.
     """
 
@@ -36,16 +36,15 @@ class _Piece:
 
 
 class Reader:
-    """The reading end of a byte stream: satisfies a walker's requests from what is fed in.
+    """The reading end of a byte stream: serves a walker's requests from the bytes fed in.
 
     ``start`` is called with the reader and gives the walker.  While the walker runs, ``offset`` is
     the stream offset of the next unread byte, ``missing`` how many of the bytes before it were in
-    holes, ``first`` the place where the first byte of the last request was seen and ``last`` the
-    place of the last byte consumed.
+    holes, ``first`` the place of the first byte of the last request and ``last`` the place of the
+    last byte consumed.  ``done`` says that the walker has returned.
 
-    Feed with :meth:`feed`, :meth:`gap` and :meth:`end`.  A stream engine may pass up to
-    ``skippable`` bytes without handing them over, if it accounts for them with :meth:`passed`
-    before it calls anything else.
+    Feed with :meth:`feed`, :meth:`gap` and :meth:`end`.  A stream engine need not feed up to
+    ``skippable`` bytes, if it accounts for them with :meth:`passed` before it calls anything else.
     """
 
     __slots__ = (
@@ -75,10 +74,10 @@ class Reader:
         self.done = False
         self._ended = False
         self._pieces: deque[_Piece] = deque()
-        # Offset and place of the pieces taken lately.
+        # Offset and place of the pieces consumed last.
         self._trail: deque[tuple[int, Place]] = deque(maxlen=TRAIL_PIECES)
         self._ahead = 0  # contiguous bytes at the head of _pieces
-        self._holes = 0  # how many of _pieces are holes
+        self._holes = 0  # number of holes in _pieces
         self._missing = 0
         self._sink: Sink | None = None
         self._began = False
@@ -91,18 +90,20 @@ class Reader:
 
     @property
     def skippable(self) -> int:
-        """How many bytes may pass unseen: what is left of a Skip, less its last byte."""
+        """How many bytes need not be fed: the rest of a Skip, less its last byte."""
         if type(self._request) is Skip and self._began and not self._pieces:
             return self._left - 1
         return 0
 
     def passed(self, count: int) -> None:
-        """Account for ``count`` bytes, at most ``skippable``, that were not handed over."""
+        """Account for ``count`` bytes, at most ``skippable``, that were not fed."""
         self._left -= count
         self.offset += count
 
     def feed(self, data: bytes | memoryview, place: Place) -> None:
-        """The next bytes of the stream.  ``data`` may be a view that dies after the call."""
+        """Feed the next bytes of the stream.  ``data`` may be a view that is only valid during the
+        call.
+        """
         size = len(data)
         if not size:
             return
@@ -113,20 +114,20 @@ class Reader:
         self._pump()
         if pieces:
             piece = pieces[-1]
-            if type(piece.data) is memoryview:  # what is kept must outlive the caller's buffer
+            if type(piece.data) is memoryview:  # kept bytes must outlive the caller's buffer
                 piece.data = bytes(piece.data[piece.used :])
                 piece.size -= piece.used
                 piece.used = 0
 
     def gap(self, missing: int, place: Place) -> None:
-        """A hole of ``missing`` bytes; ``place`` is where the stream goes on."""
+        """Feed a hole of ``missing`` bytes; ``place`` is that of the bytes after it."""
         if missing > 0:
             self._holes += 1
             self._pieces.append(_Piece(None, missing, place))
             self._pump()
 
     def end(self, last: Place = NOWHERE) -> None:
-        """No more bytes will come; ``last`` is where the last one was, if that passed unseen."""
+        """End the stream; ``last`` is the place of its last byte, in case that was not fed."""
         if last.frame > self.last.frame and not self._pieces:
             self.last = last
         self._ended = True
@@ -157,15 +158,15 @@ class Reader:
             self._left = 1
 
     def place_of(self, offset: int) -> Place:
-        """Where the byte at a stream offset was seen, one of those taken lately."""
+        """The place of the byte at a stream offset, one of those consumed last."""
         place = self.last
-        for first, place in reversed(self._trail):  # noqa: B007 - the oldest known, if none fits
+        for first, place in reversed(self._trail):  # noqa: B007 - falls back to the oldest known
             if first <= offset:
                 break
         return place
 
     def _push(self, data: bytes) -> None:
-        """Put bytes back, each with the place where it was seen."""
+        """Push bytes back, each with its place."""
         end = len(data)
         self._ahead += end
         self.offset -= end
@@ -184,7 +185,9 @@ class Reader:
             self.last = trail[-1][1]
 
     def _note(self, place: Place) -> None:
-        """Remember where the bytes at the reading position, about to be taken, were seen."""
+        """Remember the place of the bytes at the reading position, which are about to be
+        consumed.
+        """
         trail = self._trail
         if trail and trail[-1][1] is place:
             return
@@ -254,7 +257,9 @@ class Reader:
         return False
 
     def _whole(self, piece: _Piece, size: int) -> bytes:
-        """Bytes that lie in one piece, which has more: what :meth:`_joined` gives, sooner."""
+        """Take ``size`` bytes from a piece that has more: a faster :meth:`_joined` for this
+        case.
+        """
         place, trail, used = piece.place, self._trail, piece.used
         if not trail or trail[-1][1] is not place:
             self._note(place)
@@ -341,7 +346,7 @@ class Reader:
 
 
 class _Unread(Reader):
-    """Lets everything pass, and keeps nothing."""
+    """A reader that ignores all bytes."""
 
     __slots__ = ()
 
@@ -372,4 +377,4 @@ def _nothing() -> Walker:
 
 
 UNREAD = _Unread()
-"""The reader of every stream that nobody reads, or reads any more."""
+"""The reader of every stream that has no walker, or no longer has one."""

@@ -1,22 +1,22 @@
-"""What a channel walker asks for, and what it gets.
+"""What a channel walker requests, and the replies it gets.
 
 A walker is a generator: it yields a request, the stream engine sends back a reply.
 
 ============  =================================================================================
 request       reply
 ============  =================================================================================
-``Take(n)``   ``bytes`` of length n; or :class:`Gap` (a hole lies inside: nothing is consumed);
-              or :class:`End` (the stream ended first)
-``Peek(n)``   as ``Take``, but nothing is consumed, at the end of the stream neither
+``Take(n)``   ``bytes`` of length n; or :class:`Gap` (a hole in them: nothing is consumed);
+              or :class:`End` (the stream ended first: the rest is consumed)
+``Peek(n)``   as ``Take``, but nothing is ever consumed, not even at the end of the stream
 ``Skip(n)``   ``int``: how many of the n bytes were missing from the capture; or :class:`End`
-``Deliver``   as ``Skip``; the bytes go to ``sink(piece)`` as they come, holes as
+``Deliver``   as ``Skip``; the bytes go to ``sink(piece, size)`` as they come, holes as
               ``sink(None, missing)``
-``Some()``    ``bytes``: what is there next (at least one byte), or :class:`Gap`, or :class:`End`
-``Push(b)``   ``None``: bytes taken before are put back in front of the stream
+``Some()``    ``bytes``: the next bytes available (at least one), or :class:`Gap`, or :class:`End`
+``Push(b)``   ``None``: bytes consumed before are put back to the front of the stream
 ============  =================================================================================
 
-After a :class:`Gap` a walker may take less than it asked for (``gap.before`` bytes lie in front of
-the hole), step over the hole with ``Skip``, or look for the next header behind it.
+After a :class:`Gap` a walker may take less than it asked for (``gap.before`` bytes precede the
+hole), step over the hole with ``Skip``, or look for the next header after it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ __all__ = ["REST", "Deliver", "End", "Gap", "Peek", "Place", "Push", "Skip", "So
 
 
 class Take:
-    """The next ``size`` bytes as one object.  Keep ``size`` small: a Take is joined in memory."""
+    """The next ``size`` bytes as one object.  ``size`` should be small: the bytes are joined in
+    memory.
+    """
 
     __slots__ = ("size",)
 
@@ -44,7 +46,7 @@ class Take:
 
 
 class Peek:
-    """The next ``size`` bytes as one object, left where they are."""
+    """The next ``size`` bytes as one object, without consuming them."""
 
     __slots__ = ("size",)
 
@@ -53,7 +55,7 @@ class Peek:
 
 
 class Skip:
-    """Step over ``size`` bytes without looking at them."""
+    """Skip ``size`` bytes without looking at them."""
 
     __slots__ = ("size",)
 
@@ -62,7 +64,7 @@ class Skip:
 
 
 REST = Skip(1 << 62)
-"""Step over whatever is left of a stream."""
+"""Skip the rest of the stream."""
 
 
 class Deliver:
@@ -80,13 +82,13 @@ class Deliver:
 
 
 class Some:
-    """Whatever comes next, in one piece of any length."""
+    """The bytes available next, in one piece of any length."""
 
     __slots__ = ()
 
 
 class Push:
-    """Put ``data``, the last bytes consumed, back in front of the stream."""
+    """Push ``data``, the last bytes consumed, back to the front of the stream."""
 
     __slots__ = ("data",)
 
@@ -109,7 +111,10 @@ class Gap:
 
 
 class End:
-    """The stream ended: ``have`` bytes of the request were there (``data``, for a Take)."""
+    """The stream ended: only ``have`` bytes of the request were left.
+
+    ``data`` holds them for a Take, which consumed them, or a Peek.
+    """
 
     __slots__ = ("data", "have")
 
@@ -119,10 +124,12 @@ class End:
 
 
 class Place:
-    """Where in the capture a byte was seen: frame number (Wireshark's), time in ns since the
-    epoch, and ``pos``, the file position from which re-reading finds it and all bytes of the
-    stream behind it, also those that arrived before it (see :class:`analyzer.capture.frames.Batch`
-    for what stands there).
+    """Where in the capture a byte was seen: frame number (Wireshark's), time in ns since the epoch,
+    and file position.
+
+    Re-reading from file position ``pos`` finds the byte and all bytes that follow it in the stream,
+    even those that arrived before it (see :class:`analyzer.capture.frames.Batch` for what is at
+    that position).
     """
 
     __slots__ = ("frame", "pos", "time")

@@ -1,9 +1,9 @@
-"""Finds an earlier copy of bytes that were sent again, so that both can be compared.
+"""Finds the first copy of retransmitted bytes, so that both can be compared.
 
-Nothing is kept per segment: the file is read again.  A retransmission follows soon, so the copy is
-looked for backwards from it first.  A flow also notes, once a batch, where in the file the batch
-lay and how far the stream had come by its end: what is not near is looked for in the batch that
-passed it.  A segment is recognised by the flow's addresses and ports, which lie side by side.
+Segments are not kept: the file is read again.  A retransmission usually follows soon, so the search
+first goes backwards from it.  A flow also notes, once per batch, the batch's file position and the
+flow's offset after it: what is not nearby is searched for in the batch that carried it.  A segment
+is recognised by the flow's addresses and ports, which are adjacent in its headers.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ if TYPE_CHECKING:
 __all__ = ["EarlierCopies", "compare"]
 
 NEAR = 1 << 20
-"""How far back a copy is near."""
+"""How many bytes to search backwards first."""
 FIRST_STEP = 1 << 13
 REGION = 9 << 20
-"""More than a batch can span."""
+"""Bytes of file to search from a batch's beginning: more than a batch can span."""
 ALLOWANCE = 8
-"""How many times the capture may be read again in all: a flood of retransmissions of what was sent
-long ago would take hours."""
+"""Limit of re-reading, in multiples of the capture's size so far: comparing a flood of old
+retransmissions would take hours.
+"""
 LEAST = 64 << 20
 DIFFERENCES_KEPT = 100
 LAYERS_IN_FRONT, HEADERS = 16, 64
-"""Bytes that are read in front of a segment's addresses, and from them on."""
+"""Bytes to read before a segment's addresses, and from them on."""
 
 _seq = struct.Struct(">I4xB").unpack_from
 _u16 = struct.Struct(">H").unpack_from
 
 
 def compare(flow: Flow, offset: int, second: bytes, first: bytes | None, place: Place) -> None:
-    """Note where the second copy of a flow's bytes differs from the first, which may no longer be
-    held.
+    """Note where the second copy of a flow's bytes differs from the first, which is ``None`` if it
+    is no longer held.
     """
     if first is None:
         flow.unverified += len(second)
     elif first != second[: len(first)] and len(flow.differences) < DIFFERENCES_KEPT:
-        differs = bytes(map(ne, first, second))  # 1 where they do
+        differs = bytes(map(ne, first, second))  # 1 where they differ
         difference = Difference(offset + differs.index(1), differs.count(1), place)
         flow.differences.append(difference)
 
 
 class EarlierCopies:
-    """Reads them from a capture's source; ``gave_up`` says that it would have taken too long."""
+    """Reads first copies from a capture's source; ``gave_up`` says that the limit of re-reading was
+    hit.
+    """
 
     def __init__(self, source: Source) -> None:
         self.gave_up = False
@@ -63,8 +66,10 @@ class EarlierCopies:
         self._read = 0
 
     def compare(self, flow: Flow, offset: int, data: bytes, place: Place, batch: int) -> int:
-        """Compare bytes that were sent again, in the frame at ``place``, with what is found of
-        their first copy; gives how many that is.  ``batch`` is as in :meth:`find`.
+        """Compare retransmitted bytes, in the frame at ``place``, with what can be found of their
+        first copy; gives the number of bytes compared.
+
+        ``batch`` is as in :meth:`find`.
         """
         seen = 0
         for first, copy in self.find(flow, offset, len(data), place.pos, batch):
@@ -76,10 +81,10 @@ class EarlierCopies:
     def find(
         self, flow: Flow, offset: int, length: int, before: int, batch: int
     ) -> Iterator[tuple[int, bytes]]:
-        """The pieces of stream bytes ``offset .. offset + length`` as they were seen before.
+        """The pieces found of the earlier copy of stream bytes ``offset`` to ``offset + length``.
 
-        Gives ``(stream offset, bytes)``; nothing where the file cannot be read back, the place is
-        not found, or too much was read again already.  Only frames in front of file position
+        Yields ``(stream offset, bytes)``; nothing where the file cannot be read again, the segment
+        is not found, or the limit of re-reading was hit.  Only frames before file position
         ``before`` count; ``batch`` is the file position of the current batch.
         """
         missing = [(offset, offset + length)]
@@ -101,7 +106,9 @@ class EarlierCopies:
     def _between(
         self, flow: Flow, missing: list[tuple[int, int]], start: int, stop: int, before: int
     ) -> Iterator[tuple[int, bytes]]:
-        """What segments that begin in a stretch of the file have of the missing ranges."""
+        """The bytes of the missing ranges in segments that begin in a range of the file; takes them
+        off ``missing``.
+        """
         if self._read > LEAST + ALLOWANCE * before:
             self.gave_up = True
             return
@@ -125,8 +132,8 @@ class EarlierCopies:
 
 
 def _segments(region: bytes, flow: Flow, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-    """Stream offset, place and size of the payload of every segment of the flow whose addresses
-    begin at ``first`` or later and before ``last``.
+    """Stream offset, position in ``region`` and size of the payload of each segment of the flow
+    whose addresses begin at ``first`` or later and before ``last``.
     """
     key = flow.key
     pos = region.find(key, first, last + len(key) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.migration.device import Device
-from analyzer.migration.outcome import completeness
+from analyzer.migration.outcome import is_complete
 from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
@@ -81,7 +81,7 @@ class DeviceFacts:
         self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
         self.lack = _lack(migration, seen, section)
-        self.complete = completeness(device, migration) if device is not None else None
+        self.complete = is_complete(device, migration) if device is not None else None
         self.queue = seen.queue()
         self.channels = seen.by_channel()
         self.waits = self.queue.waited

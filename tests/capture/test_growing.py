@@ -154,7 +154,7 @@ def test_a_file_that_becomes_shorter_is_damage(tmp_path: Path) -> None:
     source.stops.append(lambda: source.position == len(CAPTURE) and shorten())
     scan = read(source)
     assert len(scan.migrations) == 1
-    assert "became shorter" in str(scan.file.damage)
+    assert "shrank" in str(scan.file.damage)
 
 
 def test_a_pipe_is_read_until_its_writer_leaves() -> None:

@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_read_on(tmp_path: Path, monkeypatch: pytest.Monke
 
     def failing(self: Source, view: memoryview, position: int) -> int:
         if position > 5000:
-            raise CaptureError("cannot be read on: broken", path=self.path, offset=position)
+            raise CaptureError("cannot be read further: broken", path=self.path, offset=position)
         return readinto_at(self, view, position)
 
     monkeypatch.setattr(Source, "readinto_at", failing)
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_on(tmp_path: Path, monkeypatch: pytest.Monke
     count = sum(len(batch.starts) for batch in reader.batches())
     assert count == (FIRST + 5 * 1000 - 24) // 216
     assert reader.damage is not None
-    assert reader.damage.reason == "cannot be read on: broken"
+    assert reader.damage.reason == "cannot be read further: broken"
     assert not readers()
 
 

@@ -135,7 +135,7 @@ class Failing:
 def test_an_error_of_the_program_is_no_damage() -> None:
     with pytest.raises(struct.error, match="a mistake"):
         everything(Source("x", Failing(struct.error("a mistake"))))
-    with pytest.raises(CaptureError, match="cannot be read on: it is gone"):
+    with pytest.raises(CaptureError, match="cannot be read further: it is gone"):
         everything(Source("x", Failing(OSError("it is gone"))))
 
 

@@ -9,7 +9,7 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.checks.selection import Selection
 from analyzer.migration.framing import Settings
-from analyzer.migration.outcome import completeness, outcome_of
+from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.model import file_report
 from analyzer.synth import records
 from dissectors.dialects import DIALECTS
@@ -331,7 +331,7 @@ def test_a_device_of_which_nothing_came_is_incomplete() -> None:
     analysis = analyze(edited(no_buffers, return_path=False)())
     (migration,) = analysis.migrations
     (device,) = migration.awaited
-    assert completeness(device, migration) is False
+    assert is_complete(device, migration) is False
     outcome = outcome_of(migration)
     assert (outcome.name, outcome.forgives) == ("failed", False)
     assert f"device {device.name} is incomplete" in outcome.evidence

@@ -125,9 +125,9 @@ def test_colo_is_no_fault() -> None:
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
-        (build.colo(1) + build.colo(2), "CHECKPOINT_REPLY, where VMSTATE_SEND is due"),
-        (build.colo(1) * 2, "CHECKPOINT_REQUEST, where VMSTATE_SEND is due"),
-        (build.colo(1) + build.colo(77), "message 0x4d, where VMSTATE_SEND is due"),
+        (build.colo(1) + build.colo(2), "CHECKPOINT_REPLY, where VMSTATE_SEND is expected"),
+        (build.colo(1) * 2, "CHECKPOINT_REQUEST, where VMSTATE_SEND is expected"),
+        (build.colo(1) + build.colo(77), "message 0x4d, where VMSTATE_SEND is expected"),
         (checkpoint(size=len(STATE) + 2), f"of {len(STATE) + 2} bytes whose EOF is byte"),
         (checkpoint(size=1 << 60), f"of {1 << 60} bytes whose EOF is byte {len(STATE) + 1}"),
     ],

@@ -300,7 +300,7 @@ def test_what_is_no_log(tmp_path: Path) -> None:
     empty = tmp_path / "empty.log"
     empty.write_text("savevm_state_setup\n")
     clean = capture("10.0.13-vfio-3dev-4ch")
-    for path, text in ((empty, "no multifd packet is traced in it"), (tmp_path / "none", "none")):
+    for path, text in ((empty, "it has no trace of a multifd packet"), (tmp_path / "none", "none")):
         ran = mfshark("check", clean, "--trace", path)
         assert ran.status == 2
         assert text in ran.err
@@ -326,10 +326,10 @@ def test_a_log_of_more_than_can_be_held_is_refused(
     line = "multifd_send_fill channel 0 packet_num {} flags 0x1 next packet size 0\n"
     log.write_text("".join(map(line.format, range(2))), encoding="utf-8")
     assert trace_log.read_traces([str(log)])
-    with pytest.raises(UsageError, match="more than 2 packets"):
+    with pytest.raises(UsageError, match="more than 2 traced packets"):
         trace_log.read_traces([str(log)] * 2)
     log.write_text("".join(map(line.format, range(3))), encoding="utf-8")
-    with pytest.raises(UsageError, match="more than 2 packets"):
+    with pytest.raises(UsageError, match="more than 2 traced packets"):
         trace_log.read_traces([str(log)])
 
 

@@ -140,7 +140,7 @@ def test_an_answer_that_is_not_due() -> None:
     rp = answered(build.colo(ColoMessage.CHECKPOINT_READY) + REPLIES[:8] + REPLIES)
     (anomaly,) = rp.anomalies
     assert anomaly.slug == "rp-colo-message"
-    assert anomaly.detail == "CHECKPOINT_REPLY, where VMSTATE_LOADED is due"
+    assert anomaly.detail == "CHECKPOINT_REPLY, where VMSTATE_LOADED is expected"
 
 
 def test_messages_go_on_behind_damage() -> None:

@@ -42,7 +42,7 @@ def test_further_migrations_are_counted(data: bytes, monkeypatch: pytest.MonkeyP
     analysis = analyze(crowd(10, data))
     assert len(analysis.migrations) == 3
     assert analysis.scan.grouper.untold == 7
-    assert "channels not read: 7, for no more than" in notes(analysis)
+    assert "channels not read: 7, beyond the limits of" in notes(analysis)
 
 
 def test_a_full_capture_still_takes_channels_of_known_migrations(

@@ -215,7 +215,9 @@ def test_files_that_tshark_dissects_are_no_captures(name: str, tmp_path: Path) -
     with pytest.raises(CaptureError, match="is not a pcap or pcapng file"):
         Scan(path)
     for via in ("tshark", "pyshark"):
-        with pytest.raises(CaptureError, match="no capture that tshark knows: it has no packets"):
+        with pytest.raises(
+            CaptureError, match="not a capture that tshark knows: it has no packets"
+        ):
             Scan(path, Settings(via=via))
     assert mfshark("check", path, "--allow-empty").status == 2
 
@@ -226,5 +228,5 @@ def test_what_is_no_capture_is_none_for_tshark_either(tmp_path: Path) -> None:
     path.write_text("nothing of the kind\n" * 10)
     with pytest.raises(CaptureError, match="is not a pcap or pcapng file"):
         Scan(path)
-    with pytest.raises(CaptureError, match="no capture that tshark knows"):
+    with pytest.raises(CaptureError, match="not a capture that tshark knows"):
         Scan(path, TSHARK)

@@ -160,7 +160,7 @@ def test_a_source_that_gives_up_in_setup_may_have_failed() -> None:
         del channel[2:]
     found = outcome(tiny.pcap())
     assert found.name == "cancelled"
-    assert found.evidence == "the source closed main in setup: a cancel, or an error of its own"
+    assert found.evidence == "the source closed main in setup: a cancel, or an error at the source"
 
 
 @pytest.mark.parametrize(("return_path", "confirmed"), [(True, True), (False, False)])

@@ -158,7 +158,7 @@ def test_it_can_be_stopped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "why"), [(3, "beginning of the channel"), (5, "bytes of the channel before it")]
+    ("first", "why"), [(3, "beginning of the channel"), (5, "earlier bytes of the channel")]
 )
 def test_a_channel_without_its_beginning(first: int, why: str) -> None:
     whole = Craft()

@@ -69,7 +69,7 @@ def test_a_recovery_is_an_attempt_of_its_own(first: bytes, alone: bool) -> None:
     assert outcomes[-1].evidence == "the destination reported success"
     if not alone:
         assert outcomes[0].name == "incomplete"
-        assert "in postcopy, which pauses" in outcomes[0].evidence
+        assert "in postcopy, which stays paused" in outcomes[0].evidence
     last = analysis.migrations[-1]
     assert last.return_path is not None
     assert last.main_facts is not None

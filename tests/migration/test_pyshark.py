@@ -153,7 +153,7 @@ def test_without_tshark_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_capture_is_told_in_tsharks_words(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("nothing of the kind\n" * 10)
-    with pytest.raises(CaptureError, match="no capture that tshark knows"):
+    with pytest.raises(CaptureError, match="not a capture that tshark knows"):
         Scan(path, PYSHARK)
 
 

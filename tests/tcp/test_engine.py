@@ -199,7 +199,7 @@ def test_a_flood_of_retransmissions_is_not_looked_up_for_ever(
     assert 0 < flow.unverified < 50_000
     told = Scan(pcap(wire.frames)).run().file.notes
     assert [note.partition(":")[0] for note in told] == [
-        "not all bytes that were sent again were compared with the first"
+        "not all retransmissions were compared with the first copy"
     ]
 
 
