@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "nearest", "unforeseen"]
+__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "did_you_mean", "unforeseen"]
 
 DEBUG = "MFSHARK_DEBUG"
 """The environment variable that lets internal errors through."""
@@ -72,9 +72,9 @@ def unforeseen(error: Exception) -> str:
     )
 
 
-def nearest(name: str, names: Iterable[str], *, others: str = "") -> str:
-    """How the message goes on that nothing is called ``name``: what is called nearly so, in any
-    case, else ``others``, by default which names there are.
+def did_you_mean(name: str, names: Iterable[str], *, others: str = "") -> str:
+    """The end of an "unknown name" message: the closest of ``names``, ignoring case, or, if none is
+    close, ``others`` (by default the list of names).
     """
     from difflib import get_close_matches
 

@@ -9,15 +9,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol, TypeAlias
+    from typing import Any, TypeAlias
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
-
-    class HasPlace(Protocol):
-        """Anything that was seen in a frame."""
-
-        frame: int
 
     PacketTest: TypeAlias = Callable[[Any, Channel, Migration], "str | Spot | None"]
     EndTest: TypeAlias = Callable[..., Iterable["Spot"]]

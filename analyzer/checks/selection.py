@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import BY_SLUG, RULES
-from analyzer.errors import nearest
+from analyzer.errors import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,5 +110,5 @@ def names_rule(rule: Rule, names: Iterable[str]) -> bool:
 
 def no_such_rule(name: str) -> str:
     """Says that nothing is called so, and what is called nearly so.  The rules must be loaded."""
-    hint = nearest(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
+    hint = did_you_mean(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
     return f"no rule is called {name!r}{hint}"

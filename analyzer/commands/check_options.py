@@ -7,7 +7,7 @@ from analyzer.checks.selection import Selection
 from analyzer.commands.common import complain
 from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -139,6 +139,6 @@ def _limit(text: str) -> list[tuple[str, float]]:
     slug = rule.slug if rule is not None else name.lower()
     limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
     if slug not in limits:
-        raise ValueError(f"no limit is called {name!r}{nearest(name, limits)}")
+        raise ValueError(f"no limit is called {name!r}{did_you_mean(name, limits)}")
     parse = limits[slug].kind.argument["type"]
     return [(slug, parse(value))]

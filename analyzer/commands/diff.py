@@ -23,7 +23,7 @@ from analyzer.commands.options import (
     reported,
 )
 from analyzer.commands.result_file import output, settle_format
-from analyzer.errors import CaptureError, UsageError, nearest
+from analyzer.errors import CaptureError, UsageError, did_you_mean
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
     MAIN_PIECE,
@@ -132,7 +132,7 @@ def _sections(text: str) -> list[str]:
     names = [name for name in text.lower().split(",") if name]
     for name in names:
         if name not in SECTIONS:
-            raise ValueError(f"no section is called {name!r}{nearest(name, SECTIONS)}")
+            raise ValueError(f"no section is called {name!r}{did_you_mean(name, SECTIONS)}")
     return names
 
 

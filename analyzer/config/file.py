@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from analyzer.config.settings import ANY, SECTIONS, SETTINGS
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,9 +175,9 @@ def _hint(section: str, name: str, per_file: bool) -> str:
             place = f"in [{setting.section}]" if setting.section else "above all tables"
             return f"; {name} stands {place}"
     if section:
-        return nearest(name, (s.name for s in SETTINGS.values() if s.section == section))
+        return did_you_mean(name, (s.name for s in SETTINGS.values() if s.section == section))
     top = [key for key in SETTINGS if "." not in key]
-    return nearest(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
+    return did_you_mean(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
 
 
 def _texts(value: Any) -> bool:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from analyzer.checks.families import load
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.selection import names_rule, no_such_rule
-from analyzer.errors import nearest
+from analyzer.errors import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Choice(Parsed):
     def parse(self, text: str) -> str:
         """The text of an option."""
         if text not in self._names:
-            raise ValueError(f"cannot be {text!r}{nearest(text, self._names)}")
+            raise ValueError(f"cannot be {text!r}{did_you_mean(text, self._names)}")
         return text
 
     def schema(self) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.report.bounds import Bound, shown
@@ -299,7 +299,7 @@ class Expectation:
         names = tuple(names)
         for name in table:
             if name not in names:
-                raise UsageError(f"{place}nothing is called {name!r}{nearest(name, names)}")
+                raise UsageError(f"{place}nothing is called {name!r}{did_you_mean(name, names)}")
 
     def _tables(self, tables: Any, names: Iterable[str], where: str) -> list[Json]:
         """A list of tables with no other names than these; an empty one for ``None``."""
