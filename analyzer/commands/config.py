@@ -1,4 +1,4 @@
-"""``mfshark config``: the settings in force, and what configuration files may say."""
+"""``mfshark config``: the settings in force, and the schema of configuration files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`UsageError` for a configuration file that makes no sense."""
+    """Run it.  Raises :class:`UsageError` for an invalid configuration file."""
     if options.what == "schema":
         from analyzer.config.reference import schema_text
 

@@ -1,4 +1,4 @@
-"""The reference pages of the documentation, made from the rules and the field tables.
+"""The reference pages of the documentation, generated from the rules and the field tables.
 
 ``python -m analyzer.report.reference docs`` writes ``rules.md`` and ``fields.md`` into a folder.
 """
@@ -50,7 +50,7 @@ FAMILIES = {
 
 
 def excuses(rule: Rule) -> list[str]:
-    """What makes a finding of the rule a mere note, in words."""
+    """The excuses that downgrade a finding of the rule to info, as text."""
     found = [EXCUSES[letter] for letter in "LEGXCMS" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
