@@ -226,7 +226,9 @@ class _Reading:
     def _list(self, owner: Json | None, key: str) -> list[Json]:
         value = owner.get(key) if owner is not None else None
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise CaptureError(f"not a report of mfshark: {key!r} is not a list", path=self.side.path)
+            raise CaptureError(
+                f"not a report of mfshark: {key!r} is not a list", path=self.side.path
+            )
         return value
 
     def _dict(self, owner: Json, key: str) -> Json:

@@ -68,9 +68,9 @@ def rules_page() -> str:
 def _rule_lines() -> Iterator[str]:
     yield "# Rules"
     yield ""
-    yield "Made from the rules themselves; `mfshark rule ID` prints the same. Severities are"
+    yield "Generated from the rules; `mfshark rule ID` prints the same. Severities are"
     yield "defaults: `check --severity RULE=LEVEL` changes them. A finding that a hole in the"
-    yield "capture could explain is only noted, as `info`."
+    yield "capture could explain is downgraded to `info`."
     family = ""
     for rule in sorted(RULES.values(), key=lambda r: r.id):
         if _family(rule) != family:
@@ -85,7 +85,7 @@ def _rule_lines() -> Iterator[str]:
         yield inspect.cleandoc(rule.explanation)
         if found := excuses(rule):
             yield ""
-            yield f"Only noted when this explains it: {', '.join(found)}."
+            yield f"Downgraded to info if this explains it: {', '.join(found)}."
 
 
 def fields_page() -> str:

@@ -134,7 +134,7 @@ def test_fires_and_stays_silent(rule: str) -> None:
 def test_bytes_that_differ_are_counted() -> None:
     made = again(lambda data: data[:-9] + b"different"[:1] + data[-8:-1] + b"!")()
     told = [f.message for f in findings(made) if f.rule.id == "MF902"]
-    assert set(told) == {"2 bytes sent again with other content"}
+    assert set(told) == {"2 bytes sent again with different content"}
 
 
 # -- what looks like a fault and is none, and other ways to be one ---------------------------------

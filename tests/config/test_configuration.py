@@ -100,7 +100,7 @@ def test_a_shared_file_has_a_table_of_ours(project: Path) -> None:
         ("downtime = 1", ":1: nothing is called downtime; downtime stands in [limits]"),
         ("[wire]\ndeep = true", ":2: nothing is called wire.deep; deep stands above all tables"),
         ("[limits]\ndowntime = '3 MiB'", ":2: limits.downtime: takes seconds"),
-        ("[limits]\ndowntime = 'soon'", "that is no number"),
+        ("[limits]\ndowntime = 'soon'", "that is not a number"),
         ("[limits]\nmax-queued-bytes = '3 s'", ":2: limits.max-queued-bytes: takes bytes"),
         ("select = [\n  'MF5',\n  'vfio-idx-gapp',\n]", "did you mean vfio-idx-gap?"),
         ("[severity]\nuuid-zro = 'info'", ":2: severity.uuid-zro: no rule is called 'uuid-zro'"),
