@@ -474,7 +474,7 @@ def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
         if channel.channel_header is not None:
             kind = channel.channel_header[1]
             if kind > max(ChannelType):
-                yield _at_start(channel, f"channel type {kind} is none of 0 to 3", ERROR)
+                yield _at_start(channel, f"channel type {kind} is not 0 to 3", ERROR)
         elif _is_size(migration, channel):
             size = int.from_bytes(channel.head[:8], "big")
             yield _at_start(channel, f"channel header of size {size}, not 4", ERROR)

@@ -123,7 +123,7 @@ def devstate_compression_bits(
     Receiver: it reads the packet as device state and ignores the other bits; an unexpected method
     in RAM packets fails the migration.
 
-    Usual cause: a damaged header, or channels of two migrations taken for one.
+    Usual cause: a damaged header, or channels of two migrations mistaken for one.
     """
     if packet.kind != DEVICE_STATE:
         method = packet.flags & COMPRESSION_MASK
@@ -150,13 +150,13 @@ def devstate_dialect_mixed(migration: Migration) -> Iterator[Spot]:
     Receiver: it knows only one of the two; it reads the other packets as RAM packets and loses the
     framing.
 
-    Usual cause: a RAM packet with UADK compression taken for device state (see ``--dialect``), or
-    channels of two migrations taken for one.
+    Usual cause: a RAM packet with UADK compression mistaken for device state (see ``--dialect``),
+    or channels of two migrations mistaken for one.
     """
     framing = migration.framing
     for marker, variant in framing.markers.items():
         if marker != framing.device_flag:
-            text = f"device state marked by {marker:#x}, most of it by {framing.device_flag:#x}"
+            text = f"device state marked by {marker:#x}, most packets have {framing.device_flag:#x}"
             yield from variant_spots(variant, text, migration)
 
 
@@ -376,7 +376,7 @@ def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]
     ``got device state packet but not doing multifd transfer``, depending on the destination's
     setting.
 
-    Usual cause: a bug in the source, or channels of two migrations taken for one.
+    Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
     facts = migration.main_facts
     section = facts.devices.get(_key(device)) if facts is not None else None

@@ -46,7 +46,7 @@ def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
     Receiver: ``%s: got DEV_CONFIG_STATE in main migration channel but doing multifd transfer``; the
     migration fails.
 
-    Usual cause: a bug in the source, or channels of two migrations taken for one.
+    Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
     facts = migration.main_facts
     if facts is None:

@@ -100,7 +100,7 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
     Receiver: silent; main traces the maximum.
 
     Usual cause: a sender up to 8.2 (reported as info); otherwise packets duplicated in between, or
-    two migrations taken for one.
+    two migrations mistaken for one.
     """
     numbers = _numbers(migration)
     if numbers is None or not numbers.twice:

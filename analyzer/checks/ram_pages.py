@@ -53,7 +53,7 @@ def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
 
     Receiver: ``multifd: unknown ram block %s``; the migration fails.
 
-    Usual cause: channels of two migrations taken for one, or memory corruption in the sender.
+    Usual cause: channels of two migrations mistaken for one, or memory corruption in the sender.
     """
     facts = migration.main_facts
     if facts is None or facts.ram.mem_size is None:
@@ -101,7 +101,7 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
     Receiver: a destination with another page size rejects the configuration; otherwise it loses the
     framing of the channels.
 
-    Usual cause: ``--page-size`` was given wrongly, channels of two migrations were taken for one,
+    Usual cause: ``--page-size`` was given wrongly, channels of two migrations mistaken for one,
     or memory corruption.
     """
     facts, size = migration.main_facts, migration.framing.page_size

@@ -68,7 +68,7 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
     Receiver: the source only traces it, except for the values 3 and 0x42, which it waits for in
     postcopy.
 
-    Usual cause: a modified destination; channels of two migrations taken for one.
+    Usual cause: a modified destination; channels of two migrations mistaken for one.
     """
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or returned is None or facts.interrupted or len(facts.pings) >= PINGS_KEPT:

@@ -48,10 +48,10 @@ def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
     """
     for hole in flow.holes:
         if not hole.cut:
-            who = "the receiver" if hole.last < flow.acked else "nobody"
+            acked = "acknowledged by the receiver" if hole.last < flow.acked else "not acknowledged"
             text = (
                 f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between "
-                f"frames {hole.before} and {hole.after}; {who} acknowledged them"
+                f"frames {hole.before} and {hole.after}; {acked}"
             )
             yield Spot(text, frame=hole.after, offset=hole.first)
 

@@ -85,7 +85,7 @@ class FileTable:
 
 
 class ConfigFile:
-    """What stands in the configuration file ``path``.
+    """The contents of the configuration file ``path``.
 
     ``entries`` are the settings for all captures, ``files`` those for some.  Raises
     :class:`UsageError`, with the line, for an invalid file.
@@ -173,7 +173,7 @@ def _hint(section: str, name: str, per_file: bool) -> str:
     for setting in SETTINGS.values():
         if setting.name == name:
             place = f"in [{setting.section}]" if setting.section else "above all tables"
-            return f"; {name} stands {place}"
+            return f"; {name} belongs {place}"
     if section:
         return did_you_mean(name, (s.name for s in SETTINGS.values() if s.section == section))
     top = [key for key in SETTINGS if "." not in key]
@@ -210,7 +210,7 @@ def _parsed(text: str, path: str) -> Json:
 
 
 def _table(document: Json) -> Json | None:
-    """mfshark's table in a shared file."""
+    """The table of mfshark in a shared file."""
     found: Any = document
     for name in TABLE:
         found = found.get(name) if isinstance(found, dict) else None

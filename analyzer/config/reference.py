@@ -86,8 +86,8 @@ def settings_page() -> str:
 def _page_lines() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "What can stand in `mfshark.toml`, or below `[tool.mfshark]` in `pyproject.toml`; made"
-    yield "from the settings themselves. [Configuration](configuration.md) tells how they are used."
+    yield "The settings in `mfshark.toml`, or below `[tool.mfshark]` in `pyproject.toml`; generated"
+    yield "from the code. [Configuration](configuration.md) explains how they are used."
     for section, meaning in SECTIONS.items():
         yield ""
         yield f"## [{section}]" if section else "## Above all tables"

@@ -79,7 +79,7 @@ class Pattern:
                 if inner and high > 1:
                     raise self._error(
                         "a repeated group must not hold alternatives or repetitions: "
-                        "some names would keep it busy for ever"
+                        "some names could take forever"
                     )
                 if low != high:
                     loose[-1] = True

@@ -363,7 +363,7 @@ class _Trace:
             return
         text = b"".join(facts.description_parts)
         if len(text) != end - begin:
-            return  # parts of it are missing
+            return  # parts are missing
         self.plan.keep_late(begin, end)
         for section in facts.sections.values():
             old, new = (b'"' + name + b'"' for name in (section.idstr, names.idstr(section.idstr)))
