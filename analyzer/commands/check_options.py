@@ -49,7 +49,7 @@ def add_check_options(parser: ArgumentParser) -> None:
         action="extend",
         type=reported(LIMIT, _limit),
         metavar="RULE=VALUE",
-        help="warn if a measure (share, time or count; MF909 and MF951 to MF958) exceeds a value, "
+        help="warn if a measure (share, time or count; MF909, MF951 to MF958) is beyond a value, "
         "as in downtime=0.3 or 'downtime=300 ms'",
     )
     add_settings(group, in_section("destination"))

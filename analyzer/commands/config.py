@@ -21,9 +21,9 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = "Shows settings, and the files that hold those of a project."
+    parser.description = "Shows the settings in force, and the schema of configuration files."
     commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    text = "print every setting in force, and where it was said: in a file, by an option, nowhere"
+    text = "print every setting in force and its origin: a file, an option, or the default"
     show = commands.add_parser("show", help=text)
     show.description = f"{text[0].upper()}{text[1:]}. Takes the options of 'check'."
     show.add_argument(

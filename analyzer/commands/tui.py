@@ -25,13 +25,13 @@ STANDARD_INPUT = ("-", "/dev/stdin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    add_wire_options(parser, "changes nothing here; other commands take it")
+    add_wire_options(parser, "no effect here; accepted for consistency with other commands")
     parser.add_argument(
         "capture",
         nargs="?",
         metavar="CAPTURE",
-        help="the capture, also while it comes over a pipe (- is standard input); without one, or "
-        "of a folder, choose",
+        help="the capture, which may still arrive over a pipe (- is standard input); without one, "
+        "or with a folder, choose from a list",
     )
 
 
