@@ -175,7 +175,7 @@ def test_quiet_speaks_of_a_verdict_only_where_there_is_one(command: str) -> None
         out = mfshark(name, "--help").out
         return " ".join(out.partition("-q, --quiet")[2].partition("--no-progress")[0].split())
 
-    assert told("check") == "only the verdict, no progress"
+    assert told("check") == "print only the verdict, no progress"
     assert "verdict" not in told(command)
 
 

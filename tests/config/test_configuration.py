@@ -106,7 +106,7 @@ def test_a_shared_file_has_a_table_of_ours(project: Path) -> None:
         ("[severity]\nuuid-zro = 'info'", ":2: severity.uuid-zro: no rule is called 'uuid-zro'"),
         ("[severity]\nMF1 = 'fatal'", ":2: severity.MF1: takes info, warning, error"),
         ("a = 1\n[[files]]\n", ":1: nothing is called a"),
-        ("[[files]]\n\n[[files]]\npattern = '*'", ":1: pattern takes names"),
+        ("[[files]]\n\n[[files]]\npattern = '*'", ":1: pattern takes a file name pattern"),
         ("[[files]]\npattern='*'\n\n[[files]]\npattern='*'\ndep=true", ":6: nothing is called dep"),
         ("[[files]]\npattern = '*'\nfail-on = 'info'", ":3: fail-on cannot differ"),
         ("[[files]]\npattern = '*'\n[files.limits]\ndowntime = -1", ":4: limits.downtime"),
