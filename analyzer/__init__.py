@@ -1,6 +1,6 @@
 """mfshark: Wireshark for QEMU's multifd device-state migration.
 
-``analyzer.open(path)`` analyses a capture and gives an :class:`analyzer.analysis.Analysis`.
+``analyzer.open(path)`` analyses a capture and returns an :class:`analyzer.analysis.Analysis`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ def open(  # noqa: A001
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, or its bytes.
 
-    ``digest`` also puts every device's state together and takes its sha256; ``packets`` keeps a
+    ``digest`` also reassembles every device's state and computes its sha256; ``packets`` keeps a
     table of all packets; ``deep`` decompresses and verifies the payload of RAM packets.
     ``dialect`` forces the revision of the wire format, ``keylog`` is a file with the secrets of TLS
-    connections; ``select`` and ``ignore`` name rules by id, prefix of an id or slug.
-    ``trace`` are trace logs of either side's QEMU, to be held against the capture.  With
-    ``require="completed"`` a migration that did not complete is an error (MF963).
+    connections; ``select`` and ``ignore`` name rules by id, prefix of an id or slug.  ``trace`` are
+    trace logs of either side's QEMU, to be compared with the capture.  With ``require="completed"``
+    a migration that did not complete is an error (MF963).
 
-    Raises :class:`analyzer.errors.CaptureError` for what is no capture, and
+    Raises :class:`analyzer.errors.CaptureError` for a file that is not a capture, and
     :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a trace
-    log without traces.
-    :func:`analyzer.analysis.analyze` takes more options.
+    log without traces.  :func:`analyzer.analysis.analyze` takes more options.
     """
     from analyzer.analysis import analyze, chosen
 

@@ -1,4 +1,4 @@
-"""A whole analysis: one pass over a capture, the devices put together, every rule asked."""
+"""A whole analysis: one pass over a capture, reassembly of the devices, and all rules."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen
 
 
 class Analysis:
-    """What came out: ``scan`` with its migrations, ``findings``, ``assembler`` if digests were
-    asked for, and the table of ``packets`` if that was.
-
-    It holds the capture open until :meth:`close`, or the end of a ``with`` block.
+    """The result of an analysis: ``scan`` with its migrations, ``findings``, ``assembler`` if
+    digests were requested, and the table of ``packets`` if requested.  It holds the capture open
+    until :meth:`close`, or the end of a ``with`` block.
     """
 
     __slots__ = ("assembler", "findings", "packets", "scan")
@@ -46,7 +45,7 @@ class Analysis:
         self.packets: PacketTable | None = None
 
     def close(self) -> None:
-        """Close the capture; what came out stays."""
+        """Close the capture; the results remain valid."""
         self.scan.source.close()
 
     def __enter__(self) -> Self:
@@ -76,7 +75,9 @@ class Analysis:
 
 
 class SavedAnalysis:
-    """What came out of a saved migration: ``saved`` with its main stream, and ``findings``."""
+    """The result of analysing a saved migration: ``saved`` with its main stream, and
+    ``findings``.
+    """
 
     __slots__ = ("findings", "saved")
 
@@ -118,11 +119,10 @@ def chosen(
     trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     require: str | None = None,
 ) -> tuple[Settings, Selection]:
-    """What :func:`analyzer.open` takes, as :func:`analyze` takes it.
+    """Turns the arguments of :func:`analyzer.open` into those of :func:`analyze`.
 
-    Raises :class:`analyzer.errors.UsageError` for a dialect, rule or requirement that does not
-    exist and for a trace log without traces, :class:`analyzer.errors.CaptureError` for one that
-    cannot be read.
+    Raises :class:`analyzer.errors.UsageError` for an unknown dialect, rule or requirement and for a
+    trace log without traces, :class:`analyzer.errors.CaptureError` for one that cannot be read.
     """
     from analyzer.checks.selection import Selection, no_such_rule
     from analyzer.migration.framing import Settings
@@ -155,7 +155,7 @@ def _traces(
 
 
 def is_saved(source: Source) -> bool:
-    """Whether the first bytes are a saved migration's, and no capture's."""
+    """Whether the first bytes are those of a saved migration, not of a capture."""
     return source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES
 
 
@@ -168,7 +168,7 @@ def analyze_saved_file(
 ) -> SavedAnalysis:
     """Analyse a saved migration: a path, ``-`` for standard input, its bytes, or an open source.
 
-    Raises :class:`analyzer.errors.CaptureError` for what is none.
+    Raises :class:`analyzer.errors.CaptureError` for anything else.
     """
     from analyzer.checks.saved_files import SavedFileChecker
     from analyzer.migration.saved_file import read
@@ -195,9 +195,10 @@ def analyze(
 ) -> Analysis:
     """Analyse a capture: a path, ``-`` for standard input, its bytes, or an open source.
 
-    ``digest`` puts every device's state together and takes its sha256, ``packets`` keeps a table of
-    all packets.  ``progress`` is called with the fraction read and the frames so far, ``step`` with
-    what is at work.  Raises :class:`analyzer.errors.CaptureError` for what is no capture.
+    ``digest`` reassembles every device's state and computes its sha256, ``packets`` keeps a table
+    of all packets.  ``progress`` is called with the fraction read and the frames so far, ``step``
+    with the analysis in progress.  Raises :class:`analyzer.errors.CaptureError` for a file that is
+    not a capture.
     """
     checker = Checker(selection)
     if digest and assembler is None:

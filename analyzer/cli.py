@@ -1,4 +1,4 @@
-"""The command line: which commands there are, dispatch, exit statuses."""
+"""The command line: the commands, dispatch, exit statuses."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ __all__ = ["COMMANDS", "build_parser", "main", "script"]
 
 COMMANDS = {
     # name: (module in analyzer.commands, with add_arguments() and run(); help)
-    "check": ("check", "verify captures and exit with a status"),
-    "packets": ("packets", "one line per multifd packet"),
-    "records": ("records", "the main channel's records and the return path's messages"),
-    "live": ("live", "capture on an interface, and check while it happens"),
-    "devices": ("devices", "every device's buffers, order, holes and digests"),
+    "check": ("check", "verify captures; the exit status says whether they are clean"),
+    "packets": ("packets", "list multifd packets, one per line"),
+    "records": ("records", "list the main channel's records and the return path's messages"),
+    "live": ("live", "capture on an interface and check migrations as they happen"),
+    "devices": ("devices", "show every device's buffers, their order, gaps and digests"),
     "extract": ("extract", "write device state, guest memory or raw streams to files"),
-    "stats": ("stats", "phases, downtime and who spent it"),
+    "stats": ("stats", "show phases, downtime and what it was spent on"),
     "diff": ("diff", "compare two captures, or two saved reports"),
-    "expect": ("expect", "write down what a capture shows, to compare others with"),
+    "expect": ("expect", "write what a capture shows to a file, to check others against"),
     "config": ("config", "show the settings in force, and where they come from"),
     "scrub": ("scrub", "make a copy of a capture that can be shared"),
     "wireshark-plugin": ("wireshark_plugin", "print a dissector for Wireshark, in Lua"),
     "rule": ("rules", "list the rules, or explain one"),
     "synth": ("synth", "generate a capture from a scenario"),
-    "tui": ("tui", "look at a capture in the terminal"),
-    "completion": ("completion", "print what makes a shell complete mfshark's commands"),
+    "tui": ("tui", "browse a capture in the terminal"),
+    "completion": ("completion", "print a script for shell completion"),
 }
 
 OWN_OPTIONS = ("-h", "--help", "--version")
-"""What may stand in place of a command."""
+"""Options that can be used without a command."""
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the ``wanted`` command, of all, or of the names alone if that is none: a
-    command's module is imported for its options, and must not slow down another.
+    """The parser of the ``wanted`` command, of all commands if ``None``, or just of their names if
+    ``wanted`` is not a command.  A command's module is only imported when its options are needed,
+    for speed.
     """
     parser = Parser(
         prog="mfshark",
@@ -64,7 +65,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
             command.add_argument(
                 "--debug",
                 action="store_true",
-                help=f"internal errors end the program, with a traceback; {DEBUG}=1 does the same",
+                help=f"show a traceback on internal errors; same as {DEBUG}=1",
             )
     return parser
 
@@ -72,7 +73,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
 def _run(words: Sequence[str]) -> int:
     options = build_parser(words[0]).parse_args(words)
     if options.debug:
-        os.environ[DEBUG] = "1"  # also of the processes that check other captures
+        os.environ[DEBUG] = "1"  # also for worker processes
     if "no_config" in options:
         from analyzer.config.configuration import configured
 
@@ -83,9 +84,9 @@ def _run(words: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; gives the exit status."""
-    # What an analysis makes lives to its end and holds few cycles: looking for them seldom saves
-    # a tenth of the time, and far more where a capture is a flood of connections.
+    """Entry point; returns the exit status."""
+    # The objects of an analysis live to its end and have few cycles: running the garbage collector
+    # rarely saves a tenth of the time, and far more if a capture is a flood of connections.
     gc.set_threshold(100_000, 50, 50)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "_ARGCOMPLETE" in os.environ:
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mfshark: {terminal(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        _drop_output()  # whoever read it has seen enough
+        _drop_output()  # the reader of the output has closed it
         return 0
     except OSError as error:
         _drop_output()
@@ -120,35 +121,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_command(words: list[str]) -> list[str]:
-    """The words, with ``tui`` in front where a capture, or an option for it, comes first.
-
-    Raises :class:`UsageError` for what is no capture, but nearly a command.
+    """The words, with ``tui`` prepended if they begin with a capture, or an option for it.  Raises
+    :class:`UsageError` for a word that is not a capture but resembles a command.
     """
     first = words[0] if words else ""
     if first in COMMANDS or first in OWN_OPTIONS:
         return words
     if first.startswith("-") and not COMMANDS.keys().isdisjoint(words):
-        return words  # an option of the command behind it: said by the program's parser
+        return words  # an option of the command after it: the program's parser reports it
     if first and not os.path.exists(first):  # noqa: PTH110 - pathlib costs start-up time
         from difflib import get_close_matches
 
         if near := get_close_matches(first, COMMANDS, 1, 0.75):
-            raise UsageError(f"{first} is no file, and no command; did you mean {near[0]}?")
+            raise UsageError(f"{first} is neither a file nor a command; did you mean {near[0]}?")
     return ["tui", *words]
 
 
 def _drop_output() -> None:
-    """Keep the interpreter from complaining about what it cannot write any more."""
+    """Keep the interpreter from complaining about output that it can no longer write."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def script() -> int:
-    """The program: :func:`main` with the process to itself."""
+    """The program: :func:`main` in a process of its own."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed, as services may have it
+        if getattr(sys, name) is None:  # closed, as in some services
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     status = main()
-    gc.freeze()  # the process ends, and with it what the interpreter would still look through
+    gc.freeze()  # the process ends at once; the interpreter need not clean up
     return status
 
 

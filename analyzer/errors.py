@@ -1,4 +1,4 @@
-"""Errors that carry what a person needs: the file, the frame, the byte and what to do."""
+"""Errors with the details that a user needs: the file, the frame, the byte and what to do."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "nearest", "unforeseen"]
+__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "did_you_mean", "unforeseen"]
 
 DEBUG = "MFSHARK_DEBUG"
-"""The environment variable that lets internal errors through."""
+"""The environment variable that lets internal errors propagate, with their traceback."""
 MESSAGE_MAX = 300
 
 
 class CaptureError(Exception):
-    """A capture cannot be read, or not beyond a place.
+    """A capture cannot be read, or not beyond some point.
 
     ``path`` is the file, ``offset`` the byte in it (uncompressed), ``frame`` the last frame that
     was read; ``advice`` says what to do.
@@ -51,15 +51,15 @@ class CaptureError(Exception):
 
 
 class UsageError(Exception):
-    """The command line, a filter or a scenario does not make sense; the text says what would."""
+    """The command line, a filter or a scenario is invalid; the text says what is valid."""
 
 
 class ToolUnavailable(CaptureError):
-    """A program that this capture needs is not on the machine; ``advice`` says how to get it."""
+    """A program that this capture needs is not installed; ``advice`` says how to get it."""
 
 
 def unforeseen(error: Exception) -> str:
-    """What to say of an exception that nothing else handles; where ``MFSHARK_DEBUG`` is set it is
+    """The message for an exception that nothing else handles; if ``MFSHARK_DEBUG`` is set it is
     raised again instead.
     """
     if os.environ.get(DEBUG):
@@ -72,9 +72,9 @@ def unforeseen(error: Exception) -> str:
     )
 
 
-def nearest(name: str, names: Iterable[str], *, others: str = "") -> str:
-    """How the message goes on that nothing is called ``name``: what is called nearly so, in any
-    case, else ``others``, by default which names there are.
+def did_you_mean(name: str, names: Iterable[str], *, others: str = "") -> str:
+    """The end of an "unknown name" message: the closest of ``names``, ignoring case, or, if none is
+    close, ``others`` (by default the list of names).
     """
     from difflib import get_close_matches
 

@@ -1,4 +1,4 @@
-"""The manual page, made from the parsers of the command line.
+"""The manual page, generated from the parsers of the command line.
 
 ``python -m analyzer.manual docs`` writes ``mfshark.1`` into a folder; the wheel installs it.
 """
@@ -35,7 +35,7 @@ EXAMPLES = (
 
 
 def manual() -> str:
-    """The page, in man's language; the same whichever Python makes it."""
+    """The page as man source; the same with every Python version."""
     return "\n".join(_page()) + "\n"
 
 
@@ -78,7 +78,7 @@ def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
-    """A section on one command, then on those below it."""
+    """A section on one command, then on its subcommands."""
     children = _children(parser)
     usage = usage_of(parser.prog, parser._actions)
     yield from (f'.SS "{_text(parser.prog)}"', f".B {_text(usage)}", ".PP")
@@ -100,7 +100,7 @@ def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
 
 
 def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What is worth a line: nothing hidden, not --help, no commands below this one."""
+    """The actions to list: nothing hidden, not --help, no subcommands."""
     return [
         action
         for action in parser._actions
@@ -110,7 +110,7 @@ def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _text(text: str) -> str:
-    """Text on one line of its own, none of it a request or an escape."""
+    """Text on a line of its own, escaped so that it contains no requests or escapes."""
     escaped = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
     escaped = escaped.replace('"', "\\(dq")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

@@ -1,7 +1,7 @@
 """pytest plugin: the fixture ``mfshark`` checks captures inside a test.
 
-When the test fails, its captures' reports are kept and shown.  Nothing of the analyzer is loaded
-before a test asks for it.
+When the test fails, its captures' reports are kept and shown.  The analyzer is only loaded when a
+test requests the fixture.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ NAME_SHOWN = 80
 
 
 class MFShark:
-    """What the fixture gives: called with a capture it gives a :class:`analyzer.testing.Capture`.
-
-    ``checked`` are those of this test, in order; ``folder`` is where their reports go when it
-    fails.
+    """The fixture's value: called with a capture it returns a :class:`analyzer.testing.Capture`.
+    ``checked`` are those of this test, in order; ``folder`` is where their reports go if it fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,8 +45,8 @@ class MFShark:
         trace: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         require: str | None = None,
     ) -> Capture:
-        """Check a capture; the options are those of :func:`analyzer.testing.check`, but digests
-        are taken unless ``digest`` is false.  Raises what that raises.
+        """Check a capture; the options are those of :func:`analyzer.testing.check`, but digests are
+        computed unless ``digest`` is false.  Raises the same errors.
         """
         from analyzer.testing import check
 
@@ -60,7 +58,7 @@ class MFShark:
         return found
 
     def keep(self) -> list[tuple[str, str]]:
-        """Write the reports, text and JSON; gives a title and the text of each."""
+        """Write the reports, text and JSON; returns a title and the text of each."""
         from analyzer.report.escape import file_name, terminal
         from analyzer.report.json_text import json_text
         from analyzer.report.model import report
@@ -81,7 +79,7 @@ KEPT = pytest.StashKey[MFShark]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare where reports go."""
+    """Declare the option for where reports go."""
     parser.getgroup("mfshark").addoption(
         REPORTS,
         metavar="DIR",
@@ -104,7 +102,7 @@ def mfshark(request: pytest.FixtureRequest, tmp_path: Path) -> MFShark:
 
 
 def _folder_name(nodeid: str) -> str:
-    """The end of a test's name, which tells it from its neighbours, made unique."""
+    """The end of a test's name, which distinguishes it from its neighbours, made unique."""
     import hashlib
 
     from analyzer.report.escape import file_name
@@ -117,7 +115,7 @@ def _folder_name(nodeid: str) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the reports of a test that failed, and show them with it."""
+    """Keep the reports of a failed test, and show them with it."""
     outcome = yield
     kept = item.stash.get(KEPT, None)
     if outcome.failed and kept is not None and kept.checked:
@@ -127,7 +125,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:
-    """Say why a verdict is not the wanted one, and show findings one a line."""
+    """Explain why a verdict differs from the expected one, and show findings one per line."""
     import sys
 
     testing = sys.modules.get("analyzer.testing")

@@ -1,7 +1,5 @@
-"""Captures in tests: ``check(path)`` gives typed plain objects to assert on.
-
-Their attributes are called as the fields of the JSON report are, and mean the same; sizes are in
-bytes, times in seconds.
+"""Captures in tests: ``check(path)`` returns typed plain objects to assert on.  Their attributes
+have the names and meanings of the fields of the JSON report; sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -54,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
-    """A channel; ``id`` is ``None`` but for multifd channels whose number is known."""
+    """A channel; ``id`` is ``None`` except for multifd channels with a known id."""
 
     kind: str
     id: int | None
@@ -78,9 +76,8 @@ class Channel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """A device and its state; ``complete`` is ``None`` where the capture cannot tell.
-
-    The digests are ``None`` unless asked for, and where bytes are missing.
+    """A device and its state; ``complete`` is ``None`` if the capture cannot tell.  The digests are
+    ``None`` unless requested, or if bytes are missing.
     """
 
     idstr: str
@@ -141,8 +138,8 @@ class Migration:
 
 
 class Verdict(str):
-    """The leading word of a report (``OK``, ``ERROR``, ``CANCELLED``, ...), and the ``capture``
-    that it is about, so that a failed comparison can say why.
+    """The leading word of a report (``OK``, ``ERROR``, ``CANCELLED``, ...), with its ``capture``,
+    so that a failed comparison can say why.
     """
 
     __slots__ = ("capture",)
@@ -151,7 +148,7 @@ class Verdict(str):
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Capture:
-    """What a check found out: ``verdict`` is the report's first word, ``sentence`` what follows.
+    """The result of a check: ``verdict`` is the report's first word, ``sentence`` what follows.
 
     ``text`` is the whole text report, ``report`` the capture's part of the JSON report; ``damage``
     says where reading ended early.  ``migrations`` are in order of appearance.
@@ -175,7 +172,7 @@ class Capture:
 
     @property
     def outcome(self) -> str:
-        """That of the only migration: ``completed``, ``cancelled``, ..."""
+        """The outcome of the only migration: ``completed``, ``cancelled``, ..."""
         return self.migration.outcome
 
     @property
@@ -193,8 +190,8 @@ class Capture:
         return self.migration.device(name)
 
     def findings_of(self, *rules: str, at_least: str = "info") -> list[Finding]:
-        """The findings of rules (by id, prefix of an id, or slug; of all without one) that are at
-        least so grave.
+        """The findings of at least the given severity, of rules by id, prefix of an id, or slug (of
+        all rules if none is given).
         """
         grave = SEVERITIES[SEVERITIES.index(at_least) :]
         return [
@@ -217,8 +214,8 @@ class Capture:
         return found
 
     def assert_clean(self, fail_on: str = "error") -> None:
-        """Raise :class:`AssertionError` with verdict and findings where ``mfshark check`` with
-        ``--fail-on`` would not give status 0.
+        """Raise :class:`AssertionError` with verdict and findings if ``mfshark check`` with
+        ``--fail-on`` would not return status 0.
         """
         __tracebackhide__ = True
         reasons = [str(finding) for finding in self.findings_of(at_least=fail_on)]
@@ -261,9 +258,9 @@ def check(
 ) -> Capture:
     """Check a capture or a saved migration; the options are those of :func:`analyzer.open`.
 
-    Raises :class:`analyzer.errors.CaptureError` where nothing can be read, and
-    :class:`analyzer.errors.UsageError` for a dialect or rule that does not exist and for a trace
-    log without traces.
+    Raises :class:`analyzer.errors.CaptureError` if nothing can be read, and
+    :class:`analyzer.errors.UsageError` for an unknown dialect or rule and for a trace log without
+    traces.
     """
     settings, selection = chosen(
         dialect=dialect,
@@ -301,6 +298,6 @@ def _migration(entry: Json) -> Migration:
 
 
 def _made(kind: type[Entry], entry: Json) -> Entry:
-    """An entry of the report as an object; the report may know more than that has."""
+    """An entry of the report as an object; the report may have more fields than the object."""
     names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in entry.items() if name in names})

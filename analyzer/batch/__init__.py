@@ -1,1 +1,1 @@
-"""Checks of one file or of many: what is to be done, by whom, and the table at the end."""
+"""Checks of one or many files: jobs, and the processes or cluster that run them."""

@@ -28,9 +28,9 @@ WORKER_SECONDS = 30
 def run_on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Result]:
     """The results in the order of the jobs, as they come.
 
-    ``address`` is the scheduler's.  Workers read the files themselves, under the same paths.  A
-    worker that dies costs the capture that it read, once Dask has tried it on others too.  Raises
-    :class:`UsageError` where there is no cluster.
+    ``address`` is the scheduler's.  Workers read the files themselves, under the same paths.  If a
+    worker dies, only the capture that it was reading fails, after Dask has retried it on other
+    workers.  Raises :class:`UsageError` if there is no cluster.
     """
     client = _connected(address)
     try:
@@ -38,7 +38,7 @@ def run_on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Result]:
         for job in jobs:
             future = futures.popleft()
             if future.exception() is not None:
-                # Dask may blame those for a worker's death that waited there for their turn.
+                # Dask may blame a worker's death on jobs that were merely queued on it.
                 future = _submitted(client, job)
             try:
                 yield future.result()
@@ -50,7 +50,7 @@ def run_on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Result]:
 
 
 def _submitted(client: Client, job: Job) -> Future[Result]:
-    # Not pure: another run may find another file behind the same path.
+    # Not pure: in another run the same path may be another file.
     return client.submit(run_job, job, pure=False)
 
 

@@ -1,4 +1,4 @@
-"""Which files are meant by paths that may be folders."""
+"""Expands paths, which may be folders, to files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ __all__ = ["captures_in"]
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
-    """The files themselves, and in place of a folder the captures below it, by name.
-
-    Raises :class:`UsageError` for a folder without any, or that cannot be read.
+    """The given files, with each folder replaced by the captures below it, sorted by name.  Raises
+    :class:`UsageError` for a folder without captures, or one that cannot be read.
     """
     found: list[str] = []
     for path in paths:
@@ -27,7 +26,7 @@ def captures_in(paths: Iterable[str]) -> list[str]:
         inside = sorted(_below(path))
         if not inside:
             endings = ", ".join(ENDINGS)
-            raise UsageError(f"{path}: no captures in there; their names end in {endings}")
+            raise UsageError(f"{path}: no captures in this folder; their names end in {endings}")
         found += inside
     return found
 

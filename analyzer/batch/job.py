@@ -1,4 +1,4 @@
-"""The check of one file: a job that can be sent to another process, and the result it gives."""
+"""The check of one file: a job that can be sent to another process, and its result."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ __all__ = ["Job", "run_job"]
 
 CLEAN, FOUND, BROKEN = 0, 1, 2
 EXPECTED = "MF961"
-"""The rule that an expectation breaks."""
+"""The rule of findings about an unmet expectation."""
 
 
 class Job:
     """How one file is checked.
 
-    ``path`` is opened; ``settings`` and
-    ``selection`` are the analysis's; ``digest`` takes digests of the devices.  ``fail_on`` is the
-    lowest severity that gives status 1, ``allow_empty`` forgives a capture without migration.
-    ``wants`` says what the result is to hold (see :class:`Result`); ``colour``, ``verbose`` and
-    ``style`` (``full``, ``brief``: errors and warnings, or ``verdict``: one line) concern its text.
-    ``known`` are fingerprints of findings that do not count, of the capture called
-    ``known_as``; ``expectation`` is what the capture must be like, findings included.
+    ``path`` is opened; ``settings`` and ``selection`` are those of the analysis; ``digest``
+    computes digests of the devices.  ``fail_on`` is the lowest severity that gives status 1,
+    ``allow_empty`` accepts a capture without a migration.  ``wants`` says what the result must
+    contain (see :class:`Result`); ``colour``, ``verbose`` and ``style`` (``full``, ``brief``:
+    errors and warnings, or ``verdict``: one line) concern its text.  ``known`` are fingerprints of
+    findings that do not count, for the capture named ``known_as``; ``expectation`` is what the
+    capture must meet, including expected findings.
     """
 
     __slots__ = (
@@ -117,10 +117,9 @@ def run_job(
     source: Source | None = None,
     step: Step | None = None,
 ) -> Result:
-    """Check one file.  What cannot be read is a result too, and so is an internal error.
-
-    ``source`` gives its bytes if the path does not (a capture that is being written); ``step`` is
-    called with what is at work after every step.
+    """Check one file.  A file that cannot be read or an internal error also gives a result.
+    ``source`` provides the bytes if the path does not (a capture that is being written); ``step``
+    is called with the scan and the checker after every step.
     """
     try:
         return _checked(job, progress, source, step)
@@ -145,7 +144,7 @@ def _checked(
 
 
 class _Watchers:
-    """Those that what is wanted needs, and what they saw."""
+    """The watchers needed for the wanted parts of the result."""
 
     def __init__(self, job: Job) -> None:
         self.activity: Activity | None = None
@@ -162,7 +161,7 @@ class _Watchers:
             self.table = PacketTable()
 
     def finish(self, analysis: Analysis) -> None:
-        """All has been read."""
+        """The whole capture has been read."""
         if self.table is not None:
             self.table.finish(analysis.migrations, analysis.scan.engine.first_time)
             self.table.mark(analysis.findings)
@@ -184,7 +183,7 @@ def _analysis(
     source: Source | None,
     step: Step | None,
 ) -> Analysis | SavedAnalysis:
-    """A capture's or a saved migration's: the first bytes tell which it is."""
+    """The analysis of a capture or a saved migration, detected from the first bytes."""
     if source is None:
         source = open_source(job.path)
     if is_saved(source):
@@ -235,7 +234,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
 
 
 def _verified(job: Job, analysis: Analysis | SavedAnalysis) -> set[str]:
-    """Ids of the rules that had something to look at; those that found something in any case."""
+    """Ids of the rules that had something to check, and of those with findings."""
     asked = [rule for rule in RULES.values() if job.selection.asks(rule)]
     if not isinstance(analysis, Analysis):
         asked = [rule for rule in asked if _is_about_saved(rule)]
@@ -248,7 +247,7 @@ def _verified(job: Job, analysis: Analysis | SavedAnalysis) -> set[str]:
 
 
 def _is_about_saved(rule: Rule) -> bool:
-    """Whether a saved migration can break a rule: it has main, pages and an end, nothing else."""
+    """Whether the rule applies to a saved migration, which only has main, pages and an end."""
     if rule.subject == "walker":
         return rule.id.startswith(("MF6", "MF8"))
     return rule.subject == "main" or rule.slug == REQUIRED
@@ -257,7 +256,7 @@ def _is_about_saved(rule: Rule) -> bool:
 def _expect(
     expectation: Expectation, analysis: Analysis | SavedAnalysis, watchers: _Watchers
 ) -> None:
-    """Whatever is not as expected becomes a finding."""
+    """Turn every difference from the expectation into a finding."""
     from analyzer.checks.expected import unmet
     from analyzer.report.expectation import facts_of
     from analyzer.report.model import file_report
@@ -273,7 +272,7 @@ def _expect(
 
 
 def _report(job: Job, analysis: Analysis | SavedAnalysis) -> Json | None:
-    """With all findings; also where only their fingerprints are wanted."""
+    """The report with all findings; also needed if only their fingerprints are wanted."""
     if REPORT not in job.wants and not job.known:
         return None
     from analyzer.report.model import file_report
@@ -282,7 +281,9 @@ def _report(job: Job, analysis: Analysis | SavedAnalysis) -> Json | None:
 
 
 def _leave_out_known(job: Job, analysis: Analysis | SavedAnalysis, report: Json | None) -> int:
-    """What is known or expected does not count, and is marked in the report; how much that is."""
+    """Remove known and expected findings from the count and mark them in the report; returns their
+    number.
+    """
     known: set[int] = set()
     if job.known and report is not None:
         from analyzer.report.fingerprint import fingerprints
@@ -337,7 +338,7 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[
 
 
 def _add_documents(result: Result, job: Job, analysis: Analysis, watchers: _Watchers) -> None:
-    """What only captures have."""
+    """Add the parts that only captures have."""
     begin = analysis.scan.engine.first_time
     if STATS in job.wants:
         from analyzer.report.stats_json import stats_json

@@ -25,9 +25,9 @@ __all__ = ["run_jobs"]
 IDLE = -1
 TELL_SECONDS = 0.3
 WAIT_SECONDS = 0.5
-"""How long one wait takes at most: a Ctrl-C just before it does not interrupt it."""
+"""The maximum length of one wait, since a Ctrl-C just before it does not interrupt it."""
 STOP_SECONDS = 2.0
-"""How long a process may take to put away what it has in hand."""
+"""How long a process may take to clean up its current job."""
 
 
 def run_jobs(
@@ -35,7 +35,7 @@ def run_jobs(
 ) -> Iterator[Result]:
     """The results in the order of the jobs, as they come.
 
-    A process that dies (out of memory, killed) costs the capture that it read, and no other one.
+    If a process dies (out of memory, killed), only the capture that it was reading fails.
     ``progress`` is called with the fraction of the jobs that is done, and the frames read.
     """
     pool = _Pool(jobs, progress)
@@ -55,7 +55,7 @@ class _Pool:
         self._progress = progress
 
     def results(self, workers: int) -> Iterator[Result]:
-        """One for every job, in their order."""
+        """One result for every job, in order."""
         for _ in range(workers):
             self._start()
         for number in range(len(self._jobs)):
@@ -64,7 +64,7 @@ class _Pool:
             yield self._done.pop(number)
 
     def stop(self) -> None:
-        """End all processes, busy ones too."""
+        """End all processes, including busy ones."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
@@ -78,15 +78,15 @@ class _Pool:
             self._give(worker)
 
     def _give(self, worker: _Worker) -> None:
-        """The next job, if there is one."""
+        """Give a worker the next job, if there is one."""
         worker.number = self._waiting.popleft() if self._waiting else IDLE
         if worker.number == IDLE:
             return
-        with contextlib.suppress(OSError):  # It died; reading from it tells.
+        with contextlib.suppress(OSError):  # It died; the next read from it reports that.
             worker.connection.send(self._jobs[worker.number])
 
     def _step(self) -> None:
-        """Wait a little for news of any process."""
+        """Wait a short time for messages from any process."""
         news = wait([worker.connection for worker in self._workers], WAIT_SECONDS)
         for worker in [worker for worker in self._workers if worker.connection in news]:
             try:
@@ -101,7 +101,7 @@ class _Pool:
                 self._reach(worker.number, told)
 
     def _lost(self, worker: _Worker) -> None:
-        """A process died, and with it what it had in hand."""
+        """A process died, and its current job fails."""
         self._workers.remove(worker)
         if worker.number != IDLE:
             path = self._jobs[worker.number].path
@@ -127,7 +127,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, far = context.Pipe()
         self.process = context.Process(target=_work, args=(far,), daemon=True)
-        # Ctrl-C reaches all processes of a terminal; of these only the first one acts on it.
+        # Ctrl-C reaches all processes of a terminal; only the main process must act on it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -138,12 +138,12 @@ class _Worker:
 
 
 def _work(connection: Connection) -> None:
-    """The life of a process of the pool: jobs in, results out, until it is ended."""
-    # Handlers, for what is ignored or blocked would be so for tshark too.
+    """The main loop of a worker process: jobs in, results out, until it is ended."""
+    # Handlers, since ignored or blocked signals would be inherited by tshark.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _ended)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    with contextlib.suppress(EOFError, OSError):  # Nobody is there any more.
+    with contextlib.suppress(EOFError, OSError):  # The main process is gone.
         while True:
             teller = _Teller(connection)
             result = run_job(connection.recv(), teller)
@@ -156,7 +156,7 @@ def _ended(*_: object) -> None:
 
 
 class _Teller:
-    """Tells now and then how far a job is."""
+    """Reports the progress of a job from time to time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 RAM_FLAGS = int(RAM_PAGE_KINDS | RamFlag.CONTINUE)
 PLAUSIBLE_ADDRESS = 1 << 52
 HEADER_SIZES = 1 << 16
-"""A size word of the RFC's channel header that is taken for one, right or wrong."""
+"""A first word below this is taken for the size field of the RFC's channel header, right or wrong.
+"""
 
 
 # -- the initial packet ---------------------------------------------------------------------------
@@ -44,16 +45,15 @@ HEADER_SIZES = 1 << 16
 def init_magic(migration: Migration) -> Iterator[Spot]:
     """A connection of the migration begins with neither 0x11223344, QEVM nor a TLS handshake.
 
-    Every multifd channel introduces itself with an initial packet that begins with 0x11223344, and
-    main begins with QEVM.  The destination learns from these bytes which connection it has
-    accepted.
+    Every multifd channel starts with an initial packet that begins with 0x11223344, and main begins
+    with QEVM.  From these bytes the destination knows which channel a connection is.
 
     Receiver: ``failed to receive packet via multifd channel %d: multifd: received packet magic %x
-    expected %x``; up to 10.0 everything that is not QEVM counts as a multifd channel.  From 10.2
-    on ``unknown channel magic: %u``.
+    expected %x``; up to 10.0 everything that is not QEVM is treated as a multifd channel.  10.2 and
+    later: ``unknown channel magic: %u``.
 
-    Usual cause: something else than the source connected to the migration port (a port scan, a
-    health check), or a proxy in between put bytes of its own in front.
+    Usual cause: something other than the source connected to the migration port (a port scan, a
+    health check), or a proxy in between prepended bytes of its own.
     """
     for channel in migration.multifd:
         if channel.init is not None and channel.init.magic != MAGIC:
@@ -63,14 +63,14 @@ def init_magic(migration: Migration) -> Iterator[Spot]:
             if _ram_record(channel.head):
                 continue
             what = "a connection to the migration port begins with"
-            yield _at_start(channel, f"{what} {channel.head[:8].hex(' ')}, which is no channel")
+            yield _at_start(channel, f"{what} {channel.head[:8].hex(' ')}, not a known channel")
 
 
 @channel_rule("MF102", "init-version", ERROR)
 def init_version(channel: Channel, migration: Migration) -> Iterator[Spot]:
     """The version in the initial packet is not 1.
 
-    No other version was ever used, so the stream is not what a QEMU sends.
+    No other version was ever used, so the stream does not come from QEMU.
 
     Receiver: ``multifd: received packet version %u expected %u``; the migration fails before any
     data are loaded.
@@ -86,9 +86,9 @@ def init_version(channel: Channel, migration: Migration) -> Iterator[Spot]:
 def init_short() -> None:
     """The stream ends inside the initial packet.
 
-    A channel whose initial packet did not arrive whole is never counted as there.
+    The destination does not count a channel whose initial packet is incomplete.
 
-    Receiver: a read error on that channel, with which the migration fails, or it waits for the
+    Receiver: a read error on that channel fails the migration, or the destination waits for the
     channel without a timeout.
 
     Usual cause: the source closed the connection while it was being set up: another channel failed
@@ -101,15 +101,14 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     """The channels of one migration carry different guest uuids.
 
     Each initial packet holds the uuid of the guest; with ``validate-uuid`` main's CONFIGURATION
-    does too.  All channels of a migration belong to one guest, and the destination compares every
-    one with its own.
+    does too.  All channels of a migration belong to one guest, and the destination compares each
+    uuid with its own.
 
     Receiver: ``multifd: received uuid '%s' and expected uuid '%s' for channel %hhd``, where the
-    expected one is its own; of main's ``UUID received is %s and local is %s``.  The migration
-    fails.
+    expected one is its own; for main ``UUID received is %s and local is %s``.  The migration fails.
 
-    Usual cause: two migrations run to the same address and port, so that channels of one reach the
-    other's destination; or damaged bytes.
+    Usual cause: two concurrent migrations to the same address and port, so that channels of one
+    reach the other's destination; or damaged bytes.
     """
     inits = [(channel, channel.init) for channel in migration.multifd if channel.init is not None]
     uuids = [init.uuid for _, init in inits]
@@ -132,8 +131,8 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
 def uuid_zero(migration: Migration) -> Iterator[Spot]:
     """The guest has no uuid: it is all zero in every initial packet.
 
-    Without ``-uuid`` QEMU sends zeros; libvirt always sets one.  Which connections belong together
-    then rests on their endpoints and times alone.
+    Without ``-uuid`` QEMU sends zeros; libvirt always sets one.  Connections are then grouped into
+    migrations by endpoints and times alone.
 
     Receiver: nothing; its own uuid is zero too.
 
@@ -148,12 +147,12 @@ def uuid_zero(migration: Migration) -> Iterator[Spot]:
 def init_duplicate_id(migration: Migration) -> Iterator[Spot]:
     """Two channels of one migration have the same id.
 
-    The destination keeps its channels in an array that the id indexes; an id stands for one
+    The destination keeps its channels in an array indexed by id, so an id identifies one
     connection.
 
     Receiver: ``multifd: received id '%d' already setup'``; the migration fails.
 
-    Usual cause: two sources migrate to the same address and port at a time.
+    Usual cause: two sources migrate to the same address and port at the same time.
     """
     first: dict[int, Channel] = {}
     for channel in sorted(migration.multifd, key=_init_frame):
@@ -169,13 +168,13 @@ def init_duplicate_id(migration: Migration) -> Iterator[Spot]:
 def init_id_gap(migration: Migration) -> Iterator[Spot]:
     """A multifd channel is missing: the ids are not 0 to n-1.
 
-    The source numbers its channels from 0 without gaps.  A number that no connection has is a
-    channel that was never opened, or one that the capture filter left out.
+    The source numbers its channels from 0 without gaps.  A missing id is a channel that was never
+    opened, or one that the capture filter left out.
 
-    Receiver: it waits without a timeout until as many channels are there as it is configured for;
-    nothing is loaded before.
+    Receiver: it waits without a timeout until the configured number of channels is connected;
+    nothing is loaded before that.
 
-    Usual cause: the capture has only some of the connections; or one of them did not come about
+    Usual cause: the capture has only some of the connections; or one of them was never established
     (a firewall, a full accept queue).
     """
     missing = migration.absent_ids
@@ -187,15 +186,15 @@ def init_id_gap(migration: Migration) -> Iterator[Spot]:
 
 @limit_rule("MF108", "init-id-out-of-count", ERROR, holes="XE")
 def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """A channel's id is not below the number of channels.
+    """A channel's id is greater than or equal to the number of channels.
 
-    With n channels the ids are 0 to n-1.  n is what the user said, or else the number of
+    With n channels the ids are 0 to n-1.  n is what the user specified, or else the number of
     connections in the capture, if the packet numbers prove that it has all of them.
 
     Receiver: id > n: ``multifd: received channel id %u is greater than number of channels %u``
-    (7.2: ``received channel version %u expected %u``, with the ids in it).  id == n is accepted up
-    to 10.2 and indexes past the end of an array; 11.1 refuses it: ``multifd: received channel id
-    %u exceeds channel count %u``.
+    (7.2: ``received channel version %u expected %u``, which actually prints ids).  id == n is
+    accepted up to 10.2 and indexes past the end of an array; 11.1 rejects it: ``multifd: received
+    channel id %u exceeds channel count %u``.
 
     Usual cause: source and destination are configured for different numbers of channels, or a
     damaged initial packet.
@@ -218,7 +217,7 @@ def init_reserved_nonzero(channel: Channel, migration: Migration) -> Iterator[Sp
 
     Receiver: it does not look at them.
 
-    Usual cause: a vendor's fork, or a newer QEMU that gave them a meaning.
+    Usual cause: a vendor fork, or a newer QEMU that uses these bytes.
     """
     if channel.init is not None and channel.init.reserved:
         yield _at_init(channel, "reserved bytes of the initial packet are not zero")
@@ -231,12 +230,12 @@ def init_reserved_nonzero(channel: Channel, migration: Migration) -> Iterator[Sp
 def main_missing(migration: Migration) -> Iterator[Spot]:
     """The capture has multifd channels but not the main channel that belongs to them.
 
-    Main carries the RAM block list, the device sections, the points where the channels
-    synchronise and the end of the migration; what needs them is not checked.
+    Main carries the RAM block list, the device sections, the sync points and the end of the
+    migration; rules that need them do not run.
 
-    Receiver: a migration without main does not exist; the capture does not have it.
+    Receiver: not affected.  There is no migration without main; only the capture lacks it.
 
-    Usual cause: a capture filter that names ports, or a capture that began late.
+    Usual cause: a capture filter on ports, or a capture that began late.
     """
     if migration.main is None and migration.multifd:
         yield Spot(f"main is not in the capture, only {names(migration.multifd)}")
@@ -246,10 +245,10 @@ def main_missing(migration: Migration) -> Iterator[Spot]:
 def multifd_missing(migration: Migration) -> Iterator[Spot]:
     """Main synchronises with multifd channels that the capture does not have.
 
-    MULTIFD_FLUSH records are sent only with multifd on, and no page of the guest went over main:
-    the pages, and any device state, went over connections that are not in the capture.
+    MULTIFD_FLUSH records are sent only with multifd on, and no guest page went over main: the
+    pages, and any device state, went over connections that are not in the capture.
 
-    Receiver: nothing is wrong with the migration; but the capture shows its smaller part.
+    Receiver: not affected.  The migration is fine, but the capture lacks most of it.
 
     Usual cause: a capture filter that lets only one connection pass.
     """
@@ -263,13 +262,13 @@ def multifd_missing(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF112", "channel-count-mismatch", ERROR, holes="E")
 def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
-    """The destination closed a multifd channel that it had no use for.
+    """The destination closed a multifd channel that it did not expect.
 
-    The source opens as many channels as it is configured for.  A destination with a smaller number
-    closes the extra ones, while it keeps the others; the source notices when it writes to them.
+    The source opens as many channels as it is configured for.  A destination configured for fewer
+    closes the extra ones and keeps the others; the source notices when it writes to them.
 
-    Receiver: ``Extra incoming migration connection; ignoring``, and the connection is closed, with
-    a reset where data were waiting in it.  The source then fails with ``Unable to write to socket:
+    Receiver: ``Extra incoming migration connection; ignoring``, and the connection is closed (with
+    a reset if it holds unread data).  The source then fails with ``Unable to write to socket:
     Connection reset by peer``.
 
     Usual cause: ``multifd-channels`` is larger on the source than on the destination.
@@ -284,13 +283,13 @@ def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
 def channel_reverse_data(channel: Channel, migration: Migration) -> Iterator[Spot]:
     """The destination sends data on a multifd channel.
 
-    Multifd channels carry data from the source to the destination only; what the destination has
-    to say goes over the return path.
+    Multifd channels carry data from the source to the destination only; messages from the
+    destination use the return path.
 
-    Receiver: the source never reads from them: the data stay in its socket, and their presence
-    turns its close into a reset.
+    Receiver: the source never reads from them.  The data stay unread in its socket, so that its
+    close becomes a reset.
 
-    Usual cause: a proxy or another program in the connection.
+    Usual cause: a proxy or another program in between.
     """
     peer = channel.flow.peer
     keep_alive = peer.midstream and peer.offset == 1
@@ -303,19 +302,20 @@ def channel_reverse_data(channel: Channel, migration: Migration) -> Iterator[Spo
 def roles_swapped(migration: Migration) -> Iterator[Spot]:
     """Main was connected after a multifd channel.
 
-    A source connects main first and opens the multifd channels when it stands.  A destination up
-    to 7.2 takes the first connection that it accepts for main, without looking at its bytes.
+    A source connects main first and opens the multifd channels once it is established.  A
+    destination up to 7.2 takes the first connection that it accepts for main, without looking at
+    its bytes.
 
     Receiver: 7.2 ``failed to receive packet via multifd channel 0: multifd: received packet magic
-    5145564d expected 11223344``.  Later ones look at the first bytes and are not affected, unless
-    TLS, postcopy or mapped-ram keep them from it.
+    5145564d expected 11223344``.  Later versions peek at the first bytes and are not affected,
+    unless TLS, postcopy or mapped-ram prevent the peek.
 
-    Usual cause: a proxy that forwards the connections in another order than it accepted them.
+    Usual cause: a proxy that forwards the connections in a different order than it accepted them.
     """
     main = migration.main
     if main is None or main.flow.syn is None:
         return
-    # Its SYN alone may have been captured out of order; the answer to it would not.
+    # A SYN may have been captured out of order; the SYN-ACK would not.
     begun = {(c.flow.peer.syn or c.flow.first).frame: c for c in migration.multifd}
     frame = min(filter(None, begun), default=0)
     if 0 < frame < main.flow.syn.frame:
@@ -335,11 +335,11 @@ def roles_swapped(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF115", "channel-unterminated", INFO, holes="E")
 def channel_unterminated(migration: Migration) -> Iterator[Spot]:
-    """A multifd channel ends behind a whole packet, but the capture does not show its close.
+    """A multifd channel ends after a complete packet, but the capture does not show its close.
 
-    The end of a packet is where a channel may end, so nothing tells whether more was to come.
+    A channel may end at a packet boundary, so it is not known whether more followed.
 
-    Receiver: nothing, if the stream was closed there.
+    Receiver: normal, if the stream was closed there.
 
     Usual cause: the capture was stopped before the connections were closed.
     """
@@ -353,13 +353,13 @@ def channel_unterminated(migration: Migration) -> Iterator[Spot]:
 def channel_ended_early(migration: Migration) -> Iterator[Spot]:
     """The source closed a multifd channel while the migration went on with the others.
 
-    Every SYNC round takes a SYNC packet from every channel.  This one was closed, and a later
-    round was held without it.
+    Every SYNC round needs a SYNC packet on every channel.  This channel was closed, and a later
+    round took place without it.
 
-    Receiver: the channel's thread ends quietly, for a close between packets is the normal end.  At
-    the next synchronisation main waits for that channel without a timeout: a hang.
+    Receiver: the channel's thread ends without an error, since a close between packets is the
+    normal end.  At the next sync point main waits for that channel without a timeout: a hang.
 
-    Usual cause: a thread of the source that ended early, or a middlebox that closed an idle
+    Usual cause: a send thread of the source that ended early, or a middlebox that closed an idle
     connection.
     """
     for channel, fin, missed in ended_early(migration):
@@ -372,13 +372,13 @@ def channel_ended_early(migration: Migration) -> Iterator[Spot]:
 def channel_reset(migration: Migration) -> Iterator[Spot]:
     """A channel of a migration that did not complete was reset.
 
-    A reset throws away what was still on its way; whoever sent it was gone or gave up.
+    A reset discards data in flight; the side that sent it had died or given up.
 
     Receiver: the reading side gets ``Connection reset by peer``.
 
-    Usual cause: one QEMU was killed, failed or yanked the migration; a reset at the end of a
-    migration that completed is nothing unusual, and not told; where nobody knows how it ended it
-    is only noted.
+    Usual cause: one QEMU was killed, failed or yanked the migration.  A reset at the end of a
+    completed migration is not unusual and not reported; if the outcome is unknown, it is reported
+    as info only.
     """
     outcome = outcome_of(migration).name
     if outcome == "completed":
@@ -405,12 +405,12 @@ def channel_reset(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF118", "cancelled", INFO, holes="E")
 def cancelled(migration: Migration) -> Iterator[Spot]:
-    """The source gave the migration up before everything was sent.
+    """The source aborted the migration before everything was sent.
 
-    It closed main in front of the EOF byte; or main is whole and multifd channels stop inside a
-    packet, which is how a cancel during device state looks.
+    It closed main before the EOF byte; or main is complete and multifd channels stop inside a
+    packet, as in a cancel during device state.
 
-    Receiver: ``load of migration failed``; the guest goes on at the source.
+    Receiver: ``load of migration failed``; the guest continues on the source.
 
     Usual cause: ``migrate_cancel``, or an error on the source.
     """
@@ -421,14 +421,15 @@ def cancelled(migration: Migration) -> Iterator[Spot]:
 
 @capture_rule("MF119", "tls-no-close-notify", WARNING, holes="E", forgiven=True)
 def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
-    """A TLS multifd channel was closed without close_notify, while others of its migration sent it.
+    """A TLS multifd channel was closed without close_notify, although others of its migration sent
+    one.
 
-    From 10.0 on a source ends the TLS session of every multifd channel properly before it shuts
-    the socket (of main it does not: main has an EOF byte).  A close without it cannot be told from
-    a connection that somebody cut.
+    Since 10.0 a source sends close_notify on every multifd channel before it shuts down the socket
+    (not on main, which has an EOF byte).  Without it, the end of the channel cannot be
+    distinguished from a truncated connection.
 
-    Receiver: with machine types from 10.0 on an error when it happens inside data; with older ones
-    it is taken for the normal end.
+    Receiver: an error with machine types 10.0 and later, if it happens inside data; with older ones
+    it counts as the normal end.
 
     Usual cause: the source was killed or cancelled; a middlebox closed the connection.
     """
@@ -439,9 +440,9 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
     for group in groups.values():
         main, *channels = sorted(group, key=lambda c: c.flow.connection.began.frame)
         if main.midstream:
-            continue  # which of them is main cannot be told
+            continue  # it is not known which of them is main
         if not any(channel.tls_close_notify for channel in channels):
-            continue  # a sender up to 9.2, as far as one can tell
+            continue  # probably a sender up to 9.2
         for channel in channels:
             end = channel.flow.fin
             if end is not None and not channel.tls_close_notify and not channel.flow.holes:
@@ -456,8 +457,8 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
 def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
     """The connections begin with the channel header of the RFC (April 2024).
 
-    Only the first posting of the device-state series sent it: eight bytes of header size, always
-    4, and the type of the channel, 0 to 3.  Any other size or type is an error.
+    Only the first posting of the device-state series sent it: eight bytes of header size, always 4,
+    and four bytes of channel type, 0 to 3.  Any other size or type is an error.
 
     Receiver: ``Received unknown migration channel type %u``, or ``Received header of size %lu
     bytes which is greater than max header size of %lu bytes``.  A QEMU without the RFC's patches
@@ -473,7 +474,7 @@ def rfc0_channel_header(migration: Migration) -> Iterator[Spot]:
         if channel.channel_header is not None:
             kind = channel.channel_header[1]
             if kind > max(ChannelType):
-                yield _at_start(channel, f"channel type {kind} is none of 0 to 3", ERROR)
+                yield _at_start(channel, f"channel type {kind} is not 0 to 3", ERROR)
         elif _is_size(migration, channel):
             size = int.from_bytes(channel.head[:8], "big")
             yield _at_start(channel, f"channel header of size {size}, not 4", ERROR)
@@ -486,7 +487,7 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
     The preempt channel has no magic and begins with a RAM record.  It is opened only with the
     capability postcopy-preempt, which needs postcopy-ram: then main holds POSTCOPY_ADVISE.
 
-    Receiver: it takes the connection for a multifd channel or for main, and fails.
+    Receiver: it treats the connection as a multifd channel or as main, and fails.
 
     Usual cause: capabilities that differ between source and destination.
     """
@@ -503,10 +504,11 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
 
 
 def refused(migration: Migration) -> list[tuple[int, Channel]]:
-    """Channels that the destination closed while the others went on, and the frames of that.
+    """Channels that the destination closed while the others went on, each with the frame of its
+    close.
 
-    In a migration that completed only one that carried nothing can be meant: there a destination
-    closes the channels first that it has read to their ends.
+    In a completed migration only a channel that carried nothing counts: there the destination
+    normally closes channels first, once it has read them to the end.
     """
     main = migration.main
     if main is None:
@@ -539,9 +541,9 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     """Channels that the source closed before a round that was still to come: the FIN, and the
     first SYNC or FLUSH of that round.  Those that the destination refused (MF112) do not count.
 
-    Other connections may lag in the capture; but a round that begins behind the close did not
-    wait for this channel.  A channel with a SYNC for every FLUSH of main has missed none, whatever
-    another one has too many.
+    Other connections may lag in the capture; but a round that begins after the close did not wait
+    for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
+    another channel has more.
     """
     rounds = [channel.syncs for channel in migration.multifd]
     flushes = migration.main_facts.flushes if migration.main_facts is not None else []
@@ -581,7 +583,7 @@ def _by_id(migration: Migration, number: int) -> Channel:
 
 
 def _ram_record(head: bytes) -> bool:
-    """Whether eight bytes can be the address and flags of a page record with its block's name."""
+    """Whether eight bytes can be the address and flags of a page record that names its block."""
     word = int.from_bytes(head, "big")
     flags = word & RAM_FLAG_BITS
     known = flags & RAM_FLAGS == flags and flags & RAM_PAGE_KINDS
@@ -589,7 +591,9 @@ def _ram_record(head: bytes) -> bool:
 
 
 def _is_size(migration: Migration, channel: Channel) -> bool:
-    """Whether a stranger begins with a channel header of the RFC whose size is wrong."""
+    """Whether an unidentified connection begins with a channel header of the RFC whose size is
+    wrong.
+    """
     if not any(c.channel_header is not None for c in migration.channels):
         return False
     return len(channel.head) == 8 and int.from_bytes(channel.head, "big") < HEADER_SIZES

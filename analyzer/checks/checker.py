@@ -1,6 +1,6 @@
 """Runs the rules: packet rules while the capture streams by, the others at its end.
 
-What a hole in the capture could explain is never called an error.
+A finding that a hole in the capture could explain is never an error.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["Checker", "main_spots", "unknown_rules"]
 
 LISTED = 50
-"""Findings of one rule at one channel and device that are listed one by one."""
+"""The maximum of findings of one rule on one channel and device that are listed individually."""
 
 
 class Checker(Watcher):
-    """Watches one scan and judges it.
+    """Watches one scan and applies the rules.
 
-    Give it to the scan as a watcher, ``traced`` too if there is one, and ``page_collector`` along
-    with them; when the scan is done, :meth:`findings` gives everything, the gravest first, then in
-    the order of the capture.
+    Pass it to the scan as a watcher, also ``traced`` if not ``None``, together with
+    ``page_collector``; when the scan is done, :meth:`findings` returns all findings, the most
+    severe first, then in capture order.
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
@@ -71,7 +71,7 @@ class Checker(Watcher):
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM or SYNC packet: most rules run only where something is out of the ordinary."""
+        """A RAM or SYNC packet: most rules only run if something is out of the ordinary."""
         ordinary = is_ordinary(packet, channel, migration, pages)
         for rule in self._every_ram if ordinary else self._ram:
             self._packet(rule, packet, channel, migration)
@@ -83,7 +83,7 @@ class Checker(Watcher):
             self._packet(rule, packet, channel, migration)
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
-        """A page that two channels carried in one round."""
+        """A page that was sent on two channels in one round."""
         text = f"offset {page:#x} of {packet.block} was sent in the same round on another channel"
         spot = Spot(f"{text} too", noted_before="8.2" if _at_edge(page, packet) else None)
         self._at(packet, channel, spot)
@@ -97,16 +97,16 @@ class Checker(Watcher):
         found: int,
         receiver: int,
     ) -> None:
-        """A payload whose size the header contradicts."""
+        """A payload whose size contradicts the header."""
         announced = packet.next_packet_size
         if packet.compression or announced == receiver:
             return
         if found == announced:
-            agrees = "the next packet stands where next_packet_size says"
+            agrees = "the next packet is where next_packet_size says"
         elif found == receiver:
-            agrees = "the next packet stands where the page count says"
+            agrees = "the next packet is where the page count says"
         else:
-            agrees = f"the next packet stands {found} bytes on, where neither says"
+            agrees = f"the next packet is {found} bytes further on, which matches neither"
         slug = "size-zero-with-pages" if not announced else "size-mismatch-nocomp"
         text = f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
         spot = Spot(f"{text}{announced}; {agrees}")
@@ -120,7 +120,7 @@ class Checker(Watcher):
         spot.frame = packet.first.frame
 
     def note(self, slug: str, spot: Spot, migration: Migration | None) -> None:
-        """The rule of that slug fires."""
+        """Add a finding of the rule with that slug."""
         rule = BY_SLUG[slug]
         if self.selection.takes(rule):
             self._add(rule, spot, migration)
@@ -154,7 +154,7 @@ class Checker(Watcher):
     # -- at the end ---------------------------------------------------------------------------
 
     def findings(self, scan: Scan) -> list[Finding]:
-        """Everything found so far, packet rules included; more may come, and be asked for again."""
+        """All findings so far, packet rules included; can be called again after more was read."""
         before = list(self._spots), dict(self._counts)
         try:
             for rule, spot, migration in self._ends(scan):
@@ -228,7 +228,7 @@ class Checker(Watcher):
                 yield rule, spot
 
     def _described(self, facts: MainChannel) -> list[Anomaly]:
-        """What its description shows; that is read once, when it is there."""
+        """Anomalies of its description, which is read only once, when it is complete."""
         if not facts.description_complete:
             return []
         if facts not in self._descriptions:
@@ -236,7 +236,7 @@ class Checker(Watcher):
         return self._descriptions[facts]
 
     def _anomalies(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
-        """What the walkers reported, as findings of the rules they name."""
+        """What the walkers reported, as violations of the rules they name."""
         sources = [channel.anomalies]
         if channel is migration.return_path and migration.return_facts is not None:
             sources.append(migration.return_facts.anomalies)
@@ -263,13 +263,15 @@ class Checker(Watcher):
 
 
 def _at_edge(page: int, packet: RamPacket) -> bool:
-    """Whether it is the first or the last of a packet's pages: those up to 7.2 send twice."""
+    """Whether it is the first or the last of a packet's pages, which senders up to 7.2 may send
+    twice.
+    """
     offsets, last = packet.offsets or b"", 8 * (packet.normal_pages + packet.zero_pages - 1)
     return page.to_bytes(8, "big") in (offsets[:8], offsets[last : last + 8])
 
 
 def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
-    """What walkers noted, as places where the rules that they name fire."""
+    """What walkers reported, as violations of the rules they name."""
     unlisted = anomalies.unlisted() if isinstance(anomalies, AnomalyList) else {}
     for anomaly in anomalies:
         spot = Spot(
@@ -286,8 +288,8 @@ def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
 def main_spots(
     facts: MainChannel, channel: Channel | None, described: list[Anomaly]
 ) -> Iterator[tuple[Rule, Spot]]:
-    """Where the rules fire that need nothing but a main stream; ``channel`` is ``None`` for a
-    saved file.  ``described`` is what :func:`description_anomalies` gives.
+    """Violations of the rules that only need a main stream; ``channel`` is ``None`` for a saved
+    file.  ``described`` is the result of :func:`description_anomalies`.
     """
     for anomalies in (facts.anomalies, described):
         yield from anomaly_spots(anomalies)
@@ -297,7 +299,7 @@ def main_spots(
 
 
 def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
-    """What else than the sender could explain it."""
+    """What, other than the sender, could explain the finding; empty if nothing."""
     if rule.forgiven and (outcome := outcome_of(migration)).forgives:
         return FORGIVEN.get(outcome.name, outcome.evidence)
     channels = [spot.channel] if spot.channel is not None else migration.channels
@@ -349,6 +351,6 @@ def _missing(hole: Hole, channel: Channel) -> str:
 
 
 def unknown_rules(names: Iterable[str]) -> list[str]:
-    """Those of the given ids, prefixes and slugs that name no rule."""
+    """Those of the given ids, prefixes and slugs that match no rule."""
     load()
     return [name for name in names if not any(names_rule(rule, (name,)) for rule in RULES.values())]

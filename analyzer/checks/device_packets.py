@@ -1,4 +1,4 @@
-"""MF401 to MF416: device-state packets, and what main says about their devices.
+"""MF401 to MF416: device-state packets, alone and compared with main.
 
 Wire-format page, sections 4, 5.4 and 6.8.
 """
@@ -49,12 +49,12 @@ PACKET_MIN = DEVICE_STATE_HEADER.size + BUFFER.size
 def devstate_with_sync(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """SYNC and DEVICE_STATE are set in one packet.
 
-    A SYNC is a RAM matter; a packet is either the one or the other.
+    SYNC belongs to RAM packets; a packet is either a SYNC or device state.
 
-    Receiver: reads and hands on the device's data first, then ``multifd: received SYNC device state
-    packet``; the migration fails.
+    Receiver: it first reads the data and passes them to the device, then ``multifd: received SYNC
+    device state packet``; the migration fails.
 
-    Usual cause: a sender that sets a pending SYNC on whatever packet comes next.
+    Usual cause: a sender that sets a pending SYNC flag on whichever packet comes next.
     """
     return "SYNC is set in a device-state packet" if packet.flags & SYNC else None
 
@@ -63,10 +63,10 @@ def devstate_with_sync(packet: DevicePacket, channel: Channel, migration: Migrat
 def devstate_empty(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """A device-state packet announces no payload.
 
-    There is nothing to hand to the device.
+    There is nothing to load into the device.
 
-    Receiver: ``multifd: received empty device state packet``; v1 and v2 of the series accept it
-    here, and VFIO says ``packet too short at 0 (min is 12)``.  The migration fails.
+    Receiver: ``multifd: received empty device state packet``; v1 and v2 of the series only fail in
+    VFIO, with ``packet too short at 0 (min is 12)``.  The migration fails.
 
     Usual cause: a damaged header.
     """
@@ -77,8 +77,8 @@ def devstate_empty(packet: DevicePacket, channel: Channel, migration: Migration)
 def devstate_idstr_unterminated(device: Device, migration: Migration) -> Iterator[Spot]:
     """The idstr fills its 256 bytes without a NUL.
 
-    Since 10.0 it has to be terminated.  The revisions of the series before allowed it to fill the
-    field, so there it is a warning.
+    Since 10.0 it must be terminated.  Earlier revisions of the series allowed it to fill the field,
+    so for them this is a warning.
 
     Receiver: reads the payload, then ``unterminated multifd device state idstr``; the migration
     fails.
@@ -97,7 +97,7 @@ def devstate_idstr_unterminated(device: Device, migration: Migration) -> Iterato
 def devstate_idstr_trailing(
     packet: DevicePacket, channel: Channel, migration: Migration
 ) -> str | None:
-    """Bytes behind the NUL of the idstr are not zero.
+    """Bytes after the NUL of the idstr are not zero.
 
     QEMU pads the name with zeros; other bytes may be memory that was not meant to be sent.
 
@@ -107,28 +107,28 @@ def devstate_idstr_trailing(
     """
     rest = packet.idstr.partition(b"\0")[2]
     odd = len(rest) - rest.count(0)
-    return f"not zero behind the idstr: {counted(odd, 'byte')}" if odd else None
+    return f"not zero after the idstr: {counted(odd, 'byte')}" if odd else None
 
 
 @packet_rule("MF407", "devstate-compression-bits", ERROR)
 def devstate_compression_bits(
     packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
 ) -> str | None:
-    """Device state and compression occur together.
+    """Device state and compression are used together.
 
     Device state is not compressed, and a source refuses to send it over multifd when a compression
     method is set.  Here a device-state packet has compression bits, or the RAM packets of the same
-    migration are compressed (said of a device's first packet).
+    migration are compressed (reported at each device's first packet).
 
-    Receiver: reads a device-state packet by its own layout and ignores the other bits; a method
-    that it does not expect in RAM packets fails the migration.
+    Receiver: it reads the packet as device state and ignores the other bits; an unexpected method
+    in RAM packets fails the migration.
 
-    Usual cause: a damaged header, or channels of two migrations taken for one.
+    Usual cause: a damaged header, or channels of two migrations mistaken for one.
     """
     if packet.kind != DEVICE_STATE:
         method = packet.flags & COMPRESSION_MASK
         if method != migration.compression:
-            return None  # it is that packet which is wrong (MF205)
+            return None  # that packet is the wrong one (MF205)
         if method and method in METHODS and migration.devices:
             return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
         return None
@@ -142,25 +142,26 @@ def devstate_compression_bits(
 
 @migration_rule("MF408", "devstate-dialect-mixed", ERROR)
 def devstate_dialect_mixed(migration: Migration) -> Iterator[Spot]:
-    """Device state is marked by flag 0x10 in some packets and by 0x40 in most.
+    """Some device-state packets have flag 0x10 and others 0x40.
 
-    The RFC, v1 and v2 of the series use the one, later revisions and releases the other; no sender
-    uses both.  The findings stand at the packets of the rarer kind.
+    The RFC, v1 and v2 of the series use 0x10, later revisions and releases 0x40; no sender uses
+    both.  The findings are reported at the packets of the rarer kind.
 
-    Receiver: knows one of the two; the other packet is a RAM packet to it, and the framing is lost.
+    Receiver: it knows only one of the two; it reads the other packets as RAM packets and loses the
+    framing.
 
-    Usual cause: a RAM packet with UADK compression taken for device state (see ``--dialect``), or
-    channels of two migrations taken for one.
+    Usual cause: a RAM packet with UADK compression mistaken for device state (see ``--dialect``),
+    or channels of two migrations mistaken for one.
     """
     framing = migration.framing
     for marker, variant in framing.markers.items():
         if marker != framing.device_flag:
-            text = f"device state marked by {marker:#x}, most of it by {framing.device_flag:#x}"
+            text = f"device state marked by {marker:#x}, most packets have {framing.device_flag:#x}"
             yield from variant_spots(variant, text, migration)
 
 
 def variant_spots(variant: Variant, text: str, migration: Migration) -> Iterator[Spot]:
-    """A finding for each of the packets that are kept; the last one counts those that are not."""
+    """A finding for each kept packet; the last one also counts the packets that were not kept."""
     for number, (channel, packet) in enumerate(variant.packets, start=1):
         spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
         spot.device, spot.index = migration.device(packet).name, packet.idx
@@ -173,12 +174,12 @@ def variant_spots(variant: Variant, text: str, migration: Migration) -> Iterator
 def devstate_size_implausible(
     packet: DevicePacket, channel: Channel, migration: Migration
 ) -> str | None:
-    """A device-state packet is larger than VFIO makes them.
+    """A device-state packet is larger than those that VFIO sends.
 
     A VFIO source reads at most 1 MiB from the device for a packet; with the header that is 1048588
     bytes.
 
-    Receiver: allocates a buffer of the size announced, without a limit.
+    Receiver: it allocates a buffer of the announced size, without a limit.
 
     Usual cause: a newer sender with larger buffers, a damaged header, or an attack on the
     destination's memory.
@@ -197,14 +198,14 @@ def _key(device: Device) -> tuple[bytes, int]:
 
 
 def _sections(migration: Migration) -> set[tuple[bytes, int]]:
-    """What identifies the sections on main: idstr and instance id."""
+    """The identities of the sections on main: idstr and instance id."""
     facts = migration.main_facts
     return {section.key for section in facts.sections.values()} if facts is not None else set()
 
 
 def misnamed(migration: Migration) -> list[Device]:
-    """The devices that MF405 and MF406 tell of: packets name them by mistake, and no receiver loads
-    them.  None where main is not known well enough.
+    """The devices that MF405 and MF406 report: packets name them by mistake, and no receiver loads
+    them.  Empty if too little of main is known.
     """
     facts, started = migration.main_facts, _sections(migration)
     if facts is None or facts.interrupted or not started:
@@ -217,8 +218,8 @@ def misnamed(migration: Migration) -> list[Device]:
 
 
 def unread(migration: Migration) -> tuple[int, str]:
-    """How many device-state packets may be in bytes that were passed over to find the next packet,
-    and what says so; nothing where the capture lacks bytes, which explains more.
+    """How many device-state packets may be in bytes that were skipped to find the next packet, and
+    a text that says so; 0 if the capture has holes, which are the better explanation.
     """
     channels = [] if migration.lacks_bytes or migration.began_late else migration.multifd
     channel = max(channels, key=lambda c: c.skipped, default=None)
@@ -229,21 +230,20 @@ def unread(migration: Migration) -> tuple[int, str]:
 
 
 def _of(device: Device, text: str) -> Spot:
-    """A finding at the first packet of a device."""
+    """A finding about a device, at its first packet."""
     frame = device.first.frame if device.first is not None else None
     return Spot(text, device=device.name, frame=frame)
 
 
 @migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XLM")
 def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
-    """Main has no section of the device that a packet names.
+    """Main has no section for the device that a packet names.
 
-    idstr and instance id together name a device; its section was started on main before.  (One that
-    fills its field has no section: MF403.)
+    idstr and instance id together identify a device, whose section must have been started on main.
+    (An idstr without a NUL is reported by MF403.)
 
     Receiver: ``Unknown idstr %s or instance id %u for load state buffer``; the migration fails.
-    The destination may know the device under an older name or an alias, which the capture cannot
-    show.
+    The destination may know the device by an older name or an alias, which the capture cannot show.
 
     Usual cause: source and destination have different devices, or channels of two migrations taken
     for one.
@@ -253,7 +253,7 @@ def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
     for key, device in migration.devices.items():
         told = len(device.idstr) == NAME_SIZE and not series
         if started and key not in started and not told:
-            yield _of(device, "main has no section of this idstr and instance id")
+            yield _of(device, "main has no section with this idstr and instance id")
 
 
 @migration_rule("MF406", "devstate-no-handler", ERROR, holes="X")
@@ -264,12 +264,12 @@ def devstate_no_handler(migration: Migration) -> Iterator[Spot]:
 
     Receiver: ``idstr %s / instance %u has no load state buffer operation``; the migration fails.
 
-    Usual cause: a sender whose other devices have learned it, or memory corruption.
+    Usual cause: a sender with other devices that support this, or memory corruption.
     """
     started = _sections(migration)
     for key, device in migration.devices.items():
         if key in started and not is_vfio(device.idstr):
-            yield _of(device, "its section on main is not a VFIO device's")
+            yield _of(device, "its section on main is not that of a VFIO device")
 
 
 @migration_rule("MF410", "devstate-without-switchover", WARNING, holes="GXLEM", forgiven=True)
@@ -278,10 +278,10 @@ def devstate_without_switchover(migration: Migration) -> Iterator[Spot]:
 
     Since 10.0 the command tells the destination to start the threads that load device state.
 
-    Receiver: keeps the buffers until the command comes; without it they are never loaded.
+    Receiver: it queues the buffers until the command comes; without it they are never loaded.
 
-    Usual cause: ``send-switchover-start`` is off at the source, with which device state must not go
-    over multifd.
+    Usual cause: ``send-switchover-start`` is off at the source; device state must then not go over
+    multifd.
     """
     facts, dialect = migration.main_facts, migration.framing.dialect
     if facts is None or facts.eof is None or dialect is None or not dialect.switchover:
@@ -294,10 +294,10 @@ def devstate_without_switchover(migration: Migration) -> Iterator[Spot]:
 def devstate_before_switchover(device: Device, migration: Migration) -> Iterator[Spot]:
     """The first device-state byte was captured before SWITCHOVER_START.
 
-    They travel on different TCP connections, so the order in the capture is not the order in which
-    they were sent; a few milliseconds are no fault.
+    They travel on different TCP connections, so the order in the capture need not be the order in
+    which they were sent; a few milliseconds are normal.
 
-    Receiver: keeps the buffers until the command comes.
+    Receiver: it queues the buffers until the command comes.
 
     Usual cause: main's connection had more data queued than the channel's.
     """
@@ -314,8 +314,8 @@ def devstate_before_switchover(device: Device, migration: Migration) -> Iterator
 def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Spot]:
     """Device state was still arriving when main's EOF byte had been captured.
 
-    The destination's main thread waits there for the load threads, so this is time in which
-    everything else was done.
+    The destination's main thread waits there for the load threads; during this time only device
+    state is left to transfer.
 
     Receiver: normal; main waits.
 
@@ -337,16 +337,16 @@ def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Sp
 
 @migration_rule("MF413", "devstate-announced-missing", ERROR, holes="XELC", forgiven=True)
 def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
-    """Main says that a device's state is on multifd, but there is none.
+    """Main announces that a device's state is on multifd, but no packet of it came.
 
-    The device's FULL section holds END_OF_STATE or DEV_CONFIG_LOAD_READY alone, so nothing else of
-    it will come on main.
+    The device's FULL section holds only END_OF_STATE or DEV_CONFIG_LOAD_READY, so its state must
+    come over multifd.
 
-    Receiver: hangs; the device's load thread waits for index 0 without a timeout, main waits for
-    the thread.
+    Receiver: it hangs: the device's load thread waits for idx 0 without a timeout, and main waits
+    for the thread.
 
-    Usual cause: a channel that the capture lacks; otherwise the source gave up on the device and
-    did not say so.
+    Usual cause: a channel that is not in the capture; otherwise a source that failed to send the
+    state without aborting the migration.
     """
     facts = migration.main_facts
     if facts is None or facts.eof is None or not migration.multifd:
@@ -358,7 +358,7 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
         text = "announced to be on multifd, but no packet of it came" + lost
         severity = INFO if lost else None
         if not migration.dialect_known:
-            text += "; nothing tells which revision of the format this is"
+            text += "; the revision of the format is unknown"
             severity = severity or WARNING
         spot = Spot(text, device=section.name, channel=migration.main, severity=severity)
         if (mark := section.announced_at) is not None:
@@ -368,14 +368,15 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
 
 @device_rule("MF414", "devstate-unannounced", ERROR, holes="X")
 def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]:
-    """A device sends state over multifd, but its FULL section has the config state.
+    """A device's state is on multifd, but its FULL section on main holds the config state.
 
-    DEV_CONFIG_STATE on main is how a device ends whose state went over main.
+    DEV_CONFIG_STATE on main ends the state of a device that does not use multifd.
 
     Receiver: ``got DEV_CONFIG_STATE in main migration channel but doing multifd transfer``, or
-    ``got device state packet but not doing multifd transfer``, by the destination's setting.
+    ``got device state packet but not doing multifd transfer``, depending on the destination's
+    setting.
 
-    Usual cause: a fault of the source, or channels of two migrations taken for one.
+    Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
     facts = migration.main_facts
     section = facts.devices.get(_key(device)) if facts is not None else None
@@ -385,32 +386,32 @@ def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]
 
 @limit_rule("MF415", "devstate-in-failed-transfer-mode", WARNING)
 def devstate_in_failed_transfer_mode(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """Device state goes over multifd to a destination that has the transfer turned off.
+    """Device state goes over multifd to a destination with multifd transfer turned off.
 
-    The wire does not show the destination's setting; the rule runs when the user says so.  The
-    source notices nothing and calls the migration completed.
+    The capture does not show the destination's setting; the rule runs only if the user states it.
+    The source notices nothing and considers the migration completed.
 
     Receiver: ``got device state packet but not doing multifd transfer``.  11.1.3 was seen to
-    complete all the same, with a device that had received only the part of its state that went over
+    complete nevertheless, with a device that had loaded only the part of its state that went over
     main.
 
-    Usual cause: ``x-migration-multifd-transfer`` is ``off`` at the destination, or ``auto`` where
-    that means off.
+    Usual cause: ``x-migration-multifd-transfer`` is ``off`` at the destination, or ``auto`` in a
+    case in which that means off.
     """
     if not selection.destination_transfer_off:
         return
     for device in migration.devices.values():
         if device.first is not None:
             count = counted(len(device.buffers), "buffer")
-            yield _of(device, f"{count} to a destination that takes none")
+            yield _of(device, f"{count} to a destination that accepts none")
 
 
 @migration_rule("MF416", "devstate-single-channel", INFO, holes="X")
 def devstate_single_channel(migration: Migration) -> Iterator[Spot]:
     """All device state is on one channel although there are several.
 
-    Each packet goes to the next idle channel, so several buffers normally spread; on one channel
-    the transfer is no faster than without multifd.
+    Each packet goes to the next idle channel, so several buffers normally spread over the channels;
+    on one channel the transfer is no faster than without multifd.
 
     Receiver: normal.
 

@@ -30,27 +30,26 @@ LEGACY = "legacy"
 
 @walker_rule("MF961", "expectation-unmet", ERROR)
 def expectation_unmet() -> None:
-    """The capture is not what was expected of it.
+    """The capture does not meet the expectation.
 
-    An expectation (``check --expect``) says what must hold; the message says what does not, what
-    was expected, and what was found.
+    An expectation (``check --expect``) says what must hold; the message names what differs, with
+    the expected and the actual value.
 
-    Receiver: not affected; nothing is wrong but what the expectation says.
+    Receiver: not affected; only the expectation is violated.
 
-    Usual cause: a regression, a test that went another way, or an expectation that is too narrow.
+    Usual cause: a regression, a test that ran differently, or an expectation that is too narrow.
     """
 
 
 @limit_rule("MF962", "dialect-unexpected", ERROR)
 def dialect_unexpected(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """Device state came in another dialect than was expected.
+    """Device state came in a different dialect than expected.
 
-    Judged with ``--expected-dialect``, or the setting of that name, where the capture tells the
-    dialect.
+    Runs with ``--expected-dialect``, or the setting of that name, if the capture shows the dialect.
 
     Receiver: not affected, if it speaks that dialect.
 
-    Usual cause: another version of QEMU, or another revision of the patch series, than meant.
+    Usual cause: a different version of QEMU, or revision of the patch series, than intended.
     """
     dialect, expected = migration.framing.dialect, selection.expected_dialect
     if expected is not None and dialect is not None and dialect.name != expected:
@@ -59,13 +58,13 @@ def dialect_unexpected(migration: Migration, selection: Selection) -> Iterator[S
 
 @migration_rule("MF963", "not-completed", ERROR)
 def not_completed(migration: Migration) -> Iterator[Spot]:
-    """The migration did not complete, or a device's state is not known to be whole.
+    """The migration did not complete, or a device's state is not known to be complete.
 
-    Judged with ``--require completed``, or the setting ``require``; without it a migration that
-    failed or was cancelled is no finding, for nobody may have broken a rule.  What the capture
-    cannot tell, as where it has holes, does not count as completed.
+    Runs with ``--require completed``, or the setting ``require``; otherwise a failed or cancelled
+    migration is not a finding, since it need not break any rule.  If the outcome cannot be
+    determined, for example because of holes, the migration does not count as completed.
 
-    Receiver: the guest does not run there, or runs without what is missing.
+    Receiver: the guest does not run on the destination, or runs with incomplete state.
 
     Usual cause: a cancelled or failed migration, a network that broke, or a capture that begins
     late or ends early.
@@ -82,26 +81,26 @@ def not_completed(migration: Migration) -> Iterator[Spot]:
     if broken:
         yield Spot(f"device state is incomplete: {', '.join(broken)}", frame=outcome.frame)
     elif unknown:
-        text = f"whether device state is complete cannot be told: {', '.join(unknown)}"
+        text = f"cannot tell whether device state is complete: {', '.join(unknown)}"
         yield Spot(text, frame=outcome.frame)
 
 
 def not_saved(facts: MainChannel) -> Iterator[Spot]:
-    """The same of a saved migration."""
+    """The same for a saved migration."""
     if facts.eof is None or facts.truncated is not None:
-        yield Spot("the saved migration is incomplete: its stream does not come to its end")
+        yield Spot("the saved migration is incomplete: its stream does not reach its end")
 
 
 @migration_rule("MF964", "override-contradicted", WARNING, holes="LGX")
 def override_contradicted(migration: Migration) -> Iterator[Spot]:
-    """What was forced with an option is not what the bytes say.
+    """An option that forces the format contradicts the captured bytes.
 
-    ``--dialect``, ``--ram-era`` and ``--sync`` overrule what is found in the capture; a wrong one
-    makes the decoding and the verdicts wrong.
+    ``--dialect``, ``--ram-era`` and ``--sync`` override what is detected in the capture; a wrong
+    value makes decoding and verdicts wrong.
 
     Receiver: not affected.
 
-    Usual cause: an option that was meant for another capture.
+    Usual cause: an option meant for another capture.
     """
     framing, settings = migration.framing, migration.framing.settings
     if (dialect := settings.dialect) is not None:
@@ -115,7 +114,7 @@ def override_contradicted(migration: Migration) -> Iterator[Spot]:
             yield Spot(f"dialect {dialect.name}, but the channels {have} the RFC's header")
     found = migration.found_era
     if settings.era is not None and found is not None and found.since > settings.era.since:
-        yield Spot(f"RAM era {settings.era.name}, but packets as of {found.name}")
+        yield Spot(f"RAM era {settings.era.name}, but packets are of era {found.name}")
     facts = migration.main_facts
     if settings.sync == LEGACY and facts is not None and facts.ram.flush_count:
         records = counted(facts.ram.flush_count, "MULTIFD_FLUSH record")
@@ -123,5 +122,5 @@ def override_contradicted(migration: Migration) -> Iterator[Spot]:
 
 
 def unmet(difference: str) -> Finding:
-    """The finding for a sentence that says what is not as expected."""
+    """The finding for a sentence that describes a difference from the expectation."""
     return Finding(RULES["MF961"], Spot(difference), None, ERROR, "")

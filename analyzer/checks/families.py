@@ -1,4 +1,4 @@
-"""Loads every family of rules into the register."""
+"""Loads every family of rules into the registry."""
 
 from __future__ import annotations
 

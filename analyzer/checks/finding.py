@@ -1,4 +1,4 @@
-"""A rule's verdict about one place."""
+"""A finding: a violation of a rule with its severity."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FORGIVEN = {
     "incomplete": "the migration is incomplete",
     "completed": "the migration completed",
 }
-"""Excuses of findings that an outcome explains."""
+"""The excuse, by outcome, of findings that the outcome explains."""
 
 
 class Finding:
-    """A rule fired: with what severity, where, and how often.
+    """A rule that fired: its severity, where, and how often.
 
-    ``excuse`` says why it is only ``info`` although the rule is stricter: a hole that could
-    explain it, or a migration that was cancelled.  ``repeats`` counts further places of the same
-    kind that are not listed one by one.
+    ``excuse`` says why it is only ``info`` although the rule's severity is higher: a hole that
+    could explain it, or a cancelled migration.  ``repeats`` counts further places of the same kind
+    that are not listed individually.
     """
 
     __slots__ = ("excuse", "migration", "repeats", "rule", "severity", "spot")

@@ -26,9 +26,9 @@ SWITCHOVER_SINCE = (10, 0)
 
 @walker_rule("MF614", "command-unknown", ERROR, holes="G")
 def command_unknown() -> None:
-    """A command is none of those that QEMU up to 11.1 knows (1 to 11).
+    """A command is not one that QEMU up to 11.1 knows (1 to 11).
 
-    A receiver cannot skip a command: it may change how the rest is to be read.
+    A receiver cannot skip an unknown command, since it may change how the rest must be read.
 
     Receiver: ``MIG_CMD 0x%x unknown (len 0x%x)``; the migration fails.
 
@@ -38,7 +38,7 @@ def command_unknown() -> None:
 
 @walker_rule("MF615", "command-length", ERROR)
 def command_length() -> None:
-    """A command's length is not the one that belongs to it.
+    """A command has the wrong length.
 
     All commands but POSTCOPY_RAM_DISCARD and RECV_BITMAP have a fixed length.
 
@@ -52,7 +52,7 @@ def command_length() -> None:
 def ping_without_rp() -> None:
     """A PING comes before OPEN_RETURN_PATH.
 
-    The answer goes over the return path, which does not exist then.
+    The answer goes over the return path, which is not open yet.
 
     Receiver: ``CMD_PING (0x%x) received with no return path``; the migration fails.
 
@@ -62,13 +62,13 @@ def ping_without_rp() -> None:
 
 @main_rule("MF617", "switchover-order", WARNING, holes="M")
 def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
-    """SWITCHOVER_START is missing, repeated, or comes after the final sections have begun.
+    """SWITCHOVER_START is missing, repeated, or sent after the final sections have begun.
 
-    With machine types from 10.0 on the source says so once, before it sends what is left: devices
-    prepare for their final state then.
+    With machine types 10.0 and later the source sends it once, before the rest of the state:
+    devices then prepare to load their final state.
 
-    Receiver: without it no device loads state from multifd; sent late, 11.1 says ``Switchover start
-    failed: %d`` if a device refuses.
+    Receiver: without it no device loads state from multifd; if it comes late, 11.1 reports
+    ``Switchover start failed: %d`` when a device's handler fails.
 
     Usual cause: ``send-switchover-start=off`` at the source, or a modified sender.
     """
@@ -89,14 +89,14 @@ def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Sp
 
 @limit_rule("MF618", "switchover-unsupported", INFO)
 def switchover_unsupported(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """SWITCHOVER_START is sent to a destination older than 10.0, which does not know it.
+    """SWITCHOVER_START is sent to a destination older than 10.0, which does not know the command.
 
-    The wire does not show the destination's version; the rule runs when the user tells it.
+    The capture does not show the destination's version; the rule runs only if the user states it.
 
     Receiver: ``MIG_CMD 0xb unknown (len 0x0)``; the migration fails.
 
-    Usual cause: ``send-switchover-start`` was forced on, or the source runs a machine type that
-    the destination claims to know and does not.
+    Usual cause: ``send-switchover-start`` was forced on, or the source runs a machine type that the
+    destination only claims to support.
     """
     facts, version = migration.main_facts, selection.destination_version
     if version is None or version >= SWITCHOVER_SINCE:
@@ -108,14 +108,14 @@ def switchover_unsupported(migration: Migration, selection: Selection) -> Iterat
 
 @walker_rule("MF642", "postcopy-order", ERROR, holes="GE", forgiven=True)
 def postcopy_order() -> None:
-    """The commands of postcopy come in an order that makes no sense.
+    """The postcopy commands are in an invalid order.
 
-    ADVISE prepares the destination, DISCARD drops the pages that were dirtied since, LISTEN lets it
-    ask for pages and RUN starts the guest.  LISTEN, RUN and DISCARD need ADVISE before them, which
-    comes once; no DISCARD and no second LISTEN may follow LISTEN, nothing of it RUN.  A PACKAGED
-    holds whole records, no other PACKAGED.
+    ADVISE prepares the destination, DISCARD drops pages that were dirtied since, LISTEN lets it
+    request pages and RUN starts the guest.  ADVISE comes once, before LISTEN, RUN and DISCARD;
+    neither DISCARD nor another LISTEN may follow LISTEN, and none of these commands may follow RUN.
+    A PACKAGED holds complete records, and no other PACKAGED.
 
-    Receiver: refuses a command that does not fit its state; the load fails.
+    Receiver: it rejects a command that does not fit its state; the load fails.
 
     Usual cause: a modified source, or damaged bytes.
     """
@@ -123,13 +123,13 @@ def postcopy_order() -> None:
 
 @walker_rule("MF648", "postcopy-discard", ERROR)
 def postcopy_discard() -> None:
-    """A POSTCOPY_RAM_DISCARD is not built as it must be, or names pages that do not exist.
+    """A POSTCOPY_RAM_DISCARD is malformed, or names pages that do not exist.
 
-    It holds version 0, the name of a block with a zero behind it, and one range of bytes or more,
+    It holds version 0, the name of a block followed by a zero byte, and one or more byte ranges,
     all inside the block.
 
     Receiver: ``CMD_POSTCOPY_RAM_DISCARD invalid version (%d)``, ``missing nil (%d)``, ``invalid
-    length (%d)``, or refuses block or range; the load fails.
+    length (%d)``, or it rejects the block or the range; the load fails.
 
     Usual cause: a modified source, or damaged bytes.
     """

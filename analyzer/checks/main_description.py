@@ -1,4 +1,4 @@
-"""MF636 to MF639: the description of all devices behind EOF (wire-format page, 6.9)."""
+"""MF636 to MF639: the description of all devices after EOF (wire-format page, 6.9)."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel
 
 VERIFIED_MAX = 4 << 20
-"""Descriptions larger than this are not parsed; real ones have some tens of KiB."""
+"""Descriptions larger than this are not parsed; real ones are some tens of KiB."""
 PLACES_TOLD = 1000
 
 
 @walker_rule("MF636", "vmdesc-length", ERROR, holes="E", forgiven=True)
 def vmdesc_length() -> None:
-    """The description is announced to be longer than the stream.
+    """The announced length of the description exceeds the rest of the stream.
 
-    It is the last thing in the stream.
+    The description is the last record of the stream, so it was truncated or its length is wrong.
 
-    Receiver: reads up to the end and does not care; by then the guest's state is loaded.
+    Receiver: it reads up to the end and ignores the error; by then the guest's state is loaded.
 
-    Usual cause: a source that died or closed the connection there; a saved file that was cut off.
+    Usual cause: a source that died or closed the connection at this point; a saved file that was
+    truncated.
     """
 
 
 @main_rule("MF637", "vmdesc-json", WARNING)
 def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
-    """The description is not JSON, or does not list the sections that the stream has.
+    """The description is not valid JSON, or does not match the sections of the stream.
 
-    It is what tools read the devices' fields by.  One of more than 4 MiB is not read, only looked
-    at from both ends; real ones have some tens of KiB.
+    Tools need it to decode the devices' fields.  If it is larger than 4 MiB, only its two ends are
+    checked; real ones are some tens of KiB.
 
-    Receiver: never looks at it.
+    Receiver: it never looks at it.
 
-    Usual cause: damaged bytes; a modified source whose description was forgotten.
+    Usual cause: damaged bytes; a modified source whose description was not updated.
     """
     if facts.description is None or not facts.description_complete or looks_like_json(facts):
         return
@@ -50,23 +51,24 @@ def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
 
 @walker_rule("MF638", "vmdesc-section-size", WARNING)
 def vmdesc_section_size() -> None:
-    """A section's fields, as the description lists them, do not end where its footer stands.
+    """A section's fields, as listed in the description, do not end where its footer begins.
 
-    Section and description come from the same tables of the source, so they agree unless one of
-    them is damaged.
+    Section and description are generated from the same tables of the source, so they agree unless
+    one of them is damaged.
 
-    Receiver: never looks at the description; if its own tables differ from the source's, it misses
-    the footer.
+    Receiver: it never looks at the description; if its own tables differ from the source's, it does
+    not find the footer.
 
-    Usual cause: damaged bytes, or a device whose description does not tell all it writes.
+    Usual cause: damaged bytes, or a device that writes more than its description lists.
     """
 
 
 @walker_rule("MF639", "subsection-bad", ERROR)
 def subsection_bad() -> None:
-    """A subsection is not the one that must stand there.
+    """A subsection is not the expected one.
 
-    Optional parts of a device's state follow it under their names, in the order of the description.
+    Optional parts of a device's state follow it as named subsections, in the order of the
+    description.
 
     Receiver: ``Loading VM subsection ... failed``; the migration fails.
 
@@ -75,14 +77,14 @@ def subsection_bad() -> None:
 
 
 def looks_like_json(facts: MainChannel) -> bool:
-    """Whether a complete description has the braces of a JSON object; that costs no time."""
+    """Whether a complete description has the braces of a JSON object (a cheap check)."""
     parts = facts.description_parts
     text = b"".join(parts) if len(parts) < 3 else parts[0] + parts[-1]
     return text.startswith(b"{") and text.rstrip().endswith(b"}")
 
 
 def description_anomalies(facts: MainChannel) -> list[Anomaly]:
-    """What holding the description against the sections shows: names, sizes, subsections."""
+    """Mismatches between the description and the sections: names, sizes, subsections."""
     if facts.description_length > VERIFIED_MAX or not looks_like_json(facts):
         return []
     from analyzer.migration import vmdescription

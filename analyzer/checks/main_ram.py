@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 @walker_rule("MF619", "ram-flags-unknown", ERROR, holes="G")
 def ram_flags_unknown() -> None:
-    """The flags of a RAM record are none that QEMU uses, or contradict each other.
+    """The flags of a RAM record are unknown, or contradict each other.
 
-    The flags alone tell what follows the record's first word.
+    The flags alone determine what follows the record's first word.
 
     Receiver: ``Unknown combination of migration flags: 0x%x`` or ``Unexpected RAM flags: %d``; the
     migration fails.
 
-    Usual cause: a record before it was read with a wrong length; damaged bytes.
+    Usual cause: an earlier record was read with the wrong length; damaged bytes.
     """
 
 
 @walker_rule("MF620", "ram-continue-first", ERROR, holes="LG")
 def ram_continue_first() -> None:
-    """A RAM record says "same block as before", and there was none before.
+    """A RAM record says "same block as before", but no block was named before.
 
-    The block's name is left out with the CONTINUE flag.
+    With the CONTINUE flag the record omits the block's name.
 
     Receiver: ``Ack, bad migration stream!``; the migration fails.
 
@@ -41,7 +41,7 @@ def ram_continue_first() -> None:
 def ram_unknown_block() -> None:
     """A RAM record names a block that is not in the list of the START section.
 
-    The list is the agreement on what memory there is.
+    The list defines which RAM blocks the migration transfers.
 
     Receiver: ``Can't find block %s``; the migration fails.
 
@@ -51,11 +51,11 @@ def ram_unknown_block() -> None:
 
 @walker_rule("MF622", "ram-block-list-sum", ERROR, holes="G")
 def ram_block_list_sum() -> None:
-    """The lengths of the RAM blocks do not add up to what MEM_SIZE says.
+    """The lengths of the RAM blocks do not add up to the total in MEM_SIZE.
 
-    The list has no other end: it is over when the lengths have reached the sum.
+    The list has no other end mark: it ends when the lengths add up to the total.
 
-    Receiver: reads on, takes what follows for a block, and fails with a name that is garbage:
+    Receiver: it continues, takes the following bytes for a block, and fails with a garbage name:
     ``Unknown ramblock "%s", cannot accept migration``.
 
     Usual cause: a modified source, or damaged bytes.
@@ -66,7 +66,7 @@ def ram_block_list_sum() -> None:
 def ram_offset_beyond() -> None:
     """A page's address lies outside its block.
 
-    The block list says how long each block is.
+    The block list gives the length of each block.
 
     Receiver: ``Illegal RAM offset %lx``; the migration fails.  Its own block may be longer.
 
@@ -78,7 +78,7 @@ def ram_offset_beyond() -> None:
 def ram_zero_value() -> None:
     """A zero page has a fill byte that is not zero.
 
-    The byte is left over from a time when a page could be filled with any value.
+    The byte dates from when a page could be filled with any value.
 
     Receiver: ``Found a zero page with value %d``, and the migration fails; older ones fill the page
     with the byte.
@@ -91,8 +91,8 @@ def ram_zero_value() -> None:
 def ram_xbzrle() -> None:
     """A page encoded with XBZRLE cannot be decoded.
 
-    Behind the flag byte 1 and a length stand run lengths, of bytes to keep and of bytes to
-    replace, that together are no longer than a page.
+    After the flag byte 1 and a length come runs, alternately of bytes to keep and of bytes to
+    replace, which together must not exceed a page.
 
     Receiver: ``Failed to load XBZRLE page - wrong compression!``, ``len overflow!`` or ``decode
     error!``; the migration fails.
@@ -103,12 +103,12 @@ def ram_xbzrle() -> None:
 
 @walker_rule("MF626", "ram-no-eos", ERROR, holes="G")
 def ram_no_eos() -> None:
-    """A RAM section ends with its footer, without the EOS record.
+    """A RAM section ends with its footer, but without the EOS record.
 
-    EOS ends the body; with it older senders also say that the channels are to synchronise.
+    EOS ends the body; for older senders it is also the sync point of the channels.
 
-    Receiver: takes the footer for a record: ``Unknown combination of migration flags: 0x%x``, or it
-    misses the footer later.
+    Receiver: it takes the footer for a record: ``Unknown combination of migration flags: 0x%x``, or
+    later fails to find the footer.
 
     Usual cause: a modified source.
     """
@@ -118,11 +118,11 @@ def ram_no_eos() -> None:
 def ram_section_without_start() -> None:
     """A RAM section comes before the one that lists the blocks.
 
-    Nothing says then what memory there is.
+    Without the list the destination does not know the RAM blocks.
 
     Receiver: ``Can't find block %s`` or ``Unknown section %d``; the migration fails.
 
-    Usual cause: a stream that was put together wrong, or damaged bytes.
+    Usual cause: a stream that was assembled wrongly, or damaged bytes.
     """
 
 
@@ -130,8 +130,8 @@ def ram_section_without_start() -> None:
 def pages_on_main_with_multifd(migration: Migration) -> Iterator[Spot]:
     """Pages are on main although there are multifd channels.
 
-    With multifd pages go over its channels, save zero pages with
-    ``zero-page-detection=legacy`` (senders up to 8.2) and all pages during postcopy.
+    With multifd, pages go over its channels, except zero pages with ``zero-page-detection=legacy``
+    (senders up to 8.2) and all pages during postcopy.
 
     Receiver: loads them; normal.
 
@@ -152,9 +152,10 @@ def pages_on_main_with_multifd(migration: Migration) -> Iterator[Spot]:
 
 @walker_rule("MF640", "mapped-ram-header", ERROR)
 def mapped_ram_header() -> None:
-    """The header of a block's mapped-ram region is not one that QEMU writes.
+    """The header of a block's mapped-ram region has invalid values.
 
-    Its version is 1, its page size the target's, and the pages begin at a multiple of 1 MiB.
+    Its version must be 1, its page size the target's, and its pages must begin at a multiple of 1
+    MiB.
 
     Receiver: ``Migration mapped-ram capability version not supported (expected <= %d, got %d)``,
     ``Migration mapped-ram header has invalid page_size %lu (expected %d)`` or ``Error reading
@@ -166,11 +167,11 @@ def mapped_ram_header() -> None:
 
 @walker_rule("MF641", "mapped-ram-in-stream", ERROR)
 def mapped_ram_in_stream() -> None:
-    """A page or FLUSH record stands in a stream with mapped-ram.
+    """A stream with mapped-ram contains page or FLUSH records.
 
-    With mapped-ram every page has its place in the file; the stream has the block list alone.
+    With mapped-ram every page has a fixed place in the file; the stream holds only the block list.
 
     Receiver: ``Unknown combination of migration flags: 0x%x``; the load fails.
 
-    Usual cause: a file put together from two migrations, or a modified source.
+    Usual cause: a file assembled from two migrations, or a modified source.
     """

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @walker_rule("MF607", "section-unknown-type", ERROR, holes="G")
 def section_unknown_type() -> None:
-    """A byte that no record begins with stands where one must begin.
+    """The byte where a record must begin is not a known record type.
 
-    Sections have no length, so one that was read too short or too long shows here.
+    Sections have no length field, so reading one too short or too long shows up here.
 
     Receiver: ``Unknown section type %d``; the migration fails.
 
@@ -31,23 +31,23 @@ def section_unknown_type() -> None:
 def section_unknown_id() -> None:
     """A PART or END names a section that was never started.
 
-    Only START and FULL carry a device's name; the others refer to it by the section's id.
+    Only START and FULL carry a device's name; PART and END refer to it by the section's id.
 
     Receiver: ``Unknown section %d``; the migration fails.
 
-    Usual cause: damaged bytes, or a place that was taken for a record and is none.
+    Usual cause: damaged bytes, or bytes mistaken for a record.
     """
 
 
 @walker_rule("MF609", "section-id-reused", ERROR)
 def section_id_reused() -> None:
-    """A section begins with an id that another one has, or a second time.
+    """A section is started with an id that is already in use.
 
-    An id is given once, when a device registers.  A VFIO device's FULL section has the id of its
-    START, which is right.
+    Each device gets its id once, when it registers.  A VFIO device's FULL section has the id of its
+    START, which is correct.
 
-    Receiver: gives the parts that follow to the wrong device, or ``Unknown section or instance '%s'
-    %u``.
+    Receiver: it passes the parts that follow to the wrong device, or fails with ``Unknown section
+    or instance '%s' %u``.
 
     Usual cause: damaged bytes; a source whose devices registered twice.
     """
@@ -57,8 +57,8 @@ def section_id_reused() -> None:
 def footer_missing() -> None:
     """A section is not followed by a footer.
 
-    Every section of a machine type later than 2.3 ends with 7e and its id, so that a body that
-    was read wrong is noticed at once.
+    Every section of a machine type later than 2.3 ends with 7e and its id, so that misreading a
+    body is detected at once.
 
     Receiver: ``Missing section footer for %s``; the migration fails.
 
@@ -71,31 +71,32 @@ def footer_missing() -> None:
 def footer_mismatch() -> None:
     """A section's footer has the id of another section.
 
-    The footer repeats the id of its section, so a body that ran into the next one is noticed.
+    The footer repeats the id of its section, so that a body that runs into the next one is
+    detected.
 
     Receiver: ``Mismatched section id in footer for %s - read 0x%x expected 0x%x``; the migration
     fails.
 
-    Usual cause: damaged bytes, or a sender that mixes the sections of two devices.
+    Usual cause: damaged bytes, or a sender that mixes up the sections of two devices.
     """
 
 
 @main_rule("MF612", "iterable-no-end", ERROR, holes="GEM", forgiven=True)
 def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
-    """A section was started and never ended, although the stream came to its EOF.
+    """A section was started but never ended, although the stream reached its EOF.
 
-    RAM, VFIO and every other device that is sent in rounds finishes with an END section; in
-    postcopy that comes late, but before EOF.  Only ``dirty-bitmap`` has nothing behind its START
-    where there are no bitmaps.
+    RAM, VFIO and every other iterable device finishes with an END section; in postcopy that comes
+    late, but before EOF.  Only ``dirty-bitmap`` sends nothing after its START if there are no
+    bitmaps.
 
-    Receiver: it does not notice; the device stays without the last part of its state.
+    Receiver: it does not notice; the device lacks the last part of its state.
 
-    Usual cause: a source that forgot a device when it completed.
+    Usual cause: a source that skipped a device on completion.
     """
     if facts.eof is None or facts.resync_count:
         return
     if any(section.guessed and section.ended for section in facts.sections.values()):
-        return  # that END has a wrong id (MF608); it may be this section's
+        return  # that END has a wrong id (MF608) and may belong to this section
     for section in facts.unfinished_sections:
         if section.started is not None and not section.guessed and not _bare(facts, section):
             yield Spot(
@@ -107,7 +108,7 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
 
 
 def _bare(facts: MainChannel, section: Section) -> bool:
-    """Whether it is that of a guest without dirty bitmaps: a START with a byte of flags."""
+    """Whether it is the section of a guest without dirty bitmaps: a START with a byte of flags."""
     if section.idstr != DIRTY_BITMAP:
         return False
     starts = (r for r in facts.records if r.kind == RecordType.SECTION_START.name)
@@ -118,23 +119,23 @@ def _bare(facts: MainChannel, section: Section) -> bool:
 def part_after_end() -> None:
     """A PART comes after the END of its section.
 
-    END says that nothing more of the device will follow in rounds.
+    END says that no further part of the device follows.
 
-    Receiver: whatever the device's handler makes of it; VFIO and RAM load it over the final state.
+    Receiver: it depends on the device's handler; VFIO and RAM load it over the final state.
 
-    Usual cause: a source that goes on with an iteration after it completed.
+    Usual cause: a source that continues to iterate after completion.
     """
 
 
 @walker_rule("MF646", "section-version", ERROR)
 def section_version() -> None:
-    """The RAM or a VFIO section has another version than QEMU gives it.
+    """The RAM section or a VFIO section has an unexpected version.
 
-    RAM has had version 4 for ages, VFIO devices have version 1; what is in a section changes with
-    machine types and properties instead.
+    RAM has long had version 4, VFIO devices have version 1; the contents change with machine types
+    and properties instead.
 
-    Receiver: ``unsupported version %d for '%s' v%d`` if it is higher; RAM of a lower one is refused
-    too.  The load fails.
+    Receiver: ``unsupported version %d for '%s' v%d`` if it is higher; RAM with a lower version is
+    rejected too.  The load fails.
 
     Usual cause: a newer or modified source, or damaged bytes.
     """

@@ -1,4 +1,4 @@
-"""MF601 to MF606, MF635, MF644 and MF645: how a main stream begins and ends, and COLO behind it.
+"""MF601 to MF606, MF635, MF644 and MF645: how a main stream begins and ends, and COLO after it.
 
 Wire-format page, sections 6.1 to 6.4 and 6.10.
 """
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def main_magic() -> None:
     """The main stream does not begin with QEVM.
 
-    The magic is how the destination knows a migration stream.  Only a main connection that
-    recovers a paused postcopy has none: it goes on with a command.
+    The destination recognises a migration stream by this magic.  Only a main connection that
+    recovers a paused postcopy has none: it continues with a command.
 
     Receiver: ``Not a migration stream, magic: %x != %x``; nothing is loaded.
 
-    Usual cause: the file or connection is not a migration's, or its first bytes are damaged.
+    Usual cause: the file or connection is not a migration stream, or its first bytes are damaged.
     """
 
 
 @walker_rule("MF602", "main-version", ERROR)
 def main_version() -> None:
-    """The version behind QEVM is not 3.
+    """The version after QEVM is not 3.
 
     Version 2 was written before 2009; no other was ever used.
 
@@ -45,12 +45,12 @@ def main_version() -> None:
 def main_no_configuration() -> None:
     """The header is not followed by a CONFIGURATION record with the machine's name.
 
-    It lets the destination refuse a stream of another machine type before it loads any state.
+    It lets the destination reject a stream of another machine type before it loads any state.
 
     Receiver: ``Configuration section missing, %x != %x``, unless its own ``send-configuration`` is
     off.
 
-    Usual cause: ``send-configuration=off``, as machine types up to 2.3 have it; damaged bytes.
+    Usual cause: ``send-configuration=off``, the default of machine types up to 2.3; damaged bytes.
     """
 
 
@@ -58,9 +58,9 @@ def main_no_configuration() -> None:
 def main_truncated() -> None:
     """The main stream, or a postcopy preempt channel, ends inside a record.
 
-    A whole main stream ends with its EOF byte or with the description behind it.
+    A complete main stream ends with its EOF byte or with the vmdescription after it.
 
-    Receiver: the read fails, and with it the load.
+    Receiver: the read fails, and the load with it.
 
     Usual cause: the source died or gave up, or a saved file was cut off.
     """
@@ -68,12 +68,12 @@ def main_truncated() -> None:
 
 @main_rule("MF605", "main-no-eof", INFO, holes="EG")
 def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
-    """The main stream is over, but its EOF byte never came.
+    """The main stream ended, but its EOF byte never came.
 
-    EOF stands behind the last section.  Without it the source had more to send: the migration was
-    not completed.  A saved file that ends so between two records is an error.
+    EOF follows the last section.  Without it the source had more to send: the migration did not
+    complete.  For a saved file that ends like this between two records it is an error.
 
-    Receiver: waits for the next record, reads the end of the stream instead, and fails.
+    Receiver: it waits for the next record, gets the end of the stream instead, and fails.
 
     Usual cause: a migration that was cancelled or failed, or a saved file that was cut off.
     """
@@ -92,10 +92,10 @@ def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
 def main_trailing() -> None:
     """Bytes follow the end of the main stream.
 
-    Behind EOF there is at most the description, and behind that nothing, unless COLO goes on with
-    its checkpoints.
+    Only the vmdescription may follow EOF, and nothing follows that, unless COLO continues with its
+    checkpoints.
 
-    Receiver: never reads them.
+    Receiver: it never reads them.
 
     Usual cause: something was appended to a saved file, or a sender with an extension.
     """
@@ -105,11 +105,12 @@ def main_trailing() -> None:
 def capabilities_differ() -> None:
     """The stream contradicts the capabilities in its CONFIGURATION.
 
-    The record names mapped-ram and x-ignore-shared if they are on; each adds something to every
-    block in the list.  Here it stands there without being announced, or the other way round.
+    The record names mapped-ram and x-ignore-shared if they are on; each adds a field to every entry
+    of the block list.  Here the field is there without the capability, or the capability without
+    the field.
 
-    Receiver: ``Capability %s is %s, but received capability is %s`` if its own differ from those
-    announced, else it misreads the block list.
+    Receiver: ``Capability %s is %s, but received capability is %s`` if its own capabilities differ
+    from those announced, else it misreads the block list.
 
     Usual cause: ``send-configuration=off`` together with mapped-ram; damaged bytes.
     """
@@ -117,10 +118,10 @@ def capabilities_differ() -> None:
 
 @walker_rule("MF644", "colo-message", ERROR, holes="G")
 def colo_message() -> None:
-    """The primary of a COLO pair does not say what is due, or a device state has not its size.
+    """The primary of a COLO pair sends an unexpected message, or device state of the wrong size.
 
-    A checkpoint is CHECKPOINT_REQUEST, VMSTATE_SEND with guest memory, and VMSTATE_SIZE with as
-    many bytes of device state as it says.
+    A checkpoint is CHECKPOINT_REQUEST, VMSTATE_SEND with guest memory, and VMSTATE_SIZE with that
+    many bytes of device state.
 
     Receiver: the secondary: ``Unexpected COLO message %d, expected %d`` or ``Got unknown COLO
     message: %d``; it leaves COLO and waits for the failover.
@@ -131,12 +132,12 @@ def colo_message() -> None:
 
 @walker_rule("MF645", "record-unreadable", ERROR, holes="G")
 def record_unreadable() -> None:
-    """A record holds a flag, a number or a place that QEMU does not write.
+    """A record holds a flag, number or position that QEMU never writes.
 
-    Records and what is in them have no length of their own: behind such a value nobody knows how to
-    go on.  The message says where; the stream is read on behind the next footer.
+    Records and their contents have no length field, so decoding cannot continue after such a value.
+    The message says where; decoding resumes after the next footer.
 
-    Receiver: whatever reads that record gives up; the load fails.
+    Receiver: the code that reads the record fails, and the load with it.
 
     Usual cause: damaged bytes; a newer or modified source.
     """

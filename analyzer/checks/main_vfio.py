@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @walker_rule("MF629", "vfio-tag-unknown", ERROR)
 def vfio_tag_unknown() -> None:
-    """A VFIO section holds a tag that is none.
+    """A VFIO section holds an unknown tag.
 
-    The body is a sequence of tags, and the tag alone tells what follows it.
+    The body is a sequence of tags, and the tag alone determines what follows it.
 
     Receiver: ``%s: Unknown tag 0x%lx``; the migration fails.
 
@@ -28,7 +28,7 @@ def vfio_tag_unknown() -> None:
 def vfio_setup_end() -> None:
     """DEV_SETUP_STATE is not followed by END_OF_STATE.
 
-    The START section of a VFIO device is these two tags.
+    The START section of a VFIO device consists of these two tags.
 
     Receiver: ``%s: SETUP STATE: EOS not found 0x%lx``; the migration fails.
 
@@ -40,13 +40,13 @@ def vfio_setup_end() -> None:
 def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
     """A device's config state is on main although its state goes over multifd.
 
-    With multifd transfer the config state is the device's last packet; on main stands END_OF_STATE
-    or DEV_CONFIG_LOAD_READY alone.
+    With multifd transfer the config state is the device's last packet; the FULL section on main
+    holds only END_OF_STATE or DEV_CONFIG_LOAD_READY.
 
     Receiver: ``%s: got DEV_CONFIG_STATE in main migration channel but doing multifd transfer``; the
     migration fails.
 
-    Usual cause: a fault of the source, or channels of two migrations taken for one.
+    Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
     facts = migration.main_facts
     if facts is None:
@@ -69,15 +69,15 @@ def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF632", "vfio-init-data-without-ack", WARNING, holes="LX", forgiven=True)
 def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
-    """A device said DEV_INIT_DATA_SENT, and no SWITCHOVER_ACK came back.
+    """A device sent DEV_INIT_DATA_SENT, but no SWITCHOVER_ACK came back.
 
-    The device sends it only with the capability ``switchover-ack``, and the source does not switch
-    over before the destination has acknowledged it.
+    The tag is sent only with the capability ``switchover-ack``, and the source does not switch over
+    until the destination has acknowledged it.
 
     Receiver: ``%s: Received INIT_DATA_SENT but switchover ack is not used`` if the capability is
     off there.
 
-    Usual cause: the capability is on at the source alone.
+    Usual cause: the capability is on only at the source.
     """
     facts, returned = migration.main_facts, migration.return_facts
     main = migration.main
@@ -101,34 +101,34 @@ def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
 def vfio_config_load_ready_dup() -> None:
     """DEV_CONFIG_LOAD_READY comes twice for a device.
 
-    It lets the destination load the config state once the other devices have theirs.
+    It tells the destination that it may load the config state now, after the iterable devices.
 
     Receiver: ``%s: duplicate DEV_CONFIG_LOAD_READY``; the migration fails.
 
-    Usual cause: a fault of the source.
+    Usual cause: a bug in the source.
     """
 
 
 @walker_rule("MF634", "vfio-data-after-switchover", WARNING)
 def vfio_data_after_switchover() -> None:
-    """Device data are on main after SWITCHOVER_START although the device uses multifd.
+    """A device that uses multifd sends data on main after SWITCHOVER_START.
 
-    From there on a device in multifd mode sends its state over the channels.
+    From then on a device in multifd mode sends its state over the multifd channels.
 
-    Receiver: writes them to the device, before or after the buffers of the channels: nothing
-    orders the two.
+    Receiver: it writes them to the device, in undefined order relative to the buffers from the
+    channels.
 
-    Usual cause: a fault of the source, or a damaged FULL section.
+    Usual cause: a bug in the source, or a damaged FULL section.
     """
 
 
 @migration_rule("MF643", "main-end-before-device", INFO, holes="X")
 def main_end_before_device(migration: Migration) -> Iterator[Spot]:
-    """Main was at its end before the device state on the other channels was.
+    """Main ended before the device state on the other channels did.
 
-    The same as MF412, told of main: how much of the time at the end was device state alone.
+    The same as MF412, but for main: how long only device state was left to transfer.
 
-    Receiver: main waits for the load threads behind the EOF byte; normal.
+    Receiver: normal; main waits for the load threads after the EOF byte.
 
     Usual cause: much device state, or a slow link.
     """
@@ -151,27 +151,27 @@ def main_end_before_device(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF647", "vfio-no-state", ERROR, holes="LGEXMC", forgiven=True)
 def vfio_no_state(migration: Migration) -> Iterator[Spot]:
-    """A VFIO device was started and ended on main, and its state came neither there nor on multifd
-    channels.
+    """A VFIO device was started and ended on main, but its final state came neither on main nor on
+    multifd channels.
 
-    Behind its END every VFIO device has a FULL section, which holds its config state or says that
+    After its END every VFIO device has a FULL section, which holds its config state or says that
     this goes over multifd.
 
-    Receiver: with multifd it waits for the device's buffers for ever; otherwise the device runs
+    Receiver: with multifd it waits forever for the device's buffers; otherwise the device runs
     without its config space and interrupts.
 
-    Usual cause: a modified source, or one that forgot the device when it completed.
+    Usual cause: a modified source, or one that skipped the device on completion.
     """
     facts = migration.main_facts
     if facts is None or facts.eof is None or facts.interrupted or facts.resync_count:
         return
-    # One that nobody started (MF608) is no device: a known one's id is wrong.
+    # A section that was never started (MF608) is not a device: the id of a known one is wrong.
     sections = [section for section in facts.sections.values() if not section.guessed]
     ended = {section.key for section in sections if section.ended is not None}
     for device in facts.devices.values():
         if device.announced is None and device.key in ended - migration.devices.keys():
             yield Spot(
-                "the section was ended, and no FULL section and no buffer has its state",
+                "the section was ended, but no FULL section and no buffer has its state",
                 channel=migration.main,
                 frame=facts.eof.frame,
                 offset=facts.eof.offset,

@@ -1,6 +1,6 @@
 """MF95x: measures with thresholds (wire-format page, sections 8 and 11).
 
-Without a threshold of the user's they are information, told from a threshold of their own on.
+Findings are info beyond a default threshold, and warnings beyond one that the user sets.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ USUAL = {
     "channels-unused": 0,
     "checkpoint-pause": 0.1,
 }
-"""Thresholds in force where the user sets none: shares from 0 to 1, seconds, and counts."""
+"""Default thresholds: shares from 0 to 1, seconds, and counts."""
 PACKETS_JUDGED = 8
-"""Packets a channel on average below which a share of channels says nothing."""
+"""Average packets per channel below which fairness is not meaningful."""
 
 
 @limit_rule("MF951", "fairness-ram", INFO)
 def fairness_ram(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """RAM was spread unevenly over the multifd channels.
 
-    Measured with Jain's index over the bytes of each channel: 1 is even, 1/n all on one of n.  The
-    source gives a packet to the first idle channel after the last one used, so under load it comes
-    out even; where a channel is done before the next packet is ready, few channels do it all.
+    Measured with Jain's index over the bytes of each channel: 1 is even, 1/n means everything on
+    one of n.  The source gives a packet to the first idle channel after the last one used, so under
+    load the spread is even; if channels finish before the next packet is ready, few channels carry
+    everything.
 
-    Receiver: not affected; but a channel that carries most sets the pace.
+    Receiver: not affected; but the channel that carries most determines the speed.
 
-    Usual cause: more channels than the source has work for; one connection that is slower.
+    Usual cause: more channels than the source can fill; one slower connection.
     """
     channels = [channel for channel in migration.multifd if channel.synchronises]
     packets = sum(channel.ram_packets for channel in channels)
@@ -60,10 +61,10 @@ def fairness_ram(migration: Migration, selection: Selection) -> Iterator[Spot]:
 def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """Device state was spread unevenly over the multifd channels.
 
-    Jain's index as in MF951, over device-state bytes.  A device whose state fits into few buffers
-    cannot use all channels.
+    Measured with Jain's index as in MF951, over device-state bytes.  A device whose state fits into
+    few buffers cannot use all channels.
 
-    Receiver: not affected; but a channel that carries most sets the pace of the downtime.
+    Receiver: not affected; but the channel that carries most determines the downtime.
 
     Usual cause: few large buffers; channels that still had RAM to send.
     """
@@ -77,10 +78,10 @@ def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot
 
 @limit_rule("MF953", "device-starved", INFO)
 def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """A device had to wait while others moved their state.
+    """A device had to wait while others transferred their state.
 
-    Of the time from the first device-state byte to the device's last one, the share in which other
-    devices' packets were on their way and none of its own.
+    The measure is the share of time, from the first device-state byte of all devices to the
+    device's last one, in which packets of other devices were in transfer but none of its own.
 
     Receiver: its load thread for that device waits for the next buffer.
 
@@ -96,7 +97,7 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
         waited = moving.until(own[-1][1]) - total(own)
         lasted = own[-1][1] - moving.spans[0][0]
         if lasted and waited > limit * lasted:
-            text = f"{waited / lasted:.0%} of its time the device waited while others moved"
+            text = f"{waited / lasted:.0%} of its time the device waited for other devices"
             frame = device.first.frame if device.first is not None else None
             yield Spot(text, device=device.name, frame=frame, severity=level)
 
@@ -106,8 +107,8 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """The downtime was long.
 
     From SWITCHOVER_START (before 10.0: the end of the first section) to the destination's SHUT or
-    the last byte of the state.  QEMU's own figure begins earlier and ends earlier, so it can be
-    larger or smaller.
+    the last byte of the state.  QEMU's own measurement starts and ends earlier, so it can be larger
+    or smaller.
 
     Receiver: not affected; the guest notices.
 
@@ -127,9 +128,9 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
 
 @metric_rule("MF955", "switchover-gap", INFO)
 def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> Iterator[Spot]:
-    """Nothing at all was on the wire for a while during the switchover.
+    """There was no traffic at all for a while during the switchover.
 
-    Neither side sent a frame: both were busy with something else than the transfer.
+    Neither side sent a frame: both were busy with something other than the transfer.
 
     Receiver: it loads devices, or waits; or the source reads state from a device.
 
@@ -151,16 +152,16 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
 def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """The guest's memory was scanned many times, or many pages were sent again.
 
-    Each scan sends what the guest has written since the last one.  Many of them mean that the
-    guest writes nearly as fast as the link carries.  Those that found no page are not counted, nor
-    is what is sent once the guest has stopped.
+    Each scan sends the pages that the guest has written since the last one.  Many scans mean that
+    the guest dirties memory nearly as fast as the link transfers it.  Scans that found no page are
+    not counted, nor are pages sent after the guest has stopped.
 
     Receiver: not affected; it loads pages more than once.
 
     Usual cause: a busy guest, a slow link, a small ``downtime-limit``; without auto-converge or
     postcopy such a migration may never end.
     """
-    from analyzer.migration.scans import scans_of  # only once all is read
+    from analyzer.migration.scans import scans_of  # only needed once the capture is read
 
     scans = sum(scan.has_pages for scan in scans_of(migration))
     if scans > _limit(selection, "iterations"):
@@ -174,9 +175,9 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
 
 @limit_rule("MF957", "channels-unused", INFO)
 def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """Channels carried no data, only SYNCs.
+    """Some channels carried no data, only SYNCs.
 
-    They cost memory and a thread on both sides and bring nothing.
+    They cost memory and a thread on both sides without any benefit.
 
     Receiver: not affected.
 
@@ -194,16 +195,16 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
 
 @limit_rule("MF958", "checkpoint-pause", INFO)
 def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """A checkpoint of COLO stopped both guests for long.
+    """A COLO checkpoint paused both guests for a long time.
 
-    From CHECKPOINT_REPLY, with which the secondary stands still, to VMSTATE_LOADED.  The primary
-    stops a little later and runs on a little later.
+    Measured from CHECKPOINT_REPLY, when the secondary stops, to VMSTATE_LOADED.  The primary stops
+    and resumes a little later.
 
-    Receiver: not affected; whoever talks to the guest waits.
+    Receiver: not affected; clients of the guest wait.
 
-    Usual cause: a long time between checkpoints in which much memory was written; device state that
-    loads slowly; small writes that wait for a delayed acknowledgement (``mfshark stats`` tells how
-    much of a pause was silence).
+    Usual cause: a long interval between checkpoints in which much memory was written; device state
+    that loads slowly; small writes that wait for a delayed ACK (``mfshark stats`` shows how much of
+    a pause was silence).
     """
     if migration.main_facts is None or migration.main_facts.colo is None:
         return
@@ -215,7 +216,7 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
     if pauses:
         longest, number = max(pauses)
         loaded = handshakes[number].loaded
-        text = f"checkpoint {number + 1} of {len(handshakes)} stopped both guests for "
+        text = f"checkpoint {number + 1} of {len(handshakes)} paused both guests for "
         text += milliseconds(longest)
         if len(pauses) > 1:
             text += f"; {len(pauses)} did so for more than {milliseconds(round(limit))}"
@@ -231,7 +232,7 @@ def _limit(selection: Selection, name: str) -> float:
 
 
 def _level(selection: Selection, name: str) -> str:
-    """A threshold that the user set makes it a warning."""
+    """Warning if the user set the threshold, else info."""
     return WARNING if name in selection.limits else INFO
 
 

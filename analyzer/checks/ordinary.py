@@ -1,6 +1,6 @@
-"""The one quick question asked of every packet: is anything out of the ordinary?
+"""A quick test of every packet: is anything out of the ordinary?
 
-Must say no whenever a rule of ``ANSWERED`` would fire; a test holds it against them.
+A packet on which a rule of ``ANSWERED`` would fire must not count as ordinary; a test checks this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWERED = frozenset(
     )
     for number in range(first, last + 1)
 )
-"""Packet rules that no ordinary packet breaks; any other is asked about every packet."""
+"""Packet rules that never fire on an ordinary packet; all others run on every packet."""
 
 NO_NAME = bytes(NAME_SIZE)
 
@@ -36,7 +36,7 @@ NO_NAME = bytes(NAME_SIZE)
 def is_ordinary(
     packet: RamPacket, channel: Channel, migration: Migration, pages: Sequence[int]
 ) -> bool:
-    """Whether a RAM or SYNC packet is one that a current, correct sender makes.
+    """Whether a RAM or SYNC packet is one that a current, correct sender sends.
 
     ``pages`` are the offsets of the pages that it uses.
     """
@@ -61,8 +61,8 @@ def is_ordinary(
 
 
 def is_ordinary_buffer(packet: DevicePacket, migration: Migration) -> bool:
-    """Whether a device-state packet is one that a current, correct sender makes, with a buffer
-    that is not the config state.
+    """Whether a device-state packet is one that a current, correct sender sends, and holds a data
+    buffer, not the config state.
     """
     raw, framing, facts = packet.raw, migration.framing, migration.main_facts
     if raw is None or packet.flags != framing.device_flag or migration.compression:
@@ -71,7 +71,7 @@ def is_ordinary_buffer(packet: DevicePacket, migration: Migration) -> bool:
         return False
     if packet.state_flags or packet.vfio_version or framing.settings.dialect is not None:
         return False
-    # In the order of the migration's other headers, without a sign of the opposite one.
+    # The version word must not suggest the byte order that the migration does not use.
     if framing.byte_order is None or raw[4 if framing.byte_order == "be" else 7]:
         return False
     if not BUFFER.size < packet.next_packet_size <= BUFFER.size + BUFFER_DATA_MAX:
@@ -117,7 +117,7 @@ def _pages_fit(
 
 
 def _is_padded(name: bytes) -> bool:
-    """Whether it is a name with zeros behind it, to the end of its field."""
+    """Whether the field holds a name, padded with zeros."""
     end = name.find(0)
     return end > 0 and name.count(0, end) == len(name) - end
 

@@ -40,13 +40,13 @@ SYNC = int(MultifdFlag.SYNC)
 def packet_magic() -> None:
     """A packet header does not begin with 0x11223344.
 
-    Every packet on a multifd channel begins with the magic; where it is something else the
-    receiver has lost the framing, or never had it.
+    Every packet on a multifd channel begins with the magic; anything else means that the receiver
+    has lost the framing, or never had it.
 
     Receiver: ``multifd: received packet magic %x, expected %x``; the migration fails.
 
-    Usual cause: the packet before was longer or shorter than its header said (MF223, MF305), a
-    sender and receiver of different page sizes, or memory corruption in the sender.
+    Usual cause: the packet before was longer or shorter than its header said (MF223, MF305), source
+    and destination with different page sizes, or memory corruption in the sender.
     """
 
 
@@ -54,8 +54,8 @@ def packet_magic() -> None:
 def packet_version() -> None:
     """The version in a packet header is not 1.
 
-    There has only ever been version 1, so the receiver refuses anything else without looking
-    further.  The packet is decoded here as if it said 1.
+    There has only ever been version 1; the receiver rejects anything else without reading further.
+    mfshark decodes the packet as version 1.
 
     Receiver: ``multifd: received packet version %u, expected %u``; the migration fails.
 
@@ -67,17 +67,17 @@ def packet_version() -> None:
 def packet_truncated() -> None:
     """The stream ends inside a packet.
 
-    What was announced never came: pages or device state are missing at the destination.  The
-    message says where the stream stops: in the 12-byte header, the fixed part, the offset array
-    or the payload.
+    The rest of the packet never came: pages or device state are missing at the destination.  The
+    message says where the stream stops: in the 12-byte header, the fixed part, the offset array or
+    the payload.
 
-    Receiver: ``multifd: unexpected EOF after packet header`` right behind the header, ``Unexpected
+    Receiver: ``multifd: unexpected EOF after packet header`` right after the header, ``Unexpected
     end-of-file before all data were read`` further in.  A device's load thread that waits for the
-    buffer is not told and waits for ever.
+    buffer gets no notice and waits forever.
 
     Usual cause: the source shut its channels down before they were drained.  Without the
-    ``return-path`` capability it does so as soon as its own work is done, however much is still on
-    the way; otherwise a cancel, a yank, or the end of the process.
+    ``return-path`` capability it does so as soon as its own work is done, however much data is
+    still queued; otherwise a cancel, a yank, or the end of the process.
     """
 
 
@@ -85,24 +85,24 @@ def packet_truncated() -> None:
 def flags_two_compressions(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """The flags name more than one compression method.
 
-    The compression bits are one number and are compared as a whole; two bits at once stand for no
-    method at all.
+    The compression bits form one field, compared as a whole; two bits at once are not a valid
+    method.
 
     Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.
 
-    Usual cause: a vendor fork that gave a bit another meaning, or a damaged header.
+    Usual cause: a vendor fork that reuses a bit, or a damaged header.
     """
     if packet.compression in METHODS:
         return None
-    return f"compression bits {packet.compression:#04x} in flags {packet.flags:#x} are no method"
+    return f"compression bits {packet.compression:#04x} in flags {packet.flags:#x} are invalid"
 
 
 @channel_rule("MF205", "flags-method-changes", ERROR)
 def flags_method_changes(channel: Channel, migration: Migration) -> Iterator[Spot]:
-    """Data packets are compressed by another method than the migration's other ones.
+    """Data packets use a different compression method than the rest of the migration.
 
     The method is a parameter of the whole migration; all channels use it from the first data packet
-    to the last.  A packet of zero pages only may leave the bits out.  The finding stands at the
+    to the last.  A packet with only zero pages may omit the bits.  The finding is reported at the
     channel's first packet of the rarer method.
 
     Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.
@@ -128,12 +128,11 @@ def flags_unknown_bits(
 ) -> str | None:
     """The flags have bits that no known version defines.
 
-    They may announce fields that this tool does not know of, so what is decoded behind them may be
-    wrong.
+    They may imply a different layout, so whatever is decoded after them may be wrong.
 
     Receiver: ignores them.
 
-    Usual cause: a newer QEMU than this tool knows, or a vendor fork.
+    Usual cause: a QEMU newer than mfshark knows, or a vendor fork.
     """
     unknown = packet.flags & ~KNOWN_FLAGS
     return f"unknown bits {unknown:#x} in flags {packet.flags:#x}" if unknown else None
@@ -143,7 +142,7 @@ def flags_unknown_bits(
 def flags_sync_compression(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """A SYNC packet without pages names a compression method.
 
-    There is nothing in it that could be compressed; released senders leave the bits out.
+    It has nothing to compress; released senders do not set the bits.
 
     Receiver: ignores them.
 
@@ -160,12 +159,13 @@ def flags_sync_compression(packet: RamPacket, channel: Channel, migration: Migra
 def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | Spot | None:
     """A SYNC packet carries pages.
 
-    Senders up to 8.1 do this when a flush catches a packet that is being filled; later ones send
-    SYNC alone.
+    Senders up to 8.1 do this when a sync coincides with a packet that is being filled; later ones
+    send SYNC alone.
 
-    Receiver: 7.2 to 9.1 and 9.2.1 on read the pages; 9.2.0 skips them and loses the framing.
+    Receiver: 7.2 to 9.1, and 9.2.1 and later, read the pages; 9.2.0 skips them and loses the
+    framing.
 
-    Usual cause: a sender up to 8.1, for which this is normal and only noted.
+    Usual cause: a sender up to 8.1, for which this is normal (reported as info).
     """
     if not packet.flags & SYNC or not packet.normal_pages + packet.zero_pages:
         return None
@@ -175,12 +175,12 @@ def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -
 
 @walker_rule("MF236", "trailing-bytes", ERROR, holes="GE", forgiven=True)
 def trailing_bytes() -> None:
-    """Behind its last packet the stream goes on with bytes that are no packet.
+    """After its last packet the stream continues with bytes that are not a packet.
 
-    A channel ends at the end of a packet; whatever else is there was meant to be one.
+    A channel ends at a packet boundary, so these bytes should have been a packet.
 
-    Receiver: ``multifd: received packet magic %x, expected %x`` if a whole header is there; the
-    migration fails unless it was complete already.
+    Receiver: ``multifd: received packet magic %x, expected %x`` if there are enough bytes for a
+    header; the migration fails unless it was already complete.
 
     Usual cause: the last packet is longer than its header said, or something else wrote to the
     connection.
@@ -194,7 +194,7 @@ def unexpected_non_device_packet(
     """A channel that the RFC dedicates to device state carries a RAM packet.
 
     Channels of type 3 take no part in RAM transfer or SYNC; a receiver of the RFC accepts nothing
-    but device state there, so this is an error for it.
+    but device state there, so this is an error.
 
     Receiver: ``multifd: received non-device-state packet on device-state-dedicated thread``.
 

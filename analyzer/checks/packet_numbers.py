@@ -22,11 +22,11 @@ EXAMPLES = 5
 
 
 class Numbers:
-    """All packet numbers of a migration: which occur twice, which not at all.
+    """All packet numbers of a migration: which occur twice, and which are missing.
 
     ``twice`` are (number, channel of the first, channel of the second), ``gaps`` are (first, last)
-    above the lowest; both only the first few, ``twice_count`` and ``missing`` count all.  Numbers
-    far above the rest are outliers; of those only the first ten thousand are looked at.
+    above the lowest; both hold only the first few, ``twice_count`` and ``missing`` count all.
+    Numbers far above the rest are outliers; only the first ten thousand of them are examined.
     """
 
     __slots__ = ("gaps", "lowest", "missing", "twice", "twice_count")
@@ -46,7 +46,7 @@ class Numbers:
         self._find_gaps(marks, sorted(outliers))
 
     def _mark(self, channels: list[Channel], marks: bytearray) -> dict[int, int]:
-        """Mark each number with the channel that has it; gives the outliers."""
+        """Mark each number with its channel; returns the outliers."""
         lowest, span = self.lowest, len(marks)
         outliers: dict[int, int] = {}
         for order, channel in enumerate(channels):
@@ -94,13 +94,13 @@ def _numbers(migration: Migration) -> Numbers | None:
 def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
     """A packet_num occurs twice in one migration.
 
-    Since 9.0 the number is taken once for every RAM and SYNC packet, so a second packet with the
-    same number was sent twice or is not what it claims to be.  Senders up to 8.2 repeat numbers.
+    Since 9.0 every RAM and SYNC packet has a unique number, so a repeated one means that a packet
+    was sent twice or is corrupt.  Senders up to 8.2 repeat numbers.
 
-    Receiver: silent; it takes the largest for its trace.
+    Receiver: silent; main traces the maximum.
 
-    Usual cause: a sender up to 8.2, for which this is only noted; otherwise packets repeated by
-    something in between, or two migrations taken for one.
+    Usual cause: a sender up to 8.2 (reported as info); otherwise packets duplicated in between, or
+    two migrations mistaken for one.
     """
     numbers = _numbers(migration)
     if numbers is None or not numbers.twice:
@@ -121,13 +121,12 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
 def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     """Packet numbers are missing.
 
-    Since 9.0 the numbers of all channels together are complete.  A missing one is a packet that the
-    capture does not show, though no hole is known.  Senders up to 8.2 leave gaps.
+    Since 9.0 the numbers of all channels together have no gaps.  A missing number is a packet that
+    is not in the capture, although no hole is known.  Senders up to 8.2 leave gaps.
 
     Receiver: silent.
 
-    Usual cause: a channel that the capture filter left out; a sender up to 8.2, for which this is
-    only noted.
+    Usual cause: a channel that the capture filter left out; a sender up to 8.2 (reported as info).
     """
     numbers = _numbers(migration)
     if numbers is None or not numbers.missing:
@@ -138,12 +137,12 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
     reason = "; others occur twice" if numbers.twice else _unread(migration)
     if not reason and migration.lacks_channels:
-        text += "; it looks as if a channel were not in the capture"
+        text += "; a channel seems to be missing from the capture"
     yield Spot(text + reason, severity=INFO if reason else None, noted_before="9.0")
 
 
 def _unread(migration: Migration) -> str:
-    """Where packets may have been that were not decoded, if not in a hole."""
+    """Where undecoded packets may be, other than in a hole."""
     if migration.lacks_bytes:
         return ""
     if absent := migration.absent_ids:
@@ -163,15 +162,15 @@ def _unread(migration: Migration) -> str:
 def packet_num_not_increasing(
     packet: RamPacket, channel: Channel, migration: Migration
 ) -> Spot | None:
-    """packet_num does not grow from one packet of a channel to the next.
+    """packet_num does not increase from one packet of a channel to the next.
 
-    Since 9.0 a channel's thread takes the number when it fills the packet, so within one channel
-    they grow.  Otherwise packets of the channel were repeated or changed their order.
+    Since 9.0 a channel's thread takes the number when it fills the packet, so the numbers increase
+    within a channel.  If they do not, packets of the channel were repeated or reordered.
 
     Receiver: silent.
 
-    Usual cause: a sender up to 8.2, for which this is only noted; otherwise something in between
-    that takes the stream apart.
+    Usual cause: a sender up to 8.2 (reported as info); otherwise something in between that
+    rearranges the stream.
     """
     before = channel.packet_nums.before
     if packet.packet_num > before:
@@ -188,7 +187,7 @@ def packet_num_start(migration: Migration) -> Iterator[Spot]:
 
     Receiver: silent.
 
-    Usual cause: the capture began when the migration was under way, or lacks a channel.
+    Usual cause: the capture began during the migration, or lacks a channel.
     """
     lowest = min(
         (channel.packet_nums.lowest for channel in migration.multifd if len(channel.packet_nums)),

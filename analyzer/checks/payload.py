@@ -1,4 +1,4 @@
-"""MF801 to MF809: what is inside the payload of RAM packets, and the pages of main's RAM records,
+"""MF801 to MF809: the contents of RAM packets' payloads and the pages of main's RAM records,
 verified with ``check --deep``.
 
 Wire-format page, sections 3.8 and 6.6.
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @walker_rule("MF801", "zlib-bad", ERROR, holes="LG")
 def zlib_bad() -> None:
-    """A payload does not inflate to the pages that its packet announces.
+    """A zlib payload does not inflate to the pages that its packet announces.
 
-    A channel's payloads are one zlib stream; each must give normal_pages times the page size.
+    A channel's payloads form one zlib stream; each must yield normal_pages times the page size.
     After one that does not, no later payload of the channel can be inflated.
 
     Receiver: ``inflate generated too few output``, ``inflate returned %d instead of Z_OK`` or
@@ -43,9 +43,9 @@ def zlib_bad() -> None:
 def zlib_no_flush() -> None:
     """A zlib payload does not end with a sync flush (00 00 ff ff).
 
-    The flush makes sure that all of a packet's pages can be inflated before the next packet comes.
+    The flush ensures that all of a packet's pages can be inflated before the next packet arrives.
 
-    Receiver: accepts it, if the pages are complete.
+    Receiver: it accepts the payload if the pages are complete.
 
     Usual cause: a sender that is not QEMU.
     """
@@ -53,9 +53,9 @@ def zlib_no_flush() -> None:
 
 @walker_rule("MF803", "zstd-bad", ERROR, holes="LG")
 def zstd_bad() -> None:
-    """A payload does not decompress to the pages that its packet announces.
+    """A zstd payload does not decompress to the pages that its packet announces.
 
-    A channel's payloads are one zstd frame; each must give normal_pages times the page size.
+    A channel's payloads form one zstd frame; each must yield normal_pages times the page size.
     After one that does not, no later payload of the channel can be decompressed.
 
     Receiver: ``decompressStream buffer too small``, ``decompressStream returned %s`` or
@@ -69,9 +69,9 @@ def zstd_bad() -> None:
 def zstd_new_frame() -> None:
     """A new zstd frame begins in the middle of a channel.
 
-    QEMU's source has one frame for the channel's whole life.
+    QEMU uses one frame for the whole life of a channel.
 
-    Receiver: works; zstd goes on with the new frame.
+    Receiver: normal; zstd continues with the new frame.
 
     Usual cause: a sender that is not QEMU.
     """
@@ -79,9 +79,10 @@ def zstd_new_frame() -> None:
 
 @walker_rule("MF805", "lengths-do-not-sum", ERROR)
 def lengths_do_not_sum() -> None:
-    """The lengths of compressed pages do not add up to the payload (QPL, UADK).
+    """The lengths of the compressed pages do not add up to the payload size (QPL, UADK).
 
-    The payload begins with the length of every page; all of them and the pages are its size.
+    The payload begins with an array of page lengths; the array and the pages together must make up
+    its size.
 
     Receiver: ``header len %u >= packet size %u`` or ``packet size %u != header %u + data %u``; the
     migration fails.  10.2.2 aborts with an assertion.
@@ -92,14 +93,14 @@ def lengths_do_not_sum() -> None:
 
 @walker_rule("MF806", "page-length-too-big", ERROR)
 def page_length_too_big() -> None:
-    """The length of a compressed page is 0, or more than a page (QPL, UADK).
+    """The length of a compressed page is 0 or exceeds the page size (QPL, UADK).
 
-    A page that does not get smaller is sent as it is, so no length is above the page size.
+    A page that does not shrink is sent uncompressed, so no length exceeds the page size.
 
     Receiver: ``page %d compressed len %u too large``; the migration fails.  10.2.2 aborts with an
     assertion.
 
-    Usual cause: damaged bytes, or source and destination of different page sizes.
+    Usual cause: damaged bytes, or source and destination with different page sizes.
     """
 
 
@@ -107,26 +108,27 @@ def page_length_too_big() -> None:
 def page_bad() -> None:
     """A page does not decompress to its size (QPL, UADK, QATzip, COMPRESS_PAGE on main).
 
-    Every page of these methods can be decompressed without the others, QATzip's in groups.
+    With these methods every page can be decompressed on its own (with QATzip, in groups).
 
     Receiver: QPL ``qpl job failed with error %d`` or ``qpl decompressed len %u, expected len %u``;
     UADK ``failed decompression, ret %d status %d`` or ``decompressed length error``; QATzip
     ``qzDecompress failed`` or ``packet size received %u size expected %u``; on main (up to 9.0)
     ``decompress data failed``.  The migration fails.
 
-    Usual cause: damaged bytes, or an accelerator that failed.
+    Usual cause: damaged bytes, or a fault of the accelerator.
     """
 
 
 @walker_rule("MF808", "zero-page-sent-normal", INFO)
 def zero_page_sent_normal() -> None:
-    """Pages that are all zero were sent with content.
+    """Pages that are all zero were sent as normal pages.
 
-    A zero page needs no more than its number; its content is a page of payload for nothing.
+    A zero page only needs its offset; sending its content wastes a page of payload.
 
     Receiver: accepts them.
 
-    Usual cause: ``zero-page-detection=none``, or the guest cleared pages between test and sending.
+    Usual cause: ``zero-page-detection=none``, or the guest cleared pages between the zero-page test
+    and the send.
     """
 
 
@@ -134,11 +136,11 @@ def zero_page_sent_normal() -> None:
 def bomb() -> None:
     """A payload decompresses to more than its pages.
 
-    Decompression stopped at normal_pages times the page size; nobody knows how much there is.
+    Decompression stopped at normal_pages times the page size; the real size is unknown.
 
-    Receiver: stops at the end of its buffer; what is left over is ignored, or the migration fails.
+    Receiver: it stops at the end of its buffer; the rest is ignored, or the migration fails.
 
-    Usual cause: a damaged page count, or bytes made to exhaust memory.
+    Usual cause: a damaged page count, or a decompression bomb.
     """
 
 
@@ -146,9 +148,9 @@ def bomb() -> None:
 
 
 class PayloadRules:
-    """Takes the pages of every payload and notes what the rules above say.
+    """Receives the pages of every payload and applies the rules above.
 
-    ``note(slug, spot, migration)`` takes a finding.
+    ``note(slug, spot, migration)`` is called for each finding.
     """
 
     def __init__(self, note: Callable[[str, Spot, Migration], None]) -> None:
@@ -157,7 +159,7 @@ class PayloadRules:
         self._records: list[_RecordPages] = []
 
     def records(self, migration: Migration, ram: RamFacts) -> _RecordPages:
-        """Who looks at the pages of main's RAM records, or those of the preempt channel."""
+        """The receiver for pages of main's RAM records, or those of the preempt channel."""
         pages = _RecordPages(migration, ram)
         self._records.append(pages)
         return pages
@@ -183,7 +185,7 @@ class PayloadRules:
         """A channel's payloads cannot be decompressed any more."""
         slug = "zlib-bad" if packet.compression == Compression.zlib else "zstd-bad"
         spot = _spot(
-            f"payloads from here on cannot be decompressed, they are not verified: {why}",
+            f"payloads from here on cannot be decompressed and are not verified: {why}",
             channel,
             packet,
         )
@@ -191,7 +193,7 @@ class PayloadRules:
         self._note(slug, spot, migration)
 
     def ends(self) -> Iterator[tuple[str, Spot, Migration]]:
-        """What can be said when the capture has been read."""
+        """The findings that are known once the capture has been read."""
         for channel, (migration, spot, (zero, packets)) in self._zero.items():
             spot.message = (
                 f"{zero} of {counted(channel.normal_pages, 'page')} with content are all zero, in "
@@ -204,7 +206,7 @@ class PayloadRules:
 
 
 class _RecordPages:
-    """Counts the pages of one stream's RAM records that are all zero though they have content."""
+    """Counts the all-zero pages among one stream's RAM records with content."""
 
     def __init__(self, migration: Migration, ram: RamFacts) -> None:
         self.migration = migration
@@ -213,7 +215,7 @@ class _RecordPages:
         self._first = ""
 
     def content(self, block: RamBlock, address: int, size: int) -> Sink:
-        """A page is looked at as it comes, never kept."""
+        """Checks a page as it arrives, without storing it."""
         left, zero = size, True
 
         def sink(piece: bytes | memoryview | None, count: int) -> None:
@@ -227,16 +229,16 @@ class _RecordPages:
         return sink
 
     def zero(self, block: RamBlock, address: int, count: int) -> None:
-        """These are sent as they should be."""
+        """Zero pages sent as such are correct."""
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
         """The walker verifies them."""
 
     def unread(self, block: RamBlock, address: int) -> None:
-        """The walker has said so."""
+        """The walker has reported it."""
 
     def spot(self) -> Spot:
-        """What is to be said of them."""
+        """The finding about them."""
         facts = self.migration.main_facts
         on_main = facts is not None and facts.ram is self._ram
         sent = counted(self._ram.sent_pages, "page")

@@ -40,7 +40,7 @@ def _pages(packet: RamPacket) -> int:
 def alloc_exceeds_capacity(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """pages_alloc is larger than the offset array.
 
-    The array has 512 KiB / page size entries, always; a packet cannot have room for more pages.
+    The array always has 512 KiB / page size entries; a packet has no room for more pages.
 
     Receiver: ``multifd: received packet with %u pages, expected %u``; the migration fails.
 
@@ -54,13 +54,13 @@ def alloc_exceeds_capacity(packet: RamPacket, channel: Channel, migration: Migra
 
 @ram_rule("MF210", "alloc-inconsistent", WARNING)
 def alloc_inconsistent(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
-    """pages_alloc of a data packet differs from the migration's other ones.
+    """pages_alloc of a data packet differs from the other data packets of the migration.
 
     It is the capacity of a packet, which never changes during a migration.
 
     Receiver: accepts any value that the page counts fit into.
 
-    Usual cause: a damaged header, or a vendor fork that writes the pages used here.
+    Usual cause: a damaged header, or a vendor fork that writes the number of used pages here.
     """
     alloc, count = packet.pages_alloc, migration.framing.page_count
     if not _pages(packet) or alloc >= count or _pages(packet) > alloc:
@@ -86,7 +86,7 @@ def normal_exceeds_alloc(packet: RamPacket, channel: Channel, migration: Migrati
 
 @ram_rule("MF212", "zero-exceeds-rest", ERROR)
 def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
-    """zero_pages is larger than what normal_pages leaves of pages_alloc.
+    """zero_pages is larger than pages_alloc minus normal_pages.
 
     Normal and zero pages share the offset array.  The field exists since 9.0; before, the word is
     reserved (MF222).
@@ -100,7 +100,7 @@ def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration)
     if era is not None and migration.before_era("9.0"):
         return None
     rest = packet.pages_alloc - packet.normal_pages
-    if rest < 0 or packet.zero_pages <= rest:  # below: MF211, behind which nothing is looked at
+    if rest < 0 or packet.zero_pages <= rest:  # if negative, MF211 reports it
         return None
     return f"zero_pages {packet.zero_pages} exceeds the {rest} that normal_pages leaves"
 
@@ -109,13 +109,13 @@ def zero_exceeds_rest(packet: RamPacket, channel: Channel, migration: Migration)
 def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
     """A packet has neither pages nor SYNC.
 
-    It says nothing.  Senders up to 8.1 emit it behind a SYNC packet with pages, with the same
-    packet number again; later ones never do.
+    It has no effect.  Senders up to 8.1 emit it after a SYNC packet with pages, repeating its
+    packet_num; later ones never do.
 
     Receiver: ignores it.
 
-    Usual cause: a sender up to 8.1, for which this is normal and only noted; otherwise a damaged
-    header.
+    Usual cause: a sender up to 8.1, for which this is normal (reported as info); otherwise a
+    damaged header.
     """
     if packet.kind == SYNC_PACKET or _pages(packet):
         return None
@@ -129,7 +129,7 @@ def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> S
 def ramblock_empty(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """A packet with pages names no RAM block.
 
-    Offsets mean nothing without the block that they count in.
+    Offsets mean nothing without the block that they refer to.
 
     Receiver: ``multifd: unknown ram block %s``; the migration fails.
 
@@ -144,9 +144,9 @@ def ramblock_empty(packet: RamPacket, channel: Channel, migration: Migration) ->
 def ramblock_unterminated(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """The block name fills its 256 bytes without a NUL.
 
-    QEMU limits names to 255 bytes, so that the field always ends with a NUL.
+    QEMU limits names to 255 bytes, so the field always holds a NUL.
 
-    Receiver: overwrites the last byte with NUL, and probably knows no block of that name.
+    Receiver: overwrites the last byte with NUL, and then most likely finds no block of that name.
 
     Usual cause: memory corruption in the sender.
     """
@@ -157,7 +157,7 @@ def ramblock_unterminated(packet: RamPacket, channel: Channel, migration: Migrat
 
 @ram_rule("MF216", "ramblock-trailing", INFO)
 def ramblock_trailing(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
-    """Bytes behind the NUL of the block name are not zero.
+    """Bytes after the NUL of the block name are not zero.
 
     QEMU pads the name with zeros; other bytes may be memory that was not meant to be sent.
 
@@ -167,7 +167,7 @@ def ramblock_trailing(packet: RamPacket, channel: Channel, migration: Migration)
     """
     rest = packet.ramblock.partition(b"\0")[2] if packet.ramblock is not None else b""
     odd = len(rest) - rest.count(0)
-    return f"not zero behind the name {packet.block}: {counted(odd, 'byte')}" if odd else None
+    return f"not zero after the name {packet.block}: {counted(odd, 'byte')}" if odd else None
 
 
 # -- offsets ---------------------------------------------------------------------------------------
@@ -177,29 +177,29 @@ def ramblock_trailing(packet: RamPacket, channel: Channel, migration: Migration)
 def offset_unaligned(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """An offset is not a multiple of the target page size.
 
-    Pages are sent whole.  With a crooked offset the content lands across two pages of the guest.
+    Pages are sent whole.  With an unaligned offset the content is written across two guest pages.
 
     Receiver: silent.  It checks only that the offset lies inside the block; the guest's memory is
     wrong afterwards.
 
-    Usual cause: memory corruption, or source and destination of different page sizes.
+    Usual cause: memory corruption, or source and destination with different page sizes.
     """
     size = migration.framing.page_size
     crooked = [offset for offset in _used(packet) if size and offset % size]
     if not crooked:
         return None
-    return f"offset {crooked[0]:#x} of {packet.block} is no multiple of {size}" + _more(crooked)
+    return f"offset {crooked[0]:#x} of {packet.block} is not a multiple of {size}" + _more(crooked)
 
 
 @ram_rule("MF219", "offset-duplicate", WARNING)
 def offset_duplicate(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """An offset occurs twice in one packet.
 
-    A scan over memory visits a page once, so the sender has queued it twice.
+    A scan of guest memory visits a page once, so the sender has queued it twice.
 
     Receiver: silent; of two contents the later one wins.
 
-    Usual cause: a fault in the sender's dirty bitmap, or memory corruption.
+    Usual cause: a bug in the sender's dirty tracking, or memory corruption.
     """
     used = _used(packet)
     normal, zero = used[: packet.normal_pages], used[packet.normal_pages :]
@@ -211,13 +211,14 @@ def offset_duplicate(packet: RamPacket, channel: Channel, migration: Migration) 
 
 @ram_rule("MF220", "page-normal-and-zero", ERROR)
 def page_normal_and_zero(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
-    """One page is both among the normal and among the zero pages of a packet.
+    """A page is listed both as normal and as zero in the same packet.
 
-    Either it has content or it is zero; one of the two is false.
+    A page either has content or is zero; one of the two entries is wrong.
 
-    Receiver: silent.  Zero pages are applied before the payload, so the content stays.
+    Receiver: silent.  Zero pages are applied before the payload, so the page ends up with the
+    content.
 
-    Usual cause: the zero-page test of the sender went wrong, or memory corruption.
+    Usual cause: a bug in the sender's zero-page detection, or memory corruption.
     """
     used = _used(packet)
     both = sorted(set(used[: packet.normal_pages]) & set(used[packet.normal_pages :]))
@@ -228,10 +229,10 @@ def page_normal_and_zero(packet: RamPacket, channel: Channel, migration: Migrati
 
 @ram_rule("MF221", "stale-offsets", INFO)
 def stale_offsets(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
-    """Entries of the offset array that are not in use are not zero.
+    """Unused entries of the offset array are not zero.
 
-    Senders up to 9.1 leave there what earlier packets had; since 9.2 the array is cleared, so for
-    a later sender this is a warning.
+    Senders up to 9.1 leave values of earlier packets there; since 9.2 the array is cleared, so for
+    later senders this is a warning.
 
     Receiver: ignores them.
 
@@ -242,7 +243,7 @@ def stale_offsets(packet: RamPacket, channel: Channel, migration: Migration) -> 
     unused = packet.offsets[8 * _pages(packet) :]
     if unused.count(0) == len(unused):
         return None
-    text = f"unused offsets behind the {_pages(packet)} in use are not zero"
+    text = f"unused offsets after the {_pages(packet)} in use are not zero"
     return Spot(text, severity=WARNING, noted_before="9.2")
 
 
@@ -264,7 +265,8 @@ def _more(found: list[int]) -> str:
 def reserved_nonzero(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """Reserved words of the header are not zero.
 
-    Released senders send zeros there.  A known vendor fork counts skipped pages in the first one.
+    Released senders send zeros there.  A known vendor fork puts a count of skipped pages in the
+    first one.
 
     Receiver: ignores them.
 
@@ -282,13 +284,13 @@ def reserved_nonzero(packet: RamPacket, channel: Channel, migration: Migration) 
 def size_mismatch_nocomp() -> None:
     """Without compression, next_packet_size is not normal_pages times the page size.
 
-    Two fields tell the length of the payload and they disagree; the message says which of the two
-    the next packet header agrees with.
+    The two fields give different payload lengths; the message says which of them matches the
+    position of the next packet header.
 
     Receiver: silent.  It reads normal_pages times the page size whatever next_packet_size says; if
-    that is wrong, the next header is looked for in the wrong place (MF201).
+    that is wrong, it looks for the next header in the wrong place (MF201).
 
-    Usual cause: a damaged header, or source and destination of different page sizes.
+    Usual cause: a damaged header, or source and destination with different page sizes.
     """
 
 
@@ -296,13 +298,13 @@ def size_mismatch_nocomp() -> None:
 def size_zero_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """A packet has normal pages but next_packet_size 0.
 
-    Pages with content need a payload.
+    The content of normal pages is in the payload, which is announced as empty.
 
     Receiver: without compression reads the pages anyway; with compression the decoder fails.
 
     Usual cause: a damaged header.
     """
-    # The walker reports the uncompressed ones: it knows where the next packet stands.
+    # The walker reports the uncompressed ones: it knows where the next packet begins.
     if not packet.compression or not packet.normal_pages or packet.next_packet_size:
         return None
     return f"{counted(packet.normal_pages, 'compressed page')}, but next_packet_size is 0"
@@ -312,13 +314,13 @@ def size_zero_with_pages(packet: RamPacket, channel: Channel, migration: Migrati
 def size_without_pages(packet: RamPacket, channel: Channel, migration: Migration) -> Spot | None:
     """A packet without normal pages has a next_packet_size.
 
-    No payload follows such a packet.  Senders up to 8.1 repeat the last size there, which is only
-    noted; for later senders the field must be 0, with compression it is an error.
+    No payload follows such a packet.  Senders up to 8.1 leave a stale size there (reported as
+    info); for later senders the field must be 0, and with compression it is an error.
 
-    Receiver: without compression ignores it.  With compression 10.0.13 and 11.1 fail with
-    ``expected empty packet``; 10.2.2 and others abort in an assertion.
+    Receiver: without compression it is ignored.  With compression 10.0.13 and 11.1 fail with
+    ``expected empty packet``; 10.2.2 and others abort on an assertion.
 
-    Usual cause: a sender up to 8.1 whose compressed stream a new receiver reads.
+    Usual cause: a sender up to 8.1 that migrates to a newer receiver, with compression.
     """
     if packet.normal_pages or not packet.next_packet_size:
         return None
@@ -331,10 +333,10 @@ def size_without_pages(packet: RamPacket, channel: Channel, migration: Migration
 def size_exceeds_buffer(packet: RamPacket, channel: Channel, migration: Migration) -> str | None:
     """A compressed payload is larger than 1 MiB.
 
-    The receiver's buffer for it holds 1 MiB, twice the pages of a packet.
+    The receiver's buffer for it holds 1 MiB, twice the size of a packet's pages.
 
-    Receiver: ``next_packet_size %u exceeds allocated %u``; versions without that check (10.2.2 and
-    older than 10.0.13) write behind the end of the buffer.
+    Receiver: ``next_packet_size %u exceeds allocated %u``; versions without that check (10.2.2, and
+    those before 10.0.13) write past the end of the buffer.
 
     Usual cause: a damaged header, or an attack.
     """

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 NAME_MAX = 255
 PAGE_SIZE_KEY = b'"page_size":'
 DESCRIPTION_LOOK = 1 << 16
-"""Where the description's page_size stands: before its devices."""
+"""Bytes at the start of the description in which its page_size is searched: it precedes the
+devices.
+"""
 
 
 def _at(block: BlockPages, text: str) -> Spot:
@@ -47,11 +49,11 @@ def _at(block: BlockPages, text: str) -> Spot:
 def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
     """Packets name a RAM block that main's block list does not have.
 
-    The list in the ``ram`` START section says which blocks the guest has.
+    The list in the ``ram`` START section names all RAM blocks of the guest.
 
     Receiver: ``multifd: unknown ram block %s``; the migration fails.
 
-    Usual cause: channels of two migrations taken for one, or memory corruption in the sender.
+    Usual cause: channels of two migrations mistaken for one, or memory corruption in the sender.
     """
     facts = migration.main_facts
     if facts is None or facts.ram.mem_size is None:
@@ -65,11 +67,11 @@ def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF217", "offset-beyond-block", ERROR, holes="X")
 def offset_beyond_block(migration: Migration) -> Iterator[Spot]:
-    """A page lies behind the end of its RAM block.
+    """A page lies beyond the end of its RAM block.
 
-    The message names the highest offset used of the block and the length that main announced.
+    The message gives the highest offset used in the block and the length that main announced.
 
-    Receiver: ``multifd: offset too long %lu (max %lx)``; the migration fails.  It compares with
+    Receiver: ``multifd: offset too long %lu (max %lx)``; the migration fails.  It checks against
     the length of its own block, which may have been resized since.
 
     Usual cause: the block was resized during the migration, or memory corruption.
@@ -91,15 +93,15 @@ def offset_beyond_block(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF232", "page-size-conflict", ERROR)
 def page_size_conflict(migration: Migration) -> Iterator[Spot]:
-    """The multifd packets and main tell different target page sizes.
+    """The multifd packets and main disagree about the target page size.
 
-    The length of the offset array fixes the page size; main tells it in the configuration
-    (target-page-bits), in POSTCOPY_ADVISE and in its description.
+    The length of the offset array determines the page size; main states it in CONFIGURATION
+    (target-page-bits), in POSTCOPY_ADVISE and in the vmdescription.
 
-    Receiver: one of another page size refuses the configuration; else it loses the framing of the
-    channels.
+    Receiver: a destination with another page size rejects the configuration; otherwise it loses the
+    framing of the channels.
 
-    Usual cause: ``--page-size`` was given wrongly, channels of two migrations were taken for one,
+    Usual cause: ``--page-size`` was given wrongly, channels of two migrations mistaken for one,
     or memory corruption.
     """
     facts, size = migration.main_facts, migration.framing.page_size
@@ -115,7 +117,7 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
 
 
 def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:
-    """What main says, and the record that says it."""
+    """The page sizes that main states, each with the words for it and its record."""
     if facts.page_bits is not None:
         yield 1 << min(facts.page_bits, 64), "target-page-bits says", facts.configuration
     if facts.advised_page_size:
@@ -126,7 +128,7 @@ def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None
         if len(head) >= DESCRIPTION_LOOK:
             break
     digits, comma, _ = head.partition(PAGE_SIZE_KEY)[2].lstrip()[:12].partition(b",")
-    if comma and digits.strip().isdigit():  # without the comma a hole cut it off
+    if comma and digits.strip().isdigit():  # without the comma a hole truncated it
         yield int(digits), "the description says", facts.description
 
 
@@ -137,18 +139,18 @@ def data_in_postcopy(
     """A multifd channel carries pages or device state after the switch to postcopy.
 
     From POSTCOPY_RUN on the guest runs on the destination, and pages travel over main or the
-    preempt channel only.  A page that multifd writes now may overwrite newer memory.  Only packets
-    behind the last SYNC that main's flushes call for are blamed: what precedes it may have been
-    delayed by its connection.
+    preempt channel only.  A page that arrives over multifd now may overwrite newer memory.  Only
+    packets after the last SYNC that main's FLUSH records require are reported: earlier ones may
+    merely have been delayed by their connection.
 
     Receiver: 10.1 and later abort (``!migration_in_postcopy()``); older ones corrupt memory.
 
-    Usual cause: a sender that does not flush its channels before it switches.
+    Usual cause: a sender that does not flush its channels before it switches to postcopy.
     """
     facts = migration.main_facts
     if facts is None or facts.postcopy_run is None:
         return None
-    if packet.first.frame <= facts.postcopy_run.frame:  # seen whole only later, behind a hole
+    if packet.first.frame <= facts.postcopy_run.frame:  # only seen completely later, after a hole
         return None
     if packet.kind != DEVICE_STATE and not (packet.normal_pages or packet.zero_pages):  # type: ignore[union-attr]
         return None
@@ -161,8 +163,8 @@ def data_in_postcopy(
 def page_resent(migration: Migration) -> Iterator[Spot]:
     """Pages were sent again in a later round.
 
-    The guest wrote to them while the migration ran; how many there are says how hard the migration
-    had to work.
+    The guest wrote to them during the migration; their number shows how much extra work its writes
+    caused.
 
     Receiver: normal.
 
@@ -182,11 +184,11 @@ def page_resent(migration: Migration) -> Iterator[Spot]:
 def page_twice_in_round() -> None:
     """A page was sent on two channels without a SYNC round in between.
 
-    The channels are not ordered against each other between two SYNCs, so the older content may
-    arrive last and stay.  Senders up to 7.2 now and then put the last page of a packet into the
-    next one again, a race between their threads; such a page is only noted.
+    Between two SYNCs the order of packets across channels is undefined, so the older content may be
+    applied last and remain.  Senders up to 7.2 sometimes repeat the last page of a packet in the
+    next one, because of a race between their threads; such a page is reported as info.
 
-    Receiver: silent; whichever comes later wins.
+    Receiver: silent; the one loaded last wins.
 
     Usual cause: a sender that scans memory again without flushing its channels first.
     """

@@ -35,9 +35,9 @@ def _spot(migration: Migration, text: str, mark: Mark, severity: str | None = No
 
 @walker_rule("MF701", "rp-unknown-type", ERROR, holes="G")
 def rp_unknown_type() -> None:
-    """A message's type is none of those that QEMU up to 11.1 knows (1 to 7).
+    """A message's type is not one that QEMU up to 11.1 knows (1 to 7).
 
-    SWITCHOVER_ACK (7) is known since 8.1; older sources refuse it too.
+    SWITCHOVER_ACK (7) was added in 8.1; older sources reject it too.
 
     Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
     and the migration fails.
@@ -48,9 +48,9 @@ def rp_unknown_type() -> None:
 
 @walker_rule("MF702", "rp-length", ERROR)
 def rp_length() -> None:
-    """A message's length is not the one that belongs to its type.
+    """A message has the wrong length for its type.
 
-    All messages have a fixed length but the two that end with a block's name.
+    All messages have a fixed length, except the two that end with a block's name.
 
     Receiver: the source: ``Received '%s' message (0x%04x) withincorrect length %d expecting %zu``;
     it ends the return path and the migration fails.
@@ -65,31 +65,31 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
 
     A PONG repeats the PING's value.
 
-    Receiver: the source only traces it, save for the values 3 and 0x42, which it waits for in
+    Receiver: the source only traces it, except for the values 3 and 0x42, which it waits for in
     postcopy.
 
-    Usual cause: a modified destination; channels of two migrations taken for one.
+    Usual cause: a modified destination; channels of two migrations mistaken for one.
     """
     facts, returned = migration.main_facts, migration.return_facts
     if facts is None or returned is None or facts.interrupted or len(facts.pings) >= PINGS_KEPT:
         return
     if "command-length" in facts.anomalies.counts:
-        return  # a PING that says no value (MF615) may be meant
+        return  # it may answer a PING without a value (MF615)
     sent = {value for value, _ in facts.pings}
     for value, mark in returned.pongs:
         if value not in sent:
-            yield _spot(migration, f"PONG {value:#x}, but no such PING", mark)
+            yield _spot(migration, f"PONG {value:#x} without such a PING", mark)
 
 
 @migration_rule("MF704", "rp-shut-error", ERROR)
 def rp_shut_error(migration: Migration) -> Iterator[Spot]:
-    """The destination reports that it failed.
+    """The destination reports a failure.
 
-    SHUT is its last message: 0 if everything was loaded, anything else if not.
+    SHUT is its last message: 0 if everything was loaded, any other value if not.
 
-    Receiver: the source: ``Sibling indicated error %d``; it goes on with the guest.
+    Receiver: the source: ``Sibling indicated error %d``; the guest continues on the source.
 
-    Usual cause: the destination's log says; what comes before this finding may too.
+    Usual cause: see the destination's log; other findings may explain it too.
     """
     returned = migration.return_facts
     if returned is not None and returned.shut and returned.shut_mark is not None:
@@ -100,11 +100,11 @@ def rp_shut_error(migration: Migration) -> Iterator[Spot]:
 def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     """The return path ended without SHUT although main was sent completely.
 
-    The destination says with SHUT whether it has loaded everything.  (With COLO older ones say
-    CHECKPOINT_READY instead.)
+    SHUT tells the source whether the destination has loaded everything.  (With COLO, older
+    destinations send CHECKPOINT_READY instead.)
 
-    Receiver: the source takes the end of the return path for an error and goes on with the guest,
-    although the destination may run it already.
+    Receiver: the source treats the end of the return path as an error and resumes the guest,
+    although the destination may already run it.
 
     Usual cause: the destination died at the very end, or a middlebox closed the connection.
     """
@@ -118,19 +118,20 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF706", "rp-without-open", WARNING, holes="LM")
 def rp_without_open(migration: Migration) -> Iterator[Spot]:
-    """The destination sends on main's connection although the source did not open a return path.
+    """The destination sends data on main's connection although the source did not open a return
+    path.
 
-    OPEN_RETURN_PATH is what tells the destination that its messages are read.
+    OPEN_RETURN_PATH tells the destination that the source reads its messages.
 
     Receiver: the source does not read them.
 
-    Usual cause: a modified source or destination; something else than QEMU listens at the port.
+    Usual cause: a modified source or destination; something other than QEMU listens on the port.
     """
     facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
     if facts is None or returned is None or channel is None:
         return
     if migration.in_colo:
-        return  # it needs the way back, and older sources open none
+        return  # COLO needs the reverse direction, and older sources do not open a return path
     if facts.opened_return_path is None and not facts.interrupted and not facts.missing:
         text = f"{counted(channel.length, 'byte')}, and main has no OPEN_RETURN_PATH"
         yield Spot(text, channel=channel, frame=channel.flow.first.frame, offset=0)
@@ -140,14 +141,14 @@ def rp_without_open(migration: Migration) -> Iterator[Spot]:
 def rp_ack_count(migration: Migration) -> Iterator[Spot]:
     """SWITCHOVER_ACK came more than once, or before the last device had sent its initial data.
 
-    Up to 11.0, and with machine types up to 11.0, the destination acknowledges once: when the last
-    device that asked for it has its initial data, or at once if none asks.  Later ones may
-    acknowledge each device.
+    With QEMU or machine types up to 11.0 the destination acknowledges once: when the last device
+    that asked for it has its initial data, or at once if none asks.  Later versions may acknowledge
+    each device.
 
-    Receiver: the source may switch over too early, so that a device has not prepared itself and the
-    downtime grows.  An 11.1 destination says ``Switchover ack pending num underflowed``.
+    Receiver: the source may switch over too early, before a device is prepared, and the downtime
+    grows.  An 11.1 destination reports ``Switchover ack pending num underflowed``.
 
-    Usual cause: a destination of 11.1 or later that does not follow the machine type; a modified
+    Usual cause: a destination 11.1 or later that does not follow the machine type, or a modified
     one.
     """
     facts, returned = migration.main_facts, migration.return_facts
@@ -167,14 +168,14 @@ def rp_ack_count(migration: Migration) -> Iterator[Spot]:
 
 
 def _last_init_data(facts: MainChannel) -> Mark | None:
-    """Where the last device said that its initial data are sent."""
+    """The last DEV_INIT_DATA_SENT of all devices."""
     marks = [mark for device in facts.devices.values() for mark in device.init_data_sent]
     return max(marks, key=lambda mark: mark.offset, default=None)
 
 
 @migration_rule("MF708", "rp-bitmap-mark", ERROR, holes="G")
 def rp_bitmap_mark(migration: Migration) -> Iterator[Spot]:
-    """A bitmap of received pages does not end with its mark, or is not of its block's size.
+    """A bitmap of received pages lacks its end mark, or its size does not match its block.
 
     Size, bitmap and the mark 0x0123456789abcdef follow RECV_BITMAP outside its length.  The bitmap
     has a bit for every page of the block, and its size is a multiple of 8 bytes.
@@ -182,7 +183,7 @@ def rp_bitmap_mark(migration: Migration) -> Iterator[Spot]:
     Receiver: the source: ``ramblock '%s' end mark incorrect: ...`` or ``ramblock '%s' bitmap size
     mismatch ...``; the recovery fails.
 
-    Usual cause: source and destination differ in the size of the block; damaged bytes.
+    Usual cause: a block with different sizes at source and destination; damaged bytes.
     """
     returned = migration.return_facts
     if returned is None:
@@ -199,11 +200,12 @@ def rp_bitmap_mark(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF709", "rp-reqpages", WARNING, holes="X")
 def rp_reqpages(migration: Migration) -> Iterator[Spot]:
-    """A page is requested that is not in its block, or before the guest runs at the destination.
+    """The destination requests a page outside its block, or before the guest runs there.
 
-    Requests come in postcopy, when the destination touches a page that it does not have yet.
+    Requests are sent in postcopy, when the guest touches a page that the destination does not have
+    yet.
 
-    Receiver: the source takes it for an error of the return path, which it ends.
+    Receiver: the source treats it as an error and ends the return path.
 
     Usual cause: a modified destination; damaged bytes.
     """
@@ -217,10 +219,10 @@ def rp_reqpages(migration: Migration) -> Iterator[Spot]:
 
 @walker_rule("MF710", "rp-colo-message", ERROR, holes="G")
 def rp_colo_message() -> None:
-    """The secondary of a COLO pair does not say what is due.
+    """The secondary of a COLO pair sends an unexpected message.
 
-    It begins with CHECKPOINT_READY; then every checkpoint gets CHECKPOINT_REPLY, VMSTATE_RECEIVED
-    and VMSTATE_LOADED, in that order.
+    It begins with CHECKPOINT_READY; then it answers every checkpoint with CHECKPOINT_REPLY,
+    VMSTATE_RECEIVED and VMSTATE_LOADED, in that order.
 
     Receiver: the primary: ``Unexpected COLO message %d, expected %d``; it leaves COLO and waits for
     the failover.
@@ -231,16 +233,17 @@ def rp_colo_message() -> None:
 
 @migration_rule("MF711", "rp-colo-early", ERROR, holes="LGX")
 def rp_colo_early(migration: Migration) -> Iterator[Spot]:
-    """CHECKPOINT_READY, or what looks like it, came while the source still reads the return path.
+    """CHECKPOINT_READY, or bytes that look like it, came while the source still reads the return
+    path.
 
-    A secondary begins COLO when it has loaded a whole migration, up to main's EOF, and if the
-    source opened a return path, behind SHUT.  Four zeros are CHECKPOINT_READY then; at any other
-    time they are no message at all.
+    A secondary starts COLO once it has loaded the whole migration, up to main's EOF, and, if the
+    source opened a return path, after SHUT.  Only then do four zero bytes mean CHECKPOINT_READY;
+    before that they are not a valid message.
 
     Receiver: the source: ``Received invalid message 0x%04x length 0x%04x``; it ends the return path
     and the migration fails.
 
-    Usual cause: ``x-colo`` together with ``return-path``, in which QEMU up to 10.2 sends no SHUT;
+    Usual cause: ``x-colo`` together with ``return-path``, for which QEMU up to 10.2 sends no SHUT;
     a modified destination; damaged bytes.
     """
     facts, returned = migration.main_facts, migration.return_facts
@@ -257,7 +260,7 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
 def rp_resume_ack() -> None:
     """RESUME_ACK does not have the value 1.
 
-    The destination of a recovered postcopy says with it that it is ready to go on.
+    With it the destination of a recovered postcopy says that it is ready to continue.
 
     Receiver: the source: ``illegal resume_ack value %u``; the recovery fails, and the migration
     pauses again.
@@ -270,12 +273,12 @@ def rp_resume_ack() -> None:
 def rp_shut_early(migration: Migration) -> Iterator[Spot]:
     """The destination reports success before main has reached its EOF.
 
-    SHUT with 0 says that everything was loaded, which nobody can know before the end came.
+    SHUT with 0 means that everything was loaded, which the destination cannot know before EOF.
 
-    Receiver: the source takes it for success: it may call a migration completed that the
-    destination has not got.
+    Receiver: the source takes it for success: it may consider a migration completed that the
+    destination has not loaded.
 
-    Usual cause: a modified destination; a capture whose two directions were recorded apart.
+    Usual cause: a modified destination; a capture whose two directions were recorded separately.
     """
     facts, returned, main = migration.main_facts, migration.return_facts, migration.main
     if facts is None or returned is None or main is None or returned.shut != 0:
@@ -285,7 +288,7 @@ def rp_shut_early(migration: Migration) -> Iterator[Spot]:
     if facts.eof is not None and facts.eof.frame > mark.frame:
         yield _spot(migration, f"SHUT before main's EOF in frame {facts.eof.frame}", mark)
     elif facts.eof is None and main.flow.closed and not main.flow.missing:
-        yield _spot(migration, "SHUT with success, and main never reached its EOF", mark)
+        yield _spot(migration, "SHUT with success, but main never reached its EOF", mark)
 
 
 def _request_fault(message: Message, facts: MainChannel) -> str:
@@ -295,7 +298,7 @@ def _request_fault(message: Message, facts: MainChannel) -> str:
     if run is None or message.mark.frame < run.frame:
         return f"{size} bytes at {start:#x} requested before POSTCOPY_RUN"
     if message.block is None:
-        return f"{size} bytes at {start:#x} requested, and no request named a block before"
+        return f"{size} bytes at {start:#x} requested, but no request named a block before"
     block, name = facts.ram_blocks.get(message.block), text_of(message.block)
     if block is None or not block.listed:
         return f"{size} bytes at {start:#x} requested of {name!r}, which is not in the block list"

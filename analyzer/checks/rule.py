@@ -1,7 +1,8 @@
-"""What a rule is, and the register of all rules.
+"""What a rule is, and the registry of all rules.
 
-A rule is one small function; its docstring is what ``mfshark rule ID`` explains.  The decorators
-of this module say what a rule looks at; whatever it yields (or returns) becomes a finding.
+A rule is one small function; its docstring is the text that ``mfshark rule ID`` prints.  The
+decorators of this module say what a rule looks at; whatever it yields (or returns) becomes a
+finding.
 """
 
 from __future__ import annotations
@@ -9,15 +10,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol, TypeAlias
+    from typing import Any, TypeAlias
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
-
-    class HasPlace(Protocol):
-        """Anything that was seen in a frame."""
-
-        frame: int
 
     PacketTest: TypeAlias = Callable[[Any, Channel, Migration], "str | Spot | None"]
     EndTest: TypeAlias = Callable[..., Iterable["Spot"]]
@@ -57,12 +53,12 @@ BY_SLUG: dict[str, Rule] = {}
 
 
 class Spot:
-    """A place where a rule fires: a message, and where; what does not apply is ``None``.
+    """One violation of a rule: a message and its location; what does not apply is ``None``.
 
     ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream.  ``severity``
-    overrides the rule's, where a dialect or an option changes it; of senders older than the RAM era
-    ``noted_before`` it is only noted.  (Which era it is may show later than the place.)  ``more``
-    counts places of the same kind that nobody kept.
+    overrides the rule's, where a dialect or an option changes it; for senders older than the RAM
+    era ``noted_before`` the severity becomes ``info``.  (The era may only be known later in the
+    capture.)  ``more`` counts further places of the same kind that were not kept.
     """
 
     __slots__ = (
@@ -101,20 +97,20 @@ class Spot:
 
 
 HEADINGS = ("Receiver", "Usual cause")
-"""What paragraphs of explanations begin with."""
+"""The labels that paragraphs of an explanation can begin with."""
 
 
 class Rule:
     """A verification rule.
 
-    ``holes`` are the letters of what a gap in the capture can explain: ``L`` the capture began
-    late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in another stream
-    of the migration, ``C`` that a multifd channel is not in the capture, ``M`` bytes of main that
-    are there and could not be decoded, ``S`` that the channels' SYNCs do not match, so that no
-    packet's round is sure.  ``forgiven`` says that a cancelled or failed migration explains it.
-    ``subject`` is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``,
-    ``device``, ``main``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker``
-    (the walker itself reports it).
+    ``holes`` are letters, one for each defect of the capture that can excuse a finding: ``L`` the
+    capture began late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in
+    another stream of the migration, ``C`` a multifd channel is not in the capture, ``M`` bytes of
+    main could not be decoded, ``S`` the channels' SYNC counts differ, so that the round of a packet
+    is uncertain.  ``forgiven`` says that a cancelled or failed migration excuses it.  ``subject``
+    is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``, ``device``,
+    ``main``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the walker
+    itself reports it).
     """
 
     __slots__ = ("explanation", "forgiven", "holes", "id", "severity", "slug", "subject", "test")
@@ -143,8 +139,9 @@ class Rule:
 
     @property
     def paragraphs(self) -> list[tuple[str, str]]:
-        """The explanation without markup, a line each: what is wrong first, then why it matters,
-        then what has a heading of its own (one of :data:`HEADINGS`; empty for the others).
+        """The paragraphs of the explanation as (label, text), without markup, each on one line:
+        what is wrong, why it matters, then the labelled ones (see :data:`HEADINGS`; the label of
+        the others is empty).
         """
         found = []
         for part in self.explanation.replace("``", "").strip().split("\n\n"):
@@ -194,9 +191,9 @@ flow_rule = _registrar("flow")
 capture_rule = _registrar("capture")
 """``test(scan)`` yields Spots."""
 limit_rule = _registrar("limit")
-"""``test(migration, selection)`` yields Spots; for what the user set a limit to."""
+"""``test(migration, selection)`` yields Spots; for limits and facts that the user gives."""
 metric_rule = _registrar("metric")
-"""``test(migration, selection, scan)``, likewise; for what is measured over the whole capture."""
+"""``test(migration, selection, scan)`` yields Spots; for measures over the whole capture."""
 walker_rule = _registrar("walker")
 """Never called: the channel's walker reports it as an anomaly of the same slug."""
 

@@ -1,4 +1,4 @@
-"""The rules that apply to a saved migration: those that need nothing but its main stream."""
+"""Applies the rules to a saved migration: those that only need its main stream."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ UNREADABLE = "the file cannot be read to its end"
 
 
 class SavedFileChecker:
-    """Judges one saved migration: give ``page_collector`` to who reads it, then ask for
+    """Checks one saved migration: pass ``page_collector`` to its reader, then call
     :meth:`findings`.
 
-    The description is always held against the sections.
+    The description is always compared with the sections.
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
@@ -44,7 +44,7 @@ class SavedFileChecker:
             self.page_collector = PagePayloads(self._payload, self._payload.records)
 
     def findings(self, saved: SavedFile) -> list[Finding]:
-        """Everything found, the gravest first, then in the order of the file."""
+        """All findings, the most severe first, then in file order."""
         found = []
         last: dict[str, Finding] = {}
         for rule, spot in self._spots(saved):
@@ -72,4 +72,4 @@ class SavedFileChecker:
 
 
 def _no_packets(_slug: str, _spot: Spot, _migration: Migration) -> None:
-    """A saved migration has no multifd packets to say anything of."""
+    """Does nothing: a saved migration has no multifd packets."""

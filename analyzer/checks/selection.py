@@ -1,9 +1,9 @@
-"""Which rules run, how severe they are, and what the capture cannot tell them."""
+"""Which rules run, with what severity, and facts that rules cannot get from the capture."""
 
 from __future__ import annotations
 
 from analyzer.checks.rule import BY_SLUG, RULES
-from analyzer.errors import nearest
+from analyzer.errors import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ NEEDED = {
     "MF962": "expected_dialect",
     "MF97": "traces",
 }
-"""Rules that say nothing before somebody asks, by how their ids begin: what asks for them."""
+"""Rules that only run on request, by prefix of their ids: the attribute of :class:`Selection` that
+requests them.
+"""
 
 
 class Selection:
@@ -34,13 +36,14 @@ class Selection:
 
     ``select`` and ``ignore`` name rules by id, prefix of an id (``MF5``) or slug; ``severity``
     overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
-    ``destination_transfer_off``: the destination takes no device state over multifd;
-    ``channels``: how many multifd channels it has; ``destination_version``: its QEMU's, as
-    ``(10, 0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or
-    counts (see :data:`analyzer.checks.metrics.USUAL`).  ``expected_dialect`` is the one that
-    migrations must have, by name (MF962); ``require`` is ``completed`` where each must have (MF963,
-    then judged whatever ``select`` says).  ``deep``: decompress and verify the payload of RAM
-    packets (MF8).  ``traces``: QEMU's own account, to be held against the capture (MF97).
+    ``destination_transfer_off``: the destination takes no device state over multifd; ``channels``:
+    how many multifd channels it has; ``destination_version``: the version of its QEMU, as ``(10,
+    0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or counts
+    (see :data:`analyzer.checks.metrics.USUAL`).  ``expected_dialect`` is the name of the dialect
+    that migrations must have (MF962); ``require`` is ``completed`` if every migration must have
+    completed (MF963, which then runs whatever ``select`` says).  ``deep``: decompress and verify
+    the payload of RAM packets (MF8).  ``traces``: QEMU's own trace logs, to be compared with the
+    capture (MF97).
     """
 
     __slots__ = (
@@ -90,7 +93,7 @@ class Selection:
         self.require = require
 
     def takes(self, rule: Rule) -> bool:
-        """Whether a rule is to run."""
+        """Whether a rule is selected."""
         if self.select and not names_rule(rule, self.select) and rule.slug != REQUIRED:
             return False
         if rule.slug == REQUIRED and self.require is None:
@@ -98,17 +101,19 @@ class Selection:
         return not names_rule(rule, self.ignore)
 
     def asks(self, rule: Rule) -> bool:
-        """Whether a rule that is to run has what it needs, so that its silence means something."""
+        """Whether a rule is selected and has the input it needs, so that no finding means that it
+        passed.
+        """
         needed = (name for start, name in NEEDED.items() if rule.id.startswith(start))
         return self.takes(rule) and all(getattr(self, n) not in (None, False, ()) for n in needed)
 
 
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:
-    """Whether any of the names is the rule's slug, its id, or how its id begins, in any case."""
+    """Whether any of the names is the rule's slug, its id, or a prefix of its id, ignoring case."""
     return any(rule.slug == name.lower() or rule.id.startswith(name.upper()) for name in names)
 
 
 def no_such_rule(name: str) -> str:
-    """Says that nothing is called so, and what is called nearly so.  The rules must be loaded."""
-    hint = nearest(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
+    """The message for an unknown rule, with the closest name.  The rules must be loaded."""
+    hint = did_you_mean(name, (*RULES, *BY_SLUG), others="'mfshark rule' lists them")
     return f"no rule is called {name!r}{hint}"

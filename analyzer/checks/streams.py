@@ -1,4 +1,4 @@
-"""MF90x and MF91x: TCP, and what the capture lacks (wire-format page, section 12)."""
+"""MF90x and MF91x: TCP, and gaps in the capture (wire-format page, section 12)."""
 
 from __future__ import annotations
 
@@ -26,62 +26,62 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow
 
 WINDOW_CLOSED_TOLD = 0.2
-"""Seconds for which a window has to stay closed to be told."""
+"""Seconds for which a window must stay closed to be reported."""
 RETRANSMITTED_TOLD = 0.001
-"""Share of bytes sent again from which it is told."""
+"""Share of retransmitted bytes from which it is reported."""
 SEEN_TWICE = 0.9
-"""Share from which the capture, not the network, doubles the frames."""
+"""Share of duplicate bytes above which the capture, not the network, is assumed to double frames.
+"""
 
 
 @flow_rule("MF901", "tcp-hole", WARNING)
 def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
     """Bytes of a stream are not in the capture.
 
-    What lies in the hole cannot be checked, and behind a hole that swallowed a header the next
-    packet has to be searched for.  Findings that a hole could explain are not called errors.
+    The missing bytes cannot be checked, and after a hole that contains a header the next packet
+    must be searched for.  Findings that a hole could explain are never errors.
 
-    Receiver: it knows nothing of the hole if the bytes were acknowledged: the capture lost them,
-    not the network.
+    Receiver: not affected if it acknowledged the bytes: the capture lost them, not the network.
 
-    Usual cause: a capture that could not keep up (dropped by the kernel), or frames that took
-    another way than past the capture point.
+    Usual cause: a capture that could not keep up (packets dropped by the kernel), or frames that
+    took a path that avoids the capture point.
     """
     for hole in flow.holes:
         if not hole.cut:
-            who = "the receiver" if hole.last < flow.acked else "nobody"
+            acked = "acknowledged by the receiver" if hole.last < flow.acked else "not acknowledged"
             text = (
                 f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between "
-                f"frames {hole.before} and {hole.after}; {who} acknowledged them"
+                f"frames {hole.before} and {hole.after}; {acked}"
             )
             yield Spot(text, frame=hole.after, offset=hole.first)
 
 
 @flow_rule("MF902", "tcp-retransmission-differs", ERROR)
 def tcp_retransmission_differs(flow: Flow, channel: Channel) -> Iterator[Spot]:
-    """A retransmission carries other bytes than the first copy.
+    """A retransmission carries different bytes than the first copy.
 
-    TCP sends the same bytes again.  The first copy is the one that is analysed; the receiver may
+    A retransmission should carry the same bytes.  mfshark analyses the first copy; the receiver may
     have used the other.
 
-    Receiver: it takes whichever copy arrives first, and knows nothing of the other.
+    Receiver: it uses whichever copy arrives first, and does not notice the other.
 
     Usual cause: zero-copy send (the source sends a page from guest memory, which had changed by the
     time of the retransmission: harmless, the page is sent again in a later round); a middlebox
     that rewrites data; a capture merged from two different ones.
     """
     for difference in flow.differences:
-        text = f"{counted(difference.count, 'byte')} sent again with other content"
+        text = f"{counted(difference.count, 'byte')} sent again with different content"
         yield Spot(text, frame=difference.place.frame, offset=difference.offset)
 
 
 @migration_rule("MF903", "tcp-snaplen", WARNING)
 def tcp_snaplen(migration: Migration) -> Iterator[Spot]:
-    """The capture holds only the beginning of its frames.
+    """The capture holds only the beginning of each frame.
 
-    Snaplen cut the payload off.  Headers that lie in the part that was cut cannot be checked, and
-    device state cannot be put together.
+    The snaplen truncated the payload.  Headers in the truncated part cannot be checked, and device
+    state cannot be reassembled.
 
-    Receiver: not affected; it got the whole frames.
+    Receiver: not affected; it received the whole frames.
 
     Usual cause: ``tcpdump -s`` or ``dumpcap -s`` with a small value.
     """
@@ -97,7 +97,7 @@ def tcp_snaplen(migration: Migration) -> Iterator[Spot]:
 def tcp_midstream(channel: Channel, migration: Migration) -> Iterator[Spot]:
     """The capture has no SYN of the connection: the stream may begin in the middle.
 
-    Offsets count from the first byte seen.  Decoding begins at the first packet or record that is
+    Offsets count from the first byte seen.  Decoding starts at the first packet or record that is
     consistent with what follows.
 
     Receiver: not affected.
@@ -124,8 +124,8 @@ def tcp_midstream(channel: Channel, migration: Migration) -> Iterator[Spot]:
 def tcp_one_direction(migration: Migration) -> Iterator[Spot]:
     """Only one direction of a connection is in the capture.
 
-    Without the destination's side there is no return path, and nothing tells whether a byte that
-    is missing was acknowledged.
+    Without the destination's side there is no return path, and it is unknown whether missing bytes
+    were acknowledged.
 
     Receiver: not affected.
 
@@ -140,12 +140,11 @@ def tcp_one_direction(migration: Migration) -> Iterator[Spot]:
 def tcp_unfinished(migration: Migration) -> Iterator[Spot]:
     """A connection's end is not in the capture: no FIN and no reset.
 
-    Whether more was to come, and how the migration ended, may then not be known.
+    It may then be unknown whether more data followed and how the migration ended.
 
     Receiver: not affected.
 
-    Usual cause: the capture was stopped early; or the connection hangs: it is open, and nobody
-    sends.
+    Usual cause: the capture was stopped early; or the connection hangs: it is open, but idle.
     """
     open_ones = [c for c in migration.channels if c.kind != "return-path" and _never_closed(c)]
     if open_ones:
@@ -155,20 +154,19 @@ def tcp_unfinished(migration: Migration) -> Iterator[Spot]:
 
 @flow_rule("MF907", "tcp-data-after-fin", WARNING)
 def tcp_data_after_fin(flow: Flow, channel: Channel) -> Iterator[Spot]:
-    """Data follow the end of a stream.
+    """Data follow the FIN or RST of their stream.
 
-    After its own FIN or reset a side has nothing more to say; bytes behind it are no part of the
-    stream, and not analysed.  Data that were on their way when the other side reset the connection
-    are only noted.
+    A side must not send data after its own FIN or reset; such bytes are not part of the stream and
+    not analysed.  Data in flight when the other side reset the connection are reported as info.
 
     Receiver: it ignores them, or answers with a reset.
 
-    Usual cause: two connections with the same ports in one capture, of which the second one's SYN
-    is missing; a middlebox that closes connections in the name of others.
+    Usual cause: two connections with the same ports in one capture, where the SYN of the second is
+    missing; a middlebox that closes connections on behalf of others.
     """
     own, other = flow.fin or flow.reset, flow.peer.reset
     if flow.data_after_end and own is not None:
-        text = f"{counted(flow.data_after_end, 'byte')} behind the end of the stream"
+        text = f"{counted(flow.data_after_end, 'byte')} after the end of the stream"
         yield Spot(text, frame=own.frame)
     elif flow.data_after_reset and other is not None:
         text = f"{counted(flow.data_after_reset, 'byte')} after the other side had reset"
@@ -179,11 +177,11 @@ def tcp_data_after_fin(flow: Flow, channel: Channel) -> Iterator[Spot]:
 def tcp_port_reuse(migration: Migration) -> Iterator[Spot]:
     """An earlier connection in the capture had the same addresses and ports.
 
-    They are told apart by their SYN, and numbered apart, as Wireshark does.
+    They are distinguished by their SYN, and get different stream numbers, as in Wireshark.
 
     Receiver: not affected.
 
-    Usual cause: several migrations in one capture, whose client ports came round again.
+    Usual cause: several migrations in one capture, with client ports reused.
     """
     again = [c for c in migration.channels if c.kind != "return-path" and c.flow.connection.reused]
     if again:
@@ -193,22 +191,22 @@ def tcp_port_reuse(migration: Migration) -> Iterator[Spot]:
 
 @limit_rule("MF909", "tcp-zero-window", INFO)
 def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot]:
-    """The receiver closed its window for long: it did not read.
+    """The receiver's window stayed closed for a long time: it did not read.
 
-    A full receive buffer stops the sender of that channel.  It is normal for moments; for longer
-    it shows which side is slow.
+    A full receive buffer stops the sender of that channel.  Briefly this is normal; for longer it
+    shows which side is slow.
 
     Receiver: its thread is busy loading a device or writing pages, or it waits at a SYNC for the
     other channels.
 
-    Usual cause: a device that takes long to load its state; a synchronisation that waits.
+    Usual cause: a device that takes long to load its state; a SYNC round that waits.
     """
     limit = selection.limits.get("tcp-zero-window", WINDOW_CLOSED_TOLD)
     for channel in migration.channels:
         peer = channel.flow.peer
         if channel.kind != "return-path" and peer.zero_window_longest > limit * 1e9:
             text = (
-                f"the window was closed for {milliseconds(peer.zero_window_longest)} at a stretch, "
+                f"the window was closed for {milliseconds(peer.zero_window_longest)} continuously, "
                 f"{milliseconds(peer.zero_window)} in all"
             )
             place = peer.zero_window_place
@@ -217,18 +215,17 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 
 @migration_rule("MF910", "tcp-retransmission-rate", INFO)
 def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
-    """TCP sent bytes again.
+    """TCP retransmitted data.
 
-    Retransmissions take time from the downtime; they are told from 0.1 % of the bytes on.  Bytes
-    count that are there twice, and those that came behind later ones by more than a round trip: of
-    these the first copy was lost before it came to where the capture was taken.  Where nearly
-    everything is there twice, the capture saw every frame at two places, and the network is in
-    order.
+    Retransmissions lengthen the downtime; they are reported from 0.1 % of the bytes on.  Bytes
+    count that were captured twice, and those that arrived more than a round trip after later bytes:
+    their first copy was lost before the capture point.  If nearly everything is there twice, the
+    capture recorded every frame at two places, and the network is fine.
 
-    Receiver: not affected, but for the time.
+    Receiver: not affected, except by the delay.
 
-    Usual cause: loss in the network, or in a queue of the hosts; for a doubled capture, the device
-    ``any`` or both ends of a bridge.
+    Usual cause: packet loss in the network or in a queue of the hosts; for a doubled capture, the
+    device ``any`` or both ends of a bridge.
     """
     twice = sum(channel.flow.duplicate_bytes for channel in migration.channels)
     late = sum(channel.flow.late_bytes for channel in migration.channels)
@@ -236,7 +233,7 @@ def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
     if not total or twice + late < RETRANSMITTED_TOLD * total:
         return
     if twice > SEEN_TWICE * total:
-        yield Spot("nearly every byte is there twice: the capture saw the frames at two places")
+        yield Spot("nearly every byte is there twice: the frames were captured at two places")
         return
     worst = max(migration.channels, key=lambda c: c.flow.duplicate_bytes + c.flow.late_bytes)
     text = (
@@ -250,10 +247,10 @@ def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
 
 @channel_rule("MF911", "resync", INFO)
 def resync(channel: Channel, migration: Migration) -> Iterator[Spot]:
-    """Behind a hole, bytes were passed over until packets or records made sense again.
+    """After a hole, bytes were skipped until packets or records could be decoded again.
 
-    The hole swallowed a header.  What lay between it and the next header that is consistent with
-    what follows is counted as skipped, and not checked.
+    The hole contains a header.  The bytes up to the next header that is consistent with what
+    follows count as skipped and are not checked.
 
     Receiver: not affected.
 

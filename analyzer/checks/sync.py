@@ -1,6 +1,6 @@
 """MF3xx: synchronisation of the multifd channels with main (wire-format page, section 3.6).
 
-Counts, and positions within one stream, are compared; never times across streams, for those are
+Only counts, and positions within one stream, are compared; never times across streams, which are
 not causal.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
 
 LAG_TOLD = 500_000_000
-"""A spread of a SYNC round, in ns, from which it is worth telling."""
+"""The spread of a SYNC round, in ns, above which it is reported."""
 BIT4 = int(MultifdFlag.UADK)
 
 
@@ -39,12 +39,12 @@ BIT4 = int(MultifdFlag.UADK)
 def sync_count_differs(migration: Migration) -> Iterator[Spot]:
     """The channels carried different numbers of SYNC packets.
 
-    A round is one SYNC packet on every channel, so at the end all have the same number.
+    A round is one SYNC packet on every channel, so at the end all channels have the same count.
 
-    Receiver: at its own point of synchronisation main waits, without a timeout, for one SYNC of
-    each channel: it hangs at the round that a channel left out.
+    Receiver: at each sync point main waits, without a timeout, for one SYNC from each channel: it
+    hangs in the round that a channel skipped.
 
-    Usual cause: a sender that lost a SYNC request; a channel that ended early (MF116).
+    Usual cause: a sender that dropped a SYNC request; a channel that ended early (MF116).
     """
     channels = _countable(migration)
     if not channels:
@@ -63,32 +63,31 @@ def sync_count_differs(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF302", "sync-vs-flush", ERROR, holes="GXEL", forgiven=True)
 def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
-    """The channels carried more or fewer SYNCs than main has points of synchronisation.
+    """The channels carried more or fewer SYNCs than main has sync points.
 
-    Main synchronises at every MULTIFD_FLUSH record; up to 8.0, and with machine types up to 8.0,
-    at the EOS of every RAM section instead.  Senders 9.1 and 9.2 send one round more at the end.
+    Main synchronises at every MULTIFD_FLUSH record; with QEMU or machine types up to 8.0, at the
+    EOS of every RAM section instead.  QEMU 9.1 and 9.2 send one extra SYNC round at the end.
 
-    Receiver: fewer SYNCs than points: main waits for ever.  More: the thread of each channel stops
-    at the SYNC that main does not wait for, and never reads what follows on it.
+    Receiver: fewer SYNCs than sync points: main waits forever.  More: each channel's thread stops
+    at the SYNC that has no sync point on main, and never reads what follows.
 
     Usual cause: source and destination disagree about ``multifd-flush-after-each-section``; a
-    modified sender whose two sides of the synchronisation do not match.
+    modified sender whose SYNCs and sync points do not match.
     """
     rounds, facts = _rounds(migration), migration.main_facts
     if rounds is None or facts is None:
         return
     if (facts.skipped or facts.truncated is not None) and not migration.lacks_bytes:
-        return  # main has a fault of its own, and records may be among what it made unreadable
+        return  # main is damaged itself, and the unreadable part may hold sync points
     points = _points(migration, facts)
     if _matches(rounds, migration, facts):
         return
     if _mixed(rounds, facts) and rounds != points + 1 and migration.framing.settings.sync is None:
-        return  # MF303 tells
+        return  # MF303 reports it
     kind = "MULTIFD_FLUSH record" if _by_flush(migration, facts) else "RAM section"
     effect = "fewer" if rounds < points else "more"
-    text = (
-        f"{counted(rounds, 'SYNC round')}, {effect} than main has points: {counted(points, kind)}"
-    )
+    text = f"{counted(rounds, 'SYNC round')}, {effect} than main has sync points: "
+    text += counted(points, kind)
     marks = _marks(migration, facts) if rounds < points else _countable(migration)[0].syncs
     unpaired = min(rounds, points)
     yield Spot(text, frame=marks[unpaired].frame if unpaired < len(marks) else None)
@@ -98,13 +97,13 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
 def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records, yet the channels synchronise after each RAM section too.
 
-    There are two ways to say where the channels synchronise: a MULTIFD_FLUSH record, or the EOS of
-    every section.  A sender uses one of them.
+    There are two ways to mark a sync point: a MULTIFD_FLUSH record, or the EOS of every RAM
+    section.  A sender uses one of them.
 
     Receiver: with ``multifd-flush-after-each-section`` it synchronises at both, else at the FLUSH
-    records only; whichever does not match what was sent hangs.
+    records only; it hangs if that does not match the SYNCs that were sent.
 
-    Usual cause: a modified sender, or one whose property was changed on one side only.
+    Usual cause: a modified sender, or a property that was changed on one side only.
     """
     rounds, facts = _rounds(migration), migration.main_facts
     if rounds is None or facts is None or migration.framing.settings.sync is not None:
@@ -121,13 +120,13 @@ def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
 def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records although the pages go over main itself.
 
-    The record belongs to multifd.  Here there are no channels, and main carries the content of
+    The record is only sent with multifd.  Here there are no multifd channels, and main carries
     pages, so multifd is not in use.
 
     Receiver: without multifd it ignores the record; with multifd it waits for SYNCs that never
     come: a hang.
 
-    Usual cause: a modified sender; a capture that was put together from two.
+    Usual cause: a modified sender; a capture merged from two.
     """
     facts = migration.main_facts
     if facts is None or not facts.flushes or migration.multifd or migration.strangers:
@@ -145,12 +144,12 @@ def sync_packet_has_payload() -> None:
     """Bytes follow a SYNC packet that has no pages.
 
     A packet without normal pages has no payload, whatever next_packet_size says; the next header
-    must stand behind its offset array.
+    must follow its offset array.
 
     Receiver: it takes the bytes for a packet header: ``multifd: received packet magic %x, expected
     %x``; the migration fails.
 
-    Usual cause: a sender that fills next_packet_size and writes the buffer of the packet before.
+    Usual cause: a sender that sets next_packet_size and writes the previous packet's payload again.
     """
 
 
@@ -160,7 +159,7 @@ def sync_first(channel: Channel, migration: Migration) -> Iterator[Spot]:
 
     Every sender holds a SYNC round during setup, before any page is sent.
 
-    Receiver: it does not mind by itself; but main waits for that round before the first page.
+    Receiver: the channel itself accepts it; but main waits for that round before the first page.
 
     Usual cause: a modified sender; a capture in which the first packets are missing.
     """
@@ -170,39 +169,39 @@ def sync_first(channel: Channel, migration: Migration) -> Iterator[Spot]:
     if channel.flow.hole_in(0, first) is not None:
         return
     if channel.packets and (not channel.syncs or channel.syncs[0].offset != first):
-        yield Spot("its first packet is no SYNC", offset=first, frame=channel.flow.first.frame)
+        yield Spot("its first packet is not a SYNC", offset=first, frame=channel.flow.first.frame)
 
 
 @migration_rule("MF307", "data-after-last-sync", WARNING, holes="GX", forgiven=True)
 def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
     """RAM packets follow the last SYNC of a channel.
 
-    The last round is there to make sure that all pages are loaded before main goes on.  Pages
-    behind it are loaded at a time that main does not wait for.
+    The last round ensures that all pages are loaded before main continues.  Main does not wait for
+    pages that follow it.
 
-    Receiver: it accepts them.  Whether they are loaded before the guest runs is left to chance.
+    Receiver: it accepts them.  Whether they are loaded before the guest runs is a matter of timing.
 
-    Usual cause: a sender that synchronises before it has sent the last pages.
+    Usual cause: a sender that does its last SYNC round before it has sent the last pages.
     """
     for channel in _whole(migration):
         if channel.since_sync and channel.syncs and not channel.skipped:
-            # No offset: a hole anywhere behind that SYNC may have held another one.
-            text = f"{counted(channel.since_sync, 'RAM packet')} behind the last SYNC"
+            # No offset: a hole anywhere after that SYNC may have held another one.
+            text = f"{counted(channel.since_sync, 'RAM packet')} after the last SYNC"
             mark = channel.behind_sync or channel.syncs[-1]
             yield Spot(text, channel=channel, frame=mark.frame)
 
 
 @migration_rule("MF308", "device-state-after-unpaired-sync", ERROR, holes="GXE")
 def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
-    """Device-state packets follow a SYNC that no FLUSH on main belongs to.
+    """Device-state packets follow a SYNC for which main has no FLUSH.
 
-    The first revisions of the device-state series (RFC to v2) were written on a QEMU that sends a
-    last SYNC round without a MULTIFD_FLUSH record.  The channel stops there.
+    The first revisions of the device-state series (RFC to v2) were based on a QEMU that sends a
+    last SYNC round without a MULTIFD_FLUSH record.  The receiver's channels stop at it.
 
-    Receiver: the channel's thread waits at that SYNC for main, which does not come; the device
-    state behind it is never read: a hang.
+    Receiver: the channel's thread waits at that SYNC for main, which has no such sync point; the
+    device state after it is never read: a hang.
 
-    Usual cause: device state that is queued after the RAM is finished.  It is why v3 of the series
+    Usual cause: device state that is queued after the last RAM.  For this reason v3 of the series
     sent the last SYNC after the device state.
     """
     facts = migration.main_facts
@@ -220,20 +219,20 @@ def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
         if channel.id in stops and behind[channel.id]:
             unpaired = channel.syncs[points]
             packets = counted(behind[channel.id], "device-state packet")
-            text = f"{packets} behind SYNC {points + 1}, for which main has no FLUSH"
+            text = f"{packets} after SYNC {points + 1}, for which main has no FLUSH"
             yield Spot(text, channel=channel, frame=unpaired.frame, offset=unpaired.offset)
 
 
 @migration_rule("MF309", "sync-lag", INFO, holes="X")
 def sync_lag(migration: Migration) -> Iterator[Spot]:
-    """The SYNCs of a round, or the record on main that belongs to it, lie far apart in time.
+    """The SYNCs of a round, or the SYNCs and their record on main, are far apart in time.
 
-    The sender writes the SYNCs of a round at once and main's record behind them; but each
-    connection has its own queue, so in a capture the record may even come first.
+    The sender writes all SYNCs of a round together and then the record on main; but each connection
+    has its own queue, so in a capture the record may even come first.
 
-    Receiver: channels that are done with the round wait for the last one.
+    Receiver: channels that have reached the SYNC wait for the last one.
 
-    Usual cause: one connection holds more unsent data than the others; a slow network.
+    Usual cause: one connection has more data queued than the others; a slow network.
     """
     rounds, facts = _rounds(migration), migration.main_facts
     if not rounds or migration.began_late or migration.lacks_bytes:
@@ -247,7 +246,7 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
         lag = points[number].time - last.time if number < len(points) else 0
         if max(last.time - first, abs(lag)) > worst:
             worst = max(last.time - first, abs(lag))
-            side = "behind" if lag >= 0 else "before"
+            side = "after" if lag >= 0 else "before"
             text = f"round {number + 1}: SYNCs over {milliseconds(last.time - first)}"
             text += f", main's record {milliseconds(abs(lag))} {side} the last one"
             frame = last.frame
@@ -259,10 +258,10 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
 
 
 def _whole(migration: Migration) -> list[Channel]:
-    """The channels that took part in SYNC rounds to the end.
+    """The channels that took part in SYNC rounds until the end.
 
-    One that never introduced itself (MF103), was refused (MF112), cut off (MF203) or closed early
-    (MF116) is told by those rules.
+    Those without an initial packet (MF103), refused (MF112), truncated (MF203) or closed early
+    (MF116) are reported by those rules.
     """
     early = {id(channel) for channel, _, _ in ended_early(migration)}
     early |= {id(channel) for _, channel in refused(migration)}
@@ -277,8 +276,8 @@ def _whole(migration: Migration) -> list[Channel]:
 
 
 def _countable(migration: Migration) -> list[Channel]:
-    """The same; none if one of them lost its framing, for then the SYNCs that were passed over
-    cannot be counted.
+    """The same; none if one of them lost its framing, since SYNCs in the skipped bytes cannot be
+    counted.
     """
     channels = _whole(migration)
     lost = any(channel.skipped and not channel.holes for channel in channels)
@@ -286,7 +285,7 @@ def _countable(migration: Migration) -> list[Channel]:
 
 
 def _rounds(migration: Migration) -> int | None:
-    """SYNC rounds, if all channels agree about their number."""
+    """The number of SYNC rounds, if all channels have the same."""
     counts = {len(channel.syncs) for channel in _countable(migration)}
     return counts.pop() if len(counts) == 1 else None
 
@@ -298,18 +297,18 @@ def _by_flush(migration: Migration, facts: MainChannel) -> bool:
 
 
 def _points(migration: Migration, facts: MainChannel) -> int:
-    """Points of synchronisation on main."""
+    """The number of sync points on main."""
     by_flush = _by_flush(migration, facts)
     return facts.ram.flush_count if by_flush else facts.ram.section_end_count
 
 
 def _marks(migration: Migration, facts: MainChannel) -> list[Mark]:
-    """The same as places, as far as they are kept."""
+    """The places of the sync points, as far as they are kept."""
     return facts.flushes if _by_flush(migration, facts) else facts.ram.section_ends
 
 
 def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
-    """Whether there are as many SYNC rounds as the sender's version makes."""
+    """Whether the number of SYNC rounds is right for the sender's version."""
     extra = rounds - _points(migration, facts)
     if not _by_flush(migration, facts) and facts.postcopy_run is not None:
         return True  # sections go on during postcopy, SYNCs do not
@@ -317,7 +316,7 @@ def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
 
 
 def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
-    """Whether the sender can be a 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
+    """Whether the sender may be QEMU 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
 
     Revisions of the device-state series up to v3 were based on those.
     """
@@ -333,6 +332,6 @@ def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
 
 
 def _mixed(rounds: int, facts: MainChannel) -> bool:
-    """Whether the rounds follow the sections although there are FLUSH records."""
+    """Whether there is a SYNC round for each RAM section although main has FLUSH records."""
     flushes, sections = facts.ram.flush_count, facts.ram.section_end_count
     return 0 < flushes < rounds and rounds in (sections, sections + flushes)

@@ -1,4 +1,4 @@
-"""MF97x: QEMU's own trace of the migration, held against the capture."""
+"""MF97x: QEMU's own trace of the migration, compared with the capture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.migration.scan import Scan
 
     Key: TypeAlias = tuple[int, int]
-    """A packet number, and how often it was there before (possible before QEMU 9.0)."""
+    """A packet number, and how often it occurred before (repeats are possible before QEMU 9.0)."""
     Pair: TypeAlias = "tuple[Channel, dict[Key, Seen], dict[Key, TracedPacket]]"
     Found: TypeAlias = tuple[str, Spot, Migration | None]
 
@@ -28,24 +28,24 @@ __all__ = ["Traced"]
 
 EVENTS = {"source": "multifd_send_fill", "destination": "multifd_recv_unfill"}
 CHANNELS = 256
-"""A channel's id is a byte, so no others can be in a capture."""
+"""A channel's id is one byte, so a capture cannot have others."""
 NO_RAM = "the capture has no RAM packet"
 SAME_CLOCK = 10**9
-"""Clocks that are further apart (ns) are not the same one."""
+"""If times differ by more than this (ns), they are not from the same clock."""
 
 
 @walker_rule("MF971", "trace-unmatched", WARNING)
 def trace_unmatched() -> None:
-    """A trace log is of no migration in the capture.
+    """A trace log belongs to no migration in the capture.
 
-    Of its packets fewer than half have number, flags and size of a packet in the capture.  Where
-    the capture has no RAM packet, the indexes of device-state buffers decide, which only the
-    destination traces.
+    Fewer than half of its packets match a packet in the capture by number, flags and size.  If the
+    capture has no RAM packet, the indices of device-state buffers are compared instead, which only
+    the destination traces.
 
     Receiver: not affected.
 
-    Usual cause: the trace of another run, or a capture without the channels that it speaks of, or
-    one that began behind the last RAM packet.
+    Usual cause: a trace of another run, a capture without the traced channels, or one that began
+    after the last RAM packet.
     """
 
 
@@ -53,10 +53,10 @@ def trace_unmatched() -> None:
 def trace_packet_unseen() -> None:
     """QEMU traced packets that are not in the capture.
 
-    The source traces a packet when it has put it together, the destination when it has read its
-    header, so every one has to be on the wire.
+    The source traces a packet when it has built it, the destination when it has read its header, so
+    every traced packet should be on the wire.
 
-    Receiver: what never arrives, it never reads.
+    Receiver: it does not get packets that were never sent.
 
     Usual cause: frames that the capture lost, or a source that was stopped before it sent them.
     """
@@ -66,10 +66,10 @@ def trace_packet_unseen() -> None:
 def packet_untraced() -> None:
     """The capture has packets that QEMU did not trace.
 
-    What the source sent it has traced; what the destination did not trace it did not read, although
-    it arrived.
+    The source traces every packet that it sends; a packet that the destination did not trace was
+    not read, although it arrived.
 
-    Receiver: it was told to stop, hangs in another channel, or failed before it came to them.
+    Receiver: it was stopped, hangs on another channel, or failed before it reached them.
 
     Usual cause: a destination that gave up, or a trace that was switched on late.
     """
@@ -77,11 +77,11 @@ def packet_untraced() -> None:
 
 @walker_rule("MF974", "trace-disagrees", WARNING)
 def trace_disagrees() -> None:
-    """A packet has other flags or another size than QEMU traced.
+    """A packet's flags or size differ from those that QEMU traced.
 
-    Number and channel are the same.  On the way nothing may change.
+    Packet number and channel are the same, and nothing may change in transit.
 
-    Receiver: goes by what arrived.
+    Receiver: it processes what arrived.
 
     Usual cause: a modified QEMU, a wrong era or dialect, or memory corruption.
     """
@@ -89,54 +89,55 @@ def trace_disagrees() -> None:
 
 @walker_rule("MF975", "trace-delay", INFO)
 def trace_delay() -> None:
-    """How far trace and wire are apart in time.
+    """The delay between trace and wire.
 
     From the source's trace of a packet to its first frame, or from its last frame to the
-    destination's trace.  It is what queues in QEMU, in the socket and in the network card took; the
-    clocks have to be the same one.
+    destination's trace.  It is the time spent in queues of QEMU, the socket and the network card;
+    trace and capture must use the same clock.
 
     Receiver: not affected.
 
-    Usual cause: a send queue that is full; a receiver that is busy.
+    Usual cause: a full send queue; a busy receiver.
     """
 
 
 @walker_rule("MF976", "trace-buffers-differ", WARNING, holes="LGE", forgiven=True)
 def trace_buffers_differ() -> None:
-    """The destination traced other buffers of a device than the capture has.
+    """The buffers of a device that the destination traced differ from those in the capture.
 
-    The trace names devices in its own way, so the one whose indexes agree best is taken.  That none
-    of a device's buffers was traced is told where the log has other events of devices being loaded.
+    The trace uses other device names, so devices are matched by their indices.  A device without
+    any traced buffer is only reported if the log has other events of device loading.
 
-    Receiver: has what it traced.
+    Receiver: it has the buffers that it traced.
 
-    Usual cause: buffers that arrived and were not read: the destination gave up or hangs, or its
+    Usual cause: buffers that arrived but were not read: the destination failed or hangs, or its
     ``x-migration-multifd-transfer`` is off.
     """
 
 
 @walker_rule("MF977", "trace-buffers-not-loaded", WARNING, forgiven=True)
 def trace_buffers_not_loaded() -> None:
-    """The destination traced buffers that came in, but not that it loaded them.
+    """The destination traced that buffers arrived, but not that they were loaded.
 
-    The load thread gives buffers to the device in order of their index, after the ones before
-    them; the config state is loaded last, and traced differently.
+    The load thread writes buffers to the device in index order; the config state is loaded last,
+    and traced differently.
 
-    Receiver: waits for an earlier index, without a timeout, or has given up.
+    Receiver: it waits for an earlier index, without a timeout, or has failed.
 
-    Usual cause: a missing index before them (see MF506), or a device that refused a buffer.
+    Usual cause: a missing earlier index (see MF506), or a device that rejected a buffer.
     """
 
 
 @walker_rule("MF978", "trace-compared", INFO)
 def trace_compared() -> None:
-    """How much of a trace log was held against the capture, and what of it could not be read.
+    """How much of a trace log was compared with the capture, and how many of its lines could not be
+    read.
 
-    Lines of other events are left out silently, everything that is no line of a trace is counted.
+    Lines of other trace events are ignored silently; lines that are not trace events are counted.
 
     Receiver: not affected.
 
-    Usual cause: it is always told.
+    Usual cause: none; it is always reported with a trace log.
     """
 
 
@@ -156,20 +157,20 @@ class Seen:
 
 
 class Keys:
-    """Tells packets of the same number apart."""
+    """Distinguishes packets with the same number."""
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
 
     def next(self, number: int) -> Key:
-        """The next one of a number."""
+        """The key of the next packet with a number."""
         before = self._counts.get(number, 0)
         self._counts[number] = before + 1
         return number, before
 
 
 class Traced(Watcher):
-    """Watches a scan and holds what comes against trace logs."""
+    """Watches a scan and compares its packets with trace logs."""
 
     def __init__(self, runs: Sequence[TraceRun]) -> None:
         self._runs = runs
@@ -189,14 +190,14 @@ class Traced(Watcher):
         packets[keys.next(packet.packet_num)] = Seen(packet)
 
     def ends(self, scan: Scan) -> Iterator[Found]:
-        """What disagrees: a rule's slug, where, and the migration."""
+        """What differs: a rule's slug, the place, and the migration."""
         for run in self._runs:
             traced = {n: _keyed(run.packets[n]) for n in run.packets if n < CHANNELS}
             pairs = {migration: self._pairs(traced, migration) for migration in scan.migrations}
             scores = {migration: _agreeing(pairs[migration]) for migration in scan.migrations}
             best = max(scores, key=lambda migration: scores[migration], default=None)
             if best is None:
-                continue  # nothing could be read, which is told elsewhere
+                continue  # no migration, which is reported elsewhere
             if self._enough(scores[best], run, best):
                 yield "trace-compared", Spot(_summary(run, scores[best])), best
             elif (by_buffers := self._by_buffers(run, scan.migrations)) is not None:
@@ -209,31 +210,33 @@ class Traced(Watcher):
                 yield slug, spot, best
 
     def _unmatched(self, run: TraceRun, migrations: Sequence[Migration]) -> Spot:
-        """Why a log is of no migration."""
+        """Why a log matches no migration."""
         packets = sum(map(len, run.packets.values()))
         buffers = sum(map(len, run.buffers.values()))
         count = counted(packets, "packet") if packets else counted(buffers, "buffer")
         told = f"{run.path}: {count} of the {run.side}"
         if packets and not any(map(self._count, migrations)):
             return Spot(f"{told} cannot be matched: {NO_RAM}", severity=INFO)
-        if any(m.began_late or m.lacks_bytes for m in migrations):  # these may be missing
+        if any(
+            m.began_late or m.lacks_bytes for m in migrations
+        ):  # they may be among the missing bytes
             return Spot(f"{told}, not of these migrations", severity=INFO)
         return Spot(f"{told}, not of these migrations")
 
     def _by_buffers(
         self, run: TraceRun, migrations: Sequence[Migration]
     ) -> tuple[Migration, str] | None:
-        """The one migration whose buffers a log has, where one of the two lacks RAM packets."""
+        """The one migration whose buffers match a log, if either of the two has no RAM packets."""
         found: list[tuple[Migration, int]] = []
         for migration in migrations:
             if self._count(migration) and run.packets:
-                continue  # its packets would have told
+                continue  # its packets would have matched
             agreeing = sum(len(told & _known(d)) for _, told, d in _matched(run, migration) if d)
             seen = sum(len(_known(device)) for device in migration.devices.values())
             if 0 < min(seen, sum(map(len, run.buffers.values()))) <= 2 * agreeing:
                 found.append((migration, agreeing))
         if len(found) != 1:
-            return None  # indexes begin with 0 everywhere: among several they tell nothing
+            return None  # indices always start at 0, so they cannot tell several migrations apart
         migration, agreeing = found[0]
         why = NO_RAM if run.packets else "the log has no packet"
         traced = counted(sum(len(set(told)) for told in run.buffers.values()), "buffer")
@@ -244,15 +247,15 @@ class Traced(Watcher):
         return sum(map(len, self._seen.get(migration, {}).values()))
 
     def _enough(self, agreeing: int, run: TraceRun, migration: Migration) -> bool:
-        """Whether a trace is of a migration: SYNC packets are much the same everywhere."""
+        """Whether enough packets match: SYNC packets alone look alike in all migrations."""
         seen = self._count(migration)
         return 0 < min(seen, sum(map(len, run.packets.values()))) <= 2 * agreeing
 
     def _pairs(
         self, traced: dict[int, dict[Key, TracedPacket]], migration: Migration
     ) -> list[Pair]:
-        """Channels with what was traced of them; where the beginning is not in the capture, and
-        with it the number of a channel, packets tell.
+        """Each channel with its traced packets.  Channels whose id is unknown, because their
+        beginning is not in the capture, are matched by their packets.
         """
         left = dict(traced)
         pairs: list[Pair] = []
@@ -271,7 +274,7 @@ class Traced(Watcher):
 
 
 def _agreeing(pairs: Iterable[Pair]) -> int:
-    """How many packets of the trace are in a migration."""
+    """How many packets of the trace match packets of a migration."""
     return sum(
         key in traced and _agrees(seen, traced[key])
         for _, packets, traced in pairs
@@ -300,7 +303,7 @@ def _summary(run: TraceRun, agreeing: int) -> str:
 
 
 def _told(run: TraceRun, text: str) -> str:
-    """What is said of a log that was compared."""
+    """The message about a compared log."""
     text = f"{run.path}: {text}"
     return f"{text}; {counted(run.ignored, 'line')} could not be read" if run.ignored else text
 
@@ -311,7 +314,9 @@ def _keyed(packets: Iterable[TracedPacket]) -> dict[Key, TracedPacket]:
 
 
 def _agrees(seen: Seen, packet: TracedPacket) -> bool:
-    """Before QEMU 9.0 the source traces a packet before it puts the method into its flags."""
+    """Whether a packet matches its trace; before QEMU 9.0 the source traces a packet before it sets
+    the method in its flags.
+    """
     if seen.size != packet.size:
         return False
     flags = seen.flags if packet.flags & COMPRESSION_MASK else seen.flags & ~COMPRESSION_MASK
@@ -321,7 +326,7 @@ def _agrees(seen: Seen, packet: TracedPacket) -> bool:
 def _channel(
     run: TraceRun, packets: dict[Key, Seen], traced: dict[Key, TracedPacket]
 ) -> Iterator[tuple[str, Spot]]:
-    """One channel's packets against those traced."""
+    """Compares one channel's packets with those traced."""
     if unseen := [key for key in traced if key not in packets]:
         text = f"the {run.side} traced {counted(len(unseen), 'packet')} more: {_numbers(unseen)}"
         yield "trace-packet-unseen", Spot(text)
@@ -331,7 +336,7 @@ def _channel(
         text = f"the {run.side} did not trace {which}"
         spot = Spot(text, frame=first.frame, offset=first.offset)
         if run.side == "destination" and all(packets[key].empty for key in untraced):
-            spot.severity = INFO  # nothing that the guest needs: it was done without the last SYNC
+            spot.severity = INFO  # no pages in them: it completed before the last SYNC
         yield "packet-untraced", spot
     for key, packet in traced.items():
         seen = packets.get(key)
@@ -374,11 +379,11 @@ def _delay_text(run: TraceRun, delays: list[tuple[int, str, int]]) -> str:
 
 
 def _buffers(run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
-    """What the destination traced of each device."""
+    """Compares each device's buffers with those that the destination traced."""
     left = dict.fromkeys(migration.devices.values())
     for name, told, device in _matched(run, migration):
         if device is None:
-            yield "trace-buffers-differ", Spot(f"{name}: traced, and no such device is here")
+            yield "trace-buffers-differ", Spot(f"{name}: traced, but there is no such device")
             continue
         del left[device]
         for slug, text in _of_device(run, name, told, device):
@@ -390,7 +395,7 @@ def _buffers(run: TraceRun, migration: Migration) -> Iterator[tuple[str, Spot]]:
 
 
 def _matched(run: TraceRun, migration: Migration) -> Iterator[tuple[str, set[int], Device | None]]:
-    """Each device of the trace, its indexes, and the one of the capture that is most like it."""
+    """Each device of the trace, its indices, and the most similar device of the capture."""
     left = {device: _indexes(device) for device in migration.devices.values()}
     for name, indexes in sorted(run.buffers.items(), key=lambda item: -len(item[1])):
         told = set(indexes)
@@ -405,7 +410,7 @@ def _indexes(device: Device) -> set[int | None]:
 
 
 def _known(device: Device) -> set[int]:
-    """The indexes that can be read."""
+    """The indices that are known."""
     return {idx for idx in _indexes(device) if idx is not None}
 
 

@@ -52,7 +52,7 @@ def vfio_short(packet: DevicePacket, channel: Channel, migration: Migration) -> 
 def vfio_version(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """The version in a VFIO header is not 0.
 
-    There has only ever been version 0, which is the same in both byte orders.
+    There has only ever been version 0, which looks the same in both byte orders.
 
     Receiver: ``packet has unknown version %u``; the migration fails.
 
@@ -65,15 +65,15 @@ def vfio_version(packet: DevicePacket, channel: Channel, migration: Migration) -
 def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
     """A VFIO header is in the wrong byte order.
 
-    Releases send it big endian; the RFC and v1 to v6 of the series send the order of their host.
-    This header makes sense only in the order that the dialect, or most of the migration's headers,
-    do not use.  It is decoded here in the order in which it makes sense.
+    Releases send it big endian; the RFC and v1 to v6 of the series use the sender's host byte
+    order.  This header only makes sense in the order that the dialect, or most of the migration's
+    headers, do not use.  mfshark decodes it in the order in which it makes sense.
 
-    Receiver: reads idx 1 as 16777216 and waits for the real one for ever; reads flags 1 as
+    Receiver: it reads idx 1 as 16777216 and waits forever for the real one; it reads flags 1 as
     0x01000000 and sees no config state.  It hangs.
 
-    Usual cause: one end was built from the series or from a development tree before the release of
-    10.0, the other is a release.
+    Usual cause: one side was built from the series or from a development tree before 10.0, the
+    other is a release.
     """
     framing = migration.framing
     forced, usual = framing.settings.dialect, framing.byte_order
@@ -91,7 +91,7 @@ def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
 def vfio_idx_max(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """The index is 0xffffffff.
 
-    The receiver needs one index more than the largest, so it excludes this one.
+    The receiver needs room for idx + 1, so it rejects the highest value.
 
     Receiver: ``packet index is invalid`` (in the series ``packet has too high idx %u``); the
     migration fails.
@@ -105,7 +105,7 @@ def vfio_idx_max(packet: DevicePacket, channel: Channel, migration: Migration) -
 def vfio_flags_unknown(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """The flags of a VFIO header have bits other than CONFIG_STATE.
 
-    They may mean something to a newer receiver.
+    They may have a meaning for a newer receiver.
 
     Receiver: ignores them.
 
@@ -119,12 +119,12 @@ def vfio_flags_unknown(packet: DevicePacket, channel: Channel, migration: Migrat
 def vfio_data_empty(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """A buffer carries no data.
 
-    A source sends what it has read from the device; when there is nothing more to read it goes on
-    to the config state.
+    A source sends what it reads from the device; once there is nothing left to read it sends the
+    config state.
 
     Receiver: accepts it; nothing is written to the device.
 
-    Usual cause: a driver that answers a read with nothing before its end.
+    Usual cause: a device driver that returns an empty read before the end of its state.
     """
     if packet.idx is None or packet.is_config or packet.data_size:
         return None
@@ -156,7 +156,7 @@ def vfio_buffer_large(device: Device, migration: Migration) -> Iterator[Spot]:
 
 
 def _config_problem(packet: DevicePacket, slug: str) -> str | None:
-    """What the decoder of config states says under a rule's name."""
+    """The problem that the decoder of config states reports for a rule, if any."""
     if packet.config is None:
         return None
     from dissectors.vfio_config import parse_config  # only needed where there is one
@@ -169,7 +169,7 @@ def _config_problem(packet: DevicePacket, slug: str) -> str | None:
 def vfio_config_header(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """A config state does not begin with DEV_CONFIG_STATE (0xffffffffef100002).
 
-    The data of the CONFIG_STATE buffer are a small stream of their own that begins with this tag.
+    The data of the CONFIG_STATE buffer are an embedded stream that begins with this tag.
 
     Receiver: ``expected FLAG_DEV_CONFIG_STATE but got %lx``; the migration fails.
 
@@ -182,7 +182,7 @@ def vfio_config_header(packet: DevicePacket, channel: Channel, migration: Migrat
 def vfio_config_end(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """A config state does not end with END_OF_STATE (0xffffffffef100001).
 
-    The tag tells the receiver that it has read what the source has written.
+    The tag confirms to the receiver that it has read exactly what the source wrote.
 
     Receiver: ``Failed loading device config space, end flag incorrect ...`` or
     ``vfio_load_device_config_state() failed``; the migration fails.
@@ -195,16 +195,15 @@ def vfio_config_end(packet: DevicePacket, channel: Channel, migration: Migration
 
 @device_packet_rule("MF516", "vfio-config-size", WARNING)
 def vfio_config_size(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
-    """The size of a config state does not fit what is in it.
+    """The size of a config state does not match its contents.
 
-    It is 4132 bytes for a PCIe and 292 for a PCI device, more with MSI-X (16 bytes a vector, and
-    the pending bits) and with subsections; the config space inside tells how many vectors there
-    are.
+    It is 4132 bytes for a PCIe and 292 for a PCI device, plus the MSI-X table (16 bytes per vector,
+    and the pending bits) and subsections; the number of vectors is in the config space.
 
-    Receiver: ``vfio_load_device_config_state() failed: %d`` if it does not find the end tag where
-    its own device puts it.
+    Receiver: ``vfio_load_device_config_state() failed: %d`` if the end tag is not where its own
+    device expects it.
 
-    Usual cause: a subsection that this tool does not know, or damaged data.
+    Usual cause: a subsection that mfshark does not know, or damaged data.
     """
     return _config_problem(packet, "vfio-config-size")
 
@@ -213,9 +212,9 @@ def vfio_config_size(packet: DevicePacket, channel: Channel, migration: Migratio
 def vfio_config_version(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """The PCI device state in a config state has a version other than 2.
 
-    Version 2 is what QEMU has written as long as VFIO migrates.
+    QEMU has written version 2 ever since VFIO devices can be migrated.
 
-    Receiver: refuses it in its vmstate loader if it is newer than its own.
+    Receiver: its vmstate loader rejects a version newer than its own.
 
     Usual cause: a newer sender, or damaged data.
     """

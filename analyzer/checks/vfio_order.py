@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from analyzer.migration.rows import Buffer
 
 IDX_PLAUSIBLE = 1 << 16
-"""Below this an index is never called huge: it may have neighbours that are lost."""
+"""An index below this is never called huge: its neighbours may be lost."""
 IDX_IMPLAUSIBLE = 1_000_000
 RANGES_LISTED = 20
 CUTS_LISTED = 5
 
 
 def _limit(migration: Migration) -> int:
-    """Above this an index needs a neighbour to be believed."""
+    """The limit above which an index is plausible only if it has a neighbour."""
     room = sum(channel.length for channel in migration.multifd) // PACKET_MIN
     return min(IDX_IMPLAUSIBLE, max(IDX_PLAUSIBLE, room))
 
 
 def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buffer]]:
-    """Buffers with a plausible index, and those that MF504 or MF521 speak of."""
+    """Buffers with a plausible index, and those that MF504 or MF521 reports."""
     if all(buffer.idx <= IDX_PLAUSIBLE for buffer in device.buffers):
         return device.buffers, []
     limit = _limit(migration)
@@ -65,10 +65,10 @@ def _spot(text: str, buffer: Buffer) -> Spot:
 
 
 class _Elsewhere:
-    """Where buffers may be that a device lacks, other than in a hole.
+    """Where a device's missing buffers may be, other than in a hole.
 
-    Packets may have given them to devices that cannot be meant (MF405, MF406): each of those counts
-    once.  ``meant`` are the other devices.  Or they are in bytes that nobody could read.
+    They may have been sent under the name of a wrong device (MF405, MF406); each such buffer is
+    used once.  ``meant`` are the valid devices.  Or they are in bytes that could not be decoded.
     """
 
     def __init__(self, migration: Migration) -> None:
@@ -80,7 +80,7 @@ class _Elsewhere:
         self._unread, self._where = unread(migration)
 
     def has(self, first: int, last: int) -> bool:
-        """Whether packets gave all of a range of indices to the wrong device."""
+        """Whether wrong devices have all of a range of indices, which are then used up."""
         if last - first >= len(self._indices):
             return False
         indices = range(first, last + 1)
@@ -90,7 +90,7 @@ class _Elsewhere:
         return True
 
     def has_config(self) -> bool:
-        """Whether they did so with a config state."""
+        """Whether a wrong device has a config state, which is then used up."""
         self._configs -= 1
         return self._configs >= 0
 
@@ -103,7 +103,9 @@ class _Elsewhere:
         frame: int | None = None,
         index: int | None = None,
     ) -> Spot:
-        """A finding about so many buffers; only noted where they may be among what is unread."""
+        """A finding about ``count`` missing buffers; info if they may be in bytes that were not
+        decoded.
+        """
         spot = Spot(text, device=device.name, frame=frame, index=index)
         if count <= self._unread:
             spot.message += self._where
@@ -118,27 +120,27 @@ class _Elsewhere:
 def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
     """An index occurs twice for one device.
 
-    Each index stands for one piece of the state.  TCP retransmissions are not meant: this is a
+    Each index identifies one piece of the state.  TCP retransmissions do not count: this is a
     second packet.
 
     Receiver: ``state buffer %u already filled``, even if the first one was consumed already; the
     migration fails.
 
-    Usual cause: a fault of the source's save thread, or two devices under one idstr.
+    Usual cause: a bug in the source's save thread, or two devices with the same idstr.
     """
     first: dict[int, Buffer] = {}
     for buffer in device.buffers:
         before = first.setdefault(buffer.idx, buffer)
         if before is not buffer and not (before.is_config and buffer.is_config):
             yield _spot(
-                f"idx {buffer.idx} again; it came in frame {before.frame} on multifd "
+                f"idx {buffer.idx} again; it was already in frame {before.frame} on multifd "
                 f"{before.channel}",
                 buffer,
             )
 
 
 def _cut_off(device: Device, first: int, last: int) -> str:
-    """Which of the missing buffers were on their way when their stream ended."""
+    """Which of the missing buffers were truncated by the end of their stream."""
     cuts = [cut for cut in device.cut if cut.idx is not None and first <= cut.idx <= last]
     parts = [
         f"{'it' if first == last else f'idx {cut.idx}'} was cut off on {multifd_name(cut.channel)} "
@@ -152,11 +154,12 @@ def _cut_off(device: Device, first: int, last: int) -> str:
 def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
     """Buffers below the config state's index are missing.
 
-    The state is written to the device strictly by index, so nothing behind the gap is ever loaded.
+    The state is written to the device strictly in index order, so nothing after the gap is ever
+    loaded.
 
-    Receiver: hangs.  The load thread waits for the missing index without a timeout (trace
+    Receiver: it hangs.  The load thread waits for the missing index without a timeout (trace
     ``vfio_load_state_device_buffer_starved``) and main waits for the thread, until the connection
-    breaks or somebody cancels.
+    breaks or the migration is cancelled.
 
     Usual cause: the source shut a channel down before its last buffers were sent; without the
     ``return-path`` capability it does not wait for them.
@@ -164,7 +167,7 @@ def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
     elsewhere = _Elsewhere(migration)
     for device in elsewhere.meant:
         buffers, _ = _split(device, migration)
-        ranges = [r for r in gaps(buffers) if r[0]]  # MF508 tells of the others
+        ranges = [r for r in gaps(buffers) if r[0]]  # MF508 reports the others
         ranges = [(first, last) for first, last in ranges if not elsewhere.has(first, last)]
         for first, last in ranges[:RANGES_LISTED]:
             what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
@@ -181,12 +184,12 @@ def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
 def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
     """A data buffer has an index above the config state's.
 
-    The config state's index says where the data end, so this buffer counts as behind the end.
+    The config state's index marks the end of the data, so this buffer is past the end.
 
     Receiver: silent.  It stores the buffer and never loads it; the device runs with an incomplete
     state.
 
-    Usual cause: a fault of the source that numbers buffers and config state apart.
+    Usual cause: a bug in the source, which numbers buffers and config state separately.
     """
     buffers, _ = _split(device, migration)
     config = config_of(buffers)
@@ -201,11 +204,11 @@ def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
 def vfio_idx_start(migration: Migration) -> Iterator[Spot]:
     """The lowest index of a device is not 0.
 
-    Indices begin at 0, so the beginning of the state is missing.
+    Indices start at 0, so the beginning of the state is missing.
 
-    Receiver: hangs; the load thread waits for index 0 without a timeout.
+    Receiver: it hangs: the load thread waits for index 0 without a timeout.
 
-    Usual cause: the first buffers are not in the capture; otherwise a fault of the source.
+    Usual cause: the first buffers are not in the capture; otherwise a bug in the source.
     """
     elsewhere = _Elsewhere(migration)
     for device in elsewhere.meant:
@@ -221,10 +224,10 @@ def vfio_idx_start(migration: Migration) -> Iterator[Spot]:
 def vfio_no_config(migration: Migration) -> Iterator[Spot]:
     """A device's config state never came.
 
-    It is the last buffer and tells how many there are; without it the receiver cannot know that it
-    has everything.
+    It is the last buffer, and its index gives the number of data buffers; without it the receiver
+    cannot know that it has everything.
 
-    Receiver: hangs behind main's EOF byte; the load thread waits for the next index without a
+    Receiver: it hangs after main's EOF byte: the load thread waits for the next index without a
     timeout.
 
     Usual cause: the source shut a channel down before its last buffers were sent; without the
@@ -245,12 +248,12 @@ def vfio_no_config(migration: Migration) -> Iterator[Spot]:
 def vfio_config_twice(device: Device, migration: Migration) -> Iterator[Spot]:
     """A device has two buffers with CONFIG_STATE.
 
-    There is one config state, and its index is the end of the data.
+    There is exactly one config state, and its index marks the end of the data.
 
     Receiver: with the same index ``state buffer %u already filled``; with a higher one the first
-    config state is written to the device as if it were data; it may abort.
+    config state is written to the device as if it were data; QEMU may abort.
 
-    Usual cause: CONFIG_STATE is set on a data buffer by a fault of the source.
+    Usual cause: a bug in the source that sets CONFIG_STATE on a data buffer.
     """
     configs = [buffer for buffer in device.buffers if buffer.is_config]
     for buffer in configs[1:]:
@@ -263,13 +266,13 @@ def vfio_config_twice(device: Device, migration: Migration) -> Iterator[Spot]:
 def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]:
     """The config state's index is not the highest of its device.
 
-    It has to be one above the last data buffer's.  Here a data buffer has the same index or a
-    higher one.
+    It must be one above the last data buffer's.  Here a data buffer has the same index or a higher
+    one.
 
     Receiver: an abort (``load_buf_idx <= load_buf_idx_last``) when the indices are equal or the
     config state comes late; otherwise the data above it are never loaded (MF507).
 
-    Usual cause: a fault of the source that numbers buffers and config state apart.
+    Usual cause: a bug in the source, which numbers buffers and config state separately.
     """
     buffers, _ = _split(device, migration)
     config = config_of(buffers)
@@ -288,10 +291,10 @@ def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]
 def vfio_idx_huge(device: Device, migration: Migration) -> Iterator[Spot]:
     """An index is larger than the capture can justify.
 
-    It has no neighbours, and so many buffers would not fit into what the channels carried.  The
-    rules about gaps do not count it.
+    It has no neighbours, and the channels did not carry enough bytes for so many buffers.  The
+    rules about gaps ignore it.
 
-    Receiver: allocates an array of that many entries, and waits for all of them.
+    Receiver: it allocates an array of that many entries, and waits for all of them.
 
     Usual cause: a damaged header, the wrong byte order (MF503), or an attack on the destination's
     memory.
@@ -299,7 +302,7 @@ def vfio_idx_huge(device: Device, migration: Migration) -> Iterator[Spot]:
     for buffer in _split(device, migration)[1]:
         if buffer.idx != IDX_MAX:
             have = counted(len(device.buffers), "buffer")
-            yield _spot(f"idx {buffer.idx}, of a device with {have}", buffer)
+            yield _spot(f"idx {buffer.idx}, in a device with {have}", buffer)
 
 
 # -- the receiver's queue --------------------------------------------------------------------------
@@ -309,8 +312,8 @@ def vfio_idx_huge(device: Device, migration: Migration) -> Iterator[Spot]:
 def vfio_queue_bytes(migration: Migration, selection: Selection) -> Iterator[Spot]:
     """The receiver had to hold more bytes of a device than its limit allows.
 
-    Buffers that arrive before an earlier index are held back.  What is counted here is a lower
-    bound: the receiver also counts what it has not yet written to the device.
+    Buffers that arrive before an earlier index are held back.  The figure is a lower bound: the
+    receiver also counts buffers that it has not yet written to the device.
 
     Receiver: ``queuing state buffer %u would exceed the size max of %lu`` (10.1 on); the migration
     fails.
@@ -333,7 +336,7 @@ def vfio_queue_count(migration: Migration, selection: Selection) -> Iterator[Spo
     """The receiver had to hold more buffers of a device than its limit allows.
 
     Buffers that arrive before an earlier index are held back.  Only v2 to v6 of the series limit
-    their number; what is counted here is a lower bound.
+    their number; the figure is a lower bound.
 
     Receiver: ``queuing state buffer %u would exceed the max of %u``; the migration fails.
 
@@ -354,20 +357,20 @@ def vfio_queue_count(migration: Migration, selection: Selection) -> Iterator[Spo
 
 @device_rule("MF522", "vfio-starved", INFO, holes="X")
 def vfio_starved(device: Device, migration: Migration) -> Iterator[Spot]:
-    """The receiver had later buffers of a device and waited for an earlier one.
+    """The receiver had later buffers of a device but had to wait for an earlier one.
 
-    While it waits nothing is written to the device; the message tells the longest wait.
+    Meanwhile nothing is written to the device; the message gives the longest wait.
 
-    Receiver: traces ``vfio_load_state_device_buffer_starved``; otherwise normal.
+    Receiver: normal; it traces ``vfio_load_state_device_buffer_starved``.
 
-    Usual cause: channels of different speed, or a loss on one of them.
+    Usual cause: channels with different speeds, or packet loss on one of them.
     """
     queue = device.queue()
     if queue.waited_for is None:
         return
     yield Spot(
-        f"idx {queue.waited_for} was waited for {milliseconds(queue.longest_wait)}, with "
-        f"{counted(queue.meanwhile, 'later buffer')} there",
+        f"waited {milliseconds(queue.longest_wait)} for idx {queue.waited_for}, with "
+        f"{counted(queue.meanwhile, 'later buffer')} queued",
         index=queue.waited_for,
     )
 
@@ -377,34 +380,32 @@ def vfio_starved(device: Device, migration: Migration) -> Iterator[Spot]:
 
 @device_rule("MF523", "vfio-reordered", INFO)
 def vfio_reordered(device: Device, migration: Migration) -> Iterator[Spot]:
-    """Buffers of a device arrived behind ones of a higher index.
+    """Buffers of a device arrived after buffers with a higher index.
 
-    They travel on several channels, and the index exists to put them in order again.
+    They travel on several channels; the index exists to restore their order.
 
-    Receiver: normal; it holds the early ones back.
+    Receiver: normal; it holds back those that arrive early.
 
     Usual cause: several channels.
     """
     late = device.out_of_order()
     if late:
         distance = device.queue().distance
-        text = (
-            f"{counted(late, 'buffer')} behind a higher idx, at most {distance} ahead of its turn"
-        )
+        text = f"{counted(late, 'buffer')} after a higher idx, which came at most {distance} early"
         yield Spot(text)
 
 
 @migration_rule("MF524", "vfio-config-load-ready-mismatch", WARNING, holes="XEC", forgiven=True)
 def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
-    """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not go together.
+    """DEV_CONFIG_LOAD_READY on main and the config state on multifd do not match.
 
-    A destination with ``x-migration-load-config-after-iter`` holds the config state back until the
-    mark comes on main.  Here the mark is there without a config state, or other devices of the
-    migration have the mark and this one has only the config state.
+    A destination with ``x-migration-load-config-after-iter`` holds the config state back until this
+    tag comes on main.  Here the tag came without a config state, or other devices of the migration
+    have the tag but this one has only the config state.
 
-    Receiver: hangs, waiting for whatever is missing.
+    Receiver: it hangs, waiting for the missing part.
 
-    Usual cause: a lost buffer (MF509); devices of one guest that are set differently.
+    Usual cause: a lost buffer (MF509); devices of one guest with different settings.
     """
     facts = migration.main_facts
     if facts is None or not any(section.load_ready for section in facts.devices.values()):
@@ -427,7 +428,7 @@ def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
 def vfio_config_before_data(device: Device, migration: Migration) -> Iterator[Spot]:
     """A device's config state arrived before some of its data.
 
-    It is queued last, but may go over a channel that is faster.
+    It is queued last, but may travel on a faster channel.
 
     Receiver: normal; it is applied when the data before it are loaded.
 
@@ -440,29 +441,29 @@ def vfio_config_before_data(device: Device, migration: Migration) -> Iterator[Sp
     later = [b for b in device.buffers if b.idx < config.idx and (b.end_frame, b.end_time) > end]
     if later:
         data = counted(len(later), "buffer")
-        yield _spot(f"the config state came before {data} of lower idx", config)
+        yield _spot(f"the config state came before {data} with a lower idx", config)
 
 
 @device_rule("MF526", "vfio-idx-falls", WARNING)
 def vfio_idx_falls(device: Device, migration: Migration) -> Iterator[Spot]:
-    """On one channel a buffer comes behind one of a higher index.
+    """On one channel a buffer follows one with a higher index.
 
-    The source queues a device's buffers in the order of their indices, and a channel sends what it
-    was given in that order: only buffers of different channels overtake each other.
+    The source queues a device's buffers in the order of their indices, and a channel sends them in
+    the order in which they were queued: only buffers on different channels can overtake each other.
 
     Receiver: silent; it loads them by index.
 
     Usual cause: a source with several save threads for one device, or something in between that
-    takes the stream apart.
+    rearranges the stream.
     """
     ids = [channel.id for channel in migration.multifd]
     if len(set(ids)) < len(ids):
-        return  # MF106; a buffer does not say which of the two carried it
+        return  # MF106; a buffer does not record which of the two carried it
     last: dict[int, Buffer] = {}
     buffers, _ = _split(device, migration)
     for buffer in sorted(buffers, key=lambda b: (b.channel, b.offset)):
         before = last.get(buffer.channel)
         if before is not None and buffer.idx < before.idx:
             name = multifd_name(buffer.channel)
-            yield _spot(f"idx {buffer.idx} behind idx {before.idx} on {name}", buffer)
+            yield _spot(f"idx {buffer.idx} after idx {before.idx} on {name}", buffer)
         last[buffer.channel] = buffer

@@ -17,7 +17,7 @@ def counted(number: int, noun: str, digits: str = "") -> str:
 
 
 def milliseconds(time: int) -> str:
-    """A duration in ns, for people."""
+    """A duration in ns as readable text."""
     return f"{time / 1e6:.1f} ms" if time < 1e9 else f"{time / 1e9:.2f} s"
 
 
@@ -33,7 +33,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def names(channels: Iterable[Channel]) -> str:
-    """``main, multifd 0-3, 7``: channels in few words."""
+    """``main, multifd 0-3, 7``: the names of channels in short form."""
     words: list[str] = []
     ids: list[int] = []
     for channel in channels:

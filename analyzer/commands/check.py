@@ -1,4 +1,6 @@
-"""``mfshark check``: verify captures and saved migrations, report, exit with a status."""
+"""``mfshark check``: verify captures and saved migrations, report the findings, set the exit
+status.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,8 @@ alone: without findings the status is 0, with --require completed it is 1.
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Finds the migrations in captures, reassembles their device state, verifies "
-        "every rule, and reports."
+        "Finds the migrations in captures, reassembles their device state, checks every "
+        "rule, and reports the findings."
     )
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
@@ -81,32 +83,32 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="check N captures at a time, 0: one for each core",
+        help="check N captures in parallel; 0: one per CPU core",
     )
     parser.add_argument(
         "--dask",
         metavar="ADDRESS",
-        help="check them on the Dask cluster whose scheduler has this address; its workers read "
-        "the same files",
+        help="check them on the Dask cluster with this scheduler address; its workers must have "
+        "access to the files",
     )
     add_follow_options(parser)
     add_report_options(parser)
 
 
 def add_report_options(parser: ArgumentParser) -> None:
-    """What is verified, how it is reported, and what gives which exit status."""
+    """Options for what is verified, how it is reported, and the exit status."""
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
-        help="of standard output (default: text), of a single file, or of files whose ending does "
-        "not tell",
+        help="format of standard output (default: text), of a single output file, or of files "
+        "whose suffix does not imply one",
     )
     parser.add_argument(
         "-o",
         "--output",
         action="append",
         metavar="[FORMAT:]FILE",
-        help="write a report to a file, as often as wanted; its ending tells the format: "
+        help="write a report to a file (repeatable); the suffix selects the format: "
         + ", ".join(one.endings[0] for one in FORMATS.values() if one.endings)
         + "; - is standard output",
     )
@@ -123,22 +125,22 @@ def run(options: Namespace) -> int:
     many = len(paths) > 1 and (at_once or paths != options.captures)
     _refuse_nonsense(options, paths, many)
     if options.dask is not None:
-        # Its workers run in folders of their own.
+        # Its workers have other working directories.
         paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
     check = Check(options, paths, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
 
 
 def _refuse_nonsense(options: Namespace, paths: list[str], many: bool) -> None:
-    """Options that do not go together.  Raises :class:`UsageError`."""
+    """Reject options that cannot be combined.  Raises :class:`UsageError`."""
     if follows(options) and (len(paths) > 1 or options.dask is not None):
-        raise UsageError("--follow takes one capture, here")
+        raise UsageError("--follow takes one capture, on this machine")
     if options.jobs is not None and options.jobs < 0:
-        raise UsageError("--jobs takes a number of processes, 0 for one a core")
+        raise UsageError("--jobs takes a number of processes, 0 for one per CPU core")
     if options.jobs is not None and options.dask is not None:
-        raise UsageError("--jobs is for this machine: with --dask the workers are the cluster's")
+        raise UsageError("--jobs is for this machine; it cannot be combined with --dask")
     if "-" in paths and (many or options.dask is not None):
-        raise UsageError("standard input is checked alone: leave out --jobs, --dask and folders")
+        raise UsageError("standard input must be the only input, without --jobs or --dask")
 
 
 def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Result]:
@@ -169,10 +171,10 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
 
 
 class Check:
-    """One run: what the options want of every file, and where it goes.
+    """One run: the checks that the options request for every file, and the outputs.
 
-    ``paths`` are the files, ``style`` is that of the text, see :class:`Job`.
-    Raises :class:`UsageError`.
+    ``paths`` are the files, ``style`` is the style of the text, see :class:`Job`.  Raises
+    :class:`UsageError`.
     """
 
     def __init__(self, options: Namespace, paths: Iterable[str], style: str = "full") -> None:
@@ -188,7 +190,7 @@ class Check:
             self._style = "verdict"
 
     def job(self, path: str) -> Job:
-        """That of one file, as its configuration says.  Raises :class:`UsageError`."""
+        """The job for one file, according to its configuration.  Raises :class:`UsageError`."""
         options = self._options.configuration.options(path)
         settings, selection, expectation = self._judgement(options)
         baseline, wants = self._baseline, self.outputs.wants
@@ -209,7 +211,7 @@ class Check:
         )
 
     def _judgement(self, options: Namespace) -> tuple[Settings, Selection, Expectation | None]:
-        """What these options make of captures; read once for all of them.
+        """The selection, baseline and so on that the options define; read once for all captures.
 
         Raises :class:`UsageError`.
         """
@@ -220,7 +222,7 @@ class Check:
         return made
 
     def result(self, path: str, source: Source | None = None, step: Step | None = None) -> Result:
-        """One file's; ``source`` gives its bytes if not the path does."""
+        """The result of one file; ``source`` provides its bytes if the path does not."""
         progress = self.progress(path)
         try:
             return run_job(self.job(path), progress, source, step)
@@ -228,11 +230,11 @@ class Check:
             progress.done()
 
     def progress(self, what: str) -> Progress:
-        """A line that says how far it is, if wanted."""
+        """A progress line, if wanted."""
         return Progress(what, not (self._options.quiet or self._options.no_progress))
 
     def report(self, results: Iterable[Result]) -> int:
-        """Say what there is to say of each file; gives the exit status."""
+        """Report each file; returns the exit status."""
         status = CLEAN
         told: list[Result] = []
         for result in results:

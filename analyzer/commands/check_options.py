@@ -1,4 +1,4 @@
-"""What ``check`` is to judge, and how severely: its options, and the selection they make."""
+"""What ``check`` verifies and how severe it is: the options, and the selection they define."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from analyzer.checks.selection import Selection
 from analyzer.commands.common import complain
 from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -32,15 +32,15 @@ KNOWN = ("expect", "baseline")
 
 
 def add_check_options(parser: ArgumentParser) -> None:
-    """Declare them."""
+    """Declare the options."""
     judged = (setting for setting in in_section("") if setting.name not in KNOWN)
     add_settings(parser, [*judged, SETTINGS["severity.*"]])
     parser.add_argument(
         "--trace",
         action="append",
         metavar="FILE",
-        help="a trace log of the source's or the destination's QEMU, to be held against the "
-        "capture (rules MF97)",
+        help="a trace log of the source's or the destination's QEMU, to compare with the capture "
+        "(rules MF97)",
     )
     group = parser.add_argument_group("limits, and facts about the destination")
     add_settings(group, (setting for setting in in_section("limits") if setting.option != LIMIT))
@@ -49,23 +49,23 @@ def add_check_options(parser: ArgumentParser) -> None:
         action="extend",
         type=reported(LIMIT, _limit),
         metavar="RULE=VALUE",
-        help="warn beyond a value: shares, times or counts of MF909 and MF951 to MF957, as "
-        "downtime=0.3 or 'downtime=300 ms'",
+        help="warn if a measure (share, time or count; MF909, MF951 to MF958) is beyond a value, "
+        "as in downtime=0.3 or 'downtime=300 ms'",
     )
     add_settings(group, in_section("destination"))
 
 
 def add_known_options(parser: ArgumentParser) -> None:
-    """What is expected, and what is known."""
+    """Options for expectations and known findings."""
     group = parser.add_argument_group("expectations and baselines")
     add_settings(group, (SETTINGS[name] for name in KNOWN))
     group.add_argument(
-        "--update-baseline", action="store_true", help="write what was found to the baseline"
+        "--update-baseline", action="store_true", help="write the current findings to the baseline"
     )
 
 
 def expectation_of(options: Namespace) -> Expectation | None:
-    """Raises :class:`UsageError` for a file that cannot be read or makes no sense."""
+    """The expectation.  Raises :class:`UsageError` for a file that cannot be read or is invalid."""
     if options.expect is None:
         return None
     from analyzer.report.expectation import Expectation
@@ -79,7 +79,9 @@ def expectation_of(options: Namespace) -> Expectation | None:
 
 
 def baseline_of(options: Namespace) -> Baseline | None:
-    """Raises :class:`UsageError` for a file that cannot be read or is none."""
+    """The baseline.  Raises :class:`UsageError` for a file that cannot be read or is not a
+    baseline.
+    """
     if options.baseline is None:
         if options.update_baseline:
             raise UsageError("--update-baseline needs --baseline FILE")
@@ -90,7 +92,9 @@ def baseline_of(options: Namespace) -> Baseline | None:
 
 
 def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:
-    """Say on standard error what is new, fixed and unchanged, and update if wanted."""
+    """Report on standard error what is new, fixed and unchanged, and update the baseline if
+    requested.
+    """
     new = sum(sum(result.counts[name] for name in SEVERITIES[1:]) for result in results)
     unchanged = sum(result.known for result in results)
     fixed = [(result.path, text) for result in results for text in baseline.fixed(result)]
@@ -121,7 +125,7 @@ def selection_of(options: Namespace) -> Selection:
 
 
 def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:
-    """Raises :class:`UsageError` for a file without traces, or that cannot be read."""
+    """The trace logs.  Raises :class:`UsageError` for an unreadable file or one without traces."""
     if not paths:
         return ()
     from analyzer.capture.trace_log import read_traces
@@ -130,7 +134,7 @@ def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:
 
 
 def _limit(text: str) -> list[tuple[str, float]]:
-    """A threshold with the slug of its rule, which may be named by its id too.
+    """A threshold and the slug of its rule, which may also be given by id.
 
     Raises :class:`ValueError`.
     """
@@ -139,6 +143,6 @@ def _limit(text: str) -> list[tuple[str, float]]:
     slug = rule.slug if rule is not None else name.lower()
     limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
     if slug not in limits:
-        raise ValueError(f"no limit is called {name!r}{nearest(name, limits)}")
+        raise ValueError(f"no limit is called {name!r}{did_you_mean(name, limits)}")
     parse = limits[slug].kind.argument["type"]
     return [(slug, parse(value))]

@@ -1,4 +1,4 @@
-"""What commands share: options turned into settings, output, progress, exit statuses."""
+"""What commands share: settings from options, output, progress, exit statuses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SIZES = {f"{size >> 10}k": size for size in PAGE_SIZES}
 
 
 def settings_of(options: Namespace) -> Settings:
-    """What the user forces about the wire format."""
+    """The parts of the wire format that the user forces."""
     return Settings(
         dialect=options.dialect,
         era=options.ram_era,
@@ -68,7 +68,7 @@ def settings_of(options: Namespace) -> Settings:
 
 
 def style_of(options: Namespace, stream: IO[str]) -> Style:
-    """Colours as ``--color`` says; by itself on terminals, unless NO_COLOR is set."""
+    """The style for ``--color``; by default coloured on terminals, unless NO_COLOR is set."""
     if options.color == "auto":
         return Style(stream.isatty() and not os.environ.get("NO_COLOR"))
     return Style(options.color == "always")
@@ -80,12 +80,12 @@ def complain(text: str) -> None:
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Progress:
-    """A line on standard error that says how far the reading is."""
+    """A progress line on standard error."""
 
     def __init__(self, path: str, wanted: bool) -> None:
         self._path = terminal(path)
@@ -94,7 +94,7 @@ class Progress:
         self._shown = 0.0
 
     def __call__(self, fraction: float, frames: int) -> None:
-        """Say that ``fraction`` of the file is read."""
+        """Show that ``fraction`` of the file has been read."""
         if not self._wanted:
             return
         import time
@@ -113,14 +113,14 @@ class Progress:
         print(f"\r{line[:100]}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def done(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def open_capture(path: str) -> Source:
-    """The bytes of a capture.  Raises :class:`CaptureError`, also for a saved migration, which few
-    commands read.
+    """Open a capture.  Raises :class:`CaptureError`, also for a saved migration, which few commands
+    read.
     """
     source = open_source(path)
     if is_saved(source):
@@ -167,28 +167,28 @@ def open_analysis(
 
 
 def say_how_read(scan: Scan) -> None:
-    """Tell of tshark where it was not asked for."""
+    """Print a note if tshark was used without being requested."""
     if scan.detour:
         complain(f"{terminal(scan.source.path)}: {terminal(scan.detour)}")
 
 
 def follows(options: Namespace) -> bool:
-    """Whether the capture is to be followed.  Raises :class:`UsageError`."""
+    """Whether to follow the capture.  Raises :class:`UsageError`."""
     if options.duration is not None and not options.follow:
         raise UsageError("--duration goes with --follow")
     return bool(options.follow)
 
 
 def say_notes(scan: Scan, options: Namespace) -> None:
-    """What there is to know of the capture: that it ends inside a record, lacks frames, ..."""
+    """Print notes about the capture: that it ends inside a record, lacks frames, ..."""
     if not options.quiet:
         for note in scan.file.notes:
             complain(f"{terminal(scan.source.path)}: {terminal(note)}")
 
 
 def judged(analysis: Analysis | SavedAnalysis, options: Namespace) -> int:
-    """Say what there is to know of the file, and complain where there is cause to; the exit status:
-    2 where the file is damaged, or a capture without a migration.
+    """Print notes and complaints about the file; returns the exit status: 2 if the file is damaged
+    or is a capture without a migration.
     """
     if isinstance(analysis, Analysis):
         say_notes(analysis.scan, options)
@@ -201,5 +201,5 @@ def judged(analysis: Analysis | SavedAnalysis, options: Namespace) -> int:
 
 
 def failure(error: CaptureError) -> str:
-    """An error as a line that is safe on terminals."""
+    """An error as one line, safe for terminals."""
     return terminal(str(error))

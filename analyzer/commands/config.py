@@ -1,4 +1,4 @@
-"""``mfshark config``: the settings in force, and what configuration files may say."""
+"""``mfshark config``: the settings in force, and the schema of configuration files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = "Shows settings, and the files that hold those of a project."
+    parser.description = "Shows the settings in force, and the schema of configuration files."
     commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    text = "print every setting in force, and where it was said: in a file, by an option, nowhere"
+    text = "print every setting in force and its origin: a file, an option, or the default"
     show = commands.add_parser("show", help=text)
     show.description = f"{text[0].upper()}{text[1:]}. Takes the options of 'check'."
     show.add_argument(
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`UsageError` for a configuration file that makes no sense."""
+    """Run it.  Raises :class:`UsageError` for an invalid configuration file."""
     if options.what == "schema":
         from analyzer.config.reference import schema_text
 

@@ -1,4 +1,4 @@
-"""``mfshark devices``: every device's buffers, in a block of lines or as JSON."""
+"""``mfshark devices``: every device's buffers, as a block of lines per device or as JSON."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FORMATS = ("text", "json")
 
 
 class Chosen:
-    """The buffers that a display filter passes, and so the devices.  Raises :class:`UsageError`
-    for a filter that makes no sense.
+    """The buffers that match a display filter, and their devices.  Raises :class:`UsageError` for
+    an invalid filter.
     """
 
     def __init__(self, text: str) -> None:
@@ -45,31 +45,34 @@ class Chosen:
                 self._devices.add((row.migration, row.device))
 
     def has_device(self, migration: int, name: str) -> bool:
-        """Whether any of the device's buffers passes."""
+        """Whether any of the device's buffers matches."""
         return (migration, name) in self._devices
 
     def has_buffer(self, migration: int, buffer: Buffer) -> bool:
-        """Whether this buffer passes."""
+        """Whether this buffer matches."""
         return (migration, buffer.channel, buffer.offset) in self._packets
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Shows each device's state: buffers by index, arrival order, what is missing, "
-        "who carried what, and the sha256 of what was put together."
+        "Shows each device's state: buffers by index, arrival order, what is missing, which "
+        "channel carried what, and the sha256 of the reassembled state."
     )
     add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     parser.add_argument(
-        "-Y", "--filter", metavar="FILTER", help="only devices and buffers that pass"
+        "-Y",
+        "--filter",
+        metavar="FILTER",
+        help="only devices and buffers that match a display filter",
     )
     add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status 2 when a migration was not found; raises :class:`CaptureError`."""
+    """Run it.  Exit status 2 if no migration was found; raises :class:`CaptureError`."""
     settle_format(options, FORMATS)
     chosen = Chosen(options.filter) if options.filter else None
     watchers = (chosen.table,) if chosen is not None else ()

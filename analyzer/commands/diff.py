@@ -23,7 +23,7 @@ from analyzer.commands.options import (
     reported,
 )
 from analyzer.commands.result_file import output, settle_format
-from analyzer.errors import CaptureError, UsageError, nearest
+from analyzer.errors import CaptureError, UsageError, did_you_mean
 from analyzer.migration.activity import Activity
 from analyzer.migration.contents import (
     MAIN_PIECE,
@@ -53,7 +53,7 @@ FORMATS = ("text", "json")
 REPORT_HEAD = 4
 REPORT_MAX = 64 << 20
 DEVICES_MAX = 1000
-"""Devices whose contents are compared."""
+"""The maximum number of devices whose contents are compared."""
 BYTES_SHOWN = 8
 
 
@@ -61,8 +61,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
         "Compares parameters, channels, RAM, devices (with the first index and byte "
-        "that differ), phases and findings. Exit status 0 the same, 1 different, 2 one side "
-        "could not be read."
+        "that differ), phases and findings. Exit status: 0 no difference, 1 differences, 2 one "
+        "side could not be read."
     )
     add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)
@@ -71,18 +71,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--times",
         action="store_true",
-        help="also durations, order of arrival, and who carried what",
+        help="also compare durations, order of arrival, and which channel carried what",
     )
     parser.add_argument(
-        "--addresses", action="store_true", help="also addresses, ports and streams"
+        "--addresses", action="store_true", help="also compare addresses, ports and streams"
     )
-    for option, text in (("--only", "compare nothing but"), ("--ignore", "do not compare")):
+    for option, text in (("--only", "compare only"), ("--ignore", "do not compare")):
         parser.add_argument(
             option,
             action="extend",
             type=reported(option, _sections),
             metavar="SECTION",
-            help=f"{text} these, with commas between: {', '.join(SECTIONS)}",
+            help=f"{text} these, comma-separated: {', '.join(SECTIONS)}",
         )
     parser.add_argument(
         "--same-migration",
@@ -94,8 +94,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status: 0 the same, 1 different; raises :class:`CaptureError` for what cannot
-    be compared, and :class:`UsageError`.
+    """Run it.  Exit status: 0 no difference, 1 differences; raises :class:`CaptureError` for inputs
+    that cannot be compared, and :class:`UsageError`.
     """
     settle_format(options, FORMATS)
     if options.a == options.b == "-":
@@ -128,11 +128,11 @@ def run(options: Namespace) -> int:
 
 
 def _sections(text: str) -> list[str]:
-    """Names of what there is to compare.  Raises :class:`ValueError`."""
+    """The names of sections.  Raises :class:`ValueError`."""
     names = [name for name in text.lower().split(",") if name]
     for name in names:
         if name not in SECTIONS:
-            raise ValueError(f"no section is called {name!r}{nearest(name, SECTIONS)}")
+            raise ValueError(f"no section is called {name!r}{did_you_mean(name, SECTIONS)}")
     return names
 
 
@@ -140,7 +140,7 @@ def _sections(text: str) -> list[str]:
 
 
 def _side(path: str, options: Namespace) -> tuple[Side, DeviceContents | None]:
-    """One side: a report, a saved migration, or a capture, as its first bytes tell."""
+    """One side: a report, a saved migration, or a capture, detected from its first bytes."""
     source = open_source(path)
     if is_saved(source):
         saved = analyze_saved_file(source)
@@ -160,11 +160,11 @@ def _loaded(source: Source) -> object:
     while (size := source.readinto(view)) and len(data) <= REPORT_MAX:
         data += view[:size]
     if len(data) > REPORT_MAX:
-        raise CaptureError(f"is no report: more than {REPORT_MAX} bytes", path=source.path)
+        raise CaptureError(f"is not a report: larger than {REPORT_MAX} bytes", path=source.path)
     try:
         return json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
-        raise CaptureError(f"is no report: {error}", path=source.path) from None
+        raise CaptureError(f"is not a report: {error}", path=source.path) from None
     finally:
         source.close()
 
@@ -189,7 +189,9 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
 
 
 def _contents(ours: DeviceContents, theirs: DeviceContents, options: Namespace) -> list[Content]:
-    """Where the devices that both have begin to differ; the captures are read again for that."""
+    """Where the contents of devices that both sides have begin to differ; the captures are read
+    again for that.
+    """
     pieces = [
         (key, piece)
         for key in [key for key in ours.digests if key in theirs.digests][:DEVICES_MAX]
@@ -223,13 +225,13 @@ def _reread(
 
 
 def _compare(content: Content, piece: Piece, a: bytearray | None, b: bytearray | None) -> None:
-    """Find the first differing byte, as far as the pieces were kept."""
+    """Find the first different byte, within the pieces that were kept."""
     if a is None or b is None:
         return
     at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
     if at is None:
         if len(a) == len(b):
-            return  # they differ beyond what was kept
+            return  # they differ beyond the kept pieces
         at = min(len(a), len(b))
     content.byte = at + (piece[1] * MAIN_PIECE if piece[0] == "main" else 0)
     content.a, content.b = bytes(a[at : at + BYTES_SHOWN]), bytes(b[at : at + BYTES_SHOWN])

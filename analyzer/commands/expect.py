@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Writes what a capture or a saved migration shows (outcome, channels, devices, digests, "
         "phases, findings) as "
-        'TOML. Edit values into bounds (">= 20", "10..20", "<= 300 ms", "any"), and hold '
+        'TOML. Edit values into bounds (">= 20", "10..20", "<= 300 ms", "any"), and check '
         "other captures against it: mfshark check --expect FILE CAPTURE."
     )
     add_wire_options(parser, "no progress")
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status 2 for what is damaged or holds no migration.
+    """Run it.  Exit status 2 if the input is damaged or holds no migration.
 
     Raises :class:`analyzer.errors.UsageError`.
     """

@@ -26,20 +26,23 @@ __all__ = ["add_arguments", "run"]
 
 
 def size_of(text: str, option: str) -> int:
-    """A size in bytes, also as ``0x1000`` or ``4G``.  Raises :class:`UsageError`."""
+    """A size in bytes, written as ``4096``, ``0x1000`` or ``4G``.  Raises :class:`UsageError`."""
     ambiguous = len(text) > 1 and text.startswith("0") and text.isdecimal()
     value = None if ambiguous else number(text)
     if value is None or value < 0:
-        raise UsageError(f"{option} takes bytes, as 4096, 0x1000 or 4G, not {text!r}")
+        raise UsageError(
+            f"{option} takes a number of bytes, as in 4096, 0x1000 or 4G, not {text!r}"
+        )
     return value
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Writes each device's whole state (main's data, then the buffers by index) and "
-        "its config state; with --ram guest memory, with --stream what a channel carried; and a "
-        "manifest. Names are made safe; nothing is overwritten, and nothing half written is left."
+        "Writes to files: each device's whole state (main's data, then the buffers by index) and "
+        "its config state; with --ram guest memory; with --stream the bytes of a channel; and a "
+        "manifest. File names are sanitised; existing files are not overwritten without --force; "
+        "a failed run leaves no partial files."
     )
     add_wire_options(parser, "do not list the files; no progress, no notes")
     add_shown_options(parser)
@@ -52,29 +55,33 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--device",
         action="append",
         metavar="IDSTR[#INSTANCE]",
-        help="only this device; without #INSTANCE all of that name",
+        help="only this device; without #INSTANCE all instances of that name",
     )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="target folder")
-    parser.add_argument("--buffers", action="store_true", help="also each buffer as a file")
+    parser.add_argument(
+        "--buffers", action="store_true", help="also write each buffer to a file of its own"
+    )
     parser.add_argument(
         "--ram",
         action="append",
         metavar="BLOCK",
-        help="memory of a RAM block (pc.ram) as it was sent last, as a sparse file",
+        help="write the memory of a RAM block (e.g. pc.ram), as last sent, to a sparse file",
     )
-    parser.add_argument("--offset", metavar="N", help="of --ram: from this offset on")
-    parser.add_argument("--length", metavar="N", help="of --ram: how many bytes, as 0x1000 or 4M")
+    parser.add_argument("--offset", metavar="N", help="with --ram: start at this offset")
+    parser.add_argument(
+        "--length", metavar="N", help="with --ram: number of bytes, as in 0x1000 or 4M"
+    )
     parser.add_argument(
         "--stream",
         action="append",
         metavar="CHANNEL",
-        help="raw bytes of a channel: main, return-path, or a multifd channel's number",
+        help="write the raw bytes of a channel: main, return-path, or a multifd channel's id",
     )
     parser.add_argument(
         "--max-size",
         metavar="N",
         default=str(SIZE_MAX),
-        help=f"bytes that all files together may have (default: {SIZE_MAX >> 30}G)",
+        help=f"limit of the total size of all files (default: {SIZE_MAX >> 30}G)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
@@ -84,7 +91,7 @@ def run(options: Namespace) -> int:
     if options.stream and not os.path.isfile(options.capture):  # noqa: PTH113
         raise UsageError("--stream reads the capture twice: save it to a file first")
     if not options.ram and (options.offset is not None or options.length is not None):
-        raise UsageError("--offset and --length are about --ram")
+        raise UsageError("--offset and --length need --ram")
     try:
         return _extract(options)
     except FileExistsError as error:
@@ -134,13 +141,15 @@ def _fill(folder: Folder, options: Namespace) -> int:
 def _analysis(
     devices: DeviceFiles | None, ram: RamFiles | None, options: Namespace
 ) -> Analysis | SavedAnalysis:
-    """Read the capture, or saved migration, and write on the way.  Raises :class:`UsageError`."""
+    """Read the capture, or saved migration, and write the files meanwhile.  Raises
+    :class:`UsageError`.
+    """
     assembler = devices.assembler if devices is not None else None
     payloads = ram.payloads if ram is not None else None
     source = open_source(options.capture)
     if is_saved(source):
         if options.stream:
-            raise UsageError("a saved migration is main's stream itself: --stream needs a capture")
+            raise UsageError("--stream needs a capture: a saved migration is main's stream itself")
         return analyze_saved_file(source, assembler=assembler, page_collector=payloads)
     return open_analysis(
         source,
@@ -152,7 +161,7 @@ def _analysis(
 
 
 def _demand(devices: DeviceFiles | None, ram: RamFiles | None) -> None:
-    """Whatever was asked for must be there.  Raises :class:`UsageError`."""
+    """Check that everything requested exists.  Raises :class:`UsageError`."""
     if devices is not None and (unknown := devices.unknown()):
         names = sorted(devices.names())
         raise UsageError(
@@ -173,7 +182,7 @@ def _finish(
     analysis: Analysis | SavedAnalysis,
     options: Namespace,
 ) -> list[str]:
-    """Complete the files and write the manifest; gives what is not as it should be."""
+    """Complete the files and write the manifest; returns a list of complaints."""
     complaints: list[str] = []
     if ram is not None:
         complaints += ram.finish(analysis.migrations)
@@ -190,7 +199,7 @@ def _finish(
                 "carried"
             )
         complaints += [
-            f"{name} is not complete: what could be put together was written"
+            f"{name} is not complete: only the available part was written"
             for name in devices.incomplete()
         ]
     if folder.files or manifest.get("devices"):

@@ -1,4 +1,4 @@
-"""How help is laid out, and usage written."""
+"""The layout of help and usage texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["Parser", "RawHelpFormatter", "usage_of", "written"]
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """As wide as the terminal; asks how wide that is only where there is something to write, for
-    parsers format every option when it is declared, and what asks takes long to import.
+    """Formats help as wide as the terminal.  The width is only determined when help is printed:
+    parsers format every option when it is declared, and the import that determines the width is
+    slow.
 
-    Usage leaves options out that need not be given: they stand below it, with what they mean.
+    The usage line omits optional options, which are listed below it with their meanings.
     """
 
     def __init__(self, prog: str) -> None:
@@ -30,7 +31,7 @@ class HelpFormatter(argparse.HelpFormatter):
         return super().format_help()
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        """See the base class; lines of a help text stay lines."""
+        """See the base class; line breaks of a help text are kept."""
         lines: list[str] = []
         for line in text.splitlines():
             lines += super()._split_lines(line, width)
@@ -50,25 +51,27 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class RawHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Leaves the lines of descriptions as they are."""
+    """Also keeps the line breaks of descriptions."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser with such help, and so are those of its commands."""
+    """A parser with such help; its subparsers are of the same class."""
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **words})
 
     def parse_known_args(self, *words: Any, **named: Any) -> tuple[Any, list[str]]:
-        """See the base class; nothing is left for the program's parser, whose usage tells less."""
+        """See the base class; reports unknown arguments here, since the program's parser would
+        print a less helpful usage.
+        """
         found, rest = super().parse_known_args(*words, **named)
         if rest and not self._took(found, rest):
             self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest[0])}")
         return found, []
 
     def _took(self, found: argparse.Namespace, rest: list[str]) -> bool:
-        """Whether what is left are more of the arguments that may be many: the base class takes
-        only those that stand together, and ``check A --deep B`` has an option between them.
+        """Whether the remaining words are further values of a repeatable positional argument: the
+        base class only takes adjacent ones, and in ``check A --deep B`` an option separates them.
         """
         many = [
             a for a in self._actions if not a.option_strings and a.nargs == argparse.ONE_OR_MORE
@@ -87,14 +90,16 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {near[0]}?" if near else ""
 
     def error(self, message: str) -> NoReturn:
-        """See the base class; what the shell made of a pattern may be a hostile file name."""
+        """See the base class; escapes the message, since shell patterns may expand to hostile file
+        names.
+        """
         from analyzer.report.escape import terminal
 
         super().error(terminal(message))
 
 
 def usage_of(prog: str, actions: Iterable[argparse.Action]) -> str:
-    """``prog [options] -o DIR CAPTURE``: what must be given, and that there is more."""
+    """``prog [options] -o DIR CAPTURE``: the required arguments, with a mention of options."""
     actions = list(actions)
     needed = [a for a in actions if a.required and a.option_strings]
     places = [a for a in actions if not a.option_strings]
@@ -104,7 +109,7 @@ def usage_of(prog: str, actions: Iterable[argparse.Action]) -> str:
 
 
 def written(action: argparse.Action) -> str:
-    """``-o, --output FILE``, or how a positional argument is written."""
+    """``-o, --output FILE``, or the notation of a positional argument."""
     value = _value(action)
     if not action.option_strings:
         return {

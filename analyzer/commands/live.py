@@ -1,4 +1,4 @@
-"""``mfshark live``: capture on an interface, watch migrations as they happen, report."""
+"""``mfshark live``: capture on an interface, analyse migrations as they happen, report."""
 
 from __future__ import annotations
 
@@ -37,27 +37,30 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Captures on an interface with dumpcap, which alone needs privileges, and reads what it "
-        "captures as it comes. Ctrl-C ends it, and the report follows: that of mfshark check."
+        "Captures on an interface with dumpcap (only dumpcap needs privileges) and analyses the "
+        "packets as they arrive. Ctrl-C stops the capture and prints the report of mfshark check."
     )
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
     add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)
     group = parser.add_argument_group("capture")
-    group.add_argument("-i", "--interface", metavar="IFACE", help="where to capture")
+    group.add_argument("-i", "--interface", metavar="IFACE", help="interface to capture on")
     group.add_argument(
-        "-D", "--list-interfaces", action="store_true", help="list the interfaces there are"
+        "-D", "--list-interfaces", action="store_true", help="list the available interfaces"
     )
     group.add_argument(
         "-f",
         "--capture-filter",
         metavar="FILTER",
         default="",
-        help="libpcap's, as 'tcp port 49152'",
+        help="libpcap capture filter, as in 'tcp port 49152'",
     )
     group.add_argument(
-        "-w", "--write", metavar="FILE", help="keep the capture; without it nothing is kept"
+        "-w",
+        "--write",
+        metavar="FILE",
+        help="write the capture to a file; otherwise it is discarded",
     )
     group.add_argument(
         "-B",
@@ -65,18 +68,25 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         default=BUFFER,
         metavar="MIB",
-        help=f"kernel buffer; a larger one loses less (default: {BUFFER})",
+        help=f"size of the kernel's capture buffer; a larger one loses fewer packets "
+        f"(default: {BUFFER})",
     )
     group.add_argument(
-        "--promiscuous", action="store_true", help="also frames for others, as on a mirror port"
+        "--promiscuous",
+        action="store_true",
+        help="promiscuous mode: also capture frames for other hosts, as on a mirror port",
     )
     group = parser.add_argument_group("end and output")
-    group.add_argument("--duration", type=float, metavar="SECONDS", help="for so long at most")
+    group.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this time")
     group.add_argument(
-        "--until-ended", action="store_true", help="until the migrations that began have ended"
+        "--until-ended",
+        action="store_true",
+        help="stop when all migrations that have begun have ended",
     )
     group.add_argument(
-        "--each", action="store_true", help="a verdict on each migration as soon as it has ended"
+        "--each",
+        action="store_true",
+        help="print a verdict on each migration as soon as it has ended",
     )
     group.add_argument("--tui", action="store_true", help="watch in the terminal interface")
     add_report_options(parser)
@@ -98,9 +108,9 @@ def run(options: Namespace) -> int:
     if options.buffer_size < 1:
         raise UsageError("--buffer-size takes a number of MiB above 0")
     if options.write == "-":
-        raise UsageError("-w takes the name of a file; standard output is the report's")
+        raise UsageError("-w takes the name of a file; standard output is for the report")
     if options.tui and options.each:
-        raise UsageError("--each is of the report; --tui shows migrations as they come")
+        raise UsageError("--each is for the report; --tui shows migrations as they come")
     if options.keylog is not None or options.via in ("tshark", "pyshark"):
         find_tshark()  # rather than after the migration
     watch = Watch(options.duration, until_ended=options.until_ended)
@@ -118,7 +128,7 @@ def run(options: Namespace) -> int:
 
 @contextlib.contextmanager
 def _destination(options: Namespace) -> Iterator[str | None]:
-    """The file to capture to; a temporary one where bytes are read again and none was named."""
+    """The file to capture to; a temporary one if bytes must be read again and no file was given."""
     again = options.tui or options.keylog is not None or "SSLKEYLOGFILE" in os.environ
     if options.write or not again:
         yield options.write
@@ -167,7 +177,8 @@ class _Each:
         self._watch.step(scan, checker)
         self._at_work = scan, checker
         for migration in scan.migrations:
-            # Of what is decrypted at the end, the ends are known before the bytes are.
+            # Connections that are decrypted at the end of the capture have known ends before known
+            # bytes.
             if not any(channel.flow.decrypted for channel in migration.channels):
                 self._tell(scan, checker, migration)
 

@@ -24,33 +24,35 @@ __all__ = [
 ]
 
 
-VERDICT_ONLY = "only the verdict, no progress"
-"""What ``--quiet`` does where there is a verdict."""
+VERDICT_ONLY = "print only the verdict, no progress"
+"""Help of ``--quiet`` for commands that print a verdict."""
 
 
 def add_wire_options(
     parser: ArgumentParser, quiet: str = "no progress and no notes on standard error"
 ) -> None:
-    """How the capture is read; ``settings_of`` of ``analyzer.commands.common`` reads them.
-    ``quiet`` is what ``--quiet`` does.
+    """Options for how the capture is read; ``settings_of`` of ``analyzer.commands.common``
+    evaluates them.  ``quiet`` is the help of ``--quiet``.
     """
     group = parser.add_argument_group(
-        "wire format", "Found from the bytes; say only what you want to force."
+        "wire format", "Detected from the captured bytes; give only what you want to force."
     )
     add_settings(group, in_section("wire"))
     group.add_argument(
         "--config",
         metavar="FILE",
-        help="settings of the project (default: mfshark.toml, or [tool.mfshark] in "
-        "pyproject.toml, in this folder or above)",
+        help="configuration file (default: mfshark.toml, or [tool.mfshark] in pyproject.toml, in "
+        "this folder or the nearest one above)",
     )
-    group.add_argument("--no-config", action="store_true", help="take no settings from files")
+    group.add_argument("--no-config", action="store_true", help="ignore configuration files")
     group.add_argument("-q", "--quiet", action="store_true", help=quiet)
     group.add_argument("--no-progress", action="store_true", help="no progress on standard error")
 
 
 def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
-    """The options of settings, without defaults: what is not given, configuration files may say."""
+    """Add the options of settings, without defaults, since configuration files may set what is not
+    given.
+    """
     for setting in settings:
         usual = f" (default: {setting.default})" if isinstance(setting.default, str) else ""
         words = dict(setting.kind.argument)
@@ -63,7 +65,9 @@ def add_settings(group: _ActionsContainer, settings: Iterable[Setting]) -> None:
 
 
 def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What parses the text of an option: errors name it, without a page about usage before."""
+    """Wrap the parser of an option's text so that its errors name the option, without the usage
+    text.
+    """
 
     def parsed(text: str) -> Any:
         try:
@@ -75,33 +79,33 @@ def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def add_shown_options(parser: ArgumentParser) -> None:
-    """How results are shown."""
+    """Options for how results are shown."""
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="colour the output"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show everything")
 
 
 def add_output_options(parser: ArgumentParser, formats: tuple[str, ...]) -> None:
-    """Where results go, and as what; ``settle_format`` of ``analyzer.commands.result_file`` reads
-    them.
+    """Options for the destination and format of results; ``settle_format`` of
+    ``analyzer.commands.result_file`` evaluates them.
     """
     parser.add_argument(
-        "--format", choices=formats, help="default: as the ending of the output says, else text"
+        "--format", choices=formats, help="default: by the suffix of the output file, else text"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
 
 
 def add_follow_options(parser: ArgumentParser) -> None:
-    """Captures that are still being written; ``followed`` of ``analyzer.commands.watch`` reads
-    them.
+    """Options for captures that are still being written; ``followed`` of
+    ``analyzer.commands.watch`` evaluates them.
     """
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="the capture is being written: wait for more, until its migrations have ended, or "
+        help="the capture is still being written: keep reading until its migrations have ended, or "
         "Ctrl-C",
     )
     parser.add_argument(
-        "--duration", type=float, metavar="SECONDS", help="with --follow: for so long at most"
+        "--duration", type=float, metavar="SECONDS", help="with --follow: stop after this time"
     )

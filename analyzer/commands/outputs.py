@@ -1,4 +1,4 @@
-"""Where ``check`` writes what it found: standard output, files, each in its format."""
+"""The outputs of ``check``: standard output and files, each in its format."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ TEXT = FORMATS["text"]
 class Outputs:
     """All outputs of one run.
 
-    ``wants`` is what a result has to hold for them, ``colour`` whether its text is coloured, and
-    ``streams`` whether text goes to standard output; it does so as results come, everything else
-    is written when all are there.
-    ``inputs`` are files that must not be overwritten.
-    Raises :class:`UsageError` where a format is unknown or a file cannot be written, before there
-    is anything to write.
+    ``wants`` is what a result must contain for them, ``colour`` whether its text is coloured, and
+    ``streams`` whether text goes to standard output; that is printed as results arrive, everything
+    else when all are there.  ``inputs`` are files that must not be overwritten.  Raises
+    :class:`UsageError` for an unknown format or a file that cannot be written, before any check
+    starts.
     """
 
     def __init__(self, options: Namespace, inputs: Iterable[str]) -> None:
@@ -60,7 +59,7 @@ class Outputs:
                 self._documents.append((one, None))
 
     def add(self, result: Result) -> None:
-        """One more."""
+        """Add a result."""
         self._rows.append(Row(result))
         if self._documents or self._folders:
             self._results.append(result)
@@ -70,9 +69,7 @@ class Outputs:
         self._begun = self._begun or bool(lines)
 
     def _print(self, lines: list[str]) -> None:
-        """Text for standard output.  Whoever reads it may have seen enough: then only files are
-        still wanted.
-        """
+        """Print to standard output.  If its reader has closed it, only files are still written."""
         try:
             for line in lines:
                 print(line)
@@ -83,7 +80,7 @@ class Outputs:
             self.streams = False
 
     def finish(self, fail_on: str) -> None:
-        """All are there.  Raises :class:`UsageError` where a file cannot be written."""
+        """Write the remaining outputs.  Raises :class:`UsageError` if a file cannot be written."""
         end: list[str] = []
         if len(self._rows) > 1 and not self._quiet:
             end = [*([""] if self._begun else []), *summary(self._rows, Style(self.colour))]
@@ -99,7 +96,7 @@ class Outputs:
 
 
 def _write(file: ResultFile | None, pieces: Iterable[str]) -> None:
-    """The whole document, to standard output where no file is meant."""
+    """Write a whole document, to standard output if no file is given."""
     if file is None:
         sys.stdout.writelines(pieces)
         sys.stdout.flush()
@@ -109,8 +106,9 @@ def _write(file: ResultFile | None, pieces: Iterable[str]) -> None:
 
 
 def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
-    """Path and format of each.  ``name`` is what ``--format`` says: of a single output it is the
-    format whatever its ending, of several it concerns those whose ending does not tell.
+    """The path and format of each output.  ``name`` is the value of ``--format``: the format of a
+    single output regardless of its suffix; with several outputs, that of files whose suffix does
+    not imply one.
     """
     wanted: dict[str, Format] = {}
     for text in outputs:
@@ -119,7 +117,7 @@ def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
         if len(outputs) == 1:
             forced = forced or name
         if path in wanted:
-            raise UsageError(f"{path} is named twice as an output")
+            raise UsageError(f"{path} is given twice as an output")
         wanted[path] = _format(path, forced, name)
     return list(wanted.items())
 
@@ -127,7 +125,7 @@ def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
 def _format(path: str, forced: str | None, usual: str | None) -> Format:
     found = FORMATS[forced] if forced else None if path == STDOUT else format_of(path)
     if found is None and usual is None and "." in path.rsplit("/", 1)[-1]:
-        raise UsageError(f"{path}: no format has such an ending; -o FORMAT:{path} says which one")
+        raise UsageError(f"{path}: no format has this suffix; use -o FORMAT:{path} says which one")
     found = found or FORMATS[usual or TEXT.name]
     if found.folder and path == STDOUT:
         raise UsageError(f"{found.name} is a folder of tables: -o FOLDER says where")

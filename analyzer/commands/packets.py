@@ -57,20 +57,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_follow_options(parser)
     parser.add_argument("-Y", "--filter", metavar="FILTER", help="display filter")
     parser.add_argument(
-        "-e", "--field", action="append", metavar="FIELD", help="print these fields"
+        "-e",
+        "--field",
+        action="append",
+        metavar="FIELD",
+        help="print these fields (comma-separated, repeatable)",
     )
-    parser.add_argument(
-        "-G", "--list-fields", action="store_true", help="list the fields that exist"
-    )
+    parser.add_argument("-G", "--list-fields", action="store_true", help="list all fields")
     add_output_options(parser, FORMATS)
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status 2 when the capture is damaged or holds no migration.
-
-    Packets are printed as they are found, unless the severity of findings is asked for, which is
-    known at the end only.  Raises
-    :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
+    """Run it.  Exit status 2 if the capture is damaged or holds no migration.  Packets are printed
+    as they are found, unless the severity of findings is requested, which is only known at the end.
+    Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
     settle_format(options, FORMATS)
     if options.list_fields:
@@ -99,7 +99,7 @@ def run(options: Namespace) -> int:
 
 @contextmanager
 def _opened(options: Namespace) -> Iterator[tuple[Source, Watch | None]]:
-    """The capture, and who tells when it ends if it is followed."""
+    """The capture, and the watch that says when to stop if it is followed."""
     if not follows(options):
         yield open_capture(options.capture), None
         return
@@ -118,7 +118,7 @@ def _filter(text: str | None) -> Filter | None:
 
 
 class _Printer:
-    """Prints the rows of a table that pass the filter."""
+    """Prints the rows of a table that match the filter."""
 
     def __init__(
         self, listing: Listing, stream: IO[str], condition: Filter | None, flush: bool
@@ -130,7 +130,7 @@ class _Printer:
         self._write(listing.head())
 
     def rows(self, table: PacketTable) -> None:
-        """All rows that are there."""
+        """Print all rows that the table has now."""
         rows: Iterable[int] = range(len(table))
         if self._filter is not None:
             rows = self._filter.rows(table).tolist()
@@ -139,7 +139,7 @@ class _Printer:
             self._stream.flush()
 
     def end(self) -> None:
-        """No more rows."""
+        """There are no more rows."""
         self._stream.writelines(f"{line}\n" for line in self._listing.tail())
 
     def _write(self, lines: Iterable[str]) -> None:

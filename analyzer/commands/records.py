@@ -1,4 +1,4 @@
-"""``mfshark records``: the main channel's records and the return path's messages, a line each."""
+"""``mfshark records``: the main channel's records and the return path's messages, one per line."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["add_arguments", "run"]
 
 FORMATS = ("text", "json", "jsonl", "csv")
 READ_MAX = 2 << 20
-"""So many bytes of a record are taken apart."""
+"""The maximum number of bytes of a record that are decoded."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Lists what the main channel carries, record by record: configuration, sections, commands, "
-        "the description; and what the destination answers on the return path. A file that "
-        "'migrate file:' wrote can be read too."
+        "Lists the records of the main channel (configuration, sections, commands, the "
+        "description) and the destination's messages on the return path. Also reads files "
+        "written by 'migrate file:'."
     )
     add_wire_options(parser)
     add_shown_options(parser)
@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-V",
         "--fields",
         action="store_true",
-        help="the fields of every record too; those of a device as the description has them",
+        help="also print the fields of every record; those of a device as in the description",
     )
     parser.add_argument(
         "--only", metavar="TEXT", help="only records whose kind or name contains TEXT"
@@ -55,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Exit status 2 when nothing was found; raises :class:`CaptureError` and
+    """Run it.  Exit status 2 if nothing was found; raises :class:`CaptureError` and
     :class:`UsageError`.
     """
     settle_format(options, FORMATS)
@@ -74,7 +74,7 @@ def run(options: Namespace) -> int:
 
 
 def _analysis(options: Namespace) -> Analysis | SavedAnalysis:
-    """A capture's or a saved migration's: the first bytes tell which it is."""
+    """The analysis of a capture or a saved migration, detected from the first bytes."""
     source = open_source(options.capture)
     if is_saved(source):
         return analyze_saved_file(source)

@@ -30,16 +30,15 @@ INPUTS = (
     "baseline",
     "trace",
 )
-"""What options call files that commands read."""
+"""The options that hold files that commands read."""
 
 
 JSON_LINES = (".jsonl", ".ndjson")
 
 
 def settle_format(options: Namespace, formats: tuple[str, ...]) -> None:
-    """Without ``--format``, the ending of the output decides; one that none has means text.
-
-    Raises :class:`UsageError` for the ending of a format that the command does not write.
+    """Without ``--format`` the suffix of the output selects the format; an unknown suffix means
+    text.  Raises :class:`UsageError` for the suffix of a format that the command does not write.
     """
     if options.format is not None:
         return
@@ -49,20 +48,20 @@ def settle_format(options: Namespace, formats: tuple[str, ...]) -> None:
     if name not in formats:
         raise UsageError(
             f"{terminal(path)}: {options.command} writes {', '.join(formats)}, not {name}; "
-            "--format says which"
+            "choose one with --format"
         )
     options.format = name
 
 
 def inputs_of(options: Namespace) -> list[str]:
-    """The files that a command was told to read."""
+    """The files that a command reads."""
     given = (getattr(options, name, None) for name in INPUTS)
     return [path for one in given if one for path in ([one] if isinstance(one, str) else one)]
 
 
 @contextmanager
 def output(options: Namespace, *, live: bool = False) -> Iterator[IO[str]]:
-    """Where results go: standard output, or the file that ``-o`` names; ``live`` if it is to be
+    """The output stream: standard output, or the file that ``-o`` names; ``live`` if it will be
     read while it grows.  Raises :class:`UsageError`.
     """
     if not options.output or options.output == "-":

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 WIDEST = 100
-"""Columns that a line of text may take, however wide the terminal."""
+"""The maximum width of text, on any terminal."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Says what a rule verifies, why, what QEMU's receiver does, and what usually causes it."
+        "Explains a rule: what it verifies, why, how QEMU's receiver reacts, and the usual cause."
     )
     add_shown_options(parser)
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`UsageError` for an id that is none."""
+    """Run it.  Raises :class:`UsageError` for an unknown id."""
     load()
     style = style_of(options, sys.stdout)
     name = options.rule or ""
@@ -55,19 +55,19 @@ def run(options: Namespace) -> int:
 
 
 def _list(rules: list[Rule], style: Style) -> None:
-    """A line each."""
+    """List rules, one per line."""
     for rule in sorted(rules, key=lambda rule: (len(rule.id), rule.id)):
         severity = style.severity(rule.severity, f"{rule.severity:<7}")
         print(f"{rule.id}  {severity}  {rule.slug:<32} {rule.paragraphs[0][1]}")
 
 
 def _explain(rule: Rule, style: Style) -> None:
-    """All there is to say."""
+    """Print the full explanation of a rule."""
     head = f"{rule.id} {rule.slug}"
     print(style.bold(head) + "  " + style.severity(rule.severity, rule.severity))
     parts = list(rule.paragraphs)
     if explained := excuses(rule):
-        parts.append(("Only noted, as info, when this explains it", f"{', '.join(explained)}."))
+        parts.append(("Downgraded to info if this explains it", f"{', '.join(explained)}."))
     width = min(shutil.get_terminal_size().columns, WIDEST)
     for heading, text in parts:
         print()

@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["run_same_migration"]
 
-NOT_THE_SAME = "these are not captures of one migration: {} of {} packets match"
+NOT_THE_SAME = "these are not captures of the same migration: {} of {} packets match"
 
 
 def run_same_migration(options: Namespace) -> int:
     """Run it.  Exit status: 0 both captures show the same packets, 1 they do not; raises
-    :class:`CaptureError` for what is no capture or holds no migration, and :class:`UsageError`.
+    :class:`CaptureError` for a file that is not a capture or holds no migration, and
+    :class:`UsageError`.
     """
     if options.times or options.addresses or options.only or options.ignore:
         raise UsageError(
-            "--same-migration does not go with --times, --addresses, --only and --ignore"
+            "--same-migration cannot be combined with --times, --addresses, --only or --ignore"
         )
     views = [_view(path, options) for path in (options.a, options.b)]
     pairs = match(*views)
@@ -72,6 +73,6 @@ def _notes(view: Sightings) -> list[str]:
     notes = [f"{view.path}: {note}" for note in view.scan.file.notes]
     if view.dropped:
         notes.append(
-            f"{view.path}: only the first {KEPT_MAX} packets were compared, not {view.dropped} more"
+            f"{view.path}: only the first {KEPT_MAX} packets were compared, {view.dropped} were not"
         )
     return notes

@@ -40,13 +40,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
         "Writes a copy of a capture with guest memory, device state, names, uuids and addresses "
-        "replaced; lengths, headers, order and times stay, and so does the verdict. Contents of "
-        "TLS and of connections that are no migration become zeros. See docs/scrub.md for what "
-        "stays."
+        "replaced; lengths, headers, order, times and the verdict are preserved. Contents of TLS "
+        "and of connections that belong to no migration become zeros. See docs/scrub.md for what "
+        "is preserved."
     )
-    add_wire_options(parser, "say only what is wrong, no progress")
+    add_wire_options(parser, "report only problems, no progress")
     parser.add_argument(
-        "capture", metavar="CAPTURE", help="pcap or pcapng, also gzip or zstd; it is read twice"
+        "capture",
+        metavar="CAPTURE",
+        help="pcap or pcapng, also compressed with gzip or zstd; read twice",
     )
     parser.add_argument(
         "output", metavar="OUTPUT", help="file to write, compressed if its name ends in .gz or .zst"
@@ -55,10 +57,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seed", metavar="TEXT", help="the same seed gives the same result (default: random)"
     )
     parser.add_argument(
-        "--digests", metavar="FILE", help="keep digests of the originals, as JSON, in a file"
+        "--digests",
+        metavar="FILE",
+        help="write digests of the original contents to a file, as JSON",
     )
     parser.add_argument(
-        "--keep-names", action="store_true", help="leave names of devices and RAM blocks"
+        "--keep-names", action="store_true", help="keep the names of devices and RAM blocks"
     )
     parser.add_argument("--ports", action="store_true", help="replace port numbers too")
     parser.add_argument(
@@ -86,7 +90,7 @@ def run(options: Namespace) -> int:
 
 
 def _new(path: str, inputs: list[str], *, force: bool) -> ResultFile:
-    """A file that does not exist yet, or may be overwritten.  Raises :class:`UsageError`."""
+    """Check that a file does not exist yet, or may be overwritten.  Raises :class:`UsageError`."""
     file = ResultFile(path, inputs)
     if os.path.exists(path) and not force:  # noqa: PTH110
         raise UsageError(f"{terminal(path)} exists; --force overwrites it")
@@ -114,7 +118,7 @@ def _scrub(options: Namespace, target: ResultFile) -> Scrubbed:
 
 
 def _packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
-    """A stream whose bytes go to a file as the ending of its name says."""
+    """A stream to a file, compressed as the suffix of its name says."""
     if name.endswith(".gz"):
         import gzip
 
@@ -144,7 +148,7 @@ def _write_digests(options: Namespace, target: ResultFile) -> None:
 
 
 def _tell(options: Namespace, done: Scrubbed) -> int:
-    """Say what was done, and hold the verdicts against each other."""
+    """Report what was done, and compare the verdicts."""
     if done.damage is not None:
         complain(failure(done.damage))
     name = terminal(options.output)
@@ -160,15 +164,15 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
     if options.no_verify or (done.encrypted and done.secrets):
         return status
     if _verdict(options, options.capture) != _verdict(options, options.output):
-        complain(f"{name}: mfshark check does not say the same of it; please report this")
+        complain(f"{name}: mfshark check does not give the same verdict on it; please report this")
         return FOUND
     if not options.quiet:
-        print("mfshark check says the same of both")
+        print("mfshark check gives the same verdict on both")
     return status
 
 
 def _verdict(options: Namespace, path: str) -> object:
-    """What ``check`` says, without what was replaced."""
+    """The verdict of ``check``, without replaced values."""
     from analyzer.scrub.verdict import verdict
 
     return verdict(analyze(path, settings_of(options)))

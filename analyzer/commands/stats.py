@@ -1,4 +1,4 @@
-"""``mfshark stats``: phases, downtime and who spent it, as text, JSON or a web page."""
+"""``mfshark stats``: phases, downtime and what it was spent on, as text, JSON or a web page."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ FORMATS = ("text", "json", "html")
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Phases of each migration, the downtime as seen on the wire and who spent it, "
-        "throughput and fairness of the channels, and how often pages of guest memory were sent."
+        "Shows the phases of each migration, the downtime as seen on the wire and what it was "
+        "spent on, throughput and fairness of the channels, and how often pages of guest memory "
+        "were sent."
     )
     add_wire_options(parser)
     add_shown_options(parser)
@@ -36,8 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-Y",
         "--filter",
         metavar="FILTER",
-        help="only the packets that pass a display filter: how many, bytes, pages, times and "
-        "rates by kind, channel and device; phases and downtime need all packets and are left out",
+        help="only packets that match a display filter: counts, bytes, pages, times and rates by "
+        "kind, channel and device (no phases or downtime, which need all packets)",
     )
     add_output_options(parser, FORMATS)
 

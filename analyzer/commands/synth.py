@@ -27,12 +27,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-o", "--output", metavar="CAPTURE", required=True, help="file to write, - for stdout"
     )
     parser.add_argument(
-        "--set", action="append", metavar="KEY=VALUE", dest="overrides", help="override a key"
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key of the scenario",
     )
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`UsageError` for a scenario that makes no sense."""
+    """Run it.  Raises :class:`UsageError` for an invalid scenario."""
     from analyzer.synth import ScenarioError, load, override
     from analyzer.synth import synth as generate
 

@@ -25,13 +25,13 @@ STANDARD_INPUT = ("-", "/dev/stdin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    add_wire_options(parser, "changes nothing here; other commands take it")
+    add_wire_options(parser, "no effect here; accepted for consistency with other commands")
     parser.add_argument(
         "capture",
         nargs="?",
         metavar="CAPTURE",
-        help="the capture, also while it comes over a pipe (- is standard input); without one, or "
-        "of a folder, choose",
+        help="the capture, which may still arrive over a pipe (- is standard input); without one, "
+        "or with a folder, choose from a list",
     )
 
 
@@ -49,7 +49,9 @@ def run(options: Namespace) -> int:
             path = named
     elif path is not None and _is_pipe(path):
         try:
-            pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # nobody may have opened it yet
+            pipe = os.open(
+                path, os.O_RDONLY | os.O_NONBLOCK
+            )  # it may not have been opened for writing yet
         except OSError as error:
             raise CaptureError(f"cannot be opened: {error.strerror}", path=path) from error
         return _watch(path, pipe, settings)
@@ -59,8 +61,8 @@ def run(options: Namespace) -> int:
 
 
 def _readable(path: str) -> None:
-    """Raises :class:`CaptureError` for what cannot be opened and for an empty file: there would be
-    nothing to look at, with or without a terminal.
+    """Check that the file can be opened and is not empty.  Raises :class:`CaptureError` otherwise,
+    before the terminal is needed.
     """
     open_source(path).close()
     if stat.S_ISREG((found := os.stat(path)).st_mode) and not found.st_size:  # noqa: PTH116
@@ -75,21 +77,23 @@ def _is_pipe(path: str) -> bool:
 
 
 def _standard_input() -> int:
-    """A descriptor of what standard input gives; the keyboard takes its place."""
+    """A descriptor for the data on standard input, which is then replaced by the keyboard."""
     if os.isatty(0):
         raise UsageError("standard input is the keyboard; pipe a capture into it")
     given = os.dup(0)
     try:
         terminal = os.open("/dev/tty", os.O_RDWR)
     except OSError:
-        return given  # the interface says what it lacks
+        return given  # the interface reports that there is no terminal
     os.dup2(terminal, 0)
     os.close(terminal)
     return given
 
 
 def _watch(name: str, pipe: int, settings: Settings) -> int:
-    """Show what comes over a pipe while it comes; it is kept to be read again."""
+    """Show a capture while it arrives over a pipe; it is kept in a file so that it can be read
+    again.
+    """
     from analyzer.tui import run as run_application
 
     with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:

@@ -1,4 +1,4 @@
-"""When reading of a capture that grows comes to its end."""
+"""Decides when to stop reading a growing capture."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["Watch", "followed"]
 
 SETTLING = 1.0
-"""Seconds that a migration's connections have to stay closed: the last frames may still come."""
+"""Seconds that a migration's connections must stay closed, since the last frames may still arrive.
+"""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Watch:
-    """Says when it is enough: after Ctrl-C, after a time, or when the migrations have ended.
-
-    It knows of migrations once it was told of the ``scan``.
+    """Says when to stop: after Ctrl-C, after a time, or when the migrations have ended.  It needs
+    the ``scan`` to know of migrations.
     """
 
     def __init__(self, duration: float | None = None, *, until_ended: bool = False) -> None:
@@ -58,7 +58,9 @@ class Watch:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Let the signals that end a program end the reading, once: the second one ends both."""
+        """Make the signals that terminate a program stop the reading once; a second signal
+        terminates the program.
+        """
 
         def interrupt(number: int, _frame: FrameType | None) -> None:
             self.interrupted = True
@@ -73,7 +75,7 @@ class Watch:
 
 
 def ended(scan: Scan) -> bool:
-    """Whether there was a migration, and the connections of all are closed."""
+    """Whether there was a migration and the connections of all migrations are closed."""
     groups = [migration.channels for migration in list(scan.migrations)]
     if not groups and scan.grouper.tls:
         from analyzer.migration.encrypted import recognise
@@ -85,7 +87,8 @@ def ended(scan: Scan) -> bool:
 
 @contextlib.contextmanager
 def followed(path: str, options: Namespace) -> Iterator[tuple[GrowingSource, Watch]]:
-    """The capture as ``--follow`` and ``--duration`` ask for it, and who tells when it ends.
+    """The capture as ``--follow`` and ``--duration`` request it, and the watch that says when to
+    stop.
 
     Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """

@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run it.  Raises :class:`UsageError` where the file cannot be written."""
+    """Run it.  Raises :class:`UsageError` if the file cannot be written."""
     from dissectors.lua import plugin
 
     with output(options) as stream:

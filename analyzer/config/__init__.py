@@ -1,1 +1,1 @@
-"""Configuration files: the settings there are, where they are found, and what is in force."""
+"""Configuration files: the settings, where files are found, and the values in force."""

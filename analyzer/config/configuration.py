@@ -1,8 +1,7 @@
-"""What is in force: the options that were given, the configuration file, and the defaults.
-
-A configuration file is options written down.  What is nearer wins: the command line, then the
-``[[files]]`` tables that a capture matches, the last of them first, then the rest of the file.
-Rules to be ignored, severities, limits and ports add up.
+"""The values in force: from options, the configuration file, and defaults.  A configuration file
+holds options in written form.  The more specific one wins: the command line, then the ``[[files]]``
+tables that a capture matches, the last of them first, then the rest of the file.  Ignored rules,
+severities, limits and ports accumulate.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def configured(given: Namespace) -> Namespace:
 
 
 class Value:
-    """A value in force, and where it was said."""
+    """A value in force, and where it was set."""
 
     __slots__ = ("origin", "setting", "value")
 
@@ -48,9 +47,8 @@ class Value:
 
 
 class Configuration:
-    """The options that were ``given``, and what stands in the configuration file.
-
-    ``file`` is ``None`` where there is none.  Raises :class:`analyzer.errors.UsageError`.
+    """The options that were ``given``, and the contents of the configuration file.  ``file`` is
+    ``None`` if there is none.  Raises :class:`analyzer.errors.UsageError`.
     """
 
     def __init__(self, given: Namespace) -> None:
@@ -59,7 +57,7 @@ class Configuration:
         self._made: dict[tuple[int, ...], Namespace] = {}
 
     def options(self, capture: str | None = None) -> Namespace:
-        """All options for a capture; the same ones for captures that match the same tables."""
+        """All options for a capture; captures that match the same tables share one object."""
         tables = self._tables(capture)
         if tables not in self._made:
             options = Namespace(**vars(self._given), configuration=self)
@@ -120,12 +118,14 @@ class Configuration:
 
     @staticmethod
     def _default(setting: Setting) -> Any:
-        """Limits have none here: what the user sets is a warning, and the usual ones are not."""
+        """The default of a setting.  Limits have none here: exceeding a limit that the user sets is
+        a warning, exceeding a default limit is not.
+        """
         return None if setting.option == LIMIT else setting.default
 
 
 def _put(options: Namespace, setting: Setting, value: Any) -> None:
-    """Set it, or add to it, if the command has it."""
+    """Set an option, or add to it, if the command has it."""
     if not hasattr(options, setting.dest):
         return
     if setting.joined:
@@ -134,7 +134,7 @@ def _put(options: Namespace, setting: Setting, value: Any) -> None:
 
 
 def _last(values: list[Value]) -> Value:
-    """The one in force; of lists that add up, all of them."""
+    """The value in force; for lists that accumulate, all of them."""
     last = values[-1]
     if not isinstance(last.value, list) or not last.setting.joined:
         return last

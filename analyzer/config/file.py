@@ -1,11 +1,11 @@
-"""Configuration files: where they are found, and what stands in them."""
+"""Configuration files: finding and reading them."""
 
 from __future__ import annotations
 
 import os
 
 from analyzer.config.settings import ANY, SECTIONS, SETTINGS
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ __all__ = ["ConfigFile", "Entry", "FileTable", "find"]
 OWN = "mfshark.toml"
 SHARED = "pyproject.toml"
 TABLE = ("tool", "mfshark")
-"""Where settings stand in the shared one."""
+"""The table of the shared file that holds the settings."""
 SIZE_MAX = 1 << 20
 CLOSING = ("]", "}", '"""', "'''")
-"""One of them stands in the last line of what takes several."""
+"""One of these ends a value of several lines."""
 TRIES_MAX = 500
-"""A value with more lines that might be its last: lines of what follows are not told."""
+"""If more lines than this might end a value, line numbers are not reported for what follows."""
 FILES = "files"
 PATTERN = "pattern"
 
@@ -47,13 +47,13 @@ def find(folder: str) -> str | None:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a shared file speaks of mfshark; else it need not even be valid."""
+    """Whether a shared file has settings of mfshark; if not, it need not even be valid."""
     text = _text(path)
     return ".".join(TABLE) in text and _table(_parsed(text, path)) is not None
 
 
 class Entry:
-    """A setting in a file: what the option would hold, what stands there, and in which line."""
+    """A setting in a file: the option's value, the text in the file, and the line."""
 
     __slots__ = ("key", "line", "setting", "shown", "value")
 
@@ -66,7 +66,7 @@ class Entry:
 
 
 class FileTable:
-    """A ``[[files]]`` table: patterns, and settings of the captures that match one of them."""
+    """A ``[[files]]`` table: patterns, and settings for the captures that match one of them."""
 
     __slots__ = ("entries", "patterns")
 
@@ -75,9 +75,8 @@ class FileTable:
         self.entries = entries
 
     def matches(self, name: str) -> bool:
-        """Whether it is about a capture; ``name`` is its path seen from the file's folder.
-
-        A pattern without a slash is about names of files, wherever they are.
+        """Whether the table applies to a capture; ``name`` is its path relative to the file's
+        folder.  A pattern without a slash matches file names in any folder.
         """
         from fnmatch import fnmatchcase
 
@@ -86,10 +85,10 @@ class FileTable:
 
 
 class ConfigFile:
-    """What stands in the configuration file ``path``.
+    """The contents of the configuration file ``path``.
 
-    ``entries`` are the settings of all captures, ``files`` those of some.  Raises
-    :class:`UsageError`, with the line, for what is none.
+    ``entries`` are the settings for all captures, ``files`` those for some.  Raises
+    :class:`UsageError`, with the line, for an invalid file.
     """
 
     def __init__(self, path: str) -> None:
@@ -108,14 +107,14 @@ class ConfigFile:
         self.files = list(self._file_tables(files))
 
     def name_of(self, capture: str) -> str:
-        """A capture's path seen from the folder of the file."""
+        """A capture's path relative to the folder of the file."""
         capture = os.path.abspath(capture)  # noqa: PTH100
         return os.path.relpath(capture, self._folder or ".").replace(os.sep, "/")
 
     # -- reading ----------------------------------------------------------------------------------
 
     def _entries(self, table: Any, at: Path, *, per_file: bool) -> Iterator[Entry]:
-        """Those of the top or of a ``[[files]]`` table."""
+        """The entries of the top level or of a ``[[files]]`` table."""
         self._check_table(table, at)
         for name, value in table.items():
             if name in SECTIONS:
@@ -140,7 +139,7 @@ class ConfigFile:
 
     def _file_tables(self, tables: Any) -> Iterator[FileTable]:
         if not isinstance(tables, list):
-            raise self._error((FILES,), f"[[{FILES}]] tables are wanted, not {tables!r}")
+            raise self._error((FILES,), f"[[{FILES}]] tables are expected, not {tables!r}")
         for number, table in enumerate(tables):
             at = (FILES, number)
             self._check_table(table, at)
@@ -149,7 +148,8 @@ class ConfigFile:
                 patterns = [patterns]
             if not _texts(patterns):
                 raise self._error(
-                    (*at, PATTERN), f"{PATTERN} takes names of captures with * and ?, or a list"
+                    (*at, PATTERN),
+                    f"{PATTERN} takes a file name pattern with * and ?, or a list of them",
                 )
             yield FileTable(patterns, list(self._entries(table, at, per_file=True)))
 
@@ -158,7 +158,7 @@ class ConfigFile:
             raise self._error(at, f"{at[-1]} is a table, not {value!r}")
 
     def _line(self, at: Path) -> int:
-        """Where it stands, or what it stands in."""
+        """The line of a key, or of the table that contains it."""
         at = (*self._at, *at)
         while at and at not in self._lines:
             at = at[:-1]
@@ -169,15 +169,15 @@ class ConfigFile:
 
 
 def _hint(section: str, name: str, per_file: bool) -> str:
-    """What a misspelt name may have meant; also if it stands in the wrong table."""
+    """The likely meaning of a misspelt name, including one in the wrong table."""
     for setting in SETTINGS.values():
         if setting.name == name:
             place = f"in [{setting.section}]" if setting.section else "above all tables"
-            return f"; {name} stands {place}"
+            return f"; {name} belongs {place}"
     if section:
-        return nearest(name, (s.name for s in SETTINGS.values() if s.section == section))
+        return did_you_mean(name, (s.name for s in SETTINGS.values() if s.section == section))
     top = [key for key in SETTINGS if "." not in key]
-    return nearest(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
+    return did_you_mean(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
 
 
 def _texts(value: Any) -> bool:
@@ -194,7 +194,9 @@ def _text(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     if len(text) > SIZE_MAX:
-        raise UsageError(f"{path} is no configuration: it is larger than {SIZE_MAX >> 20} MiB")
+        raise UsageError(
+            f"{path} is not a configuration file: it is larger than {SIZE_MAX >> 20} MiB"
+        )
     return text.replace("\r\n", "\n")
 
 
@@ -208,7 +210,7 @@ def _parsed(text: str, path: str) -> Json:
 
 
 def _table(document: Json) -> Json | None:
-    """The one of mfshark in a shared file."""
+    """The table of mfshark in a shared file."""
     found: Any = document
     for name in TABLE:
         found = found.get(name) if isinstance(found, dict) else None
@@ -216,7 +218,7 @@ def _table(document: Json) -> Json | None:
 
 
 def _lines(text: str) -> dict[Path, int]:
-    """In which line, from 1, every table and key of a valid document stands."""
+    """The line, from 1, of every table and key of a valid document."""
     found: dict[Path, int] = {}
     table: Path = ()
     for line, statement in _statements(text):
@@ -231,7 +233,9 @@ def _lines(text: str) -> dict[Path, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each header and each key with its value: the fewest lines that are valid alone."""
+    """Splits the document into headers and keys with values: the smallest groups of lines that are
+    valid on their own.
+    """
     lines = text.split("\n")
     begin = 0
     while begin < len(lines):
@@ -259,7 +263,7 @@ def _loaded(text: str) -> Json | None:
 
 
 def _header(statement: str, found: Iterable[Path]) -> Path:
-    """The path of a table, with the number of the last one where there are several."""
+    """The path of a table, with the index of the last one if there are several."""
     path: Path = ()
     inside: Any = _loaded(statement)
     while inside:

@@ -1,7 +1,6 @@
-"""What a setting's value can be: how TOML and the command line write it, and its JSON schema.
-
-A kind reads a value of a configuration file, or parses the text of an option, into what the option
-holds.  Both raise :class:`ValueError` with what is wanted.
+"""The types of settings: their notation in TOML and on the command line, and their JSON schema.  A
+kind converts a value of a configuration file, or the text of an option, to the value of the option.
+Both raise :class:`ValueError` that says what is expected.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from abc import ABC, abstractmethod
 from analyzer.checks.families import load
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.selection import names_rule, no_such_rule
-from analyzer.errors import nearest
+from analyzer.errors import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ __all__ = [
 
 
 class Kind(ABC):
-    """``words`` say in the documentation what is wanted.
-
-    ``joined``: values from several places add up, instead of one taking the place of another.
+    """``words`` describe the valid values in the documentation.  ``joined``: values from several
+    places accumulate instead of replacing each other.
     """
 
     words = ""
@@ -54,7 +52,7 @@ class Kind(ABC):
         """A value of TOML; paths are seen from ``folder``."""
 
     def read_as(self, name: str, value: Any, folder: str) -> Any:  # noqa: ARG002 - where it is free
-        """A value of TOML, of the setting ``name``."""
+        """Convert a TOML value of the setting ``name``."""
         return self.read(value, folder)
 
     @abstractmethod
@@ -66,7 +64,7 @@ class Kind(ABC):
 
 
 class Parsed(Kind):
-    """A kind that can be written as text, as options are."""
+    """A kind that can be written as text, like options."""
 
     def __init__(self, metavar: str | None = None) -> None:
         self._metavar = metavar
@@ -101,7 +99,7 @@ class Choice(Parsed):
     def parse(self, text: str) -> str:
         """The text of an option."""
         if text not in self._names:
-            raise ValueError(f"cannot be {text!r}{nearest(text, self._names)}")
+            raise ValueError(f"cannot be {text!r}{did_you_mean(text, self._names)}")
         return text
 
     def schema(self) -> Json:
@@ -227,7 +225,7 @@ class Version(Parsed):
 
 
 class Listed(Parsed):
-    """A list of things; an option gives one or several of them, and may be given again."""
+    """A list; an option gives one or several items, and may be repeated."""
 
     def __init__(self, metavar: str, *, joined: bool = True) -> None:
         super().__init__(metavar)

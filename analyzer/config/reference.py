@@ -1,7 +1,6 @@
-"""What is made of the table of settings: the JSON schema of configuration files, and their page.
-
-``python -m analyzer.config.reference docs`` writes the page into that folder, and the schema that
-is shipped.
+"""Generates, from the table of settings, the JSON schema of configuration files and their
+documentation page.  ``python -m analyzer.config.reference docs`` writes the page into that folder,
+and the schema that is shipped.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ def schema() -> Json:
 
 
 def schema_text() -> str:
-    """It as it is shipped."""
+    """The schema as it is shipped."""
     return json.dumps(schema(), indent=1) + "\n"
 
 
 def _tables(*, per_file: bool) -> Json:
-    """What may stand at the top, or in a ``[[files]]`` table."""
+    """The schema of the top level, or of a ``[[files]]`` table."""
     properties: Json = {}
     for section, meaning in SECTIONS.items():
         settings = [s for s in in_section(section) if s.per_file or not per_file]
@@ -87,8 +86,8 @@ def settings_page() -> str:
 def _page_lines() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "What can stand in `mfshark.toml`, or below `[tool.mfshark]` in `pyproject.toml`; made"
-    yield "from the settings themselves. [Configuration](configuration.md) tells how they are used."
+    yield "The settings in `mfshark.toml`, or below `[tool.mfshark]` in `pyproject.toml`; generated"
+    yield "from the code. [Configuration](configuration.md) explains how they are used."
     for section, meaning in SECTIONS.items():
         yield ""
         yield f"## [{section}]" if section else "## Above all tables"

@@ -1,7 +1,6 @@
-"""All settings, declared once: what configuration files and options call them, and their values.
-
-Of this table are made the options of the command line, the parser of configuration files, their
-JSON schema and the page about them.
+"""All settings, declared once: their names in configuration files and as options, and their values.
+The options of the command line, the parser of configuration files, their JSON schema and their
+documentation page are made from this table.
 """
 
 from __future__ import annotations
@@ -35,20 +34,18 @@ SEVERITY = "severity"
 ANY = "*"
 SECTIONS = {
     "": "What is judged",
-    SEVERITY: "What rules count as",
-    "wire": "How captures are read; found from the bytes, unless said here",
-    "limits": "The value from which a measure is a warning; beyond the default it is only noted",
-    "destination": "What the capture cannot tell about the destination",
+    SEVERITY: "Severities of rules",
+    "wire": "How captures are read; detected from the bytes unless set here",
+    "limits": "Limits beyond which a measure is a warning; beyond the default it is info",
+    "destination": "Facts about the destination that the capture does not show",
 }
 
 
 class Setting:
-    """One of them.
-
-    ``key`` is its name behind its section's (``wire.dialect``); in a section whose names are free
-    that is ``*``.  ``meaning`` may have a line for each value, ``option`` is what sets it on the
-    command line, ``default`` what it is where nobody does.  ``per_file`` says whether it can differ
-    from capture to capture.
+    """A setting.  ``key`` is its name with its section (``wire.dialect``); in a section with free
+    names it ends in ``*``.  ``meaning`` may have a line for each value, ``option`` sets it on the
+    command line, ``default`` is its value if it is not set.  ``per_file`` says whether it can
+    differ from capture to capture.
     """
 
     __slots__ = ("default", "key", "kind", "meaning", "option", "per_file")
@@ -72,12 +69,12 @@ class Setting:
 
     @property
     def section(self) -> str:
-        """The table in which it stands; nothing for the top."""
+        """The table that contains it; empty for the top level."""
         return self.key.rpartition(".")[0]
 
     @property
     def name(self) -> str:
-        """What it is called there."""
+        """Its name in that table."""
         return self.key.rpartition(".")[2]
 
     @property
@@ -86,12 +83,12 @@ class Setting:
         return self.option[2:].replace("-", "_")
 
     def held(self, value: Any) -> Any:
-        """What that attribute is for a value; limits share one, of names and values."""
+        """The value of that attribute; limits share one attribute, a list of names and values."""
         return [(self.name, value)] if self.option == LIMIT else value
 
     @property
     def joined(self) -> bool:
-        """Whether values from several places add up there."""
+        """Whether values from several places accumulate in it."""
         return self.kind.joined or self.option == LIMIT
 
 
@@ -106,32 +103,38 @@ def _limit(name: str, measure: str, meaning: str, usual: float | None = None) ->
 SETTINGS = {
     setting.key: setting
     for setting in (
-        Setting("select", Rules("RULES", joined=False), "only these rules: ids, MF5, slugs"),
-        Setting("ignore", Rules("RULES"), "not these rules"),
+        Setting(
+            "select",
+            Rules("RULES", joined=False),
+            "run only these rules: ids, id prefixes (MF5), slugs",
+        ),
+        Setting("ignore", Rules("RULES"), "skip these rules"),
         Setting(
             "fail-on",
             Choice("error", "warning", "info"),
-            "lowest severity that gives exit status 1",
+            "lowest severity that results in exit status 1",
             default="error",
             per_file=False,
         ),
-        Setting("allow-empty", Flag(), "a capture without migration is no failure", default=False),
+        Setting(
+            "allow-empty", Flag(), "a capture without a migration is not a failure", default=False
+        ),
         Setting(
             "digest",
             Choice("sha256"),
-            "digest of every device's reassembled state; JSON has those of its buffers and its "
-            "config state too, as 'mfshark devices' has",
+            "print a digest of every device's reassembled state; JSON also has digests of its "
+            "buffers and config state, like 'mfshark devices'",
         ),
         Setting(
             "deep",
             Flag(),
-            "decompress the payload of RAM packets and verify it (rules MF8)",
+            "decompress and verify the payload of RAM packets (rules MF8)",
             default=False,
         ),
         Setting(
             "expected-dialect",
             Choice(*DIALECTS),
-            "the dialect that migrations must have (rule MF962)",
+            "dialect that migrations must use (rule MF962)",
         ),
         Setting(
             "require",
@@ -141,13 +144,13 @@ SETTINGS = {
         Setting(
             "expect",
             FilePath(),
-            "what the captures must be like, as 'mfshark expect' writes it; differences are "
-            "findings (MF961), expected findings do not count",
+            "an expectation, as written by 'mfshark expect', that captures must meet; differences "
+            "are findings (MF961), expected findings do not count",
         ),
         Setting(
             "baseline",
             FilePath(),
-            "known findings, which do not count; new ones do",
+            "known findings: only new ones count",
             per_file=False,
         ),
         Setting(f"{SEVERITY}.{ANY}", Levels(), "error, warning or info", option=f"--{SEVERITY}"),
@@ -158,11 +161,13 @@ SETTINGS = {
             "(10.0); 10.1",
             default="auto",
         ),
-        Setting("wire.ram-era", Choice(*RAM_ERAS), "how RAM packets are filled"),
+        Setting("wire.ram-era", Choice(*RAM_ERAS), "QEMU version whose layout RAM packets follow"),
         Setting("wire.page-size", Choice("1k", "4k", "8k", "16k", "64k"), "the target's page size"),
         Setting("wire.byte-order", Choice("le", "be"), "byte order of the VFIO buffer headers"),
         Setting(
-            "wire.sync", Choice("legacy", "round"), "SYNC per section, or per round with FLUSH"
+            "wire.sync",
+            Choice("legacy", "round"),
+            "SYNC per RAM section (legacy), or per round with FLUSH",
         ),
         Setting(
             "wire.decode-as",
@@ -172,17 +177,17 @@ SETTINGS = {
         Setting(
             "wire.keylog",
             FilePath(),
-            "secrets of TLS connections, as QEMU writes them with SSLKEYLOGFILE set; needs tshark",
+            "secrets of TLS connections, written by QEMU if SSLKEYLOGFILE is set; needs tshark",
         ),
         Setting(
             "wire.via",
             Choice("auto", "native", "mptcp", "tshark", "pyshark"),
-            "what reads the file\n"
-            "auto: mfshark; tshark where that finds nothing\n"
-            "native: mfshark alone\n"
-            "mptcp: mfshark, Multipath TCP put together, as auto does with files\n"
+            "which program reads the file\n"
+            "auto: mfshark; tshark if mfshark finds nothing\n"
+            "native: only mfshark\n"
+            "mptcp: mfshark, reassembling Multipath TCP (auto does this for files)\n"
             "tshark: tshark, for tunnels and other formats\n"
-            "pyshark: tshark, run by that library",
+            "pyshark: tshark, through the pyshark library",
             default="auto",
         ),
         Setting(
@@ -195,31 +200,37 @@ SETTINGS = {
             Quantity("count", whole=True),
             "x-migration-max-queued-buffers of the destination (rule MF520)",
         ),
-        _limit("fairness-ram", "share", "least fairness of RAM over the channels (MF951)"),
-        _limit("fairness-device", "share", "least fairness of device state (MF952)"),
-        _limit("device-starved", "share", "share of its time that a device may wait (MF953)"),
-        _limit("downtime", "seconds", "longest downtime on the wire (MF954)"),
-        _limit("switchover-gap", "seconds", "longest silence during the switchover (MF955)"),
-        _limit("iterations", "count", "most scans over the guest's memory (MF956)"),
-        _limit("resent-pages", "count", "most pages that are sent again (MF956)"),
-        _limit("channels-unused", "count", "most channels without data (MF957)"),
-        _limit("checkpoint-pause", "seconds", "longest pause for a checkpoint of COLO (MF958)"),
+        _limit("fairness-ram", "share", "minimum fairness of RAM over the channels (MF951)"),
+        _limit(
+            "fairness-device", "share", "minimum fairness of device state over the channels (MF952)"
+        ),
+        _limit("device-starved", "share", "maximum share of its time that a device waits (MF953)"),
+        _limit("downtime", "seconds", "maximum downtime on the wire (MF954)"),
+        _limit(
+            "switchover-gap",
+            "seconds",
+            "maximum time without traffic during the switchover (MF955)",
+        ),
+        _limit("iterations", "count", "maximum number of scans over guest memory (MF956)"),
+        _limit("resent-pages", "count", "maximum number of resent pages (MF956)"),
+        _limit("channels-unused", "count", "maximum number of channels without data (MF957)"),
+        _limit("checkpoint-pause", "seconds", "maximum pause for a COLO checkpoint (MF958)"),
         _limit(
             "tcp-zero-window",
             "seconds",
-            "longest time that a receive window may be closed (MF909)",
+            "maximum time that a receive window stays closed (MF909)",
             WINDOW_CLOSED_TOLD,
         ),
         Setting(
             "destination.channels",
             Count("N"),
-            "multifd-channels of the destination",
+            "multifd-channels of the destination (rule MF108)",
             option="--destination-channels",
         ),
         Setting(
             "destination.version",
             Version(),
-            "version of the destination's QEMU",
+            "QEMU version of the destination (rule MF618)",
             option="--destination-version",
         ),
         Setting(

@@ -1,1 +1,1 @@
-"""Payload as files: device state, guest memory, raw streams, and a manifest."""
+"""Extraction to files: device state, guest memory, raw streams, and a manifest."""

@@ -23,14 +23,14 @@ ZEROS = bytes(1 << 20)
 
 
 def _means(text: str, name: str) -> bool:
-    """Whether a text names a device, also one whose idstr has a ``#`` itself."""
+    """Whether a text names a device, even one whose idstr contains a ``#``."""
     return names_device(text, name) or name == f"{text}#0"
 
 
 class DeviceFiles:
     """The state of the devices named ``wanted`` (``idstr#instance``, or ``idstr`` for all its
-    instances; none: of all), their config state, and with ``buffers`` each buffer; of the migration
-    of that ``number`` only if one is given.
+    instances; empty: all devices), their config state, and with ``buffers`` each buffer; only of
+    the migration ``number`` if given.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class DeviceFiles:
         return [t for t in self._wanted if not any(_means(t, name) for name in self._seen)]
 
     def names(self) -> set[str]:
-        """Names of the devices there are."""
+        """Names of the devices in the capture."""
         return self._seen
 
     def incomplete(self) -> list[str]:
-        """Names of the devices of which something is missing."""
+        """Names of the devices with missing state."""
         assemblies = self.assembler.assemblies.values()
         return [assembly.name for assembly in assemblies if assembly.state_digest is None]
 
@@ -90,7 +90,7 @@ class DeviceFiles:
         return sink
 
     def finish(self, migrations: Sequence[Migration]) -> list[dict[str, Any]]:
-        """Complete the manifest entries of the files; gives what the manifest says of devices."""
+        """Complete the manifest entries of the files; returns the manifest's part about devices."""
         devices = []
         for (number, key), assembly in self.assembler.assemblies.items():
             if (number, assembly.name) not in self._stems:
@@ -118,7 +118,7 @@ class DeviceFiles:
         return devices
 
     def _complete(self, stem: str, buffers: list[Buffer], when: dict[str, Any]) -> None:
-        """Say in the entries of a device's files where their bytes were seen."""
+        """Add to the entries of a device's files where their bytes were seen."""
         files = self._folder.files
         if f"{stem}.state" in files:
             files[f"{stem}.state"] |= when
@@ -131,11 +131,11 @@ class DeviceFiles:
 
 
 def _nowhere(_what: str, _idx: int | None, _data: bytes | None, _size: int) -> None:
-    """The bytes of a device that nobody wants."""
+    """Discards the bytes of a device that is not wanted."""
 
 
 def _when(section: VfioSection | None, buffers: list[Buffer]) -> dict[str, Any]:
-    """Where the state of a device, its data on main and the buffers without config, was seen."""
+    """Where the state of a device (its data on main and the buffers without config) was seen."""
     data = [buffer for buffer in buffers if not buffer.is_config]
     begun = [(buffer.frame, buffer.time) for buffer in data]
     ended = [(buffer.end_frame, buffer.end_time) for buffer in data]

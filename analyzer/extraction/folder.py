@@ -1,5 +1,5 @@
-"""The target folder of an extraction: names made safe, nothing overwritten unless asked, nothing
-written outside, no more than allowed, and nothing half written.
+"""The target folder of an extraction: safe names, nothing overwritten unless requested, nothing
+written outside, a limited size, and no partial files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SIZE_MAX", "Folder", "Sparse", "seen"]
 
 SIZE_MAX = 16 << 30
-"""Bytes of all files together, unless someone allows more."""
+"""The default limit of the total size of all files."""
 
 OPEN_MAX = 64
 PIECE = 1 << 20
@@ -35,14 +35,12 @@ MANIFEST = "manifest.json"
 
 
 class Folder:
-    """Files below ``root``, which is made.  Names must be safe already: begin them with what
-    :meth:`stem` gives.
-
-    ``max_size`` bounds the bytes written to all files together, and what all sparse files span.
-    Files are always made new, under other names, and get their own with :meth:`write_manifest`,
-    when all of them are complete.  With ``force`` they take the place of whatever had the name, so
-    a symbolic link is never followed.  Raises :class:`FileExistsError` for a file that exists and
-    :class:`UsageError` for more than ``max_size``.
+    """Files below ``root``, which is created.  Names must already be safe: begin them with the
+    result of :meth:`stem`.  ``max_size`` limits the bytes written to all files together, and the
+    total span of all sparse files.  Files are always created under temporary names and renamed by
+    :meth:`write_manifest`, when all of them are complete.  With ``force`` they replace existing
+    files of the same name, so symbolic links are never followed.  Raises :class:`FileExistsError`
+    for a file that exists and :class:`UsageError` if ``max_size`` is exceeded.
     """
 
     def __init__(self, root: Path, *, force: bool, max_size: int) -> None:
@@ -54,18 +52,18 @@ class Folder:
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
         self._stems: set[str] = set()
-        self._parts: dict[str, Path] = {}  # where files are as long as they are not complete
+        self._parts: dict[str, Path] = {}  # where files are until they are complete
         self._number = 0
         self._made = not root.exists()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(root)) from error
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(root)) from error
         self._free(MANIFEST)
 
     def stem(self, text: str) -> str:
-        """What names of files can begin with, made of any text; never the same for two texts, not
-        even where capitals do not count.
+        """A prefix for file names made from any text; never the same for two texts, even on
+        case-insensitive file systems.
         """
         safe = stem = file_name(text)
         number = len(self._stems)
@@ -76,7 +74,7 @@ class Folder:
         return stem
 
     def _free(self, name: str) -> Path:
-        """The path that a file is to have, if it may have it."""
+        """The final path of a file, if it may be used."""
         path = self.root / name
         if self.force:
             if path.is_dir() and not path.is_symlink():
@@ -86,7 +84,7 @@ class Folder:
         return path
 
     def _part(self, name: str) -> IO[bytes]:
-        """A new file that is to be called ``name`` in the end."""
+        """A new temporary file that will be renamed to ``name``."""
         self._free(name)
         while True:
             path = self.root / f".mfshark-{os.getpid()}-{self._number}.part"
@@ -103,7 +101,7 @@ class Folder:
         return stream
 
     def append(self, name: str, data: bytes, **facts: Any) -> None:
-        """Bytes more for a file; the first ones make it."""
+        """Append bytes to a file; the first ones create it."""
         if name not in self._open:
             if len(self._open) > OPEN_MAX:
                 self.close()
@@ -126,34 +124,36 @@ class Folder:
         self.files[name]["bytes"] += len(data)
 
     def fill(self, size: int) -> bool:
-        """Account for ``size`` bytes about to be written; ``False`` if that is too much."""
+        """Count ``size`` bytes about to be written; ``False`` if that exceeds the limit."""
         if self._written + size > self.max_size:
             return False
         self._written += size
         return True
 
     def stretch(self, size: int) -> bool:
-        """Account for ``size`` bytes more that sparse files span; ``False`` if that is too much."""
+        """Count ``size`` more bytes spanned by sparse files; ``False`` if that exceeds the
+        limit.
+        """
         if self._spanned + size > self.max_size:
             return False
         self._spanned += size
         return True
 
     def close(self) -> None:
-        """Close the files that are open; they are continued when more comes."""
+        """Close the open files; they are reopened if more bytes come."""
         for stream, _ in self._open.values():
             stream.close()
         self._open.clear()
 
     def withdraw(self) -> None:
-        """Leave nothing behind that is not complete, and no folder that was made in vain."""
+        """Remove incomplete files, and the folder if it was created and is empty."""
         self.close()
         for path in self._parts.values():
             with contextlib.suppress(OSError):
                 path.unlink()
         self._parts.clear()
         if self._made:
-            with contextlib.suppress(OSError):  # as it holds something
+            with contextlib.suppress(OSError):  # it is not empty
                 self.root.rmdir()
 
     def entries(self) -> Iterator[dict[str, Any]]:
@@ -169,7 +169,7 @@ class Folder:
             yield entry
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Say what was written, and more; now all of it is complete, and gets its name."""
+        """Write the manifest and rename all files to their final names, since they are complete."""
         text = json_text({**manifest, "files": list(self.entries())}, 1)
         with self._part(MANIFEST) as stream:
             stream.write(f"{text}\n".encode("ascii"))
@@ -183,7 +183,7 @@ class Folder:
 
 
 class Sparse:
-    """A file of the folder in which only what is written takes room."""
+    """A sparse file of the folder: only written parts take space."""
 
     def __init__(self, folder: Folder, name: str, **facts: Any) -> None:
         self.name = name
@@ -194,14 +194,14 @@ class Sparse:
         self.facts = folder.files[name]
 
     def span(self, size: int) -> bool:
-        """Make room up to ``size``; ``False`` if that is too much."""
+        """Extend the file to ``size``; ``False`` if that exceeds the limit."""
         if size > self.size and not self._folder.stretch(size - self.size):
             return False
         self.size = max(self.size, size)
         return True
 
     def fill(self, size: int) -> bool:
-        """Make room for ``size`` bytes of content more; ``False`` if that is too much."""
+        """Count ``size`` more bytes of content; ``False`` if that exceeds the limit."""
         return self._folder.fill(size)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -234,7 +234,7 @@ def _digest(path: Path) -> str:
 
 
 def _stretches(descriptor: int) -> Iterator[tuple[int, int, bool]]:
-    """The holes of a file and what lies between them: first byte, end, whether it is a hole."""
+    """The holes of a file and the data between them: first byte, end, whether it is a hole."""
     at, end = 0, os.fstat(descriptor).st_size
     while at < end:
         try:
@@ -242,7 +242,7 @@ def _stretches(descriptor: int) -> Iterator[tuple[int, int, bool]]:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
-            data = end  # nothing but a hole up to there
+            data = end  # only a hole up to there
         yield at, data, True
         if data < end:
             at = os.lseek(descriptor, data, os.SEEK_HOLE)
@@ -252,7 +252,7 @@ def _stretches(descriptor: int) -> Iterator[tuple[int, int, bool]]:
 
 
 def seen(first_frame: int, first_time: int, last_frame: int, last_time: int) -> dict[str, Any]:
-    """Manifest facts: where bytes were seen; nothing for a saved migration, which has no frames."""
+    """Manifest entries: where bytes were seen; empty for a saved migration, which has no frames."""
     if not first_frame:
         return {}
     return {

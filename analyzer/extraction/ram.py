@@ -1,4 +1,4 @@
-"""Guest memory as files: the RAM blocks of every migration as they were sent last."""
+"""Guest memory as files: the RAM blocks of every migration, with the last sent content."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class RamFiles:
         return sorted(self._seen)
 
     def finish(self, migrations: Sequence[Migration]) -> Iterator[str]:
-        """Complete files and manifest entries; gives what is not as it should be."""
+        """Complete files and manifest entries; returns a list of complaints."""
         for channel, why in self.images.stops:
-            yield f"{channel.name} could not be decompressed to its end: {why}"
+            yield f"{channel.name} could not be decompressed completely: {why}"
         for (number, name), image in self.images.images.items():
             file = self._files.get((number, name))
             if image is None or file is None:
@@ -74,7 +74,7 @@ class RamFiles:
             yield from _order_complaints(file.name, name, migration)
 
     def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
-        """How long a file is: as the block, as far as that is wanted and there is room."""
+        """The length of a file: that of the block, within the wanted range and the size limit."""
         facts = migration.main_facts
         block = facts.ram_blocks.get(name) if facts is not None else None
         end = image.end
@@ -90,12 +90,12 @@ class RamFiles:
 
 
 def _resumes(migration: Migration) -> bool:
-    """Whether this is the recovery of a postcopy, an attempt of its own."""
+    """Whether this migration is the recovery of a postcopy."""
     return migration.main_facts is not None and migration.main_facts.postcopy_resume is not None
 
 
 def _figures(image: RamImage, size: int) -> dict[str, Any]:
-    """What the manifest says of an image."""
+    """The manifest's entry about an image."""
     pages = -(-size // image.page_size)
     sent = image.sent.pages
     return {
@@ -113,7 +113,7 @@ def _complaints(
 ) -> Iterator[str]:
     if image.lost_pages:
         lost = counted(image.lost_pages, "page")
-        yield f"{name}: {lost} could not be decoded; what they held before stands there"
+        yield f"{name}: {lost} could not be decoded; the file has their previous content"
     if image.misplaced:
         yield f"{name}: {counted(image.misplaced, 'page')} at impossible offsets were left out"
     if image.beyond:
@@ -122,19 +122,19 @@ def _complaints(
         yield f"{name}: {never} pages were never sent"
     resumes = _resumes(migration)
     if resumes:
-        yield f"{name}: a paused postcopy goes on here, earlier pages are in another file"
+        yield f"{name}: a paused postcopy continues here, earlier pages are in another file"
     if migration.lacks_bytes or (migration.began_late and not resumes):
         yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"
 
 
 def _order_complaints(file: str, name: bytes, migration: Migration) -> Iterator[str]:
-    """Whether the words of a block's bitmap may have been read in the wrong order."""
+    """Whether the words of a block's bitmap may have been read in the wrong byte order."""
     facts = migration.main_facts
     block = facts.ram_blocks.get(name) if facts is not None else None
     if facts is None or block is None or block.mapped is None:
         return
     taken, told = block.mapped.byte_order, facts.ram.byte_order
     if not told:
-        yield f"{file}: nothing tells the byte order of the bitmap, {taken} endian was taken"
+        yield f"{file}: the byte order of the bitmap is unknown, {taken} endian was assumed"
     elif told != taken:
         yield f"{file}: the bitmap was read as {taken} endian, but a later one is {told} endian"

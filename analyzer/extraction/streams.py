@@ -20,8 +20,8 @@ __all__ = ["StreamFiles"]
 
 
 class StreamFiles:
-    """The streams of the channels called ``wanted``: ``main``, ``return-path``, ``postcopy``,
-    or the number of a multifd channel.  What the capture lacks is a hole of the file.
+    """The streams of the channels called ``wanted``: ``main``, ``return-path``, ``postcopy``, or
+    the number of a multifd channel.  Bytes missing from the capture are holes of the file.
     """
 
     def __init__(self, folder: Folder, wanted: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ class StreamFiles:
         self._wanted = [text.removeprefix("multifd").strip(" -") or text for text in wanted]
 
     def write(self, scan: Scan) -> Iterator[str]:
-        """Read the capture again; gives what is not as it should be.
+        """Read the capture again; returns a list of complaints.
 
         Raises :class:`analyzer.errors.CaptureError`, and :class:`UsageError` for a channel that
         does not exist.

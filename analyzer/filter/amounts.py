@@ -1,4 +1,4 @@
-"""Numbers with units: sizes, in powers of 1024 wherever a person writes them, and times."""
+"""Numbers with units: sizes, always in powers of 1024, and times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = {
     unit + tail: 1 << 10 * power for power, unit in enumerate("kmgt", 1) for tail in ("", "b", "ib")
 }
 SIZES |= {"": 1, "b": 1}
-"""By the unit in lower case: ``k``, ``kb`` and ``kib`` are the same, as QEMU's monitor has it."""
+"""By unit in lower case: ``k``, ``kb`` and ``kib`` are the same, as in QEMU's monitor."""
 SECONDS = {"": 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 SECONDS |= {"min": 60 * 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 DIGITS_MAX = 40
@@ -31,7 +31,7 @@ def number(text: str) -> int | None:
 
 
 def duration(text: str) -> int | None:
-    """Nanoseconds; a number without a unit counts seconds."""
+    """Nanoseconds; a number without a unit is in seconds."""
     found = NUMBER.fullmatch(text)
     return None if found is None else _scaled(found, SECONDS, found[3])
 

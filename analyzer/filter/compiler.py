@@ -1,4 +1,4 @@
-"""From a syntax tree to the tests that make masks; everything is checked here."""
+"""Compiles a syntax tree to tests that produce masks; all checks of a filter are here."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Operand:
 
     @property
     def column(self) -> int:
-        """Where it stands in the filter."""
+        """Its column in the filter."""
         return self.token.start_pos or 0
 
 
@@ -62,7 +62,7 @@ class Compiler:
         self.fields: set[str] = set()
 
     def compile(self, text: str) -> Test:
-        """The test of a filter; an empty filter lets everything pass."""
+        """The test of a filter; an empty filter matches everything."""
         tree = parse(text)
         if not tree.children:
             return lambda rows: rows.constant(True)
@@ -104,7 +104,7 @@ class Compiler:
         return operand
 
     def _required(self, operand: _Operand) -> FilterField:
-        """The field of an operand that has to be one."""
+        """The field of an operand that must be a field."""
         if operand.field is None:
             name = str(operand.token)
             raise FilterError(operand.column, name, "a field", nearest(name))
@@ -234,7 +234,7 @@ def _is_choice(field: FilterField, token: Token) -> bool:
 
 
 def _choice(field: FilterField, token: Token) -> int:
-    """The number of one of few values."""
+    """The number of a value of a field with few values."""
     choices = CHOICES[field.name]
     text = values.unquoted(token)
     if text not in choices:
@@ -243,7 +243,7 @@ def _choice(field: FilterField, token: Token) -> int:
 
 
 def _comparable(field: FilterField, token: Token) -> str | bytes:
-    """The value that a text or bytes field compares with."""
+    """The value that a text or bytes field is compared with."""
     text = values.unquoted(token)
     if field.type == "string":
         return text

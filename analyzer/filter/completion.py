@@ -1,4 +1,4 @@
-"""What may come next in a filter that is being typed."""
+"""Completion of a filter that is being typed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["complete", "word_start"]
 
 WORD = re.compile(r"[\w.:/#-]*\Z")
 NAMES_MAX = 100
-"""Names of a capture that are offered."""
+"""The maximum number of a capture's names that are offered."""
 
 
 def word_start(text: str, cursor: int) -> int:
-    """Where the word begins that :func:`complete` completes; it ends at the cursor."""
+    """Where the word that :func:`complete` completes begins; it ends at the cursor."""
     head = text[:cursor]
     found = WORD.search(head)
     assert found is not None
@@ -38,10 +38,9 @@ def word_start(text: str, cursor: int) -> int:
 
 
 def complete(text: str, cursor: int, table: PacketTable | None = None) -> list[str]:
-    """Words that may stand where the one in front of the cursor stands, most likely first.
-
-    Fields, operators, and the values of fields that have few; with a table also its names.
-    Nothing where the filter is wrong already.
+    """Words that can replace the one before the cursor, most likely first: fields, operators, and
+    the values of fields with few values; with a table also its names.  Nothing if the filter is
+    already invalid.
     """
     start = word_start(text, cursor)
     if start > LENGTH_MAX:
@@ -60,7 +59,7 @@ def complete(text: str, cursor: int, table: PacketTable | None = None) -> list[s
 
 
 def _lexed(head: str) -> tuple[list[Token], set[str]] | None:
-    """The tokens in front of the word, and the terminals that may follow."""
+    """The tokens before the word, and the terminals that may follow."""
     parse = parser().parse_interactive(head)
     try:
         tokens = list(parse.exhaust_lexer())
@@ -79,7 +78,7 @@ def _last(kinds: list[str], kind: str) -> int:
 
 
 def _values(tokens: list[Token], table: PacketTable | None) -> Iterator[str]:
-    """Values that go with the field that is compared."""
+    """Values for the field that is compared."""
     name = _compared(tokens)
     field = FIELDS.get(name)
     if field is None:
@@ -104,7 +103,7 @@ def _texts(table: PacketTable, name: str) -> Iterator[str]:
 
 
 def _compared(tokens: list[Token]) -> str:
-    """The field in front of the operator, or of the set, that the tokens end with."""
+    """The field before the operator, or the set, that the tokens end with."""
     at = len(tokens)
     if _in_set(tokens):
         at = _last([token.type for token in tokens], "_IN")

@@ -8,10 +8,9 @@ __all__ = ["FilterError"]
 
 
 class FilterError(UsageError):
-    """A filter that makes no sense.
-
-    ``column`` is where in the text (0-based), ``found`` what stands there (empty at the end),
-    ``expected`` what could; ``nearest`` is the field that was probably meant.
+    """An invalid filter.  ``column`` is the position in the text (0-based), ``found`` the text
+    there (empty at the end), ``expected`` what would be valid; ``nearest`` is the field that was
+    probably meant.
     """
 
     def __init__(

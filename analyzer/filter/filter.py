@@ -20,9 +20,9 @@ __all__ = ["Filter"]
 class Filter:
     """A display filter, compiled; raises :class:`analyzer.filter.error.FilterError`.
 
-    ``text`` is what was compiled, ``fields`` the names of the fields in it.  An empty text lets
-    every packet pass.  As in Wireshark a comparison is false where the packet does not have the
-    field, also one with ``!=``; ``!(a == 1)`` is true there.
+    ``text`` is what was compiled, ``fields`` the names of the fields in it.  An empty text matches
+    every packet.  As in Wireshark, a comparison is false if the packet does not have the field,
+    even with ``!=``; ``!(a == 1)`` is then true.
     """
 
     __slots__ = ("_test", "fields", "text")
@@ -34,9 +34,8 @@ class Filter:
         self.fields = frozenset(compiler.fields)
 
     def mask(self, table: PacketTable, first: int = 0, last: int | None = None) -> Mask:
-        """Which of the rows ``first`` to ``last`` (exclusive) pass; safe while the table grows.
-
-        Raises FilterError when a pattern takes too long.
+        """Which of the rows ``first`` to ``last`` (exclusive) match; safe while the table grows.
+        Raises FilterError if a pattern takes too long.
         """
         count = len(table)
         last = count if last is None else min(last, count)
@@ -45,5 +44,5 @@ class Filter:
     def rows(
         self, table: PacketTable, first: int = 0, last: int | None = None
     ) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """The rows that pass, ascending."""
+        """The rows that match, ascending."""
         return self.mask(table, first, last).nonzero()[0] + first

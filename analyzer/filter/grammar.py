@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPARISONS", "LENGTH_MAX", "WORDS", "parse", "parser"]
 
 LENGTH_MAX = 8192
-"""Characters of a filter."""
+"""The maximum length of a filter."""
 
 GRAMMAR = r"""
 start: disjunction?

@@ -1,4 +1,4 @@
-"""Filters at work: columns of the packet table to masks, one truth value a row."""
+"""Evaluates filters: from columns of the packet table to masks, one truth value per row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Rows:
-    """Rows ``first`` to ``last`` (exclusive) of a table while one filter looks at them."""
+    """Rows ``first`` to ``last`` (exclusive) of a table, for the evaluation of one filter."""
 
     def __init__(self, table: PacketTable, first: int, last: int) -> None:
         self.table = table
@@ -52,7 +52,7 @@ class Rows:
         return values
 
     def present(self, name: str) -> Mask | None:
-        """Which packets have a field; ``None`` when all have."""
+        """Which packets have a field; ``None`` if all have it."""
         if name not in self._present:
             self._present[name] = self._find_present(TABLE_FIELDS[name])
         return self._present[name]
@@ -92,12 +92,12 @@ class Rows:
         return mask if there is None else mask & there
 
     def constant(self, truth: bool) -> Mask:
-        """The same for every row."""
+        """The same truth value for every row."""
         return numpy.full(self.last - self.first, truth, numpy.bool_)
 
 
 def present(name: str) -> Test:
-    """The field is there."""
+    """Whether the field is present."""
 
     def test(rows: Rows) -> Mask:
         there = rows.present(name)
@@ -144,7 +144,7 @@ def compared_fields(left: str, sign: str, right: str) -> Test:
 
 
 def one_of(name: str, ranges: Sequence[tuple[int, int]], bits: int | None = None) -> Test:
-    """A number field within one of some ranges, both ends included."""
+    """A number field against ranges, both ends included."""
 
     def test(rows: Rows) -> Mask:
         numbers = _picked(rows.numbers(name), bits)

@@ -1,7 +1,6 @@
-"""Regular expressions of filters, kept from running for ever.
-
-They are only matched against the few distinct names of a capture, which are short; but names are
-hostile, and Python's matcher backtracks.  What its worst case costs is bounded from the pattern.
+"""Regular expressions in filters, with bounded running time.  They are only matched against the few
+distinct names of a capture, which are short; but names may be hostile, and Python's matcher
+backtracks.  Its worst case is bounded by checking the pattern.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ __all__ = ["Pattern"]
 
 LENGTH_MAX = 256
 EFFORT_MAX = 24
-"""Doublings of the worst time, on top of those of the name's length."""
+"""The allowed doublings of the worst-case time, in addition to those from the name's length."""
 REPETITION, CHOICE = 8, 2
-"""Doublings by a repetition of variable length, and by something optional or an alternative."""
+"""Doublings caused by a repetition of variable length, and by an optional part or an
+alternative.
+"""
 SECONDS_MAX = 2.0
 ENDLESS = 1 << 16
 TOKEN = re.compile(
@@ -35,8 +36,8 @@ TOKEN = re.compile(
 class Pattern:
     """A compiled pattern; case does not matter, as in Wireshark.
 
-    Raises :class:`FilterError` (at ``column``) for a pattern that is none, or that some name could
-    keep busy for ever.
+    Raises :class:`FilterError` (at ``column``) for an invalid pattern, or one that could take too
+    long on some name.
     """
 
     def __init__(self, text: str, column: int) -> None:
@@ -48,7 +49,7 @@ class Pattern:
                 warnings.simplefilter("ignore")
                 self._search = re.compile(text, re.IGNORECASE | re.DOTALL).search
         except (re.error, OverflowError, RecursionError) as error:
-            raise self._error(f"no regular expression: {error}") from None
+            raise self._error(f"not a regular expression: {error}") from None
         self._check(text)
         self._spent = 0.0
 
@@ -56,7 +57,7 @@ class Pattern:
         return FilterError(self._column, "", "", reason=reason)
 
     def _check(self, text: str) -> None:
-        """Refuse what could take too long."""
+        """Reject a pattern that could take too long."""
         loose = [False]  # of every open group: is there more than one way to match it?
         inner = False  # of the group just closed
         effort = 0
@@ -64,7 +65,7 @@ class Pattern:
             kind = token.lastgroup
             if kind == "open":
                 if re.match(r"\(\?[a-wL]*x", token[0]):
-                    raise self._error("verbose patterns are not understood")
+                    raise self._error("verbose patterns are not supported")
                 loose.append(False)
             elif kind == "close" and len(loose) > 1:
                 inner = loose.pop()
@@ -78,7 +79,7 @@ class Pattern:
                 if inner and high > 1:
                     raise self._error(
                         "a repeated group must not hold alternatives or repetitions: "
-                        "some names would keep it busy for ever"
+                        "some names could take forever"
                     )
                 if low != high:
                     loose[-1] = True

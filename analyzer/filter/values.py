@@ -1,4 +1,4 @@
-"""What the values in a filter say: numbers, times, text, bytes."""
+"""Parses the values in a filter: numbers, times, text, bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(text: str) -> int | None:
-    """A point in time, ns since the epoch: ISO 8601 (UTC unless it says otherwise), or seconds."""
+    """A point in time, ns since the epoch, from ISO 8601 (UTC by default) or seconds."""
     found = MOMENT.fullmatch(text)
     if found is None:
         return duration(text) if text.replace(".", "", 1).isdigit() else None
@@ -62,7 +62,9 @@ def hexadecimal(text: str) -> bytes | None:
 
 
 def names_device(text: str, device: str) -> bool:
-    """Whether a text names a device (``idstr#instance``); without ``#`` it names all instances."""
+    """Whether a text names a device (``idstr#instance``); without ``#`` it matches all
+    instances.
+    """
     return text == device or ("#" not in text and text == device.rpartition("#")[0])
 
 

@@ -1,1 +1,1 @@
-"""Floor 4: what is shown of an analysis."""
+"""Layer 4: reports of an analysis."""

@@ -1,7 +1,6 @@
-"""Baselines: the findings that are known, so that only new ones count.
-
-A finding is the same one if its fingerprint is; captures are told apart by their path, seen from
-the folder of the baseline.
+"""Baselines: lists of known findings, so that only new ones count.  Two findings are the same if
+their fingerprints are equal; captures are identified by their path relative to the folder of the
+baseline.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ SCHEMA = "mfshark/baseline/1"
 
 
 class Baseline:
-    """The baseline in the file ``path``; an empty one where ``missing_ok`` and there is none.
-
-    Raises :class:`UsageError` for a file that is none.
+    """The baseline in the file ``path``; an empty one if the file does not exist and ``missing_ok``
+    is set.  Raises :class:`UsageError` for a file that is not a baseline.
     """
 
     def __init__(self, path: str, *, missing_ok: bool = False) -> None:
@@ -41,38 +39,37 @@ class Baseline:
         except FileNotFoundError:
             if missing_ok:
                 return
-            raise UsageError(f"{path}: no such file; --update-baseline makes it") from None
+            raise UsageError(f"{path}: no such file; --update-baseline creates it") from None
         except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} cannot be read: {error}") from None
         captures = read.get("captures") if isinstance(read, dict) else None
         if not isinstance(captures, dict) or read.get("schema") != SCHEMA:
-            raise UsageError(f"{path} is no baseline: schema is not {SCHEMA!r}")
+            raise UsageError(f"{path} is not a baseline: schema is not {SCHEMA!r}")
         for name, known in captures.items():
             if not isinstance(known, dict) or not all(isinstance(t, str) for t in known.values()):
                 raise UsageError(f"{path}: {name!r} has no table of fingerprints")
             self._known[name] = known
 
     def name(self, capture: str) -> str:
-        """What a capture is called here."""
+        """The name of a capture in the baseline."""
         if capture == "-":
             return capture
         folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
         return unicode(os.path.relpath(os.path.abspath(capture), folder))  # noqa: PTH100
 
     def known(self, capture: str) -> frozenset[str]:
-        """Fingerprints of the findings that are known of a capture."""
+        """Fingerprints of the known findings of a capture."""
         return frozenset(self._known.get(self.name(capture), ()))
 
     def fixed(self, result: Result) -> list[str]:
-        """What is known and was not found again, in words."""
+        """The known findings that were not found again, as text."""
         now = set(self._marks(result))
         return [text for mark, text in self._of(result).items() if mark not in now]
 
     def update(self, results: Iterable[Result]) -> None:
-        """Make it say what was found now; of other captures it says what it said.
-
-        A capture that could not be read changes nothing.  Raises :class:`UsageError` where the
-        file cannot be written.
+        """Replace the findings of the given captures with the current ones; other captures keep
+        theirs, and so does one that could not be read.  Raises :class:`UsageError` if the file
+        cannot be written.
         """
         for result in results:
             if result.report is None or "error" in result.report:
@@ -89,7 +86,7 @@ class Baseline:
         return self._known.get(self.name(result.path), {})
 
     def _marks(self, result: Result) -> dict[str, str]:
-        """Errors and warnings by fingerprint; information is not worth knowing beforehand."""
+        """Errors and warnings by fingerprint; info findings are not kept in baselines."""
         findings = (result.report or {}).get("findings", [])
         marks = fingerprints(findings, self.name(result.path))
         return {

@@ -1,4 +1,4 @@
-"""Bounds on values as a person writes them: ``">= 20"``, ``"10..20"``, ``"<= 300 ms"``, ``any``."""
+"""Bounds on values, as a user writes them: ``">= 20"``, ``"10..20"``, ``"<= 300 ms"``, ``any``."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ ANY = "any"
 
 
 class Bound:
-    """What a value must be: ``text`` says it.
-
-    Made of a TOML value.  Text that is no bound, and anything else, means that very value.  Raises
-    :class:`ValueError` for a bound with a unit that is none.
+    """A condition on a value, made from a TOML value; ``text`` describes it.  Text that is not a
+    bound, and any other type, stands for exactly that value.  Raises :class:`ValueError` for a
+    bound with an unknown unit.
     """
 
     def __init__(self, wanted: Any) -> None:
@@ -58,7 +57,7 @@ class Bound:
             self.text = text
 
     def holds(self, value: Any) -> bool:
-        """Whether a value keeps to it; what is no number keeps to no bound."""
+        """Whether a value satisfies the bound; what is not a number satisfies no numeric bound."""
         if self._sign == ANY:
             return True
         if not self._sign:
@@ -77,7 +76,7 @@ class Bound:
 
 
 def shown(value: Any) -> str:
-    """A value as TOML writes it; ``nothing`` for ``None``."""
+    """A value in TOML notation; ``nothing`` for ``None``."""
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -85,14 +84,16 @@ def quantity(text: str, measure: str) -> float:
     """A number with or without one of the units of a measure.  Raises :class:`ValueError`."""
     found = re.fullmatch(NUMBER, text.strip())
     if found is None:
-        raise ValueError("that is no number")
+        raise ValueError("that is not a number")
     if found[2] and found[2] not in MEASURES[measure]:
         units = ", ".join(MEASURES[measure]) or "none"
-        raise ValueError(f"{found[2]!r} is no unit of it; there are {units}")
+        raise ValueError(f"{found[2]!r} is not a unit of it; valid units are {units}")
     return _number(found[1], found[2])
 
 
 def _number(digits: str, unit: str) -> float:
     if unit not in UNITS:
-        raise ValueError(f"{unit!r} is no unit; there are {', '.join(filter(None, UNITS))}")
+        raise ValueError(
+            f"{unit!r} is not a unit; valid units are {', '.join(filter(None, UNITS))}"
+        )
     return float(digits) * UNITS[unit]

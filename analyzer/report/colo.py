@@ -18,7 +18,7 @@ __all__ = ["colo_report", "colo_sentence"]
 
 
 def colo_sentence(migration: Migration) -> str:
-    """How many checkpoints there were, and how long both guests stood still for one."""
+    """How many checkpoints there were, and how long each one paused both guests."""
     facts = migration.main_facts
     count = facts.colo_count if facts is not None else 0
     pauses = [time for h in handshakes_of(migration) if (time := h.pause) is not None]

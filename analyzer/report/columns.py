@@ -19,8 +19,8 @@ __all__ = ["Column", "packet_columns"]
 
 
 class Column:
-    """One field of all packets: numbers, and who has one (``None``: all); ``texts`` is what the
-    numbers stand for, if they do.
+    """One field of all packets: numbers, and a mask of the packets that have it (``None``: all);
+    ``texts`` are the texts that the numbers index, if they do.
     """
 
     __slots__ = ("present", "texts", "values")
@@ -46,7 +46,7 @@ def packet_columns(table: PacketTable) -> dict[str, Column]:
         if field.texts:
             known = range(table.text_count(field.texts))
             texts = [_text(field.text(table, number)) for number in known]
-        # The table's columns may not outlive it where they are views of it.
+        # Columns that are views of the table must not outlive it.
         columns[name] = Column(rows.numbers(name).copy(), rows.present(name), texts)
     return columns
 

@@ -1,4 +1,4 @@
-"""The reassembly map of a device as SVG: a cell for each index, or for some of them in a row."""
+"""The reassembly map of a device as SVG: a cell for each index, or for a range of indices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CELL, PITCH, LEGEND = 12, 15, 22
 
 
 def device_map(device: Json) -> str:
-    """The map of a device of ``devices --format json``."""
+    """The map of a device as given by ``devices --format json``."""
     arrivals = ((arrival["index"], arrival["config"]) for arrival in device["arrivals"])
     states = index_states([(idx, config) for idx, config in arrivals if idx is not None])
     cells = list(_cells(states, device["missing"]))
@@ -57,7 +57,7 @@ def device_map(device: Json) -> str:
 
 
 def _cells(states: dict[int, int], missing: list[list[int]]) -> Iterator[tuple[int, int, int]]:
-    """First and last index, and the worst state among them; gaps are in order."""
+    """First and last index of each cell, and the worst state among them; ``gaps`` are sorted."""
     known = sorted(states)
     gap_ends = [last for _, last in missing]
     span = max(known[-1:] + gap_ends[-1:], default=-1) + 1
@@ -87,5 +87,5 @@ def _legend(states: set[int], top: int) -> Iterator[str]:
 
 
 def _class(state: int) -> str:
-    """What style sheets call it."""
+    """Its CSS class."""
     return STATES[state].split()[-1]

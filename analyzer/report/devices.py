@@ -1,4 +1,4 @@
-"""The devices of a capture: what ``mfshark devices`` prints."""
+"""The output of ``mfshark devices``: the devices of a capture."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ BUFFERS_SHOWN = 12
 
 
 def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, Any]:
-    """All devices, or those chosen, in the shape of the report, with every buffer.
+    """All devices, or those chosen, in the format of the report, with every buffer.
 
-    Times are in seconds since the capture's first frame, as those of packets are.
+    Times are in seconds since the capture's first frame, as for packets.
     """
     begin = analysis.scan.engine.first_time
     migrations = []
@@ -104,7 +104,7 @@ def devices_text(
             if (device := migration.devices.get(key)) is not None:
                 yield from _buffers(_buffers_of(device, migration, chosen), begin, style, verbose)
     if first and chosen is not None:
-        yield "no device-state packet passes the filter"
+        yield "no device-state packet matches the filter"
     elif first:
         yield "no device state: neither on multifd channels nor in VFIO sections on main"
 

@@ -1,8 +1,8 @@
 """Two captures, or two saved reports, compared as plain data.
 
 Both sides are turned into facts: for every migration, sections (``parameters``, ``channels``, ...)
-of things with fields.  What only one side can tell is left out; times and addresses are facts only
-where they are wanted.
+of things with fields.  Facts that only one side can provide are left out; times and addresses are
+compared only on request.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ SECTIONS = (
     "parameters", "channels", "ram", "devices", "phases", "sections", "migrations", "findings",
     "contents",
 )  # fmt: skip
-"""What there is to compare; ``migrations`` is how many there are, ``sections`` those of saved ones,
-``contents`` where the state of devices begins to differ.
+"""The sections that can be compared; ``migrations`` is their number, ``sections`` those of saved
+migrations, ``contents`` the places where the state of devices begins to differ.
 """
 
 
 class Side:
-    """What is known of one side: its name, and the parts of ``check``'s and ``stats``' reports
-    that it has (``None`` where there is none).
+    """One side: its name, and the parts of the reports of ``check`` and ``stats`` that are
+    available (else ``None``).
     """
 
     def __init__(self, path: str, capture: Json | None, stats: Json | None) -> None:
@@ -63,15 +63,15 @@ class Side:
 
     @classmethod
     def of_saved(cls, path: str, loaded: object) -> Side:
-        """That of a saved report.  Raises :class:`CaptureError` for anything else."""
-        advice = "diff reads captures, and what check and stats write with --format json"
+        """The side made from a saved report.  Raises :class:`CaptureError` for anything else."""
+        advice = "diff reads captures, and reports of check and stats written with --format json"
         schema = loaded.get("schema") if isinstance(loaded, dict) else None
         if schema == STATS:
             assert isinstance(loaded, dict)
             return cls(path, None, loaded)
         captures = loaded.get("captures") if isinstance(loaded, dict) else None
         if schema != REPORT or not isinstance(captures, list):
-            raise CaptureError("is no report of mfshark", path=path, advice=advice)
+            raise CaptureError("is not a report of mfshark", path=path, advice=advice)
         if len(captures) != 1 or not isinstance(captures[0], dict) or "error" in captures[0]:
             raise CaptureError(
                 f"reports on {len(captures)} captures, or on none that could be read",
@@ -82,10 +82,8 @@ class Side:
 
 
 class Difference:
-    """A fact that is not the same on both sides.
-
-    ``field`` is ``None`` where one side lacks the thing as a whole: ``a`` and ``b`` then say
-    whether it is there.
+    """A fact that differs between the sides.  ``field`` is ``None`` if one side lacks the whole
+    item: ``a`` and ``b`` then say whether it exists.
     """
 
     __slots__ = ("a", "b", "field", "migration", "section", "thing")
@@ -123,7 +121,9 @@ class Content:
 
 
 class _Reading:
-    """Turns one side into facts.  What is not of the right shape raises :class:`CaptureError`."""
+    """Turns one side into facts.  Raises :class:`CaptureError` for a report with the wrong
+    structure.
+    """
 
     def __init__(self, side: Side, *, times: bool, addresses: bool) -> None:
         self.side = side
@@ -168,7 +168,7 @@ class _Reading:
         }
 
     def _timed(self, migration: Json, facts: Facts) -> Facts:
-        """Add what ``stats`` knows."""
+        """Add the facts from ``stats``."""
         facts["phases"] = _things(self._phase(phase) for phase in self._list(migration, "phases"))
         parameters = facts.setdefault("parameters", {}).setdefault("", {})
         parameters |= _pick(migration, ("outcome", "iterations"))
@@ -200,7 +200,7 @@ class _Reading:
         }
 
     def findings(self) -> Facts:
-        """How often each rule fired at each channel and device."""
+        """How often each rule fired on each channel and device."""
         counts: dict[str, Json] = {}
         listed = self._list(self.side.capture, "findings") if self.side.capture is not None else []
         for finding in listed:
@@ -226,14 +226,16 @@ class _Reading:
     def _list(self, owner: Json | None, key: str) -> list[Json]:
         value = owner.get(key) if owner is not None else None
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise CaptureError(f"is no report of mfshark: {key!r} is no list", path=self.side.path)
+            raise CaptureError(
+                f"not a report of mfshark: {key!r} is not a list", path=self.side.path
+            )
         return value
 
     def _dict(self, owner: Json, key: str) -> Json:
         value = owner.get(key)
         if not isinstance(value, dict):
             raise CaptureError(
-                f"is no report of mfshark: {key!r} is no object", path=self.side.path
+                f"is not a report of mfshark: {key!r} is not an object", path=self.side.path
             )
         return value
 
@@ -243,12 +245,12 @@ def _pick(owner: Json, fields: Iterable[str]) -> Json:
 
 
 def _known(owner: Json, fields: Iterable[str]) -> Json:
-    """Fields that are not null: nobody had to take digests."""
+    """Fields that are not null: digests, for example, are optional."""
     return {field: owner[field] for field in fields if owner.get(field) is not None}
 
 
 def _things(pairs: Iterable[tuple[str, Json]]) -> dict[str, Json]:
-    """By name; a second one of a name is numbered."""
+    """Items by name; repeated names get a number."""
     found: dict[str, Json] = {}
     counts: dict[str, int] = {}
     for name, fields in pairs:
@@ -258,7 +260,7 @@ def _things(pairs: Iterable[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _is_timing(finding: Json) -> bool:
-    """Whether a finding is a measure, or a mere note, which mostly tell how things went in time."""
+    """Whether a finding is a measure or info, which mostly depend on timing."""
     return finding.get("severity") == "info" or str(finding.get("rule")).startswith("MF95")
 
 
@@ -282,7 +284,7 @@ def compare(
     addresses: bool = False,
     sections: Collection[str] = SECTIONS,
 ) -> tuple[list[Difference], list[str]]:
-    """What differs in some sections, and notes about what could not be compared.
+    """The differences in some sections, and notes about what could not be compared.
 
     Raises :class:`CaptureError`.
     """
@@ -329,7 +331,7 @@ def _by_number(channel: str) -> tuple[str, int, str]:
 
 def _notes(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> Iterator[str]:
     if a.capture is None or b.capture is None:
-        yield "only phases were compared: a report of stats has no more"
+        yield "only phases were compared: a report of stats has nothing else"
     for side, other in ((a, b), (b, a)):
         if side.stats is None and other.stats is not None:
             yield f"phases were not compared: {side.path} has none"

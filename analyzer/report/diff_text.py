@@ -1,4 +1,4 @@
-"""A comparison for people: units, changes in per cent, and one line for what goes together."""
+"""A comparison as text: with units, changes in per cent, and related differences on one line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["diff_text"]
 
 LABEL, SHOWN = 60, 40
-"""Characters of a name, and of a value."""
+"""The maximum width of a name, and of a value."""
 SIZES = ("bytes", "page_size", "used_length")
 TIMES = ("duration", "longest_wait", "wire_downtime")
 COUNTS = ("packets", "pages")
-"""How the names of fields end that are sizes, times in seconds, and numbers worth a percentage."""
+"""Suffixes of the names of fields that are sizes, times in seconds, and numbers shown with a
+percentage.
+"""
 LARGEST_FLOAT = 1e15
 RANGES = ("missing",)
 
@@ -76,7 +78,7 @@ def _aligned(pairs: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _lines(differences: list[Difference]) -> Iterator[tuple[str, str]]:
-    """What is different, and how; things of one kind that only one side has share a line."""
+    """The items that differ, and how; items of one kind that only one side has share a line."""
     for (field, kind, _), group in groupby(differences, _together):
         listed = list(group)
         if field is None and len(listed) > 1:
@@ -89,7 +91,9 @@ def _lines(differences: list[Difference]) -> Iterator[tuple[str, str]]:
 
 
 def _together(difference: Difference) -> tuple[str | None, str, str]:
-    """Alike for what may share a line: ``iteration 2`` and ``iteration 3``."""
+    """A key that is equal for items that may share a line, such as ``iteration 2`` and ``iteration
+    3``.
+    """
     kind, _, number = difference.thing.rpartition(" ")
     if difference.field is not None or not number.isdecimal():
         kind = difference.thing
@@ -129,7 +133,7 @@ def _lists(a: list[str], b: list[str]) -> str:
     ours, theirs = set(a), set(b)
     sides = ("A", [x for x in a if x not in theirs]), ("B", [x for x in b if x not in ours])
     parts = [f"only in {side}: {', '.join(only)}" for side, only in sides if only]
-    return terminal("; ".join(parts) or "in another order")
+    return terminal("; ".join(parts) or "in a different order")
 
 
 def _measured(field: str, value: float) -> str:
@@ -160,7 +164,7 @@ def _shown(field: str, value: Any) -> str:
 
 
 def _plain(field: str, value: Any) -> str:
-    """A text, a list or a table in few words."""
+    """A text, a list or a table in short form."""
     if isinstance(value, dict):
         numbered = sorted(value.items(), key=lambda pair: (len(pair[0]), pair[0]))
         return " ".join(f"{key}:{_json(count)}" for key, count in numbered) or "none"
@@ -187,8 +191,8 @@ def _content(content: Content) -> Iterator[str]:
     )
     name = f"migration {content.migration} {terminal(content.device)}"
     if content.byte is None:
-        yield f"  {name}: {place} is the first that differs"
+        yield f"  {name}: {place} is the first difference"
         return
-    yield f"  {name}: {place}, byte {content.byte} is the first that differs"
+    yield f"  {name}: {place}, byte {content.byte} is the first difference"
     yield f"    A  {content.a.hex(' ') if content.a else 'ends there'}"
     yield f"    B  {content.b.hex(' ') if content.b else 'ends there'}"

@@ -1,4 +1,4 @@
-"""What reports say of TLS connections that nobody decrypted."""
+"""Reports on TLS connections that were not decrypted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN = 12
 
 
 def encrypted_sentence(grouper: Grouper) -> str:
-    """What the verdict says of them; empty where they are no migration."""
+    """The sentence about them in the verdict; empty if they are not a migration."""
     found = recognise(grouper.tls)
     if not found:
         return ""
@@ -42,14 +42,14 @@ def encrypted_sentence(grouper: Grouper) -> str:
 
 
 def advice(grouper: Grouper) -> str:
-    """What to do to see inside; empty where secrets were at hand, and the sentence says why they
+    """How to decrypt them; empty if secrets were given, in which case the sentence says why they
     did not help.
     """
     return "" if grouper.why_encrypted else ADVICE
 
 
 def encrypted_text(grouper: Grouper, style: Style, begin: int, verbose: bool) -> Iterator[str]:
-    """One block per migration, and what to do to see inside."""
+    """One block per migration, and how to decrypt it."""
     found = recognise(grouper.tls)
     for migration in found:
         first, last = migration.times
@@ -97,13 +97,13 @@ def _end(channel: Channel) -> str:
 
 
 def others(tls: list[Channel]) -> list[Channel]:
-    """The connections that belong to no migration."""
+    """The connections that do not belong to a migration."""
     known = {id(channel) for migration in recognise(tls) for channel in migration.channels}
     return [channel for channel in tls if id(channel) not in known]
 
 
 def encrypted_report(tls: list[Channel]) -> list[Json]:
-    """Every connection, as the JSON report has it."""
+    """Every connection, for the JSON report."""
     found = recognise(tls)
     place = {
         id(channel): (number, migration.kind(channel))

@@ -1,4 +1,4 @@
-"""Strings from a capture are untrusted: what each kind of output must not be shown."""
+"""Escaping of untrusted strings from a capture, for each kind of output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _escaped(char: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Text for a spreadsheet: what would be taken for a formula is quoted."""
+    """Text for a spreadsheet: anything that could be a formula is quoted."""
     text = terminal(text)
     return "'" + text if text.startswith(FORMULA) else text
 

@@ -1,7 +1,6 @@
-"""Expectations: what a capture shows, written down, edited into bounds, and compared again.
-
-Times, addresses and uuids do not count unless a person says so; the order of migrations, channels
-and devices never does.
+"""Expectations: the facts of a capture, written to a file, edited into bounds, and compared with
+other captures.  Times, addresses and uuids only count if the user says so; the order of migrations,
+channels and devices never does.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 
-from analyzer.errors import UsageError, nearest
+from analyzer.errors import UsageError, did_you_mean
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.report.bounds import Bound, shown
@@ -30,7 +29,7 @@ MASKED = frozenset((
     "downtime", "longest_wait", "out_of_order", "queue_peak_buffers", "uuid", "source",
     "destination",
 ))  # fmt: skip
-"""What differs from run to run: written as ``any``, with what was found beside it."""
+"""Facts that differ from run to run: written as ``any``, with the value in a comment."""
 SECONDS = frozenset(("downtime", "longest_wait"))
 MIGRATION = (
     "uuid", "source", "destination", "outcome", "dialect", "page_size", "machine",
@@ -45,7 +44,7 @@ SAVED = ("uuid", "machine", "page_size", "complete", "sections", "normal_pages",
 SAVED_DEVICE = ("idstr", "instance_id", "complete", "main_bytes", "config_bytes")
 DEVICES = {"migration": DEVICE, "saved": SAVED_DEVICE}
 TABLES = {"migration": MIGRATION, "saved": SAVED}
-"""What can be expected of migrations in captures, and of saved ones."""
+"""The facts that can be expected of migrations in captures, and of saved ones."""
 NAMES = {"migration": "migration", "saved": "saved migration"}
 FILTER = ("must", "never", "count")
 
@@ -54,7 +53,9 @@ FILTER = ("must", "never", "count")
 
 
 def facts_of(report: Json, stats: Json | None) -> Json:
-    """What can be expected of a file, from its part of the report and a capture's figures."""
+    """The facts that can be expected of a file, from its part of the report and, for a capture, its
+    statistics.
+    """
     counts: dict[str, int] = {}
     for finding in report["findings"]:
         if finding["severity"] != "info":
@@ -171,7 +172,7 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """Text as TOML has it; a surrogate, which TOML cannot hold, becomes a question mark."""
+    """Text as a TOML string; a surrogate, which TOML cannot hold, becomes a question mark."""
     whole = text.encode("utf-8", "replace").decode("utf-8")
     return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -182,7 +183,7 @@ def _string(text: str) -> str:
 class Expectation:
     """An expectation, read from the TOML ``text`` of the file ``path``.
 
-    Raises :class:`UsageError` with what is wrong in it, and the nearest name of a misspelt one.
+    Raises :class:`UsageError` that says what is wrong, with the closest name for a misspelt one.
     """
 
     def __init__(self, text: str, path: str) -> None:
@@ -198,7 +199,7 @@ class Expectation:
         self._check(read, ("schema", "findings", *TABLES, "filter"), "")
         self._findings: Json | None = read.get("findings")
         if self._findings is not None and not isinstance(self._findings, dict):
-            raise UsageError(f"{path}: findings: a table is wanted, not {self._findings!r}")
+            raise UsageError(f"{path}: findings: a table is expected, not {self._findings!r}")
         self._wanted: dict[str, list[Json]] = {}
         for kind in filter(read.__contains__, TABLES):
             self._wanted[kind] = self._tables(read[kind], (*TABLES[kind], "device"), kind)
@@ -207,21 +208,21 @@ class Expectation:
         self._filters = self._tables(read.get("filter"), FILTER, "filter")
         for wanted in self._filters:
             if ("must" in wanted) == ("never" in wanted):
-                raise UsageError(f"{path}: a filter has one of must and never")
+                raise UsageError(f"{path}: a filter has either must or never")
             self._compiled(wanted)
         self._bounds(read)
 
     @property
     def needs_packets(self) -> bool:
-        """Whether filters ask about packets."""
+        """Whether filters need the packets."""
         return bool(self._filters)
 
     def knows(self, rule: str) -> bool:
-        """Whether findings of a rule are expected (how many is another question)."""
+        """Whether findings of a rule are expected (in any number)."""
         return self._findings is not None and rule in self._findings
 
     def differences(self, facts: Json, table: PacketTable | None) -> Iterator[str]:
-        """One sentence for whatever is not as expected."""
+        """One sentence for each difference from the expectation."""
         if self._findings is not None:
             yield from self._of_findings(facts["findings"])
         for kind, wanted in self._wanted.items():
@@ -238,7 +239,7 @@ class Expectation:
                 yield f"findings of {rule}: none expected, found {number}"
 
     def _of_migrations(self, kind: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
-        """Each that is wanted is held against the one that differs least from it."""
+        """Each expected migration is compared with the one that differs least from it."""
         if len(found) != len(wanted):
             yield f"{NAMES[kind]}s: expected {len(wanted)}, found {len(found)}"
         left = list(enumerate(found))
@@ -274,15 +275,15 @@ class Expectation:
             yield f"{where}: device {device_name(*key)}: not expected, found"
 
     def _of_filter(self, wanted: Json, table: PacketTable | None) -> Iterator[str]:
-        """``table`` is ``None`` where there are no packets: of a saved migration."""
+        """``table`` is ``None`` if there are no packets: for a saved migration."""
         condition = self._compiled(wanted)
         count = int(condition.mask(table).sum()) if table is not None else 0
         if "never" in wanted and count:
-            yield f"filter {condition.text}: no packet may pass, {count} do"
+            yield f"filter {condition.text}: no packet may match, {count} do"
         elif "must" in wanted:
             bound = Bound(wanted.get("count", ">= 1"))
             if not bound.holds(count):
-                yield f"filter {condition.text}: {bound.text} packets must pass, {count} do"
+                yield f"filter {condition.text}: {bound.text} packets must match, {count} do"
 
     def _compiled(self, wanted: Json) -> Filter:
         try:
@@ -295,22 +296,22 @@ class Expectation:
     def _check(self, table: Any, names: Iterable[str], where: str) -> None:
         place = f"{self.path}: {where}: " if where else f"{self.path}: "
         if not isinstance(table, dict):
-            raise UsageError(f"{place}a table is wanted, not {table!r}")
+            raise UsageError(f"{place}a table is expected, not {table!r}")
         names = tuple(names)
         for name in table:
             if name not in names:
-                raise UsageError(f"{place}nothing is called {name!r}{nearest(name, names)}")
+                raise UsageError(f"{place}nothing is called {name!r}{did_you_mean(name, names)}")
 
     def _tables(self, tables: Any, names: Iterable[str], where: str) -> list[Json]:
-        """A list of tables with no other names than these; an empty one for ``None``."""
+        """A list of tables with only these keys; an empty one for ``None``."""
         if not isinstance(tables, list | None):
-            raise UsageError(f"{self.path}: [[{where}]]: tables are wanted, not {tables!r}")
+            raise UsageError(f"{self.path}: [[{where}]]: tables are expected, not {tables!r}")
         for table in tables or ():
             self._check(table, names, where)
         return tables or []
 
     def _devices(self, tables: Any, names: Iterable[str], where: str) -> None:
-        """Likewise, of devices: what each of them is called is no bound."""
+        """Likewise, for devices: their names are not bounds."""
         for device in self._tables(tables, names, where):
             idstr, instance = _key(device)
             if not isinstance(idstr, str) or not isinstance(instance, int):
@@ -320,7 +321,9 @@ class Expectation:
                 )
 
     def _bounds(self, value: Any) -> None:
-        """All bounds in it, made once: a unit that is none is told before any capture is read."""
+        """All bounds in it, made once, so that an unknown unit is reported before any capture is
+        read.
+        """
         if isinstance(value, dict | list):
             for inner in value.values() if isinstance(value, dict) else value:
                 self._bounds(inner)

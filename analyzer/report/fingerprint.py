@@ -1,7 +1,5 @@
-"""What makes a finding the same one in two runs: for baselines and for code scanning.
-
-Neither frames, times, addresses nor the text count, which differ from capture to capture of the
-same fault; nor does what else was found.
+"""Identifies a finding across runs, for baselines and code scanning.  Frames, times, addresses and
+the text do not count, since they differ between captures of the same fault; nor do other findings.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ def fingerprints(findings: Iterable[Json], capture: str) -> list[str]:
     """One for each finding of a report's capture, in their order: 32 hexadecimal digits.
 
     ``capture`` names the capture.  Several findings of one rule at the same channel, device and
-    index are told apart by their order.
+    index are distinguished by their order.
     """
     seen: dict[tuple[Any, ...], int] = {}
     made = []

@@ -1,4 +1,4 @@
-"""Plain data as JSON that every reader takes."""
+"""Plain data as JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SURROGATE = "\\ud"
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON in ASCII.  Half surrogate pairs, as Python has for bytes of file names that are no
-    UTF-8, are escaped as for terminals: they are no Unicode, and many readers refuse them.
+    """JSON in ASCII.  Lone surrogates, which Python uses for file name bytes that are not UTF-8,
+    are escaped as for terminals: they are not valid Unicode, and many readers reject them.
     """
     text = json.dumps(value, indent=indent)
     return json.dumps(_valid(value), indent=indent) if SURROGATE in text else text

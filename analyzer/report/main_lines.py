@@ -1,5 +1,5 @@
-"""The main channel's records and the return path's messages, in order of time: what
-``mfshark records`` prints, and what a screen lists.
+"""The main channel's records and the return path's messages, in order of time: listed by ``mfshark
+records`` and a screen of the terminal interface.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MainLine:
     """A record of the main channel, or a message of the return path.
 
     ``place`` is where its first byte was seen, ``offset`` where it begins in its stream, ``kind``
-    QEMU's name of what it is; no text is escaped for any output.
+    QEMU's name for it; texts are not escaped.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class MainLine:
 
     @property
     def is_colo(self) -> bool:
-        """Whether it is one of COLO's messages."""
+        """Whether it is a COLO message."""
         if self.record is not None:
             return self.record.kind == "COLO"
         return self.message is not None and self.message.kind >= COLO
@@ -81,13 +81,13 @@ class MainLine:
 
     @property
     def carries(self) -> list[str]:
-        """What is in it, for people."""
+        """Its contents as readable text."""
         if self.record is not None:
             return _record_parts(self.record)
         return _message_parts(self.message) if self.message is not None else []
 
     def facts(self, begin: int) -> dict[str, Any]:
-        """It as plain data, times in s since ``begin`` (ns since the epoch)."""
+        """The line as plain data, times in s since ``begin`` (ns since the epoch)."""
         record, message, place = self.record, self.message, self.place
         found: dict[str, Any] = {
             "migration": self.migration.number,
@@ -125,7 +125,7 @@ NO_RECORD = {
     "missing_bytes": 0,
     "broken": None,
 }
-"""What records alone have, as a message has it."""
+"""The values that messages have for facts that only records have."""
 
 
 def _record_parts(record: Record) -> list[str]:
@@ -165,7 +165,7 @@ def _message_parts(message: Message) -> list[str]:
 
 
 def main_lines(migrations: Iterable[Migration]) -> list[MainLine]:
-    """All of them, of some migrations."""
+    """All lines of some migrations."""
     lines: list[MainLine] = []
     for migration in migrations:
         facts, main = migration.main_facts, migration.main
@@ -192,7 +192,7 @@ def _of_record(migration: Migration, channel: Channel, record: Record) -> MainLi
 
 
 def _of_message(migration: Migration, channel: Channel, message: Message) -> MainLine:
-    """Its name is the block that it is about."""
+    """The line of a message; its name is the RAM block that it concerns."""
     return MainLine(
         migration,
         channel,
@@ -206,7 +206,7 @@ def _of_message(migration: Migration, channel: Channel, message: Message) -> Mai
 
 
 class MainTrees:
-    """Takes records and messages apart; a migration's description is loaded once."""
+    """Decodes records and messages into fields; a migration's description is loaded once."""
 
     def __init__(self) -> None:
         self._descriptions: dict[MainChannel, Description | None] = {}

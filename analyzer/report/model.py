@@ -1,6 +1,5 @@
-"""The report as plain data: what the JSON report says, and every other report shows.
-
-The shape is that of ``analyzer/report/schema/report-1.json``.
+"""The report as plain data: the contents of the JSON report, and the source of every other report.
+Its format is that of ``analyzer/report/schema/report-1.json``.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ def _colo(migration: Migration) -> Json:
 
 
 def _blocks(migration: Migration) -> list[Json]:
-    """Pages of every RAM block, whatever channel carried them; main's order, if main tells."""
+    """Pages of every RAM block, over all channels; in main's order, if known."""
     facts = migration.main_facts
     counts = {name: [0, 0] for name in facts.ram_blocks} if facts is not None else {}
     for block in migration.pages.blocks.values():
@@ -142,7 +141,9 @@ def _blocks(migration: Migration) -> list[Json]:
 
 
 def _dialect(migration: Migration) -> str:
-    """Without device state only main can tell: what it says is upstream's, or nothing is known."""
+    """The dialect; without device state only main can indicate that it is upstream's, otherwise it
+    is unknown.
+    """
     facts = migration.main_facts
     if facts is not None and facts.switchover_start is not None:
         return "upstream"
@@ -177,7 +178,7 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
 def device_reports(
     migration: Migration, assembler: Assembler | None
 ) -> list[tuple[Device | None, Json]]:
-    """The devices of a migration by name; no :class:`Device` where all went over main."""
+    """The devices of a migration by name; without a :class:`Device` if all state went over main."""
     reports: list[tuple[Device | None, Json]] = [
         (device, device_report(device, migration, assembler)) for device in migration.awaited
     ]

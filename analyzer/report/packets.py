@@ -1,7 +1,7 @@
-"""One line a packet: what ``mfshark packets`` prints, as text, JSON, JSON lines or CSV.
+"""The output of ``mfshark packets``, one line per packet, as text, JSON, JSON lines or CSV.
 
-Lines are made from the rows that are in the table at the moment; a caller that drops them
-afterwards lists a capture of any size in fixed memory.
+Lines are made from the rows that are currently in the table; a caller that drops them afterwards
+lists a capture of any size in fixed memory.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["LATE", "USUAL", "Listing", "chosen_fields"]
 
 SECOND = 1_000_000_000
 LATE = frozenset(("severity",))
-"""Fields that are only known when the whole capture was read."""
+"""Fields that are only known once the whole capture has been read."""
 ALIASES = frozenset(("frame.number",))
 USUAL = tuple(
     name for name, field in FIELDS.items() if not field.mask and name not in LATE | ALIASES
 )
-"""What is listed of a packet when nothing is chosen; flags as one number."""
+"""The fields listed by default; flags as one number."""
 HEADINGS = (
     ("No.", 7, ">"),
     ("Frame", 8, ">"),
@@ -56,9 +56,8 @@ HEADINGS = (
 
 
 def chosen_fields(names: Iterable[str]) -> tuple[str, ...]:
-    """Field names, each of which may be a list with commas.
-
-    Raises :class:`UsageError` for a name that is no field's.
+    """Field names, each of which may be a comma-separated list.  Raises :class:`UsageError` for an
+    unknown field.
     """
     chosen = [part.strip() for name in names for part in name.split(",") if part.strip()]
     for name in chosen:
@@ -73,7 +72,7 @@ class Listing:
     """Turns rows into the lines of one format: ``text``, ``json``, ``jsonl`` or ``csv``.
 
     ``fields`` are the chosen ones; without any, text has columns for people, and the other formats
-    have :data:`USUAL`.  Print :meth:`head`, then :meth:`rows` as often as there are new rows, then
+    have :data:`USUAL`.  Print :meth:`head`, then :meth:`rows` whenever there are new rows, then
     :meth:`tail`.
     """
 
@@ -90,7 +89,7 @@ class Listing:
         self._listed = 0
 
     def head(self) -> Iterator[str]:
-        """What comes before the first packet."""
+        """The text before the first packet."""
         if self._columns:
             yield self._style.dim(_aligned([heading for heading, _, _ in HEADINGS]))
         elif self._format == "csv":
@@ -109,7 +108,7 @@ class Listing:
             yield self._line([(field, place.value(table, row)) for field, place in values])
 
     def tail(self) -> Iterator[str]:
-        """What comes behind the last packet."""
+        """The text after the last packet."""
         if self._format == "json":
             yield "\n]" if self._listed else "]"
 
@@ -128,7 +127,7 @@ class Listing:
 
     @property
     def separator(self) -> str:
-        """What ends every line that :meth:`head` and :meth:`rows` give."""
+        """The separator after every line of :meth:`head` and :meth:`rows`."""
         return "" if self._format == "json" else "\n"
 
     # -- for people ---------------------------------------------------------------------------
@@ -169,7 +168,7 @@ def _number(row: Row) -> str:
 
 
 def _flags(row: Row) -> str:
-    """Names of the flags that the kind does not say already."""
+    """Names of the flags that the kind does not already imply."""
     if row.kind == "device-state":
         return _flag_names(VfioStateFlag, row.state_flags or 0)
     return _flag_names(MultifdFlag, row.flags or 0)

@@ -1,4 +1,4 @@
-"""What several reports say in the same way."""
+"""Parts that several reports share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def finding_report(finding: Finding) -> Json:
 
 
 def iso_time(ns: int) -> str | None:
-    """ISO 8601 in UTC with nanoseconds; ``None`` where no clock can say that."""
+    """ISO 8601 in UTC with nanoseconds; ``None`` if the time is out of range."""
     import time
 
     seconds, rest = divmod(ns, 1_000_000_000)

@@ -1,4 +1,4 @@
-"""The main channel's records as text, CSV or plain data: what ``mfshark records`` prints."""
+"""The output of ``mfshark records``: the main channel's records as text, CSV or plain data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = (
     "record", "name", "depth", "section_id", "instance_id", "value", "normal_pages", "zero_pages",
     "coded_pages", "flushes", "data_bytes", "missing_bytes", "broken",
 )  # fmt: skip
-"""Of CSV, and the keys of plain data."""
+"""The columns of CSV, and the keys of plain data."""
 HEADINGS = (
     ("Mig", 3, ">"),
     ("Frame", 8, ">"),
@@ -44,7 +44,7 @@ def records_text(
     lines: Iterable[MainLine], begin: int, style: Style, several: bool, trees: Trees | None
 ) -> Iterator[str]:
     """Aligned columns; below each record its fields, if ``trees`` gives them.  ``begin`` is the
-    time of the first frame in ns, ``several`` says that there are more migrations than one.
+    time of the first frame in ns, ``several`` says that there is more than one migration.
     """
     columns = HEADINGS if several else HEADINGS[1:]
     yield style.dim(_aligned([title for title, _, _ in columns], columns))
@@ -82,7 +82,7 @@ def _tree(nodes: Iterable[Node], depth: int) -> Iterator[str]:
 
 
 def records_csv(lines: Iterable[MainLine], begin: int) -> Iterator[str]:
-    """A head, then a line each; names cannot become formulas."""
+    """A header, then a line each; names cannot become formulas."""
     made = io.StringIO()
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -97,7 +97,7 @@ def records_csv(lines: Iterable[MainLine], begin: int) -> Iterator[str]:
 
 
 def record_facts(line: MainLine, begin: int, trees: Trees | None) -> dict[str, Any]:
-    """One as plain data, with its fields if ``trees`` gives them."""
+    """One line as plain data, with its fields if ``trees`` gives them."""
     facts = {name: line.facts(begin)[name] for name in COLUMNS}
     if trees is not None:
         facts["fields"] = [_plain(node) for node in trees(line)]

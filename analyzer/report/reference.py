@@ -1,4 +1,4 @@
-"""The reference pages of the documentation, made from the rules and the field tables.
+"""The reference pages of the documentation, generated from the rules and the field tables.
 
 ``python -m analyzer.report.reference docs`` writes ``rules.md`` and ``fields.md`` into a folder.
 """
@@ -50,7 +50,7 @@ FAMILIES = {
 
 
 def excuses(rule: Rule) -> list[str]:
-    """What makes a finding of the rule a mere note, in words."""
+    """The excuses that downgrade a finding of the rule to info, as text."""
     found = [EXCUSES[letter] for letter in "LEGXCMS" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
@@ -68,9 +68,9 @@ def rules_page() -> str:
 def _rule_lines() -> Iterator[str]:
     yield "# Rules"
     yield ""
-    yield "Made from the rules themselves; `mfshark rule ID` prints the same. Severities are"
+    yield "Generated from the rules; `mfshark rule ID` prints the same. Severities are"
     yield "defaults: `check --severity RULE=LEVEL` changes them. A finding that a hole in the"
-    yield "capture could explain is only noted, as `info`."
+    yield "capture could explain is downgraded to `info`."
     family = ""
     for rule in sorted(RULES.values(), key=lambda r: r.id):
         if _family(rule) != family:
@@ -85,7 +85,7 @@ def _rule_lines() -> Iterator[str]:
         yield inspect.cleandoc(rule.explanation)
         if found := excuses(rule):
             yield ""
-            yield f"Only noted when this explains it: {', '.join(found)}."
+            yield f"Downgraded to info if this explains it: {', '.join(found)}."
 
 
 def fields_page() -> str:

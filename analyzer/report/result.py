@@ -1,4 +1,4 @@
-"""What a check found out about one file, as plain data that can leave the process."""
+"""The result of checking one file, as plain data that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES", "FIGURES", "LINES", "PLACES", "REPORT", "STATS", "TABLES", "Result"]
 
 BROKEN = 2
-"""The status of what could not be analysed."""
+"""The status of a file that could not be analysed."""
 LINES, REPORT, STATS, DEVICES = "lines", "report", "stats", "devices"
 FIGURES, PLACES, TABLES = "figures", "places", "tables"
-"""What a result can hold besides its verdict; a job says what is wanted of it."""
+"""The parts that a result can hold besides its verdict; a job says which are wanted."""
 
 
 class Result:
-    """One file's.
+    """The result of one file.  ``path`` names it as the user did, ``status`` is the exit status it
+    gives (0 nothing at or above the threshold, 1 findings, 2 not analysed).  ``word`` and
+    ``sentence`` are its verdict, ``outcomes`` those of its migrations, ``counts`` how many findings
+    there are by severity, repeats included and known ones left out, ``known`` how many are known or
+    expected.  ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were
+    verified.
 
-    ``path`` names it as the user did, ``status`` is the exit status it gives (0 nothing at or above
-    the threshold, 1 findings, 2 not analysed).  ``word`` and ``sentence`` are its verdict,
-    ``outcomes`` those of its migrations, ``counts`` how many findings there are by severity,
-    repeats included and known ones left out, ``known`` how many are known or expected.
-    ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were verified.
-
-    Only what was wanted is not ``None``: ``lines``, the text report; ``report``, the file's part of
-    the JSON report, or its path and ``error``; ``stats`` and ``devices``, what ``stats`` and
-    ``devices`` give as JSON, ``figures``, what ``stats`` draws, as HTML, ``tables``, columns of
-    values by table and name (these never for a saved migration or for what could not be read).
-    ``places`` has the offset and length in the file of every frame that a finding names, where
-    mfshark itself read the file.
+    The following are ``None`` unless requested: ``lines``, the text report; ``report``, the file's
+    part of the JSON report, or its path and ``error``; ``stats`` and ``devices``, the JSON of the
+    commands ``stats`` and ``devices``, ``figures``, the figures of ``stats`` as HTML, ``tables``,
+    columns of values by table and name (none of these for a saved migration or a file that could
+    not be read).  ``places`` has the offset and length in the file of every frame that a finding
+    names, if mfshark itself read the file.
     """
 
     __slots__ = (
@@ -71,20 +70,20 @@ class Result:
 
     @property
     def findings(self) -> list[Json]:
-        """Those of the report; none of a file that could not be analysed."""
+        """The findings of the report; none for a file that could not be analysed."""
         found: list[Json] = (self.report or {}).get("findings", [])
         return found
 
     @property
     def failure(self) -> str | None:
-        """Why it could not be analysed, if so."""
+        """Why the file could not be analysed; empty if it was."""
         if self.status < BROKEN:
             return None
         return self.complaints[-1] if self.complaints else self.sentence
 
     @classmethod
     def broken(cls, path: str, reason: str) -> Result:
-        """That of a file that could not be analysed; ``reason`` names it."""
+        """The result of a file that could not be analysed; ``reason`` includes its name."""
         result = cls(path, BROKEN, "BROKEN", reason)
         result.complaints.append(reason)
         result.lines = []

@@ -1,4 +1,4 @@
-"""Files for results: they appear when they are complete, and never in place of what was read."""
+"""Files for results: they appear only when complete, and never replace an input."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ __all__ = ["ResultFile"]
 
 STANDARD_INPUT = "/dev/stdin"
 STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
-"""Where names of streams begin: behind them may be a file that others write too."""
+"""Prefixes of stream names, which may refer to a file that others write too."""
 
 
 class ResultFile:
-    """The file ``path``, which must be none of the ``inputs`` (``-`` is standard input).
-
-    It is written under another name beside it and takes its place when it is complete, so a run
-    that fails leaves what was there.  What is no plain file (a pipe, a terminal, ``/dev/null``) is
-    written directly, and so is a ``live`` one, which others read while it grows.
-
-    Raises :class:`UsageError` for an input, and where it cannot be written.
+    """The file ``path``, which must not be one of the ``inputs`` (``-`` is standard input).  It is
+    written to a temporary file beside it, which replaces it when complete, so that a failed run
+    keeps the old file.  What is not a regular file (a pipe, a terminal, ``/dev/null``) is written
+    directly, and so is a ``live`` file, which others read while it grows.  Raises
+    :class:`UsageError` for an input, and if it cannot be written.
     """
 
     def __init__(self, path: str, inputs: Iterable[str] = (), *, live: bool = False) -> None:
@@ -39,7 +37,7 @@ class ResultFile:
         self._mode = "a" if os.path.abspath(path).startswith(STREAMS) else "w"  # noqa: PTH100
         self._direct = live or special or self._mode == "a"
         if not special and any(self._is(other) for other in inputs):
-            raise UsageError(f"{terminal(path)} is an input: results must not take its place")
+            raise UsageError(f"{terminal(path)} is an input: results must not overwrite it")
         with self._told():
             if ordinary:
                 with open(path, "ab"):  # noqa: PTH123 - allowed to?
@@ -48,14 +46,14 @@ class ResultFile:
                 os.unlink(self._begin())  # noqa: PTH108
 
     def _is(self, other: str) -> bool:
-        """Whether it is that file."""
+        """Whether both are the same file."""
         other = STANDARD_INPUT if other == "-" else other
         with suppress(OSError, ValueError):
             return os.path.samefile(self.path, other)  # noqa: PTH121
         return os.path.realpath(other) == self._target
 
     def _begin(self) -> str:
-        """Make the file that is to take the place; gives its name."""
+        """Create the temporary file; returns its name."""
         folder = os.path.dirname(self._target)  # noqa: PTH120
         number = 0
         while True:

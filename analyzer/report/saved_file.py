@@ -1,7 +1,7 @@
 """Reports about saved migrations, as text and as plain data.
 
-The data have the shape of a capture in ``analyzer/report/schema/report-1.json``: what only a
-capture has is ``null`` or empty there, and ``saved_migration`` tells of the main stream.
+The data have the format of a capture in ``analyzer/report/schema/report-1.json``: fields that only
+a capture has are ``null`` or empty, and ``saved_migration`` describes the main stream.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FORMAT = "file"
 
 
 def is_complete(facts: MainChannel) -> bool:
-    """Whether the stream came to its end."""
+    """Whether the stream reached its end."""
     return facts.eof is not None and facts.truncated is None
 
 
 def device_complete(section: VfioSection) -> bool | None:
-    """Whether all of a device's state is there; ``None`` if some of it went elsewhere."""
+    """Whether all of a device's state is in the file; ``None`` if some of it went elsewhere."""
     if section.announced == "multifd":
         return None
     return bool(section.config_bytes and section.data_ended and not section.missing_bytes)
@@ -76,7 +76,7 @@ def saved_report(analysis: SavedAnalysis) -> Json:
 
 
 def main_report(facts: MainChannel) -> Json:
-    """A main stream: RAM blocks, sections, devices."""
+    """The report on a main stream: RAM blocks, sections, devices."""
     sizes = section_bytes(facts)
     return {
         "machine": facts.machine,
@@ -145,7 +145,7 @@ def saved_verdict_text(analysis: SavedAnalysis) -> tuple[str, str]:
 
 
 def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
-    """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
+    """The lines of the report.  ``verbose`` shows everything that is otherwise summarised."""
     facts = analysis.saved.main
     yield saved_verdict(analysis, style)
     if known := list(_facts(facts)):
@@ -225,7 +225,7 @@ def _device_rows(facts: MainChannel) -> list[tuple[str, ...]]:
 
 
 def _shortened(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """So many rows that the report stays on a screen."""
+    """Limit the rows so that the report fits a screen."""
     if len(rows) <= ROWS_SHOWN:
         return rows
     rest = (f"{len(rows) - ROWS_SHOWN + 1} more",)

@@ -1,4 +1,4 @@
-"""What tables of ``mfshark stats`` are made of, whatever they are shown on."""
+"""The cells of the tables of ``mfshark stats``, independent of the output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ITERATIONS_SHOWN = 24
 
 
 class Lane:
-    """A cell that shows tidy spans between two moments; ``kind`` says of what."""
+    """A cell that shows sorted, disjoint spans between two times; ``kind`` says of what."""
 
     __slots__ = ("begin", "end", "kind", "spans")
 
@@ -52,7 +52,9 @@ class Heat:
 
 
 class Table:
-    """``title``, ``notes`` below it, ``head`` and ``rows``, and what is left out (``more``)."""
+    """``title``, ``notes`` below it, ``head`` and ``rows``, and a note on what is left out
+    (``more``).
+    """
 
     __slots__ = ("head", "more", "notes", "rows", "title")
 

@@ -1,4 +1,6 @@
-"""``mfshark stats -Y``: figures about the packets that pass a display filter, by what they are."""
+"""``mfshark stats -Y``: statistics of the packets that match a display filter, by kind, channel and
+device.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ SCHEMA = "mfshark/filtered-stats/1"
 
 
 class Sums:
-    """Packets counted together: ``bytes`` on the wire, pages, times of the first byte and the
-    last one in ns since the epoch.
+    """Packets counted together: ``bytes`` on the wire, pages, and the times of the first and last
+    byte in ns since the epoch.
     """
 
     __slots__ = ("bytes", "first", "last", "name", "normal_pages", "packets", "zero_pages")
@@ -41,15 +43,14 @@ class Sums:
 
     @property
     def rate(self) -> float | None:
-        """Bytes per second from the first byte to the last; ``None`` if that took no time."""
+        """Bytes per second from the first byte to the last; ``None`` if that time is zero."""
         lasted = self.last - self.first
         return self.bytes * 1e9 / lasted if lasted > 0 else None
 
 
 def sums_by(packets: PacketTable, rows: Values, what: str = "") -> list[Sums]:
-    """The sums of some rows: of all of them, or by ``kind``, ``channel`` or ``device``.
-
-    Packets of no device are in none of the sums by device.
+    """The sums of some rows: of all of them, or by ``kind``, ``channel`` or ``device``.  Packets
+    without a device are not in the sums by device.
     """
     import numpy
 
@@ -100,7 +101,7 @@ def filtered_text(
 ) -> Iterator[str]:
     """The lines of the report."""
     total = len(packets)
-    yield f"{style.bold(terminal(path))}: {len(rows)} of {total} packets pass {terminal(text)}"
+    yield f"{style.bold(terminal(path))}: {len(rows)} of {total} packets match {terminal(text)}"
     if not len(rows):
         return
     begin = packets.start

@@ -1,4 +1,4 @@
-"""``mfshark stats`` as one web page that needs nothing else: tables, and plots as SVG."""
+"""``mfshark stats`` as one self-contained web page: tables, and plots as SVG."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _plots(found: Table, figures: Statistics) -> Iterator[str]:
 
 
 def _lanes(lanes: list[tuple[str, Lane]], since: str) -> str:
-    """A row for each row of the table, in the colour of what it is."""
+    """A row for each row of the table, coloured by kind."""
     rows = lanes[:ROWS_DRAWN]
     layer = Layer("", [COLOURS[lane.kind] for _, lane in rows], [lane.spans for _, lane in rows])
     first = rows[0][1]
@@ -106,7 +106,7 @@ def _lanes(lanes: list[tuple[str, Lane]], since: str) -> str:
 
 
 def _iterations(figures: Statistics) -> Iterator[str]:
-    """Pages by iteration, where there are several."""
+    """Pages by iteration, if there are several."""
     scans = [phase for phase in figures.phases if phase.name == "iteration"]
     if len(scans) > 2:
         lines = {"pages with content": [scan.normal_pages for scan in scans]}
@@ -117,7 +117,7 @@ def _iterations(figures: Statistics) -> Iterator[str]:
 
 
 def _channels(figures: Statistics) -> Iterator[str]:
-    """When each channel carried what: in the whole migration, and in the switchover."""
+    """What each channel carried when: in the whole migration, and in the switchover."""
     shown = figures.channels[:ROWS_DRAWN]
     spans = [span for entry in shown for span in (*entry.ram, *entry.state)]
     if not spans:

@@ -1,6 +1,6 @@
 """``mfshark stats`` as plain data, in the shape of ``analyzer/report/schema/stats-1.json``.
 
-Moments are in seconds since the capture's first frame, lengths of time in seconds.
+Points in time are in seconds since the capture's first frame, durations in seconds.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["page_tables"]
 
 BLOCKS_SHOWN = 16
 TIMES = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 0xFFFF))
-"""Numbers of times that share a column."""
+"""The ranges of counts that share a column."""
 WHERE = "left to right: page offset; taller bar: sent more often"
 ROUNDS = (
     "A round ends with SYNC (multifd) or with a FLUSH or section end (main). One iteration can "

@@ -46,13 +46,12 @@ STRIP = 512
 STRIP_HEIGHT = 14
 FAINTEST = 0.15
 STEPS = 2000
-"""Spans are told apart down to this fraction of the width."""
+"""Spans are drawn separately down to this fraction of the width."""
 
 
 class Layer:
-    """What a lanes plot draws: spans (ns) by row, and each row's colour.
-
-    ``name`` is what the legend says, where there are several layers.
+    """A layer of a lanes plot: spans (ns) by row, and each row's colour.  ``name`` is its name in
+    the legend, if there are several layers.
     """
 
     __slots__ = ("colours", "name", "rows")
@@ -64,7 +63,7 @@ class Layer:
 
 
 def heat_strip(values: Sequence[int]) -> str:
-    """Numbers of times as an SVG element: 0 is empty, 1 faint, the highest full."""
+    """Counts as an SVG element: 0 is empty, 1 faint, the highest count opaque."""
     most = max(values)
     colour = COLOURS["switchover"]
     rects = [
@@ -88,8 +87,8 @@ def lanes_plot(
 ) -> str:
     """Rows of spans over the time from ``begin`` to ``end`` (ns), as an SVG element.
 
-    ``labels`` name the rows, from the top; names from a capture are made printable.  ``since``
-    says what the time counts from.
+    ``labels`` name the rows, from the top; names from a capture are made printable.  ``since`` says
+    where the time starts.
     """
     _look()
     chart = leather.Chart()
@@ -105,7 +104,7 @@ def lanes_plot(
             for row, spans in zip(rows, layer.rows, strict=True)
             for a, b in _visible(spans, begin, end)
         ]
-        # A series needs a row; one without length and outside of the picture draws nothing.
+        # A series needs a row; one with zero length outside the picture draws nothing.
         series = leather.Series(data or [(0, rows[0], None)], name=layer.name)
         chart.add_series(series, _Spans(layer.colours))
     height = AXES + ROW * len(labels) + (LEGEND if len(layers) > 1 else 0)
@@ -113,7 +112,7 @@ def lanes_plot(
 
 
 def counts_plot(lines: Mapping[str, Sequence[int]], title: str) -> str:
-    """Lines of counts by number (1, 2, ...), each with its name; ``title`` says of what."""
+    """Lines of counts by number (1, 2, ...), each with its name; ``title`` names the axis."""
     _look()
     chart = leather.Chart()
     for (name, counts), colour in zip(lines.items(), LINES, strict=False):
@@ -125,7 +124,7 @@ def counts_plot(lines: Mapping[str, Sequence[int]], title: str) -> str:
 
 
 def _look() -> None:
-    """Colours and letters of the page; its style sheet sets those of text and grid."""
+    """Colours and font of the page; its style sheet sets those of text and grid."""
     theme.background_color = "none"
     theme.margin = 0.025
     for name in ("title", "legend", "axis_title", "tick"):
@@ -143,7 +142,7 @@ def _svg(chart: Any, height: int) -> str:
 
 
 def _visible(spans: Iterable[Span], begin: int, end: int) -> Iterator[Span]:
-    """Spans at least as wide as can be seen, those too close to be told apart joined."""
+    """Spans widened to be visible; those too close to be distinguished are joined."""
     least = max(1, (end - begin) // STEPS)
     cut = ((max(a, begin), min(b, end)) for a, b in spans if b >= begin and a <= end)
     wide = union((a, max(b, a + least)) for a, b in cut)
@@ -158,12 +157,12 @@ class _Spans(leather.Shape):  # type: ignore[misc]
         self._fill_color = colours[0]  # in the legend
 
     def validate_series(self, series: Any) -> None:
-        """Any will do."""
+        """Accepts any series."""
 
     def to_svg(
         self, width: Any, height: Any, x_scale: Any, y_scale: Any, series: Any, _palette: Any
     ) -> ET.Element:
-        """The shape that a chart asks for."""
+        """The shape that the chart expects."""
         at, per_ms = float(x_scale.project(0, 0, width)), float(x_scale.project(1, 0, width))
         per_ms -= at
         group = ET.Element("g")

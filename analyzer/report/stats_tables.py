@@ -1,6 +1,5 @@
-"""What ``mfshark stats`` shows, as tables: the same rows for terminal and web page.
-
-Names are as in the capture: whoever shows a cell escapes it for what it goes to.
+"""The tables of ``mfshark stats``: the same rows for terminal and web page.  Names are as in the
+capture; the code that shows a cell escapes it.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ def tables_of(
 ) -> Iterator[Table]:
     """The tables of a migration that have rows; ``begin`` is the time of the first frame (ns).
 
-    ``verbose`` lists all devices and channels; without ``every_iteration`` the later ones of very
-    many share a row.
+    ``verbose`` lists all devices and channels; without ``every_iteration``, if there are very many,
+    the later ones share a row.
     """
     if figures.phases:
         yield _phases(figures.phases, begin, every_iteration)
@@ -100,7 +99,7 @@ def tables_of(
 
 
 def milliseconds(time: int) -> str:
-    """A length of time, from ns."""
+    """A duration, from ns."""
     if time < 10_000:
         return "<0.01 ms" if time else "0"
     digits = 2 if time < 10_000_000 else 1
@@ -140,7 +139,7 @@ def _phases(phases: list[Phase], begin: int, every: bool) -> Table:
 
 
 def _grouped(phases: list[Phase], every: bool) -> Iterator[list[Phase]]:
-    """Phases by row: of very many iterations the later ones together."""
+    """Phases by row: if there are very many iterations, the later ones share a row."""
     count = sum(phase.name == "iteration" for phase in phases)
     told = ITERATIONS_SHOWN // 2 if count > ITERATIONS_SHOWN and not every else count
     for phase in phases:
@@ -191,7 +190,7 @@ def _downtime(figures: Statistics, downtime: Downtime) -> Table:
 
 
 def _bound(figures: Statistics) -> str:
-    """How QEMU's own figure compares."""
+    """How the figure compares with QEMU's own downtime."""
     window, migration = figures.window, figures.migration
     if window is None or not window.finished:
         return "its end is not in the capture"
@@ -338,7 +337,7 @@ def _fairness(figures: Statistics) -> Iterator[str]:
 
 
 def _slowest(channels: Sequence[ChannelFigures]) -> Iterator[str]:
-    """The channels with the lowest and the highest rate, where several can be compared."""
+    """The channels with the lowest and the highest rate, if several can be compared."""
     rates = [(rate, entry.channel.name) for entry in channels if (rate := entry.rate) is not None]
     if len(rates) > 1:
         (low, slow), (high, fast) = min(rates), max(rates)

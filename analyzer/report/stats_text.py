@@ -26,7 +26,7 @@ PLAIN_STEPS = ".:-=+*%#"
 
 
 class Bars:
-    """Draws times and shares in a line of characters, with what ``encoding`` has."""
+    """Draws times and shares as a line of characters that ``encoding`` supports."""
 
     __slots__ = ("steps",)
 
@@ -34,7 +34,7 @@ class Bars:
         self.steps = STEPS if "utf" in encoding.lower() else PLAIN_STEPS
 
     def lane(self, lane: Lane, width: int = LANE) -> str:
-        """When: how much of each character's time the spans cover."""
+        """A lane: how much of each character's time the spans cover."""
         begin, lasts = lane.begin, max(1, lane.end - lane.begin)
         cover = Coverage(list(lane.spans))
         starts = {min(width - 1, (span[0] - begin) * width // lasts) for span in lane.spans}
@@ -51,7 +51,7 @@ class Bars:
         return f"[{''.join(cells)}]"
 
     def heat(self, heat: Heat, width: int = LANE) -> str:
-        """Where: the lowest step is a page sent once, the highest one sent most often of all."""
+        """A heat map: the lowest step is a page sent once, the highest one sent most often."""
         values = heat.block.heat(heat.block.end, width)
         most, top = max(values), len(self.steps) - 1
         levels = [-(-(value - 1) * top // max(1, most - 1)) for value in values]
@@ -59,7 +59,7 @@ class Bars:
         return f"[{''.join(cells)}]"
 
     def share(self, share: Share, width: int = SHARE) -> str:
-        """How much of a whole."""
+        """A share of a whole."""
         full = round(width * share.part / share.whole) if share.whole else 0
         return (self.steps[-1] * full).ljust(width)
 
@@ -69,7 +69,7 @@ def stats_text(
 ) -> Iterator[str]:
     """The lines; ``begin`` is the time of the capture's first frame (ns).
 
-    ``verbose`` lists everything that is otherwise summed up.
+    ``verbose`` lists everything that is otherwise summarised.
     """
     for number, entry in enumerate(figures):
         if number:

@@ -1,4 +1,4 @@
-"""How text looks on a terminal: colours, aligned tables, readable sizes."""
+"""Text on a terminal: colours, aligned tables, readable sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Style:
-    """Escape sequences, or none."""
+    """Adds escape sequences, or none."""
 
     __slots__ = ("colour",)
 
@@ -29,7 +29,7 @@ class Style:
         return self._wrap("1", text)
 
     def dim(self, text: str) -> str:
-        """Something of less weight."""
+        """Less important text."""
         return self._wrap("2", text)
 
     def severity(self, severity: str, text: str) -> str:
@@ -54,7 +54,7 @@ def size_text(size: int) -> str:
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, left: int = 1
 ) -> Iterator[str]:
-    """Aligned columns, the first ``left`` of them to the left; empty columns are left out."""
+    """Aligned columns, the first ``left`` of them left-aligned; empty columns are left out."""
     if not rows:
         return
     used = [index for index in range(len(head)) if any(row[index] not in ("", "0") for row in rows)]

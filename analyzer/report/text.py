@@ -1,6 +1,6 @@
 """The text report: a verdict, then migrations, channels, devices and findings as tables.
 
-At most a screen for a clean capture.
+A clean capture takes at most one screen.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
 OF_A_RULE = 3
-"""Findings of one rule that are shown, if there are more than one more."""
+"""The number of findings of one rule that are shown, unless there is just one more."""
 EACH_SHOWN = frozenset(("MF961",))
-"""Rules whose findings are not alike: each difference to what was expected."""
+"""Rules whose findings are all shown, since each is a different deviation from the expectation."""
 
 
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
-    """The lines of the report.  ``verbose`` shows everything that is otherwise summed up."""
+    """The lines of the report.  ``verbose`` shows everything that is otherwise summarised."""
     yield verdict(analysis, style)
     for migration in analysis.migrations:
         yield ""
@@ -176,7 +176,7 @@ def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]
 
 
 def _section_row(section: VfioSection) -> tuple[str, ...]:
-    """A device whose state went over main alone."""
+    """A device whose state went only over main."""
     name = _device_name(section.idstr, section.instance_id)
     cells = (name, STATES[section.complete], "", "", size_text(section.main_bytes))
     return cells + ("",) * (len(DEVICE_HEAD) - len(cells))
@@ -265,7 +265,7 @@ def _notes(analysis: Analysis) -> list[str]:
 def findings_lines(
     analysis: Analysis | SavedAnalysis, style: Style, verbose: bool
 ) -> Iterator[str]:
-    """The findings: errors and warnings in lines, the rest summed up unless ``verbose``."""
+    """The findings: errors and warnings one per line, the rest summarised unless ``verbose``."""
     findings = [f for f in analysis.findings if verbose or f.severity != "info"]
     infos = [] if verbose else [f for f in analysis.findings if f.severity == "info"]
     if findings:
@@ -289,7 +289,7 @@ def findings_lines(
 
 
 def first_findings(findings: list[Finding], style: Style) -> Iterator[str]:
-    """Rule by rule, the gravest first, and of each rule the first places."""
+    """Rule by rule, the most severe first, and the first places of each rule."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.rule.id), []).append(finding)

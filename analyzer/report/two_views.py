@@ -1,4 +1,4 @@
-"""One migration in two captures: what both, or only one of them, show, as text and JSON."""
+"""One migration in two captures: what both, or only one of them, show; as text and JSON."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["SCHEMA", "strangers_text", "two_views_json", "two_views_text"]
 
 SCHEMA = "mfshark/same-migration/1"
 SHOWN = 10
-"""Packets of one channel that text shows of each kind."""
+"""The number of packets of one channel and kind that the text shows."""
 WHY = {
     BEFORE: "the other capture begins later",
     HOLE: "the other capture has a hole there",
     END: "the stream ended before",
     CUT: "the other capture ends before",
-    UNDECODED: "what stands there cannot be decoded",
+    UNDECODED: "the bytes there cannot be decoded",
 }
 
 
@@ -55,7 +55,7 @@ def two_views_text(
 
 
 def strangers_text(paths: tuple[str, str], reason: str, style: Style) -> str:
-    """The only line about captures that do not belong together."""
+    """The only line for captures that do not belong together."""
     word = style.severity("warning", style.bold("DIFFERENT"))
     return f"{word}  {terminal(paths[0])} -> {terminal(paths[1])}: {reason}"
 
@@ -205,7 +205,7 @@ def _line(absent: Absent, at: str) -> str:
 def two_views_json(
     paths: tuple[str, str], pairs: Sequence[MigrationPair], notes: Sequence[str]
 ) -> Json:
-    """The same as data, of the shape of ``schema/same-migration-1.json``; times in seconds."""
+    """The same as data, in the format of ``schema/same-migration-1.json``; times in seconds."""
     return {
         "schema": SCHEMA,
         "source": paths[0],

@@ -23,12 +23,14 @@ GRAVEST_FIRST = ("failed", "incomplete", "cancelled", "unknown")
 
 
 def verdict(analysis: Analysis, style: Style) -> str:
-    """The verdict in colour, led by ERROR, FAILED or WARNING, else by OK or what became of it."""
+    """The verdict in colour, beginning with ERROR, FAILED or WARNING, else with OK or the
+    outcome.
+    """
     return led(*verdict_text(analysis), analysis.path, style)
 
 
 def led(word: str, text: str, path: str, style: Style) -> str:
-    """A sentence about a file behind its leading word."""
+    """A sentence about a file, after its leading word."""
     severity = {"ERROR": "error", "FAILED": "error", "OK": ""}.get(word, "warning")
     return f"{style.severity(severity, style.bold(word))}  {terminal(path)}: {text}"
 
@@ -44,7 +46,7 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
 def migration_verdict(
     scan: Scan, findings: list[Finding], migration: Migration, style: Style
 ) -> str:
-    """The verdict on one migration of a capture that may go on."""
+    """The verdict on one migration of a capture that may still grow."""
     from analyzer.analysis import Analysis
 
     own = Analysis(scan, [finding for finding in findings if finding.migration is migration])
@@ -62,7 +64,7 @@ def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tu
 
 
 def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
-    """The leading word, and what there is to complain about: one sentence or none."""
+    """The leading word, and the complaint, if any."""
     errors, warnings = analysis.count("error"), analysis.count("warning")
     if not errors and not warnings:
         return "OK", []
@@ -77,9 +79,7 @@ def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
 
 
 def _where(finding: Finding) -> str:
-    """The device or channel that a finding is about, where its message would not make sense
-    without.
-    """
+    """The device or channel of a finding, if its message does not make sense without it."""
     spot = finding.spot
     if spot.device is not None:
         return f" of {terminal(spot.device)}"
@@ -138,7 +138,7 @@ def _on_main(sections: list[VfioSection], more: str) -> str:
 
 
 def no_migration(analysis: Analysis) -> str:
-    """What to say of a capture without one; also that it may lie behind damage."""
+    """The message for a capture without a migration, which may also be hidden by damage."""
     name = terminal(analysis.path)
     if (grouper := analysis.scan.grouper).tls:
         from analyzer.report.encrypted import advice, encrypted_sentence

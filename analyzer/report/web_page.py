@@ -1,4 +1,4 @@
-"""A web page that needs nothing else: its frame, its style, and tables."""
+"""A self-contained web page: its frame, its style, and tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PAGE_END = "</body>\n</html>\n"
 
 
 def page_begin(title: str, heading: str, remark: str) -> str:
-    """Everything in front of the contents; the texts are escaped here."""
+    """Everything before the contents; the texts are escaped here."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html(title)}</title>\n"

@@ -29,7 +29,7 @@ def placed(finding: Json) -> str:
 
 
 def hosted_path(path: str) -> str:
-    """A file as code hosts know it: relative to the working directory where it is beneath that."""
+    """The path of a file for code hosts: relative to the working directory if it is below it."""
     path = os.path.normpath(path)
     if os.path.isabs(path):  # noqa: PTH117
         relative = os.path.relpath(path)

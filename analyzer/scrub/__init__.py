@@ -1,1 +1,1 @@
-"""Makes captures that can be shared: contents and names replaced, everything else kept."""
+"""Makes captures that can be shared: contents and names are replaced, everything else is kept."""

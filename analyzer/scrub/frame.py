@@ -1,4 +1,4 @@
-"""The second pass's work on one frame: addresses, payload, checksums."""
+"""The second pass over one frame: addresses, payload, checksums."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ __all__ = ["FrameScrubber"]
 NOP = 1
 IPV4_HEADER, IPV6_HEADER = 20, 40
 IPV4_OFFSET, IPV6_OFFSET = 0x1FFF, 0xFFF8
-"""Masks of where a fragment begins; only the first one has the ports."""
+"""Masks of the fragment offset; only the first fragment has the ports."""
 UDP_PORTS = 4
 LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, 0: 4, 108: 4}
 
 
 class FrameScrubber:
-    """Rewrites frames; ``payload`` gives the bytes in the place of a TCP segment's."""
+    """Rewrites frames; ``payload`` returns the replacement for a TCP segment's bytes."""
 
     def __init__(self, addresses: Addresses, payload: Payload) -> None:
         self._addresses = addresses
         self._payload = payload
 
     def rewrite(self, batch: Batch, start: int) -> bytearray:
-        """The frame at ``start`` of a batch, of the same length."""
+        """The rewritten frame at ``start`` of a batch, with the same length."""
         captured, original = batch.record(batch.buffer, start - 16)[2:]
         link_type = batch.interface.link_type
         old = batch.buffer[start : start + captured]
@@ -79,7 +79,7 @@ class FrameScrubber:
                 new[begin:end] = self._addresses.link(bytes(new[begin:end]))
 
     def _ipv4(self, new: bytearray, at: int) -> int:
-        """Where what IP carries begins; -1 where there is no whole header."""
+        """Where the IP payload begins; -1 if the header is incomplete."""
         size = (new[at] & 15) * 4 if len(new) >= at + IPV4_HEADER else 0
         if size < IPV4_HEADER or new[at] >> 4 != 4 or at + size > len(new):
             return -1
@@ -148,9 +148,9 @@ def total(data: bytes | bytearray) -> int:
 
 
 def mend(data: bytearray, at: int, before: int, after: int, right: bool) -> None:
-    """Bring a checksum up to date: a right one stays right, a bad one as bad as it was."""
+    """Update a checksum: a correct one stays correct, a wrong one wrong by the same amount."""
     old = int.from_bytes(data[at : at + 2], "big")
     new = (old + before - after) % 0xFFFF
     if old == 0 and not right:
-        new = 0  # nobody filled it in
+        new = 0  # it was never filled in
     struct.pack_into(">H", data, at, new)

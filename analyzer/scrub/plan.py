@@ -1,4 +1,4 @@
-"""What stays of one stream, and what comes in the place of the rest."""
+"""Which bytes of a stream are kept, and what replaces the rest."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
 __all__ = ["Plan"]
 
 ZERO_RUNS_MAX = 1 << 21
-"""Runs of zero pages remembered of one stream; pages behind are filled like others."""
+"""The maximum number of runs of zero pages kept for one stream; later zero pages are filled like
+others.
+"""
 
 OTHER = bytes(byte ^ 0x80 for byte in range(256))
 
 
 class Plan:
-    """The plan of one direction: spans of stream offsets, in order.
-
-    What is in no span is replaced by filling (or by zeros, with ``blank``).  ``keep`` spans stay,
-    ``zero`` spans are zero, ``put`` places bytes over what would stay.  Memory: 16 bytes a span.
+    """The plan of one direction: spans of stream offsets, in order.  Bytes outside all spans are
+    replaced by filling (or by zeros, with ``blank``).  ``keep`` spans are kept, ``zero`` spans are
+    zero, ``put`` overwrites kept bytes.  Memory: 16 bytes per span.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,7 +38,7 @@ class Plan:
         self._late_texts: list[tuple[int, bytes]] = []
 
     def keep(self, begin: int, end: int) -> None:
-        """Bytes that stay; later calls go on behind earlier ones."""
+        """Keep bytes; calls must be in order of offsets."""
         if begin >= end:
             return
         starts, stops = self._kept
@@ -48,15 +49,15 @@ class Plan:
             stops.append(end)
 
     def keep_late(self, begin: int, end: int) -> None:
-        """Bytes that stay, anywhere; :meth:`settle` sorts them in."""
+        """Keep bytes at any offset; :meth:`settle` sorts them in."""
         self._late.append((begin, end))
 
     def put_late(self, offset: int, text: bytes) -> None:
-        """Bytes that stand anywhere; :meth:`settle` sorts them in."""
+        """Put bytes at any offset; :meth:`settle` sorts them in."""
         self._late_texts.append((offset, text))
 
     def settle(self) -> None:
-        """No more spans come."""
+        """Finish the plan: no more spans will be added."""
         if self._late_texts:
             places, numbers = self._put
             texts = [(at, self._texts[n]) for at, n in zip(places, numbers, strict=True)]
@@ -73,13 +74,13 @@ class Plan:
             self._late = []
 
     def keeps(self, offset: int) -> bool:
-        """Whether the byte at ``offset`` stays."""
+        """Whether the byte at ``offset`` is kept."""
         starts, stops = self._kept
         at = bisect_right(starts, offset) - 1
         return at >= 0 and offset < stops[at]
 
     def zero(self, begin: int, end: int) -> None:
-        """Bytes that are zero and stay so."""
+        """Bytes that are zero and remain zero."""
         starts, stops = self._zero
         if starts and stops[-1] == begin:
             stops[-1] = end
@@ -88,7 +89,7 @@ class Plan:
             stops.append(end)
 
     def put(self, offset: int, text: bytes) -> None:
-        """Bytes that stand at ``offset`` instead of the original's."""
+        """Put bytes at ``offset`` in place of the original ones."""
         number = self._index.get(text)
         if number is None:
             number = self._index[text] = len(self._texts)
@@ -97,7 +98,7 @@ class Plan:
         self._put[1].append(number)
 
     def drop(self) -> None:
-        """Nothing of this stream stays."""
+        """Keep nothing of this stream."""
         self.blank = True
         for columns in (self._kept, self._put, self._zero):
             for column in columns:
@@ -106,7 +107,7 @@ class Plan:
         self._late_texts = []
 
     def replace(self, filling: Filling, offset: int, data: bytes, frame: int) -> bytearray:
-        """The bytes for stream offset ``offset``, where the capture has ``data`` in ``frame``."""
+        """The replacement for ``data`` at stream offset ``offset`` in ``frame``."""
         end = offset + len(data)
         out = bytearray(len(data)) if self.blank else filling.bytes(self.number, offset, len(data))
         for begin, stop in _inside(self._zero, offset, end):
@@ -115,7 +116,7 @@ class Plan:
             out[begin - offset : stop - offset] = data[begin - offset : stop - offset]
         self._overlay(out, offset, end)
         if frame in self.differences:
-            # From there on it is not the first copy here either, and nothing of it stays.
+            # From there on this is not the first copy either, and nothing of it is kept.
             first = max(self.differences[frame], offset)
             out[first - offset :] = filling.bytes(self.number, first, end - first).translate(OTHER)
         return out

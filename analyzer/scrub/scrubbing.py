@@ -1,7 +1,7 @@
 """A capture that can be shared, in two passes over the original.
 
-The first finds out what is structure and what is content (:mod:`analyzer.scrub.tracing`); the
-second copies the frames with content, names and addresses replaced.
+The first pass separates structure from content (:mod:`analyzer.scrub.tracing`); the second copies
+the frames with content, names and addresses replaced.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ SYN = 2
 
 
 class Scrubbed:
-    """What was done: ``frames`` written, ``migrations`` found, ``encrypted`` connections,
-    ``secrets`` whether the original held keys of them; ``damage`` ended reading early.
+    """The result: the numbers of ``frames`` written, ``migrations`` found and ``encrypted``
+    connections; ``secrets``: whether the original held keys for them; ``damage``: the error that
+    ended reading early.
     """
 
     __slots__ = ("damage", "encrypted", "frames", "migrations", "secrets")
@@ -68,11 +69,11 @@ class _Place:
         self.flow = flow
         self.plan = plan
         self.began = flow.connection.began.frame
-        self.offset = 0  # of the furthest byte so far
+        self.offset = 0  # of the highest byte so far
 
 
 class _Payloads:
-    """Gives the replaced bytes of segments, frame after frame."""
+    """Returns the replacement for the bytes of segments, frame by frame."""
 
     def __init__(self, engine: Engine, plans: dict[int, Plan], filling: Filling) -> None:
         self._filling = filling
@@ -108,10 +109,10 @@ def scrub(
     ports: bool = False,
     progress: Callable[[float, int], None] | None = None,
 ) -> Scrubbed:
-    """Write the capture at ``path`` to ``out`` with everything replaced by what ``key`` gives.
-
-    pcap stays pcap, pcapng stays pcapng; with Multipath TCP in it, it becomes a pcap file of plain
-    TCP.  Damage ends both passes early.  Raises :class:`CaptureError` for what is no capture.
+    """Write the capture at ``path`` to ``out``, with contents replaced by data derived from
+    ``key``.  The format stays pcap or pcapng; a capture with Multipath TCP becomes a pcap file of
+    plain TCP.  Damage ends both passes early.  Raises :class:`CaptureError` for a file that is not
+    a capture.
     """
     opened = partial(open_source, path)
     try:
@@ -142,7 +143,7 @@ def _trace(
     names: Names,
     progress: Callable[[float, int], None] | None,
 ) -> tuple[CaptureFile, Tracer, Engine]:
-    """The first pass.  Raises :class:`Multipath` where the capture is to be rejoined first."""
+    """The first pass.  Raises :class:`Multipath` if the capture must be rejoined first."""
     try:
         file = CaptureFile(source)
         tracer = Tracer(settings, names, lambda: engine.connections)
@@ -168,7 +169,7 @@ def _copy(
     payloads: _Payloads,
     progress: Callable[[float, int], None] | None,
 ) -> int:
-    """The second pass; gives the number of frames."""
+    """The second pass; returns the number of frames."""
     source = opened()
     try:
         head = source.peek(HEAD)

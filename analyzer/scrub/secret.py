@@ -1,7 +1,6 @@
-"""The key of one run, and what is made from it: filling, names, addresses.
-
-Replaced bytes never depend on the bytes that they replace, so that nobody who knows the key gets
-the original back.  Addresses and names are replaced consistently, by a keyed hash or by number.
+"""The key of one run, and what is derived from it: filling, names, addresses.  Filling never
+depends on the bytes that it replaces, so that the original cannot be recovered even with the key.
+Addresses and names are replaced consistently, by a keyed hash or by number.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["Addresses", "Filling", "Names"]
 
 PERIOD = 65521
-"""A prime: pages of one stream do not look alike."""
+"""A prime, so that pages of one stream do not look alike."""
 FORBIDDEN = (0x00, 0x7E, *set(MAGIC_VERSION), ord("Q"), ord("{"))
-"""Bytes that headers, footers and magics begin with: filling never looks like one."""
+"""First bytes of headers, footers and magics, which filling avoids."""
 STAND_IN = 0xA5
 DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
 SHORT = 3
-"""Names up to this length cannot be told apart when replaced, and identify nobody."""
+"""Shorter replacements could not be unique; names up to this length identify nobody anyway."""
 OWN_BLOCKS = (
     b"pc.ram", b"pc.bios", b"pc.rom", b"vga.vram", b"mach-virt.ram", b"virt.flash0",
     b"virt.flash1", b"ppc_spapr.ram", b"s390.ram", b"loongarch.ram", b"system.flash0",
@@ -32,7 +31,7 @@ ROM_PREFIX = b"/rom@etc/"
 
 
 class Filling:
-    """What stands in the place of contents: a function of key, stream and stream offset."""
+    """The replacement for contents: a function of key, stream and stream offset."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -65,10 +64,9 @@ def _number(key: bytes, kind: bytes, value: bytes) -> int:
 
 
 class Names:
-    """Replaces names by others of the same length; equal ones stay equal, different ones differ.
-
-    QEMU's own names stay: sections without a path, and the RAM blocks and ROMs that it names
-    itself.  With ``keep`` all of them do, but for uuids.
+    """Replaces names by others of the same length; equal names stay equal, different ones stay
+    different.  QEMU's own names are kept: sections without a path, and the RAM blocks and ROMs that
+    it names itself.  With ``keep`` all names are kept, except uuids.
     """
 
     def __init__(self, key: bytes, keep: bool = False) -> None:
@@ -79,29 +77,29 @@ class Names:
         self._count: dict[bytes, int] = {}
 
     def idstr(self, name: bytes) -> bytes:
-        """A section's: the path in front of the last slash is replaced."""
+        """The name of a section: the path before the last slash is replaced."""
         path, slash, last = name.rpartition(b"/")
         if not slash or self._keep:
             return name
         return self._other(b"dev", path) + slash + last
 
     def block(self, name: bytes) -> bytes:
-        """A RAM block's."""
+        """The name of a RAM block."""
         if self._keep or name in OWN_BLOCKS or name.startswith(ROM_PREFIX):
             return name
         return self._other(b"block", name)
 
     def uuid(self, uuid: bytes) -> bytes:
-        """A guest's; that of a guest without one stays zero."""
+        """The uuid of a guest; an all-zero one stays zero."""
         return _hash(self._key, b"uuid", uuid, 16) if any(uuid) else uuid
 
     def idstr_field(self, field: bytes) -> bytes:
-        """A section's, NUL-padded; what follows the NUL stays."""
+        """The NUL-padded name of a section; bytes after the NUL are kept."""
         name, nul, rest = field.partition(b"\0")
         return self.idstr(name) + nul + rest
 
     def block_field(self, field: bytes) -> bytes:
-        """A RAM block's, NUL-padded."""
+        """The NUL-padded name of a RAM block."""
         name, nul, rest = field.partition(b"\0")
         return self.block(name) + nul + rest
 
@@ -117,7 +115,7 @@ class Names:
         return found
 
     def _numbered(self, kind: bytes, size: int) -> bytes:
-        """``dev00000001``: as many digits as there is room for."""
+        """``dev00000001``: as many digits as fit."""
         kind = kind if size > len(kind) + 1 else kind[:1]
         while True:
             count = self._count[kind] = self._count.get(kind, 0) + 1
@@ -126,13 +124,13 @@ class Names:
                 count, digit = divmod(count, len(DIGITS))
                 digits.insert(0, DIGITS[digit])
             name = kind + bytes(digits).rjust(size - len(kind), b"0")
-            if len(name) > size:  # more names than there can be
+            if len(name) > size:  # there cannot be that many names
                 return _hash(self._key, b"name", name, 32).hex().encode()[:size].ljust(size, b"x")
             if name not in self._used:
                 return name
 
     def _odd(self, name: bytes) -> bytes:
-        """A name with bytes that are no text: these stay what they are, odd."""
+        """A name with bytes that are not printable text: the replacement has some too."""
         letters = shake_128(self._key + name).digest(len(name))
         return bytes(
             DIGITS[letter % len(DIGITS)] if 0x20 <= byte < 0x7F else byte
@@ -141,9 +139,9 @@ class Names:
 
 
 class Addresses:
-    """Replaces addresses and, if wanted, ports; equal ones stay equal, different ones differ.
-
-    Addresses that name no machine (loopback, multicast, broadcast, unspecified) stay.
+    """Replaces addresses and, if requested, ports; equal ones stay equal, different ones stay
+    different.  Addresses that do not identify a machine (loopback, multicast, broadcast,
+    unspecified) are kept.
     """
 
     def __init__(self, key: bytes, ports: bool = False) -> None:

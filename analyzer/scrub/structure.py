@@ -1,6 +1,5 @@
-"""What inside contents is structure: config states, XBZRLE records, headers of subsections.
-
-It stays, so that the result reads the same; the values in it are replaced.
+"""Structure inside contents: config states, XBZRLE records, headers of subsections.  It is kept so
+that the result decodes in the same way; the values in it are replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ MSIX_HEAD = 4
 
 
 def config_spans(data: bytes) -> Iterator[Span]:
-    """What stays of a VFIO device's config state: tags, version, which device, capability list."""
+    """The parts of a VFIO device's config state that are kept: tags, version, device id, capability
+    list.
+    """
     state = parse_config(data)
     begin = state.space_at
     yield 0, min(begin, len(data))
@@ -48,11 +49,11 @@ def config_spans(data: bytes) -> Iterator[Span]:
 
 
 def xbzrle_spans(data: bytes) -> Iterator[Span]:
-    """The run lengths of an encoded page; the bytes of its runs are between them."""
+    """The run lengths of an encoded page, without the bytes of its runs."""
     at = 0
     while at < len(data):
         begin = at
-        for _ in range(2):  # a zero run and a run with bytes
+        for _ in range(2):  # a run of unchanged bytes and a run with new bytes
             while at < len(data) and data[at] & 0x80:
                 at += 1
             at += 1
@@ -61,7 +62,7 @@ def xbzrle_spans(data: bytes) -> Iterator[Span]:
 
 
 def _run_before(data: bytes, begin: int, end: int) -> int:
-    """The second of the two run lengths that stand at ``begin`` to ``end``."""
+    """The second of the two run lengths at ``begin`` to ``end``."""
     numbers = []
     value = shift = 0
     for byte in data[begin:end]:

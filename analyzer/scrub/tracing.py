@@ -1,8 +1,6 @@
-"""The first pass: which bytes of every stream are structure.
-
-The walkers tell it themselves: what they take, they look at, and what they step over is content.
-So nothing of a stream stays but what a walker has taken and :class:`Tracer` knows to be harmless;
-names in it are put by others.
+"""The first pass: which bytes of every stream are structure.  The walkers' requests show it: they
+read structure and skip content.  Only bytes that a walker has read and that :class:`Tracer` knows
+to be harmless are kept; names in them are replaced.
 """
 
 from __future__ import annotations
@@ -65,8 +63,8 @@ UUID_END = UUID + INIT["uuid"].size
 
 
 class Tracer(Watcher):
-    """Attaches to a stream engine in the place of a :class:`Grouper`, and makes a plan for every
-    direction; :meth:`finish` gives them by connection number and direction.
+    """Attaches to a stream engine in place of a :class:`Grouper`, and makes a plan for every
+    direction; :meth:`finish` returns the plans.
     """
 
     def __init__(
@@ -74,17 +72,19 @@ class Tracer(Watcher):
     ) -> None:
         self.names = names
         self.grouper = Grouper(settings, connections, watchers=(self,), record_sink=self._record)
-        self._traces: dict[int, _Trace] = {}  # by id of the flow, which the engine keeps
+        self._traces: dict[int, _Trace] = {}  # by id() of the flow, which the engine keeps alive
         self._flows: list[Flow] = []
 
     def attach(self, flow: Flow) -> Reader:
-        """The reader of a direction that begins to carry payload."""
+        """Return the reader of a direction that begins to carry payload."""
         trace = self._traces[id(flow)] = _Trace(flow, self)
         self._flows.append(flow)
         return Reader(lambda reader: trace.walk(reader, self.grouper.identify(reader, flow)), 0)
 
     def finish(self, engine: Engine) -> dict[int, Plan]:
-        """The plans by id of the flow.  What is no channel of a migration keeps nothing."""
+        """The plans by id() of the flow.  Of a stream that is not a channel of a migration nothing
+        is kept.
+        """
         for trace in self._traces.values():
             trace.end()
         for migration in self.grouper.migrations:
@@ -109,7 +109,7 @@ class Tracer(Watcher):
         return {key: trace.plan for key, trace in self._traces.items()}
 
     def _subsections(self, migration: Migration) -> None:
-        """Devices' subsections, where the stream's own description tells them."""
+        """Keep the headers of devices' subsections, located with the stream's own description."""
         from analyzer.migration.vmdescription import decode
 
         facts = migration.main_facts
@@ -126,14 +126,14 @@ class Tracer(Watcher):
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM packet: its header stays, also when it was found by search."""
+        """A RAM packet: its header is kept, even if it was found by search."""
         del migration, pages
         trace = self._traces[id(channel.flow)]
         if not trace.covers(packet):
             trace.found_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
-        """A device-state packet: likewise."""
+        """A device-state packet, likewise."""
         del migration
         trace = self._traces[id(channel.flow)]
         if not trace.covers(packet):
@@ -151,20 +151,20 @@ class Tracer(Watcher):
 
 
 class _Trace:
-    """What was taken of one direction, on its way to the plan."""
+    """The bytes read from one direction, before they go to the plan."""
 
     def __init__(self, flow: Flow, tracer: Tracer) -> None:
         connection = flow.connection
         self.plan = Plan(2 * connection.number + (flow is connection.reverse))
         self._flow = flow
         self._tracer = tracer
-        self._chunks: list[tuple[int, bytes]] = []  # taken, not in the plan yet
+        self._chunks: list[tuple[int, bytes]] = []  # read, not in the plan yet
         self._migration: Migration | None = None
 
     # -- the walk -----------------------------------------------------------------------------
 
     def walk(self, reader: Reader, walker: Walker) -> Walker:
-        """Pass a walker's requests on, and note what became of them."""
+        """Pass on a walker's requests, and record the result."""
         reply: Reply = None
         peeked = b""
         coded = 0
@@ -199,7 +199,7 @@ class _Trace:
 
     @staticmethod
     def _watched(request: Request, zeros: _Zeros) -> Deliver:
-        """A Skip whose bytes are looked at for zero pages."""
+        """A Skip whose bytes are checked for zero pages."""
         return Deliver(request.size, zeros.take)  # type: ignore[union-attr]
 
     @staticmethod
@@ -209,10 +209,10 @@ class _Trace:
         return b"" if reply is None or type(reply) is Gap else getattr(reply, "data", b"")
 
     def _taken(self, at: int, data: bytes, coded: int, *, whole: bool) -> int:
-        """Bytes that a walker looks at; gives the length of XBZRLE data that come next."""
+        """Bytes that a walker reads; returns the length of the XBZRLE data that follow."""
         kind = self._kind()
         if not whole and kind in ("main", "postcopy", "return-path"):
-            return 0  # the stream ends inside: how much there is is all that counts
+            return 0  # the stream ends inside: only the number of bytes matters
         if coded and len(data) == coded:
             for begin, end in xbzrle_spans(data):
                 self._chunks.append((at + begin, data[begin:end]))
@@ -236,7 +236,7 @@ class _Trace:
             self._flush_words()
 
     def _back(self, offset: int) -> None:
-        """Bytes from ``offset`` on were put back."""
+        """The walker put back the bytes from ``offset`` on."""
         chunks = self._chunks
         while chunks and chunks[-1][0] + len(chunks[-1][1]) > offset:
             at, data = chunks.pop()
@@ -244,7 +244,7 @@ class _Trace:
                 chunks.append((at, data[: offset - at]))
 
     def _stepped(self, begin: int, end: int, peeked: bytes) -> None:
-        """Content; but a footer that a search ended at stays, and the word in front of it."""
+        """Skipped content; but a footer that ended a search is kept, and the word before it."""
         kind = self._kind()
         if kind != "main":
             if kind == "multifd":
@@ -258,7 +258,9 @@ class _Trace:
             self._chunks.append((begin + foot, peeked[foot : foot + FOOTER.size]))
 
     def _keep_magic(self, at: int, pushed: bytes) -> None:
-        """What stood where a header should: a right magic or version tells one that is damaged."""
+        """Keep a correct magic or version at the place of a header: it identifies a damaged
+        header.
+        """
         for begin in (0, 4):
             if pushed[begin : begin + 4] == MAGIC_VERSION[begin : begin + 4]:
                 self.plan.keep(at + begin, at + begin + 4)
@@ -277,12 +279,12 @@ class _Trace:
         return self._migration
 
     def _unit(self) -> int:
-        """The size of pages here, of which zero ones stay zero."""
+        """The page size of this stream, since zero pages stay zero."""
         owner = self._owner()
         return (owner.framing.page_size if owner is not None else 0) or COMMON_PAGE_SIZE
 
     def covers(self, packet: RamPacket | DevicePacket) -> bool:
-        """Whether a header was taken; its magic and version may stay without it."""
+        """Whether the header was read; its magic and version may be kept without it."""
         offset = packet.offset + FLAGS
         at = bisect_right(self._chunks, offset, key=lambda chunk: chunk[0]) - 1
         if at >= 0 and offset < self._chunks[at][0] + len(self._chunks[at][1]):
@@ -292,13 +294,13 @@ class _Trace:
     # -- into the plan ------------------------------------------------------------------------
 
     def end(self) -> None:
-        """The stream is over."""
+        """The stream has ended."""
         self.flush(final=True)
         if self._kind() != "multifd":
             self._settle(())
 
     def record(self, record: Record) -> None:
-        """A record of main is over: a body that was searched for its end is content."""
+        """A record of main has ended: a body whose end was found by search is content."""
         begin, size = record.body_offset, record.body_length
         body: tuple[int, ...] = ()
         if record.by_search and size > 0:
@@ -310,7 +312,7 @@ class _Trace:
         self._settle(body)
 
     def _settle(self, body: tuple[int, ...]) -> None:
-        """What was taken stays, but for a body, and for names."""
+        """Keep the bytes that were read, except a body, and names."""
         chunks, self._chunks = self._chunks, []
         joined: list[tuple[int, bytearray]] = []
         for at, data in chunks:
@@ -326,13 +328,13 @@ class _Trace:
                 self._put_names(at, bytes(run))
 
     def _flush_words(self) -> None:
-        """A long RAM section: its words need not wait for its end."""
+        """Keep the words of a long RAM section before its end."""
         held = [chunk for chunk in self._chunks if len(chunk[1]) > WORDS_ONLY]
         if not held:
             self._settle(())
 
     def _put_names(self, at: int, run: bytes) -> None:
-        """Names in what was taken, each behind its length."""
+        """Replace names in the bytes that were read; each follows its length."""
         for old, new in self._known_names():
             pos = run.find(old)
             while pos >= 0:
@@ -354,14 +356,14 @@ class _Trace:
         return known
 
     def _description(self, begin: int, end: int) -> None:
-        """The text that ends main: it stays, but for the names of devices."""
+        """The text that ends main is kept, except the names of devices."""
         owner, names = self._owner(), self._tracer.names
         facts = owner.main_facts if owner is not None else None
         if self._kind() != "main" or facts is None:
             return
         text = b"".join(facts.description_parts)
         if len(text) != end - begin:
-            return  # parts of it are missing
+            return  # parts are missing
         self.plan.keep_late(begin, end)
         for section in facts.sections.values():
             old, new = (b'"' + name + b'"' for name in (section.idstr, names.idstr(section.idstr)))
@@ -371,7 +373,7 @@ class _Trace:
                 pos = text.find(old, pos + 1)
 
     def flush(self, *, final: bool) -> None:
-        """Put the headers that were taken into the plan; one that is not complete may wait."""
+        """Put the headers that were read into the plan; an incomplete one may wait."""
         if self._kind() != "multifd":
             return
         chunks, self._chunks = self._chunks, []
@@ -385,7 +387,7 @@ class _Trace:
                 pos += size
 
     def _init(self, data: bytes) -> int:
-        """The initial packet, and the RFC's header in front of it; bytes that they take."""
+        """Keep the initial packet, and the RFC's header before it; returns their length."""
         channel = self._tracer.grouper.channel_of(self._flow)
         assert channel is not None
         begin = 0 if channel.channel_header is None else CHANNEL_HEADER.size
@@ -397,7 +399,9 @@ class _Trace:
         return begin + len(whole)
 
     def _packet(self, at: int, run: bytes, pos: int, final: bool) -> int:
-        """The header at ``pos`` of a run (and a config state); its size, 0 to wait for more."""
+        """Keep the header at ``pos`` of a run (and a config state); returns its size, 0 to wait for
+        more.
+        """
         owner, names = self._owner(), self._tracer.names
         flags = int.from_bytes(run[pos + FLAGS : pos + HEADER.size], "big")
         count = owner.framing.page_count if owner is not None else 0
@@ -427,7 +431,7 @@ class _Trace:
     def _named(
         self, at: int, data: bytes, begin: int, end: int, other: Callable[[bytes], bytes]
     ) -> None:
-        """A header with a name in it; of a name that is cut nothing stays."""
+        """Keep a header with a name in it; a truncated name is not kept."""
         self.plan.keep(at, at + min(begin, len(data)))
         field = data[begin:end]
         if len(field) == end - begin:
@@ -455,7 +459,7 @@ class _Trace:
 
 
 class _Zeros:
-    """Finds the zero pages in content that is stepped over."""
+    """Finds the zero pages in skipped content."""
 
     __slots__ = ("_at", "_begin", "_clean", "_plan", "_unit")
 
@@ -479,7 +483,7 @@ class _Zeros:
                 self.end()
 
     def end(self) -> None:
-        """The page is over."""
+        """The page has ended."""
         if self._clean:
             self._plan.zero(self._begin, self._at)
         self._begin, self._clean = self._at, True

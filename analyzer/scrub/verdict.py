@@ -1,4 +1,4 @@
-"""What a scrubbed capture has in common with its original: the verdict without names."""
+"""The part of the verdict that a scrubbed capture shares with its original: without names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REPLACED = frozenset(
         "vendor_id", "text",
     }
 )  # fmt: skip
-"""Keys of the report whose values are addresses, names, digests, or texts with them."""
+"""Keys of the report whose values are addresses, names, digests, or texts that contain them."""
 
 DEVICES = "devices"
-"""A list in the order of names, which are others now."""
+"""A list sorted by names, which have changed."""
 
 
 def verdict(analysis: Analysis) -> Any:

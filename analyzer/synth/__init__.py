@@ -1,6 +1,6 @@
 """Synthetic captures: a TOML scenario in, a pcap or pcapng file out; the same bytes every time.
 
-``build(scenario)`` gives a whole capture in memory, ``synth(scenario, out)`` writes one of any
+``build(scenario)`` returns a whole capture in memory, ``synth(scenario, out)`` writes one of any
 size in fixed memory.  ``docs/synth.md`` explains every key.
 """
 

@@ -34,7 +34,9 @@ __all__ = ["FAULTS", "build", "synth"]
 
 NS = 1_000_000_000
 UNWRITABLE = (ValueError, OverflowError, MemoryError, struct.error)
-"""What packets raise for numbers that their fields cannot hold, which only faults ask for."""
+"""The errors that packets raise for numbers that their fields cannot hold, which only faults
+set.
+"""
 FAMILIES = (faults_channel, faults_ram, faults_device, faults_tcp)
 FAULTS = kinds()
 """Every kind of fault, with its rules, meaning, keys and an example scenario."""
@@ -50,10 +52,10 @@ def build(scenario: Mapping[str, Any]) -> bytes:
 def synth(scenario: Mapping[str, Any] | str | Path, out: Writable | str | Path) -> int:
     """Write the capture that a scenario (a table, or a TOML file's path) describes.
 
-    ``out`` is a path or something with ``write``.  Gives the number of bytes written; memory does
-    not grow with it.  Raises :class:`ScenarioError` for a key that makes no sense before anything
-    is written, for a fault with values that no field can hold on the way, for one that met nothing
-    to apply to at the end; and OSError.
+    ``out`` is a path or something with ``write``.  Returns the number of bytes written; memory use
+    does not depend on it.  Raises :class:`ScenarioError` before anything is written for an invalid
+    key, while writing for a fault with values that a field cannot hold, and at the end for a fault
+    that found nothing to apply to; and OSError.
     """
     values = load(scenario) if isinstance(scenario, str | Path) else scenario
     parsed = parse(values)
@@ -67,7 +69,7 @@ def synth(scenario: Mapping[str, Any] | str | Path, out: Writable | str | Path) 
         if not any(run.faults for run in runs):
             raise
         reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
-        raise ScenarioError("fault", f"asks for what cannot be written: {reason}") from error
+        raise ScenarioError("fault", f"needs a value that cannot be written: {reason}") from error
 
 
 def frames(scenario: Scenario, runs: list[Run]) -> Iterator[Frame]:
@@ -87,7 +89,7 @@ def frames(scenario: Scenario, runs: list[Run]) -> Iterator[Frame]:
 
 
 def chained(chain: list[Run], start: int) -> Iterator[Segment]:
-    """The segments of migrations that follow each other."""
+    """The segments of consecutive migrations."""
     now = start
     for run in chain:
         last = now
@@ -113,7 +115,7 @@ class Run:
         ]
 
     def segments(self, now: int) -> Iterator[Segment]:
-        """What the capture shows of it, begun ``start`` seconds after ``now``."""
+        """The segments that the capture shows, beginning ``start`` seconds after ``now``."""
         migration = self.migration
         sizes = [
             size for device in migration.device for size in (device.buffer_size, device.precopy)

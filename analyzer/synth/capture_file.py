@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Wrap: TypeAlias = Callable[[Frame], tuple[Bytes, ...]]
 
     class Writable(Protocol):
-        """What is written to."""
+        """An output with a ``write`` method."""
 
         def write(self, data: bytes, /) -> object:
             """Take the bytes."""
@@ -34,9 +34,8 @@ END_OF_TIME: Final = (1 << 32) * 1_000_000_000
 
 
 def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
-    """Write a whole capture; gives the number of its bytes.
-
-    With ``capture.keep`` the file is cut behind so many bytes, wherever that is.
+    """Write a whole capture; returns its number of bytes.  With ``capture.keep`` the file is
+    truncated after that many bytes, wherever that is.
     """
     out = Kept(out, capture.keep) if capture.keep else out
     head, wrap = pcap(capture) if capture.format == "pcap" else pcapng(capture)
@@ -44,7 +43,7 @@ def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
     waiting = total = 0
     for frame in frames:
         if frame.time >= END_OF_TIME:
-            raise ScenarioError("time", "a frame comes later than a capture file can tell")
+            raise ScenarioError("time", "the time of a frame is too late for a capture file")
         if frame.size > capture.snaplen:
             frame.cut(capture.snaplen)
         pieces += wrap(frame)
@@ -56,7 +55,7 @@ def write(frames: Iterable[Frame], capture: Capture, out: Writable) -> int:
 
 
 class Kept:
-    """Passes the first ``left`` bytes on, and no more."""
+    """Passes on only the first ``left`` bytes."""
 
     def __init__(self, out: Writable, left: int) -> None:
         self._out = out
@@ -70,7 +69,7 @@ class Kept:
 
 
 def put(pieces: list[Bytes], out: Writable) -> int:
-    """Write the pieces and forget them; gives the number of bytes."""
+    """Write the pieces and clear the list; returns the number of bytes."""
     data = b"".join(pieces)
     pieces.clear()
     out.write(data)
@@ -78,7 +77,7 @@ def put(pieces: list[Bytes], out: Writable) -> int:
 
 
 def pcap(capture: Capture) -> tuple[bytes, Wrap]:
-    """The file header, and what makes a record of a frame."""
+    """The file header, and the function that makes a record from a frame."""
     order = "<" if capture.byte_order == "little" else ">"
     unit = 1 if capture.resolution == "ns" else 1000
     magic = 0xA1B23C4D if unit == 1 else 0xA1B2C3D4
@@ -93,7 +92,9 @@ def pcap(capture: Capture) -> tuple[bytes, Wrap]:
 
 
 def pcapng(capture: Capture) -> tuple[bytes, Wrap]:
-    """A section with one interface, and what makes an enhanced packet block of a frame."""
+    """A section with one interface, and the function that makes an enhanced packet block from a
+    frame.
+    """
     order = "<" if capture.byte_order == "little" else ">"
     unit = 1 if capture.resolution == "ns" else 1000
     options = struct.pack(order + "HHB3xHH", 9, 1, 9, 0, 0) if unit == 1 else b""

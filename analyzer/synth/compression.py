@@ -19,7 +19,7 @@ QATZIP_INPUT = 65536
 
 
 class Compressor(Protocol):
-    """What one channel does to the pages of a packet."""
+    """Compresses the pages of one channel's packets."""
 
     def __call__(self, pages: Sequence[Bytes]) -> tuple[Bytes, ...]:
         """The payload, in pieces."""
@@ -55,7 +55,7 @@ class ZstdStream:
 
 
 def page_by_page(pages: Sequence[Bytes], wbits: int) -> tuple[Bytes, ...]:
-    """Lengths, then the pages, each deflated, or raw where that is not shorter."""
+    """Lengths, then the pages, each deflated, or raw if that is not shorter."""
     out: list[Bytes] = []
     for page in pages:
         stream = zlib.compressobj(1, zlib.DEFLATED, wbits)

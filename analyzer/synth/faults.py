@@ -1,8 +1,8 @@
 """The registry of faults: what a scenario's ``[[fault]]`` tables may name.
 
 A fault of stage ``units`` changes the script (what the sender writes), one of stage ``segments``
-what the capture shows of it.  Each has the ids of the rules that it is to show, and an example
-scenario in which it does.
+what the capture shows of it.  Each has the ids of the rules that should detect it, and an example
+scenario in which they do.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Context:
-    """What a fault may ask: the ``migration``, its ``script`` and a random generator."""
+    """What a fault can use: the ``migration``, its ``script`` and a random generator."""
 
     __slots__ = ("migration", "rng", "script")
 
@@ -50,7 +50,7 @@ class Context:
 
 
 class Values:
-    """The keys of one fault as attributes, and how often it found something to apply to."""
+    """The keys of one fault as attributes, and how often it was applied."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
@@ -63,7 +63,7 @@ class Values:
 class FaultKind:
     """A fault that a scenario can ask for by ``kind``.
 
-    ``keys`` are its further keys with their defaults, ``example`` a scenario that shows it.
+    ``keys`` are its other keys with their defaults, ``example`` a scenario that shows it.
     """
 
     __slots__ = ("apply", "example", "keys", "kind", "meaning", "rules", "stage")
@@ -148,7 +148,7 @@ class Fault:
     def applied(self, items: Iterator[Any], context: Context) -> Iterator[Any]:
         """The units or segments with the fault in them.
 
-        Raises :class:`ScenarioError` at the end when there was nothing that it applies to.
+        Raises :class:`ScenarioError` at the end if there was nothing to apply it to.
         """
         yield from self.kind.apply(items, context, self.values)
         if not self.values.hits:
@@ -160,7 +160,7 @@ def resolve(spec: FaultSpec, key: str) -> Fault:
     kind = REGISTRY.get(spec.kind)
     if kind is None:
         nearest = get_close_matches(spec.kind, REGISTRY, 1, 0.0)[0]
-        raise ScenarioError(f"{key}.kind", f"{spec.kind!r} is no fault", nearest)
+        raise ScenarioError(f"{key}.kind", f"{spec.kind!r} is not a fault", nearest)
     values = dict(kind.keys)
     for name, value in spec.values.items():
         if name not in kind.keys:
@@ -175,7 +175,7 @@ def resolve(spec: FaultSpec, key: str) -> Fault:
 
 
 def checked(value: Any, default: Any, key: str) -> Any:
-    """``value`` if it is of the default's type, or stands for such a value."""
+    """``value``, if it has the default's type, converted if needed."""
     if type(default) is float and type(value) is int:
         return float(value)
     if type(default) is str and type(value) is int:
@@ -186,7 +186,7 @@ def checked(value: Any, default: Any, key: str) -> Any:
 
 
 def check_names(values: Values, key: str) -> None:
-    """Raise :class:`ScenarioError` for a name that there cannot be."""
+    """Raise :class:`ScenarioError` for an impossible name."""
     channel = getattr(values, "channel", 0)
     if isinstance(channel, str) and not channel.isdecimal():
         one_of(f"{key}.channel", channel, ("main", "return-path", "all"))

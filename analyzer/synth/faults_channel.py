@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 @unit_fault("MF101", channel=0, magic=0xDEADBEEF)
 def init_magic(units: Units, _context: Context, values: Values) -> Units:
-    """The magic of an initial packet is another."""
+    """The magic of an initial packet is wrong."""
     return edit(units, everyone(values, is_init(values)), setting(magic=values.magic))
 
 
 @unit_fault("MF102", channel=0, version=2)
 def init_version(units: Units, _context: Context, values: Values) -> Units:
-    """The version of an initial packet is another."""
+    """The version of an initial packet is wrong."""
     return edit(units, everyone(values, is_init(values)), setting(version=values.version))
 
 
@@ -61,7 +61,7 @@ def init_short(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF104", channel=1, uuid="00000000-0000-0000-0000-00000000beef")
 def uuid_mismatch(units: Units, _context: Context, values: Values) -> Units:
-    """One channel's initial packet carries another guest's uuid."""
+    """One channel's initial packet has the uuid of another guest."""
     return edit(units, everyone(values, is_init(values)), setting(uuid=UUID(values.uuid)))
 
 
@@ -74,13 +74,13 @@ def uuid_zero(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF106", channel=1, id=0)
 def init_duplicate_id(units: Units, _context: Context, values: Values) -> Units:
-    """A channel has the id of another."""
+    """A channel has the same id as another."""
     return edit(units, everyone(values, is_init(values)), setting(id=values.id))
 
 
 @unit_fault("MF107", {"channels": 3}, channel=1)
 def init_id_gap(units: Units, context: Context, values: Values) -> Units:
-    """A channel's connection is not there; the others carry its packets."""
+    """A channel's connection does not exist; the others carry its packets."""
     name = multifd(values.channel)
     other = next(channel for channel in context.script.shared if channel != name)
     kept = (unit for unit in units if unit.channel != name or unit.kind != "fin")
@@ -89,7 +89,7 @@ def init_id_gap(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF108", channel=1, id=9)
 def init_id_out_of_count(units: Units, _context: Context, values: Values) -> Units:
-    """A channel's id is not below the number of channels."""
+    """A channel's id is greater than or equal to the number of channels."""
     return edit(units, everyone(values, is_init(values)), setting(id=values.id))
 
 
@@ -144,7 +144,7 @@ def channel_reverse_data(units: Units, _context: Context, values: Values) -> Uni
 
 @unit_fault("MF114")
 def roles_swapped(units: Units, _context: Context, values: Values) -> Units:
-    """The main connection is opened behind the multifd ones."""
+    """The main connection is opened after the multifd ones."""
     pick = everyone(values, lambda unit: unit.channel == MAIN and unit.kind == "open")
     opened: list[Unit] = []
     for unit in units:
@@ -166,7 +166,7 @@ def channel_unterminated(units: Units, _context: Context, values: Values) -> Uni
 
 @unit_fault("MF116", {"channels": 3}, channel=1, at=2)
 def channel_ended_early(units: Units, context: Context, values: Values) -> Units:
-    """The source closes a channel behind some packets; the others carry what is left."""
+    """The source closes a channel after some packets; the others carry the rest."""
     name = multifd(values.channel)
     other = next(channel for channel in context.script.shared if channel != name)
     yield from up_to(units, nth(values, is_packet(values)))
@@ -197,7 +197,9 @@ def rfc0_channel_type(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF121", {"device": []})
 def preempt_unannounced(units: Units, context: Context, values: Values) -> Units:
-    """A connection without magic, as postcopy preempt has it, though postcopy is not announced."""
+    """A connection without magic, like a postcopy preempt channel, although postcopy is not
+    announced.
+    """
     block = next(iter(context.migration.ram.blocks))
     record = struct.pack(">Q", records.RAM_PAGE) + records.counted(block)
     page = context.script.pattern.pages(0, context.migration.ram.page_size)
@@ -216,7 +218,7 @@ def preempt_unannounced(units: Units, context: Context, values: Values) -> Units
 
 @unit_fault("MF118", at=6, cut_packet=True)
 def cancelled(units: Units, context: Context, values: Values) -> Units:
-    """The source cancels: main is closed inside a record, a packet is cut."""
+    """The source cancels: main is closed inside a record, a packet is truncated."""
     pick = nth(values, is_kind(*PACKETS))
     for unit in units:
         if pick(unit):
@@ -230,7 +232,7 @@ def cancelled(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF203 MF509", {"return_path": False}, device=0, index=1, keep=5000)
 def devstate_cut_off(units: Units, context: Context, values: Values) -> Units:
-    """The source ends all of main, then closes the channels though device state is not all sent."""
+    """The source completes main, then closes the channels before all device state is sent."""
 
     def late(unit: Unit) -> bool:
         return (
@@ -266,7 +268,7 @@ def source_reset(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF704", error=1)
 def rp_shut_error(units: Units, context: Context, values: Values) -> Units:
-    """The destination reports that it failed: SHUT with another value than 0."""
+    """The destination reports that it failed: SHUT with a value other than 0."""
     for unit in units:
         if unit.kind == "shut":
             values.hits += 1
@@ -277,7 +279,7 @@ def rp_shut_error(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF906")
 def destination_hangs(units: Units, _context: Context, values: Values) -> Units:
-    """The destination waits for ever: it sends no SHUT, and nobody closes a connection."""
+    """The destination waits forever: it sends no SHUT, and no connection is closed."""
     return drop(units, everyone(values, is_kind("shut", "fin")))
 
 
@@ -285,7 +287,7 @@ def destination_hangs(units: Units, _context: Context, values: Values) -> Units:
 
 
 def ended(units: Units, pick: Match, keep: Callable[[Unit], int]) -> Units:
-    """The picked unit is cut behind some bytes and its channel closed; the others go on."""
+    """The picked unit is truncated after some bytes and its channel closed; the others continue."""
     for unit in units:
         if pick(unit):
             yield cut(unit, keep(unit))
@@ -296,7 +298,9 @@ def ended(units: Units, pick: Match, keep: Callable[[Unit], int]) -> Units:
 
 
 def rerouted(units: Units, values: Values, other: str) -> Units:
-    """Packets of ``channel`` go to another one, its SYNCs to none; the server's FIN stays."""
+    """Packets of ``channel`` move to another one, its SYNCs are dropped; the server's FIN is
+    kept.
+    """
     name = multifd(values.channel)
     for unit in units:
         if unit.channel != name:
@@ -310,7 +314,7 @@ def rerouted(units: Units, values: Values, other: str) -> Units:
 
 
 def reset_by(units: Units, context: Context, values: Values, side: str) -> Units:
-    """Everything up to the chosen packet, then a RST on every connection."""
+    """Everything up to the chosen packet, then an RST on every connection."""
     yield from up_to(units, nth(values, is_kind(*PACKETS)))
     script = context.script
     for channel in (MAIN, *script.shared, *script.dedicated):
@@ -318,7 +322,7 @@ def reset_by(units: Units, context: Context, values: Values, side: str) -> Units
 
 
 def up_to(units: Units, pick: Match) -> Units:
-    """The units up to the picked one, with it."""
+    """The units up to and including the picked one."""
     for unit in units:
         yield unit
         if pick(unit):

@@ -49,14 +49,14 @@ def changed(units: Units, values: Values, change: Callable[[Packet], object]) ->
 
 
 def resized(unit: Unit, *parts: Bytes) -> None:
-    """Give the unit other data, and its packet the size that goes with them."""
+    """Give the unit other data, and its packet the matching size."""
     assert unit.packet is not None
     unit.parts = parts
     unit.packet.next_packet_size = BUFFER.size + sum(map(len, parts))
 
 
 def added(units: Units, values: Values, change: Callable[[Unit], object]) -> Units:
-    """A changed copy behind the chosen buffer, which stays as it is."""
+    """A changed copy after the chosen buffer, which stays unchanged."""
 
     def copy(unit: Unit) -> Iterator[Unit]:
         other = unit.copy()
@@ -87,7 +87,7 @@ def devstate_compression_bits(units: Units, _context: Context, values: Values) -
 
 
 def flagged(units: Units, values: Values, flags: int) -> Units:
-    """The chosen packet with flags in addition."""
+    """The chosen packet with additional flags."""
 
     def change(packet: Packet) -> None:
         packet.flags = int(packet.flags) | flags
@@ -97,7 +97,7 @@ def flagged(units: Units, values: Values, flags: int) -> Units:
 
 @unit_fault("MF402", **ONE)
 def devstate_empty(units: Units, _context: Context, values: Values) -> Units:
-    """A device-state packet more, with no payload at all."""
+    """An additional device-state packet without payload."""
 
     def change(unit: Unit) -> None:
         assert unit.packet is not None
@@ -120,7 +120,7 @@ def devstate_idstr_unterminated(units: Units, context: Context, values: Values) 
 
 @unit_fault("MF404", **ONE)
 def devstate_idstr_trailing(units: Units, _context: Context, values: Values) -> Units:
-    """Bytes behind an idstr's NUL are not zero."""
+    """Bytes after an idstr's NUL are not zero."""
 
     def change(packet: Packet) -> None:
         packet.idstr = bytes(packet.idstr).rstrip(b"\0") + b"\0stale"
@@ -136,7 +136,7 @@ def devstate_unknown_device(units: Units, _context: Context, values: Values) -> 
 
 @unit_fault("MF406", device=0, idstr="timer")
 def devstate_no_handler(units: Units, _context: Context, values: Values) -> Units:
-    """The same state again for a device that is no VFIO device."""
+    """The same state again for a device that is not a VFIO device."""
     return for_another(units, values, values.idstr)
 
 
@@ -165,13 +165,13 @@ def devstate_dialect_mixed(units: Units, _context: Context, values: Values) -> U
 
 @unit_fault("MF409 MF518", **ONE)
 def devstate_size_implausible(units: Units, context: Context, values: Values) -> Units:
-    """A buffer of more than the 1 MiB that a sender puts in one."""
+    """A buffer larger than the 1 MiB that a sender puts in one."""
     return larger(units, context, values, 3 * BUFFER_DATA_MAX)
 
 
 @unit_fault("MF518 MF409", **ONE)
 def vfio_buffer_large(units: Units, context: Context, values: Values) -> Units:
-    """A buffer that is one page larger than 1 MiB."""
+    """A buffer one page larger than 1 MiB."""
     return larger(units, context, values, BUFFER_DATA_MAX + 4096)
 
 
@@ -196,14 +196,14 @@ def devstate_without_switchover(units: Units, _context: Context, values: Values)
 
 @unit_fault("MF411")
 def devstate_before_switchover(units: Units, _context: Context, values: Values) -> Units:
-    """SWITCHOVER_START is captured behind the first device-state packet."""
+    """SWITCHOVER_START is captured after the first device-state packet."""
     pick = everyone(values, is_kind("switchover-start"))
     return held(units, pick, is_kind(*DEVICE_STATE))
 
 
 @unit_fault("MF412", **ONE)
 def devstate_after_main_end(units: Units, _context: Context, values: Values) -> Units:
-    """Buffers from ``index`` on come when main is at its end."""
+    """Buffers from ``index`` on come after the end of main."""
 
     def late(unit: Unit) -> bool:
         return of_device(values)(unit) and (unit.index or 0) >= values.index
@@ -213,20 +213,20 @@ def devstate_after_main_end(units: Units, _context: Context, values: Values) -> 
 
 @unit_fault("MF413", device=0)
 def devstate_announced_missing(units: Units, _context: Context, values: Values) -> Units:
-    """Main says that the state is on multifd, but there is none."""
+    """Main announces that the state is on multifd, but there is none."""
     return drop(units, everyone(values, of_device(values)))
 
 
 @unit_fault("MF414 MF631", device=0)
 def devstate_unannounced(units: Units, context: Context, values: Values) -> Units:
-    """The FULL section has the config state, though the state is on multifd."""
+    """The FULL section has the config state, although the state is on multifd."""
     device = context.migration.device[values.device]
     config = records.config_state(device)
     return full_body(units, values, config)
 
 
 def full_body(units: Units, values: Values, body: bytes) -> Units:
-    """Another body in the device's FULL section, and its size in the description."""
+    """Replaces the body of the device's FULL section, and its size in the description."""
     pick = everyone(values, is_record("vfio-full", values))
 
     def describe(described: dict[str, Any]) -> None:
@@ -263,7 +263,7 @@ def vfio_config_load_ready_mismatch(units: Units, _context: Context, values: Val
 
 @unit_fault("MF501", device=0, index=1, size=5)
 def vfio_short(units: Units, _context: Context, values: Values) -> Units:
-    """A packet more, whose payload is too short for a VFIO header."""
+    """An additional packet whose payload is too short for a VFIO header."""
 
     def change(unit: Unit) -> None:
         assert unit.packet is not None
@@ -286,13 +286,15 @@ def header(units: Units, values: Values, **fields: int) -> Units:
 
 @unit_fault("MF502", device=0, index=1, version=1)
 def vfio_version(units: Units, _context: Context, values: Values) -> Units:
-    """The version of a VFIO header is another."""
+    """The version of a VFIO header is wrong."""
     return header(units, values, version=values.version)
 
 
 @unit_fault("MF503", device=0, index=1, whole=False)
 def vfio_byte_order(units: Units, _context: Context, values: Values) -> Units:
-    """A buffer's VFIO header is in the other byte order; with ``whole`` all of the device's."""
+    """A buffer's VFIO header has the other byte order; with ``whole``, all headers of the
+    device.
+    """
     match = of_device(values) if values.whole else is_buffer(values)
 
     def change(unit: Unit) -> None:
@@ -309,7 +311,7 @@ def vfio_byte_order(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF512", device=0, index=1, flags=0x80)
 def vfio_flags_unknown(units: Units, _context: Context, values: Values) -> Units:
-    """A VFIO header has flags that nobody knows."""
+    """A VFIO header has unknown flags."""
     return header(units, values, flags=values.flags)
 
 
@@ -334,13 +336,13 @@ def renumbering(index: Callable[[int], int]) -> Callable[[Unit], None]:
 
 @unit_fault("MF504", **ONE)
 def vfio_idx_max(units: Units, _context: Context, values: Values) -> Units:
-    """A buffer more, with the index 0xffffffff."""
+    """An additional buffer with index 0xffffffff."""
     return added(units, values, renumbering(lambda _index: IDX_MAX))
 
 
 @unit_fault("MF521", device=0, index=1, idx=50_000_000)
 def vfio_idx_huge(units: Units, _context: Context, values: Values) -> Units:
-    """A buffer more, with an index far above all others."""
+    """An additional buffer with an index far above all others."""
     return added(units, values, renumbering(lambda _index: int(values.idx)))
 
 
@@ -358,7 +360,7 @@ def vfio_idx_gap(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF507 MF511", **CONFIG)
 def vfio_idx_above_last(units: Units, _context: Context, values: Values) -> Units:
-    """A data buffer more, with an index above the config state's."""
+    """An additional data buffer with an index above the config state's."""
 
     def change(unit: Unit) -> None:
         made = vfio_header(unit)
@@ -377,7 +379,7 @@ def vfio_idx_start(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("", device=0, index=0, other=2)
 def vfio_idx_swapped(units: Units, _context: Context, values: Values) -> Units:
-    """Two buffers have each other's index: the state is out of order, and nothing tells."""
+    """Two buffers have swapped indices: the state is out of order, undetectably."""
     pair = {values.index: values.other, values.other: values.index}
 
     def match(unit: Unit) -> bool:
@@ -394,7 +396,7 @@ def vfio_no_config(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF510", **CONFIG)
 def vfio_config_twice(units: Units, _context: Context, values: Values) -> Units:
-    """The config state is there twice, with two indices."""
+    """The config state occurs twice, with two indices."""
     return added(units, values, renumbering(lambda index: index + 1))
 
 
@@ -462,7 +464,7 @@ def vfio_config_version(units: Units, _context: Context, values: Values) -> Unit
 
 @unit_fault("MF523 MF522", {"interleave": "packet"}, device=0, index=0, distance=2, seconds=0.0)
 def vfio_reordered(units: Units, _context: Context, values: Values) -> Units:
-    """A buffer comes late: behind ``distance`` later ones of its device, after some seconds."""
+    """A buffer comes late: after ``distance`` later ones of its device and some seconds."""
     passed = 0
 
     def enough(unit: Unit) -> bool:

@@ -1,7 +1,7 @@
 """Faults of packet headers, RAM packets and SYNCs.
 
 Wire-format page, section 3; rules MF2xx and MF3xx.  ``channel`` is the number of a multifd channel,
--1 whichever comes first; ``at`` counts the packets that the fault can apply to from 0.
+-1 for any; ``at`` is the number, from 0, among the packets that the fault can apply to.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MIB = 1 << 20
 def changed(
     units: Units, values: Values, match: Match, change: Callable[[Packet], object]
 ) -> Units:
-    """The packet number ``at`` of those that match, changed."""
+    """Changes packet number ``at`` of those that match."""
 
     def on_unit(unit: Unit) -> None:
         assert unit.packet is not None
@@ -56,7 +56,7 @@ def changed(
 
 
 def first_pages(context: Context, place: int = 0) -> Pages:
-    """One page of the first block, for a packet more."""
+    """One page of the first block, for an additional packet."""
     block = next(iter(context.migration.ram.blocks))
     return Pages(block, [place * context.migration.ram.page_size], [])
 
@@ -66,13 +66,13 @@ def first_pages(context: Context, place: int = 0) -> Pages:
 
 @unit_fault("MF201", channel=0, at=2, magic=0xDEADBEEF)
 def packet_magic(units: Units, _context: Context, values: Values) -> Units:
-    """The magic of a packet is another."""
+    """The magic of a packet is wrong."""
     return edit(units, nth(values, is_packet(values)), setting(magic=values.magic))
 
 
 @unit_fault("MF202", channel=0, at=2, version=2)
 def packet_version(units: Units, _context: Context, values: Values) -> Units:
-    """The version of a packet is another."""
+    """The version of a packet is wrong."""
     return edit(units, nth(values, is_packet(values)), setting(version=values.version))
 
 
@@ -91,7 +91,7 @@ def packet_truncated(units: Units, _context: Context, values: Values) -> Units:
 
 @unit_fault("MF236", channel=0, size=40)
 def trailing_bytes(units: Units, _context: Context, values: Values) -> Units:
-    """Behind the last packet of a channel are bytes that are no packet."""
+    """The last packet of a channel is followed by bytes that are not a packet."""
     name = multifd(values.channel)
     seen = False
 
@@ -112,7 +112,7 @@ def trailing_bytes(units: Units, _context: Context, values: Values) -> Units:
 
 
 def flag_fault(units: Units, values: Values, match: Match, flags: int) -> Units:
-    """Flags set in addition."""
+    """Sets additional flags."""
 
     def change(packet: Packet) -> None:
         packet.flags = int(packet.flags) | flags
@@ -128,7 +128,7 @@ def flags_two_compressions(units: Units, _context: Context, values: Values) -> U
 
 @unit_fault("MF205", {"compression": "zlib"}, channel=-1, at=3)
 def flags_method_changes(units: Units, _context: Context, values: Values) -> Units:
-    """A packet names another method than the ones before it."""
+    """A packet names a different method than those before it."""
 
     def change(packet: Packet) -> None:
         zstd = int(packet.flags) == MultifdFlag.ZSTD
@@ -139,7 +139,7 @@ def flags_method_changes(units: Units, _context: Context, values: Values) -> Uni
 
 @unit_fault("MF206", channel=-1, at=0, flags=0x100)
 def flags_unknown_bits(units: Units, _context: Context, values: Values) -> Units:
-    """A packet has flags that nobody knows."""
+    """A packet has unknown flags."""
     return flag_fault(units, values, is_ram(values), values.flags)
 
 
@@ -155,7 +155,7 @@ def flags_sync_compression(units: Units, _context: Context, values: Values) -> U
 
 @unit_fault("MF208", **SYNC)
 def sync_with_pages(units: Units, context: Context, values: Values) -> Units:
-    """A SYNC packet carries a page, as those of old senders may."""
+    """A SYNC packet carries a page, as with old senders."""
     pick = everyone(values, is_sync(values))
     last: dict[str, Pages] = {}
     for unit in units:
@@ -186,7 +186,7 @@ def alloc_exceeds_capacity(units: Units, _context: Context, values: Values) -> U
 
 @unit_fault("MF210", **ANY)
 def alloc_inconsistent(units: Units, _context: Context, values: Values) -> Units:
-    """pages_alloc is smaller in one packet, but enough for its pages."""
+    """pages_alloc is smaller in one packet, but sufficient for its pages."""
 
     def change(packet: Packet) -> None:
         packet.pages_alloc = packet.page_count - 1
@@ -228,7 +228,7 @@ def empty_packet(units: Units, context: Context, values: Values) -> Units:
 
 
 def named(units: Units, values: Values, name: bytes) -> Units:
-    """A RAM packet with another block name."""
+    """Changes the block name of a RAM packet."""
     return edit(units, nth(values, is_ram(values)), setting(ramblock=name))
 
 
@@ -252,7 +252,7 @@ def ramblock_unterminated(units: Units, _context: Context, values: Values) -> Un
 
 @unit_fault("MF216", **ANY)
 def ramblock_trailing(units: Units, context: Context, values: Values) -> Units:
-    """Bytes behind a block name's NUL are not zero."""
+    """Bytes after a block name's NUL are not zero."""
     block = next(iter(context.migration.ram.blocks))
     return named(units, values, block.encode() + b"\0stale")
 
@@ -260,7 +260,7 @@ def ramblock_trailing(units: Units, context: Context, values: Values) -> Units:
 def offsets(
     units: Units, values: Values, match: Match, change: Callable[[list[int], Packet], object]
 ) -> Units:
-    """A packet with changed offsets, all entries of the array being there."""
+    """Changes the offsets of a packet; the function gets all entries of the array."""
 
     def on_packet(packet: Packet) -> None:
         entries = [*packet.offset, *(0,) * (packet.page_count - len(packet.offset))]
@@ -272,7 +272,7 @@ def offsets(
 
 @unit_fault("MF217", **ANY)
 def offset_beyond_block(units: Units, context: Context, values: Values) -> Units:
-    """An offset lies behind the end of the block."""
+    """An offset lies beyond the end of the block."""
 
     def change(entries: list[int], packet: Packet) -> None:
         name = bytes(packet.ramblock).rstrip(b"\0").decode()
@@ -283,7 +283,7 @@ def offset_beyond_block(units: Units, context: Context, values: Values) -> Units
 
 @unit_fault("MF218", **ANY)
 def offset_unaligned(units: Units, _context: Context, values: Values) -> Units:
-    """An offset is no multiple of the page size."""
+    """An offset is not a multiple of the page size."""
 
     def change(entries: list[int], _packet: Packet) -> None:
         entries[0] += 512
@@ -349,13 +349,13 @@ def size_mismatch_nocomp(units: Units, context: Context, values: Values) -> Unit
 
 @unit_fault("MF224", channel=-1, at=1)
 def size_zero_with_pages(units: Units, _context: Context, values: Values) -> Units:
-    """next_packet_size is 0 though pages follow."""
+    """next_packet_size is 0 although pages follow."""
     return edit(units, nth(values, is_ram(values)), setting(next_packet_size=0))
 
 
 @unit_fault("MF225", channel=0, round=1, size=4096)
 def size_without_pages(units: Units, _context: Context, values: Values) -> Units:
-    """A packet without normal pages has a size, and no payload."""
+    """A packet without normal pages has a size, but no payload."""
     pick = everyone(values, is_sync(values))
     return edit(units, pick, setting(next_packet_size=values.size))
 
@@ -376,7 +376,9 @@ def size_exceeds_buffer(units: Units, _context: Context, values: Values) -> Unit
 
 
 def renumbered(units: Units, values: Values, match: Match, by: int, onwards: bool) -> Units:
-    """The chosen packet's number moved ``by``; ``onwards``: those of all later ones as well."""
+    """Adds ``by`` to the chosen packet's number; with ``onwards``, also to those of all later
+    packets.
+    """
     pick = nth(values, match)
     moving = False
     for unit in units:
@@ -397,18 +399,18 @@ def packet_num_duplicate(units: Units, _context: Context, values: Values) -> Uni
 
 @unit_fault("MF229", channel=-1, at=3, gap=5)
 def packet_num_gap(units: Units, _context: Context, values: Values) -> Units:
-    """Some numbers are left out."""
+    """Some packet numbers are skipped."""
     return renumbered(units, values, is_ram(values), values.gap, True)
 
 
 @unit_fault("MF231", channel=-1, at=0, start=7)
 def packet_num_start(units: Units, _context: Context, values: Values) -> Units:
-    """The numbers do not begin with 0."""
+    """The packet numbers do not begin with 0."""
     return renumbered(units, values, is_packet(values), values.start, True)
 
 
 def overtaken(units: Units, pick: Match) -> Units:
-    """The picked packet changes places with the next one of its channel."""
+    """Swaps the picked packet with the next one of its channel."""
     channel = ""
 
     def taken(unit: Unit) -> bool:
@@ -422,7 +424,7 @@ def overtaken(units: Units, pick: Match) -> Units:
 
 @unit_fault("MF230", channel=0, at=1)
 def packet_num_not_increasing(units: Units, _context: Context, values: Values) -> Units:
-    """Two packets of a channel have changed places."""
+    """Two packets of a channel are swapped."""
     return overtaken(units, nth(values, is_ram(values)))
 
 
@@ -431,7 +433,7 @@ def packet_num_not_increasing(units: Units, _context: Context, values: Values) -
 
 @unit_fault("MF232", page_size=65536)
 def page_size_conflict(units: Units, _context: Context, values: Values) -> Units:
-    """The vmdescription names another page size than the packets have."""
+    """The vmdescription has a different page size than the packets."""
 
     def change(unit: Unit) -> None:
         other = {"page_size": values.page_size}
@@ -442,7 +444,7 @@ def page_size_conflict(units: Units, _context: Context, values: Values) -> Units
 
 @unit_fault("MF233", {"device": []})
 def data_in_postcopy(units: Units, context: Context, values: Values) -> Units:
-    """Pages on multifd behind POSTCOPY_RUN."""
+    """Pages on multifd after POSTCOPY_RUN."""
     page = context.migration.ram.page_size
     advise = records.command(
         records.POSTCOPY_ADVISE, page.to_bytes(8, "big") + page.to_bytes(8, "big")
@@ -461,7 +463,7 @@ def data_in_postcopy(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF235", {"channels": 3}, **ANY)
 def page_twice_in_round(units: Units, context: Context, values: Values) -> Units:
-    """A page is sent again on another channel with no SYNC in between."""
+    """A page is sent again on another channel without a SYNC in between."""
 
     def again(unit: Unit) -> Iterator[Unit]:
         assert unit.packet is not None
@@ -538,7 +540,7 @@ def sync_packet_has_payload(units: Units, _context: Context, values: Values) -> 
 
 @unit_fault("MF306", channel=0, round=0)
 def sync_first(units: Units, context: Context, values: Values) -> Units:
-    """A RAM packet in front of a channel's first SYNC."""
+    """A RAM packet before a channel's first SYNC."""
 
     def more(unit: Unit) -> Iterator[Unit]:
         assert unit.packet is not None
@@ -554,7 +556,7 @@ def sync_first(units: Units, context: Context, values: Values) -> Units:
 
 @unit_fault("MF307", channel=0)
 def data_after_last_sync(units: Units, context: Context, values: Values) -> Units:
-    """A RAM packet behind a channel's last SYNC."""
+    """A RAM packet after a channel's last SYNC."""
     name = multifd(values.channel)
     last = context.script.last_round
 
@@ -569,7 +571,7 @@ def data_after_last_sync(units: Units, context: Context, values: Values) -> Unit
 
 @unit_fault("MF308", {"dialect": "v1"})
 def device_state_after_unpaired_sync(units: Units, context: Context, values: Values) -> Units:
-    """All RAM is out, a sync round without FLUSH follows, and device state behind it."""
+    """After all RAM comes a sync round without FLUSH, followed by device state."""
     waiting: list[Unit] = []
     for unit in units:
         if unit.kind in ("buffer", "config") and not values.hits:

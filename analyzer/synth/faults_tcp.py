@@ -1,4 +1,4 @@
-"""Faults of TCP and of the capture point: the script stays as it is, the capture shows it so.
+"""Faults of TCP and of the capture point: the script stays unchanged, only the capture differs.
 
 ``channel`` is ``main``, ``return-path``, the number of a multifd channel as text, or ``all``;
 ``at`` counts the data segments of that stream from 0.
@@ -56,12 +56,12 @@ def chosen(values: Values) -> Match:
 
 
 def end_of(segment: Segment) -> int:
-    """The sequence number behind the segment's payload."""
+    """The sequence number after the segment's payload."""
     return (segment.seq + len(segment.payload)) & 0xFFFFFFFF
 
 
 def precedes(first: int, second: int) -> bool:
-    """Whether one sequence number lies in front of another, modulo 2^32."""
+    """Whether one sequence number precedes another, modulo 2^32."""
     return 0 < (second - first) & 0xFFFFFFFF < 1 << 31
 
 
@@ -74,13 +74,13 @@ def tcp_hole(segments: Segments, _context: Context, values: Values) -> Segments:
 
 @segment_fault("MF911 MF901", channel="0", at=3, count=40)
 def resync(segments: Segments, _context: Context, values: Values) -> Segments:
-    """A hole that swallows packet headers."""
+    """A hole that contains packet headers."""
     pick = chosen(values)
     return (segment for segment in segments if not pick(segment))
 
 
 def delayed(segments: Segments, values: Values) -> Segments:
-    """The chosen segments come ``later`` data segments later; ACKs wait meanwhile."""
+    """The chosen segments are delayed by ``later`` data segments; ACKs wait meanwhile."""
     pick = chosen(values)
     waiting: list[Segment] = []
     passed = now = 0
@@ -102,7 +102,7 @@ def delayed(segments: Segments, values: Values) -> Segments:
 
 
 def released(waiting: list[Segment], time: int) -> Segments:
-    """What was held, now."""
+    """Releases the held segments."""
     for segment in waiting:
         segment.time = time
         yield segment
@@ -110,13 +110,13 @@ def released(waiting: list[Segment], time: int) -> Segments:
 
 @segment_fault("", **STREAM, later=12)
 def tcp_loss(segments: Segments, _context: Context, values: Values) -> Segments:
-    """Segments lost in front of the capture point, seen when they are sent again."""
+    """Segments are lost before the capture point, and captured when retransmitted."""
     return delayed(segments, values)
 
 
 @segment_fault("", **STREAM, later=1)
 def tcp_reorder(segments: Segments, _context: Context, values: Values) -> Segments:
-    """Segments are overtaken by the next ones of their stream."""
+    """Segments are overtaken by later ones of their stream."""
     return delayed(segments, values)
 
 
@@ -131,7 +131,7 @@ def tcp_duplicate(segments: Segments, _context: Context, values: Values) -> Segm
 
 
 def repeated(segments: Segments, values: Values, again: Callable[[Segment], Segment]) -> Segments:
-    """Chosen segments are sent again ``later`` data segments later, as ``again`` makes them."""
+    """Sends the chosen segments again, ``later`` data segments later, as changed by ``again``."""
     pick = chosen(values)
     waiting: list[tuple[int, Segment]] = []
     for segment in segments:
@@ -157,7 +157,7 @@ def tcp_retransmission(segments: Segments, _context: Context, values: Values) ->
 
 @segment_fault("MF902", **STREAM, later=4)
 def tcp_retransmission_differs(segments: Segments, _context: Context, values: Values) -> Segments:
-    """Segments are sent again with other bytes at their end."""
+    """Segments are sent again with different bytes at their end."""
 
     def again(segment: Segment) -> Segment:
         other = segment.copy()
@@ -186,7 +186,7 @@ def tcp_overlap(segments: Segments, _context: Context, values: Values) -> Segmen
 
 @segment_fault("", **STREAM, garbage=1)
 def tcp_keep_alive(segments: Segments, _context: Context, values: Values) -> Segments:
-    """Keep-alives behind a segment, with a byte of garbage or none."""
+    """Keep-alives after a segment, with one garbage byte or none."""
     pick = chosen(values)
     for segment in segments:
         yield segment
@@ -248,7 +248,7 @@ def tcp_no_handshake(segments: Segments, _context: Context, values: Values) -> S
 
 @segment_fault("MF904", channel="0", at=20)
 def tcp_midstream(segments: Segments, _context: Context, values: Values) -> Segments:
-    """The capture begins behind a data segment: nothing of any connection before it."""
+    """The capture begins after a data segment: nothing of any connection before it."""
     of = of_stream(values.channel)
     for segment in segments:
         if segment.number >= values.at and of(segment):
@@ -288,7 +288,7 @@ def tcp_unfinished(segments: Segments, _context: Context, values: Values) -> Seg
 
 @segment_fault("MF907", channel="0", size=100)
 def tcp_data_after_fin(segments: Segments, _context: Context, values: Values) -> Segments:
-    """A segment with data behind the client's FIN."""
+    """A segment with data after the client's FIN."""
     of = of_stream(values.channel)
     for segment in segments:
         yield segment
@@ -303,7 +303,7 @@ def tcp_data_after_fin(segments: Segments, _context: Context, values: Values) ->
 
 @segment_fault("MF907", **STREAM)
 def tcp_data_after_rst(segments: Segments, _context: Context, values: Values) -> Segments:
-    """The server resets a connection, the data go on."""
+    """The server resets a connection, but the data continue."""
     pick = chosen(values)
     for segment in segments:
         yield segment
@@ -315,7 +315,7 @@ def tcp_data_after_rst(segments: Segments, _context: Context, values: Values) ->
 
 @segment_fault("MF903", **STREAM, keep=128)
 def tcp_snaplen(segments: Segments, _context: Context, values: Values) -> Segments:
-    """Frames are cut behind some bytes (of the frame)."""
+    """Frames are truncated after some bytes (of the frame)."""
     pick = chosen(values)
     for segment in segments:
         if pick(segment):
@@ -335,7 +335,7 @@ def ip_fragments(segments: Segments, _context: Context, values: Values) -> Segme
 
 @segment_fault("MF910", hole=0.0, duplicate=0.01, reorder=0.02)
 def tcp_netem(segments: Segments, context: Context, values: Values) -> Segments:
-    """A share of all data segments is missing, doubled or overtaken, at random."""
+    """Random data segments are lost, duplicated or reordered."""
     values.hits = 1
     late: list[Segment] = []
     for segment in segments:

@@ -32,7 +32,9 @@ def checksum(total: int) -> int:
 
 
 def words(data: Bytes) -> int:
-    """``data`` as one number, even length: its 16-bit words sum up to it, modulo 0xffff."""
+    """``data`` (of even length) as one number, which equals the sum of its 16-bit words, modulo
+    0xffff.
+    """
     return int.from_bytes(data, "big") << (8 * (len(data) & 1))
 
 
@@ -66,7 +68,7 @@ class Framer:
         self._fixed: dict[End, _Fixed] = {}
 
     def frames(self, segment: Segment) -> Iterator[Frame]:
-        """The frame around a segment, cut or in fragments where the segment says so."""
+        """The frame around a segment, truncated or in fragments if the segment says so."""
         fixed = self._fixed.get(segment.end)
         if fixed is None:
             fixed = self._fixed[segment.end] = _Fixed(segment.end, self._capture)
@@ -154,7 +156,7 @@ class _Fixed:
         if self._network.checksums:
             payload = segment.payload
             size = len(payload)
-            # a 32-bit field counts as its two halves do: 2^16 is 1, modulo 0xffff
+            # a 32-bit field counts as the sum of its halves: 2^16 is 1, modulo 0xffff
             total = self._fixed_sum + size + 32 + segment.seq + segment.ack + 0x8000 + flags
             total += segment.window + 0x0101 + 0x080A + 2 * stamp
             if size:

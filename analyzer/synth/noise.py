@@ -1,4 +1,4 @@
-"""Frames that have nothing to do with a migration, strewn among those that do."""
+"""Frames of unrelated traffic, mixed with those of migrations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TARGET: Final = bytes((192, 0, 2, 2))
 def strewn(
     frames: Iterator[Frame], noise: Noise, capture: Capture, network: Network
 ) -> Iterator[Frame]:
-    """``frames`` with one of the noise's frames behind every fifth of them, as long as it lasts."""
+    """``frames`` with a noise frame after every fifth of them, while there are any."""
     alien = aliens(noise, link_header(capture, network, "client", False), capture.link)
     for count, frame in enumerate(frames):
         yield frame
@@ -33,7 +33,7 @@ def strewn(
 
 
 def aliens(noise: Noise, link: bytes, kind: str) -> Iterator[bytes]:
-    """The noise's frames, one of each sort in turn."""
+    """The noise frames, one of each sort in turn."""
     left = {
         "arp": noise.arp if kind == "ethernet" else 0,
         "udp": noise.udp,

@@ -1,4 +1,6 @@
-"""What faults are made of: choosing units, and changing, dropping, holding and repeating them."""
+"""Building blocks of faults: choosing units, and changing, dropping, delaying and repeating
+them.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def is_packet(values: Values) -> Match:
 
 
 def is_ram(values: Values, *, normal: int = 1, zero: int = 0, free: int = 0) -> Match:
-    """RAM packets of ``channel`` with at least so many normal, zero and unused places."""
+    """RAM packets of ``channel`` with at least the given numbers of normal, zero and unused
+    entries.
+    """
     on = on_channel(values)
 
     def match(unit: Unit) -> bool:
@@ -149,7 +153,7 @@ def setting(**fields: Any) -> Change:
 
 
 def edit(units: Units, pick: Match, change: Change) -> Units:
-    """Change what is picked."""
+    """Change the picked units."""
     for unit in units:
         if pick(unit):
             change(unit)
@@ -157,7 +161,7 @@ def edit(units: Units, pick: Match, change: Change) -> Units:
 
 
 def drop(units: Units, pick: Match) -> Units:
-    """Leave out what is picked."""
+    """Drop the picked units."""
     return (unit for unit in units if not pick(unit))
 
 
@@ -175,7 +179,7 @@ def unsent(units: Units, pick: Match) -> Units:
 
 
 def after(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) -> Units:
-    """More units behind what is picked."""
+    """Add units after the picked ones."""
     for unit in units:
         yield unit
         if pick(unit):
@@ -183,7 +187,7 @@ def after(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) -> 
 
 
 def before(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) -> Units:
-    """More units in front of what is picked."""
+    """Add units before the picked ones."""
     for unit in units:
         if pick(unit):
             yield from make(unit)
@@ -191,7 +195,7 @@ def before(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) ->
 
 
 def held(units: Units, pick: Match, release: Match) -> Units:
-    """Hold back what is picked till a unit is seen that releases it, or the end."""
+    """Hold back the picked units until a unit that releases them, or the end."""
     waiting: list[Unit] = []
     for unit in units:
         if pick(unit):
@@ -211,7 +215,7 @@ def cut(unit: Unit, keep: int) -> Unit:
 
 
 def without_channel(units: Units, channel: str) -> Units:
-    """Nothing that the client would still do on a channel."""
+    """Drop all further actions of the client on a channel."""
     return (unit for unit in units if unit.channel != channel or unit.side == "server")
 
 

@@ -69,11 +69,10 @@ def dirty_scan(migration: Migration, number: int) -> Iterator[Pages]:
 
 
 class RamSender:
-    """Puts packets together; numbers them, and remembers what an old sender leaves behind in them.
+    """Builds and numbers packets, and remembers the stale values that an old sender leaves in them.
 
-    Before 9.2 the header is not cleared between packets: offsets beyond the used ones, the block
-    name of SYNC packets and (up to 8.1) the size of an empty packet are those of the channel's
-    packet before.
+    Before 9.2 the header is not cleared between packets: unused offsets, the block name of SYNC
+    packets and (up to 8.1) the size of an empty packet are those of the channel's previous packet.
     """
 
     def __init__(self, migration: Migration, pattern: Pattern) -> None:

@@ -75,7 +75,7 @@ def ping(value: int) -> bytes:
 
 
 def counted(name: str) -> bytes:
-    """A name behind its length byte."""
+    """A name preceded by its length byte."""
     raw = name.encode()
     return bytes([len(raw)]) + raw
 
@@ -118,7 +118,7 @@ def tag(value: VfioTag) -> bytes:
 
 
 def data_state(size: int) -> bytes:
-    """Tag and size in front of device data on the main channel."""
+    """The tag and size that precede device data on the main channel."""
     return tag(VfioTag.DEV_DATA_STATE) + struct.pack(">Q", size)
 
 

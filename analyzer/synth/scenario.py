@@ -1,7 +1,6 @@
-"""Scenarios: what a synthetic capture is to contain, checked key by key.
-
-A scenario is a TOML table (``docs/synth.md`` explains every key).  Each class below is one table
-of it; a field is a key, its default the value of a key that is left out.
+"""Scenarios: the contents of a synthetic capture, checked key by key.  A scenario is a TOML table
+(``docs/synth.md`` explains every key).  Each class below is one table of it; a field is a key, and
+its default the value of an omitted key.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ T = TypeVar("T")
 
 
 class ScenarioError(UsageError):
-    """A scenario that cannot be built: ``key`` is at fault, ``nearest`` the valid name that is
-    closest to what was written (or None).
+    """A scenario that cannot be built: ``key`` is the invalid key, ``nearest`` the valid name that
+    is closest to the given one (or None).
     """
 
     def __init__(self, key: str, reason: str, nearest: str | None = None) -> None:
@@ -63,7 +62,7 @@ def one_of(key: str, value: str, names: Iterable[str]) -> None:
     if value not in names:
         nearest = get_close_matches(value, names, 1, 0.0)
         raise ScenarioError(
-            key, f"{value!r} is none of {', '.join(names)}", nearest[0] if nearest else None
+            key, f"{value!r} is not one of {', '.join(names)}", nearest[0] if nearest else None
         )
 
 
@@ -169,7 +168,7 @@ class Ram:
             if not 0 < len(name.encode()) < 256:
                 raise ScenarioError(f"ram.blocks.{name}", "a name has 1 to 255 bytes")
             if size <= 0 or size % self.page_size:
-                raise ScenarioError(f"ram.blocks.{name}", f"{size} is no multiple of page_size")
+                raise ScenarioError(f"ram.blocks.{name}", f"{size} is not a multiple of page_size")
         pages = self.pages
         at_least("ram.normal_pages", self.normal_pages, -1, pages)
         at_least("ram.dirty_pages", self.dirty_pages, 0, pages)
@@ -217,7 +216,7 @@ class FaultSpec:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """``[noise]``: traffic that has nothing to do with the migration, in frames."""
+    """``[noise]``: unrelated traffic, as numbers of frames."""
 
     arp: int = 0
     udp: int = 0
@@ -296,7 +295,7 @@ class Migration:
 
     @property
     def since(self) -> tuple[int, int]:
-        """The era's first version, for comparisons."""
+        """The first version of the RAM era, for comparisons."""
         return RAM_ERAS[self.era].since
 
     @property
@@ -351,7 +350,7 @@ def table(cls: type[T], values: Any, key: str) -> T:
 
 
 def typed(hint: Any, value: Any, key: str) -> Any:
-    """``value`` as a field of type ``hint`` takes it."""
+    """``value`` converted for a field of type ``hint``."""
     if hint is float and type(value) is int:
         return float(value)
     if hint is int and isinstance(value, str):
@@ -406,7 +405,7 @@ def migration(values: Mapping[str, Any]) -> Migration:
 
 
 def fault_spec(values: Mapping[str, Any], key: str) -> FaultSpec:
-    """The kind of a fault and its other keys."""
+    """A fault's kind and its other keys."""
     if not isinstance(values.get("kind"), str):
         raise ScenarioError(f"{key}.kind", "names the fault")
     return FaultSpec(values["kind"], {name: v for name, v in values.items() if name != "kind"})
@@ -449,7 +448,7 @@ def parse(values: Mapping[str, Any]) -> Scenario:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The table in a TOML file; raises :class:`ScenarioError` when it is none."""
+    """The table in a TOML file; raises :class:`ScenarioError` if it is not valid TOML."""
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -475,7 +474,9 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
 
 
 def assign(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set one dotted key; a number steps into a list of tables, which grows by one at most."""
+    """Set one dotted key; a number selects an entry of a list of tables, which grows by at most
+    one.
+    """
     *steps, last = path.split(".")
     place: Any = values
     for depth, step in enumerate(steps):
@@ -494,7 +495,7 @@ def assign(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def entry(place: list[Any], step: str, path: str) -> dict[str, Any]:
-    """The table number ``step`` of a list, copied so that the caller's stays as it was."""
+    """Table number ``step`` of a list, copied so that the caller's stays unchanged."""
     if not step.isdigit() or int(step) > len(place):
         raise ScenarioError(path, f"{step!r} is not a place in the list")
     number = int(step)

@@ -65,7 +65,7 @@ class Script:
     @property
     def machine(self) -> str:
         """The machine type that CONFIGURATION names."""
-        era = self.migration.era  # one before device state is named after a machine of its time
+        era = self.migration.era  # one before device state uses its own machine type
         version = MACHINES[self.migration.dialect] if era == "9.2" else era
         return self.migration.machine or f"pc-q35-{version}"
 
@@ -303,7 +303,7 @@ class Script:
             yield from self.sync_round()
 
     def mixed(self, whole: Iterable[Unit], beside: Iterator[Unit]) -> Iterator[Unit]:
-        """All of ``whole`` with some of ``beside`` in between."""
+        """All of ``whole`` interleaved with some of ``beside``."""
         for unit in whole:
             yield unit
             other = next(beside, None) if self.rng.random() < 0.5 else None

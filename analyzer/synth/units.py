@@ -1,7 +1,7 @@
 """The script of a migration is a sequence of :class:`Unit`: what is opened, written and closed.
 
 Faults are functions from units to units, so a unit keeps its packet as a scapy object whose fields
-can still be changed, and says what it is for those who look for it.
+can still be changed, and describes itself so that faults can find it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Unit:
         self.wait = wait
 
     def copy(self) -> Unit:
-        """Another unit whose packet can be changed apart."""
+        """A copy whose packet can be changed independently."""
         packet = None if self.packet is None else self.packet.copy()
         return Unit(
             self.channel,

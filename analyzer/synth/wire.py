@@ -79,8 +79,8 @@ class Connection:
 class Segment:
     """One TCP segment on its way to a frame; ``seq`` and ``ack`` are absolute, mod 2^32.
 
-    ``number`` counts the data segments of its stream from 0 (-1: it carries no data).  The frame
-    is cut behind ``snaplen`` bytes, or the packet fragmented every ``fragment`` bytes, unless 0.
+    ``number`` counts the data segments of its stream from 0 (-1: it carries no data).  The frame is
+    truncated after ``snaplen`` bytes, or the packet fragmented every ``fragment`` bytes, unless 0.
     """
 
     __slots__ = (
@@ -213,7 +213,7 @@ class Wire:
     # -- data ---------------------------------------------------------------------------------
 
     def write(self, end: End, unit: Unit) -> Iterator[Segment]:
-        """Queue what the unit writes; send when too much is queued, or nothing may wait."""
+        """Queue what the unit writes; send if too much is queued, or if the unit must not wait."""
         for piece in encode(unit):
             if len(piece):
                 end.queue.append(piece)
@@ -243,7 +243,7 @@ class Wire:
                     yield self.acknowledge(end)
 
     def send(self, end: End) -> Iterator[Segment]:
-        """One data segment, and an acknowledgement when it is due."""
+        """One data segment, and an acknowledgement if one is due."""
         payload = self.take(end)
         yield self.segment(end, ACK if end.queued else PSH | ACK, payload)
         end.unacked += 1
@@ -257,7 +257,7 @@ class Wire:
         return self.segment(end.peer, ACK)
 
     def take(self, end: End) -> Bytes:
-        """Up to a segment's worth of queued bytes; a view when they are in one piece."""
+        """Up to a segment's worth of queued bytes; a view if they are contiguous."""
         queue = end.queue
         size = min(self._mss, end.queued)
         end.queued -= size

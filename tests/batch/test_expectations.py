@@ -81,7 +81,7 @@ def test_saved_migrations_are_compared_too(tmp_path: Path) -> None:
     ran = mfshark("check", "--expect", file, path)
     assert ran.status == 1
     assert "saved migration 0: complete: expected false, found true" in ran.out
-    assert ">= 1 packets must pass, 0 do" in ran.out
+    assert ">= 1 packets must match, 0 do" in ran.out
     assert (
         "saved migrations: expected 1, found 0"
         in mfshark("check", "--expect", file, capture(DEVICES)).out
@@ -141,7 +141,7 @@ def test_expected_findings_do_not_count(tmp_path: Path) -> None:
     ("condition", "told"),
     [
         ('must = "vfio.idx > 2"', ""),
-        ('must = "vfio.idx > 20"', "filter vfio.idx > 20: >= 1 packets must pass, 0 do"),
+        ('must = "vfio.idx > 20"', "filter vfio.idx > 20: >= 1 packets must match, 0 do"),
         ('must = "multifd.flags.device_state"\ncount = "10..20"', ""),
         ('never = "vfio.idx > 2"', "no packet may pass"),
         ('never = "vfio.idx > 20"', ""),

@@ -157,7 +157,7 @@ def test_missing_state_of_an_unknown_dialect_is_a_warning() -> None:
 
     found = only(edited(edit)(), "MF413")
     assert found.severity == "warning"
-    assert "nothing tells which revision" in found.message
+    assert "the revision of the format is unknown" in found.message
 
 
 def test_compressed_ram_beside_device_state() -> None:

@@ -53,7 +53,7 @@ def test_a_rule_fires_on_its_fault_and_is_silent_without(rule: str) -> None:
     ("settings", "told"),
     [
         (Settings(dialect="rfc0"), "the channels lack the RFC's header"),
-        (Settings(era="9.0"), "RAM era 9.0, but packets as of 9.2"),
+        (Settings(era="9.0"), "RAM era 9.0, but packets are of era 9.2"),
         (Settings(sync="legacy"), "sync legacy, but main has 3 MULTIFD_FLUSH records"),
     ],
 )
@@ -72,7 +72,7 @@ def test_what_is_forced_as_it_is_is_not() -> None:
         ("10.0.13-cancelled-2ch", "the migration was cancelled (the source closed main"),
         ("10.0.13-vfio-destination-killed-2ch", "the migration failed (the destination reset"),
         ("10.0.13-midstream-2ch", None),
-        ("10.0.13-vfio-gaps-2ch", "whether device state is complete cannot be told: 0000:00:02.0"),
+        ("10.0.13-vfio-gaps-2ch", "cannot tell whether device state is complete: 0000:00:02.0"),
         ("10.0.13-vfio-3dev-4ch", None),
     ],
 )

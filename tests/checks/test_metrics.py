@@ -144,7 +144,7 @@ def test_pause_is_measured_between_the_frames_around_it() -> None:
 
 def test_the_longest_checkpoint_is_told() -> None:
     (finding,) = [f for f in findings(colo(2)) if f.rule.id == "MF958"]
-    assert "of 3 stopped both guests for 176." in finding.message
+    assert "of 3 paused both guests for 176." in finding.message
     assert "; 3 did so for more than 100.0 ms" in finding.message
 
 

@@ -341,7 +341,7 @@ def test_a_cancelled_migration_may_end_inside_a_packet() -> None:
     [
         (4096, 8192, "where the page count says"),
         (4096, 4096, "where next_packet_size says"),
-        (4096, 5000, "5000 bytes on, where neither says"),
+        (4096, 5000, "5000 bytes further on, which matches neither"),
         (0, 8192, "where the page count says"),
     ],
 )

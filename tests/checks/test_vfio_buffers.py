@@ -212,7 +212,7 @@ def test_a_config_state_twice_with_one_index() -> None:
 
 def test_where_the_second_copy_is() -> None:
     found = only(more(buffer(1, b"other"))(), "MF505")
-    assert "it came in frame " in found.message
+    assert "it was already in frame " in found.message
     assert found.spot.index == 1
 
 
@@ -317,7 +317,7 @@ def test_limits_that_suffice(selection: Selection) -> None:
 def test_how_long_the_receiver_starved() -> None:
     found = only(REORDERED(), "MF522")
     assert found.spot.index == 0
-    assert "with 1 later buffer there" in found.message
+    assert "with 1 later buffer queued" in found.message
 
 
 def test_marks_of_some_devices_only() -> None:

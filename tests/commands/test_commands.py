@@ -176,7 +176,7 @@ def test_quiet_speaks_of_a_verdict_only_where_there_is_one(command: str) -> None
         out = mfshark(name, "--help").out
         return " ".join(out.partition("-q, --quiet")[2].partition("--no-progress")[0].split())
 
-    assert told("check") == "only the verdict, no progress"
+    assert told("check") == "print only the verdict, no progress"
     assert "verdict" not in told(command)
 
 
@@ -255,7 +255,7 @@ def test_commands_nearly_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     ran = mfshark("chekc", CLEAN)
     assert ran.status == 2
-    assert ran.err == "mfshark: chekc is no file, and no command; did you mean check?\n"
+    assert ran.err == "mfshark: chekc is neither a file nor a command; did you mean check?\n"
     assert "some.pcap: cannot be opened: No such file" in mfshark("some.pcap").err
     (tmp_path / "chekc").write_bytes(b"some")
     assert "needs a terminal" in mfshark("chekc").err

@@ -169,4 +169,4 @@ def test_a_byte_order_that_nothing_tells(tmp_path: Path) -> None:
     path = written(tmp_path, mapped_file({0: b"a"}, 128, machine=b"pseries-10.0"))
     status, err, files = extracted(path, "--ram", "pc.ram")
     assert (status, files["m0-pc.ram.ram"]["pages_sent"]) == (2, 128)
-    assert "nothing tells the byte order of the bitmap, little endian was taken" in err
+    assert "the byte order of the bitmap is unknown, little endian was assumed" in err

@@ -50,7 +50,7 @@ def test_a_prefix_names_the_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("-o", "x.docx"), "no format has such an ending; -o FORMAT:x.docx"),
+        (("-o", "x.docx"), "no format has this suffix; use -o FORMAT:x.docx"),
         (("--format", "parquet"), "-o FOLDER says where"),
         (("-o", "parquet:-"), "-o FOLDER says where"),
         (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),
@@ -161,7 +161,7 @@ def test_formats_of_other_commands_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.html"
     ran = mfshark("packets", LOST, "-o", file)
     assert ran.status == 2
-    told = "packets writes text, json, jsonl, csv, not html; --format says which"
+    told = "packets writes text, json, jsonl, csv, not html; choose one with --format"
     assert ran.err == f"mfshark: {file}: {told}\n"
     assert not file.exists()
     assert mfshark("packets", LOST, "--format", "csv", "-o", file).status == 0

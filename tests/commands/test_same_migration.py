@@ -394,7 +394,7 @@ def test_captures_of_two_migrations_are_told_in_a_line() -> None:
     one, other = capture("10.0.13-vfio-precopy-2ch"), capture("10.0.13-vfio-netem-loss-2ch")
     ran = mfshark("diff", "--same-migration", one, other)
     assert ran.status == 1
-    told = "these are not captures of one migration: 5 of 154 packets match"
+    told = "these are not captures of the same migration: 5 of 154 packets match"
     assert ran.out == f"DIFFERENT  {one} -> {other}: {told}\n"
     assert len(mfshark("diff", "--same-migration", "-v", one, other).out.splitlines()) > 100
     assert compared(one, other)[1]["notes"][0] == told

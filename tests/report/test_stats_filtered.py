@@ -140,7 +140,7 @@ def test_the_text_tells_how_many_packets_pass_the_filter() -> None:
     ran = mfshark("stats", "-Y", "vfio.idx == 0", "--color", "never", capture(THREE))
     first, *rest = ran.out.splitlines()
     assert ran.status == 0
-    assert first.endswith("3 of 134 packets pass vfio.idx == 0")
+    assert first.endswith("3 of 134 packets match vfio.idx == 0")
     assert [line.split()[0] for line in rest if line.startswith("  0000:")] == [
         "0000:00:03.0/vfio#0", "0000:00:02.0/vfio#0", "0000:00:04.0/vfio#0",
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_text_tells_how_many_packets_pass_the_filter() -> None:
 def test_nothing_passes() -> None:
     ran = mfshark("stats", "-Y", "channel == 99", "--color", "never", capture(THREE))
     assert ran.status == 0
-    assert ran.out.endswith(": 0 of 134 packets pass channel == 99\n")
+    assert ran.out.endswith(": 0 of 134 packets match channel == 99\n")
     assert report(THREE, "channel == 99")["by_device"] == []
 
 

@@ -331,7 +331,7 @@ def test_the_command(tmp_path: Path) -> None:
     out, digests = tmp_path / "out.pcapng.gz", tmp_path / "digests.json"
     ran = mfshark("scrub", source, out, "--seed", "s", "--digests", digests)
     assert ran.status == 0, ran.err
-    assert "says the same of both" in ran.out
+    assert "gives the same verdict on both" in ran.out
     devices = json.loads(digests.read_text())["migrations"][0]
     assert {device["idstr"] for device in devices} == {f"0000:00:0{n}.0/vfio" for n in (2, 3, 4)}
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -364,7 +364,7 @@ def test_a_cut_original_is_copied_up_to_the_cut(tmp_path: Path) -> None:
     ran = mfshark("scrub", cut, tmp_path / "out.pcapng")
     assert ran.status == 2
     assert "what came before is reported" in ran.err
-    assert "says the same of both" in ran.out
+    assert "gives the same verdict on both" in ran.out
 
 
 def test_secrets_and_contents_of_tls_are_gone() -> None:

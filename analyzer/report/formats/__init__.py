@@ -1,10 +1,10 @@
 """The formats of ``mfshark check``.
 
-Each is a module of this package with ``render(results, fail_on)``, which gives the document in
-pieces, the same ones for the same results: no clock, no random, no order that is not the input's.
+Each is a module of this package with ``render(results, fail_on)``, which returns the document in
+pieces.  The output is deterministic: no clock, no randomness, only the order of the input.
 ``results`` are :class:`analyzer.report.result.Result`, ``fail_on`` the lowest severity that counts
-as a failure.  A format that is a folder of files has ``prepare(folder)``, which finds out early
-whether it can be written, and ``write(results, folder)`` instead.
+as a failure.  A format that is a folder of files instead has ``prepare(folder)``, which checks
+early whether it can be written, and ``write(results, folder)``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["FORMATS", "Format", "format_of"]
 
 
 class Format:
-    """One format: its module here, the endings of its files, what a result has to hold, and
-    whether it is a folder.
+    """One format: its module here, the suffixes of its files, the parts of a result that it needs,
+    and whether it is a folder.
     """
 
     __slots__ = ("endings", "folder", "module", "name", "wants")
@@ -48,7 +48,7 @@ FORMATS = {
 
 
 def format_of(path: str) -> Format | None:
-    """The format that a file's name asks for; the longest ending counts."""
+    """The format that a file's name selects; the longest suffix wins."""
     name = path.lower()
     fitting = [(e, one) for one in FORMATS.values() for e in one.endings if name.endswith(e)]
     return max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else None

@@ -1,4 +1,4 @@
-"""``--format csv``: one line a finding, for spreadsheets; no cell can be taken for a formula."""
+"""``--format csv``: one line per finding, for spreadsheets; no cell can be taken for a formula."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """The head line, and a line for each finding or capture that could not be analysed."""
+    """The header, and a line for each finding and each capture that could not be analysed."""
     made = io.StringIO()
     lines = csv.writer(made, lineterminator="\n")
     lines.writerow(COLUMNS)

@@ -23,7 +23,7 @@ BROKEN: dict[str, object] = {
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """The document; a frame's number stands for the line."""
+    """The document; frame numbers are used as line numbers."""
     issues: list[Json] = []
     for result in results:
         path = hosted_path(result.path)

@@ -86,7 +86,7 @@ def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
 
 
 def _findings(findings: list[Json]) -> Iterator[str]:
-    """A fold for each rule: its places, and what it is about."""
+    """A collapsible section for each rule: its places and its explanation."""
     by_rule: dict[tuple[str, str], list[Json]] = {}
     for finding in findings:
         by_rule.setdefault((finding["severity"], finding["rule"]), []).append(finding)
@@ -127,7 +127,7 @@ def _channel_order(channel: Json) -> tuple[bool, int]:
 
 
 def _records(heading: str, entries: list[Json], columns: Sequence[str]) -> Iterator[str]:
-    """Those columns in which something stands."""
+    """The columns that are not empty."""
     if not entries:
         return
     cells = [[_cell(entry, name) for name in columns] for entry in entries]

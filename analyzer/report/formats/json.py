@@ -1,4 +1,4 @@
-"""``--format json``: the report, for programs (see the JSON schema in ``report/schema``)."""
+"""``--format json``: the report for programs (see the JSON schema in ``report/schema``)."""
 
 from __future__ import annotations
 

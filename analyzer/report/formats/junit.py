@@ -1,4 +1,6 @@
-"""``--format junit``: JUnit XML, one suite a capture and one case a rule, so that passes show."""
+"""``--format junit``: JUnit XML, one suite per capture and one case per rule, so that passed rules
+show.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ def _suite(result: Result, threshold: int) -> ET.Element:
 
 
 def _judge(case: ET.Element, findings: list[Json], threshold: int) -> None:
-    """Failures in the case of a rule; what is below the threshold is only told."""
+    """Add the findings to a rule's case; those below the threshold are output, not failures."""
     failing: list[Json] = []
     told: list[Json] = []
     for finding in findings:

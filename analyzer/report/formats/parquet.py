@@ -36,7 +36,7 @@ BUFFERS = {
 
 
 def prepare(folder: str) -> None:
-    """Make the folder.  Raises :class:`UsageError` without pyarrow, or where that is impossible."""
+    """Make the folder.  Raises :class:`UsageError` without pyarrow, or if it cannot be made."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -51,7 +51,7 @@ def prepare(folder: str) -> None:
 
 def write(results: Iterable[Result], folder: str) -> None:
     """Write ``packets.parquet``, ``buffers.parquet`` and ``findings.parquet`` into a prepared
-    folder.  Raises :class:`UsageError` where that is not possible.
+    folder.  Raises :class:`UsageError` if that fails.
     """
     import pyarrow.parquet as store
 
@@ -76,7 +76,7 @@ def _rows(types: dict[str, str], rows: Iterable[Json]) -> Any:
 
 
 def _valid(value: Any) -> Any:
-    """Text that is UTF-8, whatever the capture made of it."""
+    """Text that can be encoded as UTF-8, whatever the capture holds."""
     return unicode(value) if isinstance(value, str) else value
 
 

@@ -1,7 +1,7 @@
 """``--format sarif``: SARIF 2.1.0, for code scanning and viewers of static analysis.
 
-A result's region is its frame: offset and length in the capture file (in what it holds, where that
-is compressed).
+A result's region is its frame: offset and length in the capture file (in its uncompressed contents,
+if it is compressed).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``--format text``: what a person reads first."""
+"""``--format text``: the report for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = ("capture", "verdict", "outcome", "errors", "warnings", "info", "known")
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """The reports, with an empty line between those that take several."""
+    """The reports, separated by an empty line if they have several lines."""
     before = False
     for result in results:
         lines = result.lines or []
@@ -30,7 +30,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
 
 
 class Row:
-    """What the summary says of one capture."""
+    """One capture's row in the summary."""
 
     __slots__ = ("cells", "word")
 
