@@ -217,10 +217,10 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 def tcp_retransmission_rate(migration: Migration) -> Iterator[Spot]:
     """TCP retransmitted data.
 
-    Retransmissions lengthen the downtime; they are reported from 0.1 % of the bytes on.  Bytes
-    count that were captured twice, and those that arrived more than a round trip after later bytes:
-    their first copy was lost before the capture point.  If nearly everything is there twice, the
-    capture recorded every frame at two places, and the network is fine.
+    Retransmissions lengthen the downtime; they are reported from 0.1 % of the bytes on.  Counted
+    are the bytes that were captured twice, and those that arrived more than a round trip after
+    later bytes: their first copy was lost before the capture point.  If nearly everything is there
+    twice, the capture recorded every frame at two places, and the network is fine.
 
     Receiver: not affected, except by the delay.
 
