@@ -219,6 +219,6 @@ def test_what_an_outcome_explains_is_not_counted() -> None:
 
 def test_help_has_a_line_for_each_reader() -> None:
     lines = [line.strip() for line in mfshark("check", "--help").out.splitlines()]
-    assert "native: mfshark alone" in lines
+    assert "native: only mfshark" in lines
     assert "limits, and facts about the destination:" in lines
     assert "expectations and baselines:" in lines

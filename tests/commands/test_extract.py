@@ -191,7 +191,7 @@ def test_a_hole_in_a_stream_is_a_hole_in_the_file(tmp_path: Path) -> None:
     [
         (("--ram", "nope"), "pc.ram"),
         (("--stream", "7"), "there are 0, 1, main"),
-        (("--offset", "4096"), "are about --ram"),
+        (("--offset", "4096"), "need --ram"),
         (("--ram", "pc.ram", "--offset", "far"), "0x1000"),
         (("--ram", "pc.ram", "--length", "-1"), "0x1000"),
         (("--max-size", "16X"), "0x1000"),
@@ -392,7 +392,7 @@ def test_a_recovered_postcopy_says_where_the_rest_is(tmp_path: Path) -> None:
     files = manifest(tmp_path / "out")
     assert [entry.get("resumes_postcopy") for entry in files.values()] == [None, True]
     assert [entry["pages_sent"] for entry in files.values()] == [2, 1]
-    assert "m1-pc.ram.ram: a paused postcopy goes on here" in ran.err
+    assert "m1-pc.ram.ram: a paused postcopy continues here" in ran.err
     assert "m1-pc.ram.ram: the capture lacks bytes" not in ran.err
 
 
@@ -441,7 +441,9 @@ def test_a_size_may_be_hexadecimal_or_have_a_unit(text: str, value: int) -> None
 
 @pytest.mark.parametrize("text", ["010", "-1", "x", "1.2", ""])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="--length takes bytes, as 4096, 0x1000 or 4G"):
+    with pytest.raises(
+        UsageError, match="--length takes a number of bytes, as in 4096, 0x1000 or 4G"
+    ):
         size_of(text, "--length")
 
 

@@ -54,7 +54,7 @@ def test_a_prefix_names_the_format(tmp_path: Path) -> None:
         (("--format", "parquet"), "-o FOLDER says where"),
         (("-o", "parquet:-"), "-o FOLDER says where"),
         (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),
-        (("-o", "x.json", "-o", "sarif:x.json"), "x.json is named twice"),
+        (("-o", "x.json", "-o", "sarif:x.json"), "x.json is given twice"),
     ],
     ids=lambda value: "" if isinstance(value, tuple) else value,
 )

@@ -282,8 +282,8 @@ def test_both_captures_lack_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--times",), "does not go with"),
-        (("--addresses",), "does not go with"),
+        (("--times",), "cannot be combined with"),
+        (("--addresses",), "cannot be combined with"),
     ],
 )
 def test_what_makes_no_sense(words: tuple[str, ...], text: str, real: Pair) -> None:
