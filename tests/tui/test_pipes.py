@@ -143,7 +143,7 @@ def test_what_is_packed_is_told(tmp_path: Path) -> None:
         assert shown.process.stdin is not None
         shown.process.stdin.write(CAPTURE.read_bytes()[:1000])
         shown.process.stdin.close()
-        shown.until("unpack it on its way")
+        shown.until("decompress it in the pipe")
         assert shown.leave() == 2
 
 
