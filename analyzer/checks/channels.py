@@ -523,13 +523,13 @@ def refused(migration: Migration) -> list[tuple[int, Channel]]:
         elif client is not None:
             kept.append(channel)
             end = min(end, client)
+    early = [(frame, channel) for frame, channel in closed if frame < end]
+    if not early or all(_is_unused(channel) for _, channel in early):
+        return early
     # A destination that fails closes everything.
-    alone = main in kept and len(kept) > 1 and outcome_of(migration).name != "completed"
-    return [
-        (frame, channel)
-        for frame, channel in closed
-        if frame < end and (alone or _is_unused(channel))
-    ]
+    if main in kept and len(kept) > 1 and outcome_of(migration).name != "completed":
+        return early
+    return [(frame, channel) for frame, channel in early if _is_unused(channel)]
 
 
 def _is_unused(channel: Channel) -> bool:
