@@ -50,12 +50,16 @@ class KeyOrder(App[int]):
 
     def _follow(self, follower: Follower) -> None:
         """Post a follower to where the key went, behind it."""
+        if not self.screen_stack:  # the application ends
+            self._follower = None
+            self._typed.clear()
+            return
         target: Any = self.focused or self.screen
         self._follower = follower if target.post_message(follower) else None
 
     async def on_follower(self, message: Follower) -> None:
         """A follower has bubbled up: send it again, or handle the next key."""
-        if message is not self._follower:
+        if message is not self._follower or not self.screen_stack:
             return
         opening = len(self.screen_stack) > 1 and self.focused is None
         if (message.rounds or opening) and time.monotonic() < message.deadline:

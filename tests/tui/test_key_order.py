@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from analyzer.tui.dialogs.ask import AskDialog
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.filter_line import FilterInput
+from analyzer.tui.key_order import Follower
 from tests.shipped import capture
 from tests.tui.driving import opened, settle
 
@@ -44,6 +46,20 @@ async def rest(app: MfsharkApp, pilot: Pilot[int]) -> None:
         if not app._typed and app._follower is None:
             return
     raise AssertionError("keys are waiting")
+
+
+def test_keys_that_come_while_the_application_ends_are_dropped() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, _pilot):
+            app._typed.append(Key("2", "2"))
+            screens = app._screen_stack[:]
+            app._screen_stack.clear()
+            app._follow(Follower(time.monotonic() + 1, 1))
+            app._screen_stack.extend(screens)
+            assert app._follower is None
+            assert not app._typed
+
+    asyncio.run(run())
 
 
 def test_a_place_and_then_another_screen() -> None:
