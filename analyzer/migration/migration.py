@@ -10,7 +10,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.number_list import NumberSet
 from analyzer.migration.page_rounds import PageRounds
 from analyzer.migration.pages import PageTracker, read_offsets
-from analyzer.migration.rows import DEVICE_STATE, SYNC, SYNC_PACKET, CutBuffer
+from analyzer.migration.rows import SYNC, SYNC_PACKET, CutBuffer, DevicePacket
 from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import METHODS, name_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path import ReturnPath
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.migration.watcher import Watcher
     from analyzer.tcp.requests import Sink
     from dissectors.dialects import RamEra
@@ -263,12 +263,14 @@ class Migration:
     def packet_cut(self, channel: Channel, packet: RamPacket | DevicePacket, lost: int) -> None:
         """Note that the stream ended inside a packet's payload, ``lost`` bytes before its end."""
         channel.cut_bytes = packet.length - lost
-        if packet.kind == DEVICE_STATE:
+        if isinstance(packet, DevicePacket):
             channel.device_bytes += channel.cut_bytes
+            for watcher in self.watchers:
+                watcher.device_cut(self, channel, packet, lost)
         else:
             channel.ram_bytes += channel.cut_bytes
-        for watcher in self.watchers:
-            watcher.cut(self, channel, packet, lost)
+            for watcher in self.watchers:
+                watcher.ram_cut(self, channel, packet, lost)
 
     def device(self, packet: DevicePacket) -> Device:
         """The device that a packet belongs to, created if there is none yet."""

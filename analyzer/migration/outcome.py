@@ -139,15 +139,14 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if (open_end := _lost_end(migration)) is not None:
         text = f"the end of {open_end.name}, which stops inside a packet, is not in the capture"
         return Outcome("unknown", text, forgives=True)
+    text = "main and every channel ended where they should"
     if migration.lacks_bytes or migration.began_late or migration.lacks_channels:
-        assert facts.eof is not None
-        return Outcome("completed", "main and every channel were closed in order", facts.eof.frame)
-    if (name := _incomplete_device(migration)) is not None:
+        text = "main and every channel were closed in order"
+    elif (name := _incomplete_device(migration)) is not None:
         text = f"device {name} is incomplete: the destination waits for it for ever"
         return Outcome("failed", text, forgives=False)
     assert facts.eof is not None
-    text = "main and every channel ended where they should"
-    if facts.opened_return_path is None:
+    if facts.opened_return_path is None and not facts.interrupted:
         text += "; no return path to confirm it"
     return Outcome("completed", text, facts.eof.frame)
 

@@ -246,14 +246,15 @@ class PacketTable(Watcher):
             packet.missing, cut, 0,
         )  # fmt: skip
 
-    def cut(
-        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
+    def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
+        """A RAM packet that the stream's end cut off; see Watcher."""
+        self._ram(migration, channel, packet, lost)
+
+    def device_cut(
+        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int
     ) -> None:
-        """A packet that the stream's end cut off; see Watcher."""
-        if isinstance(packet, DevicePacket):
-            self._device(migration, channel, packet, lost)
-        else:
-            self._ram(migration, channel, packet, lost)
+        """A device-state packet that the stream's end cut off; see Watcher."""
+        self._device(migration, channel, packet, lost)
 
     def _join(self, migration: Migration) -> None:
         """Add rows for the initial packets of new channels."""

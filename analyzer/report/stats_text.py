@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
     from analyzer.report.stats_cells import Cell, Table
 
-__all__ = ["LANE", "NARROW_LANE", "Bars", "stats_text"]
+__all__ = ["LANE", "NARROW_LANE", "Bars", "cells", "stats_text"]
 
 LANE = 32
 NARROW_LANE = 24
@@ -96,15 +96,19 @@ def _table(found: Table, style: Style, bars: Bars) -> Iterator[str]:
     for note in found.notes:
         yield f"  {style.dim(terminal(note))}"
     width = NARROW_LANE if len(found.head) > 8 else LANE
+    yield from table(found.head, cells(found, bars, width), style, left=2)
+    if found.more:
+        yield f"  {found.more}; --verbose shows all"
+
+
+def cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
+    """The rows of a table as text, harmless for a terminal; lanes are ``lane`` cells wide."""
 
     def shown(cell: Cell) -> str:
         if isinstance(cell, Lane):
-            return bars.lane(cell, width)
+            return bars.lane(cell, lane)
         if isinstance(cell, Heat):
-            return bars.heat(cell, width)
+            return bars.heat(cell, lane)
         return bars.share(cell) if isinstance(cell, Share) else terminal(cell)
 
-    rows = [[shown(cell) for cell in row] for row in found.rows]
-    yield from table(found.head, rows, style, left=2)
-    if found.more:
-        yield f"  {found.more}; --verbose shows all"
+    return [[shown(cell) for cell in row] for row in found.rows]

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_tables import headline, tables_of
-from analyzer.report.stats_text import LANE, NARROW_LANE, Bars
+from analyzer.report.stats_text import LANE, NARROW_LANE, Bars, cells
 from analyzer.report.style import Style, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.migration.statistics import Statistics
-    from analyzer.report.stats_cells import Cell, Table
+    from analyzer.report.stats_cells import Table
 
 __all__ = ["figures_lines"]
 
@@ -68,27 +67,16 @@ def _lines(found: Table, style: Style, bars: Bars, width: int) -> Iterator[str]:
     for note in found.notes:
         yield from (style.dim(line) for line in _wrapped(f"  {terminal(note)}", width))
     usual = NARROW_LANE if len(found.head) > MANY else LANE
-    rows = _cells(found, bars, usual)
+    rows = cells(found, bars, usual)
     over = sum(_widths(found.head, rows)) - width
     if over > 0:
-        rows = _cells(found, bars, max(LANE_MIN, usual - over))
+        rows = cells(found, bars, max(LANE_MIN, usual - over))
     for number, columns in enumerate(_parts(_widths(found.head, rows), width)):
         head = [found.head[at] for at in columns]
         part = [[row[at] for at in columns] for row in rows]
         yield from table(head, part, style, left=1 if number else 2)
     if found.more:
         yield f"  {found.more}; mfshark stats --verbose shows all"
-
-
-def _cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
-    def shown(cell: Cell) -> str:
-        if isinstance(cell, Lane):
-            return bars.lane(cell, lane)
-        if isinstance(cell, Heat):
-            return bars.heat(cell, lane)
-        return bars.share(cell) if isinstance(cell, Share) else terminal(cell)
-
-    return [[shown(cell) for cell in row] for row in found.rows]
 
 
 def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
