@@ -65,7 +65,7 @@ def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Sp
     """SWITCHOVER_START is missing, repeated, or sent after the final sections have begun.
 
     With machine types 10.0 and later the source sends it once, before the rest of the state:
-    devices then prepare to load their final state.
+    devices then prepare to load their final state.  A background snapshot has none.
 
     Receiver: without it no device loads state from multifd; if it comes late, 11.1 reports
     ``Switchover start failed: %d`` when a device's handler fails.
@@ -76,6 +76,8 @@ def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Sp
     if version is None or version < SWITCHOVER_SINCE or facts.eof is None:
         return
     if facts.switchover_start is not None or facts.interrupted or facts.missing:
+        return
+    if facts.is_background_snapshot:
         return
     if any(device.completes for device in facts.devices.values()):
         return  # the first revisions of the device-state series had DATA_STATE_COMPLETE instead

@@ -87,13 +87,13 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
 
     RAM, VFIO and every other iterable device finishes with an END section; in postcopy that comes
     late, but before EOF.  Only ``dirty-bitmap`` sends nothing after its START if there are no
-    bitmaps.
+    bitmaps, and a background snapshot ends no section at all.
 
     Receiver: it does not notice; the device lacks the last part of its state.
 
     Usual cause: a source that skipped a device on completion.
     """
-    if facts.eof is None or facts.resync_count:
+    if facts.eof is None or facts.resync_count or facts.is_background_snapshot:
         return
     if any(section.guessed and section.ended for section in facts.sections.values()):
         return  # that END has a wrong id (MF608) and may belong to this section

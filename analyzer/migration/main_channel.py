@@ -386,6 +386,18 @@ class MainChannel:
         return self.colo.count if self.colo is not None else 0
 
     @property
+    def is_background_snapshot(self) -> bool:
+        """Whether it looks like a background snapshot (wire-format page 6.4): RAM, sent while the
+        guest runs, and then the state that the devices had at the beginning; nothing has an END.
+
+        QEMU refuses that together with what would have left one of the marks asked for here.
+        """
+        told = self.switchover_start or self.opened_return_path or self.postcopy_advise
+        ended = told or self.first_section_end or self.colo or self.devices or self.ram.flushes
+        complete = self.eof is not None and self.first_full is not None
+        return complete and not ended and not self.interrupted and self.ram.normal_pages > 0
+
+    @property
     def unfinished_sections(self) -> list[Section]:
         """Sections that were started and have not ended."""
         return [s for s in self.sections.values() if s.started is not None and s.ended is None]

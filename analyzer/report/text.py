@@ -74,6 +74,8 @@ def _facts(migration: Migration) -> Iterator[str]:
         yield f"machine {facts.machine}"
     if facts is not None and facts.postcopy_resume is not None:
         yield "recovers a paused postcopy"
+    if facts is not None and facts.is_background_snapshot:
+        yield "background snapshot"
     if dialect is not None:
         yield f"dialect {dialect.name} ({dialect.meaning})"
     if era is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from analyzer.analysis import Analysis, analyze
+from analyzer.report.style import Style
+from analyzer.report.text import text_report
 from analyzer.synth import records
-from dissectors.main_stream import SECTION_VERSIONS
+from dissectors.main_stream import SECTION_VERSIONS, Command
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     EOS,
@@ -16,6 +19,7 @@ from tests.checks.craft import (
     STATE,
     VFIO_END,
     VFIO_START,
+    Craft,
     Tiny,
     end,
     findings,
@@ -24,6 +28,7 @@ from tests.checks.craft import (
     start,
 )
 from tests.checks.main_edits import inserted, replaced
+from tests.migration import main_streams as build
 from tests.shipped import capture
 
 UNKNOWN_ID = 9
@@ -132,3 +137,47 @@ def test_a_missing_footer_behind_a_hole_cannot_be_told() -> None:
 def test_real_streams(name: str) -> None:
     found = fired(capture(name).read_bytes())
     assert not {f"MF{number}" for number in range(607, 614)} & set(found)
+
+
+SNAPSHOT = (
+    build.OPENING
+    + build.RAM_START
+    + build.part(build.RAM_ID, build.page(0, b"pc.ram") + EOS)
+    + build.CLOSING
+)
+
+
+def alone(stream: bytes) -> Analysis:
+    """A capture of a main channel without return path."""
+    made = Craft()
+    main = made.connect(46000)
+    main.send(stream)
+    main.fin()
+    main.fin("server")
+    return analyze(made.pcap())
+
+
+def test_a_background_snapshot_ends_no_section() -> None:
+    """Nor does it announce a switchover: RAM comes first, then the state of the beginning."""
+    analysis = alone(SNAPSHOT)
+    (migration,) = analysis.migrations
+    assert migration.main_facts is not None
+    assert migration.main_facts.is_background_snapshot
+    assert {finding.severity for finding in analysis.findings} <= {"info"}
+    assert "background snapshot" in "\n".join(text_report(analysis, Style()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (build.RAM_START, build.command(Command.OPEN_RETURN_PATH) + build.RAM_START),
+        (build.CPU, build.command(Command.SWITCHOVER_START) + build.CPU),
+        (build.page(0, b"pc.ram"), build.zero(0, b"pc.ram")),
+    ],
+    ids=["return path", "switchover", "no page"],
+)
+def test_what_a_background_snapshot_never_has(old: bytes, new: bytes) -> None:
+    """QEMU refuses a return path and multifd, which alone leaves main without pages."""
+    assert SNAPSHOT.count(old) == 1
+    analysis = alone(SNAPSHOT.replace(old, new))
+    assert "MF612" in {f.rule.id for f in analysis.findings if f.severity == "error"}
