@@ -233,11 +233,19 @@ def main_missing(migration: Migration) -> Iterator[Spot]:
     Main carries the RAM block list, the device sections, the sync points and the end of the
     migration; rules that need them do not run.
 
-    Receiver: not affected.  There is no migration without main; only the capture lacks it.
+    Receiver: not affected.  There is no migration without main; only the capture lacks it, or the
+    source, which sends nothing on main before all multifd channels are connected, never came to
+    use it.
 
-    Usual cause: a capture filter on ports, or a capture that began late.
+    Usual cause: a capture filter on ports, or a capture that began late; if main was opened, a
+    destination that accepts fewer channels than the source opens.
     """
-    if migration.main is None and migration.multifd:
+    if migration.main is not None or not migration.multifd:
+        return
+    if (silent := migration.silent_main) is not None:
+        text = f"main is stream {silent.number}, which never carried a byte"
+        yield Spot(text, frame=silent.began.frame)
+    else:
         yield Spot(f"main is not in the capture, only {names(migration.multifd)}")
 
 
@@ -412,7 +420,8 @@ def cancelled(migration: Migration) -> Iterator[Spot]:
 
     Receiver: ``load of migration failed``; the guest continues on the source.
 
-    Usual cause: ``migrate_cancel``, or an error on the source.
+    Usual cause: ``migrate_cancel``; an error, a yank, or the end of the source's process look the
+    same.
     """
     outcome = outcome_of(migration)
     if outcome.name == "cancelled":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, walker_rule
 from analyzer.checks.wording import counted
 from analyzer.migration.main_channel import PINGS_KEPT
+from analyzer.migration.outcome import outcome_of
 from dissectors.multifd import text_of
 from dissectors.return_path import ReturnPathType
 
@@ -85,7 +86,8 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
 def rp_shut_error(migration: Migration) -> Iterator[Spot]:
     """The destination reports a failure.
 
-    SHUT is its last message: 0 if everything was loaded, any other value if not.
+    SHUT is its last message: 0 if everything was loaded, any other value if not.  After a cancel it
+    reports one as well, because the state breaks off: that is no error (``info``).
 
     Receiver: the source: ``Sibling indicated error %d``; the guest continues on the source.
 
@@ -93,7 +95,10 @@ def rp_shut_error(migration: Migration) -> Iterator[Spot]:
     """
     returned = migration.return_facts
     if returned is not None and returned.shut and returned.shut_mark is not None:
-        yield _spot(migration, f"SHUT with value {returned.shut}", returned.shut_mark)
+        text, severity = f"SHUT with value {returned.shut}", None
+        if outcome_of(migration).name == "cancelled":
+            text, severity = f"{text}, after the source had closed main", INFO
+        yield _spot(migration, text, returned.shut_mark, severity=severity)
 
 
 @migration_rule("MF705", "rp-no-shut", WARNING, holes="EG", forgiven=True)

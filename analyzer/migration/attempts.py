@@ -24,6 +24,10 @@ SILENT_MAX = 512
 255 others before it sends anything.
 """
 
+FOREVER = 1 << 62
+SILENT_KEPT = 16
+"""Connections without any byte that are noted with an attempt."""
+
 
 class Attempts:
     """The migrations of a capture by hosts and destination port, oldest first.
@@ -39,15 +43,49 @@ class Attempts:
         self._connections = connections
         self._known = known
         self._by_key: dict[Key, list[Migration]] = {}
+        self._by_hosts: dict[Key, list[Migration]] = {}
 
     def add(self, migration: Migration) -> None:
         """Add a new attempt."""
         self._by_key.setdefault(migration.key, []).append(migration)
+        self._by_hosts.setdefault(migration.key[:2], []).append(migration)
 
     def newest(self, flow: Flow) -> Migration | None:
         """The latest attempt with the hosts and port of a flow."""
         found = self._by_key.get(key_of(flow))
         return found[-1] if found else None
+
+    def paused(self, flow: Flow) -> Migration | None:
+        """The latest attempt that a flow may recover: one between its hosts, if possible at its
+        port, of which no end was seen since it went into postcopy.
+        """
+        key = key_of(flow)
+        for attempts in (self._by_key.get(key, []), self._by_hosts.get(key[:2], [])):
+            for attempt in reversed(attempts[-LOOKED_AT:]):
+                facts = attempt.main_facts
+                if facts is not None and facts.in_postcopy and facts.eof is None:
+                    return attempt
+        return None
+
+    def note_silent(self) -> None:
+        """Give every attempt the connections between its hosts, to its port, that carried nothing:
+        :attr:`Migration.silent`.
+
+        Main connects first, so one that was open when an attempt without main began is its main.
+        """
+        for connection in self._connections():
+            client = connection.forward
+            if client.carries or connection.reverse.carries or client.syn is None:
+                continue
+            attempts = self._by_key.get(key_of(client), [])[-LOOKED_AT:]
+            began = connection.began.frame
+            ends = [end.frame for flow in connection.flows for end in (flow.fin, flow.reset) if end]
+            until = min(ends, default=FOREVER)
+            later = (a for a in attempts if a.main is None and began < a.began < until)
+            before = (a for a in reversed(attempts) if a.began <= began)
+            owner = next(later, None) or next(before, None)
+            if owner is not None and len(owner.silent) < SILENT_KEPT:
+                owner.silent.append(connection)
 
     def of_main(self, channel: Channel) -> Migration | None:
         """The attempt that a main channel belongs to, if that exists already."""

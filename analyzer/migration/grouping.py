@@ -134,6 +134,10 @@ class Grouper:
         numbers = {id(channel) for channel in gone}
         self.tls = [channel for channel in self.tls if id(channel) not in numbers]
 
+    def end(self) -> None:
+        """The capture has ended: what never carried a byte is known."""
+        self._attempts.note_silent()
+
     # -- what a stream is ---------------------------------------------------------------------
 
     def identify(self, reader: Reader, flow: Flow) -> Walker:
@@ -305,9 +309,12 @@ class Grouper:
         channel = self._channel("main", flow)
         channel.channel_header = header
         channel.midstream = not began
-        earlier = self._attempts.newest(flow)
+        paused = None if began else self._attempts.paused(flow)
+        earlier = paused or self._attempts.newest(flow)
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel()
+        if paused is not None:
+            paused.recovery = migration
         if not began and earlier is not None and not migration.framing.page_count:
             migration.framing.page_count = earlier.framing.page_count
             if earlier.main_facts is not None:

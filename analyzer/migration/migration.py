@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import RamPacket
     from analyzer.migration.watcher import Watcher
+    from analyzer.tcp.flow import Connection
     from analyzer.tcp.requests import Sink
     from dissectors.dialects import RamEra
 
@@ -87,10 +88,12 @@ class Migration:
         "pages",
         "preempt",
         "preempt_facts",
+        "recovery",
         "repeated",
         "return_facts",
         "return_path",
         "rounds",
+        "silent",
         "strangers",
         "watchers",
         "zero_seen",
@@ -109,6 +112,7 @@ class Migration:
         self.preempt: Channel | None = None
         self.preempt_facts: PreemptChannel | None = None
         self.strangers: list[Channel] = []
+        self.silent: list[Connection] = []  # known at the end of the capture
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker()
         self.rounds = PageRounds()
@@ -121,6 +125,7 @@ class Migration:
         self.merged = False  # whether a SYNC had pages or a packet was empty: senders up to 8.2
         self.numbers = NumberSet()  # packet_num of all channels
         self.repeated: dict[int, tuple[Channel, Mark]] = {}
+        self.recovery: Migration | None = None  # a later attempt that may continue this one
         self.empty_sizes: set[bool] = set()  # next_packet_size > 0, of packets without pages
 
     def add(self, channel: Channel) -> None:
@@ -131,6 +136,11 @@ class Migration:
             self.channels.insert(0, channel)
         else:
             self.channels.append(channel)
+
+    @property
+    def streams(self) -> list[Channel]:
+        """Main, if it is known, and the multifd channels."""
+        return [*([self.main] if self.main is not None else []), *self.multifd]
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -427,6 +437,25 @@ class Migration:
     def lacks_bytes(self) -> bool:
         """Whether the capture lacks bytes of any channel."""
         return any(channel.flow.missing for channel in self.channels)
+
+    @property
+    def silent_main(self) -> Connection | None:
+        """The connection that must be main, if that was opened and carried nothing."""
+        if self.main is not None:
+            return None
+        return next((c for c in self.silent if c.began.frame < self.began), None)
+
+    @property
+    def unanswered(self) -> Connection | None:
+        """A connection that the destination did not accept, if there is one."""
+        found = (c for c in self.silent if not c.reverse.seen and c.began.frame > self.began)
+        return next(found, None)
+
+    @property
+    def recovered_by(self) -> Migration | None:
+        """The later attempt that continues this one's postcopy, which was paused."""
+        facts = self.recovery.main_facts if self.recovery is not None else None
+        return self.recovery if facts is not None and facts.postcopy_resume is not None else None
 
     @property
     def in_colo(self) -> bool:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Device
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
-    from analyzer.tcp.flow import Flow
+    from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Place
 
 __all__ = ["Outcome", "is_complete", "outcome_of"]
@@ -39,13 +39,29 @@ class Outcome:
         self.forgives = unfinished if forgives is None else forgives
 
 
+class Close:
+    """The destination's end of a channel at ``place``; ``word`` is ``closed`` or ``reset``."""
+
+    __slots__ = ("channel", "place", "word")
+
+    def __init__(self, channel: Channel, place: Place, word: str) -> None:
+        self.channel = channel
+        self.place = place
+        self.word = word
+
+    @property
+    def text(self) -> str:
+        """What happened, in words."""
+        return f"the destination {self.word} {self.channel.name}"
+
+
 def outcome_of(migration: Migration) -> Outcome:
     """The outcome by the first row that fits of the table in section 1.5."""
     returned = migration.return_facts
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut:
-            return _after(migration, f"the destination reported error {returned.shut}", frame)
+            return _after(migration, f"reported error {returned.shut}", frame)
         return _colo(migration) or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
@@ -86,7 +102,7 @@ def _colo(migration: Migration) -> Outcome | None:
 
 def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
     end = main.flow.fin or main.flow.reset
-    gone = main.flow.peer.reset or main.flow.peer.fin
+    gone = _first_close(migration)
     if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
     if main.holes or (main.midstream and facts.postcopy_resume is None):
@@ -94,27 +110,57 @@ def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outc
     if not main.flow.peer.seen:
         return _one_sided(main)
     if gone is not None and not _finished_before(main, gone):
-        text = f"the destination {_did(main.flow.peer)} main before its EOF byte"
-        return Outcome("failed", text, gone.frame)
+        return _gave_up(migration, main, gone)
     frame = end.frame if end is not None else None
     source = f"the source {_did(main.flow)} main"
     if facts.in_postcopy:
-        text = f"{source} in postcopy, which stays paused until it is recovered"
-        return Outcome("incomplete", text, frame)
+        return _paused(migration, source, frame)
     pages = facts.ram.sent_pages + facts.ram.zero_pages
     if not pages and not any(channel.ram_packets for channel in migration.multifd):
-        return Outcome(
-            "cancelled", f"{source} in setup: a cancel, or an error at the source", frame
-        )
+        text = f"{source} in setup: a cancel, or an error at the source"
+        return Outcome("cancelled", text, frame)
     return Outcome("cancelled", f"{source} before its EOF byte", frame)
 
 
-def _finished_before(main: Channel, gone: Place) -> bool:
+def _gave_up(migration: Migration, main: Channel, gone: Close) -> Outcome:
+    """The outcome if the destination was the first to close a channel."""
+    if gone.channel is main and migration.main_facts is not None:
+        if migration.main_facts.in_postcopy:
+            return _paused(migration, gone.text, gone.place.frame)
+        return Outcome("failed", f"{gone.text} before its EOF byte", gone.place.frame)
+    return Outcome("failed", f"{gone.text} before main's EOF byte", gone.place.frame)
+
+
+def _paused(migration: Migration, what: str, frame: int | None) -> Outcome:
+    """The outcome of a postcopy that lost its main (``what``): the guest waits for its pages."""
+    later = migration.recovered_by
+    then = "stays paused until it is recovered"
+    if later is not None:
+        then = f"migration {later.number} recovered"
+    return Outcome("incomplete", f"{what} in postcopy, which {then}", frame)
+
+
+def _first_close(migration: Migration) -> Close | None:
+    """The first close of a channel by the destination that does not answer the source's."""
+    found: Close | None = None
+    for channel in migration.streams:
+        flow, peer = channel.flow, channel.flow.peer
+        ends = [end for end in (peer.reset, peer.fin) if end is not None]
+        place = min(ends, key=lambda end: end.frame, default=None)
+        if place is None or (found is not None and place.frame > found.place.frame):
+            continue
+        own = flow.fin or flow.reset
+        if channel is migration.main or own is None or own.frame > place.frame:
+            found = Close(channel, place, "reset" if place is peer.reset else "closed")
+    return found
+
+
+def _finished_before(main: Channel, gone: Close) -> bool:
     """Whether the source closed main before ``gone``; the frame with its FIN may be missing."""
     flow = main.flow
     if (end := flow.fin or flow.reset) is not None:
-        return end.frame < gone.frame
-    return flow.peer.fin is gone and not flow.decrypted and flow.peer.fin_read > flow.offset
+        return end.frame < gone.place.frame
+    return flow.peer.fin is gone.place and not flow.decrypted and flow.peer.fin_read > flow.offset
 
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
@@ -134,6 +180,10 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if cut and main.flow.closed:
         where = f"{cut[0].name} stops inside a packet although main is complete"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
+    if _unread_end(main):
+        reset = main.flow.peer.reset
+        text = "the destination reset main without having read its end: it failed to load the state"
+        return Outcome("failed", text, reset.frame if reset is not None else None)
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     if (open_end := _lost_end(migration)) is not None:
@@ -149,6 +199,15 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if facts.opened_return_path is None and not facts.interrupted:
         text += "; no return path to confirm it"
     return Outcome("completed", text, facts.eof.frame)
+
+
+def _unread_end(main: Channel) -> bool:
+    """Whether the destination closed main with bytes unread: its kernel then sends a RST, no FIN.
+
+    (A destination that read all of QEMU's bytes may leave TLS's closing record unread.)
+    """
+    peer = main.flow.peer
+    return peer.reset is not None and peer.fin is None and not main.flow.decrypted
 
 
 def _one_sided(main: Channel) -> Outcome:
@@ -177,17 +236,33 @@ def _over(channel: Channel, main: Channel) -> bool:
 
 
 def _without_main(migration: Migration) -> Outcome:
+    if (silent := migration.silent_main) is not None:
+        return _never_begun(migration, silent)
     if any(not channel.flow.closed for channel in migration.multifd):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     return Outcome("unknown", "main is not in the capture")
+
+
+def _never_begun(migration: Migration, main: Connection) -> Outcome:
+    """The outcome if main was opened but carried nothing: the source was still setting up.
+
+    It sends main's first byte when all multifd channels are connected.
+    """
+    text = f"main (stream {main.number}) never carried a byte"
+    if (refused := migration.unanswered) is not None:
+        text += f": the destination did not answer stream {refused.number}"
+    end = main.forward.fin or main.forward.reset
+    if end is None:
+        return Outcome("incomplete", text)
+    return Outcome("cancelled", f"{text}; the source closed it in setup", end.frame)
 
 
 def _server_closed_first(migration: Migration) -> Outcome | None:
     """The failure if the destination closed a channel before the source's state was complete, else
     ``None``.
     """
-    earliest: tuple[int, Channel, str] | None = None
-    for channel in [*([migration.main] if migration.main else []), *migration.multifd]:
+    earliest: Close | None = None
+    for channel in migration.streams:
         flow, peer = channel.flow, channel.flow.peer
         # Frames may be captured out of order: data that the destination acknowledged did not come
         # late.
@@ -198,26 +273,34 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
                 flow.fin is not None and flow.fin.frame < end.frame
             )  # and retransmitted later
             late = unread and flow.last.frame > end.frame and not finished
-            if late and (earliest is None or end.frame < earliest[0]):
-                earliest = (end.frame, channel, word)
+            if late and (earliest is None or end.frame < earliest.place.frame):
+                earliest = Close(channel, end, word)
             if word == "reset" and channel.cut_in is not None and not flow.missing:
-                earliest = earliest or (end.frame, channel, word)
+                earliest = earliest or Close(channel, end, word)
     if earliest is None:
         return None
-    frame, channel, word = earliest
-    return _after(migration, f"the destination {word} {channel.name} before its data ended", frame)
+    facts, frame = migration.main_facts, earliest.place.frame
+    ended = facts is None or facts.eof is not None
+    if earliest.channel is migration.main and facts is not None and facts.in_postcopy and not ended:
+        return _paused(migration, earliest.text, frame)
+    what = f"{earliest.word} {earliest.channel.name} before its data ended"
+    return _after(migration, what, frame)
 
 
 def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
-    """A failure shown by the destination (``what``), unless the source had closed main before."""
+    """A failure shown by what the destination did, unless the source had closed main before."""
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.fin or main.flow.reset
     if main is None or facts is None or facts.eof is not None or end is None:
-        return Outcome("failed", what, frame)
+        return Outcome("failed", f"the destination {what}", frame)
+    gone = _first_close(migration)
+    if gone is not None and gone.place.frame < end.frame and gone.place.frame != frame:
+        return Outcome("failed", f"{gone.text}, then {what}", gone.place.frame)
     if frame is not None and end.frame > frame:
-        return Outcome("failed", what, frame)
-    text = f"the source {_did(main.flow)} main before its EOF byte, then {what}"
-    return Outcome("failed", text, end.frame)
+        return Outcome("failed", f"the destination {what}", frame)
+    # A destination that was left in the middle of the state reports that as an error, too.
+    source = f"the source {_did(main.flow)} main before its EOF byte"
+    return Outcome("cancelled", f"{source}, then the destination {what}", end.frame)
 
 
 def _did(flow: Flow) -> str:

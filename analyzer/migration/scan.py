@@ -226,6 +226,7 @@ class Scan:
         finally:
             reading.close()
         self.engine.end()
+        self.grouper.end()
         if self.engine.copies.gave_up:
             reading.file.notes.append(UNCOMPARED)
         reading.end()

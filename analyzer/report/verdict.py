@@ -56,7 +56,8 @@ def migration_verdict(
 
 def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tuple[str, str]:
     word, complaint = complaint_of(analysis)
-    outcomes = {outcome_of(migration).name for migration in migrations}
+    final = [migration for migration in migrations if migration.recovered_by is None]
+    outcomes = {outcome_of(migration).name for migration in final}
     if word == "OK" or (word == "WARNING" and "failed" in outcomes):
         word = next((name for name in GRAVEST_FIRST if name in outcomes), word).upper()
     sentences = [_sentence(migration, numbered) for migration in migrations]

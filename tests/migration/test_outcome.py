@@ -10,7 +10,7 @@ from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import Outcome, outcome_of
 from analyzer.synth import records
 from tests.capture.files import pcap
-from tests.checks.craft import Craft, Tiny, ram, sync
+from tests.checks.craft import SYN, Craft, Tiny, init, ram, sync
 from tests.shipped import capture
 from tests.test_lossy import frames_of
 
@@ -108,13 +108,13 @@ def test_a_cancel_in_a_hole_of_main_forgives() -> None:
     assert found["MF203"] == "info"
 
 
-def test_the_destination_that_resets_while_data_come_made_it_fail() -> None:
-    """Though the source had closed main before, as a cancel does; whoever reads it is told."""
+def test_what_the_destination_does_after_a_cancel_is_told() -> None:
+    """A yank looks like a cancel: main ends first, then the destination stops reading."""
     (migration,) = analyze(capture("10.0.13-vfio-yank-2ch")).migrations
     assert migration.main is not None
     assert migration.main.flow.fin is not None
     found = outcome_of(migration)
-    assert (found.name, found.frame) == ("failed", migration.main.flow.fin.frame)
+    assert (found.name, found.frame) == ("cancelled", migration.main.flow.fin.frame)
     assert found.evidence == (
         "the source closed main before its EOF byte, then the destination closed multifd 1 before "
         "its data ended"
@@ -122,19 +122,103 @@ def test_the_destination_that_resets_while_data_come_made_it_fail() -> None:
 
 
 def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> None:
+    """A destination reports one after every cancel, since the state breaks off."""
     tiny = Tiny(device=False)
     del tiny.main[-4:]
     tiny.returned[-1] = failed = records.message(records.RP_SHUT, struct.pack(">I", 1))
     tiny.close = [("main", "fin client")]
-    assert outcome(tiny.pcap()).evidence == "the destination reported error 1"
+    found = outcome(tiny.pcap())
+    assert (found.name, found.evidence) == ("failed", "the destination reported error 1")
     made = tiny.craft()
     told = next(frame for frame in made.frames if frame.data.endswith(failed))
     made.frames.remove(told)
     made.frames.append(told)
     found = outcome(made.pcap())
-    assert found.name == "failed"
+    assert found.name == "cancelled"
     assert found.evidence == (
         "the source closed main before its EOF byte, then the destination reported error 1"
+    )
+    (shut,) = [f for f in analyze(made.pcap()).findings if f.rule.id == "MF704"]
+    assert (shut.severity, shut.message) == (
+        "info",
+        "SHUT with value 1, after the source had closed main",
+    )
+
+
+def test_a_destination_that_closed_a_channel_before_the_source_did_made_it_fail() -> None:
+    """However the source closes main in answer to that."""
+    tiny = given_up()
+    tiny.close.insert(0, (1, "reset server"))
+    found = outcome(tiny.pcap())
+    assert found.name == "failed"
+    assert found.evidence == "the destination reset multifd 1 before main's EOF byte"
+
+
+def test_the_answer_to_the_end_of_a_channel_is_no_failure() -> None:
+    """The source closes its channels one by one, and the destination closes them in turn."""
+    tiny = given_up()
+    tiny.close = [(0, "fin client"), (0, "fin server"), ("main", "fin client")]
+    assert outcome(tiny.pcap()).name == "cancelled"
+
+
+@pytest.mark.parametrize("return_path", [True, False])
+def test_a_destination_that_did_not_read_main_to_its_end_failed(return_path: bool) -> None:
+    """Its kernel resets a connection with unread bytes; a healthy destination sends a FIN."""
+    tiny = Tiny(return_path=return_path, device=False)
+    if return_path:
+        tiny.returned[-1] = b""
+    tiny.close = [(0, "fin client"), (1, "fin client"), ("main", "fin client")]
+    unread = [*tiny.close, ("main", "reset server")]
+    tiny.close.append(("main", "fin server"))
+    assert outcome(tiny.pcap()).name == "completed"
+    tiny.close = unread
+    found = outcome(tiny.pcap())
+    assert found.name == "failed"
+    assert found.evidence == (
+        "the destination reset main without having read its end: it failed to load the state"
+    )
+
+
+# -- a main that never carried anything ------------------------------------------------------------
+
+
+def unused_main(*, closed: bool = False, refused: bool = False, early: bool = False) -> bytes:
+    """Two multifd channels of a source in setup, and its main; ``early``: that was closed before
+    they began, and is no main.
+    """
+    made = Craft()
+    main = made.connect(46000)
+    if early:
+        main.fin()
+    for number in (0, 1):
+        made.connect(46001 + number).send(init(number))
+    if refused:
+        made.connect(46009, syn=False).segment("client", -1, b"", SYN)
+    if closed:
+        main.fin()
+    return made.pcap()
+
+
+def test_a_source_in_setup_has_sent_nothing_on_main() -> None:
+    """It waits for all multifd channels, and does so for ever if one is not accepted."""
+    (migration,) = analyze(unused_main()).migrations
+    assert migration.silent_main is not None
+    found = outcome_of(migration)
+    assert (found.name, found.evidence) == ("incomplete", "main (stream 0) never carried a byte")
+    (finding,) = [f for f in analyze(unused_main()).findings if f.rule.id == "MF110"]
+    assert finding.message == "main is stream 0, which never carried a byte"
+    assert outcome(unused_main(refused=True)).evidence == (
+        "main (stream 0) never carried a byte: the destination did not answer stream 3"
+    )
+    found = outcome(unused_main(closed=True))
+    assert found.name == "cancelled"
+    assert found.evidence.endswith("; the source closed it in setup")
+
+
+def test_a_connection_that_was_over_before_is_not_main() -> None:
+    """Such as the probe of a port."""
+    assert outcome(unused_main(early=True)).evidence == (
+        "the capture ends before all channels are closed"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from analyzer.analysis import Analysis, analyze
 from analyzer.checks.selection import Selection
 from analyzer.migration.outcome import outcome_of
+from analyzer.report.verdict import verdict_text
 from dissectors.main_stream import Command
 from dissectors.return_path import BITMAP_END, ReturnPathType
 from tests.checks.craft import SHUT, Craft
@@ -29,11 +30,17 @@ ANSWERS = BITMAP + message(ReturnPathType.RESUME_ACK, u32(1)) + SHUT
 
 
 def recovered(
-    first: bytes, *, syn: bool = True, into: Craft | None = None, urgent: bytes = b""
+    first: bytes,
+    *,
+    syn: bool = True,
+    into: Craft | None = None,
+    urgent: bytes = b"",
+    server: str = "10.0.0.2",
+    server_port: int = 4444,
 ) -> Craft:
     """The connections of a recovery whose main begins with some commands."""
     made = into or Craft()
-    main = made.connect(47000, syn=syn)
+    main = made.connect(47000, syn=syn, server=server, server_port=server_port)
     main.send(first)
     if urgent:
         made.connect(47001).send(urgent)
@@ -45,12 +52,12 @@ def recovered(
     return made
 
 
-def interrupted() -> Craft:
-    """A postcopy whose connection is reset before its pages are out."""
+def interrupted(side: str = "client") -> Craft:
+    """A postcopy whose connection one side resets before its pages are out."""
     made = Craft()
     main = made.connect(46000)
     main.send(build.postcopy()[:-40])
-    main.reset()
+    main.reset(side)
     return made
 
 
@@ -69,12 +76,51 @@ def test_a_recovery_is_an_attempt_of_its_own(first: bytes, alone: bool) -> None:
     assert outcomes[-1].evidence == "the destination reported success"
     if not alone:
         assert outcomes[0].name == "incomplete"
-        assert "in postcopy, which stays paused" in outcomes[0].evidence
+        assert outcomes[0].evidence.endswith("main in postcopy, which migration 1 recovered")
+        assert verdict_text(analysis)[0] == "OK"
     last = analysis.migrations[-1]
     assert last.return_path is not None
     assert last.main_facts is not None
     assert (last.main_facts.ram.normal_pages, last.main_facts.skipped) == (1, 0)
     assert {finding.severity for finding in analysis.findings} <= {"info"}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_paused_postcopy_is_not_over(side: str) -> None:
+    """Whoever closes main, source and destination both wait for the recovery."""
+    analysis = analyze(interrupted(side).pcap())
+    (migration,) = analysis.migrations
+    outcome = outcome_of(migration)
+    assert outcome.name == "incomplete"
+    who = "source" if side == "client" else "destination"
+    paused = f"the {who} reset main in postcopy, which stays paused until it is recovered"
+    assert outcome.evidence == paused
+    assert verdict_text(analysis)[0] == "INCOMPLETE"
+
+
+def test_a_recovery_comes_to_any_port() -> None:
+    """``migrate-recover`` may name another one."""
+    made = recovered(RECV_BITMAP + RESUME, into=interrupted(), server_port=4445)
+    first, second = analyze(made.pcap()).migrations
+    assert first.recovered_by is second
+
+
+def test_another_host_recovers_nothing() -> None:
+    made = recovered(RECV_BITMAP + RESUME, into=interrupted(), server="10.0.0.9")
+    first, _ = analyze(made.pcap()).migrations
+    assert first.recovered_by is None
+
+
+def test_the_latest_attempt_is_the_one_that_goes_on() -> None:
+    """After a recovery that was interrupted too, the next one recovers that."""
+    made = interrupted()
+    again = made.connect(46500)
+    again.send(RECV_BITMAP + RESUME + build.part(RAM_ID, page(0, b"pc.ram"))[:-40])
+    again.reset()
+    analysis = analyze(recovered(RECV_BITMAP + RESUME, into=made).pcap())
+    first, second, third = analysis.migrations
+    assert (first.recovered_by, second.recovered_by) == (second, third)
+    assert verdict_text(analysis)[0] == "OK"
 
 
 def test_a_recovery_has_a_preempt_channel_too() -> None:
