@@ -45,6 +45,7 @@ __all__ = [
     "SECTION_ID",
     "SECTION_VERSIONS",
     "SMALLEST_PAGE",
+    "TINY_PAGE",
     "STATE_END",
     "SUBSECTION_BYTE",
     "VERSION",
@@ -139,7 +140,11 @@ class RamFlag(IntFlag):
 
 SMALLEST_PAGE = PAGE_SIZES[0]
 RAM_FLAG_BITS = SMALLEST_PAGE - 1
-"""Mask of the bits that are flags for every page size."""
+"""Mask of the bits that are flags for every page size with which multifd works."""
+TINY_PAGE = 256
+"""AVR's page size up to QEMU 10.0: some of those bits belong to the address, and flushing multifd
+looks like a page.
+"""
 EOS_WORD = int(RamFlag.EOS).to_bytes(8, "big")
 RAM_PAGE_KINDS = RamFlag.ZERO | RamFlag.PAGE | RamFlag.XBZRLE | RamFlag.COMPRESS_PAGE
 RAM_SECTION = b"ram"

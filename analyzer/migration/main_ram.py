@@ -18,6 +18,7 @@ from dissectors.main_stream import (
     RAM_FLAG_BITS,
     RAM_PAGE_KINDS,
     SMALLEST_PAGE,
+    TINY_PAGE,
     RamFlag,
 )
 from dissectors.multifd import COMMON_PAGE_SIZE, LIKELY_PAGE_SIZES, text_of
@@ -61,6 +62,12 @@ def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
     if flags in (EOS, FLUSH):
         return word == flags
     return flags & ~CONTINUE in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE) and word < ADDRESS_LIMIT
+
+
+def _is_tiny(flags: int) -> bool:
+    """Whether these flags of a page record are valid only with :data:`TINY_PAGE`."""
+    low = flags & TINY_PAGE - 1
+    return flags != low and low & ~CONTINUE in (PAGE, ZERO, XBZRLE)
 
 
 class RamWalk:
@@ -235,6 +242,9 @@ class RamWalk:
             if word & SMALLEST_PAGE:
                 ram.page_size = SMALLEST_PAGE
                 self._use_page_size(SMALLEST_PAGE)
+        if not ram.page_size and _is_tiny(word & RAM_FLAG_BITS):
+            ram.page_size = TINY_PAGE
+            self._use_page_size(TINY_PAGE)
         flags = word & self.mask
         kind = flags & ~CONTINUE
         if kind not in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE):
@@ -293,7 +303,7 @@ class RamWalk:
         """Walk the content of a page; before the first one the page size has to be found."""
         ram = self.ram
         if not ram.page_size:
-            for size in LIKELY_PAGE_SIZES:
+            for size in (*LIKELY_PAGE_SIZES, TINY_PAGE):
                 after = None if address % size else (yield Peek(size + WORD.size))
                 if isinstance(after, bytes) and plausible_word(
                     int.from_bytes(after[size:], "big"), size

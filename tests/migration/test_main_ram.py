@@ -43,7 +43,7 @@ def test_a_hook_carries_nothing() -> None:
     assert not walk(ram(build.u64(RamFlag.HOOK), build.zero(0, b"pc.ram"))).anomalies
 
 
-@pytest.mark.parametrize("size", [1024, 2048, 4096, 8192, 16384, 65536])
+@pytest.mark.parametrize("size", [256, 1024, 2048, 4096, 8192, 16384, 65536])
 def test_the_page_size_is_found_at_the_first_page(size: int) -> None:
     blocks = build.mem_size({b"ram0": 8 * size})
     pages = build.page(size, b"ram0", size) + b"".join(
@@ -55,12 +55,13 @@ def test_the_page_size_is_found_at_the_first_page(size: int) -> None:
     assert main.ram.normal_pages == 7
 
 
-def test_small_pages_show_in_addresses() -> None:
-    blocks = build.mem_size({b"ram0": 16 * 1024})
-    zeros = build.zero(1024, b"ram0") + build.zero(2048) + build.zero(3072)
+@pytest.mark.parametrize("size", [256, 1024])
+def test_small_pages_show_in_addresses(size: int) -> None:
+    blocks = build.mem_size({b"ram0": 16 * size})
+    zeros = build.zero(size, b"ram0") + build.zero(2 * size) + build.zero(3 * size)
     main = walk(ram(zeros, blocks=blocks))
     assert not main.anomalies
-    assert (main.ram.page_size, main.ram.zero_pages) == (1024, 3)
+    assert (main.ram.page_size, main.ram.zero_pages) == (size, 3)
 
 
 def test_page_bits_of_the_configuration() -> None:
