@@ -122,7 +122,7 @@ def complaints(data: bytes | Path, settings: Settings | None = None) -> list[str
 
 def went_well(path: Path) -> bool:
     """Whether it shows, by its truth file, a migration that completed, and lacks nothing."""
-    if any(word in path.name for word in (*FAULTY, "truncated", "cancel", "tls")):
+    if any(word in path.name for word in (*FAULTY, "truncated", "cancel", "failed", "tls")):
         return False
     ends = [run.get("query_migrate_source") or {} for run in runs(truth(stem(path)))]
     return all(end.get("status") in WHOLE for end in ends)

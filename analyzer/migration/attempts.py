@@ -75,7 +75,7 @@ class Attempts:
         """
         for connection in self._connections():
             client = connection.forward
-            if client.carries or connection.reverse.carries or client.syn is None:
+            if client.syn is None or not (client.never_sent and connection.reverse.never_sent):
                 continue
             attempts = self._by_key.get(key_of(client), [])[-LOOKED_AT:]
             began = connection.began.frame

@@ -349,6 +349,12 @@ class Flow:
         """Whether any payload byte was seen."""
         return self.first.frame > 0
 
+    @property
+    def never_sent(self) -> bool:
+        """Whether this side sent no byte, as far as its FIN and the other side's ACKs tell."""
+        end = 0 if self.fin is None else 1  # a FIN is acknowledged like a byte
+        return not self.carries and self.fin_offset <= 0 and self.acked <= end
+
     def hole_in(self, first: int, last: int) -> Hole | None:
         """The first hole that overlaps the given offsets (inclusive), if any."""
         return _touching(self.holes, first, last)

@@ -215,6 +215,18 @@ def test_a_source_in_setup_has_sent_nothing_on_main() -> None:
     assert found.evidence.endswith("; the source closed it in setup")
 
 
+def test_a_main_whose_bytes_the_capture_lacks_is_not_silent() -> None:
+    """Its FIN, or what the destination acknowledged, tells that there were some."""
+    frames, link = frames_of(capture(NAME))
+    shown = analyze(pcap(frames, link=link)).migrations[0]
+    assert shown.main is not None
+    port = shown.main.flow.key[8:10]
+    held = [f for f in frames if f[1][34:36] != port or len(f[1]) < 70]
+    (migration,) = analyze(pcap(held, link=link)).migrations
+    assert (migration.main, migration.silent_main) == (None, None)
+    assert outcome_of(migration).evidence == "main is not in the capture"
+
+
 def test_a_connection_that_was_over_before_is_not_main() -> None:
     """Such as the probe of a port."""
     assert outcome(unused_main(early=True)).evidence == (
