@@ -41,19 +41,28 @@ def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
     The missing bytes cannot be checked, and after a hole that contains a header the next packet
     must be searched for.  Findings that a hole could explain are never errors.
 
-    Receiver: not affected if it acknowledged the bytes: the capture lost them, not the network.
+    Receiver: not affected if it acknowledged the bytes: the capture lost them, not the network.  If
+    it closed the connection without, the network may have lost them (``info``).
 
     Usual cause: a capture that could not keep up (packets dropped by the kernel), or frames that
     took a path that avoids the capture point.
     """
+    gone = flow.peer.fin is not None or flow.peer.reset is not None
     for hole in flow.holes:
-        if not hole.cut:
-            acked = "acknowledged by the receiver" if hole.last < flow.acked else "not acknowledged"
-            text = (
-                f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between "
-                f"frames {hole.before} and {hole.after}; {acked}"
-            )
-            yield Spot(text, frame=hole.after, offset=hole.first)
+        if hole.cut:
+            continue
+        severity = None
+        told = "acknowledged by the receiver"
+        if hole.last >= flow.acked:
+            told = "not acknowledged"
+            if gone:
+                told += " when the receiver closed the connection"
+                severity = INFO
+        text = (
+            f"{counted(hole.size, 'byte')} missing, {hole.first} to {hole.last}, between "
+            f"frames {hole.before} and {hole.after}; {told}"
+        )
+        yield Spot(text, frame=hole.after, offset=hole.first, severity=severity)
 
 
 @flow_rule("MF902", "tcp-retransmission-differs", ERROR)

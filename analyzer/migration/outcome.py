@@ -18,6 +18,9 @@ CLOSING = 100_000_000
 after main's end shows that it did not complete.
 """
 
+STALL = 1_000_000_000
+"""A destination whose receive buffer is full for this many ns hangs, rather than being slow."""
+
 
 class Outcome:
     """How a migration ended.
@@ -57,6 +60,20 @@ class Close:
 
 def outcome_of(migration: Migration) -> Outcome:
     """The outcome by the first row that fits of the table in section 1.5."""
+    found = _by_first_row(migration)
+    if found.name in ("failed", "cancelled", "incomplete"):
+        unread = max(migration.streams, key=_unread_for, default=None)
+        if unread is not None and (time := _unread_for(unread)) >= STALL:
+            found.evidence += f"; nothing was read from {unread.name} for {time / 1e9:.1f} s"
+    return found
+
+
+def _unread_for(channel: Channel) -> int:
+    """Longest time in ns for which the destination's receive buffer was full."""
+    return channel.flow.peer.zero_window_longest
+
+
+def _by_first_row(migration: Migration) -> Outcome:
     returned = migration.return_facts
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
@@ -291,15 +308,18 @@ def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
     """A failure shown by what the destination did, unless the source had closed main before."""
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.fin or main.flow.reset
-    if main is None or facts is None or facts.eof is not None or end is None:
-        return Outcome("failed", f"the destination {what}", frame)
+    failed = Outcome("failed", f"the destination {what}", frame)
+    if main is None or facts is None or end is None or (frame is not None and end.frame > frame):
+        return failed
+    # With a return path the source closes main only when the destination has reported.
+    if facts.eof is not None and facts.opened_return_path is None:
+        return failed
     gone = _first_close(migration)
-    if gone is not None and gone.place.frame < end.frame and gone.place.frame != frame:
+    if gone is not None and gone.place.frame < end.frame:
         return Outcome("failed", f"{gone.text}, then {what}", gone.place.frame)
-    if frame is not None and end.frame > frame:
-        return Outcome("failed", f"the destination {what}", frame)
     # A destination that was left in the middle of the state reports that as an error, too.
-    source = f"the source {_did(main.flow)} main before its EOF byte"
+    source = f"the source {_did(main.flow)} main"
+    source += " before its EOF byte" if facts.eof is None else " without waiting for an answer"
     return Outcome("cancelled", f"{source}, then the destination {what}", end.frame)
 
 

@@ -141,9 +141,13 @@ def setup_rounds(migration: Migration, bounds: Bounds) -> int:
 
 
 def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
-    """Split at FLUSH records; without multifd where addresses begin again."""
+    """Split at FLUSH records; without multifd where addresses begin again.
+
+    A background snapshot is one scan: pages that the guest is about to write come out of order.
+    """
     pieces: list[Scan] = []
-    for found in bounds.facts.iterations:
+    snapshot = bounds.facts.is_background_snapshot
+    for found in bounds.facts.iterations if not snapshot else ():
         if found.end is None or not bounds.setup_end < found.end.offset <= bounds.limit:
             continue
         pieces.append(Scan(min(first + len(pieces), len(rounds)), found.end))

@@ -260,7 +260,8 @@ def _notes(analysis: Analysis) -> list[str]:
 
         if rest := others(tls):
             servers = ", ".join(sorted({channel.server for channel in rest})[:3])
-            notes.append(f"{len(rest)} TLS connections to {servers}: encrypted, not decoded")
+            told = counted(len(rest), "TLS connection")
+            notes.append(f"{told} to {servers}: encrypted, not decoded")
     return notes
 
 

@@ -96,7 +96,9 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
         if sentence := encrypted_sentence(scan.grouper):
             return "ENCRYPTED", terminal(sentence)
         servers = ", ".join(sorted({channel.server for channel in tls})[:3])
-        text += f"; {len(tls)} TLS connections to {servers} are encrypted"
+        text += f"; {counted(len(tls), 'TLS connection')} to {servers}"
+        if not any(channel.flow.peer.carries for channel in tls):
+            text += ", without any answer, as from a destination that has no tls-creds"
     return "NOTHING", text
 
 

@@ -19,7 +19,9 @@ NAMES = [stem(path) for path in FILES]
 BROKEN_OFF = ("killed", "refused", "yank", "cancelled", "differ", "exceeded")
 """Runs that stopped in the middle of the stream."""
 CUT = ("snaplen", "midstream")
-HIDDEN = ("tls",)
+HIDDEN = ("tls", "setup-hangs")
+HEADLESS = "10.0.13-postcopy-recovered"
+"""The second main of this one continues the first."""
 
 
 @cache
@@ -41,11 +43,11 @@ def test_walked_without_a_fault(name: str) -> None:
         assert set(main.anomalies.counts) <= {"main-truncated"}
         if not any(word in name for word in CUT):
             assert (main.skipped, main.missing) == (0, 0)
-            assert main.machine is not None
+            assert main.machine is not None or (name == HEADLESS and main is channels[1])
             assert [record.name for record in main.records].count("SWITCHOVER_START") <= 1
 
 
-UNFINISHED = {"8.2.2-dirty-bitmaps-2ch": ["dirty-bitmap"]}
+UNFINISHED = {"8.2.2-dirty-bitmaps-2ch": ["dirty-bitmap"], "11.1.3-background-snapshot": ["ram"]}
 UNTOLD = {"7.2-s390x-2ch": ["s390_css"]}
 
 

@@ -10,7 +10,7 @@ from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import Outcome, outcome_of
 from analyzer.synth import records
 from tests.capture.files import pcap
-from tests.checks.craft import SYN, Craft, Tiny, init, ram, sync
+from tests.checks.craft import HEADER, RAM_PART, RAM_START, SYN, Craft, Tiny, init, ram, sync
 from tests.shipped import capture
 from tests.test_lossy import frames_of
 
@@ -145,6 +145,28 @@ def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> N
     )
 
 
+def test_a_cancel_while_the_source_waits_for_the_answer() -> None:
+    """Main is complete; whether the source gave up or the destination failed is a matter of who
+    was first.
+    """
+    tiny = Tiny()
+    tiny.multifd[1][-1] = tiny.multifd[1][-1][:-4]
+    tiny.returned[-1] = failed = records.message(records.RP_SHUT, struct.pack(">I", 1))
+    tiny.close = [("main", "fin client")]
+    found = outcome(tiny.pcap())
+    assert (found.name, found.evidence) == ("failed", "the destination reported error 1")
+    made = tiny.craft()
+    told = next(frame for frame in made.frames if frame.data.endswith(failed))
+    made.frames.remove(told)
+    made.frames.append(told)
+    found = outcome(made.pcap())
+    assert found.name == "cancelled"
+    assert found.evidence == (
+        "the source closed main without waiting for an answer, then the destination reported "
+        "error 1"
+    )
+
+
 def test_a_destination_that_closed_a_channel_before_the_source_did_made_it_fail() -> None:
     """However the source closes main in answer to that."""
     tiny = given_up()
@@ -177,6 +199,19 @@ def test_a_destination_that_did_not_read_main_to_its_end_failed(return_path: boo
     assert found.evidence == (
         "the destination reset main without having read its end: it failed to load the state"
     )
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+def test_a_destination_that_stopped_reading_is_told(seconds: int) -> None:
+    """It may wait for a channel that never comes; the source only notices that it cannot send."""
+    made = Craft()
+    main = made.connect(46000)
+    main.send(HEADER + RAM_START + RAM_PART)
+    main.segment("server", 0, b"", window=0)
+    made.time += seconds * 10**9
+    main.reset("server")
+    told = outcome(made.pcap()).evidence
+    assert ("; nothing was read from main for 2.0 s" in told) == bool(seconds)
 
 
 # -- a main that never carried anything ------------------------------------------------------------
