@@ -16,7 +16,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted, names, ranges
-from analyzer.migration.outcome import outcome_of
+from analyzer.migration.outcome import outcome_of, unread_end
 from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
@@ -378,18 +378,27 @@ def channel_ended_early(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF117", "channel-reset", WARNING, forgiven=True)
 def channel_reset(migration: Migration) -> Iterator[Spot]:
-    """A channel of a migration that did not complete was reset.
+    """A channel of a migration that did not complete was reset, or main by a destination that had
+    reported success.
 
-    A reset discards data in flight; the side that sent it had died or given up.
+    A reset discards data in flight; the side that sent it had died or given up.  A destination that
+    loaded everything closes main with a FIN: a RST shows that it ended with bytes unread, although
+    the source will call the migration completed.
 
     Receiver: the reading side gets ``Connection reset by peer``.
 
-    Usual cause: one QEMU was killed, failed or yanked the migration.  A reset at the end of a
-    completed migration is not unusual and not reported; if the outcome is unknown, it is reported
-    as info only.
+    Usual cause: one QEMU was killed, failed or yanked the migration; a destination whose VFIO
+    device has multifd transfer off while the source's has it on.  Other resets at the end of a
+    completed migration are not unusual and not reported; if the outcome is unknown, they are
+    reported as info only.
     """
     outcome = outcome_of(migration).name
     if outcome == "completed":
+        main = migration.main
+        if main is not None and unread_end(main) and not migration.in_colo:
+            assert main.flow.peer.reset is not None
+            text = "the destination reported success and reset main with bytes unread"
+            yield Spot(text, channel=main, frame=main.flow.peer.reset.frame)
         return
     resets: list[tuple[int, str, Channel]] = []
     for channel in migration.channels:
@@ -416,7 +425,8 @@ def cancelled(migration: Migration) -> Iterator[Spot]:
     """The source aborted the migration before everything was sent.
 
     It closed main before the EOF byte; or main is complete and multifd channels stop inside a
-    packet, as in a cancel during device state.
+    packet, as in a cancel during device state.  If the destination had everything and reports
+    success all the same, the guest may run on both sides: that is a warning.
 
     Receiver: ``load of migration failed``; the guest continues on the source.
 
@@ -425,7 +435,12 @@ def cancelled(migration: Migration) -> Iterator[Spot]:
     """
     outcome = outcome_of(migration)
     if outcome.name == "cancelled":
-        yield Spot(outcome.evidence, frame=outcome.frame)
+        returned = migration.return_facts
+        if returned is not None and returned.shut == 0:
+            text = "too late: the guest may run on both sides"
+            yield Spot(text, frame=outcome.frame, severity=WARNING)
+        else:
+            yield Spot(outcome.evidence, frame=outcome.frame)
 
 
 @capture_rule("MF119", "tls-no-close-notify", WARNING, holes="E", forgiven=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "is_complete", "outcome_of"]
+__all__ = ["Outcome", "is_complete", "outcome_of", "unread_end"]
 
 CLOSING = 100_000_000
 """A source that completes closes all connections at once: a channel that still sends this many ns
@@ -79,7 +79,8 @@ def _by_first_row(migration: Migration) -> Outcome:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut:
             return _after(migration, f"reported error {returned.shut}", frame)
-        return _colo(migration) or Outcome("completed", "the destination reported success", frame)
+        found = _colo(migration) or _not_awaited(migration, frame)
+        return found or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
     if (early := _server_closed_first(migration)) is not None:
@@ -89,6 +90,21 @@ def _by_first_row(migration: Migration) -> Outcome:
     if migration.main_facts.eof is None:
         return _before_eof(migration, migration.main, migration.main_facts)
     return _after_eof(migration, migration.main, migration.main_facts)
+
+
+def _not_awaited(migration: Migration, frame: int | None) -> Outcome | None:
+    """A cancel that came too late: the source had closed main before the success in ``frame``."""
+    main, facts = migration.main, migration.main_facts
+    end = None if main is None else main.flow.fin or main.flow.reset
+    if main is None or facts is None or facts.in_postcopy or end is None or frame is None:
+        return None
+    if end.frame > frame:
+        return None
+    text = (
+        f"the source {_did(main.flow)} main without waiting for an answer, then the destination "
+        "reported success"
+    )
+    return Outcome("cancelled", text, end.frame)
 
 
 def _colo(migration: Migration) -> Outcome | None:
@@ -197,7 +213,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if cut and main.flow.closed:
         where = f"{cut[0].name} stops inside a packet although main is complete"
         return Outcome("cancelled", where, cut[0].flow.last.frame)
-    if _unread_end(main):
+    if unread_end(main):
         reset = main.flow.peer.reset
         text = "the destination reset main without having read its end: it failed to load the state"
         return Outcome("failed", text, reset.frame if reset is not None else None)
@@ -218,7 +234,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     return Outcome("completed", text, facts.eof.frame)
 
 
-def _unread_end(main: Channel) -> bool:
+def unread_end(main: Channel) -> bool:
     """Whether the destination closed main with bytes unread: its kernel then sends a RST, no FIN.
 
     (A destination that read all of QEMU's bytes may leave TLS's closing record unread.)

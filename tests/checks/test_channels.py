@@ -263,10 +263,21 @@ def test_channel_too_many_of_a_migration_that_completes(word: str) -> None:
     assert "kept main, multifd 0-1" in finding.message
 
 
-@pytest.mark.parametrize("side", ["client", "server"])
-def test_reset_at_the_end_of_a_completed_migration(side: str) -> None:
+@pytest.mark.parametrize("unread", [True, False])
+def test_a_destination_that_died_after_its_success_is_told(unread: bool) -> None:
+    """Its kernel resets main if bytes of it are left; a FIN says that it read everything."""
     tiny = Tiny()
-    tiny.close = [(name, f"reset {side}") for name in (0, 1, "main")]
+    tiny.close = [(name, "fin server") for name in (0, 1)]
+    tiny.close.append(("main", "reset server" if unread else "fin server"))
+    found = [f for f in findings(tiny.pcap()) if f.rule.id == "MF117"]
+    assert [(f.severity, f.message) for f in found] == [
+        ("warning", "the destination reported success and reset main with bytes unread")
+    ] * unread
+
+
+def test_the_source_may_reset_everything_after_a_success() -> None:
+    tiny = Tiny()
+    tiny.close = [(name, "reset client") for name in (0, 1, "main")]
     assert "MF117" not in fired(tiny.pcap())
 
 

@@ -10,7 +10,7 @@ from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import Outcome, outcome_of
 from analyzer.synth import records
 from tests.capture.files import pcap
-from tests.checks.craft import HEADER, RAM_PART, RAM_START, SYN, Craft, Tiny, init, ram, sync
+from tests.checks.craft import HEADER, RAM_PART, RAM_START, SHUT, SYN, Craft, Tiny, init, ram, sync
 from tests.shipped import capture
 from tests.test_lossy import frames_of
 
@@ -164,6 +164,29 @@ def test_a_cancel_while_the_source_waits_for_the_answer() -> None:
     assert found.evidence == (
         "the source closed main without waiting for an answer, then the destination reported "
         "error 1"
+    )
+
+
+def test_a_cancel_that_the_destination_does_not_notice_leaves_two_guests() -> None:
+    """The source closes main and goes on, the destination has everything and starts the guest."""
+    tiny = Tiny()
+    tiny.close = [(name, f"fin {side}") for side in ("client", "server") for name in (0, 1)]
+    tiny.close += [("main", "fin client"), ("main", "fin server")]
+    assert outcome(tiny.pcap()).name == "completed"
+    made = tiny.craft()
+    told = next(frame for frame in made.frames if frame.data.endswith(SHUT))
+    made.frames.remove(told)
+    made.frames.insert(-1, told)
+    found = outcome(made.pcap())
+    assert found.name == "cancelled"
+    assert found.evidence == (
+        "the source closed main without waiting for an answer, then the destination reported "
+        "success"
+    )
+    (finding,) = [f for f in analyze(made.pcap()).findings if f.rule.id == "MF118"]
+    assert (finding.severity, finding.message) == (
+        "warning",
+        "too late: the guest may run on both sides",
     )
 
 
