@@ -105,7 +105,7 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
 def _sentence(migration: Migration, numbered: bool) -> str:
     outcome = outcome_of(migration)
     name = f"migration {migration.number}" if numbered else "migration"
-    parts = [f"{name} {outcome.name}"]
+    parts = [f"{name} {outcome.name if migration.recovered_by is None else 'paused'}"]
     if outcome.name != "completed":
         parts[0] += f" ({terminal(outcome.evidence)})"
     if count := len(migration.multifd):
