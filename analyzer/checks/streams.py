@@ -173,7 +173,7 @@ def tcp_data_after_fin(flow: Flow, channel: Channel) -> Iterator[Spot]:
     Usual cause: two connections with the same ports in one capture, where the SYN of the second is
     missing; a middlebox that closes connections on behalf of others.
     """
-    own, other = flow.fin or flow.reset, flow.peer.reset
+    own, other = flow.own_end, flow.peer.reset
     if flow.data_after_end and own is not None:
         text = f"{counted(flow.data_after_end, 'byte')} after the end of the stream"
         yield Spot(text, frame=own.frame)

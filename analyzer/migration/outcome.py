@@ -95,7 +95,7 @@ def _by_first_row(migration: Migration) -> Outcome:
 def _not_awaited(migration: Migration, frame: int | None) -> Outcome | None:
     """A cancel that came too late: the source had closed main before the success in ``frame``."""
     main, facts = migration.main, migration.main_facts
-    end = None if main is None else main.flow.fin or main.flow.reset
+    end = None if main is None else main.flow.own_end
     if main is None or facts is None or facts.in_postcopy or end is None or frame is None:
         return None
     if end.frame > frame:
@@ -134,7 +134,7 @@ def _colo(migration: Migration) -> Outcome | None:
 
 
 def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
-    end = main.flow.fin or main.flow.reset
+    end = main.flow.own_end
     gone = _first_close(migration)
     if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
@@ -182,7 +182,7 @@ def _first_close(migration: Migration) -> Close | None:
         place = min(ends, key=lambda end: end.frame, default=None)
         if place is None or (found is not None and place.frame > found.place.frame):
             continue
-        own = flow.fin or flow.reset
+        own = flow.own_end
         if channel is migration.main or own is None or own.frame > place.frame:
             found = Close(channel, place, "reset" if place is peer.reset else "closed")
     return found
@@ -191,7 +191,7 @@ def _first_close(migration: Migration) -> Close | None:
 def _finished_before(main: Channel, gone: Close) -> bool:
     """Whether the source closed main before ``gone``; the frame with its FIN may be missing."""
     flow = main.flow
-    if (end := flow.fin or flow.reset) is not None:
+    if (end := flow.own_end) is not None:
         return end.frame < gone.place.frame
     return flow.peer.fin is gone.place and not flow.decrypted and flow.peer.fin_read > flow.offset
 
@@ -263,7 +263,7 @@ def _over(channel: Channel, main: Channel) -> bool:
     """
     if channel.flow.lacks_end:
         return False
-    end = main.flow.fin or main.flow.reset
+    end = main.flow.own_end
     late = end is not None and channel.flow.last.time - end.time > CLOSING
     return channel.flow.closed or late
 
@@ -284,7 +284,7 @@ def _never_begun(migration: Migration, main: Connection) -> Outcome:
     text = f"main (stream {main.number}) never carried a byte"
     if (refused := migration.unanswered) is not None:
         text += f": the destination did not answer stream {refused.number}"
-    end = main.forward.fin or main.forward.reset
+    end = main.forward.own_end
     if end is None:
         return Outcome("incomplete", text)
     return Outcome("cancelled", f"{text}; the source closed it in setup", end.frame)
@@ -323,7 +323,7 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
 def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
     """A failure shown by what the destination did, unless the source had closed main before."""
     main, facts = migration.main, migration.main_facts
-    end = None if main is None else main.flow.fin or main.flow.reset
+    end = None if main is None else main.flow.own_end
     failed = Outcome("failed", f"the destination {what}", frame)
     if main is None or facts is None or end is None or (frame is not None and end.frame > frame):
         return failed

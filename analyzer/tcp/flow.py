@@ -325,11 +325,16 @@ class Flow:
         return f"[{destination}]:{port}" if ":" in destination else f"{destination}:{port}"
 
     @property
+    def own_end(self) -> Place | None:
+        """Where this side ended the stream: its FIN, or else its RST."""
+        return self.fin or self.reset
+
+    @property
     def closed(self) -> bool:
         """Whether no more bytes can follow: a FIN or RST of this side, or a RST of the other, was
         seen or inferred.
         """
-        ends = self.fin or self.reset or self.peer.reset
+        ends = self.own_end or self.peer.reset
         return self.fin_lost or ends is not None
 
     @property

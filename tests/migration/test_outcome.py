@@ -121,24 +121,33 @@ def test_what_the_destination_does_after_a_cancel_is_told() -> None:
     )
 
 
+FAILED = records.message(records.RP_SHUT, struct.pack(">I", 1))
+
+
+def answered_late(tiny: Tiny, answer: bytes, behind: int = 0) -> bytes:
+    """The migration with the destination's answer at the end, ``behind`` other frames after it."""
+    made = tiny.craft()
+    told = next(frame for frame in made.frames if frame.data.endswith(answer))
+    made.frames.remove(told)
+    made.frames.insert(len(made.frames) - behind, told)
+    return made.pcap()
+
+
 def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> None:
     """A destination reports one after every cancel, since the state breaks off."""
     tiny = Tiny(device=False)
     del tiny.main[-4:]
-    tiny.returned[-1] = failed = records.message(records.RP_SHUT, struct.pack(">I", 1))
+    tiny.returned[-1] = FAILED
     tiny.close = [("main", "fin client")]
     found = outcome(tiny.pcap())
     assert (found.name, found.evidence) == ("failed", "the destination reported error 1")
-    made = tiny.craft()
-    told = next(frame for frame in made.frames if frame.data.endswith(failed))
-    made.frames.remove(told)
-    made.frames.append(told)
-    found = outcome(made.pcap())
+    late = answered_late(tiny, FAILED)
+    found = outcome(late)
     assert found.name == "cancelled"
     assert found.evidence == (
         "the source closed main before its EOF byte, then the destination reported error 1"
     )
-    (shut,) = [f for f in analyze(made.pcap()).findings if f.rule.id == "MF704"]
+    (shut,) = [f for f in analyze(late).findings if f.rule.id == "MF704"]
     assert (shut.severity, shut.message) == (
         "info",
         "SHUT with value 1, after the source had closed main",
@@ -151,15 +160,12 @@ def test_a_cancel_while_the_source_waits_for_the_answer() -> None:
     """
     tiny = Tiny()
     tiny.multifd[1][-1] = tiny.multifd[1][-1][:-4]
-    tiny.returned[-1] = failed = records.message(records.RP_SHUT, struct.pack(">I", 1))
+    tiny.returned[-1] = FAILED
     tiny.close = [("main", "fin client")]
     found = outcome(tiny.pcap())
     assert (found.name, found.evidence) == ("failed", "the destination reported error 1")
-    made = tiny.craft()
-    told = next(frame for frame in made.frames if frame.data.endswith(failed))
-    made.frames.remove(told)
-    made.frames.append(told)
-    found = outcome(made.pcap())
+    late = answered_late(tiny, FAILED)
+    found = outcome(late)
     assert found.name == "cancelled"
     assert found.evidence == (
         "the source closed main without waiting for an answer, then the destination reported "
@@ -173,17 +179,14 @@ def test_a_cancel_that_the_destination_does_not_notice_leaves_two_guests() -> No
     tiny.close = [(name, f"fin {side}") for side in ("client", "server") for name in (0, 1)]
     tiny.close += [("main", "fin client"), ("main", "fin server")]
     assert outcome(tiny.pcap()).name == "completed"
-    made = tiny.craft()
-    told = next(frame for frame in made.frames if frame.data.endswith(SHUT))
-    made.frames.remove(told)
-    made.frames.insert(-1, told)
-    found = outcome(made.pcap())
+    late = answered_late(tiny, SHUT, behind=1)
+    found = outcome(late)
     assert found.name == "cancelled"
     assert found.evidence == (
         "the source closed main without waiting for an answer, then the destination reported "
         "success"
     )
-    (finding,) = [f for f in analyze(made.pcap()).findings if f.rule.id == "MF118"]
+    (finding,) = [f for f in analyze(late).findings if f.rule.id == "MF118"]
     assert (finding.severity, finding.message) == (
         "warning",
         "too late: the guest may run on both sides",
