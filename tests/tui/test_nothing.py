@@ -70,6 +70,12 @@ def test_main_only() -> None:
     assert "no findings: nothing the rules object to" in found["5"]
 
 
+def test_a_setup_that_hangs() -> None:
+    found = screens(capture("11.1.3-setup-hangs-4-2ch"))
+    assert "nothing but connections: no RAM, no device state" in found["4"]
+    assert "main never carried a byte" in found["7"]
+
+
 def test_saved_migration() -> None:
     found = screens(CAPTURES / "10.0.13-file-plain.mig.gz")
     for key in "134":

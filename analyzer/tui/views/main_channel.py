@@ -82,11 +82,14 @@ class MainView(View):
         """List the records again."""
         document = self.document
         self._trees = MainTrees()
-        lines = main_lines(document.migrations(self.state.migration))
         self.records.palette = self.palette
-        self.records.empty = document.obstacle() or "no main channel in this capture"
-        several = len(document.migrations(self.state.migration)) > 1
+        migrations = document.migrations(self.state.migration)
+        silent = any(migration.silent_main is not None for migration in migrations)
+        absent = "main never carried a byte" if silent else "no main channel in this capture"
+        self.records.empty = document.obstacle() or absent
+        several = len(migrations) > 1
         timed = document.saved is None
+        lines = main_lines(migrations)
         self.records.show_rows(RecordRows(lines, document.start, several, timed))
         self.show_selection()
 

@@ -68,16 +68,19 @@ class TimeView(View):
         channels = self.document.channels(self.state.migration)
         return [channel for channel in channels if channel.kind in ("main", "multifd")]
 
+    def _tell_lack(self) -> None:
+        self.pane.lack = self.document.lack() or "nothing but connections: no RAM, no device state"
+
     def show_document(self) -> None:
         """Compute the bins again."""
         self.pane.palette = self.palette
-        self.pane.lack = self.document.lack()
+        self._tell_lack()
         self.pane.wanted = self.window
         self._work_out()
 
     def show_growth(self) -> None:
         """Compute the bins again as long as the capture is small."""
-        self.pane.lack = self.document.lack()
+        self._tell_lack()
         if len(self.document.table) < 200_000:
             self._work_out()
 
