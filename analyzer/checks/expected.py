@@ -62,13 +62,16 @@ def not_completed(migration: Migration) -> Iterator[Spot]:
 
     Runs with ``--require completed``, or the setting ``require``; otherwise a failed or cancelled
     migration is not a finding, since it need not break any rule.  If the outcome cannot be
-    determined, for example because of holes, the migration does not count as completed.
+    determined, for example because of holes, the migration does not count as completed.  A paused
+    postcopy counts by the migration that recovered it.
 
     Receiver: the guest does not run on the destination, or runs with incomplete state.
 
     Usual cause: a cancelled or failed migration, a network that broke, or a capture that begins
     late or ends early.
     """
+    if migration.recovered_by is not None:
+        return
     outcome = outcome_of(migration)
     if outcome.name != "completed":
         verb = {"failed": "failed", "cancelled": "was cancelled"}.get(outcome.name)

@@ -91,6 +91,12 @@ def test_a_saved_migration_must_come_to_its_end(tmp_path: Path) -> None:
     assert not check(SAVED, require="completed").findings_of("MF963")
 
 
+def test_a_recovered_postcopy_counts_as_completed() -> None:
+    """By the migration that recovered it."""
+    name = "10.0.13-postcopy-recovered"
+    assert not check(capture(name), require="completed").findings_of("MF963")
+
+
 def test_only_what_exists_can_be_required() -> None:
     with pytest.raises(UsageError, match="nothing is called 'failed' that can be required"):
         check(capture("10.0.13-vlan-2ch"), require="failed")
