@@ -47,7 +47,8 @@ OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
 
 HITS_TRIED = 8
 ID_LIMIT = 1 << 16
-VERSION_LIMIT = 1 << 16
+VERSION_LIMIT = 1 << 25
+"""Versions are small, or dates: that of eeprom93xx is 20061112."""
 TAGS = frozenset(int(tag) for tag in VfioTag)
 START, PART, END, FULL = (
     int(RecordType.SECTION_START),

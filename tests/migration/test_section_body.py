@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from analyzer.migration.main_channel import BODIES_KEPT
 from analyzer.migration.section_body import WINDOW
+from dissectors.main_stream import RecordType
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, CPU_ID, OPENING, PIC, RAM_START, walk
 
@@ -73,6 +74,18 @@ def test_a_large_body_in_small_pieces_with_a_hole() -> None:
     assert not main.anomalies
     assert main.resync_count == 1
     assert main.description_complete
+
+
+def test_a_version_may_be_a_date() -> None:
+    """That of eeprom93xx is, which the models of several network cards use."""
+    eeprom = build.named(RecordType.SECTION_FULL, 50, b"eeprom", b"", version=20061112)
+    main = walk(OPENING + RAM_START + build.CPU + eeprom + PIC + b"\0")
+    assert not main.anomalies
+    assert [r.name for r in main.records if r.kind == "SECTION_FULL"] == [
+        "cpu",
+        "eeprom",
+        "i8259/1",
+    ]
 
 
 def test_names_that_are_no_text() -> None:
