@@ -25,6 +25,7 @@ __all__ = [
     "CONFIGURATION_UUID",
     "DIRTY_BITMAP",
     "DISCARD_RANGE",
+    "EARLY",
     "EOS_WORD",
     "FILE_HEADER",
     "FOOTER",
@@ -151,6 +152,8 @@ RAM_SECTION = b"ram"
 RAM_VERSION, VFIO_VERSION = 4, 1
 """Versions of the RAM and VFIO sections, the same in every QEMU with multifd."""
 DIRTY_BITMAP = b"dirty-bitmap"
+EARLY = b"-early"
+"""How the names of FULL sections end that are sent in setup, among the STARTs: virtio-mem's."""
 
 FILE_HEADER = Layout(
     "QEMUFile header",

@@ -101,12 +101,13 @@ def rp_shut_error(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, text, returned.shut_mark, severity=severity)
 
 
-@migration_rule("MF705", "rp-no-shut", WARNING, holes="EG", forgiven=True)
+@migration_rule("MF705", "rp-no-shut", WARNING, holes="EG")
 def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     """The return path ended without SHUT although main was sent completely.
 
     SHUT tells the source whether the destination has loaded everything.  (With COLO, older
-    destinations send CHECKPOINT_READY instead.)
+    destinations send CHECKPOINT_READY instead.)  If either side gave up before all was sent,
+    none is expected (``info``).
 
     Receiver: the source treats the end of the return path as an error and resumes the guest,
     although the destination may already run it.
@@ -117,8 +118,12 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     if facts is None or returned is None or channel is None or facts.eof is None:
         return
     if returned.shut is None and not migration.in_colo and not returned.skipped:
-        last = channel.flow.last
-        yield Spot("ended without SHUT", channel=channel, frame=last.frame, offset=channel.length)
+        last, outcome = channel.flow.last, outcome_of(migration)
+        severity = None if outcome.awaited else INFO
+        yield Spot(
+            "ended without SHUT",
+            channel=channel, frame=last.frame, offset=channel.length, severity=severity,
+        )  # fmt: skip
 
 
 @migration_rule("MF706", "rp-without-open", WARNING, holes="LM")

@@ -14,6 +14,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import walk_unknown_body
 from analyzer.tcp.requests import Peek, Push, Take
 from dissectors.main_stream import (
+    EARLY,
     FOOTER,
     FOOTER_BYTE,
     RAM_SECTION,
@@ -158,7 +159,8 @@ class SectionWalk:
             self.main.first_start = self.main.first_start or mark
         else:
             section.full = section.full or mark
-            if self.main.first_start is not None:
+            early = section.idstr.endswith(EARLY)
+            if self.main.first_start is not None and not early:
                 self.main.first_full = self.main.first_full or mark
         return section
 

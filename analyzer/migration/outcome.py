@@ -27,10 +27,11 @@ class Outcome:
 
     ``name`` is ``completed``, ``cancelled``, ``failed``, ``incomplete`` or ``unknown``;
     ``evidence`` says in a few words what shows it, ``frame`` where.  ``forgives`` says that it
-    explains streams and devices that end prematurely.
+    explains streams and devices that end prematurely; ``awaited`` that everything was sent and the
+    destination's answer was due.
     """
 
-    __slots__ = ("evidence", "forgives", "frame", "name")
+    __slots__ = ("awaited", "evidence", "forgives", "frame", "name")
 
     def __init__(
         self, name: str, evidence: str, frame: int | None = None, *, forgives: bool | None = None
@@ -40,6 +41,7 @@ class Outcome:
         self.frame = frame
         unfinished = name in ("cancelled", "failed", "incomplete")
         self.forgives = unfinished if forgives is None else forgives
+        self.awaited = not unfinished
 
 
 class Close:
@@ -217,6 +219,8 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         reset = main.flow.peer.reset
         text = "the destination reset main without having read its end: it failed to load the state"
         return Outcome("failed", text, reset.frame if reset is not None else None)
+    if (unanswered := _unanswered(migration, main)) is not None:
+        return unanswered
     if any(not channel.flow.closed for channel in [main, *migration.multifd]):
         return Outcome("incomplete", "the capture ends before all channels are closed")
     if (open_end := _lost_end(migration)) is not None:
@@ -241,6 +245,24 @@ def unread_end(main: Channel) -> bool:
     """
     peer = main.flow.peer
     return peer.reset is not None and peer.fin is None and not main.flow.decrypted
+
+
+def _unanswered(migration: Migration, main: Channel) -> Outcome | None:
+    """The outcome if the return path was used and ended without SHUT: one side gave up."""
+    returned, facts = migration.return_facts, migration.main_facts
+    flow, peer = main.flow, main.flow.peer
+    if returned is None or facts is None or facts.opened_return_path is None:
+        return None
+    if peer.missing or peer.midstream or flow.own_end is None or peer.own_end is None:
+        return None
+    if peer.own_end.frame < flow.own_end.frame:
+        text = f"everything was sent, but the destination {_did(peer)} main without an answer"
+        found = Outcome("failed", text, peer.own_end.frame)
+    else:
+        text = f"the source {_did(flow)} main without waiting for an answer"
+        found = Outcome("cancelled", text, flow.own_end.frame)
+    found.awaited = True
+    return found
 
 
 def _one_sided(main: Channel) -> Outcome:

@@ -109,6 +109,11 @@ CASES: dict[str, tuple[bytes, set[str]]] = {
         OPENING + RAM_START + RAM_END + SWITCHOVER + CLOSING,
         {"switchover-order"},
     ),
+    "switchover after an early device": (
+        OPENING + RAM_START + build.full(CPU_ID, b"virtio-mem-device-early", b"x") + SWITCHOVER
+        + RAM_END + PIC,
+        set(),
+    ),
     "switchover after full": (OPENING + RAM_START + CPU + SWITCHOVER + PIC, {"switchover-order"}),
     "ram flags": (ram(FIRST, build.u64(0x401)), {"ram-flags-unknown"}),
     "ram two kinds": (

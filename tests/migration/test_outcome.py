@@ -173,6 +173,21 @@ def test_a_cancel_while_the_source_waits_for_the_answer() -> None:
     )
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_return_path_that_ends_without_an_answer(first: str) -> None:
+    """The destination died while it started the guest, or the source gave up."""
+    tiny = Tiny()
+    tiny.returned[-1] = b""
+    sides = ("client", "server") if first == "client" else ("server", "client")
+    tiny.close = [(name, f"fin {side}") for side in sides for name in ("main", 0, 1)]
+    found = outcome(tiny.pcap())
+    assert (found.name, found.evidence) == (
+        ("cancelled", "the source closed main without waiting for an answer")
+        if first == "client"
+        else ("failed", "everything was sent, but the destination closed main without an answer")
+    )
+
+
 def test_a_cancel_that_the_destination_does_not_notice_leaves_two_guests() -> None:
     """The source closes main and goes on, the destination has everything and starts the guest."""
     tiny = Tiny()
@@ -218,7 +233,7 @@ def test_a_destination_that_did_not_read_main_to_its_end_failed(return_path: boo
     tiny.close = [(0, "fin client"), (1, "fin client"), ("main", "fin client")]
     unread = [*tiny.close, ("main", "reset server")]
     tiny.close.append(("main", "fin server"))
-    assert outcome(tiny.pcap()).name == "completed"
+    assert outcome(tiny.pcap()).name == ("cancelled" if return_path else "completed")
     tiny.close = unread
     found = outcome(tiny.pcap())
     assert found.name == "failed"
