@@ -79,7 +79,7 @@ class Attempts:
                 continue
             attempts = self._by_key.get(key_of(client), [])[-LOOKED_AT:]
             began = connection.began.frame
-            ends = [end.frame for flow in connection.flows for end in (flow.fin, flow.reset) if end]
+            ends = [flow.own_end.frame for flow in connection.flows if flow.own_end is not None]
             until = min(ends, default=FOREVER)
             later = (a for a in attempts if a.main is None and began < a.began < until)
             before = (a for a in reversed(attempts) if a.began <= began)

@@ -34,14 +34,20 @@ class Outcome:
     __slots__ = ("awaited", "evidence", "forgives", "frame", "name")
 
     def __init__(
-        self, name: str, evidence: str, frame: int | None = None, *, forgives: bool | None = None
+        self,
+        name: str,
+        evidence: str,
+        frame: int | None = None,
+        *,
+        forgives: bool | None = None,
+        awaited: bool = False,
     ) -> None:
         self.name = name
         self.evidence = evidence
         self.frame = frame
         unfinished = name in ("cancelled", "failed", "incomplete")
         self.forgives = unfinished if forgives is None else forgives
-        self.awaited = not unfinished
+        self.awaited = awaited or not unfinished
 
 
 class Close:
@@ -257,12 +263,9 @@ def _unanswered(migration: Migration, main: Channel) -> Outcome | None:
         return None
     if peer.own_end.frame < flow.own_end.frame:
         text = f"everything was sent, but the destination {_did(peer)} main without an answer"
-        found = Outcome("failed", text, peer.own_end.frame)
-    else:
-        text = f"the source {_did(flow)} main without waiting for an answer"
-        found = Outcome("cancelled", text, flow.own_end.frame)
-    found.awaited = True
-    return found
+        return Outcome("failed", text, peer.own_end.frame, awaited=True)
+    text = f"the source {_did(flow)} main without waiting for an answer"
+    return Outcome("cancelled", text, flow.own_end.frame, awaited=True)
 
 
 def _one_sided(main: Channel) -> Outcome:
@@ -324,9 +327,8 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
         unread = flow.acked < flow.offset or flow.decrypted
         ends = [(end, word) for end, word in ((peer.reset, "reset"), (peer.fin, "closed")) if end]
         for end, word in ends:
-            finished = (
-                flow.fin is not None and flow.fin.frame < end.frame
-            )  # and retransmitted later
+            # Then what comes later was sent again.
+            finished = flow.fin is not None and flow.fin.frame < end.frame
             late = unread and flow.last.frame > end.frame and not finished
             if late and (earliest is None or end.frame < earliest.place.frame):
                 earliest = Close(channel, end, word)

@@ -133,6 +133,12 @@ def answered_late(tiny: Tiny, answer: bytes, behind: int = 0) -> bytes:
     return made.pcap()
 
 
+def finding_of(capture: bytes, rule: str) -> tuple[str, str]:
+    """Severity and message of the only finding of a rule."""
+    (finding,) = [f for f in analyze(capture).findings if f.rule.id == rule]
+    return finding.severity, finding.message
+
+
 def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> None:
     """A destination reports one after every cancel, since the state breaks off."""
     tiny = Tiny(device=False)
@@ -147,8 +153,7 @@ def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> N
     assert found.evidence == (
         "the source closed main before its EOF byte, then the destination reported error 1"
     )
-    (shut,) = [f for f in analyze(late).findings if f.rule.id == "MF704"]
-    assert (shut.severity, shut.message) == (
+    assert finding_of(late, "MF704") == (
         "info",
         "SHUT with value 1, after the source had closed main",
     )
@@ -201,11 +206,7 @@ def test_a_cancel_that_the_destination_does_not_notice_leaves_two_guests() -> No
         "the source closed main without waiting for an answer, then the destination reported "
         "success"
     )
-    (finding,) = [f for f in analyze(late).findings if f.rule.id == "MF118"]
-    assert (finding.severity, finding.message) == (
-        "warning",
-        "too late: the guest may run on both sides",
-    )
+    assert finding_of(late, "MF118") == ("warning", "too late: the guest may run on both sides")
 
 
 def test_a_destination_that_closed_a_channel_before_the_source_did_made_it_fail() -> None:
@@ -281,8 +282,7 @@ def test_a_source_in_setup_has_sent_nothing_on_main() -> None:
     assert migration.silent_main is not None
     found = outcome_of(migration)
     assert (found.name, found.evidence) == ("incomplete", "main (stream 0) never carried a byte")
-    (finding,) = [f for f in analyze(unused_main()).findings if f.rule.id == "MF110"]
-    assert finding.message == "main is stream 0, which never carried a byte"
+    assert finding_of(unused_main(), "MF110")[1] == "main is stream 0, which never carried a byte"
     assert outcome(unused_main(refused=True)).evidence == (
         "main (stream 0) never carried a byte: the destination did not answer stream 3"
     )
