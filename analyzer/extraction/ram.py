@@ -65,12 +65,12 @@ class RamFiles:
             if image is None or file is None:
                 continue
             migration = migrations[number]
+            attempts = [migrations[own] for own in self.images.attempts(number)]
             size = self._size(image, migration, name)
             file.close(size)
             file.facts |= _figures(image, size)
-            if _resumes(migration):
-                file.facts["resumes_postcopy"] = True
-            yield from _complaints(file.name, image, migration, file.facts)
+            file.facts["recovered_in"] = [attempt.number for attempt in attempts[1:]]
+            yield from _complaints(file.name, image, attempts, file.facts)
             yield from _order_complaints(file.name, name, migration)
 
     def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
@@ -89,11 +89,6 @@ class RamFiles:
         return max(0, size)
 
 
-def _resumes(migration: Migration) -> bool:
-    """Whether this migration is the recovery of a postcopy."""
-    return migration.main_facts is not None and migration.main_facts.postcopy_resume is not None
-
-
 def _figures(image: RamImage, size: int) -> dict[str, Any]:
     """The manifest's entry about an image."""
     pages = -(-size // image.page_size)
@@ -109,8 +104,9 @@ def _figures(image: RamImage, size: int) -> dict[str, Any]:
 
 
 def _complaints(
-    name: str, image: RamImage, migration: Migration, facts: dict[str, Any]
+    name: str, image: RamImage, attempts: Sequence[Migration], facts: dict[str, Any]
 ) -> Iterator[str]:
+    """What the image of a transfer lacks, which took one attempt or, recovered, several."""
     if image.lost_pages:
         lost = counted(image.lost_pages, "page")
         yield f"{name}: {lost} could not be decoded; the file has their previous content"
@@ -118,12 +114,12 @@ def _complaints(
         yield f"{name}: {counted(image.misplaced, 'page')} at impossible offsets were left out"
     if image.beyond:
         yield f"{name}: not all of the block was written, --max-size allows more"
-    elif never := facts["pages_never_sent"]:
-        yield f"{name}: {never} pages were never sent"
-    resumes = _resumes(migration)
-    if resumes:
-        yield f"{name}: a paused postcopy continues here, earlier pages are in another file"
-    if migration.lacks_bytes or (migration.began_late and not resumes):
+    elif facts["pages_never_sent"]:
+        never = counted(facts["pages_never_sent"], "page")
+        yield f"{name}: {never} never sent"
+    if attempts[0].resumes_postcopy:
+        yield f"{name}: a paused postcopy continues here, earlier pages are not in this file"
+    elif attempts[0].began_late or any(attempt.lacks_bytes for attempt in attempts):
         yield f"{name}: the capture lacks bytes of the migration, so pages may be missing or old"
 
 

@@ -314,7 +314,7 @@ class Grouper:
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel()
         if paused is not None:
-            paused.recovery = migration
+            paused.recovery, migration.earlier = migration, paused
         if not began and earlier is not None and not migration.framing.page_count:
             migration.framing.page_count = earlier.framing.page_count
             if earlier.main_facts is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OVERLAP",
+    "RESUMING",
     "find_any_footer",
     "find_next_record",
     "find_own_footer",
@@ -44,6 +45,8 @@ YES, NO, MORE = 1, 0, -1
 NAME_AT = SECTION_ID.size + 1
 OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
 """A footer and the longest section header, in bytes: what a decision needs to see."""
+RESUMING = 8
+"""Bytes that tell a recovery's first command."""
 
 HITS_TRIED = 8
 ID_LIMIT = 1 << 16
@@ -215,10 +218,11 @@ def plausible_start(data: bytes, final: bool) -> bool:
 
 
 def resumes(head: bytes) -> bool:
-    """Whether the first eight bytes of a stream are a command with which the source resumes a
-    paused postcopy: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME followed by another record.
+    """Whether the first :data:`RESUMING` bytes of a stream are a command with which the source
+    resumes a paused postcopy: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME followed by
+    another record.
     """
-    if len(head) < 8 or head[0] != RecordType.COMMAND:
+    if len(head) < RESUMING or head[0] != RecordType.COMMAND:
         return False
     command, size = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
     if command == Command.RECV_BITMAP:

@@ -11,7 +11,13 @@ from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import DESCRIPTION_KEPT, RESYNCS_KEPT, Record, Resync
 from analyzer.migration.main_commands import walk_command
 from analyzer.migration.main_configuration import walk_configuration
-from analyzer.migration.main_search import OVERLAP, find_any_footer, plausible_start
+from analyzer.migration.main_search import (
+    OVERLAP,
+    RESUMING,
+    find_any_footer,
+    plausible_start,
+    resumes,
+)
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
@@ -68,12 +74,16 @@ def walk_main_midstream(
     device_data: DeviceData | None = None,
     record_sink: RecordSink | None = None,
 ) -> Walker:
-    """Walk a stream whose beginning is missing, from the first footer followed by a record."""
+    """Walk a postcopy recovery, or a stream whose beginning is missing, from the first footer
+    followed by a record.
+    """
     main.began_late = True
     walk = _Walk(reader, main, device_data, record_sink)
-    data, _cut, final = yield from window(reader, OVERLAP, None)
-    if not plausible_start(data, final):
-        yield from walk.resynchronise()
+    data, _cut, final = yield from window(reader, RESUMING, None)
+    if not resumes(data):  # a recovery is read at once: pages on other channels need to know
+        data, _cut, final = yield from window(reader, OVERLAP, None)
+        if not plausible_start(data, final):
+            yield from walk.resynchronise()
     yield from walk.everything()
 
 

@@ -75,6 +75,7 @@ class Migration:
         "collector",
         "compression",
         "devices",
+        "earlier",
         "empty_sizes",
         "framing",
         "key",
@@ -126,6 +127,7 @@ class Migration:
         self.numbers = NumberSet()  # packet_num of all channels
         self.repeated: dict[int, tuple[Channel, Mark]] = {}
         self.recovery: Migration | None = None  # a later attempt that may continue this one
+        self.earlier: Migration | None = None  # the attempt whose ``recovery`` this one may be
         self.empty_sizes: set[bool] = set()  # next_packet_size > 0, of packets without pages
 
     def add(self, channel: Channel) -> None:
@@ -454,8 +456,21 @@ class Migration:
     @property
     def recovered_by(self) -> Migration | None:
         """The later attempt that continues this one's postcopy, which was paused."""
-        facts = self.recovery.main_facts if self.recovery is not None else None
-        return self.recovery if facts is not None and facts.postcopy_resume is not None else None
+        later = self.recovery
+        return later if later is not None and later.resumes_postcopy else None
+
+    @property
+    def resumes_postcopy(self) -> bool:
+        """Whether this is the recovery of a postcopy, which began in another attempt."""
+        return self.main_facts is not None and self.main_facts.postcopy_resume is not None
+
+    @property
+    def origin(self) -> Migration:
+        """The attempt in which the transfer of memory began: itself, unless it recovered one."""
+        first = self
+        while first.earlier is not None and first.resumes_postcopy:
+            first = first.earlier
+        return first
 
     @property
     def in_colo(self) -> bool:

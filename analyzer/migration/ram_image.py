@@ -1,8 +1,8 @@
 """Rebuilds guest memory from the pages of a migration, while the capture streams by.
 
 The last version of a page counts: the one of the highest SYNC round, and within a round the last in
-the capture, since a channel may be a round ahead of another.  Wire-format page, sections 3.6 and
-6.6.
+the capture, since a channel may be a round ahead of another.  A postcopy that was paused and
+recovered is one transfer.  Wire-format page, sections 3.6 and 6.6.
 """
 
 from __future__ import annotations
@@ -181,23 +181,34 @@ class RamImages(Watcher):
     ) -> None:
         self.images: dict[tuple[int, bytes], RamImage | None] = {}
         self.stops: list[tuple[Channel, str]] = []
+        self._origins: dict[int, Migration] = {}  # by migration: whose images it fills
         self._opener = opener
         self._first = first
         self._length = length
         self._decoded: tuple[RamPacket, Decoded] | None = None
 
     def image(self, migration: Migration, name: bytes, page_size: int) -> RamImage | None:
-        """The image of a block, opened at its first page; ``None`` if it is not wanted."""
-        key = migration.number, name
+        """The image of a block, opened at its first page; ``None`` if it is not wanted.
+
+        A recovered postcopy goes on with the images of the attempt that was paused.
+        """
+        origin = self._origins.get(migration.number)
+        if origin is None:
+            origin = self._origins[migration.number] = migration.origin
+        key = origin.number, name
         if key not in self.images:
             sensible = 0 < page_size <= PAGE_SIZES[-1]
-            target = self._opener(migration, name) if sensible else None
+            target = self._opener(origin, name) if sensible else None
             self.images[key] = (
                 RamImage(target, page_size, self._first, self._length)
                 if target is not None
                 else None
             )
         return self.images[key]
+
+    def attempts(self, number: int) -> list[int]:
+        """The numbers of the migrations that filled the images of migration ``number``."""
+        return sorted(own for own, origin in self._origins.items() if origin.number == number)
 
     # -- over multifd -------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from analyzer.extraction.folder import Folder, _digest
 from analyzer.report.bounds import Bound, quantity
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
+from tests.migration.main_streams import page
 from tests.migration.test_postcopy import RECV_BITMAP, RESUME, interrupted, recovered
 from tests.shipped import capture, truth
 
@@ -385,15 +386,28 @@ def test_digests_of_files_with_holes(
     assert _digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_recovered_postcopy_says_where_the_rest_is(tmp_path: Path) -> None:
-    path = tmp_path / "recovered.pcap"
-    path.write_bytes(recovered(RECV_BITMAP + RESUME, into=interrupted()).pcap())
-    ran = mfshark("extract", path, "--ram", "pc.ram", "-o", tmp_path / "out")
-    files = manifest(tmp_path / "out")
-    assert [entry.get("resumes_postcopy") for entry in files.values()] == [None, True]
-    assert [entry["pages_sent"] for entry in files.values()] == [2, 1]
-    assert "m1-pc.ram.ram: a paused postcopy continues here" in ran.err
-    assert "m1-pc.ram.ram: the capture lacks bytes" not in ran.err
+def test_a_recovered_postcopy_is_one_memory(tmp_path: Path) -> None:
+    """Also where the recovery's pages come on the preempt channel, before main goes on."""
+    path, folder = tmp_path / "recovered.pcap", tmp_path / "out"
+    urgent = page(3 * PAGE, b"pc.ram")
+    made = recovered(RECV_BITMAP + RESUME, into=interrupted(), urgent=urgent)
+    path.write_bytes(made.pcap())
+    ran = mfshark("extract", path, "--ram", "pc.ram", "-o", folder)
+    ((name, entry),) = manifest(folder).items()
+    assert (name, entry["migration"], entry["recovered_in"]) == ("m0-pc.ram.ram", 0, [1])
+    assert entry["pages_sent"] == 3
+    assert (folder / name).read_bytes()[3 * PAGE : 4 * PAGE] == bytes([3]) * PAGE
+    assert ran.err == f"mfshark: {name}: 13 pages never sent\n"
+
+
+def test_a_recovery_alone_is_what_came_after_the_pause(tmp_path: Path) -> None:
+    path, folder = tmp_path / "recovered.pcap", tmp_path / "out"
+    path.write_bytes(recovered(RECV_BITMAP + RESUME).pcap())
+    ran = mfshark("extract", path, "--ram", "pc.ram", "-o", folder)
+    ((name, entry),) = manifest(folder).items()
+    assert (entry["recovered_in"], entry["pages_sent"]) == ([], 1)
+    assert f"{name}: a paused postcopy continues here, earlier pages are not in" in ran.err
+    assert "the capture lacks bytes" not in ran.err
 
 
 def test_a_device_without_its_instance_is_all_of_them(tmp_path: Path) -> None:
