@@ -26,10 +26,11 @@ class Column:
 
     ``width`` is the least width in cells; spare room is shared out in proportion to ``grow``, up to
     ``most`` cells per column (0: no limit).  Where there is too little room, the columns with the
-    highest ``optional`` are left out first; those with 0 are always shown.
+    highest ``optional`` are left out first; those with 0 are always shown.  ``key`` names what the
+    list can be sorted by (empty: it cannot be sorted by this column).
     """
 
-    __slots__ = ("grow", "most", "optional", "right", "title", "width")
+    __slots__ = ("grow", "key", "most", "optional", "right", "title", "width")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Column:
         grow: int = 0,
         most: int = 0,
         optional: int = 0,
+        key: str = "",
     ) -> None:
         self.title = title
         self.width = width
@@ -47,6 +49,7 @@ class Column:
         self.grow = grow
         self.most = most
         self.optional = optional
+        self.key = key
 
     @property
     def headroom(self) -> int:

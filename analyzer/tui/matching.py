@@ -61,6 +61,14 @@ class Matching:
         piece = bisect_right(self._totals, position) - 1
         return piece * PIECE + int(self._rows(piece)[position - self._totals[piece]])
 
+    def rows(self) -> npt.NDArray[Any]:
+        """All matching rows."""
+        parts = [
+            np.flatnonzero(np.unpackbits(bits)) + piece * PIECE
+            for piece, bits in enumerate(self._bits)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
     def position(self, row: int) -> int:
         """How many matches there are before a row."""
         piece = row // PIECE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from analyzer.migration.rows import CONFIG_STATE, DEVICE_STATE, RAM_PACKET, SYNC_PACKET
 from analyzer.migration.table import INIT_PACKET
 from analyzer.report.escape import terminal
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
+    from analyzer.tui.packet_order import PacketOrder, SortedBy
     from analyzer.tui.palette import Palette
     from analyzer.tui.state import ViewState
 
@@ -45,23 +48,33 @@ SHORT_FLAGS[MultifdFlag.DEVICE_STATE.value] = "DEVICE"
 
 def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
     """The columns; ``several`` adds one with the migration's number, as used in filters."""
-    migration = (Column("Mig", 3, right=True),) if several else ()
+    migration = (Column("Mig", 3, right=True, key="migration"),) if several else ()
+    time_width = 15 if time_format == "absolute" else 11
     return (
         Column("", 2),
-        Column("No.", 7, right=True),
-        Column("Frame", 7, right=True, optional=1),
-        Column("Last", 7, right=True, optional=5),
+        Column("No.", 7, right=True, key="number"),
+        Column("Frame", 7, right=True, optional=1, key="frame"),
+        Column("Last", 7, right=True, optional=5, key="last"),
         *migration,
-        Column(TIME_TITLES[time_format], 15 if time_format == "absolute" else 11, right=True),
-        Column("Chan", 4, right=True),
-        Column("Kind", 6),
-        Column("Block or device", 17, grow=3, most=41),
-        Column("Number", 7, right=True),
-        Column("Flags", 11, optional=4, grow=1, most=24),
-        Column("Pages", 9, right=True, optional=2),
-        Column("Size", 10, right=True),
-        Column("Notes", 20, optional=3, grow=4),
+        Column(TIME_TITLES[time_format], time_width, right=True, key="time"),
+        Column("Chan", 4, right=True, key="channel"),
+        Column("Kind", 6, key="kind"),
+        Column("Block or device", 17, grow=3, most=41, key="name"),
+        Column("Number", 7, right=True, key="index"),
+        Column("Flags", 11, optional=4, grow=1, most=24, key="flags"),
+        Column("Pages", 9, right=True, optional=2, key="pages"),
+        Column("Size", 10, right=True, key="size"),
+        Column("Notes", 20, optional=3, grow=4, key="notes"),
     )
+
+
+def _show_order(columns: Sequence[Column], by: SortedBy) -> None:
+    """Mark the column that a list is sorted by; it is always shown."""
+    for column in columns:
+        if column.key == by.column:
+            column.title += "▼" if by.descending else "▲"
+            column.width = max(column.width, cell_len(column.title))
+            column.optional = 0
 
 
 def flags_text(flags: int) -> str:
@@ -82,7 +95,9 @@ def name_text(name: bytes) -> str:
 
 
 class PacketRows:
-    """The packets that are shown: all rows, or those of ``matching``."""
+    """The packets that are shown: all rows, or those of ``matching``, sorted if there is an
+    ``order``.
+    """
 
     def __init__(
         self,
@@ -90,12 +105,16 @@ class PacketRows:
         state: ViewState,
         matching: Matching | None = None,
         several: bool = False,
+        order: PacketOrder | None = None,
     ) -> None:
         self.document = document
         self.state = state
         self.matching = matching
         self._several = several
+        self._order = order
         self.columns: Sequence[Column] = packet_columns(state.time_format, several)
+        if order is not None:
+            _show_order(self.columns, state.sorted_by)
         self._switchovers: dict[int, int | None] = {}
 
     def __len__(self) -> int:
@@ -103,11 +122,16 @@ class PacketRows:
 
     def number(self, position: int) -> int:
         """The row of the table at a position of the list."""
+        return self._unsorted(position if self._order is None else self._order.natural(position))
+
+    def _unsorted(self, position: int) -> int:
+        """The row at a position of the list as it was before it was sorted."""
         return position if self.matching is None else self.matching.row(position)
 
     def position(self, row: int) -> int:
         """The position of a row in the list, or of the next row that is shown."""
-        return row if self.matching is None else self.matching.position(row)
+        natural = row if self.matching is None else self.matching.position(row)
+        return natural if self._order is None else self._order.position(natural)
 
     def row(self, position: int, palette: Palette) -> tuple[Sequence[Cell], Style]:
         """One packet."""
@@ -145,7 +169,8 @@ class PacketRows:
         if how == "absolute":
             return clock_time(time)
         if how == "previous":
-            return seconds(time - times[self.number(position - 1)]) if position else seconds(0)
+            natural = position if self._order is None else self._order.natural(position)
+            return seconds(time - times[self._unsorted(natural - 1)]) if natural else seconds(0)
         if how == "switchover":
             number = self.document.table.column("migration")[row]
             if number not in self._switchovers:

@@ -95,6 +95,13 @@ class RowList(ScrollView, can_focus=True):
             """The list, for Textual's selectors."""
             return self.sender
 
+    class HeadClicked(Message):
+        """The head of a column was clicked; ``key`` is that of the column."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
     class Chosen(Moved):
         """Enter was pressed on ``position``, or it was double-clicked."""
 
@@ -213,7 +220,10 @@ class RowList(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row under the mouse; a double click opens it."""
         offset = event.get_content_offset(self)
-        if offset is None or offset.y < self.header:
+        if offset is None:
+            return
+        if offset.y < self.header:
+            self._click_head(offset.x)
             return
         position = round(self.scroll_y) + offset.y - self.header
         if position >= len(self.rows):
@@ -222,6 +232,12 @@ class RowList(ScrollView, can_focus=True):
             self.action_choose()
         elif position != self.cursor:
             self._moved(position)
+
+    def _click_head(self, x: int) -> None:
+        for number, width in fit(self.rows.columns, self.scrollable_content_region.width):
+            if 0 <= x <= width and self.rows.columns[number].key:
+                self.post_message(self.HeadClicked(self.rows.columns[number].key))
+            x -= width + 1
 
     def on_focus(self) -> None:
         """Redraw the cursor, which shows the focus."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from analyzer.tui.packet_order import NATURAL
+
 __all__ = ["ALL", "SCREENS", "TIME_FORMATS", "ViewState"]
 
 SCREENS = ("packets", "devices", "channels", "timeline", "findings", "streams", "main")
@@ -17,7 +19,8 @@ class ViewState:
     :data:`ALL`).  ``device`` is (migration, idstr, instance id), ``index`` the selected buffer's,
     ``stream`` the selected channel's (Wireshark's number).  ``time`` is the time cursor and
     ``window`` the time range zoomed to (``None``: all), ns since the epoch; ``record`` the selected
-    row of Main; ``marks`` are the marked rows of the table.
+    row of Main; ``marks`` are the marked rows of the table.  ``sorted_by`` says how the packet list
+    is sorted.
     """
 
     __slots__ = (
@@ -30,6 +33,7 @@ class ViewState:
         "record",
         "row",
         "screen",
+        "sorted_by",
         "stream",
         "time",
         "time_format",
@@ -49,6 +53,7 @@ class ViewState:
         self.record = 0
         self.marks: set[int] = set()
         self.time_format = TIME_FORMATS[0]
+        self.sorted_by = NATURAL
         self.follow = False
 
     def toggle_mark(self, row: int) -> bool:

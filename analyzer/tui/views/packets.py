@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from rich.text import Text
 from textual import work
@@ -12,10 +12,12 @@ from textual.worker import get_current_worker
 
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.tui.copying import json_text
+from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.filter_line import FilterLine
 from analyzer.tui.messages import FilterChosen, Selected
-from analyzer.tui.packet_rows import PacketRows, lack_text
+from analyzer.tui.packet_order import NATURAL, SortedBy, sort_packets
+from analyzer.tui.packet_rows import PacketRows, lack_text, packet_columns
 from analyzer.tui.packet_tree import packet_tree
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import NOTHING
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
     from analyzer.migration.replay import Excerpt
     from analyzer.tui.document import Document
+    from analyzer.tui.matching import Matching
+    from analyzer.tui.packet_order import PacketOrder
+
+    Wanted: TypeAlias = tuple[Document, Matching | None, SortedBy, str]
 
 __all__ = ["PacketsView"]
 
@@ -44,6 +50,7 @@ class PacketsView(View):
         Binding("d", "filter_device", "Device", tooltip="Show only packets of this device"),
         Binding("X", "clear_filter", "Show all packets again", show=False),
         Binding("D", "to_device", "Go to its device", show=False),
+        Binding("s", "sort", "Sort", tooltip="Sort the packets by a column"),
         Binding("p", "payload", "Payload", tooltip="Show the payload"),
     ]
     DEFAULT_CSS = """
@@ -51,6 +58,9 @@ class PacketsView(View):
     PacketsView FieldPanes { height: 5fr; }
     PacketsView.-wide #packets, PacketsView.-wide FieldPanes { height: 1fr; }
     """
+
+    _ordered: tuple[Wanted, PacketOrder] | None = None
+    """The order worked out last, and for what."""
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -85,10 +95,38 @@ class PacketsView(View):
         matching = self.mfshark.filters.matching
         several = len(document.migrations()) > 1
         packets.empty = self._empty()
-        packets.show_rows(PacketRows(document, self.state, matching, several))
+        packets.show_rows(PacketRows(document, self.state, matching, several, self._order()))
         self.query_one(FilterLine).show_applied(self.state.filter)
         self._show_count()
         self.show_selection()
+
+    def _order(self) -> PacketOrder | None:
+        """The order in which the packets are listed; ``None`` as they come.
+
+        One that has to be worked out, which happens when all packets are known, is shown later.
+        """
+        by, document, filters = self.state.sorted_by, self.document, self.mfshark.filters
+        if by == NATURAL:
+            self._ordered = None
+        if by == NATURAL or not document.done or filters.behind:
+            return None
+        wanted = document, filters.matching, by, self.state.time_format
+        if self._ordered is None or self._ordered[0] != wanted:
+            self._sort_in_thread(wanted)
+            return None
+        return self._ordered[1]
+
+    @work(thread=True, exclusive=True, group="sort")
+    def _sort_in_thread(self, wanted: Wanted) -> None:
+        worker = get_current_worker()
+        document, matching, by, time_format = wanted
+        order = sort_packets(document, matching, time_format, by)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._show_sorted, wanted, order)
+
+    def _show_sorted(self, wanted: Wanted, order: PacketOrder) -> None:
+        self._ordered = wanted, order
+        self.show_document()
 
     def _empty(self) -> str:
         document = self.document
@@ -242,6 +280,29 @@ class PacketsView(View):
             self.mfshark.tell(Text(NO_DEVICE))
         else:
             self.post_message(FilterChosen("" if text == self.state.filter else text))
+
+    def action_sort(self) -> None:
+        """Choose a column to sort the packets by; the same one again reverses the order."""
+        columns = packet_columns(self.state.time_format, len(self.document.migrations()) > 1)
+        choices = [Choice(column.key, column.title) for column in columns if column.key]
+        dialog = ChooseDialog(
+            "Sort by; the same again reverses", choices, self.state.sorted_by.column
+        )
+        self.app.push_screen(dialog, self._sort)
+
+    def on_row_list_head_clicked(self, message: RowList.HeadClicked) -> None:
+        """Sort by a column."""
+        message.stop()
+        self._sort(message.key)
+
+    def _sort(self, column: str | None) -> None:
+        if column is None:
+            return
+        again = self.state.sorted_by == SortedBy(column, descending=False)
+        self.state.sorted_by = SortedBy(column, descending=again)
+        if not self.document.done:
+            self.mfshark.tell(Text("packets are sorted when all have been read"))
+        self.show_document()
 
     def action_to_device(self) -> None:
         """Go to the packet's device."""
