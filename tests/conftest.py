@@ -1,14 +1,23 @@
-"""Settings for all tests: an internal error fails the test instead of becoming a message."""
+"""Settings for all tests.
+
+An internal error fails the test instead of becoming a message; no generated case fails for being
+slow.
+"""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from analyzer.errors import DEBUG
 
 os.environ[DEBUG] = "1"
+
+# How long an example takes says nothing where workers outnumber the cores.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(optionalhook=True)

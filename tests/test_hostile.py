@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.analysis import Analysis, analyze
@@ -53,7 +53,7 @@ def survives(data: bytes) -> Analysis | None:
     return analysis
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.data())
 def test_mutated_captures(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from([*CAPTURES, REFUSED])))
@@ -63,7 +63,7 @@ def test_mutated_captures(data: st.DataObject) -> None:
     survives(bytes(raw))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_captures_cut_anywhere(data: st.DataObject) -> None:
     raw = data.draw(st.sampled_from([*CAPTURES, REFUSED]))

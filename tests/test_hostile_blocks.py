@@ -90,7 +90,6 @@ def altered(draw: st.DrawFn) -> bytes:
 
 @settings(
     max_examples=200,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(capture=altered())

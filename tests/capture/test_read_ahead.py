@@ -45,7 +45,7 @@ def readers() -> list[threading.Thread]:
 
 
 @pytest.mark.usefixtures("early")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.sampled_from([0, 2, 60, 98, 700, 1400, 5000]), max_size=60),
     made=st.sampled_from([pcap, ng]),

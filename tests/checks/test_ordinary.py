@@ -142,7 +142,7 @@ def packets(draw: st.DrawFn) -> dict[str, Any]:
     return {**pages, "flags": 2, "payload": b"z" * draw(SIZES), **fields}
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     migration=migrations(),
     before=st.sampled_from((sync(0), sync(0), sync(0, pages_alloc=128), ram([0], num=0))),
@@ -186,7 +186,7 @@ BUFFERS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     migration=migrations(),
     units=st.lists(

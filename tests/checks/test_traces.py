@@ -283,7 +283,7 @@ def test_hostile_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     assert told.endswith(f"agree; {2 * len(HOSTILE)} lines could not be read")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=300), st.integers(0, 2000))
 def test_any_bytes_end_well(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int) -> None:
     log = log_of(Tiny().pcap(), "time")

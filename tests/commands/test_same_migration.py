@@ -319,7 +319,7 @@ def test_the_estimate_is_as_good_as_it_says(there: list[int], back: list[int], a
 SMALL = build({"channels": 2, "seed": 2, "device": [{"size": "20 KiB", "buffer_size": "8 KiB"}]})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(0, len(SMALL)),
     st.lists(st.tuples(st.integers(24, len(SMALL) - 1), st.integers(1, 255))),

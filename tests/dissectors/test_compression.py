@@ -110,7 +110,7 @@ PAGES = st.one_of(
     packets=st.lists(st.lists(PAGES, min_size=1, max_size=6), min_size=1, max_size=5),
     level=st.integers(1, 9),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_the_libraries_compress_comes_back(
     name: str, packets: list[list[bytes]], level: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_what_the_libraries_compress_comes_back(
 
 @pytest.mark.parametrize("name", LIBRARIES)
 @given(sent=st.lists(PAGES, min_size=2, max_size=4), wrong=st.sampled_from([-1, 1]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_packet_with_another_count_of_pages_is_no_success(
     name: str, sent: list[bytes], wrong: int
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_packet_with_another_count_of_pages_is_no_success(
 
 
 @given(page=PAGES, wbits=st.sampled_from([15, -15]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_single_pages(page: bytes, wbits: int) -> None:
     stream = zlib.compressobj(6, zlib.DEFLATED, wbits)
     packed = stream.compress(page) + stream.flush()
@@ -191,7 +191,7 @@ def test_a_window_too_large_is_refused() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damage_never_raises(name: str, data: st.DataObject) -> None:
     payload = bytearray(b"".join(compressor(name)(pages(1, 3))))
     for at in data.draw(st.lists(st.integers(0, len(payload) - 1), max_size=4)):
@@ -208,7 +208,7 @@ def test_damage_never_raises(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(payload=st.binary(max_size=200), count=st.integers(1, 128))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nonsense_never_raises(name: str, payload: bytes, count: int) -> None:
     decoded = decoder_of(Compression[name]).decode(payload, count, PAGE)
     assert decoded.problems or name == "none"

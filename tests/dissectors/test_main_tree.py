@@ -160,7 +160,7 @@ def test_unknown_bytes() -> None:
     idstr=st.sampled_from([b"ram", build.VFIO, b""]),
     page_size=st.sampled_from([1024, 4096, 65536]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_records(
     name: str,
     number: int,

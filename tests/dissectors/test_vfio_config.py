@@ -95,7 +95,7 @@ def test_the_tree_of_a_config_state_covers_all_its_bytes() -> None:
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=5),
     cut=st.integers(0, 5000),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damaged_states(size: int, msix: int, changes: list[tuple[int, int]], cut: int) -> None:
     data = bytearray(state(size, msix))
     for at, value in changes:

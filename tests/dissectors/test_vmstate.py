@@ -154,7 +154,7 @@ TEXTS = st.recursive(
 
 
 @given(text=TEXTS, data=st.binary(max_size=40), offset=st.integers(0, 50))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_json(text: Any, data: bytes, offset: int) -> None:
     decode_section(json.loads(json.dumps(text)), data, offset)
 
@@ -192,7 +192,7 @@ def content(text: dict[str, Any]) -> bytes:
 
 
 @given(text=structures(), cut=st.sampled_from([0, 0, 0, 1, 5]), more=st.integers(0, 2))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_structure_alone_shows_what_the_values_show(
     text: dict[str, Any], cut: int, more: int
 ) -> None:

@@ -156,19 +156,19 @@ WORDS = [
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_words_give_a_mask_or_an_error(text: str) -> None:
     _harmless(text)
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_gives_a_mask_or_an_error(text: str) -> None:
     _harmless(text)
 
 
 @given(st.text("()[]{}|*+?.\\^$ab0,:=!<>P#-iLmsux", max_size=24))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_pattern_gives_a_mask_or_an_error(pattern: str) -> None:
     escaped = pattern.replace("\\", "\\\\")
     _harmless(f'device matches "{escaped}" || multifd.ramblock matches "{escaped}"')

@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.analysis import analyze
@@ -73,7 +73,7 @@ def packets(scan: Scanned, table: PacketTable) -> None:
             assert page.content is None or len(page.content) == migration.framing.page_size
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.data())
 def test_mutated_payloads(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from(CAPTURES)))

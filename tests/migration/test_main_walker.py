@@ -188,7 +188,7 @@ def test_truncated_anywhere(name: str) -> None:
 
 
 @given(name=st.sampled_from(NAMES), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_hole_is_no_fault(name: str, data: st.DataObject) -> None:
     stream = WHOLE[name]
     first = data.draw(st.integers(0, len(stream) - 1))
@@ -198,7 +198,7 @@ def test_a_hole_is_no_fault(name: str, data: st.DataObject) -> None:
 
 
 @given(name=st.sampled_from(NAMES), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_bytes_never_upset_it(name: str, data: st.DataObject) -> None:
     stream = bytearray(WHOLE[name])
     for _ in range(data.draw(st.integers(1, 4))):
@@ -211,7 +211,7 @@ def test_changed_bytes_never_upset_it(name: str, data: st.DataObject) -> None:
 
 
 @given(pieces=st.lists(st.binary(max_size=60) | st.integers(1, 50), max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)
     walk(*pieces, midstream=True)

@@ -53,6 +53,6 @@ def test_what_cannot_be_understood_is_skipped() -> None:
 
 
 @given(st.lists(st.binary(max_size=60) | st.integers(1, 50) | st.just(PAGES), max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)

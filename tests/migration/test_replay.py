@@ -110,7 +110,7 @@ def test_the_bytes_are_those_of_the_streams() -> None:
     ),
     isn=st.sampled_from([1, 0xFFFFF000, 0x80000000]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_reordering_repetition_and_late_segments(
     seed: int, reorder: float, duplicate: float, loss: list[tuple[int, int, int]], isn: int
 ) -> None:
@@ -125,7 +125,7 @@ def test_reordering_repetition_and_late_segments(
 
 
 @given(seed=st.integers(0, 1 << 30), hole=st.floats(0.001, 0.05), reorder=st.floats(0, 0.1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_holes_are_those_of_the_scan(seed: int, hole: float, reorder: float) -> None:
     fault = {"kind": "tcp-netem", "hole": hole, "reorder": reorder}
     data = build({**SMALL, "seed": seed, "fault": [fault]})

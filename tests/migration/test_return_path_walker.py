@@ -101,7 +101,7 @@ def test_a_faulty_message_is_told_and_the_path_read_on(stream: bytes, slug: str)
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_holes_are_no_faults(data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(WHOLE) - 1))
     size = data.draw(st.integers(1, len(WHOLE) - first))
@@ -110,7 +110,7 @@ def test_holes_are_no_faults(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.binary(max_size=40) | st.integers(1, 50), max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_byte_of_garbage_is_accounted_for(pieces: list[bytes | int]) -> None:
     walk(*pieces)
     walk(*pieces, midstream=True)

@@ -51,7 +51,7 @@ def test_empty_bodies() -> None:
 
 
 @given(st.lists(st.binary(max_size=300) | st.just(FOOTER), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_random_bodies(content: list[bytes]) -> None:
     assert list(bodies(*content).values())[:-1] == content
 

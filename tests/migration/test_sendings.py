@@ -39,7 +39,7 @@ PACKETS = st.lists(
 
 
 @given(packets=PACKETS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_counts_are_those_of_counting_one_by_one(
     packets: list[tuple[int, Sequence[int], bool]],
 ) -> None:

@@ -31,7 +31,7 @@ def content(kept: Kept) -> list[bytes | int]:
 
 
 @given(steps=STEPS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_everything_comes_back(steps: list[tuple[int, str, int]]) -> None:
     spool = Spool(ROOM)
     kept = [Kept(spool) for _ in range(3)]

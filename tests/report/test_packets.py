@@ -228,7 +228,7 @@ def test_hostile_names(name: str, format: str, fields: tuple[str, ...]) -> None:
 
 
 @given(st.binary(max_size=40), st.sampled_from(["text", "csv", "json", "jsonl"]), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_name(name: bytes, format: str, chosen: bool) -> None:  # noqa: A002
     _harmless(name, format, ("device", "multifd.ramblock", "multifd.idstr") if chosen else ())
 

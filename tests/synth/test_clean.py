@@ -242,7 +242,7 @@ def test_capture_keep() -> None:
     assert Seen({}).data[:5000] == Seen({"capture": {"keep": 5000}}, read=False).data
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(-5, 1 << 80),
     channels=st.integers(1, 6),

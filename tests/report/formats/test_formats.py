@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.batch.job import Job, run_job
@@ -264,7 +264,6 @@ def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
             assert not any(cell.startswith(("=", "@")) for cell in row)
 
 
-@settings(deadline=None)
 @given(PATHS, ANY_TEXT, ANY_TEXT)
 def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> None:
     finding = {
