@@ -20,6 +20,7 @@ from analyzer.batch.job import Job
 from analyzer.checks.selection import Selection
 from analyzer.errors import DEBUG, UsageError
 from analyzer.migration.framing import Settings
+from analyzer.report.formats import FORMATS
 from tests.commands.run import mfshark
 from tests.shipped import capture
 
@@ -59,6 +60,23 @@ def test_many_at_a_time_give_the_same_in_the_same_order(folder: Path) -> None:
     assert "inner/broken.pcap" in many.out
     assert "notes.txt" not in many.out + many.err
     assert "4 captures: 2 OK, 1 ERROR, 1 BROKEN" in many.out
+
+
+def test_every_format_is_the_same_whoever_read_the_captures(folder: Path) -> None:
+    """In a process of its own: this one has loaded all rules for other tests."""
+    endings = [one.endings[0] for one in FORMATS.values() if one.endings and not one.folder]
+    for name, words in (("one", ()), ("many", ("--jobs", "2"))):
+        files = [word for ending in endings for word in ("-o", folder.parent / (name + ending))]
+        ran = subprocess.run(
+            [sys.executable, "-m", "analyzer.cli", "check", "captures", *words, *files],
+            cwd=folder.parent, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert "internal error" not in ran.stderr
+    for ending in endings:
+        one, many = ((folder.parent / (name + ending)).read_bytes() for name in ("one", "many"))
+        assert one == many, ending
 
 
 class Deadly:

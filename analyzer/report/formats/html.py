@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.families import load
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.checks.wording import counted
 from analyzer.report.device_map import device_map
@@ -40,6 +41,7 @@ NUMBERED = frozenset(("tcp_stream", "instance_id", "section_id"))
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The page, in pieces."""
+    load()  # results of other processes bring ids only
     results = list(results)
     count = len(results)
     title = results[0].path if count == 1 else f"{count} captures"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from analyzer.checks.families import load
 from analyzer.checks.rule import RULES, SEVERITIES
 from analyzer.report.escape import terminal
 from analyzer.report.wording import placed
@@ -22,6 +23,7 @@ __all__ = ["render"]
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:
     """The document."""
+    load()  # results of other processes bring ids only
     root = ET.Element("testsuites", name="mfshark")
     threshold = SEVERITIES.index(fail_on)
     totals = {"tests": 0, "failures": 0, "errors": 0}

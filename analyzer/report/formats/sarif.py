@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from analyzer.checks.families import load
 from analyzer.checks.rule import RULES
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
@@ -34,6 +35,7 @@ PROPERTIES = ("migration", "channel", "tcp_stream", "offset", "device", "index",
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The log: one run."""
+    load()  # results of other processes bring ids only
     results = list(results)
     rules = [RULES[name] for name in sorted(RULES)]
     numbers = {rule.id: number for number, rule in enumerate(rules)}
