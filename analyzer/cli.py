@@ -104,11 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"mfshark: {terminal(str(error))}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        _drop_output()  # the reader of the output has closed it
-        return 0
     except OSError as error:
-        _drop_output()
+        from analyzer.commands.result_file import drop_output
+
+        drop_output()
+        if isinstance(error, BrokenPipeError):
+            return 0  # the reader of the output has closed it
         print(f"mfshark: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -135,11 +136,6 @@ def _with_command(words: list[str]) -> list[str]:
         if near := get_close_matches(first, COMMANDS, 1, 0.75):
             raise UsageError(f"{first} is neither a file nor a command; did you mean {near[0]}?")
     return ["tui", *words]
-
-
-def _drop_output() -> None:
-    """Keep the interpreter from complaining about output that it can no longer write."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def script() -> int:

@@ -69,6 +69,45 @@ def test_a_full_disk_behind_standard_output_is_told(format_: str) -> None:
     assert ran.stderr == "mfshark: output: No space left on device\n"
 
 
+LOST = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+CLEAN = shipped.capture("10.0.13-vlan-2ch")
+ENCRYPTED = shipped.capture("10.0.13-tls13-x509-2ch-nokeys")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("check", LOST), 1),
+        (("check", LOST, CLEAN), 1),
+        (("check", LOST, "--format", "json"), 1),
+        (("diff", LOST, CLEAN), 1),
+        (("diff", LOST, CLEAN, "--same-migration"), 1),
+        (("extract", LOST, "-o", "state"), 2),
+        (("scrub", ENCRYPTED, "copy.pcapng"), 2),
+        (("packets", LOST), 0),
+        (("rule",), 0),
+    ],
+)
+def test_a_reader_that_has_seen_enough_changes_no_verdict(
+    words: tuple[str | Path, ...], status: int, tmp_path: Path
+) -> None:
+    """As in ``check | head``, in a shell with pipefail."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [sys.executable, "-m", "analyzer.cli", *map(str, words)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    os.close(writing)
+    assert ran.returncode == status, ran.stderr
+    assert "no migration" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("closed", "status", "told"),
     [

@@ -9,6 +9,7 @@ from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.commands.common import BROKEN, complain, judged, open_analysis
 from analyzer.commands.options import add_shown_options, add_wire_options
+from analyzer.commands.result_file import standard_output
 from analyzer.errors import UsageError
 from analyzer.extraction.devices import DeviceFiles
 from analyzer.extraction.folder import SIZE_MAX, Folder
@@ -92,29 +93,35 @@ def run(options: Namespace) -> int:
         raise UsageError("--stream reads the capture twice: save it to a file first")
     if not options.ram and (options.offset is not None or options.length is not None):
         raise UsageError("--offset and --length need --ram")
+    listing: list[str] = []
     try:
-        return _extract(options)
+        status = _extract(options, listing)
     except FileExistsError as error:
         name = terminal(str(error.filename))
         raise UsageError(f"{name} exists; --force overwrites existing files") from error
     except OSError as error:
         name = terminal(str(error.filename or options.output))
         raise UsageError(f"{name} cannot be written: {error.strerror}") from error
+    if not options.quiet:
+        with standard_output() as stream:
+            stream.writelines(f"{line}\n" for line in listing)
+    return status
 
 
-def _extract(options: Namespace) -> int:
+def _extract(options: Namespace, listing: list[str]) -> int:
+    """Write the files, and list them."""
     folder = Folder(
         Path(options.output),
         force=options.force,
         max_size=size_of(options.max_size, "--max-size"),
     )
     try:
-        return _fill(folder, options)
+        return _fill(folder, options, listing)
     finally:
         folder.withdraw()
 
 
-def _fill(folder: Folder, options: Namespace) -> int:
+def _fill(folder: Folder, options: Namespace, listing: list[str]) -> int:
     devices = ram = None
     if options.device or not (options.ram or options.stream):
         devices = DeviceFiles(folder, options.device or (), buffers=options.buffers)
@@ -133,6 +140,10 @@ def _fill(folder: Folder, options: Namespace) -> int:
         return status
     _demand(devices, ram)
     complaints = _finish(folder, devices, ram, analysis, options)
+    listing += [
+        f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}"
+        for entry in folder.entries()
+    ]
     for text in complaints:
         complain(terminal(text))
     return BROKEN if complaints else status
@@ -204,7 +215,4 @@ def _finish(
         ]
     if folder.files or manifest.get("devices"):
         folder.write_manifest(manifest)
-    if not options.quiet:
-        for entry in folder.entries():
-            print(f"{folder.root / entry['file']}  {entry['bytes']} bytes  {entry['sha256']}")
     return complaints

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from analyzer.commands.common import style_of
+from analyzer.commands.result_file import standard_output
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS, format_of
 from analyzer.report.formats.text import Row, summary
@@ -69,15 +70,9 @@ class Outputs:
         self._begun = self._begun or bool(lines)
 
     def _print(self, lines: list[str]) -> None:
-        """Print to standard output.  If its reader has closed it, only files are still written."""
-        try:
-            for line in lines:
-                print(line)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            if not self._documents and not self._folders:
-                raise
-            self.streams = False
+        """Print to standard output."""
+        with standard_output() as stream:
+            stream.writelines(f"{line}\n" for line in lines)
 
     def finish(self, fail_on: str) -> None:
         """Write the remaining outputs.  Raises :class:`UsageError` if a file cannot be written."""
@@ -98,8 +93,8 @@ class Outputs:
 def _write(file: ResultFile | None, pieces: Iterable[str]) -> None:
     """Write a whole document, to standard output if no file is given."""
     if file is None:
-        sys.stdout.writelines(pieces)
-        sys.stdout.flush()
+        with standard_output() as stream:
+            stream.writelines(pieces)
         return
     with file.text() as stream:
         stream.writelines(pieces)

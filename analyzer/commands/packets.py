@@ -89,7 +89,7 @@ def run(options: Namespace) -> int:
         scan = Scan(source, settings_of(options), watchers=watchers)
         if watch is not None:
             watch.scan = scan
-        with output(options, live=options.follow) as stream:
+        with output(options, live=options.follow, listing=True) as stream:
             listing = Listing(options.format, fields, style_of(options, stream))
             printer = _Printer(listing, stream, condition, options.follow)
             _list(scan, table, checker, printer, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-__all__ = ["inputs_of", "output", "settle_format"]
+__all__ = ["drop_output", "inputs_of", "output", "settle_format", "standard_output"]
 
 INPUTS = (
     "capture",
@@ -60,12 +61,33 @@ def inputs_of(options: Namespace) -> list[str]:
 
 
 @contextmanager
-def output(options: Namespace, *, live: bool = False) -> Iterator[IO[str]]:
+def output(options: Namespace, *, live: bool = False, listing: bool = False) -> Iterator[IO[str]]:
     """The output stream: standard output, or the file that ``-o`` names; ``live`` if it will be
-    read while it grows.  Raises :class:`UsageError`.
+    read while it grows, ``listing`` as for :func:`standard_output`.  Raises :class:`UsageError`.
     """
     if not options.output or options.output == "-":
-        yield sys.stdout
+        with standard_output(listing=listing) as stream:
+            yield stream
         return
     with ResultFile(options.output, inputs_of(options), live=live).text() as stream:
         yield stream
+
+
+@contextmanager
+def standard_output(*, listing: bool = False) -> Iterator[IO[str]]:
+    """Standard output.  A reader that closes it early, as ``head`` does, misses what follows; the
+    exit status stays that of the whole.  A ``listing`` is printed while the capture is read, which
+    then ends too: raises :class:`BrokenPipeError`.
+    """
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if listing:
+            raise
+        drop_output()
+
+
+def drop_output() -> None:
+    """Keep Python from complaining about standard output that can no longer be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

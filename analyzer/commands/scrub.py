@@ -18,7 +18,7 @@ from analyzer.commands.common import (
     settings_of,
 )
 from analyzer.commands.options import add_wire_options
-from analyzer.commands.result_file import inputs_of
+from analyzer.commands.result_file import inputs_of, standard_output
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 from analyzer.report.result_file import ResultFile
@@ -154,7 +154,7 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
     name = terminal(options.output)
     if not options.quiet:
         what = f"{counted(done.frames, 'frame')}, {counted(done.migrations, 'migration')}"
-        print(f"{name}: {what}")
+        _say(f"{name}: {what}")
     if done.encrypted:
         complain(
             f"contents of {counted(done.encrypted, 'encrypted connection')} became zeros"
@@ -167,8 +167,13 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
         complain(f"{name}: mfshark check does not give the same verdict on it; please report this")
         return FOUND
     if not options.quiet:
-        print("mfshark check gives the same verdict on both")
+        _say("mfshark check gives the same verdict on both")
     return status
+
+
+def _say(text: str) -> None:
+    with standard_output() as stream:
+        print(text, file=stream)
 
 
 def _verdict(options: Namespace, path: str) -> object:
