@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from analyzer.commands.help_text import Parser
 from analyzer.errors import DEBUG, CaptureError, UsageError, unforeseen
@@ -143,6 +144,8 @@ def script() -> int:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed, as in some services
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may not fit the locale's encoding
     status = main()
     gc.freeze()  # the process ends at once; the interpreter need not clean up
     return status

@@ -108,6 +108,22 @@ def test_a_reader_that_has_seen_enough_changes_no_verdict(
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+@pytest.mark.parametrize("name", ["\xe9.pcap", "\udce9.pcap"])
+def test_a_name_need_not_fit_the_encoding(encoding: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(LOST)
+    for words in (["check", name], ["records", name], ["extract", name, "-o", f"{name}.d"]):
+        ran = subprocess.run(
+            [sys.executable, "-c", "from analyzer.cli import script; exit(script())", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.stdout
+        assert "internal error" not in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("closed", "status", "told"),
     [

@@ -104,7 +104,7 @@ def run(options: Namespace) -> int:
         raise UsageError(f"{name} cannot be written: {error.strerror}") from error
     if not options.quiet:
         with standard_output() as stream:
-            stream.writelines(f"{line}\n" for line in listing)
+            stream.writelines(f"{terminal(line)}\n" for line in listing)
     return status
 
 
