@@ -7,6 +7,7 @@ from analyzer.commands.check_options import add_check_options, selection_of
 from analyzer.commands.common import BROKEN, CLEAN, Progress, complain, settings_of
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.commands.result_file import output
+from analyzer.report.escape import terminal
 from analyzer.report.result import REPORT, STATS
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         'TOML. Edit values into bounds (">= 20", "10..20", "<= 300 ms", "any"), and check '
         "other captures against it: mfshark check --expect FILE CAPTURE."
     )
-    add_wire_options(parser, "no progress")
+    add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument(
         "capture",
@@ -57,6 +58,9 @@ def run(options: Namespace) -> int:
     report = result.report
     if report is None or not (report.get("migrations") or report.get("saved_migration")):
         return BROKEN
+    if not options.quiet:
+        for note in report["notes"]:
+            complain(terminal(f"{result.path}: {note}"))
     from analyzer.report.expectation import facts_of, written
 
     with output(options) as stream:

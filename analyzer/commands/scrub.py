@@ -153,6 +153,8 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
         complain(failure(done.damage))
     name = terminal(options.output)
     if not options.quiet:
+        for note in done.notes:
+            complain(terminal(f"{options.capture}: {note}"))
         what = f"{counted(done.frames, 'frame')}, {counted(done.migrations, 'migration')}"
         _say(f"{name}: {what}")
     if done.encrypted:

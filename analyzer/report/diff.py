@@ -80,6 +80,12 @@ class Side:
             )
         return cls(path, captures[0], None)
 
+    def notes(self) -> Iterator[str]:
+        """What ``check`` notes about the file: that it ends inside a record, lacks frames, ..."""
+        notes = self.capture.get("notes") if self.capture is not None else None
+        if isinstance(notes, list):
+            yield from (f"{self.path}: {note}" for note in notes)
+
 
 class Difference:
     """A fact that differs between the sides.  ``field`` is ``None`` if one side lacks the whole
@@ -284,7 +290,8 @@ def compare(
     addresses: bool = False,
     sections: Collection[str] = SECTIONS,
 ) -> tuple[list[Difference], list[str]]:
-    """The differences in some sections, and notes about what could not be compared.
+    """The differences in some sections, and notes about the captures and about what could not be
+    compared.
 
     Raises :class:`CaptureError`.
     """
@@ -330,6 +337,8 @@ def _by_number(channel: str) -> tuple[str, int, str]:
 
 
 def _notes(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> Iterator[str]:
+    for side in (a, b):
+        yield from side.notes()
     if a.capture is None or b.capture is None:
         yield "only phases were compared: a report of stats has nothing else"
     for side, other in ((a, b), (b, a)):

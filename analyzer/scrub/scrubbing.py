@@ -21,7 +21,7 @@ from analyzer.tcp.engine import Engine, Multipath
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from analyzer.capture.link import Segment
     from analyzer.capture.source import Source
@@ -39,11 +39,11 @@ SYN = 2
 
 class Scrubbed:
     """The result: the numbers of ``frames`` written, ``migrations`` found and ``encrypted``
-    connections; ``secrets``: whether the original held keys for them; ``damage``: the error that
-    ended reading early.
+    connections; ``secrets``: whether the original held keys for them; ``notes``: remarks about the
+    original; ``damage``: the error that ended reading early.
     """
 
-    __slots__ = ("damage", "encrypted", "frames", "migrations", "secrets")
+    __slots__ = ("damage", "encrypted", "frames", "migrations", "notes", "secrets")
 
     def __init__(
         self,
@@ -51,12 +51,14 @@ class Scrubbed:
         migrations: int,
         encrypted: int,
         secrets: bool,
+        notes: Sequence[str],
         damage: CaptureError | None,
     ) -> None:
         self.frames = frames
         self.migrations = migrations
         self.encrypted = encrypted
         self.secrets = secrets
+        self.notes = notes
         self.damage = damage
 
 
@@ -129,6 +131,7 @@ def scrub(
         len(tracer.grouper.migrations),
         len(tracer.grouper.tls),
         bool(file.secrets),
+        file.notes,
         file.damage,
     )
 

@@ -222,7 +222,7 @@ def test_standard_input_may_stand_behind_options() -> None:
     assert found.captures == ["a", "-", "-b"]
 
 
-CUT = ["check", "devices", "stats", "packets", "records", "extract"]
+CUT = ["check", "devices", "stats", "packets", "records", "extract", "expect", "scrub", "diff"]
 
 
 @pytest.mark.parametrize("command", CUT)
@@ -236,11 +236,18 @@ def test_a_capture_that_was_stopped_is_analysed_and_the_rest_told(
     plain, packed = tmp_path / "cut.pcapng", tmp_path / "cut.pcapng.gz"
     plain.write_bytes(data)
     packed.write_bytes(CLEAN.read_bytes()[:-30_000])
-    words = ["-o", tmp_path / "out", "--force"] if command == "extract" else []
+    others: dict[str, list[object]] = {
+        "extract": ["-o", tmp_path / "out", "--force"],
+        "scrub": [tmp_path / "out.pcapng", "--force"],
+        "diff": [plain],
+    }
+    words = others.get(command, [])
     ran = mfshark(command, plain, *words)
     note = "the file ends inside a record: "
     if command == "check":
         assert f"note: {note}" in ran.out
+    elif command == "diff":
+        assert ran.out.count(f"note: {plain}: {note}") == 2
     else:
         assert ran.err.startswith(f"mfshark: {plain}: {note}")
         assert note not in mfshark(command, plain, "--quiet", *words).err
