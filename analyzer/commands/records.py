@@ -109,13 +109,13 @@ def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
 
 def _trees(analysis: Analysis | SavedAnalysis) -> Trees:
     from analyzer.capture.replayable import ReplayableStream
-    from analyzer.migration.replay import Replay
+    from analyzer.migration.replay import Replay, reopening
     from analyzer.migration.saved_file import fetch
     from analyzer.migration.table import StreamRef
 
     trees = MainTrees()
     replay = Replay(analysis.scan) if isinstance(analysis, Analysis) else None
-    unpacked = ReplayableStream(analysis.path, lambda: open_source(analysis.path))
+    unpacked = ReplayableStream(analysis.path, reopening(analysis.path))
 
     def nodes(line: MainLine) -> list[Node]:
         length = min(line.length, READ_MAX)

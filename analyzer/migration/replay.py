@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Capture: TypeAlias = "str | os.PathLike[str] | bytes | Scan"
     Piece: TypeAlias = tuple[bytes | None, int]
 
-__all__ = ["LIMIT", "Excerpt", "Replay", "frame_places", "read_packet"]
+__all__ = ["LIMIT", "Excerpt", "Replay", "frame_places", "read_packet", "reopening"]
 
 LIMIT = 2 << 20
 """Bytes; enough for every packet that QEMU sends."""
@@ -77,7 +77,7 @@ class Replay:
     """
 
     def __init__(self, capture: Capture | ReplayableStream) -> None:
-        self._reopen = _reopening(capture)
+        self._reopen = reopening(capture)
         self._declarations = capture.file.declarations if isinstance(capture, Scan) else ()
         plaintext = capture.plaintext if isinstance(capture, Scan) else None
         self._decrypted = Replay(plaintext) if plaintext is not None else None
@@ -218,7 +218,7 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
     if not frames or scan.reading.through:
         return {}
     try:
-        with closing(_reopening(scan.path)()) as source:
+        with closing(reopening(scan.path)()) as source:
             return _found_in(CaptureFile(source), sorted(frames))
     except CaptureError:
         return {}
@@ -236,8 +236,10 @@ def _found_in(file: CaptureFile, wanted: list[int]) -> dict[int, tuple[int, int]
     return found
 
 
-def _reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
-    """A function that opens a capture from its beginning, any number of times."""
+def reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
+    """A function that opens a file from its beginning, any number of times.  Raises
+    :class:`CaptureError` for one that can be read only once.
+    """
     if isinstance(capture, Scan) and capture.reading.converted is not None:
         return capture.reading.converted.open
     path = capture.path if isinstance(capture, Scan) else capture

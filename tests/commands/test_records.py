@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -93,6 +95,19 @@ def test_names_are_harmless(tmp_path: Path) -> None:
     assert "\x1b" not in text + table
     names = [row["name"] for row in csv.DictReader(io.StringIO(table))]
     assert any(name.startswith("'=") for name in names)
+
+
+@pytest.mark.parametrize("path", [SAVED, THREE], ids=stem)
+def test_fields_want_a_file_that_can_be_read_twice(path: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    ran = mfshark("records", pipe, "-V")
+    writer.join()
+    assert (ran.status, ran.out) == (2, "")
+    told = "cannot be read a second time; save the capture to a file first"
+    assert ran.err == f"mfshark: {pipe}: {told}\n"
 
 
 def test_what_holds_none(tmp_path: Path) -> None:
