@@ -8,7 +8,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEBUG", "CaptureError", "ToolUnavailable", "UsageError", "did_you_mean", "unforeseen"]
+__all__ = [
+    "DEBUG",
+    "CaptureError",
+    "ToolUnavailable",
+    "UsageError",
+    "did_you_mean",
+    "reason_of",
+    "unforeseen",
+]
 
 DEBUG = "MFSHARK_DEBUG"
 """The environment variable that lets internal errors propagate, with their traceback."""
@@ -56,6 +64,11 @@ class UsageError(Exception):
 
 class ToolUnavailable(CaptureError):
     """A program that this capture needs is not installed; ``advice`` says how to get it."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read or written, without its name, which the message already has."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def unforeseen(error: Exception) -> str:

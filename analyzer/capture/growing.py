@@ -9,7 +9,7 @@ import sys
 import time
 
 from analyzer.capture.source import GZIP_MAGIC, ZSTD_MAGIC, Source
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class GrowingSource(Source):
                 else:
                     time.sleep(PAUSE)
         except OSError as error:
-            raise self._broken(error.strerror or str(error)) from error
+            raise self._broken(reason_of(error)) from error
         if not self._offset and bytes(view[:4]).startswith(PACKED):
             raise _packed(self.path, "decompress it in the pipe, as with zcat")
         if not count:

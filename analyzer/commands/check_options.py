@@ -7,7 +7,7 @@ from analyzer.checks.selection import Selection
 from analyzer.commands.common import complain
 from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
-from analyzer.errors import UsageError, did_you_mean
+from analyzer.errors import UsageError, did_you_mean, reason_of
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def expectation_of(options: Namespace) -> Expectation | None:
         with open(options.expect, encoding="utf-8") as file:  # noqa: PTH123
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{options.expect} cannot be read: {error}") from None
+        raise UsageError(f"{options.expect} cannot be read: {reason_of(error)}") from None
     return Expectation(text, options.expect)
 
 

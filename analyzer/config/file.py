@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from analyzer.config.settings import ANY, SECTIONS, SETTINGS
-from analyzer.errors import UsageError, did_you_mean
+from analyzer.errors import UsageError, did_you_mean, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _text(path: str) -> str:
         with open(path, encoding="utf-8", newline="") as file:  # noqa: PTH123
             text = file.read(SIZE_MAX + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+        raise UsageError(f"{path} cannot be read: {reason_of(error)}") from None
     if len(text) > SIZE_MAX:
         raise UsageError(
             f"{path} is not a configuration file: it is larger than {SIZE_MAX >> 20} MiB"

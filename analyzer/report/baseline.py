@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, reason_of
 from analyzer.report.escape import unicode
 from analyzer.report.fingerprint import fingerprints
 from analyzer.report.json_text import json_text
@@ -41,7 +41,7 @@ class Baseline:
                 return
             raise UsageError(f"{path}: no such file; --update-baseline creates it") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{path} cannot be read: {error}") from None
+            raise UsageError(f"{path} cannot be read: {reason_of(error)}") from None
         captures = read.get("captures") if isinstance(read, dict) else None
         if not isinstance(captures, dict) or read.get("schema") != SCHEMA:
             raise UsageError(f"{path} is not a baseline: schema is not {SCHEMA!r}")

@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 
-from analyzer.errors import UsageError
+from analyzer.errors import UsageError, reason_of
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -99,5 +99,5 @@ class ResultFile:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"{terminal(self.path)} cannot be written: {reason}") from error
+            told = f"{terminal(self.path)} cannot be written: {reason_of(error)}"
+            raise UsageError(told) from error

@@ -113,6 +113,12 @@ def test_a_wrong_command_says_so(words: tuple[str, ...]) -> None:
     assert ran.out == ""
 
 
+@pytest.mark.parametrize("option", ["--config", "--expect", "--baseline"])
+def test_a_file_that_cannot_be_read_is_named_once(option: str, tmp_path: Path) -> None:
+    ran = mfshark("check", CLEAN, option, tmp_path)
+    assert (ran.status, ran.err) == (2, f"mfshark: {tmp_path} cannot be read: Is a directory\n")
+
+
 def test_output_goes_to_a_file(tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     ran = mfshark("check", "--format", "json", "-o", target, CLEAN)

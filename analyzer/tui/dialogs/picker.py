@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from analyzer.capture.source import ENDINGS, is_called_capture
+from analyzer.errors import reason_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
@@ -147,7 +148,7 @@ class PickerScreen(Window["str | None"]):
         try:
             listed = entries(self._folder, part)
         except OSError as error:
-            listed, why = [], error.strerror or str(error)
+            listed, why = [], reason_of(error)
         captures = sum(not entry.folder for entry in listed)
         self.query_one("#hint", Static).update(HINT if captures else f"{why}; {HINT_EMPTY}")
         listed.insert(0, Entry(self._folder.parent, ".."))
