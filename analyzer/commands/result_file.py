@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -15,9 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
-    from typing import IO
+    from contextlib import AbstractContextManager
+    from typing import IO, BinaryIO
 
-__all__ = ["drop_output", "inputs_of", "output", "settle_format", "standard_output"]
+__all__ = ["drop_output", "inputs_of", "output", "packed", "settle_format", "standard_output"]
 
 INPUTS = (
     "capture",
@@ -91,3 +92,17 @@ def standard_output(*, listing: bool = False) -> Iterator[IO[str]]:
 def drop_output() -> None:
     """Keep Python from complaining about standard output that can no longer be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+    """A stream to a file, compressed as the suffix of its name says."""
+    if name.endswith(".gz"):
+        import gzip
+
+        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)  # type: ignore[return-value]
+    if name.endswith(".zst"):
+        import zstandard
+
+        stream: BinaryIO = zstandard.open(file, "wb", closefd=False)
+        return stream
+    return nullcontext(file)

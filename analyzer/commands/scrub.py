@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 
 from analyzer.analysis import analyze
 from analyzer.checks.wording import counted
@@ -18,7 +17,7 @@ from analyzer.commands.common import (
     settings_of,
 )
 from analyzer.commands.options import add_wire_options
-from analyzer.commands.result_file import inputs_of, standard_output
+from analyzer.commands.result_file import inputs_of, packed, standard_output
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 from analyzer.report.result_file import ResultFile
@@ -26,8 +25,6 @@ from analyzer.report.result_file import ResultFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from contextlib import AbstractContextManager
-    from typing import BinaryIO
 
     from analyzer.scrub.scrubbing import Scrubbed
 
@@ -103,7 +100,7 @@ def _scrub(options: Namespace, target: ResultFile) -> Scrubbed:
     key = options.seed.encode().ljust(KEY_SIZE, b"\0") if options.seed else os.urandom(KEY_SIZE)
     progress = Progress(options.capture, not (options.quiet or options.no_progress))
     try:
-        with target.binary() as file, _packed(file, options.output) as stream:
+        with target.binary() as file, packed(file, options.output) as stream:
             return scrub(
                 options.capture,
                 stream,
@@ -115,20 +112,6 @@ def _scrub(options: Namespace, target: ResultFile) -> Scrubbed:
             )
     finally:
         progress.done()
-
-
-def _packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
-    """A stream to a file, compressed as the suffix of its name says."""
-    if name.endswith(".gz"):
-        import gzip
-
-        return gzip.GzipFile("", "wb", fileobj=file, mtime=0)  # type: ignore[return-value]
-    if name.endswith(".zst"):
-        import zstandard
-
-        stream: BinaryIO = zstandard.open(file, "wb", closefd=False)
-        return stream
-    return nullcontext(file)
 
 
 def _write_digests(options: Namespace, target: ResultFile) -> None:

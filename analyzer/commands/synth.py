@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from analyzer.commands.common import CLEAN
-from analyzer.commands.result_file import inputs_of
+from analyzer.commands.result_file import inputs_of, packed
 from analyzer.errors import UsageError
 from analyzer.report.result_file import ResultFile
 
@@ -24,7 +24,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="TOML file")
     parser.add_argument(
-        "-o", "--output", metavar="CAPTURE", required=True, help="file to write, - for stdout"
+        "-o",
+        "--output",
+        metavar="CAPTURE",
+        required=True,
+        help="file to write, compressed if its name ends in .gz or .zst; - for stdout",
     )
     parser.add_argument(
         "--set",
@@ -51,7 +55,8 @@ def run(options: Namespace) -> int:
         if options.output == "-":
             generate(scenario, sys.stdout.buffer)
         else:
-            with ResultFile(options.output, inputs_of(options)).binary() as stream:
+            target = ResultFile(options.output, inputs_of(options))
+            with target.binary() as file, packed(file, options.output) as stream:
                 generate(scenario, stream)
     except ScenarioError as error:
         raise UsageError(str(error)) from error

@@ -145,9 +145,11 @@ def test_synth_gives_the_same_bytes_and_check_finds_the_fault(tmp_path: Path) ->
         '[[fault]]\nkind = "vfio-idx-gap"\nindex = 2\n',
         "utf-8",
     )
-    for name in ("a.pcap", "b.pcap"):
+    for name in ("a.pcap", "b.pcap", "c.pcap.gz"):
         assert mfshark("synth", scenario, "-o", tmp_path / name).status == 0
-    assert (tmp_path / "a.pcap").read_bytes() == (tmp_path / "b.pcap").read_bytes()
+    made = (tmp_path / "a.pcap").read_bytes()
+    assert (tmp_path / "b.pcap").read_bytes() == made
+    assert gzip.decompress((tmp_path / "c.pcap.gz").read_bytes()) == made
     ran = mfshark("check", tmp_path / "a.pcap")
     assert ran.status == 1
     assert "MF506" in ran.out
