@@ -114,16 +114,18 @@ def run(options: Namespace) -> int:
     if options.keylog is not None or options.via in ("tshark", "pyshark"):
         find_tshark()  # rather than after the migration
     watch = Watch(options.duration, until_ended=options.until_ended)
+    # Refuses what makes no sense before a capture begins and replaces a file.
+    check = Check(options, [options.write] if options.write else []) if not options.tui else None
     with _destination(options) as file, _capture(options, file) as capture:
         source = capture.source
         source.stops.append(watch)
         if file is not None and not options.write:
             source.path, source.file = f"<{options.interface}>", file  # a temporary one
-        if options.tui:
-            from analyzer.tui import run as run_application
+        if check is not None:
+            return _headless(options, check, source, watch)
+        from analyzer.tui import run as run_application
 
-            return run_application(file, settings_of(options), source)
-        return _headless(options, source, watch)
+        return run_application(file, settings_of(options), source)
 
 
 @contextlib.contextmanager
@@ -147,11 +149,10 @@ def _capture(options: Namespace, file: str | None) -> LiveCapture:
     )
 
 
-def _headless(options: Namespace, source: GrowingSource, watch: Watch) -> int:
+def _headless(options: Namespace, check: Check, source: GrowingSource, watch: Watch) -> int:
     if not options.quiet:
         kept = f", writing {options.write}" if options.write else ""
         complain(f"capturing on {terminal(options.interface)}{terminal(kept)}; Ctrl-C ends it")
-    check = Check(options, [options.write] if options.write else [])
     with watch.signals():
         told = sys.stdout if check.outputs.streams else sys.stderr
         each = _Each(watch, told, style_of(options, told)) if options.each else None

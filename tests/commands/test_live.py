@@ -116,6 +116,21 @@ def test_keys_without_tshark_are_refused_before_the_capture(
     assert not (folder / "told.json").exists()
 
 
+@pytest.mark.parametrize(
+    "words", [("-o", "x.foo"), ("--expect", "nowhere.toml"), ("-o", "/x/y.json")]
+)
+def test_a_wrong_option_is_refused_before_a_capture_is_replaced(
+    words: tuple[str, str], folder: Path, tmp_path: Path
+) -> None:
+    FakeDumpcap(folder, CAPTURE)
+    kept = tmp_path / "kept.pcapng"
+    kept.write_bytes(b"of yesterday")
+    ran = mfshark("live", "-i", "lo", "--until-ended", "-w", kept, *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert "capturing on" not in ran.err
+    assert kept.read_bytes() == b"of yesterday"
+
+
 def test_without_dumpcap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(capturing, "PLACES", ())
