@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from analyzer.report.expectation import Expectation
     from analyzer.report.result import Result
 
-__all__ = ["EPILOG", "Check", "add_arguments", "add_report_options", "run"]
+__all__ = ["EPILOG", "UNFINISHED", "Check", "add_arguments", "add_report_options", "run"]
 
 EPILOG = """\
 exit status:
@@ -60,6 +60,8 @@ exit status:
 A migration that FAILED, was CANCELLED or is INCOMPLETE breaks no rule by that
 alone: without findings the status is 0, with --require completed it is 1.
 """
+
+UNFINISHED = "--trace takes complete logs"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -135,6 +137,8 @@ def _refuse_nonsense(options: Namespace, paths: list[str], many: bool) -> None:
     """Reject options that cannot be combined.  Raises :class:`UsageError`."""
     if follows(options) and (len(paths) > 1 or options.dask is not None):
         raise UsageError("--follow takes one capture, on this machine")
+    if options.follow and options.trace:
+        raise UsageError(f"{UNFINISHED}: check the capture afterwards, without --follow")
     if options.jobs is not None and options.jobs < 0:
         raise UsageError("--jobs takes a number of processes, 0 for one per CPU core")
     if options.jobs is not None and options.dask is not None:

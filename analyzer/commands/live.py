@@ -10,7 +10,7 @@ import time
 
 from analyzer.capture.live import BUFFER, LiveCapture, interfaces
 from analyzer.capture.tshark import find as find_tshark
-from analyzer.commands.check import EPILOG, Check, add_report_options
+from analyzer.commands.check import EPILOG, UNFINISHED, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import VERDICT_ONLY, add_shown_options, add_wire_options
@@ -109,6 +109,8 @@ def run(options: Namespace) -> int:
         raise UsageError("--buffer-size takes a number of MiB above 0")
     if options.write == "-":
         raise UsageError("-w takes the name of a file; standard output is for the report")
+    if options.trace:
+        raise UsageError(f"{UNFINISHED}: keep the capture with -w FILE, and check it afterwards")
     if options.tui and options.each:
         raise UsageError("--each is for the report; --tui shows migrations as they come")
     if options.keylog is not None or options.via in ("tshark", "pyshark"):

@@ -101,6 +101,7 @@ def test_a_file_that_goes_away_is_told(tmp_path: Path) -> None:
         (["check", "a", "b", "--follow"], "--follow takes one capture"),
         (["check", "a", "--duration", "1"], "--duration goes with --follow"),
         (["check", "nowhere", "--follow"], "cannot be opened"),
+        (["check", "a", "--follow", "--trace", "b"], "--trace takes complete logs"),
     ],
 )
 def test_what_does_not_make_sense_is_told(words: list[str], message: str) -> None:

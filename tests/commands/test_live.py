@@ -152,6 +152,7 @@ def test_interfaces_are_listed(folder: Path) -> None:
         (["-i", "lo", "-B", "0"], "--buffer-size takes"),
         (["-i", "lo", "--duration", "0"], "--duration takes"),
         (["-i", "lo", "--tui", "--each"], "--tui"),
+        (["-i", "lo", "--trace", "qemu.log"], "--trace takes complete logs"),
         (["-i", "lo", "-w", "-"], "-w takes the name of a file"),
     ],
 )
