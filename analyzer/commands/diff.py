@@ -62,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Compares parameters, channels, RAM, devices (with the first index and byte "
         "that differ), phases and findings. Exit status: 0 no difference, 1 differences, 2 one "
-        "side could not be read."
+        "side could not be read, or nothing could be compared."
     )
     add_wire_options(parser, VERDICT_ONLY)
     add_shown_options(parser)

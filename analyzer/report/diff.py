@@ -7,7 +7,7 @@ compared only on request.
 
 from __future__ import annotations
 
-from analyzer.errors import CaptureError
+from analyzer.errors import CaptureError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -293,10 +293,15 @@ def compare(
     """The differences in some sections, and notes about the captures and about what could not be
     compared.
 
-    Raises :class:`CaptureError`.
+    Raises :class:`CaptureError`, and :class:`UsageError` if nothing at all could be compared.
     """
     one, other = (_Reading(s, times=times, addresses=addresses) for s in (a, b))
     ours, theirs = one.migrations(), other.migrations()
+    if not _comparable(a, b, ours, theirs).intersection(sections):
+        raise UsageError(
+            f"{a.path} and {b.path}: there is nothing to compare: "
+            + (f"no {' or '.join(sorted(sections))} in both" if sections else "no section is left")
+        )
     differences: list[Difference] = []
     for number in range(max(len(ours), len(theirs))):
         if number >= min(len(ours), len(theirs)):
@@ -308,6 +313,17 @@ def compare(
     if a.capture is not None and b.capture is not None:
         differences += _compared(None, one.findings(), other.findings())
     return [d for d in differences if d.section in sections], notes
+
+
+def _comparable(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> set[str]:
+    """The sections that both sides have."""
+    pairs = zip(ours, theirs, strict=False)
+    found = {"migrations", *(section for x, y in pairs for section in x if section in y)}
+    if a.capture is not None and b.capture is not None:
+        found.add("findings")
+        if a.stats is not None and b.stats is not None:  # both are captures, not reports
+            found.add("contents")
+    return found
 
 
 def _compared(migration: int | None, ours: Facts, theirs: Facts) -> Iterator[Difference]:
@@ -340,7 +356,10 @@ def _notes(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> 
     for side in (a, b):
         yield from side.notes()
     if a.capture is None or b.capture is None:
-        yield "only phases were compared: a report of stats has nothing else"
+        if a.stats is None or b.stats is None:
+            yield "only outcomes were compared: one is a report of check, the other of stats"
+            return
+        yield "only outcomes and phases were compared: a report of stats has nothing else"
     for side, other in ((a, b), (b, a)):
         if side.stats is None and other.stats is not None:
             yield f"phases were not compared: {side.path} has none"

@@ -146,6 +146,30 @@ def test_saved_statistics(tmp_path: Path) -> None:
     assert diff(saved, capture("10.0.13-veth-mtu1500-2ch"))[0].status == 1
 
 
+def test_a_report_of_check_and_one_of_stats_share_the_outcome(tmp_path: Path) -> None:
+    checked, measured = tmp_path / "checked.json", tmp_path / "measured.json"
+    mfshark("check", "--format", "json", CLEAN, "-o", checked)
+    mfshark("stats", "--format", "json", CLEAN, "-o", measured)
+    ran, loaded = diff(checked, measured)
+    assert ran.status == 0
+    told = "only outcomes were compared: one is a report of check, the other of stats"
+    assert loaded["notes"] == [told]
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "told"),
+    [
+        (CLEAN, ("--only", "sections"), "no sections in both"),
+        (CLEAN, ("--only", "ram", "--ignore", "ram"), "no section is left"),
+        (CAPTURES / "10.0.13-file-plain.mig.gz", ("--only", "phases,contents"), "no contents or"),
+    ],
+)
+def test_what_compares_nothing_is_no_success(path: Path, words: tuple[str, ...], told: str) -> None:
+    ran = mfshark("diff", path, path, *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert f"there is nothing to compare: {told}" in ran.err
+
+
 def test_saved_migrations() -> None:
     plain = CAPTURES / "10.0.13-file-plain.mig.gz"
     ran, loaded = diff(plain, CAPTURES / "10.0.13-file-mapped-ram.mig.gz")
