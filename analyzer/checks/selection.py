@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
-__all__ = ["REQUIRED", "Selection", "names_rule", "no_such_rule"]
+__all__ = ["REQUIRED", "Selection", "names_rule", "needs", "no_such_rule"]
 
 
 REQUIRED = "not-completed"
@@ -24,6 +24,7 @@ NEEDED = {
     "MF618": "destination_version",
     "MF8": "deep",
     "MF962": "expected_dialect",
+    "MF963": "require",
     "MF97": "traces",
 }
 """Rules that only run on request, by prefix of their ids: the attribute of :class:`Selection` that
@@ -104,8 +105,14 @@ class Selection:
         """Whether a rule is selected and has the input it needs, so that no finding means that it
         passed.
         """
-        needed = (name for start, name in NEEDED.items() if rule.id.startswith(start))
-        return self.takes(rule) and all(getattr(self, n) not in (None, False, ()) for n in needed)
+        return self.takes(rule) and all(
+            getattr(self, name) not in (None, False, ()) for name in needs(rule)
+        )
+
+
+def needs(rule: Rule) -> list[str]:
+    """The attributes of :class:`Selection` without which a rule does not run."""
+    return [name for start, name in NEEDED.items() if rule.id.startswith(start)]
 
 
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import RULES, SEVERITIES
-from analyzer.checks.selection import Selection
+from analyzer.checks.selection import Selection, names_rule, needs
 from analyzer.commands.common import complain
 from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
@@ -107,7 +107,7 @@ def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:
 
 def selection_of(options: Namespace) -> Selection:
     """Which rules run, and their limits.  Raises :class:`UsageError`."""
-    return Selection(
+    selection = Selection(
         tuple(options.select or ()),
         tuple(options.ignore or ()),
         dict(options.severity or ()),
@@ -122,6 +122,21 @@ def selection_of(options: Namespace) -> Selection:
         require=options.require,
         traces=_traces(options.trace),
     )
+    if selection.select and not any(map(selection.asks, RULES.values())):
+        raise UsageError(f"--select leaves no rule to verify{_lacking(selection)}")
+    return selection
+
+
+def _lacking(selection: Selection) -> str:
+    """What the selected rules need and do not have."""
+    named = [
+        rule
+        for rule in RULES.values()
+        if names_rule(rule, selection.select) and not names_rule(rule, selection.ignore)
+    ]
+    lacking = {need for rule in named for need in needs(rule) if not getattr(selection, need)}
+    options = sorted("--trace" if need == "traces" else f"--{need}" for need in lacking)
+    return f": it needs {' or '.join(options).replace('_', '-')}" if options else ""
 
 
 def _traces(paths: list[str] | None) -> tuple[TraceRun, ...]:

@@ -113,6 +113,23 @@ def test_a_wrong_command_says_so(words: tuple[str, ...]) -> None:
     assert ran.out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "lacking"),
+    [
+        (("--select", "MF8"), ": it needs --deep"),
+        (("--select", "MF97"), ": it needs --trace"),
+        (("--select", "not-completed"), ": it needs --require"),
+        (("--select", "MF5", "--ignore", "MF5", "--max-queued-bytes", "1M"), ""),
+    ],
+)
+def test_a_selection_that_verifies_nothing_is_no_success(
+    words: tuple[str, ...], lacking: str
+) -> None:
+    ran = mfshark("check", *words, TRUNCATED)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"mfshark: --select leaves no rule to verify{lacking}\n"
+
+
 @pytest.mark.parametrize("option", ["--config", "--expect", "--baseline"])
 def test_a_file_that_cannot_be_read_is_named_once(option: str, tmp_path: Path) -> None:
     ran = mfshark("check", CLEAN, option, tmp_path)
