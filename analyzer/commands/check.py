@@ -55,7 +55,8 @@ __all__ = ["EPILOG", "UNFINISHED", "Check", "add_arguments", "add_report_options
 EPILOG = """\
 exit status:
   0  nothing at or above the threshold   1  findings
-  2  an input could not be analysed or held no migration, or the command was wrong
+  2  an input could not be analysed or held no migration, or the command was
+     wrong
 
 A migration that FAILED, was CANCELLED or is INCOMPLETE breaks no rule by that
 alone: without findings the status is 0, with --require completed it is 1.

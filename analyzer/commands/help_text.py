@@ -50,8 +50,18 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, actions, groups, prefix)
 
 
-class RawHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Also keeps the line breaks of descriptions."""
+class RawHelpFormatter(HelpFormatter):
+    """Also keeps the line breaks and margins of descriptions."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """See the base class."""
+        from textwrap import fill
+
+        lines = []
+        for line in text.splitlines():
+            margin = indent + " " * (len(line) - len(line.lstrip()))
+            lines.append(fill(line.strip(), width, initial_indent=margin, subsequent_indent=margin))
+        return "\n".join(lines)
 
 
 class Parser(argparse.ArgumentParser):

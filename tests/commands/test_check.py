@@ -240,6 +240,12 @@ def test_what_an_outcome_explains_is_not_counted() -> None:
     assert "[not counted: the migration was cancelled]" in cancelled
 
 
+def test_help_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ("check", "live"):
+        assert max(map(len, mfshark(command, "--help").out.splitlines())) <= 80
+
+
 def test_help_has_a_line_for_each_reader() -> None:
     lines = [line.strip() for line in mfshark("check", "--help").out.splitlines()]
     assert "native: only mfshark" in lines
