@@ -78,7 +78,9 @@ def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Ite
     migrations = report["migrations"]
     expected = runs(truth)
     if len(expected) == 1 and ("then-retry" in name or "recovered" in name):
-        migrations = migrations[-1:]  # the truth is about the second attempt
+        attempts, migrations = migrations, migrations[-1:]  # the truth is about the second one
+        if "recovered" in name:
+            yield from _account(name, attempts, expected[0])
     if len(migrations) != len(expected):
         yield f"{len(migrations)} migrations, expected {len(expected)}"
         return
@@ -87,7 +89,8 @@ def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Ite
         yield from _packets(migration, run, lossy, "then-retry" in name)
         yield from _devices(migration, run, lossy)
         yield from _outcome(name, migration, run)
-        yield from _account(name, migration, run)
+        if "recovered" not in name:
+            yield from _account(name, [migration], run)
         yield from _colo(migration, run)
 
 
@@ -150,14 +153,14 @@ def _packets(
                 yield f"{seen} {field}, QEMU sent {wanted}"
 
 
-def _account(name: str, migration: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
-    """Pages over all channels against QEMU's own totals."""
+def _account(name: str, attempts: list[dict[str, Any]], run: dict[str, Any]) -> Iterator[str]:
+    """Pages over all channels of a migration, and of its recoveries, against QEMU's own totals."""
     account = run.get("query_migrate_source") or {}
-    if account.get("status") != "completed" or migration["outcome"] != "completed":
+    if account.get("status") != "completed" or attempts[-1]["outcome"] != "completed":
         return
-    if "retry" in name or "postcopy" in name or any(word in name for word in FAULTY):
+    if any(word in name for word in ("retry", "postcopy-multifd", *FAULTY)):
         return  # the account covers both attempts; pages are requested twice; bytes are missing
-    blocks = migration["ram"]["blocks"]
+    blocks = [block for attempt in attempts for block in attempt["ram"]["blocks"]]
     slack = SENT_AGAIN.get(name.split("-", maxsplit=1)[0], 0)
     for field, counted in (("normal_pages", "normal"), ("zero_pages", "duplicate")):
         seen, wanted = sum(block[field] for block in blocks), account["ram"][counted]

@@ -454,6 +454,12 @@ class Migration:
         return next(found, None)
 
     @property
+    def ram_streams(self) -> list[RamFacts]:
+        """The streams that carry RAM records: main, and the preempt channel."""
+        found = (self.main_facts, self.preempt_facts)
+        return [facts.ram for facts in found if facts is not None]
+
+    @property
     def recovered_by(self) -> Migration | None:
         """The later attempt that continues this one's postcopy, which was paused."""
         later = self.recovery

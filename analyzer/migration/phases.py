@@ -119,12 +119,16 @@ class _Phases:
 
     def all(self) -> Iterator[Phase]:
         """Every phase."""
-        if self.bounds.has_setup:
+        if self.facts.postcopy_resume is not None:
+            yield self._handshake(self.facts.postcopy_resume)
+        elif self.bounds.has_setup:
             yield self._setup()
         yield from self._iterations()
         if self.window is not None:
             yield from self._switchover()
-        if self.window is not None and self.facts.postcopy_run is not None:
+        if self.facts.postcopy_resume is not None:
+            yield self._postcopy(self.facts.postcopy_resume)
+        elif self.window is not None and self.facts.postcopy_run is not None:
             yield self._postcopy(self.facts.postcopy_run)
         elif self.checkpoint is not None:
             yield self._colo(self.checkpoint)
@@ -140,6 +144,10 @@ class _Phases:
         for found in self.account.rounds[: setup_rounds(self.migration, self.bounds)]:
             phase.add(found)
         return phase.add_main(self.bounds.setup_end)
+
+    def _handshake(self, resume: Mark) -> Phase:
+        """The setup of a recovery, in which both sides compare what has arrived."""
+        return Phase("setup", self.flow.first.time, resume.time).add_main(self.stop)
 
     # -- iterations ---------------------------------------------------------------------------
 
@@ -215,6 +223,9 @@ class _Phases:
             lasts.append(preempt.flow.last.time)
         phase = Phase("postcopy", run.time, max(lasts))
         phase.bytes = preempt.length if preempt is not None else 0
+        if self.migration.preempt_facts is not None:
+            phase.normal_pages = self.migration.preempt_facts.ram.normal_pages
+            phase.zero_pages = self.migration.preempt_facts.ram.zero_pages
         records = [record for record in self.bounds.ram if record.offset >= self.stop]
         return phase.add_main(self.flow.offset - self.stop, records)
 
@@ -233,14 +244,17 @@ class _Phases:
             for end in (flow.fin, flow.reset)
             if end is not None
         ]
-        if not closes or self.window is None or not self.window.finished:
+        if not closes:
             return None
-        begin = self.window.end
-        if self.facts.postcopy_run is not None:
+        if self.facts.in_postcopy:
             shut = self.migration.return_facts and self.migration.return_facts.shut_mark
             begin = shut.time if shut else self.flow.last.time
+        elif self.window is None or not self.window.finished:
+            return None
         elif self.checkpoint is not None:
             begin = self.flow.last.time
+        else:
+            begin = self.window.end
         return Phase("end", begin, max(closes)) if max(closes) >= begin else None
 
 

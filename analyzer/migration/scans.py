@@ -80,8 +80,9 @@ class Bounds:
     """The boundaries of phases on main.
 
     Setup ends at offset ``setup_end`` (0 if it was not captured), scans at ``limit``, the
-    switchover at ``stop``.  ``setup_last`` is the time of setup's last byte, ``ram`` are the
-    ``ram`` section's records, ``checkpoint`` is where COLO's first checkpoint begins.
+    switchover, or the handshake of a recovery, at ``stop``.  ``setup_last`` is the time of setup's
+    last byte, ``ram`` are the ``ram`` section's records, ``checkpoint`` is where COLO's first
+    checkpoint begins.
     """
 
     __slots__ = ("checkpoint", "facts", "has_setup", "limit", "ram", "setup_end", "setup_last",
@@ -93,7 +94,7 @@ class Bounds:
         self.window = switchover_window(migration)
         self.checkpoint = facts.colo.begin if facts.colo is not None else None
         stop = facts.postcopy_run if self.window is not None else None
-        stop = stop or self.checkpoint
+        stop = stop or facts.postcopy_resume or self.checkpoint
         self.stop = stop.offset if stop is not None else migration.main.flow.offset
         self.limit = self.window.offset if self.window is not None else self.stop
         self.ram = [record for record in facts.records if record.name == RAM]
@@ -115,8 +116,10 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
     """The scans in order; the last one may continue in the switchover.
 
     ``bounds`` are the migration's, if the caller has them.  Without main each SYNC round with pages
-    is a scan.
+    is a scan.  A recovered postcopy has none.
     """
+    if migration.resumes_postcopy:
+        return []
     facts, rounds = migration.main_facts, migration.rounds.all
     if facts is None or migration.main is None or not migration.main.flow.carries:
         found = [Scan(number, None) for number, one in enumerate(rounds) if one.has_pages]

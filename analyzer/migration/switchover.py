@@ -96,6 +96,8 @@ def _last_byte(main: Channel, migration: Migration) -> Place:
 
 
 def _began(facts: MainChannel) -> tuple[Mark, str] | None:
+    if facts.postcopy_resume is not None:
+        return None  # it was before the pause
     if facts.colo is not None and facts.began_late and facts.description is None:
         return None  # all that was seen belongs to checkpoints
     if facts.switchover_start is not None:

@@ -40,6 +40,8 @@ DEVICE = (
     "idstr", "instance_id", "transfer", "complete", "buffers", "bytes", "main_bytes", "missing",
     "duplicates", "state_digest", "out_of_order", "queue_peak_buffers", "longest_wait",
 )  # fmt: skip
+CARRIERS = ("multifd", "main", "postcopy")
+"""What carries pages, in figures of stats."""
 SAVED = ("uuid", "machine", "page_size", "complete", "sections", "normal_pages", "zero_pages")
 SAVED_DEVICE = ("idstr", "instance_id", "complete", "main_bytes", "config_bytes")
 DEVICES = {"migration": DEVICE, "saved": SAVED_DEVICE}
@@ -87,8 +89,8 @@ def _migration(told: Json, figures: Json) -> Json:
         "compression": ", ".join(methods) or None,
         "iterations": figures["iterations"],
         "sync_rounds": told["ram"]["sync_rounds"],
-        "normal_pages": pages["multifd_normal"] + pages["main_normal"],
-        "zero_pages": pages["multifd_zero"] + pages["main_zero"],
+        "normal_pages": sum(pages[f"{where}_normal"] for where in CARRIERS),
+        "zero_pages": sum(pages[f"{where}_zero"] for where in CARRIERS),
         "holes": sum(channel["holes"] for channel in told["channels"]),
         "missing_bytes": sum(channel["missing_bytes"] for channel in told["channels"]),
         "downtime": figures["wire_downtime"],

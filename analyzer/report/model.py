@@ -131,9 +131,11 @@ def _blocks(migration: Migration) -> list[Json]:
         pair = counts.setdefault(block.name, [0, 0])
         pair[0] += block.normal
         pair[1] += block.zero
-    for name, on_main in facts.ram_blocks.items() if facts is not None else ():
-        counts[name][0] += on_main.normal_pages
-        counts[name][1] += on_main.zero_pages
+    for ram in migration.ram_streams:
+        for name, listed in ram.blocks.items():
+            pair = counts.setdefault(name, [0, 0])
+            pair[0] += listed.normal_pages
+            pair[1] += listed.zero_pages
     return [
         {"name": text_of(name), "normal_pages": normal, "zero_pages": zero}
         for name, (normal, zero) in counts.items()

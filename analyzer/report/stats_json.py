@@ -83,6 +83,7 @@ class _Migration:
                 "main": migration.main.length if migration.main is not None else 0,
                 "multifd_ram": sum(c.ram_bytes for c in migration.multifd),
                 "multifd_device_state": sum(c.device_bytes for c in migration.multifd),
+                "postcopy": migration.preempt.length if migration.preempt is not None else 0,
             },
             "pages": self._pages(),
             **counted,
@@ -161,6 +162,7 @@ class _Migration:
     def _pages(self) -> Json:
         facts, channels = self.migration.main_facts, self.migration.multifd
         main = facts.ram if facts is not None else None
+        preempt = self.migration.preempt_facts
         return {
             "multifd_normal": sum(channel.normal_pages for channel in channels),
             "multifd_zero": sum(channel.zero_pages for channel in channels),
@@ -168,6 +170,8 @@ class _Migration:
             "main_zero": main.zero_pages if main is not None else 0,
             "main_xbzrle": main.xbzrle_pages if main is not None else 0,
             "main_compressed": main.compressed_pages if main is not None else 0,
+            "postcopy_normal": preempt.ram.normal_pages if preempt is not None else 0,
+            "postcopy_zero": preempt.ram.zero_pages if preempt is not None else 0,
             "resent": self.migration.pages.resent,
         }
 

@@ -63,12 +63,16 @@ def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
     text = f"main {size_text(main)}"
     if migration.multifd:
         text += f", RAM over multifd {size_text(ram)}, device state over multifd {size_text(state)}"
+    if migration.preempt is not None:
+        text += f", postcopy channel {size_text(migration.preempt.length)}"
     yield text, False
     cut = [channel.cut_bytes for channel in migration.multifd if channel.cut_bytes]
     if cut:
         packets = "a packet that was" if len(cut) == 1 else f"{len(cut)} packets that were"
         yield f"{size_text(sum(cut))} of it in {packets} cut off", False
-    if migration.began_late:
+    if migration.resumes_postcopy:
+        yield "recovers a paused postcopy", False
+    elif migration.began_late:
         yield "the capture begins in the middle of it", True
     if missing := sum(channel.flow.missing for channel in migration.channels):
         yield f"the capture lacks {size_text(missing)} of it: counts are lower bounds", True

@@ -72,7 +72,7 @@ def _facts(migration: Migration) -> Iterator[str]:
     facts, era, dialect = migration.main_facts, migration.era, migration.framing.dialect
     if facts is not None and facts.machine:
         yield f"machine {facts.machine}"
-    if facts is not None and facts.postcopy_resume is not None:
+    if migration.resumes_postcopy:
         yield "recovers a paused postcopy"
     if facts is not None and facts.is_background_snapshot:
         yield "background snapshot"

@@ -400,6 +400,17 @@ def test_a_recovered_postcopy_is_one_memory(tmp_path: Path) -> None:
     assert ran.err == f"mfshark: {name}: 13 pages never sent\n"
 
 
+def test_the_memory_of_a_recovered_postcopy(tmp_path: Path) -> None:
+    """Against the digest of what the source had, of a migration with preempt channels."""
+    name, folder = "8.2.2-preempt-recovered", tmp_path / "out"
+    memory = truth(name)["memory"]
+    part = ("--offset", memory["offset"], "--length", memory["length"])
+    ran = mfshark("extract", capture(name), "--ram", memory["block"], *part, "-o", folder)
+    ((_, entry),) = manifest(folder).items()
+    assert (ran.status, ran.err) == (0, "")
+    assert (entry["sha256"], entry["recovered_in"]) == (memory["sha256"], [1])
+
+
 def test_a_recovery_alone_is_what_came_after_the_pause(tmp_path: Path) -> None:
     path, folder = tmp_path / "recovered.pcap", tmp_path / "out"
     path.write_bytes(recovered(RECV_BITMAP + RESUME).pcap())

@@ -10,6 +10,7 @@ import pytest
 from analyzer.migration.activity import Activity
 from analyzer.migration.phases import PARTS, phases_of
 from analyzer.migration.scan import Scan
+from analyzer.migration.switchover import switchover_window
 from dissectors.multifd import INIT
 from tests.shipped import FILES, capture, stem, truth
 
@@ -47,18 +48,35 @@ def test_phases_share_out_all_that_was_sent(path: Path) -> None:
         facts = migration.main_facts
         if facts is None:
             continue
-        sent = facts.ram.sent_pages + sum(channel.normal_pages for channel in channels)
+        sent = sum(ram.sent_pages for ram in migration.ram_streams)
+        sent += sum(channel.normal_pages for channel in channels)
         assert sum(phase.normal_pages for phase in whole) == sent
-        zero = facts.ram.zero_pages + sum(channel.zero_pages for channel in channels)
+        zero = sum(ram.zero_pages for ram in migration.ram_streams)
+        zero += sum(channel.zero_pages for channel in channels)
         assert sum(phase.zero_pages for phase in whole) == zero
         assert migration.main is not None
         size = migration.main.length
+        if migration.preempt is not None:
+            size += migration.preempt.length
         for channel in channels:
             carried = INIT.size + channel.ram_bytes + channel.device_bytes
             # All of it, but for a header that was cut off.
             assert carried == channel.length or channel.cut_in not in {None, "payload"}
             size += carried
         assert sum(phase.bytes for phase in whole) == size
+
+
+def test_a_recovered_postcopy_goes_on_with_postcopy() -> None:
+    """The guest runs on the destination already: no scans, no switchover, no downtime."""
+    path = capture("8.2.2-preempt-recovered")
+    names = [[phase.name for phase in phases] for _, phases in scanned(path)]
+    first = ["setup", "iteration", "switchover", "vmstate", "postcopy", "end"]
+    assert names == [first, ["setup", "postcopy", "end"]]
+    (_, _), (recovery, phases) = scanned(path)
+    assert switchover_window(recovery) is None
+    pages = named(phases, "postcopy")
+    assert recovery.preempt_facts is not None
+    assert 0 < recovery.preempt_facts.ram.normal_pages < pages.normal_pages
 
 
 @pytest.mark.parametrize("path", FILES, ids=stem)

@@ -59,10 +59,12 @@ def test_every_capture_in_every_format(path: Path) -> None:
         sent, pages = found["pages"], {"pages": 0, "zero_pages": 0}
         for tally in (tally for block in found["ram_blocks"] for tally in block["rounds"]):
             pages = {kind: pages[kind] + tally[kind] for kind in pages}
-        normal = ("multifd_normal", "main_normal", "main_xbzrle", "main_compressed")
+        normal = (
+            "multifd_normal", "main_normal", "main_xbzrle", "main_compressed", "postcopy_normal",
+        )  # fmt: skip
         expected = {
             "pages": sum(sent[name] for name in normal),
-            "zero_pages": sent["multifd_zero"] + sent["main_zero"],
+            "zero_pages": sent["multifd_zero"] + sent["main_zero"] + sent["postcopy_zero"],
         }
         unread = "snaplen" in path.name  # offsets of pages were cut off
         assert pages == ({"pages": 0, "zero_pages": 0} if unread else expected)
@@ -75,7 +77,7 @@ def test_json_tells_what_the_contract_names() -> None:
     assert found["iterations"] == 1
     assert found["wire_downtime"] == pytest.approx(0.198091)
     assert found["bytes"] == {
-        "main": 77542, "multifd_ram": 1294656, "multifd_device_state": 12744804,
+        "main": 77542, "multifd_ram": 1294656, "multifd_device_state": 12744804, "postcopy": 0,
     }  # fmt: skip
     phases = {(phase["name"], phase["number"]): phase for phase in found["phases"]}
     scan = phases["iteration", 1]
