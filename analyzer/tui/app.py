@@ -34,21 +34,23 @@ from analyzer.tui.typed_path import here
 from analyzer.tui.views.channels import ChannelsView
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.findings import FindingsView
-from analyzer.tui.views.main_channel import MainView
+from analyzer.tui.views.main_channel import RECORDED, MainView
 from analyzer.tui.views.packets import PacketsView
 from analyzer.tui.views.streams import StreamsView
 from analyzer.tui.views.timeline import TimelineView
 from analyzer.tui.views.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
 
     from analyzer.capture.growing import GrowingSource
+    from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
+    from analyzer.report.main_lines import MainLine
 
 __all__ = ["MfsharkApp"]
 
@@ -453,23 +455,23 @@ class MfsharkApp(Actions, KeyOrder):
         """Show a screen."""
         self.show_screen(screen)
 
-    def show_main(self, offset: int | None) -> None:
-        """Show the main channel, and the record at an offset of its stream."""
+    def show_main(
+        self, channel: Channel | None, until: Callable[[MainLine], bool] | None = None
+    ) -> None:
+        """Show Main, and on it a record of a channel: see :meth:`MainView.go_to`."""
         self.show_screen("main")
-        if offset is not None:
-            self.screen_stack[0].query_one(MainView).go_to(offset)
+        self.screen_stack[0].query_one(MainView).go_to(channel, until)
 
     def filter_device(self, row_name: str) -> None:
         """Show the packets of a device (``idstr#instance``)."""
         self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
 
-    def filter_stream(self, stream: int) -> None:
-        """Show the packets of a stream; for main or the return path, its records."""
-        kinds = {channel.kind for channel in self.document.channels() if channel.stream == stream}
-        if kinds & {"main", "return-path"}:
-            self.show_main(None)
+    def filter_channel(self, channel: Channel) -> None:
+        """Show the packets of a channel; for main or the return path, its records."""
+        if channel.kind in RECORDED:
+            self.show_main(channel)
         else:
-            self.on_filter_chosen(FilterChosen(f"tcp.stream == {stream}"))
+            self.on_filter_chosen(FilterChosen(f"tcp.stream == {channel.stream}"))
 
     # -- filter -------------------------------------------------------------------------------
 

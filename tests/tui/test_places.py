@@ -13,6 +13,7 @@ from analyzer.synth import build
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.row_list import RowList
+from analyzer.tui.views.findings import FindingsView
 from analyzer.tui.views.main_channel import MainView
 from tests.shipped import CAPTURES, capture
 from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle, shown
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
+    from analyzer.report.main_lines import MainLine
+
     Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
 VFIO = "10.0.13-vfio-3dev-4ch"
+TWO_VMS = "10.0.13-vfio-two-vms-2ch-3ch"
 
 
 def drive(name: str, use: Use) -> None:
@@ -67,6 +71,70 @@ def test_finding_on_main_finds_records() -> None:
         assert "no later record of this section" in shown(app)
 
     drive(VFIO, use)
+
+
+def record(app: MfsharkApp) -> MainLine:
+    """The record under the cursor on Main."""
+    assert app.state.screen == "main"
+    view = app.query_one(MainView)
+    assert view.rows is not None
+    return view.rows.lines[view.records.cursor]
+
+
+async def visit(app: MfsharkApp, pilot: Pilot[int], rule: str) -> None:
+    """Go to the place of a rule's first finding."""
+    await press(pilot, "5")
+    view = app.query_one(FindingsView)
+    view.opened = {group.key for group in view._groups}
+    lines = view._show_rows().lines
+    at = next(at for at, (_, entry) in enumerate(lines) if entry and entry[1].rule.id == rule)
+    view.query_one("#findings", RowList).go(at)
+    await press(pilot, "enter")
+
+
+def test_findings_lead_to_records_of_their_own_channel() -> None:
+    """Offsets on the return path are not those on main, nor are another migration's."""
+
+    async def cancelled(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await visit(app, pilot, "MF704")
+        assert (record(app).kind, record(app).offset) == ("SHUT", 8)
+        await visit(app, pilot, "MF605")  # has a frame, but no offset
+        assert (record(app).kind, record(app).offset) == ("SECTION_PART", 340)
+
+    async def retried(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await visit(app, pilot, "MF604")
+        assert record(app).migration.number == 0
+        assert (record(app).kind, record(app).offset) == ("SECTION_PART", 400)
+
+    drive("11.1.3-cancelled-returnpath-2ch", cancelled)
+    drive("10.0.13-cancel-then-retry-2ch", retried)
+
+
+def test_a_finding_without_packets_leads_to_the_record_next_to_its_frame() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        assert not len(app.document.table)
+        await visit(app, pilot, "MF910")
+        (finding,) = (f for f in app.document.findings if f.rule.id == "MF910")
+        assert finding.spot.frame is not None
+        assert record(app).place.frame <= finding.spot.frame
+
+    drive("10.0.13-colo-refused", use)
+
+
+def test_main_of_one_of_several_migrations() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        streams = {m.number: m.main.stream for m in app.document.migrations() if m.main}
+        await press(pilot, "6", "home", *["down"] * 4)
+        assert app.state.stream == streams[1]
+        await press(pilot, "f")
+        assert record(app).migration.number == 1
+        await press(pilot, *["down"] * 5)
+        chosen = record(app)
+        for key in ("1", "a"):
+            await press(pilot, "M", key)
+            assert record(app).record is chosen.record
+
+    drive(TWO_VMS, use)
 
 
 def test_a_packet_that_was_cut_off_says_so() -> None:

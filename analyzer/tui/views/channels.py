@@ -127,7 +127,7 @@ class ChannelsView(TimeView):
         message.stop()
         channel = self.shown[message.position]
         if channel.kind == "main":
-            self.mfshark.show_main(None)
+            self.mfshark.show_main(channel)
             return
         moment = self.state.time or self.window.start
         self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
@@ -137,4 +137,4 @@ class ChannelsView(TimeView):
         if not self.shown:
             self.mfshark.tell(Text("there is no channel"))
         else:
-            self.mfshark.filter_stream(self.shown[self.query_one(LanesPane).lane].stream)
+            self.mfshark.filter_channel(self.shown[self.query_one(LanesPane).lane])

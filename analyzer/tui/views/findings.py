@@ -14,12 +14,17 @@ from analyzer.tui.finding_rows import FindingRows, groups_of
 from analyzer.tui.messages import Selected
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
+from analyzer.tui.views.main_channel import RECORDED
 from analyzer.tui.views.view import View
+from dissectors.multifd import device_name
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from analyzer.checks.finding import Finding
+    from analyzer.checks.rule import Spot
+    from analyzer.migration.channel import Channel
+    from analyzer.report.main_lines import MainLine
 
 __all__ = ["FindingsView"]
 
@@ -167,24 +172,37 @@ class FindingsView(View):
         number = finding.migration.number if finding.migration is not None else 0
         device = None
         for migration in document.migrations(number):
-            for key, found in migration.devices.items():
-                if found.name == spot.device:
+            facts = migration.main_facts
+            for key in (*migration.devices, *(facts.devices if facts is not None else ())):
+                if device_name(*key) == spot.device:
                     device = (number, *key)
         row = document.row_of.get(at)
         if row is not None:
             self.post_message(Selected(row=row, screen="packets"))
         elif device is not None:
             self.post_message(Selected(device=device, index=spot.index, screen="devices"))
-        elif document.saved is not None or (
-            spot.channel is not None and spot.channel.kind in ("main", "return-path")
-        ):
-            self.mfshark.show_main(spot.offset)
+        elif document.saved is not None or _recorded(spot) is not None:
+            self._show_record(spot)
         elif spot.frame is not None:
             stream = spot.channel.stream if spot.channel is not None else None
             row = document.row_at_frame(spot.frame, stream)
-            self.post_message(Selected(row=row, screen="packets"))
+            if row is not None:
+                self.post_message(Selected(row=row, screen="packets"))
+            else:
+                self._show_record(spot)
         else:
             self.mfshark.tell(Text("this finding has no place in the capture"))
+
+    def _show_record(self, spot: Spot) -> None:
+        """Go to the record or message at the offset of a finding, or else at its frame."""
+        offset, frame = spot.offset, spot.frame
+
+        def begun(line: MainLine) -> bool:
+            if offset is not None:
+                return line.offset <= offset
+            return frame is not None and line.place.frame <= frame
+
+        self.mfshark.show_main(_recorded(spot), begun)
 
     def action_fold_group(self) -> None:
         """Open or close the group under the cursor."""
@@ -210,3 +228,8 @@ class FindingsView(View):
             at = next(at for at, (group, _) in enumerate(rows.lines) if group.key == key)
             self.query_one("#findings", RowList).go(at)
         self._explain()
+
+
+def _recorded(spot: Spot) -> Channel | None:
+    """The channel of a finding, if Main lists what it carried."""
+    return spot.channel if spot.channel is not None and spot.channel.kind in RECORDED else None

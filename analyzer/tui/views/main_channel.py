@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from analyzer.migration.channel import Channel
     from analyzer.migration.replay import Excerpt
     from analyzer.report.main_lines import MainLine
     from dissectors.tree import Node
 
-__all__ = ["MainView"]
+__all__ = ["RECORDED", "MainView"]
+
+RECORDED = ("main", "return-path")
+"""Kinds of channels whose contents are listed here."""
 
 HEX = MODES[1]
 NOTHING_SOUGHT = Answer("", "")
@@ -90,8 +94,19 @@ class MainView(View):
         several = len(migrations) > 1
         timed = document.saved is None
         lines = main_lines(migrations)
+        self._stay(lines)
         self.records.show_rows(RecordRows(lines, document.start, several, timed))
         self.show_selection()
+
+    def _stay(self, lines: list[MainLine]) -> None:
+        """Find the selected record in other lines, as when another migration was chosen."""
+        if self.rows is None:
+            return
+        here = self.rows.lines[self.records.cursor]
+        for at, line in enumerate(lines):
+            if (line.channel, line.offset) == (here.channel, here.offset):
+                self.state.record = at
+                return
 
     def show_growth(self) -> None:
         """Update the list as long as there are few records."""
@@ -108,14 +123,17 @@ class MainView(View):
         self.records.go(min(self.state.record, len(rows) - 1), centre=True)
         self._read(rows.lines[self.records.cursor])
 
-    def go_to(self, offset: int) -> None:
-        """Select the record at an offset of the main channel's stream."""
-        rows = self.rows
-        for position, line in enumerate(rows.lines if rows is not None else ()):
-            record = line.record
-            if record is not None and record.offset <= offset:  # the last match is the innermost
-                self.state.record = position
-        self.show_selection()
+    def go_to(self, channel: Channel | None, until: Callable[[MainLine], bool] | None) -> None:
+        """Select the last record or message of a channel (``None``: of any) for which ``until``
+        holds, or its first one if that holds for none; with ``None`` the first one, unless one of
+        the channel is selected.
+        """
+        lines = self.rows.lines if self.rows is not None else []
+        own = [at for at, line in enumerate(lines) if channel in (None, line.channel)]
+        if not own or (until is None and self.records.cursor in own):
+            return
+        known = [at for at in own if until is not None and until(lines[at])]
+        self._go(known[-1] if known else own[0])  # the last match is the innermost
 
     # -- fields and bytes ---------------------------------------------------------------------
 
@@ -271,8 +289,7 @@ class MainView(View):
                 best = at
             elif line.channel is channel and line.offset > offset:
                 break
-        self.records.go(best, centre=True)
-        self.on_row_list_moved(RowList.Moved(self.records, best))
+        self._go(best)
         at = offset - lines[best].offset
         self.query_one(FieldPanes).mark_bytes(lines[best], at, size)
         self.mfshark.tell(Text(f"found at byte {at} ({at:#x}) of the record"))
@@ -287,5 +304,8 @@ class MainView(View):
             self.mfshark.tell(Text(otherwise))
             self.app.bell()
             return
+        self._go(position)
+
+    def _go(self, position: int) -> None:
         self.records.go(position, centre=True)
         self.on_row_list_moved(RowList.Moved(self.records, position))

@@ -130,6 +130,6 @@ class StreamsView(View):
         if line is None:
             self.mfshark.tell(Text("there is no stream"))
         elif line.channel is not None and line.channel.kind in PACKED:
-            self.mfshark.filter_stream(line.number)
+            self.mfshark.filter_channel(line.channel)
         else:
             self.mfshark.tell(Text(f"no packets: {line.what}"))
