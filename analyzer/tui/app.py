@@ -396,12 +396,13 @@ class MfsharkApp(Actions, KeyOrder):
             state.time = message.moment
             if message.stream is not None:
                 state.stream = message.stream
+        wanted = state.row
         if message.screen is not None and message.screen != state.screen:
             self.show_screen(message.screen)
         else:
             self.view.show_selection()
-        if message.row is not None and message.row != state.row:
-            self.tell(Text(self._hidden(message.row)))
+        if state.row != wanted:
+            self.tell(Text(self._hidden(wanted)))
         self.show_status()
 
     def _hidden(self, row: int) -> str:

@@ -192,6 +192,18 @@ def test_a_place_that_the_filter_hides_is_told() -> None:
     drive(VFIO, use)
 
 
+@pytest.mark.parametrize("keys", ["2 tab right enter", "2 tab tab enter", "4 end enter"])
+def test_what_the_filter_hides_is_told_wherever_it_was_selected(keys: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "slash")
+        await enter(pilot, "kind == ram")
+        await press(pilot, *keys.split())
+        assert app.state.screen == "packets"
+        assert "is hidden by the filter; X shows all" in shown(app)
+
+    drive(VFIO, use)
+
+
 def test_keys_without_a_device_say_so() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "2")
