@@ -391,6 +391,8 @@ class MfsharkApp(Actions, KeyOrder):
             self._select_device(message.device, message.index)
         elif message.moment is not None:
             row = self.document.row_at_time(message.moment, message.stream)
+            if row is None:  # a stream without packets, such as main's
+                row = self.document.row_at_time(message.moment)
             if row is not None:
                 self.select_row(row)
             state.time = message.moment

@@ -13,6 +13,7 @@ from analyzer.synth import build
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.row_list import RowList
+from analyzer.tui.time_panes import LanesPane
 from analyzer.tui.views.findings import FindingsView
 from analyzer.tui.views.main_channel import MainView
 from tests.shipped import CAPTURES, capture
@@ -135,6 +136,26 @@ def test_main_of_one_of_several_migrations() -> None:
             assert record(app).record is chosen.record
 
     drive(TWO_VMS, use)
+
+
+def test_the_lane_of_main_is_kept_and_leads_to_its_records() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "3", *["up"] * 5, *["right"] * 40)
+        lanes = app.view.query_one(LanesPane)
+        assert lanes.names[lanes.lane] == "main"
+        moment = app.state.time
+        closest = app.document.row_at_time(moment)
+        assert app.state.row == closest  # Packets follows all the same
+        for keys in (("enter",), ("3", "tab", "enter")):
+            await press(pilot, *keys)
+            assert record(app).channel.kind == "main"
+            assert record(app).place.time <= moment
+            view = app.query_one(MainView)
+            assert view.rows is not None
+            later = view.rows.lines[view.records.cursor + 1]
+            assert later.place.time > moment
+
+    drive(VFIO, use)
 
 
 def test_a_packet_that_was_cut_off_says_so() -> None:

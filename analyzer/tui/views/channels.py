@@ -10,7 +10,6 @@ from textual.widgets import Static
 
 from analyzer.tui.channel_rows import ChannelRows, fairness_text
 from analyzer.tui.lane_lines import legend_segments
-from analyzer.tui.messages import Selected
 from analyzer.tui.row_list import RowList
 from analyzer.tui.time_panes import AROUND_LANES, LanesPane, lane_thickness
 from analyzer.tui.views.time_view import TimeView
@@ -92,12 +91,15 @@ class ChannelsView(TimeView):
         return 0
 
     @property
+    def _channel(self) -> Channel | None:
+        """The channel of the selected lane; ``None`` if there are no lanes."""
+        lane = self.query_one(LanesPane).lane
+        return self.shown[min(lane, len(self.shown) - 1)] if self.shown else None
+
+    @property
     def lane_stream(self) -> int | None:
-        """The stream of the selected lane; ``None`` for main, which has no packets."""
-        if not self.shown:
-            return None
-        channel = self.shown[min(self.query_one(LanesPane).lane, len(self.shown) - 1)]
-        return channel.stream if channel.kind == "multifd" else None
+        """The stream of the selected lane."""
+        return self._channel.stream if self._channel is not None else None
 
     def show_selection(self) -> None:
         """Show the time cursor and the selected channel."""
@@ -123,18 +125,23 @@ class ChannelsView(TimeView):
         self.show_selection()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: go to the channel's packet closest to the time cursor, or to Main."""
+        """Enter: go to what the channel carried at the time cursor."""
         message.stop()
-        channel = self.shown[message.position]
-        if channel.kind == "main":
-            self.mfshark.show_main(channel)
-            return
-        moment = self.state.time or self.window.start
-        self.post_message(Selected(moment=moment, stream=channel.stream, screen="packets"))
+        self.visit(self.state.time or self.window.start)
+
+    def visit(self, moment: int) -> None:
+        """Go to the channel's packet, or main's record, closest to a time (ns)."""
+        channel = self._channel
+        if channel is not None and channel.kind == "main":
+            self.state.time = moment
+            self.mfshark.show_main(channel, lambda line: line.place.time <= moment)
+        else:
+            super().visit(moment)
 
     def action_filter(self) -> None:
         """Show only the packets of the selected channel, or main's records."""
-        if not self.shown:
+        channel = self._channel
+        if channel is None:
             self.mfshark.tell(Text("there is no channel"))
         else:
-            self.mfshark.filter_channel(self.shown[self.query_one(LanesPane).lane])
+            self.mfshark.filter_channel(channel)

@@ -166,8 +166,14 @@ class TimeView(View):
     def on_time_pane_pointed(self, message: TimePane.Pointed) -> None:
         """Select another time."""
         message.stop()
-        screen = "packets" if message.opened else None
-        self.post_message(Selected(moment=message.moment, stream=self.lane_stream, screen=screen))
+        if message.opened:
+            self.visit(message.moment)
+        else:
+            self.post_message(Selected(moment=message.moment, stream=self.lane_stream))
+
+    def visit(self, moment: int) -> None:
+        """Go to the packet closest to a time (ns)."""
+        self.post_message(Selected(moment=moment, stream=self.lane_stream, screen="packets"))
 
     @property
     def lane_stream(self) -> int | None:
