@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import CutBuffer
+    from analyzer.migration.rows import Buffer, CutBuffer
     from analyzer.migration.table import PacketTable
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
@@ -231,6 +231,11 @@ class BufferRows:
         """The buffer at a position of the list, if it was cut off."""
         at = self.order[position] - len(self.facts.arrived)
         return self.facts.cut[at] if at >= 0 else None
+
+    def buffer(self, position: int) -> Buffer | None:
+        """The buffer at a position of the list, unless it was cut off."""
+        at, arrived = self.order[position], self.facts.arrived
+        return arrived[at] if at < len(arrived) else None
 
     def index(self, position: int) -> int | None:
         """The index of the buffer at a position of the list."""

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from analyzer.tui.arrival_plot import LATE, arrival_plot
 from analyzer.tui.columns import wrapped
 from analyzer.tui.palette import DEFAULT
-from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line
+from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line, shown_index
 
 if TYPE_CHECKING:
     from textual import events
@@ -38,8 +38,10 @@ class Drawn(Widget):
         """One line of the screen."""
         width = self.content_size.width
         ground = self.rich_style
-        strip = Strip(self.segments(y, width)).adjust_cell_length(width, ground)
-        return strip.apply_style(ground)
+        strip = Strip(self.segments(y, width))
+        if width and strip.crop(width).text.strip():
+            strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("…")])])
+        return strip.adjust_cell_length(width, ground).apply_style(ground)
 
 
 class MapPane(Drawn, can_focus=True):
@@ -107,8 +109,11 @@ class MapPane(Drawn, can_focus=True):
     def action_move(self, cells: int, lines: int) -> None:
         """Move the cursor by cells and lines."""
         layout = self._layout_now
-        cell = layout.cell_of(max(0, self.cursor)) + cells + lines * layout.per_line
-        self._go(max(0, min(cell, layout.cells - 1)) * layout.per_cell)
+        self._go_to(layout, layout.cell_of(max(0, self.cursor)) + cells + lines * layout.per_line)
+
+    def _go_to(self, layout: MapLayout, cell: int) -> None:
+        if self.reassembly.total:
+            self._go(shown_index(self.reassembly, layout, max(0, min(cell, layout.cells - 1))))
 
     def action_edge(self, end: int) -> None:
         """Move the cursor to the first or last index."""
@@ -124,7 +129,7 @@ class MapPane(Drawn, can_focus=True):
         offset = event.get_content_offset(self)
         if offset is not None and offset.y > 0:
             column = min(layout.per_line - 1, offset.x // layout.cell)
-            self._go(((offset.y - 1) * layout.per_line + column) * layout.per_cell)
+            self._go_to(layout, (offset.y - 1) * layout.per_line + column)
 
     def segments(self, y: int, width: int) -> list[Segment]:
         """The legend, and the map below it."""
@@ -132,7 +137,7 @@ class MapPane(Drawn, can_focus=True):
         if not self.reassembly.total:
             return [Segment(wrapped(self.lack, width, y), self.palette.muted)]
         if y == 0:
-            return legend(self.reassembly, self.palette)
+            return legend(self.reassembly, self.palette, width)
         return map_line(self.reassembly, layout, y - 1, self.cursor, self.palette)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 
-__all__ = ["CUT", "GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line"]
+__all__ = ["CUT", "GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line", "shown_index"]
 
 CUT = len(STATES)
 """State of an index whose buffer was cut off by the end of its stream."""
@@ -107,6 +107,17 @@ def cell_states(state: Reassembly, layout: MapLayout, first: int, last: int) -> 
     return shown
 
 
+def shown_index(state: Reassembly, layout: MapLayout, cell: int) -> int:
+    """The index that a cell stands for: of several, the first one in the state that it shows."""
+    first = cell * layout.per_cell
+    room = min(layout.per_cell, state.total - first)
+    low, high = np.searchsorted(state.indexes, [first, first + room]).tolist()
+    if high - low == room:
+        return first + int(np.argmax(state.states[low:high]))
+    away = np.flatnonzero(state.indexes[low:high] != np.arange(first, first + high - low))
+    return first + int(away[0] if len(away) else high - low)
+
+
 def styles(palette: Palette) -> tuple[Style, ...]:
     """The style of every state."""
     error = palette.error
@@ -136,12 +147,14 @@ def map_line(
     return segments
 
 
-def legend(state: Reassembly, palette: Palette) -> list[Segment]:
-    """The meaning of the glyphs, with counts."""
+def legend(state: Reassembly, palette: Palette, width: int) -> list[Segment]:
+    """The meaning of the glyphs, with counts; where there is no room the gravest remain."""
     segments = []
     looks = styles(palette)
     for kind, number in state.counts().items():
         if number or kind in (IN_ORDER, MISSING):
             style = looks[kind] if number else palette.muted
             segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", style))
+    while len(segments) > 1 and Segment.get_line_length(segments) - 2 > width:
+        del segments[0]
     return segments

@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.widgets import ContentSwitcher
 
+from analyzer.synth import build
 from analyzer.tui.device_facts import BufferRows
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.panes import MapPane
-from analyzer.tui.reassembly import CUT, Reassembly, legend
+from analyzer.tui.reassembly import CUT, MapLayout, Reassembly, legend, shown_index
 from analyzer.tui.row_list import RowList
 from tests.shipped import capture
 from tests.tui.driving import opened, press, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from textual.pilot import Pilot
+
     from analyzer.tui.app import MfsharkApp
+
+    Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
 CUT_OFF, LOST = "10.0.13-vfio-yank-2ch", "10.0.13-vfio-truncated-no-returnpath-2ch"
 
@@ -58,6 +66,69 @@ def test_a_buffer_that_was_cut_off_has_a_cell_and_a_row() -> None:
     asyncio.run(run())
 
 
+def drive(path: Path, faults: list[dict[str, object]], size: int, use: Use) -> None:
+    """Devices, with a made capture of one device that has buffers of ``size`` KiB."""
+    device = {"idstr": "0000:00:02.0/vfio", "size": "512 KiB", "buffer_size": f"{size} KiB"}
+    path.write_bytes(build({"seed": 3, "device": [device], "fault": faults}))
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            await press(pilot, "2", "tab")
+            await use(app, pilot)
+
+    asyncio.run(run())
+
+
+def test_an_index_that_came_twice_has_two_packets(tmp_path: Path) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        duplicate = [row["State"] for row in buffers(app)].index("duplicate")
+        rows = []
+        await press(pilot, "tab")
+        for _ in range(duplicate):
+            await press(pilot, "down")
+            rows.append(app.state.row)
+        assert len(set(rows)) == duplicate
+        await press(pilot, "enter")
+        assert (app.state.screen, app.state.row) == ("packets", rows[-1])
+        await press(pilot, "2")
+        assert app.view.query_one("#buffers", RowList).cursor == duplicate
+
+    drive(tmp_path / "twice.pcapng", [{"kind": "vfio-idx-duplicate", "index": 2}], 64, use)
+
+
+def test_an_index_that_never_arrived_has_no_packet(tmp_path: Path) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "right", "right", "enter")
+        assert app.state.screen == "devices"
+        assert "index 2 never arrived" in shown(app)
+        await press(pilot, "right", "enter")
+        assert app.state.screen == "packets"
+
+    drive(tmp_path / "lost.pcapng", [{"kind": "vfio-idx-gap", "index": 2}], 64, use)
+
+
+def test_a_cell_of_several_indexes_stands_for_the_one_it_shows(tmp_path: Path) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        pane = app.view.query_one(MapPane)
+        per_cell = pane._layout_now.per_cell
+        assert per_cell > 1
+        await press(pilot, *["right"] * (101 // per_cell))
+        assert app.state.index == 101
+        assert "index 101 never arrived" in shown(app)
+        assert "missing 1" in shown(app)  # the legend has no room for all states
+
+    drive(tmp_path / "many.pcapng", [{"kind": "vfio-idx-gap", "index": 101}], 1, use)
+
+
+def test_the_index_of_a_cell() -> None:
+    several = Reassembly([(0, False), (2, False), (1, False), (3, False), (5, False), (7, True)])
+    layout = MapLayout(several.total, 4, 1)
+    assert layout.per_cell == 2
+    assert [shown_index(several, layout, cell) for cell in range(4)] == [1, 2, 4, 6]
+    layout = MapLayout(several.total, 2, 1)
+    assert [shown_index(several, layout, cell) for cell in range(2)] == [1, 4]
+
+
 def test_an_index_that_was_cut_off_stands_at_its_place() -> None:
     async def run() -> None:
         async with opened(capture(LOST), (120, 30)) as (app, pilot):
@@ -75,7 +146,7 @@ def test_an_index_that_came_after_all_is_not_cut_off() -> None:
     whole = Reassembly([(0, False), (1, False)], {1, 3})
     assert whole.states.tolist()[:2] == [0, 0]
     assert whole.counts()[CUT] == 1
-    assert "missing 1  ▌ cut off 1" in "".join(s.text for s in legend(whole, DEFAULT))
+    assert "missing 1  ▌ cut off 1" in "".join(s.text for s in legend(whole, DEFAULT, 80))
 
 
 @pytest.mark.parametrize(

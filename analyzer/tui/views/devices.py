@@ -174,20 +174,33 @@ class DevicesView(View):
     def _select(self, position: int, screen: str | None = None) -> None:
         rows = self.query_one("#buffers", RowList).rows
         if isinstance(rows, BufferRows):
-            cut, index = rows.cut(position), rows.index(position)
-            row = rows.facts.cut_rows[cut] if cut is not None else None
+            row = self._row(rows, position)
             if row is not None:
                 self.post_message(Selected(row=row, screen=screen))
             else:
+                index = rows.index(position)
                 self.post_message(Selected(device=rows.facts.key, index=index, screen=screen))
+
+    def _row(self, rows: BufferRows, position: int) -> int | None:
+        """The packet of a row: of several with one index, that very one."""
+        facts, cut, buffer = rows.facts, rows.cut(position), rows.buffer(position)
+        if cut is not None:
+            return facts.cut_rows[cut]
+        if facts.device is None or buffer is None:
+            return None
+        return self.document.row_of_buffer(facts.device, buffer, facts.key[0])
 
     def on_map_pane_pointed(self, message: MapPane.Pointed) -> None:
         """Select another index."""
         message.stop()
         facts = self.current
-        if facts is not None:
-            screen = "packets" if message.opened else None
-            self.post_message(Selected(device=facts.key, index=message.index, screen=screen))
+        if facts is None:
+            return
+        there = message.index in facts.reassembly.indexes
+        screen = "packets" if message.opened and there else None
+        self.post_message(Selected(device=facts.key, index=message.index, screen=screen))
+        if message.opened and not there:
+            self.mfshark.tell(Text(f"index {message.index} never arrived"))
 
     def action_sort(self) -> None:
         """Switch between buffers by index and by arrival."""
