@@ -211,19 +211,16 @@ class Actions:
         app.tell(Text(text))
 
     def action_finding(self, by: int) -> None:
-        """Go to the next or previous packet with a finding."""
+        """Go to the next or previous packet with a finding, of those that are shown."""
         app = self._app
         by_row = app.document.near_row
-        rows = sorted(by_row)
+        rows = sorted(filter(app.filters.shows, by_row))
         if not rows:
             others = count(len(app.document.findings), "finding")
-            app.tell(Text(f"no packet has a finding; {others} on Findings (5)"))
+            which = "packet that is shown" if by_row else "packet"
+            app.tell(Text(f"no {which} has a finding; {others} on Findings (5)"))
             return
-        here = app.state.row
-        if by > 0:
-            row = next((row for row in rows if row > here), rows[0])
-        else:
-            row = next((row for row in reversed(rows) if row < here), rows[-1])
+        row = _neighbour(rows, app.state.row, by)
         app.on_selected(Selected(row=row, screen="packets"))
         finding = max(by_row[row], key=lambda finding: finding.rank)
         if app.state.row == row:
@@ -240,13 +237,16 @@ class Actions:
             app.show_status()
 
     def action_to_mark(self, by: int) -> None:
-        """Go to the next or previous marked packet."""
+        """Go to the next or previous marked packet, of those that are shown."""
         app = self._app
-        row = app.state.neighbour_mark(app.state.row, by)
-        if row is None:
-            app.tell(Text("nothing is marked; m marks a packet"))
-        else:
+        marks = sorted(filter(app.filters.shows, app.state.marks))
+        if marks:
+            row = _neighbour(marks, app.state.row, by)
             app.on_selected(Selected(row=row, screen="packets"))
+        elif app.state.marks:
+            app.tell(Text("no packet that is shown is marked"))
+        else:
+            app.tell(Text("nothing is marked; m marks a packet"))
 
     def action_time_format(self) -> None:
         """Switch to the next time format."""
@@ -441,6 +441,13 @@ class Actions:
         app = self._app
         app.view.zoom(None if app.view.zoomed else app.focused)
         app.show_status()
+
+
+def _neighbour(rows: list[int], row: int, by: int) -> int:
+    """The next (``by`` 1) or previous (-1) one of some ascending rows, wrapping around."""
+    if by > 0:
+        return next((found for found in rows if found > row), rows[0])
+    return next((found for found in reversed(rows) if found < row), rows[-1])
 
 
 def _bindings(kind: type, seen: set[type]) -> list[Any]:

@@ -102,6 +102,10 @@ class Filters:
         self.matching = Matching() if filtered else None
         self.advance()
 
+    def shows(self, row: int) -> bool:
+        """Whether a row of the table is shown."""
+        return self.matching is None or row in self.matching
+
     @property
     def behind(self) -> bool:
         """Whether there are rows that have not been filtered yet."""

@@ -66,12 +66,3 @@ class ViewState:
         at = TIME_FORMATS.index(self.time_format)
         self.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
         return self.time_format
-
-    def neighbour_mark(self, row: int, by: int) -> int | None:
-        """The next (``by`` 1) or previous (-1) marked row, wrapping around; ``None`` if none is."""
-        marks = sorted(self.marks)
-        if not marks:
-            return None
-        if by > 0:
-            return next((mark for mark in marks if mark > row), marks[0])
-        return next((mark for mark in reversed(marks) if mark < row), marks[-1])

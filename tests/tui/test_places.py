@@ -225,6 +225,42 @@ def test_what_the_filter_hides_is_told_wherever_it_was_selected(keys: str) -> No
     drive(VFIO, use)
 
 
+@pytest.mark.parametrize("by", ["right_square_bracket", "left_square_bracket"])
+def test_findings_that_the_filter_hides_are_passed_over(by: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "slash")
+        await enter(pilot, "channel == 1")
+        wanted = {row for row in app.document.near_row if app.filters.shows(row)}
+        assert 1 < len(wanted) < len(app.document.near_row)
+        seen = []
+        for _ in wanted:
+            await press(pilot, by)
+            seen.append(app.state.row)
+        assert sorted(seen) == sorted(wanted)
+        await press(pilot, "slash", "ctrl+u")
+        await enter(pilot, "number == 1")
+        await press(pilot, by)
+        assert "no packet that is shown has a finding" in shown(app)
+
+    drive("10.0.13-vfio-gaps-2ch", use)
+
+
+def test_marks_that_the_filter_hides_are_passed_over() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, *"gmjmjjmGm", "slash")
+        await enter(pilot, "number < 134")
+        for key, rows in (("'", [0, 1, 3, 0]), ('"', [3, 1, 0, 3])):
+            for row in rows:
+                await press(pilot, key)
+                assert app.state.row == row
+        await press(pilot, "slash", "ctrl+u")
+        await enter(pilot, "number == 10")
+        await press(pilot, "'")
+        assert "no packet that is shown is marked" in shown(app)
+
+    drive(VFIO, use)
+
+
 def test_keys_without_a_device_say_so() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "2")
