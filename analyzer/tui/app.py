@@ -15,14 +15,13 @@ from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
 from textual.worker import get_current_worker
 
-from analyzer.filter.values import quoted
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
-from analyzer.tui.filters import Filters
+from analyzer.tui.filters import Filters, device_filter
 from analyzer.tui.gate import Gate
 from analyzer.tui.key_order import KeyOrder
 from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
@@ -465,9 +464,10 @@ class MfsharkApp(Actions, KeyOrder):
         self.show_screen("main")
         self.screen_stack[0].query_one(MainView).go_to(channel, until)
 
-    def filter_device(self, row_name: str) -> None:
-        """Show the packets of a device (``idstr#instance``)."""
-        self.on_filter_chosen(FilterChosen(f"device == {quoted(row_name)}"))
+    def filter_device(self, number: int, name: str) -> None:
+        """Show the packets of a device (``idstr#instance``) of a migration."""
+        several = self.document.several(self.state.migration)
+        self.on_filter_chosen(FilterChosen(device_filter(name, number if several else None)))
 
     def filter_channel(self, channel: Channel) -> None:
         """Show the packets of a channel; for main or the return path, its records."""

@@ -301,6 +301,10 @@ class Document:
         found = list(self.scan.migrations) if self.scan is not None else []
         return found if number == ALL else [m for m in found if m.number == number]
 
+    def several(self, number: int) -> bool:
+        """Whether ``number`` stands for more than one migration."""
+        return number == ALL and len(self.migrations()) > 1
+
     def channels(self, number: int = ALL) -> list[Channel]:
         """Main, multifd by id, and the others, of one migration or of all."""
         channels: list[Channel] = []

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analyzer.migration.table import PacketTable
     from dissectors.tree import Node
 
-__all__ = ["Filters", "store_path"]
+__all__ = ["Filters", "device_filter", "store_path"]
 
 WORDS = {
     "zero": "kind == ram && multifd.normal_pages == 0",
@@ -182,10 +182,14 @@ class Filters:
         """A filter for packets of the same stream."""
         return f"tcp.stream == {table.column('stream')[row]}" if row < len(table) else None
 
-    def of_device(self, table: PacketTable, row: int) -> str | None:
-        """A filter for packets of the same device; ``None`` if the packet belongs to none."""
+    def of_device(self, table: PacketTable, row: int, several: bool) -> str | None:
+        """A filter for packets of the same device; ``None`` if the packet belongs to none.
+
+        ``several``: the packets of several migrations are shown.
+        """
         number = table.column("device")[row] if row < len(table) else 0
-        return f"device == {quoted(table.device_text(number))}" if number else None
+        migration = table.column("migration")[row] if several else None
+        return device_filter(table.device_text(number), migration) if number else None
 
     # -- history and saved filters ------------------------------------------------------------
 
@@ -235,6 +239,12 @@ class Filters:
             self._store.write_text(kept + "\n", encoding="utf-8")
         except OSError:
             self._store = None
+
+
+def device_filter(device: str, migration: int | None) -> str:
+    """A filter for the packets of a device (``idstr#instance``) of one migration, or of any."""
+    text = f"device == {quoted(device)}"
+    return text if migration is None else f"migration == {migration} && {text}"
 
 
 def _instead(word: str, complaint: str) -> str:

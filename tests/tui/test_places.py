@@ -261,6 +261,19 @@ def test_marks_that_the_filter_hides_are_passed_over() -> None:
     drive(VFIO, use)
 
 
+def test_a_device_of_one_of_several_migrations() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "2", "down", "f")
+        assert app.state.filter == "migration == 1 && device == 0000:00:02.0/vfio#0"
+        assert "3 of 264" in shown(app)
+        await press(pilot, "d")
+        assert app.state.filter == ""
+        await press(pilot, "M", "1", "d")
+        assert app.state.filter == "device == 0000:00:02.0/vfio#0"
+
+    drive(TWO_VMS, use)
+
+
 def test_keys_without_a_device_say_so() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "2")

@@ -216,8 +216,8 @@ class DevicesView(View):
         if self.current is None:
             self.mfshark.tell(NOTHING_HERE)
             return
-        _, idstr, instance = self.current.key
-        self.mfshark.filter_device(device_name(idstr, instance))
+        number, idstr, instance = self.current.key
+        self.mfshark.filter_device(number, device_name(idstr, instance))
 
     def action_payload(self) -> None:
         """Show the payload of the selected buffer."""

@@ -273,7 +273,8 @@ class PacketsView(View):
 
     def action_filter_device(self) -> None:
         """Show only packets of the same device, or all again."""
-        self._toggle_filter(self.mfshark.filters.of_device(self.document.table, self.state.row))
+        table, several = self.document.table, self.document.several(self.state.migration)
+        self._toggle_filter(self.mfshark.filters.of_device(table, self.state.row, several))
 
     def _toggle_filter(self, text: str | None) -> None:
         if text is None:

@@ -8,7 +8,6 @@ from textual.worker import get_current_worker
 
 from analyzer.tui.binning import Bins
 from analyzer.tui.messages import Selected
-from analyzer.tui.state import ALL
 from analyzer.tui.time_axis import TimeWindow
 from analyzer.tui.time_panes import TimePane
 from analyzer.tui.views.view import View
@@ -141,7 +140,7 @@ class TimeView(View):
 
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         del channels
-        several = self.state.migration == ALL and len(self.document.migrations()) > 1
+        several = self.document.several(self.state.migration)
         self.pane.no_phases = PHASES_OF_ONE if several and self.document.done else ""
         self.pane.origin = self.document.start
         self.pane.show_bins(bins, phases, self.state.time or bins.window.start)
