@@ -32,6 +32,8 @@ AROUND_LANES = 2
 """Lines above and below the lanes: phases, axis."""
 BELOW_CHART = 4
 """Lines below the chart: axis, zero pages, numbers, legend."""
+NUMBERS = 110
+"""Width from which on the numbers at the cursor are aligned with the chart above them."""
 THICKEST = 3
 FILLS, FILLS_COLORLESS = ("█", "█", "█"), ("▒", "━", "█")
 """Characters for the bars of RAM, main and device state; without colours, those of the lanes."""
@@ -338,7 +340,7 @@ class ThroughputPane(TimePane):
         height = self.content_size.height
         return [height - BELOW_CHART, height - 2]
 
-    def segments(self, y: int, _width: int) -> list[Segment]:
+    def segments(self, y: int, width: int) -> list[Segment]:
         """Phases, chart, zero pages, axis, and the numbers at the cursor."""
         bins = self.bins
         height = self.content_size.height - BELOW_CHART - 1
@@ -356,7 +358,8 @@ class ThroughputPane(TimePane):
         if y == height + 2:
             return [self.label("zero pages"), *self._zero_line]
         if y == height + 3:
-            return [self.label(""), *self._numbers(bins)]
+            numbers = self._numbers(bins)
+            return numbers if width < NUMBERS else [self.label(""), *numbers]
         return [self.label(""), *self._legend(bins)]
 
     def copied(self, form: str) -> str | None:

@@ -98,6 +98,16 @@ def test_the_time_cursor_has_a_sign_on_the_axis(screen: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("width", "numbers"), [(80, "455,021 zero pages/s"), (70, "432,680 zer…")])
+def test_the_numbers_at_the_cursor_fit_a_small_terminal(width: int, numbers: str) -> None:
+    async def run() -> None:
+        async with opened(capture("11.1.3-colo-2ch"), (width, 24)) as (app, pilot):
+            await press(pilot, "4", "home")
+            assert numbers in shown(app)
+
+    asyncio.run(run())
+
+
 def test_the_verdict_has_several_lines_where_there_is_room() -> None:
     async def run() -> None:
         async with opened(capture(LOST), (100, 40)) as (app, pilot):

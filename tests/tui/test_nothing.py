@@ -80,6 +80,7 @@ def test_saved_migration() -> None:
     found = screens(CAPTURES / "10.0.13-file-plain.mig.gz")
     for key in "134":
         assert "a saved migration has neither packets nor times; 7 shows its records" in found[key]
+    assert "no channel yet" not in found["3"]  # nothing is to come
     assert "a saved migration has no connection" in found["6"]
     assert "CONFIGURATION" in found["7"]
 

@@ -76,12 +76,19 @@ class ChannelsView(TimeView):
         self.query_one("#legend", Static).update(text)
         table = self.query_one("#channels", RowList)
         table.palette = self.palette
-        table.empty = "" if self.document.obstacle() else "no channel yet"
+        table.empty = self._no_channel()
         table.border_title = fairness_text(numbered) or "Channels"
         facts = ((one.number, one.main_facts) for one in migrations)
         mains = {number: main for number, main in facts if main is not None}
         table.show_rows(ChannelRows(numbered, several, mains))
         super()._show(bins, phases, channels)
+
+    def _no_channel(self) -> str:
+        """Why the table is empty, unless the lanes say so."""
+        document = self.document
+        if document.obstacle() or document.saved is not None:
+            return ""
+        return "no channel" if document.done else "no channel yet"
 
     @property
     def _lane(self) -> int:
