@@ -8,6 +8,7 @@ import numpy as np
 
 from analyzer.errors import CaptureError
 from analyzer.migration.replay import Replay
+from analyzer.migration.rows import CONFIG_STATE, DEVICE_STATE, RAM_PACKET
 from analyzer.migration.table import KINDS, NO_NUMBER
 from analyzer.tui.pieces import PIECE
 from dissectors.multifd import text_of
@@ -49,8 +50,9 @@ def shorter(text: str) -> str:
 def find_text(
     document: Document, shown: Matching | None, text: str, start: int, by: int
 ) -> int | None:
-    """The row of the next packet after ``start`` (before it, if ``by`` is -1) whose name, kind or
-    findings contain ``text``, or whose index or packet number it is; ``None`` if there is none.
+    """The row of the next packet after ``start`` (before it, if ``by`` is -1) whose name, kind (as
+    filters or the list call it) or findings contain ``text``, or whose index or packet number it
+    is; ``None`` if there is none.
 
     Wraps around, and looks only at ``shown`` rows (``None``: all).
     """
@@ -71,7 +73,13 @@ def find_text(
 
     def matches(first: int, last: int) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[Any] = np.isin(table.view("name", first, last), names)
-        mask |= np.isin(table.view("kind", first, last), kinds)
+        kind = table.view("kind", first, last)
+        mask |= np.isin(kind, kinds)
+        if wanted in "zero":
+            mask |= (kind == RAM_PACKET) & (table.view("normal_pages", first, last) == 0)
+        if wanted in "config":
+            config = (table.view("state_flags", first, last) & CONFIG_STATE) != 0
+            mask |= (kind == DEVICE_STATE) & (table.view("idx", first, last) >= 0) & config
         for row in noted:
             if first <= row < last:
                 mask[row - first] = True

@@ -16,6 +16,7 @@ from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.document import Document
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.palette import DEFAULT
 from analyzer.tui.reread import Reread
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
@@ -242,6 +243,25 @@ def test_find_text_and_bytes() -> None:
         assert table.column("kind")[app.state.row] == 2
 
     drive(VFIO, path)
+
+
+@pytest.mark.parametrize("word", ["CONFIG", "zero"])
+def test_the_words_of_the_list_are_found(word: str) -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        rows = app.query_one(PacketsView).rows
+        assert rows is not None
+        kind = [column.title for column in rows.columns].index("Kind")
+        words = [rows.row(row, DEFAULT)[0][kind] for row in range(len(rows))]
+        wanted = [row for row, shown_as in enumerate(words) if shown_as == word]
+        assert wanted
+        await press(pilot, "ctrl+f")
+        await enter(pilot, word.lower())
+        for row in wanted:
+            assert app.state.row == row
+            await press(pilot, "n")
+        assert app.state.row == wanted[0]
+
+    drive("11.1.3-vfio-2dev-8ch", path)
 
 
 def test_marks_and_time_formats() -> None:
