@@ -400,9 +400,9 @@ class Document:
                 return begin + int(rows[0])
         return None
 
-    def find_payload(self, row: int, by: int) -> int | None:
-        """The next packet (the previous one if ``by`` is -1) that has a payload and is of the same
-        kind and stream as the one in ``row``.
+    def find_payload(self, row: int, by: int, shown: Callable[[int], bool]) -> int | None:
+        """The next packet (the previous one if ``by`` is -1) that has a payload, is ``shown``, and
+        is of the same kind and stream as the one in ``row``.
         """
         table = self.table
         parts = pieces(row + 1, len(table)) if by > 0 else reversed([*pieces(0, row)])
@@ -410,9 +410,9 @@ class Document:
             match = with_payload(table, first, last)
             for name in ("kind", "stream"):
                 match &= table.view(name, first, last) == table.column(name)[row]
-            rows = np.flatnonzero(match)
-            if len(rows):
-                return first + int(rows[0 if by > 0 else -1])
+            for at in np.flatnonzero(match)[::by].tolist():
+                if shown(first + at):
+                    return first + int(at)
         return None
 
     def cut_rows(self) -> dict[tuple[int, bytes, int, int, int | None], int]:

@@ -22,7 +22,7 @@ from analyzer.tui.row_list import RowList
 from dissectors.multifd import Compression
 from tests.checks.craft import PAGE, Tiny, buffer, ram
 from tests.shipped import capture
-from tests.tui.driving import LARGE, SMALL, opened, press, settle
+from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -105,6 +105,27 @@ def test_stepping_stays_on_the_channel_and_the_screens_follow() -> None:
         assert app.state.row == first
 
     drive(capture(ZSTD), way)
+
+
+def test_stepping_on_packets_stays_within_the_filter() -> None:
+    async def way(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        device = rows_of(app, DEVICE_STATE)
+        idx, stream = app.document.table.column("idx"), app.document.table.column("stream")
+        even = [row for row in device if idx[row] % 2 == 0]
+        wanted = [row for row in even if stream[row] == stream[even[0]]]
+        assert 1 < len(wanted) < sum(stream[row] == stream[even[0]] for row in device)
+        await press(pilot, "slash")
+        await enter(pilot, "vfio.idx in {0, 2, 4, 6}")
+        await press(pilot, "home", "p")
+        for row in wanted:
+            assert f"Packet {row + 1}," in title(app)
+            assert app.state.row == row
+            await press(pilot, "n")
+        assert "that was the last one" in str(
+            window(app).query_one("ContentSwitcher").border_subtitle
+        )
+
+    drive(capture(VFIO), way)
 
 
 def test_a_buffer_from_the_devices_screen() -> None:

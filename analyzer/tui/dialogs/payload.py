@@ -205,8 +205,12 @@ class PayloadScreen(Window[None]):
         message.stop()
 
     def action_step(self, by: int) -> None:
-        """Show the next or previous packet of the same kind on the channel."""
-        at = self._document.find_payload(self._row, by)
+        """Show the next or previous packet of the same kind on the channel; over Packets, of those
+        that its filter shows.
+        """
+        on_packets = self._mfshark.state.screen == "packets"
+        shown = self._mfshark.filters.shows if on_packets else lambda _row: True
+        at = self._document.find_payload(self._row, by, shown)
         if at is None:
             which = "last" if by > 0 else "first"
             self._window.border_subtitle = f"that was the {which} one  {KEYS}"
