@@ -293,10 +293,13 @@ class MfsharkApp(Actions, KeyOrder):
             self.tell(Text(document.error, "bold red"))
             return
         if document is self._loading:
-            at_end = self.state.row >= len(self.document.table) - 1
+            before, state = self.document, self.state
+            at_end = state.row >= len(before.table) - 1
+            state.row = before.row_in(document, state.row)
+            state.marks = {before.row_in(document, row) for row in state.marks}
             self.document, self._loading = document, None
             self._reread_anew()
-            if self.state.follow and at_end:
+            if state.follow and at_end:
                 self.select_row(max(0, len(document.table) - 1))
         elif document is not self.document:
             return

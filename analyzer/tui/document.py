@@ -400,6 +400,17 @@ class Document:
                 return begin + int(rows[0])
         return None
 
+    def row_in(self, later: Document, row: int) -> int:
+        """The row that a packet has in the same capture read again later: cut-off packets have the
+        last rows, and others once they are whole.
+        """
+        table = self.table
+        if row >= len(table) or not table.column("cut")[row]:
+            return row
+        stream, offset = table.column("stream")[row], table.column("offset")[row]
+        found = later.find_row(stream=stream, offset=offset)
+        return row if found is None else found
+
     def find_payload(self, row: int, by: int, shown: Callable[[int], bool]) -> int | None:
         """The next packet (the previous one if ``by`` is -1) that has a payload, is ``shown``, and
         is of the same kind and stream as the one in ``row``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -550,6 +551,27 @@ def test_view_survives_reloading_a_file_that_grew(tmp_path: Path) -> None:
             assert (app.state.row, app.state.marks) == (row, {row})
             assert app.state.filter == "kind == ram"
             assert row in shown(app)
+
+    asyncio.run(run())
+
+
+def test_a_packet_that_was_cut_off_keeps_its_mark_when_it_is_whole(tmp_path: Path) -> None:
+    """Its row is another one by then."""
+    data = gzip.decompress(capture(VFIO).read_bytes())
+    growing = tmp_path / "growing.pcapng"
+    growing.write_bytes(data[:3_000_000])
+
+    async def run() -> None:
+        async with opened(growing) as (app, pilot):
+            await press(pilot, "end", "m", "up", "m", "home", "m", "end")
+            before = {app.document.table.row(row).offset for row in app.state.marks}
+            marks, offset = set(app.state.marks), app.document.table.row(app.state.row).offset
+            assert app.document.table.row(app.state.row).cut
+            growing.write_bytes(data)
+            await press(pilot, "r")
+            assert app.state.marks != marks
+            assert {app.document.table.row(row).offset for row in app.state.marks} == before
+            assert app.document.table.row(app.state.row).offset == offset
 
     asyncio.run(run())
 
