@@ -28,6 +28,7 @@ from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, me
 from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
+from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL, SCREENS, ViewState
 from analyzer.tui.typed_path import here
 from analyzer.tui.views.channels import ChannelsView
@@ -255,6 +256,8 @@ class MfsharkApp(Actions, KeyOrder):
     def open(self, path: str, live: GrowingSource | None = None) -> None:
         """Read another capture; the view state is reset."""
         self.state = ViewState()
+        for rows in self.screen_stack[0].query(RowList):
+            rows.go(0)
         self._loading = self._told = None
         self.stop_searching()
         self.document = Document(path, self.settings, live)

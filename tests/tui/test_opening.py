@@ -14,7 +14,7 @@ from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS
 from tests.shipped import CAPTURES, capture
-from tests.tui.driving import opened, press
+from tests.tui.driving import opened, press, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,19 @@ def test_the_picker_opens_a_capture_in_a_folder(
             await press(pilot, "enter")
             assert app.document.path == str(folder / capture(VFIO).name)
             assert len(app.document.table)
+
+    asyncio.run(run())
+
+
+def test_another_capture_is_shown_from_its_beginning() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, *"1G2G5G6G7G")
+            app.open(str(capture("11.1.3-vfio-2dev-8ch")))
+            await settle(pilot)
+            for key in "12567":
+                await press(pilot, key)
+                assert {rows.cursor for rows in app.view.query(RowList)} == {0}
 
     asyncio.run(run())
 
