@@ -80,8 +80,13 @@ class HexPane(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Measure again: the number of bytes on a line depends on the width."""
+        """Measure again, as the number of bytes on a line depends on the width, and keep the cursor
+        or the marked field visible.
+        """
         self._measure()
+        self.scroll_target_y = self.scroll_y  # a greater height may have scrolled back
+        if self.cursor >= 0 or self.field[1]:
+            self._reveal(self._start)
 
     @property
     def _per_line(self) -> int:

@@ -157,6 +157,7 @@ class RowList(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Keep the cursor visible."""
+        self.scroll_target_y = self.scroll_y  # a greater height may have scrolled back
         self._reveal(centre=False)
 
     def go(self, position: int, *, centre: bool = False) -> None:

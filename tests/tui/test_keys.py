@@ -26,7 +26,7 @@ from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
 from tests.migration.main_streams import with_vfio
 from tests.shipped import capture, truth
-from tests.tui.driving import LARGE, SMALL, enter, opened, press
+from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle
 from tests.tui.driving import shown as seen
 
 if TYPE_CHECKING:
@@ -614,6 +614,32 @@ def test_saved_filters_can_be_deleted(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert "channel == 2" not in store.read_text()
+
+
+def test_the_cursor_stays_in_sight_whatever_the_height() -> None:
+    """At the end a greater height scrolls back, and a smaller one has to scroll on again."""
+
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            packets, hexadecimal = app.query_one(PacketsView).packets, app.view.query_one(HexPane)
+
+            def in_sight() -> bool:
+                row = packets.cursor - round(packets.scroll_y)
+                line = hexadecimal.cursor // hexadecimal._per_line - round(hexadecimal.scroll_y)
+                height = hexadecimal.scrollable_content_region.height
+                return 0 <= row < packets._page and 0 <= line < height
+
+            await press(pilot, "G", "tab", "tab", "G")
+            for pane in (packets, hexadecimal):
+                pane.focus()
+                await press(pilot, "z", "z")
+                assert in_sight()
+            for size in (LARGE, SMALL, (60, 20), LARGE):
+                await pilot.resize_terminal(*size)
+                await settle(pilot)
+                assert in_sight()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
