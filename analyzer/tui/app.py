@@ -515,8 +515,23 @@ class MfsharkApp(Actions, KeyOrder):
         self.state.migration = number
         self.state.window = None
         self._apply_filter()
+        if number != ALL:
+            self._select_within(number)
         self.view.show_document()
         self.show_status()
+
+    def _select_within(self, number: int) -> None:
+        """If something of another migration is selected, select a packet of this one instead."""
+        state, document = self.state, self.document
+        if state.device is not None and state.device[0] != number:
+            state.device = state.index = None
+        table = document.table
+        if state.row < len(table) and table.column("migration")[state.row] != number:
+            row = document.find_row(state.row, migration=number)
+            if row is None:
+                row = document.find_row(migration=number)
+            if row is not None:
+                self.select_row(row)
 
     # -- the status line ----------------------------------------------------------------------
 

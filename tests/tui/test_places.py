@@ -12,6 +12,7 @@ from analyzer.migration.framing import Settings
 from analyzer.synth import build
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.tell import TellDialog
+from analyzer.tui.panes import MapPane
 from analyzer.tui.row_list import RowList
 from analyzer.tui.time_panes import LanesPane
 from analyzer.tui.views.findings import FindingsView
@@ -272,6 +273,30 @@ def test_a_device_of_one_of_several_migrations() -> None:
         assert app.state.filter == "device == 0000:00:02.0/vfio#0"
 
     drive(TWO_VMS, use)
+
+
+def test_what_is_selected_is_of_the_chosen_migration() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "G", "2")
+        assert app.state.device == (1, b"0000:00:03.0/vfio", 0)
+        for number, key in ((0, "0"), (1, "1")):
+            await press(pilot, "M", key)
+            assert app.document.table.column("migration")[app.state.row] == number
+            assert app.state.device is None
+            assert app.view.query_one(MapPane).cursor == -1
+            await press(pilot, "p")
+            assert "select a buffer" in shown(app)
+            await press(pilot, "3")
+            assert app.view.query_one(LanesPane).cursor >= 0
+            await press(pilot, "2", "tab", "right", "shift+tab")
+
+    async def without_packets(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        for screen in "1234567":
+            await press(pilot, screen, "M", "1")
+            assert "migration 1 of 2 migrations" in shown(app)
+
+    drive(TWO_VMS, use)
+    drive("10.0.13-postcopy-recovered", without_packets)
 
 
 def test_keys_without_a_device_say_so() -> None:
