@@ -17,6 +17,7 @@ from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
+from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from analyzer.tui.matching import Matching
     from analyzer.tui.views.packets import PacketsView
 
-__all__ = ["Actions"]
+__all__ = ["Actions", "verdict_line"]
 
 TIME_WORDS = dict(
     zip(
@@ -47,6 +48,15 @@ SEARCH_TOLD = 0.2
 COPY_WAIT = 0.02
 """Seconds between attempts to copy something that is still being read."""
 COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
+VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
+"""Styles of the verdict's leading word; other words are styled as warnings."""
+VERDICTS_MAX = 100
+"""At most this many migrations' verdicts are listed."""
+
+
+def verdict_line(word: str, sentence: str) -> Text:
+    """A verdict, its leading word in colour."""
+    return Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
 
 
 class Actions:
@@ -419,6 +429,52 @@ class Actions:
             what = "frames" if answer.mode == "pcapng" else "packets"
             text = f"wrote {count(number)} {what} to {path}"
         app.call_from_thread(app.tell, Text(terminal(text)))
+
+    # -- the capture as a whole ---------------------------------------------------------------
+
+    def action_verdict(self) -> None:
+        """Show the verdict; with several migrations, also that of each."""
+        app = self._app
+        document = app.document
+        lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
+        migrations = document.migrations()
+        if document.done and len(migrations) > 1:
+            for migration in migrations[:VERDICTS_MAX]:
+                words = f"\nmigration {migration.number}: "
+                lines.append(
+                    Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
+                )
+        if document.error:
+            lines.append(Text(document.error))
+        if not lines:
+            lines.append(Text(document.obstacle() or "the capture is still being read"))
+        app.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
+
+    def action_figures(self) -> None:
+        """Show phases, downtime and what it was spent on, computed in a thread."""
+        app = self._app
+        document, number = app.document, app.state.migration
+        width = room_of(app.size.width)
+
+        def work() -> None:
+            lines = document.figures(number, width)
+            if not get_current_worker().is_cancelled:
+                app.call_from_thread(self._show_figures, document, lines)
+
+        app.run_worker(work, thread=True, exclusive=True, group="figures")
+
+    def _show_figures(self, document: Document, lines: list[str]) -> None:
+        app = self._app
+        if document is not app.document:
+            return
+        if not lines:
+            why = "the capture is still being read"
+            if document.done:
+                why = "no migration" if document.saved is None else "a saved migration has no times"
+            app.tell(Text(document.obstacle() or why))
+            return
+        text = Text("\n").join(map(Text.from_ansi, lines))
+        app.push_screen(TellDialog("Where the time went", text, wide=True))
 
     # -- the screen ---------------------------------------------------------------------------
 

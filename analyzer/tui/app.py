@@ -13,13 +13,11 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
-from textual.worker import get_current_worker
 
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
-from analyzer.tui.actions import Actions
+from analyzer.tui.actions import Actions, verdict_line
 from analyzer.tui.dialogs.commands import Commands
-from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters, device_filter
 from analyzer.tui.gate import Gate
@@ -65,16 +63,6 @@ NO_CAPTURE = 2
 """Exit status when the file turned out to be no capture, the same as for other commands."""
 PANES = "RowList, HexPane, MapPane, TimePane, VerticalScroll"
 """The widgets that Tab goes through: all that can have the focus except the filter line."""
-
-VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
-"""Styles of the verdict's leading word; other words are styled as warnings."""
-VERDICTS_MAX = 100
-"""At most this many migrations' verdicts are listed."""
-
-
-def verdict_line(word: str, sentence: str) -> Text:
-    """A verdict, its leading word in colour."""
-    return Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
 
 
 class MfsharkApp(Actions, KeyOrder):
@@ -558,47 +546,6 @@ class MfsharkApp(Actions, KeyOrder):
         if self._told is None:
             status.wanted = left if document.done else Text()
         status.show_status(left, right)
-
-    def action_verdict(self) -> None:
-        """Show the verdict; with several migrations, also that of each."""
-        document = self.document
-        lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
-        migrations = document.migrations()
-        if document.done and len(migrations) > 1:
-            for migration in migrations[:VERDICTS_MAX]:
-                words = f"\nmigration {migration.number}: "
-                lines.append(
-                    Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
-                )
-        if document.error:
-            lines.append(Text(document.error))
-        if not lines:
-            lines.append(Text(document.obstacle() or "the capture is still being read"))
-        self.push_screen(TellDialog("Verdict", Text("\n").join(lines)))
-
-    def action_figures(self) -> None:
-        """Show phases, downtime and what it was spent on, computed in a thread."""
-        document, number = self.document, self.state.migration
-        width = room_of(self.size.width)
-
-        def work() -> None:
-            lines = document.figures(number, width)
-            if not get_current_worker().is_cancelled:
-                self.call_from_thread(self._show_figures, document, lines)
-
-        self.run_worker(work, thread=True, exclusive=True, group="figures")
-
-    def _show_figures(self, document: Document, lines: list[str]) -> None:
-        if document is not self.document:
-            return
-        if not lines:
-            why = "the capture is still being read"
-            if document.done:
-                why = "no migration" if document.saved is None else "a saved migration has no times"
-            self.tell(Text(document.obstacle() or why))
-            return
-        text = Text("\n").join(map(Text.from_ansi, lines))
-        self.push_screen(TellDialog("Where the time went", text, wide=True))
 
     def _progress(self, document: Document) -> Text:
         if document.live is not None:
