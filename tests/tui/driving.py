@@ -41,7 +41,11 @@ async def settle(pilot: Pilot[int]) -> None:
 
 
 def at_rest(app: MfsharkApp) -> bool:
-    """Whether everything is read, filtered and computed, and all keys are answered."""
+    """Whether everything is read, filtered and computed, and all keys are answered; a new size of
+    the terminal is not heeded at once.
+    """
+    if app._resize_event is not None:
+        return False
     read = app.document.done and app._loading is None
     answered = not app._typed and app._follower is None
     worked_out = not app.filters.behind and all(worker.is_finished for worker in app.workers)
