@@ -245,6 +245,8 @@ class Actions:
             app.state.toggle_mark(app.state.row)
             app.view.show_marks()
             app.show_status()
+        else:
+            app.tell(Text(app.document.lack()))
 
     def action_to_mark(self, by: int) -> None:
         """Go to the next or previous marked packet, of those that are shown."""
@@ -399,7 +401,13 @@ class Actions:
 
     def action_export(self) -> None:
         """Export the packets that are shown."""
-        stem = terminal(Path(self._app.document.path).name.split(".pcap")[0]) or "packets"
+        app = self._app
+        document, matching = app.document, app.filters.matching
+        if not len(document.table if matching is None else matching):
+            why = document.lack() or "no packet matches the filter"
+            app.tell(Text(f"nothing to export: {why}"))
+            return
+        stem = terminal(Path(document.path).name.split(".pcap")[0]) or "packets"
         dialog = AskDialog(
             "Export the packets that are shown",
             "csv and jsonl: one line per packet; pcapng: a capture of just their frames. "
@@ -409,7 +417,7 @@ class Actions:
             suggest=lambda mode: f"{stem}-packets.{mode}",
             mode_of=exporting.format_of,
         )
-        self._app.push_screen(dialog, self._export)
+        app.push_screen(dialog, self._export)
 
     def _export(self, answer: Answer | None) -> None:
         if answer is not None:

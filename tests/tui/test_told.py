@@ -184,6 +184,25 @@ def test_keys_that_do_nothing_say_why() -> None:
     asyncio.run(run())
 
 
+def test_keys_about_packets_say_why_there_are_none() -> None:
+    why = "no multifd packets: all of the migration went over its main channel; see Main"
+
+    async def run() -> None:
+        async with opened(capture("7.2-plain-tcp-nomultifd")) as (app, pilot):
+            for key in "fdDpm":
+                await press(pilot, key)
+                assert told(app) == why
+            await press(pilot, "e")
+            assert told(app) == f"nothing to export: {why}"
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "slash")
+            await enter(pilot, "length > 1G")
+            await press(pilot, "e")
+            assert told(app) == "nothing to export: no packet matches the filter"
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("name", ["missing", "empty", "locked"])
 def test_what_cannot_be_opened_opens_no_interface(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()

@@ -278,7 +278,7 @@ class PacketsView(View):
 
     def _toggle_filter(self, text: str | None) -> None:
         if text is None:
-            self.mfshark.tell(Text(NO_DEVICE))
+            self.mfshark.tell(Text(self.document.lack() or NO_DEVICE))
         else:
             self.post_message(FilterChosen("" if text == self.state.filter else text))
 
@@ -309,7 +309,7 @@ class PacketsView(View):
         """Go to the packet's device."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or table.column("kind")[row] != DEVICE_STATE:
-            self.mfshark.tell(Text(NO_DEVICE if len(table) else self.document.lack()))
+            self.mfshark.tell(Text(self.document.lack() or NO_DEVICE))
             return
         self.mfshark.select_row(row)
         self.post_message(

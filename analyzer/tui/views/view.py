@@ -99,7 +99,7 @@ class View(Vertical):
         """Show the payload of the selected packet: its pages, or its buffer."""
         table, row = self.document.table, self.state.row
         if row >= len(table) or not with_payload(table, row, row + 1)[0]:
-            self.mfshark.tell(Text("this packet has no payload"))
+            self.mfshark.tell(Text(self.document.lack() or "this packet has no payload"))
         else:
             self.app.push_screen(PayloadScreen(self.mfshark, row))
 
