@@ -159,6 +159,19 @@ def test_the_lane_of_main_is_kept_and_leads_to_its_records() -> None:
     drive(VFIO, use)
 
 
+def test_a_moment_without_packets_is_that_of_a_record() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "4", "end", "left", "left")
+        moment = app.state.time
+        await press(pilot, "enter")
+        rows = app.query_one(MainView).rows
+        assert rows is not None
+        times = [line.place.time for line in rows.lines]
+        assert record(app).place.time == max(time for time in times if time <= moment)
+
+    drive("7.2-plain-tcp-nomultifd", use)
+
+
 def test_a_packet_that_was_cut_off_says_so() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "end")

@@ -140,8 +140,7 @@ class ChannelsView(TimeView):
         """Go to the channel's packet, or main's record, closest to a time (ns)."""
         channel = self._channel
         if channel is not None and channel.kind == "main":
-            self.state.time = moment
-            self.mfshark.show_main(channel, lambda line: line.place.time <= moment)
+            self.visit_record(channel, moment)
         else:
             super().visit(moment)
 

@@ -171,8 +171,16 @@ class TimeView(View):
             self.post_message(Selected(moment=message.moment, stream=self.lane_stream))
 
     def visit(self, moment: int) -> None:
-        """Go to the packet closest to a time (ns)."""
-        self.post_message(Selected(moment=moment, stream=self.lane_stream, screen="packets"))
+        """Go to the packet closest to a time (ns), or where there is none to the record."""
+        document = self.document
+        if len(document.table) or document.saved is not None or not document.migrations():
+            self.post_message(Selected(moment=moment, stream=self.lane_stream, screen="packets"))
+        else:
+            self.visit_record(None, moment)
+
+    def visit_record(self, channel: Channel | None, moment: int) -> None:
+        """Go to the record of a channel (``None``: of any) closest to a time (ns)."""
+        self.mfshark.show_main(channel, lambda line: line.place.time <= moment)
 
     @property
     def lane_stream(self) -> int | None:
