@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,18 @@ def test_an_index_that_never_arrived_has_no_packet(tmp_path: Path) -> None:
         assert "index 2 never arrived" in shown(app)
         await press(pilot, "right", "enter")
         assert app.state.screen == "packets"
+
+    drive(tmp_path / "lost.pcapng", [{"kind": "vfio-idx-gap", "index": 2}], 64, use)
+
+
+def test_a_copy_from_the_map_is_of_its_buffer(tmp_path: Path) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "right", "y", "j")
+        assert json.loads(app.clipboard)["Index"] == "1"
+        await press(pilot, "right", "y", "j")
+        assert "nothing to copy as json here" in shown(app)
+        await press(pilot, "shift+tab", "y", "j")
+        assert json.loads(app.clipboard)["Device"] == "0000:00:02.0/vfio#0"
 
     drive(tmp_path / "lost.pcapng", [{"kind": "vfio-idx-gap", "index": 2}], 64, use)
 

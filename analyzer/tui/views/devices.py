@@ -153,6 +153,15 @@ class DevicesView(View):
             if position is not None and rows.index(buffers.cursor) != index:
                 buffers.go(position, centre=True)
 
+    def copied(self, form: str) -> str | None:
+        """See the base class; in the map the buffer of the selected index is what is selected."""
+        buffers = self.query_one("#buffers", RowList)
+        rows, index = buffers.rows, self.state.index
+        if not isinstance(self.app.focused, MapPane) or index is None:
+            return super().copied(form)
+        there = isinstance(rows, BufferRows) and rows.position(index) is not None
+        return buffers.copied(form) if there else None
+
     # -- what the user does -------------------------------------------------------------------
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
