@@ -19,6 +19,8 @@ Key = tuple[bytes, ...]
 
 LOOKED_AT = 64
 """How many of the latest attempts at the same port a channel can belong to."""
+CHANNELS_LOOKED_AT = 2048
+"""How many channels these have in all, unless the latest attempt alone has more."""
 SILENT_MAX = 512
 """How many of the latest connections are searched for the main of a newer attempt: it opens at most
 255 others before it sends anything.
@@ -98,15 +100,26 @@ class Attempts:
         """The attempt that a multifd channel belongs to; an attempt has at most ``most``
         channels.
         """
+        awaited: int | None = None
         for attempt in self._possible(channel):
-            full = len(attempt.channels) >= most
-            if not (full or over(attempt, channel) or self._taken(attempt, channel)):
+            if len(attempt.channels) >= most or over(attempt, channel):
+                continue
+            other = attempt.by_id.get(channel.id) if channel.id >= 0 else None
+            if other is None:
+                return attempt
+            if closed_before(other, channel.flow.connection.began.frame):
+                continue
+            # A duplicate id while the first channel is still open is a fault of one attempt, unless
+            # there is a newer connection that has not sent anything yet: the main of a newer
+            # attempt connects first.
+            awaited = self._awaited_main(channel.flow) if awaited is None else awaited
+            if awaited <= other.flow.connection.number:
                 return attempt
         return None
 
     def _possible(self, channel: Channel) -> Iterator[Migration]:
         """The attempt that was under way when a channel's connection began, and the later ones."""
-        attempts = self._by_key.get(key_of(channel.flow), [])[-LOOKED_AT:]
+        attempts = self._latest(key_of(channel.flow))
         began = channel.flow.connection.began.frame
         first = 0
         for number, attempt in enumerate(attempts):
@@ -114,32 +127,28 @@ class Attempts:
                 first = number
         yield from attempts[first:]
 
-    def _taken(self, attempt: Migration, channel: Channel) -> bool:
-        """Whether the channel's id is taken in this attempt, so that the channel belongs to a newer
-        one.
+    def _latest(self, key: Key) -> list[Migration]:
+        """The latest attempts at a port, as many as are looked at, oldest first."""
+        found: list[Migration] = []
+        channels = 0
+        for attempt in reversed(self._by_key.get(key, [])[-LOOKED_AT:]):
+            channels += len(attempt.channels)
+            if found and channels > CHANNELS_LOOKED_AT:
+                break
+            found.append(attempt)
+        return found[::-1]
 
-        A duplicate id while the first channel is still open is a fault of one attempt, unless there
-        is a newer connection that has not sent anything yet: the main of a newer attempt connects
-        first.
+    def _awaited_main(self, flow: Flow) -> int:
+        """The number of the newest connection to a flow's port that is open and has not sent
+        anything yet; -1 without one.
         """
-        if channel.id < 0:
-            return False
-        began = channel.flow.connection.began.frame
-        for other in attempt.multifd:
-            if other.id == channel.id:
-                return closed_before(other, began) or self._is_main_awaited(other, channel)
-        return False
-
-    def _is_main_awaited(self, older: Channel, newer: Channel) -> bool:
-        key, first = key_of(newer.flow), older.flow.connection.number
+        key = key_of(flow)
         for connection in reversed(self._connections()[-SILENT_MAX:]):
-            if connection.number <= first:
-                return False
             client = connection.forward
             silent = client.syn is not None and not connection.closed
             if silent and key_of(client) == key and not any(map(self._known, connection.flows)):
-                return True
-        return False
+                return connection.number
+        return -1
 
 
 def key_of(flow: Flow) -> Key:
@@ -162,7 +171,7 @@ def over(attempt: Migration, channel: Channel) -> bool:
     False if the capture lacks the connection's beginning, since it is unknown when that was.
     """
     flow = channel.flow
-    if any(other.flow.key == flow.key for other in attempt.channels):
+    if flow.key in attempt.flow_keys:
         return True  # the ports are being reused
     if channel.midstream and flow.syn is None and flow.peer.syn is None:
         return False

@@ -71,12 +71,14 @@ class Migration:
 
     __slots__ = (
         "began",
+        "by_id",
         "channels",
         "collector",
         "compression",
         "devices",
         "earlier",
         "empty_sizes",
+        "flow_keys",
         "framing",
         "key",
         "main",
@@ -105,6 +107,8 @@ class Migration:
         self.key = key
         self.framing = Framing(settings)
         self.channels: list[Channel] = []
+        self.by_id: dict[int, Channel] = {}  # the first multifd channel of every id
+        self.flow_keys: set[bytes] = set()  # of its channels
         self.began = 0
         self.main: Channel | None = None
         self.main_facts: MainChannel | None = None
@@ -134,6 +138,9 @@ class Migration:
         """Add a channel; main comes first."""
         began = channel.flow.connection.began.frame
         self.began = min(self.began or began, began)
+        self.flow_keys.add(channel.flow.key)
+        if channel.kind == "multifd":
+            self.by_id.setdefault(channel.id, channel)
         if channel is self.main:
             self.channels.insert(0, channel)
         else:

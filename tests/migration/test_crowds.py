@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from analyzer.analysis import Analysis, analyze
-from analyzer.migration import grouping
+from analyzer.migration import attempts, grouping
 from analyzer.migration.framing import Settings
+from analyzer.migration.scan import Scan
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
 from analyzer.tui.document import Document
 from analyzer.tui.stream_rows import capture_text, stream_lines
 from tests.checks.craft import HEADER, Craft, Tiny, init
 from tests.tcp.test_engine import forgetful
+
+if TYPE_CHECKING:
+    from analyzer.tcp.flow import Flow
 
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
 STRANGER = b"GET / HTTP/1.0\r\n"
@@ -68,6 +74,48 @@ def test_strangers_beyond_some_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(grouper.unknown) == 5
     assert len(grouper._channels) == 5 + 4
     assert len(grouper.migrations) == 1
+
+
+def test_channels_of_one_id_look_for_a_silent_main_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if the latest connections are recognised first, so that every attempt comes later."""
+    looked = 0
+    key_of = attempts.key_of
+
+    def counting(flow: Flow) -> tuple[bytes, ...]:
+        nonlocal looked
+        looked += 1
+        return key_of(flow)
+
+    monkeypatch.setattr(attempts, "key_of", counting)
+    monkeypatch.setattr(attempts, "SILENT_MAX", 12)
+    capture = Craft()
+    opened = [capture.connect(46000 + number) for number in range(150)]
+    for one in opened[:-12:-1]:  # all but one of those that are looked at
+        one.send(init(1))
+    for one in opened[-13::-1]:
+        one.send(init(0))
+    scan = Scan(capture.pcap()).run()
+    assert len(scan.migrations) > 100
+    assert looked < 20 * len(opened)
+
+
+def test_few_of_many_full_attempts_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel whose connection is the oldest could belong to any of them."""
+    monkeypatch.setattr(attempts, "CHANNELS_LOOKED_AT", 10)
+    capture = Craft()
+    early = capture.connect(45000)
+    for number in range(40):
+        one = capture.connect(46000 + number)
+        one.send(init(number % 4))
+        one.fin()
+    scan = Scan(capture.pcap()).run()
+    assert len(scan.migrations) > 10
+    found = scan.grouper._attempts._latest(attempts.key_of(scan.engine.connections[0].forward))
+    assert 0 < sum(len(attempt.channels) for attempt in found) <= 10
+    early.send(init(9))
+    assert len(Scan(capture.pcap()).run().migrations) == len(scan.migrations)
 
 
 @pytest.mark.parametrize("closed", [True, False])
