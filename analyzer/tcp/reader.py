@@ -19,6 +19,8 @@ FOREVER = 1 << 62
 TRAIL = 1 << 18
 """How many bytes back the places of consumed bytes are remembered: no walker pushes back more."""
 TRAIL_PIECES = 1024
+SOME_MAX = 1 << 16
+"""Most bytes given at once: a walker may push nearly all of them back, again and again."""
 
 
 class _Piece:
@@ -334,7 +336,7 @@ class Reader:
                 self._consume(piece, count)
                 self._resume(Gap(first, first + count - 1, 0))
             else:
-                data = bytes(piece.data[piece.used :])
+                data = bytes(piece.data[piece.used : piece.used + SOME_MAX])
                 self._note(piece.place)
                 self._consume(piece, len(data))
                 self._resume(data)

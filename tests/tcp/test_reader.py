@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.tcp.reader import Reader
+from analyzer.tcp.reader import SOME_MAX, Reader
 from analyzer.tcp.requests import Deliver, End, Gap, Peek, Place, Push, Skip, Some, Take
 
 if TYPE_CHECKING:
@@ -19,6 +19,22 @@ DATA = bytes(range(200))
 
 def place(number: int) -> Place:
     return Place(number, number * 10, number * 100)
+
+
+def test_a_large_piece_is_given_in_parts() -> None:
+    """A walker may push all but a byte of it back, time and again."""
+    found = []
+
+    def walk(_reader: Reader) -> Walker:
+        while isinstance(data := (yield Some()), bytes):
+            found.append(data)
+
+    reader = Reader(walk)
+    data = bytes(range(256)) * 2048
+    reader.feed(memoryview(data), place(1))
+    reader.end()
+    assert b"".join(found) == data
+    assert max(map(len, found)) <= SOME_MAX < len(data)
 
 
 class Log:
