@@ -67,10 +67,11 @@ def _kind(section: Section) -> bytes:
 class SectionWalk:
     """Walks one section record at a time; ``device_data`` gives the sinks of VFIO data.
 
-    ``displaced`` are sections that were announced with an id that belongs to another section.
+    ``displaced`` are sections that were announced with an id that belongs to another section,
+    ``ram_ids`` the ids of ``ram`` sections.
     """
 
-    __slots__ = ("device_data", "displaced", "main", "reader", "sinks")
+    __slots__ = ("device_data", "displaced", "main", "ram_ids", "reader", "sinks")
 
     def __init__(self, reader: Reader, main: MainChannel, device_data: DeviceData | None) -> None:
         self.reader = reader
@@ -78,6 +79,7 @@ class SectionWalk:
         self.device_data = device_data
         self.sinks: dict[DeviceKey, Sink] = {}
         self.displaced: list[Section] = []
+        self.ram_ids: set[int] = set()
 
     def walk(self, kind: int, record: Record, limit: int | None) -> Steps:
         """Walk the section whose type byte ``kind`` was just read; ``limit`` is the end of a
@@ -147,13 +149,13 @@ class SectionWalk:
                 self.displaced.append(section)  # the id keeps its first section
         elif former is not None:
             self._name_device(former, section)
-            sections[section.section_id] = section
+            self._enter(section)
         elif len(sections) >= SECTIONS_MAX:
             return Broken(None, "section header", record.offset)
         else:
             own = next((s for s in self.displaced if s.key == section.key), None)
             section = section if own is None else self._reclaim(own, section.section_id)
-            sections[section.section_id] = section
+            self._enter(section)
         if kind == START:
             section.started = section.started or mark
             self.main.first_start = self.main.first_start or mark
@@ -163,6 +165,14 @@ class SectionWalk:
             if self.main.first_start is not None and not early:
                 self.main.first_full = self.main.first_full or mark
         return section
+
+    def _enter(self, section: Section) -> None:
+        """Give an id to its section."""
+        self.main.sections[section.section_id] = section
+        if section.idstr == RAM_SECTION:
+            self.ram_ids.add(section.section_id)
+        else:
+            self.ram_ids.discard(section.section_id)
 
     def _reclaim(self, section: Section, section_id: int) -> Section:
         """Give a displaced section the id that it turns out to have."""
@@ -190,16 +200,16 @@ class SectionWalk:
         if not self.main.interrupted:
             for section in self.displaced:
                 if _kind(section) == idstr:
-                    self.main.sections[section_id] = self._reclaim(section, section_id)
+                    self._enter(self._reclaim(section, section_id))
                     return section
             self._note("section-unknown-id", record, f"section {section_id} was never started")
-        if idstr == RAM_SECTION and any(s.idstr == idstr for s in self.main.sections.values()):
+        if idstr == RAM_SECTION and self.ram_ids:
             idstr = b""  # there is a ram section already; storage keys look like RAM records
         instance_id = 0 if idstr == RAM_SECTION else section_id  # distinguishes unnamed devices
         section = Section(section_id, idstr, instance_id, 0)
         section.guessed = True
         if len(self.main.sections) < SECTIONS_MAX:
-            self.main.sections[section_id] = section
+            self._enter(section)
         return section
 
     # -- body ---------------------------------------------------------------------------------

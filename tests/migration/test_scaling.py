@@ -12,7 +12,7 @@ import pytest
 
 from analyzer.capture.trace_log import TracedPacket, TraceRun
 from analyzer.checks.selection import Selection
-from analyzer.migration import vmdescription
+from analyzer.migration import main_sections, vmdescription
 from analyzer.migration.scan import Scan
 from analyzer.tcp.requests import Peek, Take
 from dissectors.main_stream import Command
@@ -184,6 +184,15 @@ def description(size: int) -> None:
     vmdescription.decode(main)
 
 
+def sections_never_started(size: int) -> None:
+    """Parts of unknown sections that look like RAM's, when others have taken all there may be."""
+    known = b"".join(build.part(number, build.END_OF_STATE) for number in range(size))
+    like_ram = b"".join(build.part(100_000 + number, EOS) for number in range(size))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main_sections, "SECTIONS_MAX", size)
+        walk(*frames(OPENING + known + like_ram))
+
+
 CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections, 100),
     (one_long_section, 60),
@@ -204,6 +213,7 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (packets, 60),
     (traces, 300),
     (description, 60),
+    (sections_never_started, 200),
 )
 
 
