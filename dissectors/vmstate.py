@@ -28,6 +28,7 @@ __all__ = [
 
 DEPTH_MAX = 64
 NODES_MAX = 1_000_000
+FIELDS_MAX = 1 << 22
 UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
 TIMER_OFF = -1
@@ -55,18 +56,20 @@ class SectionProblem:
 class DecodedSection:
     """A section's body: its fields, the offset behind the last one, and the problems found.
 
-    ``told`` is false if the description does not say how the body goes on.
+    ``told`` is false if the description does not say how the body goes on, or has too many fields;
+    ``fields`` of the description were gone through.
     """
 
-    __slots__ = ("end", "nodes", "problems", "told")
+    __slots__ = ("end", "fields", "nodes", "problems", "told")
 
     def __init__(
-        self, nodes: list[Node], end: int, problems: list[SectionProblem], told: bool
+        self, nodes: list[Node], end: int, problems: list[SectionProblem], told: bool, fields: int
     ) -> None:
         self.nodes = nodes
         self.end = end
         self.problems = problems
         self.told = told
+        self.fields = fields
 
 
 def json_list(holder: Json, key: str) -> list[Json]:
@@ -106,25 +109,29 @@ def is_untold(field: Json) -> bool:
 
 
 def decode_section(
-    device: Json, data: bytes, offset: int = 0, *, values: bool = True
+    device: Json, data: bytes, offset: int = 0, *, values: bool = True, fields: int = FIELDS_MAX
 ) -> DecodedSection:
     """Read the section body at ``offset`` of ``data`` as ``device``, its entry in the description,
-    lists it.
+    lists it, going through at most so many ``fields`` of the description.
 
     Without ``values`` only the structure is verified, and plain fields make no nodes.
     """
-    reader = _Reader(data, offset, values)
+    reader = _Reader(data, offset, values, fields)
     nodes = reader.structure(device, 0)
-    return DecodedSection(nodes, reader.at, reader.problems, not reader.lost)
+    told = not reader.lost and reader.left > 0
+    return DecodedSection(nodes, reader.at, reader.problems, told, fields - reader.left)
 
 
 class _Reader:
-    """Reads fields in order; ``at`` is where the next one begins."""
+    """Reads fields in order; ``at`` is where the next one begins, ``left`` how many more fields of
+    the description may be gone through.
+    """
 
-    __slots__ = ("at", "count", "data", "lost", "problems", "sizes", "stopped", "values")
+    __slots__ = ("at", "count", "data", "left", "lost", "problems", "sizes", "stopped", "values")
 
-    def __init__(self, data: bytes, at: int, values: bool) -> None:
+    def __init__(self, data: bytes, at: int, values: bool, left: int) -> None:
         self.values = values
+        self.left = left
         self.sizes: dict[int, int] = {}  # fixed_size() by id() of the structure
         self.data = data
         self.at = at
@@ -145,7 +152,8 @@ class _Reader:
             self.stop("vmdesc-json", f"structures nested deeper than {DEPTH_MAX}")
             return nodes
         for field in json_list(holder, "fields"):
-            if is_untold(field):
+            self.left -= 1
+            if self.left <= 0 or is_untold(field):
                 self.lost = self.stopped = True
                 return nodes
             if not self.values and self.passed(field, depth):
@@ -192,7 +200,8 @@ class _Reader:
             return -1
         total = 0
         for field in json_list(holder, "fields"):
-            if is_untold(field):
+            self.left -= 1
+            if self.left <= 0 or is_untold(field):
                 return -1
             if isinstance(field, dict):
                 size = _number(field, "size", 0)

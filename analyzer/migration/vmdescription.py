@@ -15,13 +15,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel, Record
     from dissectors.tree import Node
-    from dissectors.vmstate import Json
+    from dissectors.vmstate import DecodedSection, Json
 
 __all__ = ["Description", "DeviceFields", "decode", "load", "name_of", "verify"]
 
 FULL = RecordType.SECTION_FULL.name
 SUBSECTION_HEADER = 1 + 1 + 4
 DEPTH_MAX = 64
+FIELDS_PER_BYTE = 2
+"""Most fields gone through for each byte of the description and of the bodies decoded with it: an
+entry may be that of many sections, and its fields may have no size.
+"""
 SIZE_LIMIT = 1 << 62
 BAD = "\N{REPLACEMENT CHARACTER}"
 
@@ -115,17 +119,18 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
     if description is None:
         return [Anomaly("vmdesc-json", mark.offset, mark.place, "not a JSON object")]
     found = []
-    seen = set()
+    sizes: dict[tuple[str, int], int | None] = {}  # of the sections there are
     for record in _full_records(main):
         key = _key(main, record)
-        seen.add(key)
         device = description.devices.get(key)
+        if key not in sizes:
+            sizes[key] = _size(device, 0)
         if device is None:
             if key[0].isascii():
                 missing = f"section {record.name!r} is not in it"
                 found.append(_anomaly("vmdesc-json", record, key, missing))
             continue
-        size = _size(device, 0)
+        size = sizes[key]
         if size is not None and size != record.body_length:
             found.append(
                 _undescribed(record, key, device, size)
@@ -140,7 +145,7 @@ def verify(main: MainChannel, description: Description | None = None) -> list[An
         found += [
             Anomaly("vmdesc-json", mark.offset, mark.place, f"no section {name!r} {instance}")
             for name, instance in description.devices
-            if (name, instance) not in seen and name.isascii()
+            if (name, instance) not in sizes and name.isascii()
         ]
     return found
 
@@ -203,20 +208,22 @@ def decode(
     if description is None:
         return []
     decoded = []
+    left = FIELDS_PER_BYTE * (main.description_length + main.bodies_kept)
     for record in _full_records(main):
         key = _key(main, record)
         device = description.devices.get(key)
         if device is None or record.body is None or is_vfio(key[0].encode()):
             continue
-        decoded.append(_decode_record(record, key, device, values))
+        result = decode_section(device, record.body, values=values, fields=left)
+        left -= result.fields
+        if left <= 0:
+            break
+        decoded.append(_fields_of(record, key, result))
     return decoded
 
 
-def _decode_record(
-    record: Record, key: tuple[str, int], device: Json, values: bool
-) -> DeviceFields:
+def _fields_of(record: Record, key: tuple[str, int], result: DecodedSection) -> DeviceFields:
     body = record.body or b""
-    result = decode_section(device, body, values=values)
     anomalies = [
         Anomaly(
             problem.slug,

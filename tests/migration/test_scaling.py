@@ -184,6 +184,24 @@ def description(size: int) -> None:
     vmdescription.decode(main)
 
 
+def described_alike(size: int) -> None:
+    """Many sections with the same entry, of fields that have no size."""
+    entry = {"name": "d", "instance_id": 0, "fields": [{"size": 0}] * 10 * size}
+    closing = b"\0" + build.vmdescription([entry])
+    main = walk(OPENING + RAM_START + build.full(9, b"d", b"body") * size + closing)
+    vmdescription.verify(main)
+    vmdescription.decode(main)
+
+
+def described_array(size: int) -> None:
+    """Elements of a byte each, with many fields of no size, which must be read one by one."""
+    inner = {"fields": [{"size": 0}] * 10 * size + [{"size": 2}]}
+    field = {"size": 1, "array_len": size, "struct": inner}
+    closing = b"\0" + build.vmdescription([{"name": "d", "instance_id": 0, "fields": [field]}])
+    main = walk(OPENING + RAM_START + build.full(9, b"d", bytes(size)) + closing)
+    vmdescription.decode(main, values=False)
+
+
 def sections_never_started(size: int) -> None:
     """Parts of unknown sections that look like RAM's, when others have taken all there may be."""
     known = b"".join(build.part(number, build.END_OF_STATE) for number in range(size))
@@ -213,6 +231,8 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (packets, 60),
     (traces, 300),
     (description, 60),
+    (described_alike, 60),
+    (described_array, 60),
     (sections_never_started, 200),
 )
 
