@@ -106,8 +106,8 @@ class EarlierCopies:
     def _between(
         self, flow: Flow, missing: list[tuple[int, int]], start: int, stop: int, before: int
     ) -> Iterator[tuple[int, bytes]]:
-        """The bytes of the missing ranges in segments that begin in a range of the file; takes them
-        off ``missing``.
+        """The bytes of the missing ranges, which ascend, in segments that begin in a range of the
+        file; takes them off ``missing``.
         """
         if self._read > LEAST + ALLOWANCE * before:
             self.gave_up = True
@@ -118,16 +118,19 @@ class EarlierCopies:
             return
         self._read += len(region)
         for first, at, size in _segments(region, flow, start - begin, stop - begin):
-            for low, high in list(missing):
+            if begin + at + size > before:
+                continue
+            number = bisect_right(missing, first, key=lambda ends: ends[1])
+            while number < len(missing) and missing[number][0] < first + size:
+                low, high = missing[number]
                 low_here, high_here = max(low, first), min(high, first + size)
-                if low_here >= high_here or begin + at + size > before:
-                    continue
                 wanted = high_here - low_here
                 piece = self._source.read_at(begin + at + low_here - first, wanted)
                 if piece is None or len(piece) < wanted:
-                    continue
-                missing.remove((low, high))
-                missing += (r for r in ((low, low_here), (high_here, high)) if r[0] < r[1])
+                    break
+                rest = [r for r in ((low, low_here), (high_here, high)) if r[0] < r[1]]
+                missing[number : number + 1] = rest
+                number += len(rest)
                 yield low_here, piece
 
 

@@ -211,6 +211,16 @@ def sections_never_started(size: int) -> None:
         walk(*frames(OPENING + known + like_ram))
 
 
+def first_copies(size: int) -> None:
+    """A retransmission of bytes that came one by one, every second one before the others."""
+    craft = Craft()
+    one = craft.connect(46000)
+    for at in (*range(1, size, 2), *range(0, size, 2)):
+        one.segment("client", at, b"x")
+    one.segment("client", 0, b"x" * size)
+    Scan(craft.pcap()).run()
+
+
 CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections, 100),
     (one_long_section, 60),
@@ -234,6 +244,7 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (described_alike, 60),
     (described_array, 60),
     (sections_never_started, 200),
+    (first_copies, 400),
 )
 
 
