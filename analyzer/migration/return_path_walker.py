@@ -5,6 +5,8 @@ Wire-format page, sections 1.7 and 6.10.
 
 from __future__ import annotations
 
+from heapq import merge
+
 from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
@@ -45,6 +47,11 @@ EXCESS_READ = 4096
 NAMES = {int(kind): kind.name for kind in ReturnPathType}
 VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
 REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
+PATTERNS = (
+    *(kind.to_bytes(2, "big") for kind in NAMES),
+    *(MESSAGE.struct.pack(message) for message in BY_SECONDARY),
+)
+"""What messages begin with."""
 
 
 def walk_return_path(
@@ -243,7 +250,7 @@ def _find_messages(data: bytes, final: bool) -> int:
     """Position of the first of CHAIN consecutive messages, or of fewer that reach exactly to the
     stream's end; -1 if not found.
     """
-    for start in sorted(_starts(data)):
+    for start in _starts(data):
         at = start
         found = 0
         while at + HEADER.size <= len(data) and found < CHAIN:
@@ -260,9 +267,14 @@ def _find_messages(data: bytes, final: bool) -> int:
 
 
 def _starts(data: bytes) -> Iterator[int]:
-    patterns = [kind.to_bytes(2, "big") for kind in NAMES]
-    for pattern in patterns + [MESSAGE.struct.pack(message) for message in BY_SECONDARY]:
-        at = data.find(pattern)
-        while at >= 0:
-            yield at
-            at = data.find(pattern, at + 1)
+    """Where messages may begin, ascending; the first one is usually the right one, so none is
+    looked for before it is asked for.
+    """
+    return merge(*(_places(data, pattern) for pattern in PATTERNS))
+
+
+def _places(data: bytes, pattern: bytes) -> Iterator[int]:
+    at = data.find(pattern)
+    while at >= 0:
+        yield at
+        at = data.find(pattern, at + 1)

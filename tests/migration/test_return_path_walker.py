@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzer.migration import return_path_walker
 from analyzer.migration.return_path import MESSAGES_KEPT, ReturnPath
 from analyzer.migration.return_path_walker import walk_return_path
 from dissectors.return_path import BITMAP_END, HEADER, ReturnPathType
 from tests.migration.main_streams import feed, slugs, text, u32, u64
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.migration.main_streams import Piece
 
 
@@ -47,6 +50,25 @@ def walk(*pieces: Piece, midstream: bool = False) -> ReturnPath:
     assert rp.decoded + rp.skipped == there
     assert rp.missing == sum(piece for piece in pieces if isinstance(piece, int))
     return rp
+
+
+def test_the_first_messages_behind_a_fault_are_searched_no_farther(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    places = return_path_walker._places
+
+    def counting(data: bytes, pattern: bytes) -> Iterator[int]:
+        nonlocal looked
+        for at in places(data, pattern):
+            looked += 1
+            yield at
+
+    monkeypatch.setattr(return_path_walker, "_places", counting)
+    bad = message(5, b"\1a") + message(1, u32(0))  # a bitmap whose size is that of a message
+    rp = walk(bad * 100)
+    assert rp.resync_count > 90
+    assert looked < 20 * rp.resync_count
 
 
 def test_every_message() -> None:
