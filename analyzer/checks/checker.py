@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration, PageCollector
+    from analyzer.migration.outcome import Outcome
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Hole
@@ -170,8 +171,12 @@ class Checker(Watcher):
     def _all(self) -> list[Finding]:
         found: list[Finding] = []
         listed: dict[tuple[str, int, int, str | None], list[Finding]] = {}
+        excuses: dict[Migration, _Excuses] = {}
         for rule, spot, migration in self._spots:
-            finding = self._judged(rule, spot, migration)
+            if migration is not None and migration not in excuses:
+                excuses[migration] = _Excuses(migration)
+            known = excuses[migration] if migration is not None else None
+            finding = self._judged(rule, spot, migration, known)
             found.append(finding)
             stream = spot.channel.stream if spot.channel is not None else -1
             number = migration.number if migration is not None else -1
@@ -249,14 +254,16 @@ class Checker(Watcher):
 
     # -- excuses ------------------------------------------------------------------------------
 
-    def _judged(self, rule: Rule, spot: Spot, migration: Migration | None) -> Finding:
+    def _judged(
+        self, rule: Rule, spot: Spot, migration: Migration | None, excuses: _Excuses | None
+    ) -> Finding:
         severity = spot.severity or rule.severity
         if spot.noted_before and migration is not None and migration.before_era(spot.noted_before):
             severity = INFO
         severity = self.selection.severity.get(rule.id, severity)
         excuse = ""
-        if severity != INFO and migration is not None:
-            excuse = _excuse(rule, spot, migration)
+        if severity != INFO and excuses is not None:
+            excuse = excuses.of(rule, spot)
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
@@ -298,38 +305,80 @@ def main_spots(
             yield rule, spot
 
 
-def _excuse(rule: Rule, spot: Spot, migration: Migration) -> str:
-    """What, other than the sender, could explain the finding; empty if nothing."""
-    if rule.forgiven and (outcome := outcome_of(migration)).forgives:
-        return FORGIVEN.get(outcome.name, outcome.evidence)
-    channels = [spot.channel] if spot.channel is not None else migration.channels
-    for channel in channels:
-        if text := _own_hole(rule, spot, channel):
-            return text
-    if "X" in rule.holes:
-        for channel in migration.channels:
-            if channel is not spot.channel and (text := _any_hole(channel)):
+class _Excuses:
+    """What, other than the sender, could explain the findings about a migration.
+
+    What is the same for many findings is found out once, as there may be thousands of channels and
+    of findings.
+    """
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+        self._of_all: dict[str, str] = {}  # by rule, of findings that name no channel
+        self._outcome: Outcome | None = None
+        self._holed: list[tuple[Channel, str]] | None = None
+        self._lacks: str | None = None
+        self._uneven: bool | None = None
+
+    def of(self, rule: Rule, spot: Spot) -> str:
+        """The excuse for a finding; empty without one."""
+        if spot.channel is not None:
+            return self._found(rule, spot)
+        if rule.id not in self._of_all:
+            self._of_all[rule.id] = self._found(rule, spot)
+        return self._of_all[rule.id]
+
+    def _found(self, rule: Rule, spot: Spot) -> str:
+        migration = self._migration
+        if rule.forgiven:
+            self._outcome = outcome = self._outcome or outcome_of(migration)
+            if outcome.forgives:
+                return FORGIVEN.get(outcome.name, outcome.evidence)
+        channels = [spot.channel] if spot.channel is not None else migration.channels
+        for channel in channels:
+            if text := _own_hole(rule, spot, channel):
                 return text
-    main = migration.main_facts
-    if "M" in rule.holes and main is not None and not main.missing:
-        if main.skipped:
-            return f"{counted(main.skipped, 'byte')} of main could not be decoded"
-        if main.truncated is not None:
-            return "main ends inside a record"
-    if "S" in rule.holes and len({len(c.syncs) for c in migration.multifd if c.packets}) > 1:
-        return "the channels carried different numbers of SYNCs"
-    if "C" in rule.holes and migration.lacks_channels:
-        if migration.strangers:
-            return f"stream {migration.strangers[0].stream} to the same port could not be decoded"
-        return "a multifd channel is not in the capture"
-    return ""
+        if "X" in rule.holes and (text := self._elsewhere(spot.channel)):
+            return text
+        main = migration.main_facts
+        if "M" in rule.holes and main is not None and not main.missing:
+            if main.skipped:
+                return f"{counted(main.skipped, 'byte')} of main could not be decoded"
+            if main.truncated is not None:
+                return "main ends inside a record"
+        if "S" in rule.holes and self._syncs_differ():
+            return "the channels carried different numbers of SYNCs"
+        return self._channel_missing() if "C" in rule.holes else ""
+
+    def _elsewhere(self, channel: Channel | None) -> str:
+        """The first hole on another channel than that of a finding."""
+        if self._holed is None:
+            channels = self._migration.channels
+            self._holed = [(c, text) for c in channels if (text := _any_hole(c))][:2]
+        return next((text for other, text in self._holed if other is not channel), "")
+
+    def _syncs_differ(self) -> bool:
+        if self._uneven is None:
+            counts = {len(c.syncs) for c in self._migration.multifd if c.packets}
+            self._uneven = len(counts) > 1
+        return self._uneven
+
+    def _channel_missing(self) -> str:
+        if self._lacks is None:
+            self._lacks = ""
+            if self._migration.lacks_channels:
+                self._lacks = "a multifd channel is not in the capture"
+                if strangers := self._migration.strangers:
+                    stream = strangers[0].stream
+                    self._lacks = f"stream {stream} to the same port could not be decoded"
+        return self._lacks
 
 
 def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     if "L" in rule.holes and channel.incomplete_start:
         return f"the beginning of {channel.name} is not in the capture"
     if "G" in rule.holes:
-        for hole in channel.holes:
+        for hole in channel.holes[:1]:
             if spot.offset is None or spot.channel is None or hole.first <= spot.offset:
                 return _missing(hole, channel)
     if "E" in rule.holes and channel.incomplete_end:

@@ -17,7 +17,7 @@ from analyzer.migration.scan import Scan
 from analyzer.tcp.requests import Peek, Take
 from dissectors.main_stream import Command
 from dissectors.vfio import VfioTag
-from tests.checks.craft import PAGE, Craft, Tiny, findings, init, ram, sync
+from tests.checks.craft import PAGE, Craft, Tiny, buffer, findings, init, ram, sync
 from tests.migration import main_streams as build
 from tests.migration import test_preempt_walker, test_return_path_walker
 from tests.migration.main_streams import EOS, OPENING, RAM_ID, RAM_START, u32, u64, walk
@@ -221,6 +221,14 @@ def first_copies(size: int) -> None:
     Scan(craft.pcap()).run()
 
 
+def excused(size: int) -> None:
+    """Findings about many devices, which a hole on any of many channels could excuse."""
+    tiny = Tiny(device=False)
+    tiny.ports = list(range(46000, 46001 + size))
+    tiny.multifd = [[init(n), sync(0), buffer(1, idstr=b"%d/vfio" % n)] for n in range(size)]
+    findings(tiny.pcap())
+
+
 CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections, 100),
     (one_long_section, 60),
@@ -245,6 +253,7 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (described_array, 60),
     (sections_never_started, 200),
     (first_copies, 400),
+    (excused, 60),
 )
 
 
