@@ -6,6 +6,7 @@ to be harmless are kept; names in them are replaced.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice, pairwise
 
 from analyzer.migration.grouping import Grouper
 from analyzer.migration.main_ram import ZERO_AND_WORD
@@ -31,7 +32,7 @@ from dissectors.vfio import BUFFER, VfioTag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
@@ -160,6 +161,8 @@ class _Trace:
         self._tracer = tracer
         self._chunks: list[tuple[int, bytes]] = []  # read, not in the plan yet
         self._migration: Migration | None = None
+        self._others: dict[int, dict[bytes, bytes]] = {}  # other names for names, by length
+        self._blocks = 0  # how many RAM blocks' names are among them
 
     # -- the walk -----------------------------------------------------------------------------
 
@@ -302,6 +305,10 @@ class _Trace:
     def record(self, record: Record) -> None:
         """A record of main has ended: a body whose end was found by search is content."""
         begin, size = record.body_offset, record.body_length
+        owner = self._owner()
+        facts = owner.main_facts if owner is not None else None
+        if facts is not None and (section := facts.sections.get(record.section_id or 0)):
+            self._learn(section.idstr, self._tracer.names.idstr(section.idstr))
         body: tuple[int, ...] = ()
         if record.by_search and size > 0:
             body = begin, begin + size
@@ -333,27 +340,26 @@ class _Trace:
         if not held:
             self._settle(())
 
+    def _learn(self, name: bytes, other: bytes) -> None:
+        if name != other:
+            self._others.setdefault(len(name), {})[name] = other
+
     def _put_names(self, at: int, run: bytes) -> None:
         """Replace names in the bytes that were read; each follows its length."""
-        for old, new in self._known_names():
-            pos = run.find(old)
-            while pos >= 0:
-                self.plan.put_late(at + pos, new)
-                pos = run.find(old, pos + 1)
-
-    def _known_names(self) -> list[tuple[bytes, bytes]]:
         owner, names = self._owner(), self._tracer.names
         facts = owner.main_facts if owner is not None else None
         if facts is None:
-            return []
-        pairs = [(s.idstr, names.idstr(s.idstr)) for s in facts.sections.values()]
-        pairs += [(name, names.block(name)) for name in facts.ram.blocks]
-        known = [
-            (bytes((len(old),)) + old, bytes((len(new),)) + new) for old, new in pairs if old != new
-        ]
+            return
+        for name in islice(facts.ram.blocks, self._blocks, None):
+            self._learn(name, names.block(name))
+        self._blocks = len(facts.ram.blocks)
+        for size, others in self._others.items():
+            for pos in _places(run, bytes((size,))):
+                if (other := others.get(run[pos + 1 : pos + 1 + size])) is not None:
+                    self.plan.put_late(at + pos + 1, other)
         if facts.uuid is not None and any(facts.uuid):
-            known.append((facts.uuid, names.uuid(facts.uuid)))
-        return known
+            for pos in _places(run, facts.uuid):
+                self.plan.put_late(at + pos, names.uuid(facts.uuid))
 
     def _description(self, begin: int, end: int) -> None:
         """The text that ends main is kept, except the names of devices."""
@@ -365,12 +371,11 @@ class _Trace:
         if len(text) != end - begin:
             return  # parts are missing
         self.plan.keep_late(begin, end)
-        for section in facts.sections.values():
-            old, new = (b'"' + name + b'"' for name in (section.idstr, names.idstr(section.idstr)))
-            pos = text.find(old) if old != new else -1
-            while pos >= 0:
-                self.plan.put_late(begin + pos, new)
-                pos = text.find(old, pos + 1)
+        others = {s.idstr: names.idstr(s.idstr) for s in facts.sections.values()}
+        for quote, following in pairwise(_places(text, b'"')):
+            name = text[quote + 1 : following]
+            if (other := others.get(name, name)) != name:
+                self.plan.put_late(begin + quote + 1, other)
 
     def flush(self, *, final: bool) -> None:
         """Put the headers that were read into the plan; an incomplete one may wait."""
@@ -456,6 +461,14 @@ class _Trace:
         at, names = packet.offset, self._tracer.names
         self.plan.keep_late(at, at + HEAD)
         self.plan.put_late(at + IDSTR, names.idstr_field(packet.idstr))
+
+
+def _places(data: bytes, part: bytes) -> Iterator[int]:
+    """Where a part is found in data."""
+    at = data.find(part)
+    while at >= 0:
+        yield at
+        at = data.find(part, at + 1)
 
 
 class _Zeros:

@@ -6,6 +6,8 @@ Work is every line that runs, loops in one line included, and what walkers have 
 from __future__ import annotations
 
 import sys
+from io import BytesIO
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,9 @@ import pytest
 from analyzer.capture.trace_log import TracedPacket, TraceRun
 from analyzer.checks.selection import Selection
 from analyzer.migration import main_sections, vmdescription
+from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.scrub.scrubbing import scrub
 from analyzer.tcp.requests import Peek, Take
 from dissectors.main_stream import Command
 from dissectors.vfio import VfioTag
@@ -229,6 +233,20 @@ def excused(size: int) -> None:
     findings(tiny.pcap())
 
 
+def scrubbed(size: int) -> None:
+    """Records and sections with names, all of which may be in any record."""
+    names = [b"0000:%05d/vfio" % number for number in range(size)]
+    main = [build.start(9 + n, name, build.SETUP) for n, name in enumerate(names)]
+    main += [build.part(9 + number, build.END_OF_STATE) for number in range(size)]
+    listed = [{"name": name.decode(), "instance_id": 0} for name in names]
+    craft = Craft()
+    craft.connect(46000).send(OPENING + b"".join(main) + b"\0" + build.vmdescription(listed))
+    with NamedTemporaryFile(suffix=".pcap") as file:
+        file.write(craft.pcap())
+        file.flush()
+        scrub(file.name, BytesIO(), bytes(32), Settings())
+
+
 CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections, 100),
     (one_long_section, 60),
@@ -254,6 +272,7 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections_never_started, 200),
     (first_copies, 400),
     (excused, 60),
+    (scrubbed, 60),
 )
 
 
