@@ -36,7 +36,7 @@ PACKET = re.compile(
     r" flags 0x([0-9a-f]{1,8}) next packet size (\d{1,10})",
     re.ASCII,
 )
-BUFFER = re.compile(r"(.*?)\s+idx (\d{1,10})", re.ASCII)
+BUFFER = re.compile(r"(.*\S)\s+idx (\d{1,10})", re.ASCII)
 STARTS = {"multifd_send_thread_start": "source", "multifd_recv_thread_start": "destination"}
 PACKETS = {
     "multifd_send_fill": "source",
