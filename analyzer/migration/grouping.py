@@ -15,7 +15,9 @@ from analyzer.migration.main_ram import plausible_word
 from analyzer.migration.main_search import resumes
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
+from analyzer.migration.pages import PageRoom
 from analyzer.migration.resync import find_packet
+from analyzer.migration.room import Room
 from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
@@ -104,6 +106,8 @@ class Grouper:
         self._record_sink = record_sink
         self._channels: dict[int, Channel] = {}  # by id of the flow
         self._attempts = Attempts(connections, lambda flow: id(flow) in self._channels)
+        self._room = Room()
+        self._page_room = PageRoom()
         self._loose: list[Channel] = []  # return paths whose main is not known yet
 
     def attach(self, flow: Flow) -> Reader:
@@ -312,7 +316,7 @@ class Grouper:
         paused = None if began else self._attempts.paused(flow)
         earlier = paused or self._attempts.newest(flow)
         migration = self._join_main(channel)
-        facts = migration.main_facts = MainChannel()
+        facts = migration.main_facts = MainChannel(self._room)
         if paused is not None:
             paused.recovery, migration.earlier = migration, paused
         if not began and earlier is not None and not migration.framing.page_count:
@@ -336,7 +340,7 @@ class Grouper:
         from analyzer.migration.return_path_walker import walk_return_path
 
         channel = self._channel("return-path", flow)
-        facts = ReturnPath()
+        facts = ReturnPath(self._room)
         migration = self._owner(main) if main is not None else None
         if migration is None:
             if len(self._loose) >= STRANGERS_MAX:
@@ -356,7 +360,7 @@ class Grouper:
         channel = self._channel("postcopy", flow)
         attempt.preempt = channel
         attempt.add(channel)
-        facts = attempt.preempt_facts = PreemptChannel()
+        facts = attempt.preempt_facts = PreemptChannel(self._room)
         facts.ram.page_size = attempt.framing.page_size
         if attempt.main_facts is not None:
             facts.ram.know(attempt.main_facts.ram)
@@ -403,7 +407,7 @@ class Grouper:
         if len(self.migrations) >= MIGRATIONS_MAX:
             raise _TooMany
         key = key_of(channel.flow)
-        migration = Migration(len(self.migrations), key, self._settings)
+        migration = Migration(len(self.migrations), key, self._settings, self._page_room)
         migration.watchers = self._watchers
         migration.collector = self._collector
         migration.page_collector = self._page_collector

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.ram_facts import OTHERS, RamFacts
+from analyzer.migration.room import Room
 from dissectors.multifd import device_name, text_of
 
 TYPE_CHECKING = False
@@ -235,7 +236,8 @@ class Resync:
 
 
 class MainChannel:
-    """What the walk of a main channel found.
+    """What the walk of a main channel found, whose lists share ``room`` with those of other
+    migrations.
 
     Of the bytes walked, ``decoded`` were understood, ``skipped`` were skipped without being
     understood, and ``missing`` are absent from the capture.  ``began_late`` says that the stream's
@@ -283,6 +285,7 @@ class MainChannel:
         "records_dropped",
         "resync_count",
         "resyncs",
+        "room",
         "sections",
         "skipped",
         "switchover_start",
@@ -291,7 +294,8 @@ class MainChannel:
         "uuid",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
         self.anomalies = AnomalyList()
         self.header_version: int | None = None
         self.configuration: Mark | None = None
@@ -299,7 +303,7 @@ class MainChannel:
         self.page_bits: int | None = None
         self.capabilities: list[str] = []
         self.uuid: bytes | None = None
-        self.ram = RamFacts(self.anomalies)
+        self.ram = RamFacts(self.anomalies, self.room)
         self.sections: dict[int, Section] = {}
         self.devices: dict[DeviceKey, VfioSection] = {}
         self.records: list[Record] = []
@@ -420,7 +424,7 @@ class MainChannel:
 
     def keep_record(self, record: Record) -> None:
         """Add a row, or count it when there are too many."""
-        if len(self.records) < RECORDS_KEPT:
+        if self.room.has(len(self.records), RECORDS_KEPT):
             self.records.append(record)
         else:
             self.records_dropped += 1

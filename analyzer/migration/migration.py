@@ -9,7 +9,7 @@ from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.number_list import NumberSet
 from analyzer.migration.page_rounds import PageRounds
-from analyzer.migration.pages import PageTracker, read_offsets
+from analyzer.migration.pages import PageRoom, PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET, CutBuffer, DevicePacket
 from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
@@ -102,7 +102,13 @@ class Migration:
         "zero_seen",
     )
 
-    def __init__(self, number: int, key: tuple[bytes, ...], settings: Settings) -> None:
+    def __init__(
+        self,
+        number: int,
+        key: tuple[bytes, ...],
+        settings: Settings,
+        page_room: PageRoom | None = None,
+    ) -> None:
         self.number = number
         self.key = key
         self.framing = Framing(settings)
@@ -119,7 +125,7 @@ class Migration:
         self.strangers: list[Channel] = []
         self.silent: list[Connection] = []  # known at the end of the capture
         self.devices: dict[tuple[bytes, int], Device] = {}
-        self.pages = PageTracker()
+        self.pages = PageTracker(page_room or PageRoom())
         self.rounds = PageRounds()
         self.watchers: tuple[Watcher, ...] = ()
         self.collector: Collector | None = None

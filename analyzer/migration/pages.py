@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.mark import Mark
 
-__all__ = ["BlockPages", "PageTracker", "read_offsets"]
+__all__ = ["BlockPages", "PageRoom", "PageTracker", "read_offsets"]
 
 TRACKED_MAX = 1 << 22
-"""Most pages tracked in all (16 GiB of guest memory in 4 KiB pages, 8 MiB of marks)."""
+"""Most pages tracked at a time, over all migrations (16 GiB of memory in 4 KiB pages, 8 MiB)."""
 HIGHEST = 1 << 62
 RUNS_KEPT = 64
 
@@ -85,19 +85,54 @@ class BlockPages:
         self.marks = bytearray()  # two bytes a page: SYNC round % 255 + 1 (0: never sent), channel
 
 
+class PageRoom:
+    """The room for marks, which the migrations of a capture share: the newest take it from the
+    oldest, which are over unless the capture is hostile.
+    """
+
+    __slots__ = ("_trackers", "_used")
+
+    def __init__(self) -> None:
+        self._trackers: dict[PageTracker, None] = {}  # those with marks, in order of their first
+        self._used = 0
+
+    def take(self, tracker: PageTracker, pages: int) -> bool:
+        """Give room for the marks of so many more pages; ``False`` if that is too much."""
+        while self._used + pages > TRACKED_MAX:
+            oldest = next(iter(self._trackers), tracker)
+            if oldest is tracker:
+                return False
+            del self._trackers[oldest]
+            self._used -= oldest.tracked
+            oldest.stop()
+        self._trackers[tracker] = None
+        self._used += pages
+        return True
+
+
 class PageTracker:
     """Counts pages by block, pages sent again in a later round, and pages sent twice in a round.
 
-    ``untracked`` says that there are more pages than are tracked, so ``resent`` is a lower bound.
+    ``tracked`` is how many pages have marks.  ``untracked`` says that there are more pages, so
+    ``resent`` is a lower bound.
     """
 
-    __slots__ = ("blocks", "resent", "tracked", "untracked")
+    __slots__ = ("_room", "_stopped", "blocks", "resent", "tracked", "untracked")
 
-    def __init__(self) -> None:
+    def __init__(self, room: PageRoom) -> None:
+        self._room = room
+        self._stopped = False
         self.blocks: dict[bytes, BlockPages] = {}
         self.resent = 0
         self.tracked = 0
         self.untracked = False
+
+    def stop(self) -> None:
+        """Drop all marks, and track no more pages."""
+        self._stopped = True
+        self.tracked = 0
+        for block in self.blocks.values():
+            block.marks = bytearray()
 
     def block(self, name: bytes) -> BlockPages:
         """The block called ``name``; new ones beyond :data:`BLOCKS_MAX` are counted as one."""
@@ -165,7 +200,7 @@ class PageTracker:
     def _extend(self, block: BlockPages, top: int) -> bool:
         wanted = (top | 0xFFF) + 1
         grow = wanted - len(block.marks) // 2
-        if self.tracked + grow > TRACKED_MAX:
+        if self._stopped or not self._room.take(self, grow):
             self.untracked = True
             return False
         block.marks.extend(bytes(2 * grow))

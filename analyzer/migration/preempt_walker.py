@@ -10,6 +10,7 @@ from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import RamFacts
+from analyzer.migration.room import Room
 from analyzer.tcp.requests import REST, End
 
 TYPE_CHECKING = False
@@ -30,9 +31,9 @@ class PreemptChannel:
 
     __slots__ = ("anomalies", "decoded", "eos", "missing", "ram", "skipped")
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
         self.anomalies = AnomalyList()
-        self.ram = RamFacts(self.anomalies)
+        self.ram = RamFacts(self.anomalies, room or Room())
         self.ram.postcopy = True
         self.eos: Mark | None = None
         self.decoded = 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Literal, Protocol, TypeAlias
 
     from analyzer.migration.mark import Mark
+    from analyzer.migration.room import Room
     from analyzer.tcp.requests import Sink
 
     ByteOrder: TypeAlias = Literal["little", "big"]
@@ -169,6 +170,7 @@ class RamFacts:
         "normal_pages",
         "page_size",
         "postcopy",
+        "room",
         "section_end_count",
         "section_ends",
         "settled",
@@ -178,8 +180,9 @@ class RamFacts:
         "zero_pages",
     )
 
-    def __init__(self, anomalies: AnomalyList) -> None:
+    def __init__(self, anomalies: AnomalyList, room: Room) -> None:
         self.anomalies = anomalies
+        self.room = room
         self.blocks: dict[bytes, RamBlock] = {}
         self.current: RamBlock | None = None
         self.unnamed = RamBlock(b"", -1)  # for pages whose block name was in a hole
@@ -240,7 +243,7 @@ class RamFacts:
         self.settle(mark.offset)
         if self.iterations and self.iterations[-1].end is None:
             self.iterations[-1].close(mark, reason)
-        if len(self.iterations) < MARKS_MAX:
+        if self.room.has(len(self.iterations), MARKS_MAX):
             self.iterations.append(Iteration(self, mark))
 
     def finish(self, mark: Mark) -> None:
@@ -255,7 +258,7 @@ class RamFacts:
     def flushed(self, mark: Mark) -> None:
         """Note a MULTIFD_FLUSH record that ends at ``mark``."""
         self.flush_count += 1
-        if len(self.flushes) < MARKS_MAX:
+        if self.room.has(len(self.flushes), MARKS_MAX):
             self.flushes.append(mark)
         if not self.ended:
             self.next_iteration(mark, "flush")
@@ -263,5 +266,5 @@ class RamFacts:
     def section_ended(self, mark: Mark) -> None:
         """Note an EOS record that ends at ``mark``."""
         self.section_end_count += 1
-        if len(self.section_ends) < MARKS_MAX:
+        if self.room.has(len(self.section_ends), MARKS_MAX):
             self.section_ends.append(mark)

@@ -6,6 +6,7 @@ Wire-format page, sections 1.7 and 6.10.
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.room import Room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Message:
 
 
 class ReturnPath:
-    """What the walk of a return path found.
+    """What the walk of a return path found, whose lists share ``room`` with those of other
+    migrations.
 
     ``counts`` is by kind; ``page_requests`` counts page requests and ``requested_bytes`` their
     sizes, whether they are kept in ``messages`` or not.  ``shut`` is the value of the last SHUT,
@@ -69,6 +71,7 @@ class ReturnPath:
         "ready",
         "requested_bytes",
         "resync_count",
+        "room",
         "shut",
         "shut_mark",
         "skipped",
@@ -76,7 +79,8 @@ class ReturnPath:
         "truncated_path",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
         self.anomalies = AnomalyList()
         self.messages: list[Message] = []
         self.counts: dict[int, int] = {}
@@ -98,5 +102,5 @@ class ReturnPath:
     def keep(self, message: Message) -> None:
         """Add a message, or only count it when there are too many."""
         self.counts[message.kind] = self.counts.get(message.kind, 0) + 1
-        if len(self.messages) < MESSAGES_KEPT:
+        if self.room.has(len(self.messages), MESSAGES_KEPT):
             self.messages.append(message)

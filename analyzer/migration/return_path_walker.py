@@ -159,8 +159,10 @@ class _Walk:
             rp.ready = mark
         elif number not in BY_SECONDARY:
             return Broken(None, "COLO message", mark.offset)
-        elif len(marks := rp.answers[BY_SECONDARY.index(ColoMessage(number))]) < MESSAGES_KEPT:
-            marks.append(mark)
+        else:
+            marks = rp.answers[BY_SECONDARY.index(ColoMessage(number))]
+            if rp.room.has(len(marks), MESSAGES_KEPT):
+                marks.append(mark)
         message = Message(COLO + number, name, mark)
         message.length = len(head)
         rp.keep(message)
@@ -172,8 +174,9 @@ class _Walk:
         kind = message.kind
         if kind in VALUES:
             message.value = int.from_bytes(payload, "big")
-            if kind == ReturnPathType.PONG and len(rp.pongs) < MESSAGES_KEPT:
-                rp.pongs.append((message.value, message.mark))
+            if kind == ReturnPathType.PONG:
+                if rp.room.has(len(rp.pongs), MESSAGES_KEPT):
+                    rp.pongs.append((message.value, message.mark))
             elif kind == ReturnPathType.SHUT:
                 rp.shut, rp.shut_mark = message.value, message.mark
             elif kind == ReturnPathType.RESUME_ACK and message.value != RESUMED:
@@ -194,7 +197,7 @@ class _Walk:
             message.block = self.block
             rp.page_requests += 1
             rp.requested_bytes += message.size or 0
-        elif kind == ReturnPathType.SWITCHOVER_ACK and len(rp.acks) < MESSAGES_KEPT:
+        elif kind == ReturnPathType.SWITCHOVER_ACK and rp.room.has(len(rp.acks), MESSAGES_KEPT):
             rp.acks.append(message.mark)
 
     def bitmap(self, message: Message) -> Steps:
