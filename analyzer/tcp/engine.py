@@ -42,6 +42,8 @@ WINDOW_MAX = 1 << 30
 WAITING_BYTES = 8 << 20
 WAITING_ALL = 16 << 20
 WAITING_SEGMENTS = 1 << 15
+WAITING_SEGMENTS_ALL = 1 << 16
+"""Some 250 bytes each, even if nothing will read their bytes."""
 PATIENCE = 64
 """How many frames to wait for a missing segment that the receiver has already acknowledged."""
 PAUSES_KEPT = 10_000
@@ -98,6 +100,8 @@ class Engine:
         self._moved: set[Flow] = set()  # flows that carried bytes in this batch
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
+        self._waiting_segments = 0
+        self._waited: dict[Flow, None] = {}  # flows with queued segments, the longest first
         self._shapes: dict[int, Shape] = {}  # of the most frequent frames, by link type
         self._slow = 0  # segments with payload in this batch that took the slow path
         self._slow_at = 0  # where the frame of the last of them begins
@@ -310,7 +314,11 @@ class Engine:
             self._crowded()
         idle = [connection for connection in self.connections if _idle(connection)]
         idle.sort(key=lambda connection: not connection.closed)
-        dropped = {id(connection) for connection in idle[: -CONNECTIONS_KEPT // 2]}
+        del idle[-CONNECTIONS_KEPT // 2 :]
+        for flow in [flow for connection in idle for flow in connection.flows]:
+            while flow.waiting:
+                self._give_up(flow, acknowledged=False)
+        dropped = {id(connection) for connection in idle}
         self.connections = [c for c in self.connections if id(c) not in dropped]
         for key in [k for k, f in self._flows.items() if id(f.connection) in dropped]:
             del self._flows[key]
@@ -434,17 +442,17 @@ class Engine:
         kept = None if unseen else bytes(data)
         if not waiting:
             flow.waiting_from = place.pos
+            self._waited[flow] = None
         flow.peer.acks_idle = False  # its ACKs tell whether the missing bytes were received
         waiting.insert(at, Waiting(offset, length, kept, place))
+        self._waiting_segments += 1
         if kept is not None:
             flow.waiting_bytes += len(kept)
             self._waiting_bytes += len(kept)
-        while flow.waiting and (
-            flow.waiting_bytes > WAITING_BYTES
-            or self._waiting_bytes > WAITING_ALL
-            or len(flow.waiting) > WAITING_SEGMENTS
-        ):
+        while flow.waiting_bytes > WAITING_BYTES or len(flow.waiting) > WAITING_SEGMENTS:
             self._give_up(flow, acknowledged=False)
+        while self._waiting_bytes > WAITING_ALL or self._waiting_segments > WAITING_SEGMENTS_ALL:
+            self._give_up(next(iter(self._waited)), acknowledged=False)
 
     def _drain(self, flow: Flow, place: Place | None) -> None:
         """Deliver the queued segments that are now in order.
@@ -475,11 +483,14 @@ class Engine:
                 self._deliver(flow, data[entry.length - fresh :], fresh, when)
         if count:
             del waiting[:count]
+            if not waiting:
+                self._waited.pop(flow, None)
             flow.doubts = 0
             if flow.fin is not None and flow.offset == flow.fin_offset:
                 self._end(flow)
 
     def _release(self, flow: Flow, entry: Waiting) -> None:
+        self._waiting_segments -= 1
         if entry.data is not None:
             flow.waiting_bytes -= len(entry.data)
             self._waiting_bytes -= len(entry.data)

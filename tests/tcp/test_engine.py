@@ -472,6 +472,52 @@ def test_a_flood_of_connections_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert bytes(result.streams[999, "10.0.0.1:60000"]) == b"kept"
 
 
+def waiting(count: int) -> list[tuple[int, bytes, int]]:
+    """Connections that lack a byte, each with three segments behind it."""
+    frames = []
+    for port in range(1, count + 1):
+        wire = Wire(port=port).open().send(0, b"a")
+        frames += wire.send(2, b"b").send(3, b"c").send(4, b"d").frames
+    return frames
+
+
+def test_few_segments_wait_however_many_connections_lack_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What waits longest is given up, not what came last."""
+    monkeypatch.setattr("analyzer.tcp.engine.WAITING_SEGMENTS_ALL", 10)
+    late = Wire(port=60000).open().send(0, b"a").send(2, b"c").send(1, b"b")
+    most = 0
+    wait = Engine._wait
+
+    def counted(self: Engine, flow: Flow, *rest: Any) -> None:
+        nonlocal most
+        wait(self, flow, *rest)
+        most = max(most, sum(len(f.waiting) for f in self._flows.values()))
+
+    monkeypatch.setattr(Engine, "_wait", counted)
+    result = Result(pcap(waiting(8) + late.frames))
+    assert most == 10
+    assert bytes(result.streams[0, "10.0.0.1:1"]) == b"a?bcd"
+    assert bytes(result.streams[8, "10.0.0.1:60000"]) == b"abc"
+    assert not result.engine._waited
+
+
+def test_what_waits_on_a_forgotten_connection_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgetful(monkeypatch, 50)
+    held = 0
+    forget = Engine._forget
+
+    def told(self: Engine) -> None:
+        nonlocal held
+        forget(self)
+        held = max(held, len(self._waited), self._waiting_segments // 3)
+
+    monkeypatch.setattr(Engine, "_forget", told)
+    Result(pcap(waiting(500)))
+    assert 0 < held <= 75
+
+
 @pytest.mark.parametrize("kind", ["closed", "reused", "five bytes"])
 def test_connections_that_carry_something_are_forgotten_too(
     kind: str, monkeypatch: pytest.MonkeyPatch
