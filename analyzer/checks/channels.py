@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -22,7 +20,7 @@ from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
@@ -569,13 +567,15 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
     another channel has more.
     """
-    rounds = [channel.syncs for channel in migration.multifd]
     flushes = migration.main_facts.flushes if migration.main_facts is not None else []
-    rounds.append(flushes)
-    firsts = [
-        min((mark for mark in marks if mark is not None), key=lambda mark: mark.frame)
-        for marks in zip_longest(*rounds)
-    ]
+    rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
+    firsts: list[Mark] = []
+    for marks in (*rounds, flushes):
+        for number, mark in enumerate(marks):
+            if number == len(firsts):
+                firsts.append(mark)
+            elif mark.frame < firsts[number].frame:
+                firsts[number] = mark
     unwanted = {id(channel) for _, channel in refused(migration)}
     for channel in migration.multifd:
         fin, done = channel.flow.fin, len(channel.syncs)

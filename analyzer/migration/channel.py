@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.mark import MarkList
 from analyzer.migration.number_list import NumberList
 from dissectors.multifd import ChannelType, Compression
 
@@ -104,7 +105,7 @@ class Channel:
         self.device_bytes = 0
         self.packet_nums = NumberList()
         self.uncounted = 0  # RAM packets whose packet_num is unknown
-        self.syncs: list[Mark] = []
+        self.syncs = MarkList()
         self.decoded = 0
         self.skipped = 0
         self.missing = 0

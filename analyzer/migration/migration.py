@@ -172,7 +172,7 @@ class Migration:
             self.repeated.setdefault(packet.packet_num, again)
         channel.ram_bytes += packet.length
         if packet.flags & SYNC:
-            channel.syncs.append(Mark(packet.offset, packet.first))
+            channel.syncs.add(packet.offset, packet.first)
             channel.since_sync = 0
         if packet.kind == SYNC_PACKET:
             channel.sync_packets += 1
