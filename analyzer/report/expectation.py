@@ -12,6 +12,7 @@ from analyzer.errors import UsageError, did_you_mean
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.report.bounds import Bound, shown
+from analyzer.report.escape import terminal
 from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
@@ -174,9 +175,15 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """Text as a TOML string; a surrogate, which TOML cannot hold, becomes a question mark."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Text as a TOML string that a terminal may show; a surrogate, which TOML cannot hold, becomes
+    a question mark.
+    """
+    whole = json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
+    return "".join(c if terminal(c) == c else _escaped(ord(c)) for c in whole)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 # -- compared --------------------------------------------------------------------------------------

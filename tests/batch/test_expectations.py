@@ -18,6 +18,7 @@ from analyzer.report.expectation import Expectation, _string
 from tests.altered import cut_anew, out_of_order, read
 from tests.checks.craft import Tiny, buffer
 from tests.commands.run import mfshark
+from tests.migration.main_streams import configuration, header
 from tests.shipped import CAPTURES, FILES, capture, stem
 
 if TYPE_CHECKING:
@@ -185,10 +186,13 @@ def test_an_expectation_that_makes_no_sense_is_refused(
 def test_hostile_names_are_written_and_read(tmp_path: Path) -> None:
     made = Tiny()
     made.multifd[0].append(buffer(0, idstr=b'"]\n[[x]]\x1b\x7f\xff\xe2\x80\xae\\'))
+    machine = "q35\x9b31m\u202e\u2028\U000e0041".encode()
+    made.main[0] = header() + configuration(machine)
     path = tmp_path / "evil.pcap"
     path.write_bytes(made.pcap())
     ran = mfshark("check", "--expect", expected(path, tmp_path), path)
     assert "MF961" not in ran.out
+    assert all(map(str.isprintable, mfshark("expect", path).out.splitlines()))
 
 
 WORDS = st.sampled_from(
@@ -219,6 +223,7 @@ def test_devices_are_told_apart_by_text_and_number(key: str) -> None:
 @given(st.text())
 def test_text_is_toml(text: str) -> None:
     assert tomllib.loads(f"x = {_string(text)}")["x"] == text
+    assert _string(text).isprintable()
 
 
 @pytest.mark.parametrize(
