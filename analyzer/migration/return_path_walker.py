@@ -10,7 +10,7 @@ from heapq import merge
 from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
-from analyzer.migration.return_path import COLO, MESSAGES_KEPT, Message, ReturnPath
+from analyzer.migration.return_path import COLO, MESSAGES_KEPT, NAMES, Message, ReturnPath
 from analyzer.migration.section_body import window
 from analyzer.tcp.requests import REST, End, Gap, Skip, Take
 from dissectors.colo import BY_SECONDARY, MESSAGE, ColoMessage
@@ -44,11 +44,10 @@ BITMAP_MAX = 1 << 32
 """Largest bitmap in bytes: enough for 128 TiB of guest memory in 4 KiB pages."""
 EXCESS_READ = 4096
 """A bitmap announced with more excess bytes than this over its block's size is not read."""
-NAMES = {int(kind): kind.name for kind in ReturnPathType}
 VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
 REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
 PATTERNS = (
-    *(kind.to_bytes(2, "big") for kind in NAMES),
+    *(kind.to_bytes(2, "big") for kind in ReturnPathType),
     *(MESSAGE.struct.pack(message) for message in BY_SECONDARY),
 )
 """What messages begin with."""
@@ -125,7 +124,7 @@ class _Walk:
         payload = yield Take(length)
         if not isinstance(payload, bytes):
             return Broken(payload, f"{name} payload", at)
-        message = Message(kind, name, mark)
+        message = Message(kind, mark)
         if not length_fits(kind, length):
             rp.anomalies.note("rp-length", at, mark.place, f"{name} with {length} bytes")
         elif kind == ReturnPathType.RECV_BITMAP:
@@ -152,7 +151,7 @@ class _Walk:
             begun = rp.resync_count > 0
             self.turns = Turns(BY_SECONDARY, None if begun else ColoMessage.CHECKPOINT_READY)
         (number,) = MESSAGE.unpack(head)
-        name, wrong = self.turns.take(number)
+        _, wrong = self.turns.take(number)
         if wrong:
             rp.anomalies.note("rp-colo-message", mark.offset, mark.place, wrong)
         if number == ColoMessage.CHECKPOINT_READY and rp.ready is None:
@@ -163,7 +162,7 @@ class _Walk:
             marks = rp.answers[BY_SECONDARY.index(ColoMessage(number))]
             if rp.room.has(len(marks), MESSAGES_KEPT):
                 marks.append(mark)
-        message = Message(COLO + number, name, mark)
+        message = Message(COLO + number, mark)
         message.length = len(head)
         rp.keep(message)
         return None

@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.migration import return_path_walker
-from analyzer.migration.return_path import MESSAGES_KEPT, ReturnPath
+from analyzer.migration.mark import Mark
+from analyzer.migration.return_path import (
+    MESSAGES_KEPT,
+    NAMES,
+    Message,
+    MessageList,
+    ReturnPath,
+)
 from analyzer.migration.return_path_walker import walk_return_path
+from analyzer.tcp.requests import Place
 from dissectors.return_path import BITMAP_END, HEADER, ReturnPathType
 from tests.migration.main_streams import feed, slugs, text, u32, u64
 
@@ -83,7 +91,7 @@ def test_every_message() -> None:
     assert rp.shut == 0
     assert rp.shut_mark is not None
     assert rp.shut_mark.offset == len(WHOLE) - len(SHUT)
-    requests = [(m.block, m.start, m.size) for m in rp.messages[4:6]]
+    requests = [(m.block, m.start, m.size) for m in list(rp.messages)[4:6]]
     assert requests == [(b"pc.ram", 0x3000, 4096), (b"pc.ram", 0x8000, 8192)]
     assert (rp.page_requests, rp.requested_bytes) == (2, 12288)
     assert (rp.messages[2].block, rp.messages[2].size) == (b"pc.ram", 16)
@@ -144,6 +152,33 @@ def test_a_path_without_its_beginning_has_no_fault() -> None:
         rp = walk((PONG * 3 + SHUT)[at:], midstream=True)
         assert not rp.anomalies
         assert rp.shut == 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(NAMES)),
+            st.tuples(*[st.integers(0, (1 << 63) - 1)] * 4, st.integers(-(1 << 63), -1)),
+            st.tuples(*[st.none() | st.integers(0, (1 << 64) - 1)] * 3),
+            st.none() | st.binary(max_size=3),
+        )
+    )
+)
+def test_what_is_kept_of_messages_is_all_of_them(
+    rows: list[tuple[int, tuple[int, ...], tuple[int | None, ...], bytes | None]],
+) -> None:
+    kept, messages = MessageList(), []
+    for kind, (offset, length, frame, pos, time), values, block in rows:
+        message = Message(kind, Mark(offset, Place(frame, time, pos)))
+        message.length, message.block = length, block
+        message.value, message.start, message.size = values
+        messages.append(message)
+        kept.add(message)
+    assert len(kept) == len(messages)
+    for got, put in zip(kept, messages, strict=True):
+        for name in ("kind", "name", "length", "value", "block", "start", "size"):
+            assert getattr(got, name) == getattr(put, name)
+        assert repr((got, got.mark.place)) == repr((put, put.mark.place))
 
 
 def test_messages_are_capped() -> None:
