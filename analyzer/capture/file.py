@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 
-from analyzer.capture.frames import SLACK, Batch, Contents, Interface
+from analyzer.capture.frames import RECORD, SLACK, Batch, Contents, Interface
 from analyzer.capture.pcapng import BLOCK_MAX, SECTION, Blocks
 from analyzer.errors import CaptureError
 
@@ -26,7 +26,7 @@ LARGE = 1 << 22
 plain file is read ahead.
 """
 WORDS = 12
-"""Offset within a pcapng packet block of the four words described in :class:`Batch`."""
+"""Offset within a pcapng packet block of the four words in front of a frame."""
 PCAP_MAGICS = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -239,8 +239,10 @@ class CaptureFile(Contents):
             if block is not None:  # a simple packet block, laid out like the others
                 self.frames += 1
                 base = place + WORDS
-                stop = len(block) - SLACK
-                yield Batch(block, base, [16], [stop], self.frames, blocks.interface, blocks.record)
+                starts, stops = [RECORD], [len(block) - SLACK]
+                yield Batch(
+                    block, base, starts, stops, self.frames, blocks.interface, blocks.record
+                )
 
     def _declare(self, blocks: Blocks) -> None:
         """Read the section header and interface blocks that apply at the position to begin at."""

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SLACK", "Batch", "Contents", "Interface"]
+__all__ = ["RECORD", "SLACK", "Batch", "Contents", "Interface"]
 
 SLACK = 128
 """Bytes that may be read past the end of a frame; their values mean nothing."""
+RECORD = 16
+"""Bytes in front of a frame that describe it: four 32-bit words."""
 
 
 class Interface:
@@ -40,10 +42,9 @@ class Batch:
 
     Frame ``first + i`` is ``buffer[starts[i]:stops[i]]``; ``buffer[0]`` is byte ``base`` of the
     uncompressed file.  Four 32-bit words precede every frame: two of time stamp, captured length,
-    original length; ``record(buffer, start - 16)`` unpacks them.  Their file position, ``base +
-    start - 16``, is where reading can start again: the record header in a pcap file, 12 bytes into
-    the block in a pcapng file, whatever the block's type.  The buffer is refilled for the next
-    batch; up to ``SLACK`` bytes past its frames may be read.
+    original length; ``record(buffer, start - RECORD)`` unpacks them, the methods below read them of
+    the frame at ``start``.  The buffer is refilled for the next batch; up to ``SLACK`` bytes past
+    its frames may be read.
     """
 
     __slots__ = ("base", "buffer", "first", "interface", "record", "starts", "stops")
@@ -65,6 +66,27 @@ class Batch:
         self.first = first
         self.interface = interface
         self.record = record
+
+    def header(self, start: int) -> tuple[int, int, int]:
+        """When a frame was captured (ns since the epoch), its captured and its original length."""
+        first, second, captured, original = self.record(self.buffer, start - RECORD)
+        return self.interface.clock(first, second), captured, original
+
+    def time(self, start: int) -> int:
+        """When a frame was captured, ns since the epoch."""
+        first, second, _, _ = self.record(self.buffer, start - RECORD)
+        return self.interface.clock(first, second)
+
+    def lengths(self, start: int) -> tuple[int, int]:
+        """A frame's captured and its original length, bytes."""
+        _, _, captured, original = self.record(self.buffer, start - RECORD)
+        return captured, original
+
+    def position(self, start: int) -> int:
+        """The file position from which reading can start again at a frame: the record header in a
+        pcap file, 12 bytes into the block in a pcapng file, whatever the block's type.
+        """
+        return self.base + start - RECORD
 
 
 class Contents:

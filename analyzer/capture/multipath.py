@@ -214,7 +214,7 @@ class Rejoined:
     # -- frames -------------------------------------------------------------------------------
 
     def _add(self, batch: Batch, start: int) -> None:
-        first, second, captured, original = batch.record(batch.buffer, start - 16)
+        time, captured, original = batch.header(start)
         link_type = batch.interface.link_type
         end = start + captured
         record = EMPTY
@@ -224,7 +224,7 @@ class Rejoined:
             moved = None if isinstance(segment, str) else self._moved(segment, batch.buffer, end)
             at = min(found[1], end)
             record = moved or (bytes(batch.buffer[at:end]), max(0, start + original - at))
-        self._ready += record_of(batch.interface.clock(first, second), record)
+        self._ready += record_of(time, record)
 
     def _moved(self, segment: Segment, buffer: bytearray, end: int) -> Record | None:
         """The segment moved to its place in the connection; ``None`` where it stays as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from analyzer.capture.frames import RECORD
 from analyzer.capture.pcapng import ENHANCED, INTERFACE, ISB_IFDROP, SECTION, STATISTICS
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ class PcapWriter:
 
     def frame(self, batch: Batch, start: int, data: bytes | bytearray) -> None:
         """The frame at ``start`` of a batch, with ``data`` as its bytes."""
-        self._stream.write(b"".join((batch.buffer[start - 16 : start], data)))
+        self._stream.write(b"".join((batch.buffer[start - RECORD : start], data)))
         self.frames += 1
 
     def finish(self) -> None:
@@ -69,8 +70,7 @@ class PcapngWriter:
     def frame(self, batch: Batch, start: int, data: bytes | bytearray) -> None:
         """The frame at ``start`` of a batch, with ``data`` as its bytes."""
         number = self._interface(batch.interface)
-        first, second, captured, original = batch.record(batch.buffer, start - 16)
-        time = batch.interface.clock(first, second)
+        time, captured, original = batch.header(start)
         head = struct.pack(
             "<IIIII", number, time >> 32 & 0xFFFFFFFF, time & 0xFFFFFFFF, captured, original
         )

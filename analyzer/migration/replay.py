@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from contextlib import closing
 
 from analyzer.capture.file import CaptureFile
+from analyzer.capture.frames import RECORD
 from analyzer.capture.link import ETHERNET, RST, SYN, decode
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import open_source
@@ -162,17 +163,17 @@ class Replay:
         key = stream.key
         short = len(key) == 12
         for batch in self._frames(pos):
-            buffer, record = batch.buffer, batch.record
+            buffer = batch.buffer
             link = batch.interface.link_type
             plain = short and link == ETHERNET
-            for start in batch.starts[bisect_left(batch.starts, pos + 16 - batch.base) :]:
+            for start in batch.starts[bisect_left(batch.starts, pos + RECORD - batch.base) :]:
                 if (
                     plain
                     and buffer[start + 26 : start + 38] != key
                     and buffer[start + 12 : start + 15] == PLAIN
                 ):
                     continue
-                captured, original = record(buffer, start - 16)[2:]
+                captured, original = batch.lengths(start)
                 segment = decode(buffer, start, captured, original, link)
                 if isinstance(segment, str) or segment.key != key:
                     continue
@@ -255,11 +256,11 @@ def reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
 
 
 def _first(batch: Batch) -> int:
-    return batch.base + batch.starts[0] - 16
+    return batch.position(batch.starts[0])
 
 
 def _last(batch: Batch) -> int:
-    return batch.base + batch.starts[-1] - 16
+    return batch.position(batch.starts[-1])
 
 
 class _Pieces:

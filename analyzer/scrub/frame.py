@@ -46,7 +46,7 @@ class FrameScrubber:
 
     def rewrite(self, batch: Batch, start: int) -> bytearray:
         """The rewritten frame at ``start`` of a batch, with the same length."""
-        captured, original = batch.record(batch.buffer, start - 16)[2:]
+        captured, original = batch.lengths(start)
         link_type = batch.interface.link_type
         old = batch.buffer[start : start + captured]
         new = bytearray(old)

@@ -80,12 +80,11 @@ class Decryption:
         for at, (start, stop) in enumerate(zip(batch.starts, batch.stops, strict=True)):
             if start == stop:
                 continue
-            first, second, captured, original = batch.record(batch.buffer, start - 16)
+            time, captured, original = batch.header(start)
             segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
             if isinstance(segment, str):
                 continue
-            time = batch.interface.clock(first, second)
-            place = Place(batch.first + at, time, batch.base + start - 16)
+            place = Place(batch.first + at, time, batch.position(start))
             flow = self._flow(segment.key, place.frame)
             if flow is None:
                 continue

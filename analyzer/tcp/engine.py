@@ -179,13 +179,12 @@ class Engine:
     def _close_batch(self, batch: Batch) -> None:
         """Account for what passed on the fast path: times, and where its bytes can be found."""
         starts, first = batch.starts, batch.first
-        clock, record = batch.interface.clock, batch.record
         self.frames = first + len(starts) - 1
-        begin = clock(*record(batch.buffer, starts[0] - 16)[:2])
+        begin = batch.time(starts[0])
         if first == 1:
             self.first_time = self.last_time = begin
         before = self.last_time
-        self.last_time = clock(*record(batch.buffer, starts[-1] - 16)[:2])
+        self.last_time = batch.time(starts[-1])
         if self.last_time - before > PAUSE:
             found = pauses_in(batch, before, begin, self.last_time)
             self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
@@ -217,11 +216,9 @@ class Engine:
         """Note the flow's last frame on the fast path, and what the ACKs there acknowledged."""
         start, answer = flow.fast_start, flow.peer.ack_start
         if start:
-            first, second, _, _ = batch.record(batch.buffer, start - 16)
-            number = batch.first + bisect_left(batch.starts, start)
-            if number > flow.last.frame:
-                time = batch.interface.clock(first, second)
-                flow.last = Place(number, time, batch.base + start - 16)
+            place = _place(batch, start, batch.time(start))
+            if place.frame > flow.last.frame:
+                flow.last = place
             flow.fast_start = 0
             self._moved.add(flow)
         if answer and flow.reader is not None:
@@ -235,12 +232,10 @@ class Engine:
 
         ``length`` bytes of payload begin at ``data``.  A shortcut for what :meth:`_frame` would do.
         """
-        first, second, captured, original = batch.record(batch.buffer, start - 16)
+        time, captured, original = batch.header(start)
         if captured < original:
             self.truncated += 1
-        number = batch.first + bisect_left(batch.starts, start)
-        place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
-        self.now = place
+        self.now = place = _place(batch, start, time)
         flow.ack_start = start
         flow.seen += 1
         flow.take_in_fast()
@@ -252,16 +247,14 @@ class Engine:
     # -- the slow path ------------------------------------------------------------------------
 
     def _frame(self, batch: Batch, start: int) -> None:
-        first, second, captured, original = batch.record(batch.buffer, start - 16)
-        number = batch.first + bisect_left(batch.starts, start)
+        time, captured, original = batch.header(start)
         if captured < original:
             self.truncated += 1
         segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
         if isinstance(segment, str):
             self.ignored[segment] = self.ignored.get(segment, 0) + 1
             return
-        place = Place(number, batch.interface.clock(first, second), batch.base + start - 16)
-        self.now = place
+        self.now = place = _place(batch, start, time)
         flow = self._flows.get(segment.key)
         if flow is None or (segment.flags & (SYN | ACK) == SYN and _is_new(flow, segment)):
             for side in flow.connection.flows if flow is not None else ():
@@ -598,6 +591,12 @@ class Engine:
             if flow.zero_since:
                 flow.open_window(self.now)
             self._end(flow)
+
+
+def _place(batch: Batch, start: int, time: int) -> Place:
+    """The place of the frame at ``start`` of a batch, which was captured at ``time``."""
+    number = batch.first + bisect_left(batch.starts, start)
+    return Place(number, time, batch.position(start))
 
 
 def _note_acked(flow: Flow, ack: int) -> int:

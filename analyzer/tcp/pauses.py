@@ -20,7 +20,7 @@ def pauses_in(batch: Batch, before: int, begin: int, end: int) -> Iterator[tuple
     ``before`` is the time of the frame before the batch, ``begin`` and ``end`` those of its first
     and last frame.  Spans longer than a pause are bisected.
     """
-    starts, record, clock = batch.starts, batch.record, batch.interface.clock
+    starts = batch.starts
     if begin - before > PAUSE:
         yield before, begin, batch.first
     spans = [(0, len(starts) - 1, begin, end)]
@@ -32,5 +32,5 @@ def pauses_in(batch: Batch, before: int, begin: int, end: int) -> Iterator[tuple
             yield begin, end, batch.first + high
             continue
         middle = low + high >> 1
-        time = clock(*record(batch.buffer, starts[middle] - 16)[:2])
+        time = batch.time(starts[middle])
         spans += (middle, high, time, end), (low, middle, begin, time)

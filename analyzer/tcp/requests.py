@@ -128,8 +128,8 @@ class Place:
     and file position.
 
     Re-reading from file position ``pos`` finds the byte and all bytes that follow it in the stream,
-    even those that arrived before it (see :class:`analyzer.capture.frames.Batch` for what is at
-    that position).
+    even those that arrived before it (see :meth:`analyzer.capture.frames.Batch.position` for what
+    is there).
     """
 
     __slots__ = ("frame", "pos", "time")
