@@ -8,14 +8,13 @@ path, :meth:`Engine._frame`.
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_left, bisect_right
 from itertools import islice
 
 from analyzer.capture.link import ACK, FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
-from analyzer.tcp.flow import Connection, Flow, Waiting
+from analyzer.tcp.flow import Connections, Waiting
 from analyzer.tcp.pauses import PAUSE, pauses_in
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from analyzer.capture.frames import Batch
     from analyzer.capture.shape import Shape
     from analyzer.capture.source import Source
+    from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.reader import Reader
 
 __all__ = ["Engine", "Multipath"]
@@ -47,9 +47,6 @@ WAITING_SEGMENTS_ALL = 1 << 16
 PATIENCE = 64
 """How many frames to wait for a missing segment that the receiver has already acknowledged."""
 PAUSES_KEPT = 10_000
-CONNECTIONS_KEPT = 1 << 14
-IDENTIFIED = 64
-"""Bytes that suffice to identify a channel: an initial packet has as many."""
 UNSEEN = bytes(1 << 18)
 """Stands in for bytes that are skipped: a Skip never looks at them."""
 
@@ -65,13 +62,12 @@ class Engine:
 
     ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
     ``None`` to ignore the bytes; ``multipath()`` is called before it if that segment has a
-    Multipath TCP option.  ``connections`` are in the order of Wireshark's numbers; when there are
-    very many, ``crowded()`` is called, and then the older of those without a reader are dropped.
-    ``frames`` counts all frames, ``ignored`` those without a usable TCP segment, by reason,
-    ``truncated`` those cut by snaplen.  ``first_time`` and ``last_time`` are the times of the first
-    and last frame, in ns; ``now`` is the place of the frame processed last on the slow path.
-    ``pauses`` are times without any frame: begin and end in ns, and the frame that ended it.
-    ``copies`` compares retransmitted bytes.
+    Multipath TCP option; ``crowded`` is as in :class:`analyzer.tcp.flow.Connections`.  ``frames``
+    counts all frames, ``ignored`` those without a usable TCP segment, by reason, ``truncated``
+    those cut by snaplen.  ``first_time`` and ``last_time`` are the times of the first and last
+    frame, in ns; ``now`` is the place of the frame processed last on the slow path.  ``pauses`` are
+    times without any frame: begin and end in ns, and the frame that ended it.  ``copies`` compares
+    retransmitted bytes.
     """
 
     def __init__(
@@ -81,8 +77,6 @@ class Engine:
         crowded: Callable[[], None] | None = None,
         multipath: Callable[[], None] | None = None,
     ) -> None:
-        self.connections: list[Connection] = []
-        self.streams = 0  # Wireshark's next tcp.stream
         self.ignored: dict[str, int] = {}
         self.truncated = 0
         self.frames = 0
@@ -92,11 +86,9 @@ class Engine:
         self.pauses: list[tuple[int, int, int]] = []
         self.copies = EarlierCopies(source)
         self._attach = attach
-        self._crowded = crowded
         self._multipath = multipath
-        self._flows: dict[bytes, Flow] = {}
-        self._forget_at = CONNECTIONS_KEPT
-        self._carrying: list[Flow] = []  # flows with a reader
+        self._known = Connections(crowded, self._release)
+        self._flows = self._known.flows
         self._moved: set[Flow] = set()  # flows that carried bytes in this batch
         self._batch = 0  # file position of the current batch
         self._waiting_bytes = 0
@@ -105,6 +97,16 @@ class Engine:
         self._shapes: dict[int, Shape] = {}  # of the most frequent frames, by link type
         self._slow = 0  # segments with payload in this batch that took the slow path
         self._slow_at = 0  # where the frame of the last of them begins
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections kept, in the order of Wireshark's numbers."""
+        return self._known.all
+
+    @property
+    def streams(self) -> int:
+        """How many connections there were: Wireshark's next ``tcp.stream``."""
+        return self._known.count
 
     # -- the fast path ------------------------------------------------------------------------
 
@@ -205,8 +207,8 @@ class Engine:
         """The flows that may have used the fast path in a batch: all that carry data, or those of
         the batch's frames where these are fewer.
         """
-        if len(batch.starts) >= len(self._carrying):
-            return self._carrying
+        if len(batch.starts) >= len(self._known.carrying):
+            return self._known.carrying
         unpack = self._shapes.get(batch.interface.link_type, USUAL).unpack
         keys = {unpack(batch.buffer, start)[2] for start in batch.starts}
         known = (self._flows[key] for key in keys if key in self._flows)
@@ -259,7 +261,9 @@ class Engine:
         if flow is None or (segment.flags & (SYN | ACK) == SYN and _is_new(flow, segment)):
             for side in flow.connection.flows if flow is not None else ():
                 self._catch_up(batch, side)
-            flow = self._connect(segment.key, place, flow is not None)
+                self._end(side)
+            reused = flow is not None
+            flow = self._known.begin(segment.key, place, reused=reused).forward
         flow.seen += 1
         flow.take_in_fast()
         peer = flow.peer
@@ -284,39 +288,6 @@ class Engine:
             self._finish(flow, segment, place)
         flow.acks_idle = not peer.waiting and not flow.zero_since and flow.reset is None
         flow.open_fast_path()
-
-    def _connect(self, key: bytes, place: Place, reused: bool) -> Flow:
-        if reused:
-            for flow in self._flows[key].connection.flows:
-                self._end(flow)
-        if len(self.connections) >= self._forget_at:
-            self._forget()
-            # If all have readers, none was dropped: do not try again at each new connection.
-            self._forget_at = len(self.connections) + CONNECTIONS_KEPT // 2
-        connection = Connection(self.streams, key, place)
-        connection.reused = reused
-        self.streams += 1
-        self.connections.append(connection)
-        for flow in connection.flows:
-            self._flows[flow.key] = flow
-        return connection.forward
-
-    def _forget(self) -> None:
-        """Drop the older connections without a reader, closed ones first."""
-        if self._crowded is not None:
-            self._crowded()
-        idle = [connection for connection in self.connections if _idle(connection)]
-        idle.sort(key=lambda connection: not connection.closed)
-        del idle[-CONNECTIONS_KEPT // 2 :]
-        for flow in [flow for connection in idle for flow in connection.flows]:
-            while flow.waiting:
-                self._give_up(flow, acknowledged=False)
-        dropped = {id(connection) for connection in idle}
-        self.connections = [c for c in self.connections if id(c) not in dropped]
-        for key in [k for k, f in self._flows.items() if id(f.connection) in dropped]:
-            del self._flows[key]
-        self._carrying = [f for f in self._carrying if id(f.connection) not in dropped]
-        gc.collect()  # the two flows of a connection refer to each other
 
     def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
         if segment.flags & SYN:
@@ -365,7 +336,7 @@ class Engine:
                 self._multipath()
             flow.peer.ack_start = 0  # it may refer to an earlier batch
             flow.begin_payload(self._attach(flow) or UNREAD)
-            self._carrying.append(flow)
+            self._known.carrying.append(flow)
         if flow.peer.reset is not None:
             flow.data_after_reset += segment.length
         start, length, captured = segment.start, segment.length, segment.captured
@@ -510,6 +481,11 @@ class Engine:
         flow.doubts = 0
         self._drain(flow, None)
 
+    def _release(self, flow: Flow) -> None:
+        """Let go of all queued segments: what is missing before them will not come."""
+        while flow.waiting:
+            self._give_up(flow, acknowledged=False)
+
     # -- retransmissions ----------------------------------------------------------------------
 
     def _again(self, flow: Flow, offset: int, data: bytes, place: Place) -> None:
@@ -552,8 +528,7 @@ class Engine:
     def _end(self, flow: Flow, sent: int = 0) -> None:
         """End the stream; ``sent`` is the offset up to which bytes are known to have been sent."""
         flow.take_in_fast()
-        while flow.waiting:
-            self._give_up(flow, acknowledged=False)
+        self._release(flow)
         if flow.reader is not None:
             if not flow.reader.done:
                 self._tail(flow, sent)
@@ -624,12 +599,3 @@ def _behind_fin(flow: Flow, segment: Segment) -> bool:
 def _payload_seq(segment: Segment) -> int:
     """Sequence number of the first payload byte; a SYN takes one itself."""
     return segment.seq + 1 & MASK if segment.flags & SYN else segment.seq
-
-
-def _unread(flow: Flow) -> bool:
-    return flow.reader is None or flow.reader.done
-
-
-def _idle(connection: Connection) -> bool:
-    """Whether it has no readers, or has carried too little to be identified."""
-    return all(_unread(flow) or flow.offset < IDENTIFIED for flow in connection.flows)

@@ -1,7 +1,10 @@
-"""One direction of a TCP connection: its position, queued segments, holes and irregularities."""
+"""TCP connections: each direction's position, queued segments, holes and irregularities; and all
+connections of a capture, in bounded memory.
+"""
 
 from __future__ import annotations
 
+import gc
 from array import array
 
 from analyzer.capture.link import endpoints, mirrored
@@ -9,11 +12,11 @@ from analyzer.tcp.requests import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from analyzer.tcp.reader import Reader
 
-__all__ = ["NEVER", "Connection", "Difference", "Flow", "Hole", "Waiting"]
+__all__ = ["NEVER", "Connection", "Connections", "Difference", "Flow", "Hole", "Waiting"]
 
 NEVER = Place(0, 0, 0)
 NO_CHECKPOINTS = array("q")
@@ -28,6 +31,9 @@ LOST_BEHIND = 3
 """With so many later segments received, a receiver takes one for lost (three duplicate ACKs)."""
 CHECKPOINTS_KEPT = 1 << 15
 """Per flow: enough for 64 GiB of capture, while a TCP window has at most 1 GiB."""
+CONNECTIONS_KEPT = 1 << 14
+IDENTIFIED = 64
+"""Bytes that suffice to identify a channel: an initial packet has as many."""
 
 
 class Hole:
@@ -362,14 +368,8 @@ class Flow:
 
     def hole_in(self, first: int, last: int) -> Hole | None:
         """The first hole that overlaps the given offsets (inclusive), if any."""
-        return _touching(self.holes, first, last)
-
-
-def _touching(holes: Sequence[Hole], first: int, last: int) -> Hole | None:
-    for hole in holes:
-        if hole.first <= last and hole.last >= first:
-            return hole
-    return None
+        found = (hole for hole in self.holes if hole.first <= last and hole.last >= first)
+        return next(found, None)
 
 
 class Connection:
@@ -401,3 +401,64 @@ class Connection:
         if forward.reset or reverse.reset:
             return True
         return forward.fin is not None and reverse.fin is not None
+
+
+class Connections:
+    """All connections of a capture or, if there are very many, those worth keeping.
+
+    ``all`` are in the order of Wireshark's numbers, of which ``count`` is the next; ``flows`` are
+    both directions of each by flow key, the latest where ports were reused; ``carrying`` are the
+    flows with a reader.  When there are very many, ``crowded()`` is called, and then the older of
+    those without a reader are dropped; ``release(flow)`` is called for each of their flows.
+    """
+
+    def __init__(
+        self, crowded: Callable[[], None] | None, release: Callable[[Flow], None]
+    ) -> None:
+        self.all: list[Connection] = []
+        self.count = 0
+        self.flows: dict[bytes, Flow] = {}
+        self.carrying: list[Flow] = []
+        self._crowded = crowded
+        self._release = release
+        self._forget_at = CONNECTIONS_KEPT
+
+    def begin(self, key: bytes, place: Place, *, reused: bool) -> Connection:
+        """A new connection, whose first frame, at ``place``, has the flow key ``key``."""
+        if len(self.all) >= self._forget_at:
+            self._forget()
+            # If all have readers, none was dropped: do not try again at each new connection.
+            self._forget_at = len(self.all) + CONNECTIONS_KEPT // 2
+        connection = Connection(self.count, key, place)
+        connection.reused = reused
+        self.count += 1
+        self.all.append(connection)
+        for flow in connection.flows:
+            self.flows[flow.key] = flow
+        return connection
+
+    def _forget(self) -> None:
+        """Drop the older connections without a reader, closed ones first."""
+        if self._crowded is not None:
+            self._crowded()
+        idle = [connection for connection in self.all if _idle(connection)]
+        idle.sort(key=lambda connection: not connection.closed)
+        del idle[-CONNECTIONS_KEPT // 2 :]
+        for connection in idle:
+            for flow in connection.flows:
+                self._release(flow)
+        dropped = {id(connection) for connection in idle}
+        self.all = [c for c in self.all if id(c) not in dropped]
+        for key in [k for k, f in self.flows.items() if id(f.connection) in dropped]:
+            del self.flows[key]
+        self.carrying = [f for f in self.carrying if id(f.connection) not in dropped]
+        gc.collect()  # the two flows of a connection refer to each other
+
+
+def _idle(connection: Connection) -> bool:
+    """Whether it has no readers, or has carried too little to be identified."""
+    return all(_unread(flow) or flow.offset < IDENTIFIED for flow in connection.flows)
+
+
+def _unread(flow: Flow) -> bool:
+    return flow.reader is None or flow.reader.done

@@ -15,6 +15,7 @@ from analyzer.capture.source import open_source
 from analyzer.migration.scan import Scan
 from analyzer.tcp import retransmission
 from analyzer.tcp.engine import Engine
+from analyzer.tcp.flow import Connections
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Skip, Take
 from tests.capture.files import Section, pcap
@@ -104,8 +105,8 @@ class Result:
 
 def forgetful(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     """Let engines remember so few connections; without a look through all memory each time."""
-    monkeypatch.setattr("analyzer.tcp.engine.CONNECTIONS_KEPT", kept)
-    monkeypatch.setattr("analyzer.tcp.engine.gc.collect", lambda: 0)
+    monkeypatch.setattr("analyzer.tcp.flow.CONNECTIONS_KEPT", kept)
+    monkeypatch.setattr("analyzer.tcp.flow.gc.collect", lambda: 0)
 
 
 def analysed(wire: Wire) -> Result:
@@ -404,7 +405,7 @@ def test_in_batches_of_one_frame_the_flows_of_the_frame_are_found(
         ]  # fmt: skip
 
     found = told()
-    monkeypatch.setattr(Engine, "_candidates", lambda self, _batch: self._carrying)
+    monkeypatch.setattr(Engine, "_candidates", lambda self, _batch: self._known.carrying)
     assert found == told()
 
 
@@ -538,7 +539,7 @@ def test_connections_that_carry_something_are_forgotten_too(
     result = Result(pcap(frames), walk)
     assert result.engine.streams == 499
     assert len(result.engine.connections) <= 75
-    assert len(result.engine._carrying) <= 75
+    assert len(result.engine._known.carrying) <= 75
     assert len(result.engine._flows) <= 150
 
 
@@ -547,13 +548,13 @@ def test_a_flood_of_connections_that_are_read_is_not_gone_through_for_each(
 ) -> None:
     forgetful(monkeypatch, 50)
     went = []
-    forget = Engine._forget
+    forget = Connections._forget
 
-    def told(self: Engine) -> None:
-        went.append(self.streams)
+    def told(self: Connections) -> None:
+        went.append(self.count)
         forget(self)
 
-    monkeypatch.setattr(Engine, "_forget", told)
+    monkeypatch.setattr(Connections, "_forget", told)
     frames = []
     for port in range(1, 1000):
         frames += Wire(port=port).open().send(0, bytes(64)).frames
