@@ -14,20 +14,18 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted, names, ranges
-from analyzer.migration.outcome import outcome_of, unread_end
+from analyzer.migration.outcome import ended_early, outcome_of, refused, unread_end
 from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
-    from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
-    from analyzer.tcp.requests import Place
 
 RAM_FLAGS = int(RAM_PAGE_KINDS | RamFlag.CONTINUE)
 PLAUSIBLE_ADDRESS = 1 << 52
@@ -525,70 +523,6 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
 # -- what the rules above ask ----------------------------------------------------------------------
 
 
-def refused(migration: Migration) -> list[tuple[int, Channel]]:
-    """Channels that the destination closed while the others went on, each with the frame of its
-    close.
-
-    In a completed migration only a channel that carried nothing counts: there the destination
-    normally closes channels first, once it has read them to the end.
-    """
-    main = migration.main
-    if main is None:
-        return []
-    closed: list[tuple[int, Channel]] = []
-    kept: list[Channel] = []
-    end = main.flow.last.frame  # until when the others went on
-    for channel in [main, *migration.multifd]:
-        server, client = _closed_by_server(channel), _closed_by_client(channel)
-        if server is not None and (client is None or server < client):
-            closed.append((server, channel))
-        elif client is not None:
-            kept.append(channel)
-            end = min(end, client)
-    early = [(frame, channel) for frame, channel in closed if frame < end]
-    if not early or all(_is_unused(channel) for _, channel in early):
-        return early
-    # A destination that fails closes everything.
-    if main in kept and len(kept) > 1 and outcome_of(migration).name != "completed":
-        return early
-    return [(frame, channel) for frame, channel in early if _is_unused(channel)]
-
-
-def _is_unused(channel: Channel) -> bool:
-    """Whether a multifd channel carried its initial packet and nothing else."""
-    return channel.kind == "multifd" and not channel.packets and not channel.flow.missing
-
-
-def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
-    """Channels that the source closed before a round that was still to come: the FIN, and the
-    first SYNC or FLUSH of that round.  Those that the destination refused (MF112) do not count.
-
-    Other connections may lag in the capture; but a round that begins after the close did not wait
-    for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
-    another channel has more.
-    """
-    flushes = migration.main_facts.flushes if migration.main_facts is not None else []
-    rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
-    firsts: list[Mark] = []
-    for marks in (*rounds, flushes):
-        for number, mark in enumerate(marks):
-            if number == len(firsts):
-                firsts.append(mark)
-            elif mark.frame < firsts[number].frame:
-                firsts[number] = mark
-    unwanted = {id(channel) for _, channel in refused(migration)}
-    for channel in migration.multifd:
-        fin, done = channel.flow.fin, len(channel.syncs)
-        if id(channel) in unwanted:
-            continue
-        if fin is None or not channel.ended_at_boundary or not channel.synchronises:
-            continue
-        if flushes and done >= len(flushes):
-            continue
-        if done < len(firsts) and firsts[done].frame > fin.frame:
-            yield channel, fin, firsts[done]
-
-
 def _at_init(channel: Channel, text: str) -> Spot:
     return Spot(text, channel=channel, frame=_init_frame(channel), offset=0)
 
@@ -627,13 +561,3 @@ def _pages_before_postcopy(migration: Migration) -> bool:
     """Whether main carried pages with content although postcopy had not begun."""
     facts = migration.main_facts
     return facts is not None and facts.ram.sent_pages > 0 and facts.postcopy_run is None
-
-
-def _closed_by_server(channel: Channel) -> int | None:
-    peer = channel.flow.peer
-    return min((end.frame for end in (peer.fin, peer.reset) if end is not None), default=None)
-
-
-def _closed_by_client(channel: Channel) -> int | None:
-    flow = channel.flow
-    return min((end.frame for end in (flow.fin, flow.reset) if end is not None), default=None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analyzer.checks.channels import ended_early, refused
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -19,6 +18,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.migration.outcome import ended_early, refused
 from dissectors.multifd import CHANNEL_HEADER, INIT, MultifdFlag
 
 TYPE_CHECKING = False

@@ -1,17 +1,23 @@
-"""How a migration and its devices ended, judged by the wire (wire-format page, section 1.5)."""
+"""How a migration, its channels and its devices ended, judged by the wire.
+
+Wire-format page, section 1.5.
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
     from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "is_complete", "outcome_of", "unread_end"]
+__all__ = ["Outcome", "ended_early", "is_complete", "outcome_of", "refused", "unread_end"]
 
 CLOSING = 100_000_000
 """A source that completes closes all connections at once: a channel that still sends this many ns
@@ -186,8 +192,7 @@ def _first_close(migration: Migration) -> Close | None:
     found: Close | None = None
     for channel in migration.streams:
         flow, peer = channel.flow, channel.flow.peer
-        ends = [end for end in (peer.reset, peer.fin) if end is not None]
-        place = min(ends, key=lambda end: end.frame, default=None)
+        place = peer.first_end
         if place is None or (found is not None and place.frame > found.place.frame):
             continue
         own = flow.own_end
@@ -391,3 +396,67 @@ def is_complete(device: Device, migration: Migration) -> bool | None:
     if migration.ends_early and not cut and outcome_of(migration).name != "cancelled":
         return None
     return False
+
+
+def refused(migration: Migration) -> list[tuple[int, Channel]]:
+    """Channels that the destination closed while the others went on, each with the frame of its
+    close.
+
+    In a completed migration only a channel that carried nothing counts: there the destination
+    normally closes channels first, once it has read them to the end.
+    """
+    main = migration.main
+    if main is None:
+        return []
+    closed: list[tuple[int, Channel]] = []
+    kept: list[Channel] = []
+    end = main.flow.last.frame  # until when the others went on
+    for channel in migration.streams:
+        server, client = channel.flow.peer.first_end, channel.flow.first_end
+        if server is not None and (client is None or server.frame < client.frame):
+            closed.append((server.frame, channel))
+        elif client is not None:
+            kept.append(channel)
+            end = min(end, client.frame)
+    early = [(frame, channel) for frame, channel in closed if frame < end]
+    if not early or all(_is_unused(channel) for _, channel in early):
+        return early
+    # A destination that fails closes everything.
+    if main in kept and len(kept) > 1 and outcome_of(migration).name != "completed":
+        return early
+    return [(frame, channel) for frame, channel in early if _is_unused(channel)]
+
+
+def _is_unused(channel: Channel) -> bool:
+    """Whether a multifd channel carried its initial packet and nothing else."""
+    return channel.kind == "multifd" and not channel.packets and not channel.flow.missing
+
+
+def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
+    """Channels that the source closed before a round that was still to come: the FIN, and the first
+    SYNC or FLUSH of that round.  Those that the destination refused do not count.
+
+    Other connections may lag in the capture; but a round that begins after the close did not wait
+    for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
+    another channel has more.
+    """
+    flushes = migration.main_facts.flushes if migration.main_facts is not None else []
+    rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
+    firsts: list[Mark] = []
+    for marks in (*rounds, flushes):
+        for number, mark in enumerate(marks):
+            if number == len(firsts):
+                firsts.append(mark)
+            elif mark.frame < firsts[number].frame:
+                firsts[number] = mark
+    unwanted = {id(channel) for _, channel in refused(migration)}
+    for channel in migration.multifd:
+        fin, done = channel.flow.fin, len(channel.syncs)
+        if id(channel) in unwanted:
+            continue
+        if fin is None or not channel.ended_at_boundary or not channel.synchronises:
+            continue
+        if flushes and done >= len(flushes):
+            continue
+        if done < len(firsts) and firsts[done].frame > fin.frame:
+            yield channel, fin, firsts[done]

@@ -336,6 +336,13 @@ class Flow:
         return self.fin or self.reset
 
     @property
+    def first_end(self) -> Place | None:
+        """The earlier of this side's FIN and RST."""
+        if self.fin is None or self.reset is None:
+            return self.own_end
+        return self.fin if self.fin.frame < self.reset.frame else self.reset
+
+    @property
     def closed(self) -> bool:
         """Whether no more bytes can follow: a FIN or RST of this side, or a RST of the other, was
         seen or inferred.
