@@ -92,12 +92,12 @@ def _by_first_row(migration: Migration) -> Outcome:
     if returned is not None and returned.shut is not None:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut:
-            return _after(migration, f"reported error {returned.shut}", frame)
+            return _failure(migration, f"reported error {returned.shut}", frame)
         found = _colo(migration) or _not_awaited(migration, frame)
         return found or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
-    if (early := _server_closed_first(migration)) is not None:
+    if (early := _destination_closed_first(migration)) is not None:
         return early
     if migration.main is None or migration.main_facts is None:
         return _without_main(migration)
@@ -320,25 +320,12 @@ def _never_begun(migration: Migration, main: Connection) -> Outcome:
     return Outcome("cancelled", f"{text}; the source closed it in setup", end.frame)
 
 
-def _server_closed_first(migration: Migration) -> Outcome | None:
+def _destination_closed_first(migration: Migration) -> Outcome | None:
     """The failure if the destination closed a channel before the source's state was complete, else
     ``None``.
     """
-    earliest: Close | None = None
-    for channel in migration.streams:
-        flow, peer = channel.flow, channel.flow.peer
-        # Frames may be captured out of order: data that the destination acknowledged did not come
-        # late.
-        unread = flow.acked < flow.offset or flow.decrypted
-        ends = [(end, word) for end, word in ((peer.reset, "reset"), (peer.fin, "closed")) if end]
-        for end, word in ends:
-            # Then what comes later was sent again.
-            finished = flow.fin is not None and flow.fin.frame < end.frame
-            late = unread and flow.last.frame > end.frame and not finished
-            if late and (earliest is None or end.frame < earliest.place.frame):
-                earliest = Close(channel, end, word)
-            if word == "reset" and channel.cut_in is not None and not flow.missing:
-                earliest = earliest or Close(channel, end, word)
+    closes = [close for channel in migration.streams for close in _unwelcome(channel)]
+    earliest = min(closes, key=lambda close: close.place.frame, default=None)
     if earliest is None:
         return None
     facts, frame = migration.main_facts, earliest.place.frame
@@ -346,10 +333,25 @@ def _server_closed_first(migration: Migration) -> Outcome | None:
     if earliest.channel is migration.main and facts is not None and facts.in_postcopy and not ended:
         return _paused(migration, earliest.text, frame)
     what = f"{earliest.word} {earliest.channel.name} before its data ended"
-    return _after(migration, what, frame)
+    return _failure(migration, what, frame)
 
 
-def _after(migration: Migration, what: str, frame: int | None) -> Outcome:
+def _unwelcome(channel: Channel) -> Iterator[Close]:
+    """The destination's ends of a channel that came before the source's data ended."""
+    flow, peer = channel.flow, channel.flow.peer
+    # Frames may be captured out of order: data that the destination acknowledged did not come late.
+    unread = flow.acked < flow.offset or flow.decrypted
+    for end, word in ((peer.reset, "reset"), (peer.fin, "closed")):
+        if end is None:
+            continue
+        finished = flow.fin is not None and flow.fin.frame < end.frame  # the rest was sent again
+        late = unread and flow.last.frame > end.frame and not finished
+        cut = word == "reset" and channel.cut_in is not None and not flow.missing
+        if late or cut:
+            yield Close(channel, end, word)
+
+
+def _failure(migration: Migration, what: str, frame: int | None) -> Outcome:
     """A failure shown by what the destination did, unless the source had closed main before."""
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.own_end

@@ -218,6 +218,16 @@ def test_a_destination_that_closed_a_channel_before_the_source_did_made_it_fail(
     assert found.evidence == "the destination reset multifd 1 before main's EOF byte"
 
 
+def test_the_first_of_several_resets_inside_packets_is_told() -> None:
+    tiny = given_up()
+    for packets in tiny.multifd:
+        packets[-1] = packets[-1][:-4]
+    tiny.close = [(1, "reset server"), (0, "reset server")]
+    found = outcome(tiny.pcap())
+    assert found.name == "failed"
+    assert found.evidence == "the destination reset multifd 1 before its data ended"
+
+
 def test_the_answer_to_the_end_of_a_channel_is_no_failure() -> None:
     """The source closes its channels one by one, and the destination closes them in turn."""
     tiny = given_up()
