@@ -44,6 +44,7 @@ __all__ = [
     "COLUMNS",
     "INIT_PACKET",
     "KINDS",
+    "LACKING",
     "NO_NUMBER",
     "SEVERITIES",
     "PacketTable",
@@ -90,6 +91,8 @@ COLUMNS = (
 """Every column: name, :mod:`array` typecode, meaning.  The packet's number needs none: it is the
 row's index + 1.
 """
+LACKING = dict.fromkeys((name for name, _, _ in COLUMNS), 0) | {"packet_num": NO_NUMBER, "idx": -1}
+"""A row's columns in order, each with what stands for a field that the packet lacks."""
 
 
 class StreamRef:
@@ -209,17 +212,15 @@ class PacketTable(Watcher):
         self._ram(migration, channel, packet, 0)
 
     def _ram(self, migration: Migration, channel: Channel, packet: RamPacket, cut: int) -> None:
-        if len(migration.channels) != self._joined.get(migration.number):
-            self._join(migration)
-        block = packet.ramblock
-        first, last = packet.first, packet.last
-        self._append(
-            packet.kind, migration.number, packet.channel, self._flow(channel.flow),
-            channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
-            packet.offset, packet.length, first.pos, packet.flags, packet.packet_num,
-            packet.pages_alloc, packet.normal_pages, packet.zero_pages, packet.next_packet_size,
-            self._name(block) if block is not None else 0, 0, 0, 0, -1, 0, packet.missing, cut, 0,
-        )  # fmt: skip
+        row = self._row(migration, channel, packet)
+        row["packet_num"] = packet.packet_num
+        row["pages_alloc"] = packet.pages_alloc
+        row["normal_pages"] = packet.normal_pages
+        row["zero_pages"] = packet.zero_pages
+        if packet.ramblock is not None:
+            row["name"] = self._name(packet.ramblock)
+        row["cut"] = cut
+        self._append(row)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
@@ -228,23 +229,21 @@ class PacketTable(Watcher):
     def _device(
         self, migration: Migration, channel: Channel, packet: DevicePacket, cut: int
     ) -> None:
-        if len(migration.channels) != self._joined.get(migration.number):
-            self._join(migration)
-        first, last = packet.first, packet.last
         name, instance = self._name(packet.idstr), packet.instance_id
         device = self._device_index.get((name, instance))
         if device is None:
             device = self._device_index[name, instance] = len(self.devices)
             self.devices.append((name, instance))
-        idx = packet.idx
-        self._append(
-            packet.kind, migration.number, packet.channel, self._flow(channel.flow),
-            channel.flow.connection.number, first.frame, last.frame, first.time, last.time,
-            packet.offset, packet.length, first.pos, packet.flags, NO_NUMBER,
-            0, 0, 0, packet.next_packet_size, name, device, instance,
-            packet.vfio_version or 0, -1 if idx is None else idx, packet.state_flags or 0,
-            packet.missing, cut, 0,
-        )  # fmt: skip
+        row = self._row(migration, channel, packet)
+        row["name"] = name
+        row["device"] = device
+        row["instance_id"] = instance
+        if packet.idx is not None:
+            row["vfio_version"] = packet.vfio_version or 0
+            row["idx"] = packet.idx
+            row["state_flags"] = packet.state_flags or 0
+        row["cut"] = cut
+        self._append(row)
 
     def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
         """A RAM packet that the stream's end cut off; see Watcher."""
@@ -255,6 +254,32 @@ class PacketTable(Watcher):
     ) -> None:
         """A device-state packet that the stream's end cut off; see Watcher."""
         self._device(migration, channel, packet, lost)
+
+    def _row(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket
+    ) -> dict[str, int]:
+        """A row with the columns that packets of both kinds have."""
+        if len(migration.channels) != self._joined.get(migration.number):
+            self._join(migration)
+        flow, first, last = channel.flow, packet.first, packet.last
+        return {
+            **LACKING,
+            "kind": packet.kind,
+            "migration": migration.number,
+            "channel": packet.channel,
+            "flow": self._flow(flow),
+            "stream": flow.connection.number,
+            "frame": first.frame,
+            "end_frame": last.frame,
+            "time": first.time,
+            "end_time": last.time,
+            "offset": packet.offset,
+            "length": packet.length,
+            "pos": first.pos,
+            "flags": packet.flags,
+            "next_packet_size": packet.next_packet_size,
+            "missing": packet.missing,
+        }
 
     def _join(self, migration: Migration) -> None:
         """Add rows for the initial packets of new channels."""
@@ -270,17 +295,29 @@ class PacketTable(Watcher):
             offset = 0 if channel.channel_header is None else CHANNEL_HEADER.size
             last = offset + INIT.size - 1
             holes = ((max(h.first, offset), min(h.last, last)) for h in flow.holes)
-            missing = sum(max(0, end - first + 1) for first, end in holes)
-            self._append(
-                INIT_PACKET, migration.number, channel.id, self._flow(flow),
-                flow.connection.number, place.frame, place.frame, place.time, place.time,
-                offset, INIT.size, place.pos,
-                0, NO_NUMBER, 0, 0, 0, 0, name, 0, 0, 0, -1, 0, missing, 0, 0,
-            )  # fmt: skip
+            row = {
+                **LACKING,
+                "kind": INIT_PACKET,
+                "migration": migration.number,
+                "channel": channel.id,
+                "flow": self._flow(flow),
+                "stream": flow.connection.number,
+                "frame": place.frame,
+                "end_frame": place.frame,
+                "time": place.time,
+                "end_time": place.time,
+                "offset": offset,
+                "length": INIT.size,
+                "pos": place.pos,
+                "name": name,
+                "missing": sum(max(0, end - first + 1) for first, end in holes),
+            }
+            self._append(row)
         self._joined[migration.number] = len(channels)
 
-    def _append(self, *values: int) -> None:
-        for append, value in zip(self._appends, values, strict=True):
+    def _append(self, row: dict[str, int]) -> None:
+        """Append a row, which has all columns in order."""
+        for append, value in zip(self._appends, row.values(), strict=True):
             append(value)
         self._count += 1
 

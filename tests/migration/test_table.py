@@ -12,7 +12,14 @@ import pytest
 from analyzer.checks.checker import Checker
 from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
-from analyzer.migration.table import COLUMNS, KINDS, NO_NUMBER, SEVERITIES, PacketTable
+from analyzer.migration.table import (
+    COLUMNS,
+    KINDS,
+    LACKING,
+    NO_NUMBER,
+    SEVERITIES,
+    PacketTable,
+)
 from analyzer.synth import build
 from tests.shipped import FILES, capture, stem, truth
 
@@ -174,7 +181,7 @@ def test_mark_finds_the_packet(offset: int | None, frame: int | None, expected: 
     table = PacketTable()
     for first, length, number in ((0, 64, 7), (64, 100, 8), (164, 10, 9)):
         values = {"stream": 5, "offset": first, "length": length, "frame": number}
-        table._append(*(values.get(name, 0) for name, _, _ in COLUMNS))
+        table._append(LACKING | values)
     spot = SimpleNamespace(channel=SimpleNamespace(stream=5), offset=offset, frame=frame)
     other = SimpleNamespace(channel=SimpleNamespace(stream=6), offset=0, frame=7)
     table.mark(
@@ -191,6 +198,6 @@ def test_mark_finds_the_packet(offset: int | None, frame: int | None, expected: 
 
 def test_packet_num_keeps_all_64_bits() -> None:
     table = PacketTable()
-    table._append(*((1 << 63 if name == "packet_num" else 0) for name, _, _ in COLUMNS))
+    table._append(LACKING | {"packet_num": 1 << 63})
     assert table.row(0).packet_num == 1 << 63
     assert NO_NUMBER > 1 << 63

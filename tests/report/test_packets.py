@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analyzer.cli import main
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
-from analyzer.migration.table import COLUMNS, PacketTable
+from analyzer.migration.table import LACKING, PacketTable
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.packets import LATE, USUAL, Listing, chosen_fields
 from analyzer.report.style import Style
@@ -238,8 +238,8 @@ def _harmless(name: bytes, format: str, fields: tuple[str, ...]) -> None:  # noq
     number = table._name(name)
     table.devices.append((number, 0))
     for kind, device in ((0, 0), (2, 1)):
-        values = {"kind": kind, "name": number, "device": device, "idx": -1}
-        table._append(*(values.get(column, 0) for column, _, _ in COLUMNS))
+        values = {"kind": kind, "name": number, "device": device}
+        table._append(LACKING | values)
     out = listed(table, format, fields)
     assert all(char == "\n" or char == "\t" or char.isprintable() for char in out)
     if format == "csv":
@@ -260,11 +260,11 @@ def test_every_kind_of_value_of_every_field() -> None:
 
 def test_unknown_flags_and_missing_indexes_are_shown() -> None:
     table = PacketTable()
-    ram = {"flags": 0x8001, "channel": -5, "idx": -1}
-    state = {"kind": 2, "idx": -1, "device": 1}
+    ram = {"flags": 0x8001, "channel": -5}
+    state = {"kind": 2, "device": 1}
     table.devices.append((0, 0))
     for values in (ram, state):
-        table._append(*(values.get(column, 0) for column, _, _ in COLUMNS))
+        table._append(LACKING | values)
     lines = list(Listing(style=Style()).rows(table, range(2)))
     assert "SYNC|0x8000" in lines[0]
     assert " ? ram" in lines[0]
