@@ -15,11 +15,13 @@ from analyzer.checks.traces import Traced
 from analyzer.checks.wording import counted
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.outcome import outcome_of
+from analyzer.migration.rows import DevicePacket
 from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration, PageCollector
     from analyzer.migration.outcome import Outcome
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Hole
+
+    Group: TypeAlias = tuple[str, int, int, str | None]
+    """Findings that are counted together: id of the rule, migration, stream, device."""
 
 __all__ = ["Checker", "main_spots", "unknown_rules"]
 
@@ -55,7 +60,7 @@ class Checker(Watcher):
         self._every_ram = [r for r in self._ram if r.id not in ANSWERED]
         self._every_device = [r for r in self._device if r.id not in ANSWERED]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
-        self._counts: dict[tuple[str, int, int, str | None], int] = {}
+        self._counts: dict[Group, int] = {}
         self._descriptions: dict[MainChannel, list[Anomaly]] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
@@ -138,15 +143,13 @@ class Checker(Watcher):
             return
         spot = result if isinstance(result, Spot) else Spot(result)
         self._at(packet, channel, spot)
-        if packet.kind == 2:
-            spot.device = migration.device(packet).name  # type: ignore[arg-type]
-            spot.index = packet.idx  # type: ignore[union-attr]
+        if isinstance(packet, DevicePacket):
+            spot.device = migration.device(packet).name
+            spot.index = packet.idx
         self._add(rule, spot, migration)
 
     def _add(self, rule: Rule, spot: Spot, migration: Migration | None) -> None:
-        number = migration.number if migration is not None else -1
-        stream = spot.channel.stream if spot.channel is not None else -1
-        key = (rule.id, number, stream, spot.device)
+        key = _group(rule, spot, migration)
         count = self._counts.get(key, 0)
         self._counts[key] = count + 1 + spot.more
         if count < LISTED:
@@ -170,7 +173,7 @@ class Checker(Watcher):
 
     def _all(self) -> list[Finding]:
         found: list[Finding] = []
-        listed: dict[tuple[str, int, int, str | None], list[Finding]] = {}
+        listed: dict[Group, list[Finding]] = {}
         excuses: dict[Migration, _Excuses] = {}
         for rule, spot, migration in self._spots:
             if migration is not None and migration not in excuses:
@@ -178,9 +181,7 @@ class Checker(Watcher):
             known = excuses[migration] if migration is not None else None
             finding = self._judged(rule, spot, migration, known)
             found.append(finding)
-            stream = spot.channel.stream if spot.channel is not None else -1
-            number = migration.number if migration is not None else -1
-            listed.setdefault((rule.id, number, stream, spot.device), []).append(finding)
+            listed.setdefault(_group(rule, spot, migration), []).append(finding)
         for key, findings in listed.items():
             findings[-1].repeats = self._counts[key] - len(findings)
         found.sort(key=lambda f: (-f.rank, f.spot.frame or 0, f.rule.id))
@@ -190,47 +191,37 @@ class Checker(Watcher):
         for migration in scan.migrations:
             for rule, spot in self._of_migration(migration):
                 yield rule, spot, migration
-            for rule in rules_of("metric"):
-                if self.selection.takes(rule):
-                    for spot in rule.test(migration, self.selection, scan):
-                        yield rule, spot, migration
-        for rule in rules_of("capture"):
-            if self.selection.takes(rule):
-                for spot in rule.test(scan):
-                    yield rule, spot, None
+            for rule, spot in self._tests("metric", migration, self.selection, scan):
+                yield rule, spot, migration
+        for rule, spot in self._tests("capture", scan):
+            yield rule, spot, None
+
+    def _tests(self, subject: str, *arguments: object) -> Iterator[tuple[Rule, Spot]]:
+        """What the selected rules about a subject find, given their ``arguments``."""
+        for rule in filter(self.selection.takes, rules_of(subject)):
+            for spot in rule.test(*arguments):
+                yield rule, spot
 
     def _of_migration(self, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
-        takes = self.selection.takes
         for channel in migration.channels:
-            for rule, spot in self._anomalies(channel, migration):
-                if takes(rule):
-                    yield rule, spot
-            for rule in filter(takes, rules_of("channel")):
-                for spot in rule.test(channel, migration):
-                    spot.channel = spot.channel or channel
-                    yield rule, spot
-            if channel is migration.main and migration.main_facts is not None:
-                described = self._described(migration.main_facts)
-                for rule, spot in main_spots(migration.main_facts, channel, described):
-                    if not takes(rule):
-                        continue
-                    spot.channel = channel
-                    yield rule, spot
-            for rule in filter(takes, rules_of("flow")):
-                for spot in rule.test(channel.flow, channel):
-                    spot.channel = spot.channel or channel
-                    yield rule, spot
+            for rule, spot in self._of_channel(channel, migration):
+                spot.channel = spot.channel or channel
+                yield rule, spot
         for device in migration.devices.values():
-            for rule in filter(takes, rules_of("device")):
-                for spot in rule.test(device, migration):
-                    spot.device = spot.device or device.name
-                    yield rule, spot
-        for rule in filter(takes, rules_of("migration")):
-            for spot in rule.test(migration):
+            for rule, spot in self._tests("device", device, migration):
+                spot.device = spot.device or device.name
                 yield rule, spot
-        for rule in filter(takes, rules_of("limit")):
-            for spot in rule.test(migration, self.selection):
-                yield rule, spot
+        yield from self._tests("migration", migration)
+        yield from self._tests("limit", migration, self.selection)
+
+    def _of_channel(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
+        takes, facts = self.selection.takes, migration.main_facts
+        yield from (found for found in self._anomalies(channel, migration) if takes(found[0]))
+        yield from self._tests("channel", channel, migration)
+        if channel is migration.main and facts is not None:
+            spots = main_spots(facts, channel, self._described(facts))
+            yield from (found for found in spots if takes(found[0]))
+        yield from self._tests("flow", channel.flow, channel)
 
     def _described(self, facts: MainChannel) -> list[Anomaly]:
         """Anomalies of its description, which is read only once, when it is complete."""
@@ -248,9 +239,7 @@ class Checker(Watcher):
         if channel is migration.preempt and migration.preempt_facts is not None:
             sources.append(migration.preempt_facts.anomalies)
         for anomalies in sources:
-            for rule, spot in anomaly_spots(anomalies):
-                spot.channel = channel
-                yield rule, spot
+            yield from anomaly_spots(anomalies)
 
     # -- excuses ------------------------------------------------------------------------------
 
@@ -267,6 +256,13 @@ class Checker(Watcher):
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
+
+
+def _group(rule: Rule, spot: Spot, migration: Migration | None) -> Group:
+    """Which findings a finding is counted with."""
+    number = migration.number if migration is not None else -1
+    stream = spot.channel.stream if spot.channel is not None else -1
+    return rule.id, number, stream, spot.device
 
 
 def _at_edge(page: int, packet: RamPacket) -> bool:

@@ -18,10 +18,15 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.framing import marker_of
-from analyzer.migration.rows import DEVICE_STATE
+from analyzer.migration.rows import DevicePacket
 from dissectors.main_stream import is_vfio
-from dissectors.multifd import COMPRESSION_MASK, METHODS, NAME_SIZE, MultifdFlag
-from dissectors.multifd import DEVICE_STATE as DEVICE_STATE_HEADER
+from dissectors.multifd import (
+    COMPRESSION_MASK,
+    DEVICE_STATE,
+    METHODS,
+    NAME_SIZE,
+    MultifdFlag,
+)
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
 TYPE_CHECKING = False
@@ -33,13 +38,13 @@ if TYPE_CHECKING:
     from analyzer.migration.device import Device
     from analyzer.migration.framing import Variant
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import RamPacket
 
 SYNC = int(MultifdFlag.SYNC)
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
 PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
-PACKET_MIN = DEVICE_STATE_HEADER.size + BUFFER.size
+PACKET_MIN = DEVICE_STATE.size + BUFFER.size
 
 
 # -- the packet ------------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ def devstate_compression_bits(
 
     Usual cause: a damaged header, or channels of two migrations mistaken for one.
     """
-    if packet.kind != DEVICE_STATE:
+    if not isinstance(packet, DevicePacket):
         method = packet.flags & COMPRESSION_MASK
         if method != migration.compression:
             return None  # that packet is the wrong one (MF205)
@@ -135,7 +140,7 @@ def devstate_compression_bits(
     bits = packet.flags & COMPRESSION_MASK & ~marker_of(packet.flags)
     if bits:
         return f"compression bits {bits:#04x} in a device-state packet"
-    if migration.compression and migration.device(packet).packets == 1:  # type: ignore[arg-type]
+    if migration.compression and migration.device(packet).packets == 1:
         return "device state in a migration whose RAM packets are compressed"
     return None
 

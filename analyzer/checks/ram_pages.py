@@ -15,7 +15,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted
-from analyzer.migration.rows import DEVICE_STATE
+from analyzer.migration.rows import RamPacket
 from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.pages import BlockPages
-    from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.rows import DevicePacket
 
 NAME_MAX = 255
 PAGE_SIZE_KEY = b'"page_size":'
@@ -152,7 +152,7 @@ def data_in_postcopy(
         return None
     if packet.first.frame <= facts.postcopy_run.frame:  # only seen completely later, after a hole
         return None
-    if packet.kind != DEVICE_STATE and not (packet.normal_pages or packet.zero_pages):  # type: ignore[union-attr]
+    if isinstance(packet, RamPacket) and not (packet.normal_pages or packet.zero_pages):
         return None
     if len(channel.syncs) < (facts.ram.flush_count or facts.ram.section_end_count):
         return None
