@@ -45,6 +45,8 @@ IDSTR = DEVICE_STATE["idstr"].offset
 BODY = DEVICE_STATE.size
 """Offset of the payload in a device-state packet."""
 VFIO_VERSION = BUFFER["version"].size
+IDX = slice(BUFFER["idx"].offset, BUFFER["flags"].offset)
+STATE_FLAGS = slice(BUFFER["flags"].offset, BUFFER.size)
 RAMBLOCK = RAM["ramblock"].offset
 PAGES_MAX = 1024
 """Largest plausible pages_alloc; a known vendor fork has 1023."""
@@ -149,10 +151,8 @@ class Framing:
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
         self.sync_alloc: int | None = None  # pages_alloc of pure SYNC packets
-        self._bit4 = {
-            True: 0,
-            False: 0,
-        }  # bit-4 packets that were device state (True) and RAM (False)
+        # Packets with bit 4, by whether they were device state.
+        self._bit4 = {True: 0, False: 0}
 
     @property
     def device_flag(self) -> int:
@@ -181,7 +181,7 @@ class Framing:
     def is_device_state(self, flags: int) -> bool | None:
         """Whether a packet with these flags is a device-state packet.
 
-        ``None``: only its bytes can tell (:meth:`looks_like_device_state`).
+        ``None``: only its bytes can tell (:meth:`is_bit4_device_state`).
         """
         if flags & DEVICE_FLAG:
             return True
@@ -245,7 +245,7 @@ class Framing:
         """
         votes = [
             "be" if value[0] == 0 else "le"
-            for value in (raw[4:8], raw[8:12])
+            for value in (raw[IDX], raw[STATE_FLAGS])
             if (value[0] == 0) != (value[3] == 0)
         ]
         return votes[0] if votes and votes.count(votes[0]) == len(votes) else None

@@ -116,8 +116,8 @@ class MultifdWalker:
         "before",
         "channel",
         "framing",
-        "lost",
         "migration",
+        "missing_before",
         "more",
         "reader",
         "start",
@@ -130,7 +130,7 @@ class MultifdWalker:
         self.migration = migration
         self.framing = migration.framing
         self.start = reader.offset  # stream offset of the current packet
-        self.lost = reader.missing  # reader.missing at its start
+        self.missing_before = reader.missing  # reader.missing at its start
         self.more = True
         self.before: RamPacket | None = None  # the last RAM or SYNC packet
         self.take = TAKE_HEAD  # expected header size of the next packet: that of the last one
@@ -140,7 +140,7 @@ class MultifdWalker:
         reader, framing = self.reader, self.framing
         while self.more:
             self.start = reader.offset
-            self.lost = reader.missing
+            self.missing_before = reader.missing
             take = self.take
             head = yield take
             if type(head) is bytes and head.startswith(MAGIC_VERSION):
@@ -170,11 +170,11 @@ class MultifdWalker:
             if header.startswith(MAGIC_VERSION) or self._only_version(header):
                 yield from self._packet(header, self.reader.first)
             else:
-                yield from self._lost(header)
+                yield from self._no_header(header)
         elif type(header) is Gap:
             yield from self.resume()
         elif type(header) is End and not MAGIC_BYTES.startswith(header.data[:4]):
-            yield from self._lost(header.data)
+            yield from self._no_header(header.data)
         else:
             self._end(header, "header")
 
@@ -405,7 +405,7 @@ class MultifdWalker:
         reader = self.reader
         packet.last = reader.last
         lost = self.start + packet.length - reader.offset
-        packet.missing = reader.missing - self.lost + lost
+        packet.missing = reader.missing - self.missing_before + lost
         self.migration.packet_cut(self.channel, packet, lost)
 
     def _done(self, length: int, missing: int) -> None:
@@ -436,7 +436,7 @@ class MultifdWalker:
         if not have:
             channel.ended_at_boundary = True
             return
-        self._done(self.reader.offset - self.start, self.reader.missing - self.lost)
+        self._done(self.reader.offset - self.start, self.reader.missing - self.missing_before)
         channel.cut_in = part
         if have == HEADER.size:
             where = "right after the packet's header"
@@ -451,7 +451,7 @@ class MultifdWalker:
             "packet-truncated", self.start, self.reader.last, detail, device, index
         )
 
-    def _lost(self, header: bytes) -> Walker:
+    def _no_header(self, header: bytes) -> Walker:
         """Handle twelve bytes, or the last ones of the stream, that are not the packet header
         expected there.
         """
@@ -471,7 +471,7 @@ class MultifdWalker:
         channel.skipped += skipped
         channel.missing += found.gap
         if header:
-            self._report_lost(header, start, place, skipped + found.gap, bool(found.header))
+            self._report_no_header(header, start, place, skipped + found.gap, bool(found.header))
         self.found(found)
 
     def found(self, found: Found) -> None:
@@ -514,7 +514,7 @@ class MultifdWalker:
         packet.last = self.reader.last
         self.migration.ram_packet(self.channel, packet)
 
-    def _report_lost(
+    def _report_no_header(
         self, header: bytes, start: int, place: Place, length: int, found: bool
     ) -> None:
         whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC_BYTES)
