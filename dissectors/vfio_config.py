@@ -20,10 +20,15 @@ __all__ = [
     "CAPABILITIES_BEGIN",
     "CAPABILITIES_BIT",
     "CONFIG_SPACE",
+    "CONFIG_VERSION",
+    "CONVENTIONAL",
+    "EXPRESS",
+    "IRQ_STATE",
     "MSIX_CAPABILITY",
     "ConfigState",
     "PciCapability",
     "config_tree",
+    "msix_size",
     "parse_config",
 ]
 
@@ -32,8 +37,8 @@ CONVENTIONAL, EXPRESS = 256, 4096
 """Bytes of config space of a PCI and of a PCIe device."""
 
 IRQ_STATE = 16
+"""Bytes of the interrupt lines' state behind the config space."""
 MSIX_ENTRY = 16
-MSIX_CAPABILITY = 0x11
 CAPABILITIES_BIT = 0x10
 CAPABILITIES_AT = 0x34
 CAPABILITIES_BEGIN = 0x40
@@ -99,6 +104,9 @@ class PciCapability(IntEnum):
     EA = 0x14
 
 
+MSIX_CAPABILITY = int(PciCapability.MSIX)
+
+
 class ConfigState:
     """A parsed config state.
 
@@ -158,7 +166,8 @@ def _msix_entries(space: bytes, capabilities: list[tuple[int, int]]) -> int:
     return 0
 
 
-def _msix_size(entries: int) -> int:
+def msix_size(entries: int) -> int:
+    """Bytes of an MSI-X table of so many entries, and of its pending bits."""
     return MSIX_ENTRY * entries + (entries + 7) // 8
 
 
@@ -208,7 +217,7 @@ def _fill(state: ConfigState, data: bytes, size: int, *, exactly: bool) -> bool:
     space = data[begin : begin + size]
     capabilities = _capabilities(space)
     entries = _msix_entries(space, capabilities)
-    rest += _msix_size(entries)
+    rest += msix_size(entries)
     subsection = data[rest : rest + 1] == bytes((SUBSECTION_BYTE,))
     if rest != state.end_at and not (rest < state.end_at and subsection):
         if exactly:
@@ -279,7 +288,7 @@ def _space_node(state: ConfigState, data: bytes, at: int) -> Node:
 
 def _msix_node(state: ConfigState, at: int, end: int) -> Node:
     table = min(MSIX_ENTRY * state.msix_entries, end - at)
-    pending = min(_msix_size(state.msix_entries) - table, end - at - table)
+    pending = min(msix_size(state.msix_entries) - table, end - at - table)
     children = [
         Node("table", f"{state.msix_entries} entries", at, table, meaning="MSI-X table"),
         Node("pending", "", at + table, pending, meaning="pending bits"),

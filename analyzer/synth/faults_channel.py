@@ -5,7 +5,6 @@ Wire-format page, sections 1 and 2; rules MF1xx.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -201,7 +200,7 @@ def preempt_unannounced(units: Units, context: Context, values: Values) -> Units
     announced.
     """
     block = next(iter(context.migration.ram.blocks))
-    record = struct.pack(">Q", records.RAM_PAGE) + records.counted(block)
+    record = records.page(block, 0, again=False)
     page = context.script.pattern.pages(0, context.migration.ram.page_size)
 
     def opened(_unit: Unit) -> Iterator[Unit]:

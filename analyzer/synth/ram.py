@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from analyzer.synth.compression import compressor
 from analyzer.synth.units import Unit
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from analyzer.synth.scenario import Migration
 
 __all__ = ["Pages", "RamSender", "dirty_scan", "full_scan"]
-
-ZERO_CHUNK: Final = bytes(65536)
 
 
 class Pages:

@@ -9,13 +9,34 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
+from dissectors import return_path
+from dissectors.main_stream import (
+    COMMAND,
+    EOS_WORD,
+    FILE_HEADER,
+    FOOTER,
+    FOOTER_BYTE,
+    MAGIC,
+    SECTION_ID,
+    SECTION_VERSIONS,
+    VERSION,
+    Command,
+    RamFlag,
+    RecordType,
+)
+from dissectors.return_path import ReturnPathType
 from dissectors.vfio import VfioTag
 from dissectors.vfio_config import (
     CAPABILITIES_AT,
     CAPABILITIES_BEGIN,
     CAPABILITIES_BIT,
     CONFIG_SPACE,
+    CONFIG_VERSION,
+    CONVENTIONAL,
+    EXPRESS,
+    IRQ_STATE,
     PciCapability,
+    msix_size,
 )
 
 if TYPE_CHECKING:
@@ -23,20 +44,37 @@ if TYPE_CHECKING:
 
     from analyzer.synth.scenario import Device
 
-EOF = b"\x00"
-START, PART, END, FULL = 1, 2, 3, 4
+EOF = bytes((RecordType.EOF,))
+START, PART, END, FULL = (
+    RecordType.SECTION_START,
+    RecordType.SECTION_PART,
+    RecordType.SECTION_END,
+    RecordType.SECTION_FULL,
+)
 RAM_ID = 1
 FIRST_DEVICE_ID = 0x25
 TIMER_ID = 2
 GLOBALSTATE_ID = 0x40
 
-OPEN_RETURN_PATH, PING, SWITCHOVER_START = 1, 2, 11
-POSTCOPY_ADVISE, POSTCOPY_LISTEN, POSTCOPY_RUN, PACKAGED = 3, 4, 5, 7
-RP_SHUT, RP_PONG, RP_SWITCHOVER_ACK = 1, 2, 7
+OPEN_RETURN_PATH, PING, SWITCHOVER_START = (
+    Command.OPEN_RETURN_PATH,
+    Command.PING,
+    Command.SWITCHOVER_START,
+)
+POSTCOPY_ADVISE, POSTCOPY_LISTEN, POSTCOPY_RUN, PACKAGED = (
+    Command.POSTCOPY_ADVISE,
+    Command.POSTCOPY_LISTEN,
+    Command.POSTCOPY_RUN,
+    Command.PACKAGED,
+)
+RP_SHUT, RP_PONG, RP_SWITCHOVER_ACK = (
+    ReturnPathType.SHUT,
+    ReturnPathType.PONG,
+    ReturnPathType.SWITCHOVER_ACK,
+)
 
-RAM_ZERO, RAM_MEM_SIZE, RAM_PAGE, RAM_EOS, RAM_CONTINUE = 0x02, 0x04, 0x08, 0x10, 0x20
-EOS = struct.pack(">Q", RAM_EOS)
-FLUSH = struct.pack(">Q", 0x200)
+EOS = EOS_WORD
+FLUSH = struct.pack(">Q", RamFlag.MULTIFD_FLUSH)
 END_OF_STATE = struct.pack(">Q", VfioTag.END_OF_STATE)
 
 TIMER_FIELDS = [
@@ -55,18 +93,18 @@ GLOBALSTATE_FIELDS = [
 
 def header() -> bytes:
     """Magic and version."""
-    return struct.pack(">II", 0x5145564D, 3)
+    return FILE_HEADER.struct.pack(MAGIC, VERSION)
 
 
 def configuration(machine: str) -> bytes:
     """The CONFIGURATION record without subsections."""
     name = machine.encode()
-    return struct.pack(">BI", 7, len(name)) + name
+    return struct.pack(">BI", RecordType.CONFIGURATION, len(name)) + name
 
 
 def command(number: int, payload: bytes = b"") -> bytes:
     """A COMMAND record."""
-    return struct.pack(">BHH", 8, number, len(payload)) + payload
+    return COMMAND.struct.pack(RecordType.COMMAND, number, len(payload)) + payload
 
 
 def ping(value: int) -> bytes:
@@ -82,33 +120,39 @@ def counted(name: str) -> bytes:
 
 def section(kind: int, number: int, idstr: str = "", instance: int = 0, version: int = 0) -> bytes:
     """The head of a section; PART and END carry the section id alone."""
-    head = struct.pack(">BI", kind, number)
+    head = SECTION_ID.struct.pack(kind, number)
     if kind in (START, FULL):
-        head += counted(idstr) + struct.pack(">II", instance, version)
+        head += counted(idstr) + SECTION_VERSIONS.struct.pack(instance, version)
     return head
 
 
 def footer(number: int) -> bytes:
     """The footer of a section."""
-    return struct.pack(">BI", 0x7E, number)
+    return FOOTER.struct.pack(FOOTER_BYTE, number)
 
 
 def block_list(blocks: Mapping[str, int]) -> bytes:
     """MEM_SIZE and the blocks with their used lengths."""
-    return struct.pack(">Q", sum(blocks.values()) | RAM_MEM_SIZE) + b"".join(
+    return struct.pack(">Q", sum(blocks.values()) | int(RamFlag.MEM_SIZE)) + b"".join(
         counted(name) + struct.pack(">Q", size) for name, size in blocks.items()
     )
 
 
 def zero_page(block: str, offset: int, again: bool) -> bytes:
     """A ZERO record; ``again``: same block as the record before."""
-    flags = RAM_ZERO | (RAM_CONTINUE if again else 0)
-    return struct.pack(">Q", offset | flags) + (b"" if again else counted(block)) + b"\0"
+    return page_record(RamFlag.ZERO, block, offset, again) + b"\0"
 
 
 def page(block: str, offset: int, again: bool) -> bytes:
     """The head of a PAGE record; the page's content follows."""
-    flags = RAM_PAGE | (RAM_CONTINUE if again else 0)
+    return page_record(RamFlag.PAGE, block, offset, again)
+
+
+def page_record(kind: RamFlag, block: str, offset: int, again: bool) -> bytes:
+    """What all page records begin with: offset and flags, and the block's name unless it is that
+    of the record before (``again``).
+    """
+    flags = int(kind | RamFlag.CONTINUE if again else kind)
     return struct.pack(">Q", offset | flags) + (b"" if again else counted(block))
 
 
@@ -124,7 +168,7 @@ def data_state(size: int) -> bytes:
 
 def config_state(device: Device) -> bytes:
     """The embedded stream of a CONFIG_STATE buffer; 4132 bytes for a PCIe device without MSI-X."""
-    space = bytearray(4096 if device.config == "pcie" else 256)
+    space = bytearray(EXPRESS if device.config == "pcie" else CONVENTIONAL)
     struct.pack_into("<HH", space, 0, 0x1B36, 0x0010)
     msix = b""
     if device.msix:
@@ -132,13 +176,13 @@ def config_state(device: Device) -> bytes:
         space[CAPABILITIES_AT] = CAPABILITIES_BEGIN
         entry = PciCapability.MSIX, 0, device.msix - 1
         struct.pack_into("<BBH", space, CAPABILITIES_BEGIN, *entry)
-        msix = bytes(16 * device.msix + (device.msix + 7) // 8)
+        msix = bytes(msix_size(device.msix))
     return b"".join(
         (
             tag(VfioTag.DEV_CONFIG_STATE),
-            struct.pack(">I", 2),
+            struct.pack(">I", CONFIG_VERSION),
             bytes(space),
-            bytes(16),
+            bytes(IRQ_STATE),
             msix,
             END_OF_STATE,
         )
@@ -181,16 +225,20 @@ def vmdescription(
     ]
     entries.append(entry("globalstate", 1, GLOBALSTATE_FIELDS))
     described: dict[str, Any] = {"configuration": config} if configured else {}
-    text = json.dumps(described | {"page_size": page_size, "devices": entries}).encode()
-    return struct.pack(">BI", 6, len(text)) + text
+    return description(described | {"page_size": page_size, "devices": entries})
 
 
 def redescribed(record: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
     """A VMDESCRIPTION record with its JSON changed."""
     described = json.loads(record[5:])
     change(described)
+    return description(described)
+
+
+def description(described: dict[str, Any]) -> bytes:
+    """A VMDESCRIPTION record with this JSON."""
     text = json.dumps(described).encode()
-    return struct.pack(">BI", 6, len(text)) + text
+    return struct.pack(">BI", RecordType.VMDESCRIPTION, len(text)) + text
 
 
 def packaged(*parts: bytes) -> bytes:
@@ -211,4 +259,4 @@ def entry(name: str, version: int, rows: list[dict[str, Any]]) -> dict[str, Any]
 
 def message(kind: int, payload: bytes = b"") -> bytes:
     """A message of the return path."""
-    return struct.pack(">HH", kind, len(payload)) + payload
+    return return_path.HEADER.struct.pack(kind, len(payload)) + payload
