@@ -36,6 +36,7 @@ __all__ = [
     "mirrored",
     "network",
     "options_of",
+    "split_key",
 ]
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -100,11 +101,16 @@ class Segment:
         self.captured = captured
 
 
-def endpoints(key: bytes) -> tuple[str, str, int, int]:
-    """Source and destination address (text) and source and destination port of a flow key."""
+def split_key(key: bytes) -> tuple[bytes, bytes, int, int]:
+    """Source and destination address (packed) and source and destination port of a flow key."""
     width = (len(key) - 4) // 2
-    source, destination = key[:width], key[width : 2 * width]
     sport, dport = struct.unpack_from(">HH", key, 2 * width)
+    return key[:width], key[width : 2 * width], sport, dport
+
+
+def endpoints(key: bytes) -> tuple[str, str, int, int]:
+    """The same with the addresses as text."""
+    source, destination, sport, dport = split_key(key)
     return _address(source), _address(destination), sport, dport
 
 

@@ -24,6 +24,7 @@ from analyzer.capture.link import (
     mirrored,
     network,
     options_of,
+    split_key,
 )
 from analyzer.capture.raw import EMPTY, HEADER, frame_of, record_of
 from analyzer.capture.sequence import MASK, ahead_of
@@ -382,8 +383,9 @@ class Rejoined:
             flags |= segment.flags & ACK
         elif told.with_keys:
             flags |= segment.flags & ACK
+        source, destination, sport, dport = split_key(stream.key)
         return frame_of(
-            *_endpoints(stream.key), seq & MASK, data,
+            (source, destination), (sport, dport), seq & MASK, data,
             ack=ack, flags=flags, window=segment.window, length=segment.length,
         )  # fmt: skip
 
@@ -429,12 +431,6 @@ def _advance(stream: _Stream, end: int) -> None:
     end &= MASK
     if stream.end is None or ahead_of(end, stream.end) >= 0:
         stream.end = end
-
-
-def _endpoints(key: bytes) -> tuple[tuple[bytes, bytes], tuple[int, int]]:
-    width = (len(key) - 4) // 2
-    ports = int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
-    return (key[:width], key[width : 2 * width]), ports
 
 
 def _mapping(option: bytes) -> Mapping | None:

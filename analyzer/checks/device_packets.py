@@ -198,10 +198,6 @@ def devstate_size_implausible(
 # -- against main ----------------------------------------------------------------------------------
 
 
-def _key(device: Device) -> tuple[bytes, int]:
-    return device.idstr, device.instance_id
-
-
 def _sections(migration: Migration) -> set[tuple[bytes, int]]:
     """The identities of the sections on main: idstr and instance id."""
     facts = migration.main_facts
@@ -384,7 +380,7 @@ def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]
     Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
     facts = migration.main_facts
-    section = facts.devices.get(_key(device)) if facts is not None else None
+    section = facts.devices.get(device.key) if facts is not None else None
     if section is not None and section.announced == "main":
         yield _of(device, "device state on multifd, DEV_CONFIG_STATE on main")
 

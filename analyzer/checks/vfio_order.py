@@ -73,7 +73,7 @@ class _Elsewhere:
 
     def __init__(self, migration: Migration) -> None:
         wrong = misnamed(migration)
-        names = {(device.idstr, device.instance_id) for device in wrong}
+        names = {device.key for device in wrong}
         self.meant = [device for key, device in migration.devices.items() if key not in names]
         self._indices = Counter(buffer.idx for device in wrong for buffer in device.buffers)
         self._configs = sum(buffer.is_config for device in wrong for buffer in device.buffers)

@@ -5,17 +5,22 @@ Wire-format page, section 1.4.
 
 from __future__ import annotations
 
+from analyzer.capture.link import split_key
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Connection, Flow
 
+    Key: TypeAlias = "tuple[bytes | int, ...]"
+    """Source address, destination address, destination port."""
+
 __all__ = ["Attempts", "closed_before", "key_of", "over"]
 
-Key = tuple[bytes, ...]
 
 LOOKED_AT = 64
 """How many of the latest attempts at the same port a channel can belong to."""
@@ -153,9 +158,8 @@ class Attempts:
 
 def key_of(flow: Flow) -> Key:
     """Source address, destination address, destination port."""
-    key = flow.key
-    width = (len(key) - 4) // 2
-    return key[:width], key[width : 2 * width], key[-2:]
+    source, destination, _, port = split_key(flow.key)
+    return source, destination, port
 
 
 def closed_before(channel: Channel, frame: int) -> bool:

@@ -36,6 +36,11 @@ class Device:
         self.last: Place | None = None
 
     @property
+    def key(self) -> tuple[bytes, int]:
+        """What identifies it: idstr and instance id."""
+        return self.idstr, self.instance_id
+
+    @property
     def name(self) -> str:
         """``idstr#instance`` as text; not escaped for any output."""
         return device_name(self.idstr, self.instance_id)

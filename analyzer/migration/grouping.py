@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from analyzer.capture.link import split_key
 from analyzer.migration.attempts import Attempts, closed_before, key_of, over
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
@@ -208,7 +209,7 @@ class Grouper:
         return True
 
     def _forced(self, flow: Flow) -> bool:
-        return int.from_bytes(flow.key[-2:], "big") in self._settings.decode_as
+        return split_key(flow.key)[-1] in self._settings.decode_as
 
     def _multifd(self, reader: Reader, flow: Flow) -> Walker:
         channel = self._channel("multifd", flow)

@@ -105,7 +105,7 @@ class Migration:
     def __init__(
         self,
         number: int,
-        key: tuple[bytes, ...],
+        key: tuple[bytes | int, ...],
         settings: Settings,
         page_room: PageRoom | None = None,
     ) -> None:
@@ -366,7 +366,7 @@ class Migration:
     def on_main(self) -> list[VfioSection]:
         """The devices whose state travelled over main only, as far as it came."""
         sections = self.main_facts.devices if self.main_facts is not None else {}
-        awaited = {(device.idstr, device.instance_id) for device in self.awaited}
+        awaited = {device.key for device in self.awaited}
         return [
             section
             for key, section in sections.items()

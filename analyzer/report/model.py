@@ -210,7 +210,7 @@ def device_reports(
 
 def device_report(device: Device, migration: Migration, assembler: Assembler | None) -> Json:
     """One device: its buffers by index."""
-    key = device.idstr, device.instance_id
+    key = device.key
     assembly = assembler.of(migration, key) if assembler is not None else None
     facts = migration.main_facts
     section = facts.devices.get(key) if facts is not None else None

@@ -186,7 +186,7 @@ def _section_row(section: VfioSection) -> tuple[str, ...]:
 
 def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     facts = migration.main_facts
-    section = facts.devices.get((device.idstr, device.instance_id)) if facts is not None else None
+    section = facts.devices.get(device.key) if facts is not None else None
     queue = device.queue()
     whole = is_complete(device, migration)
     peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
