@@ -94,6 +94,10 @@ class Decoded:
             return None
         return memoryview(self.data)[begin:end]
 
+    def spoil(self, first: int, end: int) -> None:
+        """Bytes ``first`` to before ``end`` of the pages are missing: count their pages as bad."""
+        self.bad.update(range(first // self.page_size, -(-end // self.page_size)))
+
     def is_zero(self, number: int) -> bool:
         """Whether a page was decoded and is all zero."""
         size = self.page_size

@@ -18,7 +18,7 @@ import weakref
 
 from analyzer.capture.raw import EMPTY, HEADER, record_of
 from analyzer.capture.replayable import copied
-from analyzer.capture.source import Source, open_source
+from analyzer.capture.source import ZSTD_MAGIC, Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
 
 TYPE_CHECKING = False
@@ -38,7 +38,6 @@ NS = 1_000_000_000
 READY = 1 << 16
 LINE_MAX = 1 << 27
 """Longest line in bytes; a longer one is dropped."""
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 FEED_CHUNK = 1 << 16
 PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
 PROBE_SECONDS = 30

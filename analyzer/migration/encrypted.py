@@ -6,6 +6,8 @@ are opened; all from one client to one port; nearly all bytes go to the server.
 
 from __future__ import annotations
 
+from analyzer.migration.attempts import closed_before
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,5 +108,4 @@ def _groups(tls: Iterable[Channel]) -> list[EncryptedMigration]:
 def _may_join(group: EncryptedMigration, channel: Channel) -> bool:
     """Whether a connection came after main's handshake began, and before main ended."""
     began, main = channel.flow.connection.began.frame, group.main.flow
-    ends = [end.frame for end in (main.fin, main.reset, main.peer.reset) if end is not None]
-    return main.first.frame < began and not any(end < began for end in ends)
+    return main.first.frame < began and not closed_before(group.main, began)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from analyzer.migration.rows import RAM_PACKET
 from dissectors.compression import STREAMS, decoder_of
-from dissectors.multifd import COMPRESSION_MASK, METHODS, RAM
+from dissectors.multifd import COMPRESSION_MASK, METHODS, RAM, ram_header_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,10 +107,13 @@ class PageReader:
                 decoded = self._decode(row, excerpt, framing)
                 if decoded is None:
                     found.wrong.append("an earlier payload of the channel is damaged")
-        found.packed = max(0, self._table.column("length")[row] - _header(framing))
+        header = ram_header_size(framing.page_count)
+        found.packed = max(0, self._table.column("length")[row] - header)
         if decoded is not None:
             found.wrong += [f"{problem.slug}: {problem.detail}" for problem in decoded.problems]
-            _spoil(decoded, excerpt, framing)
+            for first, end in excerpt.holes:
+                if end > header:
+                    decoded.spoil(max(0, first - header), end - header)
         for number, offset in enumerate(offsets):
             view = decoded.page(number) if decoded is not None and number < normal else None
             content = None if view is None else bytes(view)
@@ -121,7 +124,7 @@ class PageReader:
         self, row: int, channel: Channel, framing: Framing, excerpt: Excerpt, method: int
     ) -> str:
         """Why a packet's payload cannot be decompressed; empty if it can."""
-        header = _header(framing)
+        header = ram_header_size(framing.page_count)
         if len(excerpt.data) < self._table.column("length")[row]:
             return "the packet could not be read completely"
         if method and any(end > header for _, end in excerpt.holes):
@@ -177,16 +180,11 @@ class PageReader:
         if chain.broken:
             return None
         chain.row = row
-        payload = excerpt.data[_header(framing) :]
+        payload = excerpt.data[ram_header_size(framing.page_count) :]
         normal = self._table.column("normal_pages")[row]
         decoded = chain.decoder.decode(payload, normal, framing.page_size)
         chain.broken = decoded.broken
         return decoded
-
-
-def _header(framing: Framing) -> int:
-    """Size of a RAM packet's header, in bytes."""
-    return RAM.size + 8 * framing.page_count
 
 
 def _offsets(data: bytes, count: int, framing: Framing) -> list[int]:
@@ -195,12 +193,3 @@ def _offsets(data: bytes, count: int, framing: Framing) -> list[int]:
     return [
         int.from_bytes(data[at : at + 8], "big") for at in range(RAM.size, RAM.size + 8 * count, 8)
     ]
-
-
-def _spoil(decoded: Decoded, excerpt: Excerpt, framing: Framing) -> None:
-    """Mark the pages of an uncompressed payload that a hole overlaps as bad."""
-    header, size = _header(framing), framing.page_size
-    for first, end in excerpt.holes:
-        if end > header:
-            begin = max(0, first - header)
-            decoded.bad.update(range(begin // size, -(-(end - header) // size)))

@@ -189,7 +189,7 @@ class PagePayloads:
             state.decoder = decoder_of(state.method)
         decoded = state.decoder.decode(data, row[2].normal_pages, page_size)
         for first, end in held.holes:
-            decoded.bad.update(range(first // page_size, -(-end // page_size)))
+            decoded.spoil(first, end)
         self._account(state)
         if decoded.broken:
             self._lose(state, "an earlier payload of the channel is damaged")

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from array import array
 
-from analyzer.migration.sendings import GROWTH, Sendings, record_round, sync_round
+from analyzer.migration.sendings import (
+    GROWTH,
+    Sendings,
+    record_page_size,
+    record_round,
+    sync_round,
+)
 from analyzer.migration.watcher import Watcher
 from dissectors import xbzrle
-from dissectors.multifd import COMMON_PAGE_SIZE, PAGE_SIZES, name_of
+from dissectors.multifd import PAGE_SIZES, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -266,7 +272,7 @@ class _Records:
         self._ram = ram
 
     def _image(self, block: RamBlock) -> RamImage | None:
-        size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
+        size = record_page_size(self._migration, self._ram)
         return self._images.image(self._migration, block.name, size)
 
     def content(self, block: RamBlock, address: int, size: int) -> Sink | None:

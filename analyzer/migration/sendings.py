@@ -31,6 +31,7 @@ __all__ = [
     "RoundCounts",
     "Sendings",
     "SentPages",
+    "record_page_size",
     "record_round",
     "sync_round",
 ]
@@ -60,6 +61,11 @@ def record_round(migration: Migration, ram: RamFacts) -> int:
     if ram.postcopy or (facts is not None and facts.postcopy_run is not None):
         return POSTCOPY
     return min(ram.flush_count or ram.section_end_count, ROUND_MAX)
+
+
+def record_page_size(migration: Migration, ram: RamFacts) -> int:
+    """The target page size, in bytes, of a stream's RAM records; the usual one while unknown."""
+    return migration.framing.page_size or ram.page_size or COMMON_PAGE_SIZE
 
 
 class RoundCounts:
@@ -280,7 +286,7 @@ class _Records:
         self._ram = ram
 
     def _count(self, block: RamBlock, address: int, count: int, *, zero: bool) -> None:
-        size = self._migration.framing.page_size or self._ram.page_size or COMMON_PAGE_SIZE
+        size = record_page_size(self._migration, self._ram)
         offsets = range(address, address + count * size, size)
         number = record_round(self._migration, self._ram)
         self._sent.count(self._migration, block.name, offsets, size, number, zero=zero)
