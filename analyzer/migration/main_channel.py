@@ -261,7 +261,6 @@ class MainChannel:
         "description_length",
         "description_parts",
         "devices",
-        "discards",
         "doubtful_ends",
         "ended",
         "eof",
@@ -316,7 +315,6 @@ class MainChannel:
         self.postcopy_run: Mark | None = None
         self.colo: ColoFacts | None = None
         self.packaged: Mark | None = None
-        self.discards = 0
         self.opened_return_path: Mark | None = None
         self.pings: list[tuple[int, Mark]] = []
         self.first_section_end: Mark | None = None

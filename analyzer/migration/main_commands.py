@@ -124,7 +124,6 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
             main.ram.page_size = size
     elif command == Command.POSTCOPY_RAM_DISCARD:
         record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
-        main.discards += max(record.value, 0)
         if wrong := _discard_fault(main, payload):
             main.anomalies.note("postcopy-discard", record.offset, record.first, wrong)
     elif command == Command.PACKAGED:

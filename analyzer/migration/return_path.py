@@ -121,11 +121,10 @@ class ReturnPath:
     """What the walk of a return path found, whose lists share ``room`` with those of other
     migrations.
 
-    ``counts`` is by kind; ``page_requests`` counts page requests and ``requested_bytes`` their
-    sizes, whether they are kept in ``messages`` or not.  ``shut`` is the value of the last SHUT,
-    ``acks`` are the marks of SWITCHOVER_ACK, ``pongs`` the values and marks of PONG. ``ready`` is
-    COLO's first CHECKPOINT_READY, ``answers`` are the marks of CHECKPOINT_REPLY, VMSTATE_RECEIVED
-    and VMSTATE_LOADED. Bytes are accounted for as in
+    ``counts`` is by kind, whether messages are kept in ``messages`` or not.  ``shut`` is the value
+    of the last SHUT, ``acks`` are the marks of SWITCHOVER_ACK, ``pongs`` the values and marks of
+    PONG.  ``ready`` is COLO's first CHECKPOINT_READY, ``answers`` are the marks of
+    CHECKPOINT_REPLY, VMSTATE_RECEIVED and VMSTATE_LOADED.  Bytes are accounted for as in
     :class:`analyzer.migration.main_channel.MainChannel`.
     """
 
@@ -137,10 +136,8 @@ class ReturnPath:
         "decoded",
         "messages",
         "missing",
-        "page_requests",
         "pongs",
         "ready",
-        "requested_bytes",
         "resync_count",
         "room",
         "shut",
@@ -161,8 +158,6 @@ class ReturnPath:
         self.pongs: list[tuple[int, Mark]] = []
         self.ready: Mark | None = None
         self.answers: tuple[list[Mark], list[Mark], list[Mark]] = ([], [], [])
-        self.page_requests = 0
-        self.requested_bytes = 0
         self.resync_count = 0
         self.truncated: Mark | None = None
         self.truncated_path = ""

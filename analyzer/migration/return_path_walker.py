@@ -194,8 +194,6 @@ class _Walk:
                         f"a name of {payload[REQ_PAGES.size]} bytes in {len(self.block)}",
                     )
             message.block = self.block
-            rp.page_requests += 1
-            rp.requested_bytes += message.size or 0
         elif kind == ReturnPathType.SWITCHOVER_ACK and rp.room.has(len(rp.acks), MESSAGES_KEPT):
             rp.acks.append(message.mark)
 

@@ -26,13 +26,13 @@ def test_pages_up_to_the_end() -> None:
     assert not preempt.anomalies
     assert (preempt.ram.normal_pages, preempt.ram.zero_pages) == (2, 1)
     assert [block.name for block in preempt.ram.blocks.values()] == [b"pc.ram", b"vga.vram"]
-    assert preempt.eos is None
+    assert not preempt.ram.section_ends
     assert len(preempt.ram.iterations) == 1
 
 
 def test_old_senders_end_with_eos() -> None:
     preempt = walk(PAGES + EOS)
-    assert preempt.eos is not None
+    assert preempt.ram.section_ends
     assert preempt.skipped == 0
     assert walk(PAGES + EOS + b"more").skipped == 4
 
