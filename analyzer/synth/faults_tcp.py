@@ -65,18 +65,33 @@ def precedes(first: int, second: int) -> bool:
     return 0 < (second - first) & 0xFFFFFFFF < 1 << 31
 
 
+def dropped(segments: Segments, pick: Match) -> Segments:
+    """Drops the picked segments."""
+    return (segment for segment in segments if not pick(segment))
+
+
+def flagged(values: Values, flags: int) -> Match:
+    """Segments of the connection ``channel`` with any of the flags; counts the hits."""
+    of = of_connection(values.channel)
+
+    def match(segment: Segment) -> bool:
+        found = bool(segment.flags & flags) and of(segment)
+        values.hits += found
+        return found
+
+    return match
+
+
 @segment_fault("MF901", **STREAM)
 def tcp_hole(segments: Segments, _context: Context, values: Values) -> Segments:
     """Data segments are missing from the capture."""
-    pick = chosen(values)
-    return (segment for segment in segments if not pick(segment))
+    return dropped(segments, chosen(values))
 
 
 @segment_fault("MF911 MF901", channel="0", at=3, count=40)
 def resync(segments: Segments, _context: Context, values: Values) -> Segments:
     """A hole that contains packet headers."""
-    pick = chosen(values)
-    return (segment for segment in segments if not pick(segment))
+    return dropped(segments, chosen(values))
 
 
 def delayed(segments: Segments, values: Values) -> Segments:
@@ -238,12 +253,7 @@ def tcp_zero_window(segments: Segments, _context: Context, values: Values) -> Se
 @segment_fault("MF904", channel="0")
 def tcp_no_handshake(segments: Segments, _context: Context, values: Values) -> Segments:
     """The SYNs of a connection are missing."""
-    of = of_connection(values.channel)
-    for segment in segments:
-        if segment.flags & SYN and of(segment):
-            values.hits += 1
-        else:
-            yield segment
+    return dropped(segments, flagged(values, SYN))
 
 
 @segment_fault("MF904", channel="0", at=20)
@@ -278,12 +288,7 @@ def tcp_one_direction(segments: Segments, _context: Context, values: Values) -> 
 @segment_fault("MF906 MF115", channel="0")
 def tcp_unfinished(segments: Segments, _context: Context, values: Values) -> Segments:
     """FIN and RST of a connection are missing."""
-    of = of_connection(values.channel)
-    for segment in segments:
-        if segment.flags & (FIN | RST) and of(segment):
-            values.hits += 1
-        else:
-            yield segment
+    return dropped(segments, flagged(values, FIN | RST))
 
 
 @segment_fault("MF907", channel="0", size=100)
