@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from analyzer.migration.framing import Settings
     from analyzer.migration.scan import Scan
     from analyzer.migration.statistics import Statistics
-    from analyzer.migration.table import PacketTable
-    from analyzer.migration.watcher import Watcher
     from analyzer.report.expectation import Expectation
     from analyzer.report.parts import Json
 
@@ -134,51 +132,42 @@ def run_job(
 def _checked(
     job: Job, progress: Progress | None, source: Source | None, step: Step | None
 ) -> Result:
-    watchers = _Watchers(job)
-    analysis = _analysis(job, watchers.all, progress, source, step)
+    extras = _Extras(job)
+    analysis = _analysis(job, extras, progress, source, step)
     try:
-        return _result(job, analysis, watchers)
+        return _result(job, analysis, extras)
     finally:
         if isinstance(analysis, Analysis):
             analysis.close()
 
 
-class _Watchers:
-    """The watchers needed for the wanted parts of the result."""
+class _Extras:
+    """What the wanted parts of the result need of the scan besides its findings: the table of all
+    ``packets``, and the ``figures`` of each migration.
+    """
 
     def __init__(self, job: Job) -> None:
-        self.activity: Activity | None = None
-        self.table: PacketTable | None = None
-        self.figures: list[Statistics] = []
         expected = job.expectation
+        self.packets = TABLES in job.wants or (expected is not None and expected.needs_packets)
+        self.activity: Activity | None = None
+        self.figures: list[Statistics] = []
         if job.wants & {STATS, FIGURES} or expected is not None:
             from analyzer.migration.activity import Activity
 
             self.activity = Activity()
-        if TABLES in job.wants or (expected is not None and expected.needs_packets):
-            from analyzer.migration.table import PacketTable
-
-            self.table = PacketTable()
 
     def finish(self, analysis: Analysis) -> None:
         """The whole capture has been read."""
-        if self.table is not None:
-            self.table.finish(analysis.migrations, analysis.scan.engine.first_time)
-            self.table.mark(analysis.findings)
         if self.activity is not None:
             from analyzer.migration.statistics import statistics_of
 
             of, pauses = self.activity.of, analysis.scan.engine.pauses
             self.figures = [statistics_of(m, of(m), pauses) for m in analysis.migrations]
 
-    @property
-    def all(self) -> tuple[Watcher, ...]:
-        return tuple(w for w in (self.activity, self.table) if w is not None)
-
 
 def _analysis(
     job: Job,
-    watchers: tuple[Watcher, ...],
+    extras: _Extras,
     progress: Progress | None,
     source: Source | None,
     step: Step | None,
@@ -193,17 +182,18 @@ def _analysis(
         job.settings,
         job.selection,
         digest=job.digest,
-        watchers=watchers,
+        packets=extras.packets,
+        watchers=(extras.activity,) if extras.activity is not None else (),
         progress=progress,
         step=step,
     )
 
 
-def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -> Result:
+def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Result:
     if isinstance(analysis, Analysis):
-        watchers.finish(analysis)
+        extras.finish(analysis)
     if job.expectation is not None:
-        _expect(job.expectation, analysis, watchers)
+        _expect(job.expectation, analysis, extras)
     report = _report(job, analysis)
     known = _leave_out_known(job, analysis, report)
     if isinstance(analysis, Analysis):
@@ -229,7 +219,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, watchers: _Watchers) -
         result.report = report
         result.rules = sorted(_verified(job, analysis))
     if isinstance(analysis, Analysis):
-        _add_documents(result, job, analysis, watchers)
+        _add_documents(result, job, analysis, extras)
     return result
 
 
@@ -253,21 +243,20 @@ def _is_about_saved(rule: Rule) -> bool:
     return rule.subject == "main" or rule.slug == REQUIRED
 
 
-def _expect(
-    expectation: Expectation, analysis: Analysis | SavedAnalysis, watchers: _Watchers
-) -> None:
+def _expect(expectation: Expectation, analysis: Analysis | SavedAnalysis, extras: _Extras) -> None:
     """Turn every difference from the expectation into a finding."""
     from analyzer.checks.expected import unmet
     from analyzer.report.expectation import facts_of
     from analyzer.report.model import file_report
 
-    figures = None
+    figures = table = None
     if isinstance(analysis, Analysis):
         from analyzer.report.stats_json import stats_json
 
-        figures = stats_json(watchers.figures, analysis.path, analysis.scan.engine.first_time)
+        figures = stats_json(extras.figures, analysis.path, analysis.scan.engine.first_time)
+        table = analysis.packets
     facts = facts_of(file_report(analysis), figures)
-    found = [unmet(text) for text in expectation.differences(facts, watchers.table)]
+    found = [unmet(text) for text in expectation.differences(facts, table)]
     analysis.findings[:0] = found
 
 
@@ -337,26 +326,26 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[
         yield from first_findings(grave, style)
 
 
-def _add_documents(result: Result, job: Job, analysis: Analysis, watchers: _Watchers) -> None:
+def _add_documents(result: Result, job: Job, analysis: Analysis, extras: _Extras) -> None:
     """Add the parts that only captures have."""
     begin = analysis.scan.engine.first_time
     if STATS in job.wants:
         from analyzer.report.stats_json import stats_json
 
-        result.stats = stats_json(watchers.figures, analysis.path, begin)
+        result.stats = stats_json(extras.figures, analysis.path, begin)
     if FIGURES in job.wants:
         from analyzer.report.stats_html import migration_html
 
-        parts = (part for entry in watchers.figures for part in migration_html(entry, begin))
+        parts = (part for entry in extras.figures for part in migration_html(entry, begin))
         result.figures = "".join(parts)
     if DEVICES in job.wants:
         from analyzer.report.devices import devices_json
 
         result.devices = devices_json(analysis)
-    if TABLES in job.wants and watchers.table is not None:
+    if TABLES in job.wants and analysis.packets is not None:
         from analyzer.report.columns import packet_columns
 
-        result.tables = {"packets": packet_columns(watchers.table)}
+        result.tables = {"packets": packet_columns(analysis.packets)}
     if PLACES in job.wants:
         from analyzer.migration.replay import frame_places
 

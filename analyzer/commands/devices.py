@@ -26,20 +26,17 @@ class Chosen:
 
     def __init__(self, text: str) -> None:
         from analyzer.filter.filter import Filter
-        from analyzer.migration.table import PacketTable
 
-        self.table = PacketTable()
         self._filter = Filter(text)
         self._packets: set[tuple[int, int, int]] = set()  # migration, channel, offset
         self._devices: set[tuple[int, str]] = set()
 
     def finish(self, analysis: Analysis) -> None:
-        """The capture has been read."""
-        scan = analysis.scan
-        self.table.finish(scan.migrations, scan.engine.first_time)
-        self.table.mark(analysis.findings)
-        for index in self._filter.rows(self.table):
-            row = self.table.row(int(index))
+        """The capture has been read, with its packets."""
+        table = analysis.packets
+        assert table is not None
+        for index in self._filter.rows(table):
+            row = table.row(int(index))
             if row.device is not None:
                 self._packets.add((row.migration, row.channel, row.offset))
                 self._devices.add((row.migration, row.device))
@@ -75,8 +72,8 @@ def run(options: Namespace) -> int:
     """Run it.  Exit status 2 if no migration was found; raises :class:`CaptureError`."""
     settle_format(options, FORMATS)
     chosen = Chosen(options.filter) if options.filter else None
-    watchers = (chosen.table,) if chosen is not None else ()
-    analysis = open_analysis(options.capture, options, digest=True, watchers=watchers)
+    packets = chosen is not None
+    analysis = open_analysis(options.capture, options, digest=True, packets=packets)
     if chosen is not None:
         chosen.finish(analysis)
     status = judged(analysis, options)

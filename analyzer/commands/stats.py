@@ -70,19 +70,17 @@ def run(options: Namespace) -> int:
 def _run_filtered(options: Namespace) -> int:
     """With ``-Y``."""
     from analyzer.filter.filter import Filter
-    from analyzer.migration.table import PacketTable
     from analyzer.report.stats_filtered import filtered_json, filtered_text
 
     if options.format == "html":
         raise UsageError("-Y goes with --format text or json")
     condition = Filter(options.filter)
-    table = PacketTable()
-    analysis = open_analysis(options.capture, options, watchers=(table,))
+    analysis = open_analysis(options.capture, options, packets=True)
     status = judged(analysis, options)
     if not analysis.migrations:
         return status
-    table.finish(analysis.migrations, analysis.scan.engine.first_time)
-    table.mark(analysis.findings)
+    table = analysis.packets
+    assert table is not None
     rows = condition.rows(table)
     with output(options) as stream:
         if options.format == "json":
