@@ -233,7 +233,7 @@ class _Reading:
         value = owner.get(key) if owner is not None else None
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             raise CaptureError(
-                f"not a report of mfshark: {key!r} is not a list", path=self.side.path
+                f"is not a report of mfshark: {key!r} is not a list", path=self.side.path
             )
         return value
 

@@ -254,6 +254,13 @@ def test_what_is_no_report_is_refused(text: str, tmp_path: Path) -> None:
     assert len(ran.err.splitlines()) == 1
 
 
+def test_what_a_report_lacks_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"schema": "mfshark/report/1", "captures": [{"migrations": 7}]}', "utf-8")
+    told = f"mfshark: {path}: is not a report of mfshark: 'migrations' is not a list\n"
+    assert mfshark("diff", path, CLEAN).err == told
+
+
 def test_what_is_unusable() -> None:
     missing = mfshark("diff", "/nowhere", CLEAN)
     empty = mfshark("diff", capture("10.0.13-tls13-x509-2ch-nokeys"), CLEAN)
