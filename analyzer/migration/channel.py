@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
-from analyzer.migration.mark import MarkList
+from analyzer.migration.mark import Mark, MarkList
 from analyzer.migration.number_list import NumberList
+from analyzer.migration.rows import SYNC, SYNC_PACKET
 from dissectors.multifd import ChannelType, Compression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.mark import Mark
     from analyzer.migration.return_path import ReturnPath
+    from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 
@@ -120,6 +121,38 @@ class Channel:
         self.return_facts: ReturnPath | None = None  # of a return path whose main is not known yet
         self.since_sync = 0  # packets with pages since the last SYNC
         self.behind_sync: Mark | None = None  # the first packet with pages since the last SYNC
+
+    def add_ram(self, packet: RamPacket) -> None:
+        """Count a complete RAM or SYNC packet."""
+        self.packets += 1
+        self.ram_bytes += packet.length
+        self.normal_pages += packet.normal_pages
+        self.zero_pages += packet.zero_pages
+        self.packet_nums.append(packet.packet_num)
+        if packet.kind == SYNC_PACKET:
+            self.sync_packets += 1
+        else:
+            self.ram_packets += 1
+        if packet.flags & SYNC:
+            self.syncs.add(packet.offset, packet.first)
+            self.since_sync = 0
+        elif packet.normal_pages or packet.zero_pages:
+            if not self.since_sync:
+                self.behind_sync = Mark(packet.offset, packet.first)
+            self.since_sync += 1
+        method = packet.data_method
+        if method is None:
+            return
+        if method in self.methods:
+            self.methods[method].packets += 1
+        else:
+            self.methods[method] = MethodUse(Mark(packet.offset, packet.first))
+
+    def add_device(self, packet: DevicePacket) -> None:
+        """Count a complete device-state packet."""
+        self.packets += 1
+        self.device_packets += 1
+        self.device_bytes += packet.length
 
     @property
     def synchronises(self) -> bool:

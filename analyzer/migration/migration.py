@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from analyzer.migration.channel import MethodUse
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
@@ -13,7 +12,7 @@ from analyzer.migration.pages import PageRoom, PageTracker, read_offsets
 from analyzer.migration.rows import SYNC, SYNC_PACKET, CutBuffer, DevicePacket
 from analyzer.migration.switchover import in_switchover
 from dissectors.dialects import RAM_ERAS, era_of
-from dissectors.multifd import METHODS, name_of
+from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,27 +160,18 @@ class Migration:
 
     def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
         """Count a complete RAM or SYNC packet."""
-        channel.packets += 1
         if channel.normal_pages and not packet.normal_pages and not packet.zero_pages:
             self.empty_sizes.add(packet.next_packet_size > 0)
-        channel.normal_pages += packet.normal_pages
-        channel.zero_pages += packet.zero_pages
-        channel.packet_nums.append(packet.packet_num)
+        channel.add_ram(packet)
         if self.numbers.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
             again = channel, Mark(packet.offset, packet.first)
             self.repeated.setdefault(packet.packet_num, again)
-        channel.ram_bytes += packet.length
-        if packet.flags & SYNC:
-            channel.syncs.add(packet.offset, packet.first)
-            channel.since_sync = 0
-        if packet.kind == SYNC_PACKET:
-            channel.sync_packets += 1
-            if self.framing.sync_alloc is None:
-                self.framing.sync_alloc = packet.pages_alloc
-            pages: Sequence[int] = ()
-        else:
-            channel.ram_packets += 1
-            pages = self._ram_pages(channel, packet)
+        pages: Sequence[int] = ()
+        if packet.kind != SYNC_PACKET:
+            self._note_style(packet)
+            pages = self._offsets(packet)
+        elif self.framing.sync_alloc is None:
+            self.framing.sync_alloc = packet.pages_alloc
         for watcher in self.watchers:
             watcher.ram(self, channel, packet, pages)
         # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
@@ -189,6 +179,26 @@ class Migration:
         found = self._page_round(packet, number)
         if pages:
             self._count_pages(channel, packet, pages, number, found)
+
+    def _note_style(self, packet: RamPacket) -> None:
+        """Note what a RAM packet tells of the sender: era, and method of compression."""
+        if packet.flags & SYNC or not (packet.normal_pages or packet.zero_pages):
+            self.merged = True
+        elif packet.zero_pages:
+            self.zero_seen = True
+        method = packet.data_method
+        if method is not None:
+            packets = self.methods[method] = self.methods.get(method, 0) + 1
+            if method != self.compression and packets > self.methods.get(self.compression, 0):
+                self.compression = method
+
+    def _offsets(self, packet: RamPacket) -> Sequence[int]:
+        """Offsets of the pages that a packet carries; empty when they cannot be read."""
+        used = packet.normal_pages + packet.zero_pages
+        offsets, page_size = packet.offsets, self.framing.page_size
+        if not used or offsets is None or not page_size or used * 8 > len(offsets):
+            return ()
+        return read_offsets(offsets, used, page_size)
 
     def _page_round(self, packet: RamPacket, number: int) -> PageRound | None:
         """The SYNC round of that ``number``; ``None`` from the switchover on."""
@@ -199,36 +209,6 @@ class Migration:
         if packet.kind != SYNC_PACKET and (packet.normal_pages or packet.zero_pages):
             found.has_pages = True
         return found
-
-    def _ram_pages(self, channel: Channel, packet: RamPacket) -> Sequence[int]:
-        """Offsets of the pages that a packet carries; empty when they cannot be read."""
-        used = packet.normal_pages + packet.zero_pages
-        if packet.flags & SYNC or not used:
-            self.merged = True
-        elif packet.zero_pages:
-            self.zero_seen = True
-        if not used:
-            return ()
-        method = packet.compression
-        known = method in METHODS and (method or packet.normal_pages)
-        if known:
-            use = channel.methods.get(method)
-            if use is None:
-                channel.methods[method] = MethodUse(Mark(packet.offset, packet.first))
-            else:
-                use.packets += 1
-            packets = self.methods[method] = self.methods.get(method, 0) + 1
-            if method != self.compression and packets > self.methods.get(self.compression, 0):
-                self.compression = method
-        if not packet.flags & SYNC:
-            if not channel.since_sync:
-                channel.behind_sync = Mark(packet.offset, packet.first)
-            channel.since_sync += 1
-        offsets = packet.offsets
-        page_size = self.framing.page_size
-        if offsets is None or not page_size or used * 8 > len(offsets):
-            return ()
-        return read_offsets(offsets, used, page_size)
 
     def _count_pages(
         self,
@@ -271,9 +251,7 @@ class Migration:
 
     def device_packet(self, channel: Channel, packet: DevicePacket) -> None:
         """Count a complete device-state packet."""
-        channel.packets += 1
-        channel.device_packets += 1
-        channel.device_bytes += packet.length
+        channel.add_device(packet)
         self.device(packet).add(packet)
         self.framing.keep(channel, packet)
         for watcher in self.watchers:

@@ -5,7 +5,7 @@ Each holds the values of its header, and where its bytes are in the capture; pay
 
 from __future__ import annotations
 
-from dissectors.multifd import COMPRESSION_MASK, MultifdFlag, device_name, text_of
+from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, device_name, text_of
 from dissectors.multifd import DEVICE_STATE as DEVICE_HEADER
 from dissectors.vfio import BUFFER, VfioStateFlag
 
@@ -106,6 +106,15 @@ class RamPacket:
     def compression(self) -> int:
         """The compression field of the flags."""
         return self.flags & COMPRESSION_MASK
+
+    @property
+    def data_method(self) -> int | None:
+        """The valid compression method of a packet with pages, else ``None``; a packet with only
+        zero pages may omit it.
+        """
+        method = self.flags & COMPRESSION_MASK
+        told = self.normal_pages or (method and self.zero_pages)
+        return method if told and method in METHODS else None
 
     @property
     def block(self) -> str:
