@@ -178,7 +178,8 @@ class Rejoined:
         self._tokens: dict[int, tuple[_Connection, int]] = {}
         self._latest: deque[_Connection] = deque(maxlen=CANDIDATES)
         self._joins = False
-        self._counts = [0, 0]  # connections, additional subflows
+        self._connections = 0
+        self._additional = 0  # subflows besides each connection's first
 
     def read1(self, size: int, /) -> bytes:
         """At most ``size`` bytes of the pcap stream; ``b""`` at its end."""
@@ -200,11 +201,10 @@ class Rejoined:
         """
         file.bytes, file.damage, file.secrets = self.file.bytes, self.file.damage, self.file.secrets
         file.notes += [*self.file.notes, *self.file.source.notes]
-        connections, more = self._counts
-        if connections:
+        if self._connections:
             file.notes.append(
-                f"Multipath TCP: reassembled connections: {connections}, with {more} additional "
-                "subflows"
+                f"Multipath TCP: reassembled connections: {self._connections}, with "
+                f"{self._additional} additional subflows"
             )
 
     def close(self) -> None:
@@ -294,26 +294,36 @@ class Rejoined:
         new connection's first one.  ``None`` if joins were seen, as it may then belong to a
         connection that is not known yet.
         """
+        owner = self._owner(mapping[1])
+        if owner is not None:
+            connection, side = owner
+            connection.subflows += 1
+            self._enter(key, connection, side, first=False)
+        elif self._joins:
+            return None
+        else:
+            self._enter(key, _Connection(key), 0, first=True)
+        self._confirm(key)
+        return self._subflows[key]
+
+    def _owner(self, number: int) -> tuple[_Connection, int] | None:
+        """The connection, and the side of its stream, that a data sequence number belongs to."""
         for connection in self._latest:
             for side, stream in enumerate(connection.streams):
                 if stream.shift is None or stream.end is None:
                     continue
-                if abs(ahead_of(mapping[1] + stream.shift, stream.end)) < NEAR:
-                    connection.subflows += 1
-                    self._enter(key, connection, side, first=False)
-                    self._confirm(key)
-                    return self._subflows[key]
-        if self._joins:
-            return None
-        self._enter(key, _Connection(key), 0, first=True)
-        self._confirm(key)
-        return self._subflows[key]
+                if abs(ahead_of(number + stream.shift, stream.end)) < NEAR:
+                    return connection, side
+        return None
 
     def _confirm(self, key: bytes) -> None:
         """Both sides were seen to speak Multipath TCP on this subflow."""
         both = self._subflows[key], self._subflows[mirrored(key)]
         if not any(subflow.sure for subflow in both):
-            self._counts[not both[0].first] += 1
+            if both[0].first:
+                self._connections += 1
+            else:
+                self._additional += 1
         both[0].sure = both[1].sure = True
 
     def _enter(self, key: bytes, connection: _Connection, side: int, *, first: bool) -> None:
