@@ -37,10 +37,10 @@ def names(channels: Iterable[Channel]) -> str:
     words: list[str] = []
     ids: list[int] = []
     for channel in channels:
-        if channel.kind == "multifd" and channel.id >= 0:
-            ids.append(channel.id)
-        else:
+        if channel.known_id is None:
             words.append(channel.name)
+        else:
+            ids.append(channel.known_id)
     if ids:
         words.append(f"multifd {ranges(ids)}")
     return ", ".join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.errors import UsageError
 from analyzer.extraction.folder import Sparse, seen
+from analyzer.migration.channel import id_text
 from analyzer.migration.replay import Replay
 from analyzer.migration.table import StreamRef
 
@@ -89,4 +90,4 @@ class StreamFiles:
 def _name(channel: Channel) -> str:
     if channel.kind != "multifd":
         return channel.kind
-    return str(channel.id) if channel.id >= 0 else f"stream-{channel.stream}"
+    return id_text(channel.id, "stream-")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 
-__all__ = ["Channel", "Init", "MethodUse", "multifd_name"]
+__all__ = ["Channel", "Init", "MethodUse", "id_text", "multifd_name"]
 
 STATE_ONLY = int(ChannelType.DEVICE_STATE)
 
@@ -176,6 +176,11 @@ class Channel:
         return multifd_name(self.id)
 
     @property
+    def known_id(self) -> int | None:
+        """The id of a multifd channel, if the capture has its initial packet."""
+        return self.id if self.kind == "multifd" and self.id >= 0 else None
+
+    @property
     def client(self) -> str:
         """``ip:port`` of the side that sends the migration's data on this connection."""
         return self.flow.destination if self.kind == "return-path" else self.flow.source
@@ -213,4 +218,9 @@ class Channel:
 
 def multifd_name(number: int) -> str:
     """The name in reports of the multifd channel with an id; negative ids encode ``tcp.stream``."""
-    return f"multifd {number}" if number >= 0 else f"multifd ? (stream {-1 - number})"
+    return f"multifd {number}" if number >= 0 else f"multifd ? ({id_text(number, 'stream ')})"
+
+
+def id_text(number: int, stream: str) -> str:
+    """The id of a multifd channel; where it is not known, ``stream`` and the ``tcp.stream``."""
+    return str(number) if number >= 0 else f"{stream}{-1 - number}"

@@ -515,7 +515,7 @@ class Migration:
         """The ids below the highest that no multifd channel has; empty where channels without a
         known id may have them.
         """
-        ids = {channel.id for channel in self.multifd if channel.id >= 0}
+        ids = {number for c in self.multifd if (number := c.known_id) is not None}
         absent = [number for number in range(max(ids, default=-1)) if number not in ids]
         nameless = len(self.multifd) - len(ids) + len(self.strangers)
         return absent if len(absent) > nameless else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
-from analyzer.migration.channel import multifd_name
+from analyzer.migration.channel import id_text, multifd_name
 from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
 from analyzer.report.model import device_reports
@@ -174,7 +174,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     if queue.waited_for is not None:
         yield f"  waited     {queue.longest_wait / 1e6:.1f} ms for index {queue.waited_for}"
     counts = "  ".join(
-        f"{'channel ' + str(k) if k >= 0 else 'stream ' + str(-1 - k)}: {v}"
+        f"{'channel ' if k >= 0 else ''}{id_text(k, 'stream ')}: {v}"
         for k, v in device.by_channel().items()
     )
     yield f"  carried by {counts}"
@@ -186,7 +186,7 @@ def _buffers(arrived: list[Buffer], begin: int, style: Style, verbose: bool) -> 
         (
             str(position),
             f"{buffer.idx}{' config' if buffer.is_config else ''}",
-            str(buffer.channel) if buffer.channel >= 0 else f"s{-1 - buffer.channel}",
+            id_text(buffer.channel, "s"),
             str(buffer.size),
             f"{buffer.frame}-{buffer.end_frame}",
             f"{(buffer.time - begin) / 1e9:.6f}",

@@ -5,6 +5,7 @@ Its format is that of ``analyzer/report/schema/report-1.json``.
 from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
+from analyzer.migration.channel import id_text
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.parts import finding_report, iso_time
 from analyzer.version import VERSION
@@ -157,7 +158,7 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
     """One channel."""
     return {
         "kind": channel.kind,
-        "id": channel.id if channel.kind == "multifd" and channel.id >= 0 else None,
+        "id": channel.known_id,
         "tcp_stream": channel.stream,
         "client": channel.client,
         "server": channel.server,
@@ -229,7 +230,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "config_index": config.idx if config is not None else None,
         "complete": is_complete(device, migration),
         "out_of_order": device.out_of_order(),
-        "channels": {_channel_key(k): v for k, v in device.by_channel().items()},
+        "channels": {id_text(k, "stream "): v for k, v in device.by_channel().items()},
         "digest": assembly.data_digest if assembly is not None else None,
         "config_digest": assembly.config_digest if assembly is not None else None,
         "main_bytes": section.main_bytes if section is not None else 0,
@@ -248,7 +249,3 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
             for cut in device.cut
         ],
     }
-
-
-def _channel_key(channel: int) -> str:
-    return str(channel) if channel >= 0 else f"stream {-1 - channel}"

@@ -17,7 +17,6 @@ def finding_report(finding: Finding) -> Json:
     """One finding."""
     spot = finding.spot
     channel = spot.channel
-    known = channel is not None and channel.kind == "multifd" and channel.id >= 0
     return {
         "rule": finding.rule.id,
         "name": finding.rule.slug,
@@ -25,7 +24,7 @@ def finding_report(finding: Finding) -> Json:
         "message": finding.message,
         "migration": finding.migration.number if finding.migration is not None else None,
         "frame": spot.frame,
-        "channel": channel.id if known and channel is not None else None,
+        "channel": channel.known_id if channel is not None else None,
         "tcp_stream": channel.stream if channel is not None else None,
         "offset": spot.offset,
         "device": spot.device,

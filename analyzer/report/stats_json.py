@@ -180,7 +180,7 @@ class _Migration:
         busy = union([*figures.ram, *figures.state])
         late = total(clipped(busy, window.begin, window.end)) if window is not None else 0
         return {
-            "id": channel.id if channel.id >= 0 else None,
+            "id": channel.known_id,
             "tcp_stream": channel.stream,
             "ram_bytes": channel.ram_bytes,
             "device_state_bytes": channel.device_bytes,

@@ -6,6 +6,7 @@ A clean capture takes at most one screen.
 from __future__ import annotations
 
 from analyzer.checks.wording import counted
+from analyzer.migration.channel import id_text
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style, size_text, table
@@ -201,7 +202,7 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
         str(device.out_of_order()),
         peak,
         wait,
-        " ".join(f"{_label(k)}:{v}" for k, v in list(device.by_channel().items())[:8]),
+        " ".join(f"{id_text(k, 's')}:{v}" for k, v in list(device.by_channel().items())[:8]),
     )
 
 
@@ -232,10 +233,6 @@ def _lacking(device: Device) -> str:
     if device.config is None and not device.packets:
         return "all"
     return _ranges(device.missing_ranges()) or ("" if device.config is not None else "config")
-
-
-def _label(channel: int) -> str:
-    return str(channel) if channel >= 0 else f"s{-1 - channel}"
 
 
 def _ranges(ranges: list[tuple[int, int]]) -> str:

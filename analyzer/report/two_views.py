@@ -251,7 +251,7 @@ def _channel_json(pair: ChannelPair, clock: Clock) -> Json:
     delays = _delays(pair, clock)
     return {
         "kind": channel.kind,
-        "id": channel.id if channel.kind == "multifd" and channel.id >= 0 else None,
+        "id": channel.known_id,
         "source_stream": _stream(pair.source),
         "destination_stream": _stream(pair.destination),
         "shift": pair.shift,
