@@ -379,8 +379,7 @@ def devstate_unannounced(device: Device, migration: Migration) -> Iterator[Spot]
 
     Usual cause: a bug in the source, or channels of two migrations mistaken for one.
     """
-    facts = migration.main_facts
-    section = facts.devices.get(device.key) if facts is not None else None
+    section = migration.vfio_sections.get(device.key)
     if section is not None and section.announced == "main":
         yield _of(device, "device state on multifd, DEV_CONFIG_STATE on main")
 

@@ -97,8 +97,7 @@ class DeviceFiles:
                 continue
             migration = migrations[number]
             device = migration.devices.get(key)
-            facts = migration.main_facts
-            section = facts.devices.get(key) if facts is not None else None
+            section = migration.vfio_sections.get(key)
             buffers = device.buffers if device is not None else []
             when = _when(section, buffers)
             self._complete(self._stems[number, assembly.name], buffers, when)

@@ -213,7 +213,7 @@ class Assembler:
         found = self.assemblies.get((migration.number, key))
         if found is None and (self._wanted is None or self._wanted(name)):
             sink = self._sink_of(migration, name) if self._sink_of is not None else None
-            found = Assembly(name, lambda: _section(migration, key), sink)
+            found = Assembly(name, lambda: migration.vfio_sections.get(key), sink)
             self.assemblies[migration.number, key] = found
         return found
 
@@ -250,12 +250,6 @@ class Assembler:
         if not held.left:
             assembly.take(held)
         return sink
-
-
-def _section(migration: Migration, key: Key) -> VfioSection | None:
-    """The facts that main gave of a device so far."""
-    facts = migration.main_facts
-    return facts.devices.get(key) if facts is not None else None
 
 
 def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:

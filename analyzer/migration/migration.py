@@ -16,7 +16,7 @@ from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Protocol
 
     from analyzer.migration.channel import Channel
@@ -341,13 +341,17 @@ class Migration:
         return [*self.devices.values(), *absent]
 
     @property
+    def vfio_sections(self) -> Mapping[tuple[bytes, int], VfioSection]:
+        """The devices that have sections on main, by key."""
+        return self.main_facts.devices if self.main_facts is not None else {}
+
+    @property
     def on_main(self) -> list[VfioSection]:
         """The devices whose state travelled over main only, as far as it came."""
-        sections = self.main_facts.devices if self.main_facts is not None else {}
         awaited = {device.key for device in self.awaited}
         return [
             section
-            for key, section in sections.items()
+            for key, section in self.vfio_sections.items()
             if key not in awaited and (section.main_bytes or section.config_bytes)
         ]
 

@@ -91,9 +91,7 @@ def devices_text(
     begin = analysis.scan.engine.first_time
     first = True
     for migration in analysis.migrations:
-        facts = migration.main_facts
-        sections = facts.devices if facts is not None else {}
-        for key in sorted({*migration.devices, *sections}):
+        for key in sorted({*migration.devices, *migration.vfio_sections}):
             name = device_name(*key)
             if chosen is not None and not chosen.has_device(migration.number, name):
                 continue
@@ -113,8 +111,7 @@ def _device(
     analysis: Analysis, migration: Migration, key: tuple[bytes, int], style: Style
 ) -> Iterator[str]:
     device = migration.devices.get(key)
-    facts = migration.main_facts
-    section = facts.devices.get(key) if facts is not None else None
+    section = migration.vfio_sections.get(key)
     name = device_name(*key)
     many = f"  (migration {migration.number})" if len(analysis.migrations) > 1 else ""
     yield style.bold(terminal(name)) + many

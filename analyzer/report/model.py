@@ -213,8 +213,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
     """One device: its buffers by index."""
     key = device.key
     assembly = assembler.of(migration, key) if assembler is not None else None
-    facts = migration.main_facts
-    section = facts.devices.get(key) if facts is not None else None
+    section = migration.vfio_sections.get(key)
     config = device.config
     queue = device.queue()
     indices = [buffer.idx for buffer in device.buffers]

@@ -186,8 +186,7 @@ def _section_row(section: VfioSection) -> tuple[str, ...]:
 
 
 def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
-    facts = migration.main_facts
-    section = facts.devices.get(device.key) if facts is not None else None
+    section = migration.vfio_sections.get(device.key)
     queue = device.queue()
     whole = is_complete(device, migration)
     peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
@@ -212,9 +211,8 @@ DIGEST_HEAD = ("device", "sha256 of its state: main's data, then the buffers by 
 def _digests(
     migration: Migration, assembler: Assembler, style: Style, verbose: bool
 ) -> Iterator[str]:
-    sections = migration.main_facts.devices if migration.main_facts is not None else {}
     rows = []
-    for key in dict.fromkeys((*migration.devices, *sections)):
+    for key in dict.fromkeys((*migration.devices, *migration.vfio_sections)):
         assembly = assembler.of(migration, key)
         digest = assembly.state_digest if assembly is not None else None
         rows.append((_device_name(*key), digest or "not known: bytes are missing"))
