@@ -11,6 +11,10 @@ from analyzer.capture.link import (
     ETHERNET,
     EXTENSIONS,
     FRAGMENT,
+    IPV4_HEADER,
+    IPV6_HEADER,
+    LOOP,
+    NULL,
     TCP,
     UDP,
     Segment,
@@ -30,11 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["FrameScrubber"]
 
 NOP = 1
-IPV4_HEADER, IPV6_HEADER = 20, 40
 IPV4_OFFSET, IPV6_OFFSET = 0x1FFF, 0xFFF8
 """Masks of the fragment offset; only the first fragment has the ports."""
 UDP_PORTS = 4
-LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, 0: 4, 108: 4}
+LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, NULL: 4, LOOP: 4}
 
 
 class FrameScrubber:
@@ -58,11 +61,14 @@ class FrameScrubber:
             return new
         version, at = found
         at -= start
-        header = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
-        if isinstance(segment, str) or header < 0:
-            blank(new, header + self._ports if header >= 0 else at)
+        payload = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
+        if payload is None:
+            blank(new, at)
+        elif isinstance(segment, str):
+            begin, ports = payload
+            blank(new, begin + ports)
         else:
-            self._tcp(old, new, at, header, version, segment, start)
+            self._tcp(old, new, at, payload[0], version, segment, start)
         return new
 
     def _link(self, new: bytearray, link_type: int) -> None:
@@ -78,24 +84,27 @@ class FrameScrubber:
             if begin < end <= len(new):
                 new[begin:end] = self._addresses.link(bytes(new[begin:end]))
 
-    def _ipv4(self, new: bytearray, at: int) -> int:
-        """Where the IP payload begins; -1 if the header is incomplete."""
+    def _ipv4(self, new: bytearray, at: int) -> tuple[int, int] | None:
+        """Where the IP payload begins, and how many bytes of it are ports to keep if it is not TCP;
+        ``None`` if the header is incomplete.
+        """
         size = (new[at] & 15) * 4 if len(new) >= at + IPV4_HEADER else 0
         if size < IPV4_HEADER or new[at] >> 4 != 4 or at + size > len(new):
-            return -1
+            return None
         before = total(new[at : at + size])
         right = before == 0
         later = int.from_bytes(new[at + 6 : at + 8], "big") & IPV4_OFFSET
-        self._ports = UDP_PORTS if new[at + 9] == UDP and not later else 0
+        ports = UDP_PORTS if new[at + 9] == UDP and not later else 0
         for begin in (at + 12, at + 16):
             new[begin : begin + 4] = self._addresses.ipv4(bytes(new[begin : begin + 4]))
         new[at + IPV4_HEADER : at + size] = bytes((NOP,)) * (size - IPV4_HEADER)
         mend(new, at + 10, before, total(new[at : at + size]), right)
-        return at + size
+        return at + size, ports
 
-    def _ipv6(self, new: bytearray, at: int) -> int:
+    def _ipv6(self, new: bytearray, at: int) -> tuple[int, int] | None:
+        """The same for IPv6."""
         if len(new) < at + IPV6_HEADER or new[at] >> 4 != 6:
-            return -1
+            return None
         for begin in (at + 8, at + 24):
             new[begin : begin + 16] = self._addresses.ipv6(bytes(new[begin : begin + 16]))
         kind, pos, later = new[at + 6], at + IPV6_HEADER, 0
@@ -108,8 +117,7 @@ class FrameScrubber:
                 end = min(pos + size, len(new))
                 new[pos + 2 : end] = bytes(end - pos - 2)
             kind, pos = new[pos], pos + size
-        self._ports = UDP_PORTS if kind == UDP and not later else 0
-        return min(pos, len(new))
+        return min(pos, len(new)), UDP_PORTS if kind == UDP and not later else 0
 
     def _tcp(
         self,

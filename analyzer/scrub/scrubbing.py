@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from analyzer.capture.file import PCAP_MAGICS, CaptureFile
+from analyzer.capture.link import SYN
 from analyzer.capture.multipath import open_rejoined
 from analyzer.capture.sequence import ahead_of
 from analyzer.capture.source import open_source
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Scrubbed", "scrub"]
 
 HEAD = 24
-SYN = 2
 
 
 class Scrubbed:
