@@ -5,10 +5,16 @@ Wire-format page, section 6.6.
 
 from __future__ import annotations
 
-__all__ = ["ENCODED", "apply", "fault"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ENCODED", "apply", "fault", "lengths"]
 
 ENCODED = 1
 """The encoding byte in front of the length in every XBZRLE record."""
+RUN_MAX = 2
+"""Bytes of a run length at most."""
 
 
 def _run(data: bytes, at: int) -> tuple[int, int]:
@@ -31,6 +37,24 @@ def apply(data: bytes, page: bytearray) -> None:
         page[begin : begin + changed] = data[at : at + changed]
         at += changed
         begin += changed
+
+
+def lengths(data: bytes) -> Iterator[tuple[int, int]]:
+    """The spans (begin, end) of the run lengths, without the changes between them.  A malformed one
+    is the last.
+    """
+    at = 0
+    while at < len(data):
+        begin, changed = at, 0
+        for _ in range(2):  # of the bytes that stay, and of those that change
+            first = at
+            if first < len(data):
+                changed, at = _run(data, first)
+            if at < 0:
+                yield begin, min(first + RUN_MAX, len(data))
+                return
+        yield begin, at
+        at += changed
 
 
 def fault(data: bytes, page_size: int) -> str:

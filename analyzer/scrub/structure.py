@@ -1,12 +1,12 @@
-"""Structure inside contents: config states, XBZRLE records, headers of subsections.  It is kept so
-that the result decodes in the same way; the values in it are replaced.
+"""Structure inside contents: config states, headers of subsections.  It is kept so that the result
+decodes in the same way; the values in it are replaced.
 """
 
 from __future__ import annotations
 
 from dissectors.main_stream import SUBSECTION_BYTE
 from dissectors.vfio import VfioTag
-from dissectors.vfio_config import CONFIG_SPACE, MSIX_CAPABILITY, parse_config
+from dissectors.vfio_config import CAPABILITIES_AT, CONFIG_SPACE, MSIX_CAPABILITY, parse_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     Span = tuple[int, int]
 
-__all__ = ["config_spans", "subsection_spans", "xbzrle_spans"]
+__all__ = ["config_spans", "subsection_spans"]
 
 END_OF_STATE = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
-CAPABILITIES_POINTER = 0x34
 CAPABILITY_HEAD = 2
 MSIX_HEAD = 4
 
@@ -37,7 +36,7 @@ def config_spans(data: bytes) -> Iterator[Span]:
         yield status, status + 1
         class_at = CONFIG_SPACE["prog_if"].offset
         yield begin + class_at, begin + CONFIG_SPACE["cache_line_size"].offset
-        yield begin + CAPABILITIES_POINTER, begin + CAPABILITIES_POINTER + 1
+        yield begin + CAPABILITIES_AT, begin + CAPABILITIES_AT + 1
         for kind, at in sorted(state.capabilities, key=lambda found: found[1]):
             size = MSIX_HEAD if kind == MSIX_CAPABILITY else CAPABILITY_HEAD
             yield begin + at, begin + at + size
@@ -46,32 +45,6 @@ def config_spans(data: bytes) -> Iterator[Span]:
             yield rest, min(rest + 2 + data[rest + 1 : rest + 2][0] + 4, len(data))
     if data.endswith(END_OF_STATE):
         yield len(data) - len(END_OF_STATE), len(data)
-
-
-def xbzrle_spans(data: bytes) -> Iterator[Span]:
-    """The run lengths of an encoded page, without the bytes of its runs."""
-    at = 0
-    while at < len(data):
-        begin = at
-        for _ in range(2):  # a run of unchanged bytes and a run with new bytes
-            while at < len(data) and data[at] & 0x80:
-                at += 1
-            at += 1
-        yield begin, min(at, len(data))
-        at += _run_before(data, begin, at)
-
-
-def _run_before(data: bytes, begin: int, end: int) -> int:
-    """The second of the two run lengths at ``begin`` to ``end``."""
-    numbers = []
-    value = shift = 0
-    for byte in data[begin:end]:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            numbers.append(value)
-            value = shift = 0
-    return numbers[1] if len(numbers) > 1 else 0
 
 
 def subsection_spans(nodes: Iterable[Node]) -> Iterator[Span]:

@@ -12,7 +12,7 @@ from analyzer.migration.grouping import Grouper
 from analyzer.migration.main_ram import ZERO_AND_WORD
 from analyzer.migration.watcher import Watcher
 from analyzer.scrub.plan import Plan
-from analyzer.scrub.structure import config_spans, subsection_spans, xbzrle_spans
+from analyzer.scrub.structure import config_spans, subsection_spans
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Gap, Peek, Push, Skip, Some, Take
 from dissectors.main_stream import EOS_WORD, FOOTER, FOOTER_BYTE, is_vfio
@@ -29,6 +29,7 @@ from dissectors.multifd import (
     ram_header_size,
 )
 from dissectors.vfio import BUFFER, VfioTag
+from dissectors.xbzrle import lengths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class _Trace:
         if not whole and kind in ("main", "postcopy", "return-path"):
             return 0  # the stream ends inside: only the number of bytes matters
         if coded and len(data) == coded:
-            for begin, end in xbzrle_spans(data):
+            for begin, end in lengths(data):
                 self._chunks.append((at + begin, data[begin:end]))
             return 0
         self._append(at, data)

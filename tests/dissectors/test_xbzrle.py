@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dissectors.xbzrle import fault
+from dissectors.xbzrle import fault, lengths
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,21 @@ def test_good_pages(data: bytes) -> None:
 )
 def test_a_damaged_page_is_told_with_its_fault(data: bytes, told: str) -> None:
     assert fault(data, 4096) == told
+
+
+@pytest.mark.parametrize(
+    ("data", "spans"),
+    [
+        (b"", []),
+        (b"\0\1x", [(0, 2)]),
+        (b"\4\2ab\x85\0\1z", [(0, 2), (4, 7)]),
+        (b"\4", [(0, 1)]),
+        (b"\4\1x\4", [(0, 2), (3, 4)]),
+        (b"\xff\xfe\xfd\xfc", [(0, 2)]),
+        (b"\4\xff\xfe\xfd", [(0, 3)]),
+        (b"\4\1x\xff", [(0, 2), (3, 4)]),
+    ],
+)
+def test_lengths_are_told_apart_from_changes(data: bytes, spans: list[tuple[int, int]]) -> None:
+    """Of a malformed page nothing behind its first malformed length is taken for one."""
+    assert list(lengths(data)) == spans
