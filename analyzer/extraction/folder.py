@@ -187,7 +187,6 @@ class Sparse:
 
     def __init__(self, folder: Folder, name: str, **facts: Any) -> None:
         self.name = name
-        self.facts: dict[str, Any] = {}
         self.size = 0
         self._folder = folder
         self._stream = folder.add(name, **facts)

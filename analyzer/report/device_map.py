@@ -57,7 +57,7 @@ def device_map(device: Json) -> str:
 
 
 def _cells(states: dict[int, int], missing: list[list[int]]) -> Iterator[tuple[int, int, int]]:
-    """First and last index of each cell, and the worst state among them; ``gaps`` are sorted."""
+    """First and last index of each cell, and the worst state among them; ``missing`` is sorted."""
     known = sorted(states)
     gap_ends = [last for _, last in missing]
     span = max(known[-1:] + gap_ends[-1:], default=-1) + 1

@@ -98,7 +98,8 @@ def records_csv(lines: Iterable[MainLine], begin: int) -> Iterator[str]:
 
 def record_facts(line: MainLine, begin: int, trees: Trees | None) -> dict[str, Any]:
     """One line as plain data, with its fields if ``trees`` gives them."""
-    facts = {name: line.facts(begin)[name] for name in COLUMNS}
+    told = line.facts(begin)
+    facts = {name: told[name] for name in COLUMNS}
     if trees is not None:
         facts["fields"] = [_plain(node) for node in trees(line)]
     return facts
