@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.migration.encrypted import recognise
 from analyzer.report.parts import iso_time
 from analyzer.report.style import size_text, table
@@ -32,9 +33,9 @@ def encrypted_sentence(grouper: Grouper) -> str:
         return ""
     first = found[0]
     count = len(first.channels) - 1
-    channels = f"main and {count} multifd channel{'s' if count != 1 else ''}" if count else "main"
+    channels = f"main and {counted(count, 'multifd channel')}" if count else "main"
     if first.main.midstream:
-        channels = f"{count + 1} channel{'s' if count else ''}, open before the capture began"
+        channels = f"{counted(count + 1, 'channel')}, open before the capture began"
     text = f"a migration over TLS to {first.main.server}, not decrypted ({channels}, "
     text += f"{size_text(first.bytes)})"
     text += f" and {len(found) - 1} more" if len(found) > 1 else ""

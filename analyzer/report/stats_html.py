@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.wording import counted
 from analyzer.migration.intervals import clipped, union
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import html
@@ -28,11 +29,10 @@ SWITCHED = "since the switchover began"
 
 def stats_html(figures: Sequence[Statistics], path: str, begin: int) -> Iterator[str]:
     """The page, in pieces; ``begin`` is the time of the capture's first frame (ns)."""
-    count = len(figures)
     yield page_begin(
         f"mfshark stats: {path}",
         path,
-        f"mfshark {VERSION} stats, {count} migration{'s' if count != 1 else ''}",
+        f"mfshark {VERSION} stats, {counted(len(figures), 'migration')}",
     )
     for entry in figures:
         yield from migration_html(entry, begin)

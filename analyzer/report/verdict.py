@@ -69,8 +69,7 @@ def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
     errors, warnings = analysis.count("error"), analysis.count("warning")
     if not errors and not warnings:
         return "OK", []
-    counts = [f"{n} {name}{'s' if n != 1 else ''}" for n, name in
-              ((errors, "error"), (warnings, "warning")) if n]  # fmt: skip
+    counts = [counted(n, name) for n, name in ((errors, "error"), (warnings, "warning")) if n]
     worst = analysis.findings[0]
     text = (
         f"{' and '.join(counts)}, first {worst.rule.id} {worst.rule.slug}{_where(worst)}: "
@@ -109,7 +108,7 @@ def _sentence(migration: Migration, numbered: bool) -> str:
     if outcome.name != "completed":
         parts[0] += f" ({terminal(outcome.evidence)})"
     if count := len(migration.multifd):
-        parts.append(f"{count} multifd channel{'s' if count != 1 else ''}")
+        parts.append(counted(count, "multifd channel"))
     if devices := migration.awaited:
         parts.append(_devices(migration, devices))
     if sections := migration.on_main:
