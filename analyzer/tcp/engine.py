@@ -87,7 +87,7 @@ class Engine:
         self.copies = EarlierCopies(source)
         self._attach = attach
         self._multipath = multipath
-        self._known = Connections(crowded, self._release)
+        self._known = Connections(crowded, self._give_all_up)
         self._flows = self._known.flows
         self._moved: set[Flow] = set()  # flows that carried bytes in this batch
         self._batch = 0  # file position of the current batch
@@ -481,7 +481,7 @@ class Engine:
         flow.doubts = 0
         self._drain(flow, None)
 
-    def _release(self, flow: Flow) -> None:
+    def _give_all_up(self, flow: Flow) -> None:
         """Let go of all queued segments: what is missing before them will not come."""
         while flow.waiting:
             self._give_up(flow, acknowledged=False)
@@ -528,7 +528,7 @@ class Engine:
     def _end(self, flow: Flow, sent: int = 0) -> None:
         """End the stream; ``sent`` is the offset up to which bytes are known to have been sent."""
         flow.take_in_fast()
-        self._release(flow)
+        self._give_all_up(flow)
         if flow.reader is not None:
             if not flow.reader.done:
                 self._tail(flow, sent)

@@ -419,9 +419,7 @@ class Connections:
     those without a reader are dropped; ``release(flow)`` is called for each of their flows.
     """
 
-    def __init__(
-        self, crowded: Callable[[], None] | None, release: Callable[[Flow], None]
-    ) -> None:
+    def __init__(self, crowded: Callable[[], None] | None, release: Callable[[Flow], None]) -> None:
         self.all: list[Connection] = []
         self.count = 0
         self.flows: dict[bytes, Flow] = {}

@@ -83,7 +83,7 @@ def test_channels_of_one_id_look_for_a_silent_main_once_each(
     looked = 0
     key_of = attempts.key_of
 
-    def counting(flow: Flow) -> tuple[bytes, ...]:
+    def counting(flow: Flow) -> tuple[bytes | int, ...]:
         nonlocal looked
         looked += 1
         return key_of(flow)
