@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,22 +16,12 @@ if TYPE_CHECKING:
 
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
+    from analyzer.tui.state import SortedBy
 
     Values = npt.NDArray[Any]
     Keys = Callable[["Shown"], Values]
 
-__all__ = ["COLUMNS", "NATURAL", "PacketOrder", "SortedBy", "sort_packets"]
-
-
-class SortedBy(NamedTuple):
-    """What the list is sorted by: the key of a column, and the direction."""
-
-    column: str
-    descending: bool
-
-
-NATURAL = SortedBy("number", descending=False)
-"""The order of the table."""
+__all__ = ["COLUMNS", "PacketOrder", "sort_packets"]
 
 
 class Shown:

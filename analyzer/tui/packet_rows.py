@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
-    from analyzer.tui.packet_order import PacketOrder, SortedBy
+    from analyzer.tui.packet_order import PacketOrder
     from analyzer.tui.palette import Palette
-    from analyzer.tui.state import ViewState
+    from analyzer.tui.state import SortedBy, ViewState
 
 __all__ = [
     "PacketRows",

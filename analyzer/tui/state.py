@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from analyzer.tui.packet_order import NATURAL
+from typing import NamedTuple
 
-__all__ = ["ALL", "SCREENS", "TIME_FORMATS", "ViewState"]
+__all__ = ["ALL", "NATURAL", "SCREENS", "TIME_FORMATS", "SortedBy", "ViewState"]
 
 SCREENS = ("packets", "devices", "channels", "timeline", "findings", "streams", "main")
 TIME_FORMATS = ("start", "absolute", "previous", "switchover")
 ALL = -1
 """Stands for all migrations of the capture."""
+
+
+class SortedBy(NamedTuple):
+    """What the packet list is sorted by: the key of a column, and the direction."""
+
+    column: str
+    descending: bool
+
+
+NATURAL = SortedBy("number", descending=False)
+"""The order of the table."""
 
 
 class ViewState:

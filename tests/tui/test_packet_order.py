@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from analyzer.tui.matching import Matching
-from analyzer.tui.packet_order import COLUMNS, NATURAL, PacketOrder, SortedBy, sort_packets
+from analyzer.tui.packet_order import COLUMNS, PacketOrder, sort_packets
 from analyzer.tui.packet_rows import packet_columns
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.pieces import PIECE
-from analyzer.tui.state import TIME_FORMATS
+from analyzer.tui.state import NATURAL, TIME_FORMATS, SortedBy
 from analyzer.tui.views.packets import PacketsView
 from tests.shipped import capture
 from tests.tui.driving import SMALL, enter, opened, press, settle, shown

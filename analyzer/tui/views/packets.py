@@ -16,12 +16,13 @@ from analyzer.tui.dialogs.choose import Choice, ChooseDialog
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.filter_line import FilterLine
 from analyzer.tui.messages import FilterChosen, Selected
-from analyzer.tui.packet_order import NATURAL, SortedBy, sort_packets
+from analyzer.tui.packet_order import sort_packets
 from analyzer.tui.packet_rows import PacketRows, lack_text, packet_columns
 from analyzer.tui.packet_tree import packet_tree
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import NOTHING
 from analyzer.tui.row_list import RowList
+from analyzer.tui.state import NATURAL, SortedBy
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
 
