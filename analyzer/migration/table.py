@@ -262,24 +262,23 @@ class PacketTable(Watcher):
         if len(migration.channels) != self._joined.get(migration.number):
             self._join(migration)
         flow, first, last = channel.flow, packet.first, packet.last
-        return {
-            **LACKING,
-            "kind": packet.kind,
-            "migration": migration.number,
-            "channel": packet.channel,
-            "flow": self._flow(flow),
-            "stream": flow.connection.number,
-            "frame": first.frame,
-            "end_frame": last.frame,
-            "time": first.time,
-            "end_time": last.time,
-            "offset": packet.offset,
-            "length": packet.length,
-            "pos": first.pos,
-            "flags": packet.flags,
-            "next_packet_size": packet.next_packet_size,
-            "missing": packet.missing,
-        }
+        row = LACKING.copy()
+        row["kind"] = packet.kind
+        row["migration"] = migration.number
+        row["channel"] = packet.channel
+        row["flow"] = self._flow(flow)
+        row["stream"] = flow.connection.number
+        row["frame"] = first.frame
+        row["end_frame"] = last.frame
+        row["time"] = first.time
+        row["end_time"] = last.time
+        row["offset"] = packet.offset
+        row["length"] = packet.length
+        row["pos"] = first.pos
+        row["flags"] = packet.flags
+        row["next_packet_size"] = packet.next_packet_size
+        row["missing"] = packet.missing
+        return row
 
     def _join(self, migration: Migration) -> None:
         """Add rows for the initial packets of new channels."""
