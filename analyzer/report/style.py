@@ -54,10 +54,17 @@ def size_text(size: int) -> str:
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, left: int = 1
 ) -> Iterator[str]:
-    """Aligned columns, the first ``left`` of them left-aligned; empty columns are left out."""
+    """Aligned columns, the first ``left`` of them left-aligned: they name the row.
+
+    Columns are left out that are empty in every row, and those of numbers that are all 0.
+    """
     if not rows:
         return
-    used = [index for index in range(len(head)) if any(row[index] not in ("", "0") for row in rows)]
+    used = [
+        index
+        for index in range(len(head))
+        if any(row[index] not in ("", "0" if index >= left else "") for row in rows)
+    ]
     used = used or list(range(min(len(head), 1)))
     widths = [max(len(row[i]) for row in (head, *rows)) for i in used]
 
