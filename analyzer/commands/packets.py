@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 FORMATS = ("text", "json", "jsonl", "csv")
+NO_MULTIFD = "no multifd packets; mfshark records lists what main carries"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -94,6 +95,8 @@ def run(options: Namespace) -> int:
             printer = _Printer(listing, stream, condition, options.follow)
             _list(scan, table, checker, printer, options)
     say_notes(scan, options)
+    if scan.migrations and not options.quiet and not any(m.multifd for m in scan.migrations):
+        complain(NO_MULTIFD)
     return _status(scan)
 
 

@@ -132,6 +132,15 @@ def test_nothing_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, VFIO, "-Y", "vfio.idx > 99", "--format", "csv") == ",".join(USUAL) + "\n"
 
 
+def test_a_capture_without_multifd_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = str(capture("7.2-plain-tcp-nomultifd"))
+    for words, said in (([], "mfshark: no multifd packets; mfshark records lists"), (["-q"], "")):
+        assert main(["packets", plain, *words]) == 0
+        err = capsys.readouterr().err
+        assert err.startswith(said)
+        assert bool(err) == bool(said)
+
+
 def test_severity_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     gaps = str(capture("10.0.13-vfio-gaps-2ch"))
     marked = run(capsys, gaps, "-Y", "severity >= warning", "-e", "severity,missing").splitlines()
