@@ -52,8 +52,9 @@ def migration_html(figures: Statistics, begin: int) -> Iterator[str]:
         yield f"<h3>{html(found.title)}</h3>\n"
         for note in found.notes:
             yield f'<p class="soft">{html(note)}</p>\n'
-        yield from _plots(found, figures)
-        yield from _table(found)
+        if found.rows:
+            yield from _plots(found, figures)
+            yield from _table(found)
 
 
 # -- tables ----------------------------------------------------------------------------------------

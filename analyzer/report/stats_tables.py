@@ -182,8 +182,11 @@ def _downtime(figures: Statistics, downtime: Downtime) -> Table:
             alone,
         )
         for name, kind, spans, alone in parts
+        if whole
     ]
     notes = [_bound(figures)]
+    if not whole:
+        notes.append("all of it came at once")
     if downtime.both:
         share = _percent(downtime.both, whole)
         notes.append(f"RAM and device state together {milliseconds(downtime.both)} ({share})")

@@ -101,6 +101,15 @@ def test_text_reads_like_this() -> None:
     assert max(map(len, out.splitlines())) <= 160
 
 
+def test_a_downtime_of_no_length_is_not_divided_up(tmp_path: Path) -> None:
+    recovered, page = capture("8.2.2-preempt-recovered"), tmp_path / "page.html"
+    lines = mfshark("stats", "--color", "never", recovered).out.splitlines()
+    at = lines.index("Downtime on the wire: 0, from PACKAGED to POSTCOPY_RUN")
+    assert lines[at + 2 : at + 4] == ["  all of it came at once", ""]
+    mfshark("stats", recovered, "-o", page)
+    assert "ms since the switchover began" not in page.read_text("utf-8")
+
+
 def test_pages_that_were_sent_again_are_shown_where_they_are() -> None:
     lines = mfshark("stats", capture("10.0.13-xbzrle-nomultifd")).out.splitlines()
     at = lines.index("Pages sent more than once")
