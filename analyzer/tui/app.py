@@ -467,6 +467,8 @@ class MfsharkApp(Actions, KeyOrder):
         """Show the packets of a channel; for main or the return path, its records."""
         if channel.kind in RECORDED:
             self.show_main(channel)
+        elif channel.kind == "postcopy":
+            self.tell(Text("the pages of a postcopy channel are not listed"))
         else:
             self.on_filter_chosen(FilterChosen(f"tcp.stream == {channel.stream}"))
 

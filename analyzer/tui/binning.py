@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.main_channel import Record
     from analyzer.migration.migration import Migration
+    from analyzer.migration.preempt_walker import Burst
     from analyzer.migration.table import PacketTable
     from analyzer.tui.time_axis import TimeWindow
 
@@ -170,7 +171,8 @@ class Bins:
         cancelled: Callable[[], bool] = lambda: False,
         spans: dict[int, tuple[int, int]] | None = None,
     ) -> Bins:
-        """Add all packets of a migration and the main-channel records of ``mains``.
+        """Add all packets of a migration, the main-channel records of ``mains``, and what their
+        preempt channels carried.
 
         Stops early when ``cancelled()``.  ``spans`` caches the time spans of pieces of the table,
         so that pieces outside the window are skipped.
@@ -187,7 +189,20 @@ class Bins:
         for one in mains:
             if one.main is not None and one.main_facts is not None:
                 self._records(list(one.main_facts.records), one.main.stream)
+            if one.preempt is not None and one.preempt_facts is not None:
+                self._bursts(list(one.preempt_facts.bursts), one.preempt.stream)
         return self
+
+    def _bursts(self, bursts: list[Burst], stream: int) -> None:
+        """Add what a postcopy preempt channel carried: RAM."""
+        if not bursts or stream not in self.streams:
+            return
+        start = np.array([bounded(burst.start) for burst in bursts], dtype=np.int64)
+        end = np.array([bounded(burst.end) for burst in bursts], dtype=np.int64)
+        size = np.array([burst.bytes for burst in bursts], dtype=np.float64)
+        carried = spread(start, end, size, (self.window.start, self.window.end), self.bins)
+        self.ram += carried
+        self.lane_ram[self.streams.index(stream)] += carried
 
     def _records(self, records: list[Record], stream: int) -> None:
         """Add the records of a main channel."""

@@ -65,7 +65,7 @@ def write_frames(document: Document, rows: Iterable[int], stream: BinaryIO) -> i
     try:
         for batch in CaptureFile(source).batches():
             for number, start in enumerate(batch.starts, batch.first):
-                captured, original = batch.record(batch.buffer, start - 16)[2:]
+                captured, original = batch.lengths(start)
                 segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
                 if isinstance(segment, str):
                     continue

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from analyzer.analysis import Analysis, analyze
 from analyzer.checks.selection import Selection
+from analyzer.migration import preempt_walker
 from analyzer.migration.outcome import outcome_of
+from analyzer.migration.preempt_walker import QUIET
 from analyzer.report.verdict import verdict_text
 from dissectors.main_stream import Command
 from dissectors.return_path import BITMAP_END, ReturnPathType
 from tests.checks.craft import SHUT, Craft
 from tests.migration import main_streams as build
 from tests.migration.main_streams import EOS, PAGE, RAM_ID, page, text, u32, u64
+from tests.shipped import capture
 
 NAME = text(b"pc.ram")
 OPENING = build.OPENING + build.command(Command.POSTCOPY_ADVISE, u64(PAGE) + u64(PAGE))
@@ -158,6 +163,37 @@ def test_a_return_path_that_began_before_the_capture(asked: bytes) -> None:
     main.send(SHUT, "server")
     (migration,) = analyze(made.pcap()).migrations
     assert outcome_of(migration).evidence == "the destination reported success"
+
+
+def test_when_pages_came_on_the_preempt_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = capture("8.2.2-preempt-recovered")
+    for kept in (preempt_walker.BURSTS_KEPT, 1):
+        monkeypatch.setattr(preempt_walker, "BURSTS_KEPT", kept)
+        migration = analyze(path).migrations[-1]
+        channel, facts = migration.preempt, migration.preempt_facts
+        assert channel is not None
+        assert facts is not None
+        bursts = facts.bursts
+        assert 1 <= len(bursts) <= kept
+        assert sum(burst.bytes for burst in bursts) == channel.length
+        assert bursts[0].start >= channel.flow.first.time
+        assert bursts[-1].end == channel.flow.last.time
+        for one, other in pairwise(bursts):
+            assert one.end + QUIET < other.end
+
+
+def test_a_pause_divides_what_the_preempt_channel_carried() -> None:
+    made = interrupted()
+    main, late = made.connect(47000), made.connect(47001)
+    main.send(RECV_BITMAP + RESUME)
+    for address in range(3):
+        late.send(page(address * PAGE, b"pc.ram" if not address else None))
+        made.time += QUIET * (address + 1) // 2
+    late.fin()
+    facts = analyze(made.pcap()).migrations[-1].preempt_facts
+    assert facts is not None
+    sizes = [len(page(0, b"pc.ram")) + len(page(PAGE)), len(page(PAGE))]
+    assert [burst.bytes for burst in facts.bursts] == sizes
 
 
 # -- the preempt channel ---------------------------------------------------------------------------

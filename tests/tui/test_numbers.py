@@ -294,6 +294,18 @@ def test_zero_pages_on_main_are_on_the_timeline_too(name: str) -> None:
     assert round(bins.zero.sum()) == migration.main_facts.ram.zero_pages == 16_187
 
 
+def test_what_a_postcopy_channel_carries_is_ram_with_a_lane() -> None:
+    document = read("8.2.2-preempt-recovered")
+    migration = document.migrations()[-1]
+    assert migration.main is not None
+    assert migration.preempt is not None
+    window = TimeWindow(document.start, document.end)
+    bins = Bins(window, 100, [migration.main.stream, migration.preempt.stream])
+    bins.fill(document.table, migration.number, [migration])
+    assert round(bins.ram.sum()) == round(bins.lane_ram[1].sum()) == migration.preempt.length
+    assert round(bins.main.sum()) == migration.main.length
+
+
 def test_a_moved_cursor_is_drawn_where_it_was_and_is() -> None:
     """Not the whole chart, which in a large terminal takes longer than a key should."""
 

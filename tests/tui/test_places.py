@@ -52,6 +52,18 @@ def test_main_s_packets_are_its_records(screen: str) -> None:
     drive(VFIO, use)
 
 
+@pytest.mark.parametrize("key", ["f", "enter"])
+def test_a_postcopy_channel_has_nothing_to_list(key: str) -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "3")
+        assert "postcopy" in shown(app)
+        await press(pilot, "end", "tab", "end", key)
+        assert "the pages of a postcopy channel are not listed" in shown(app)
+        assert app.state.screen == "channels"
+
+    drive("8.2.2-preempt-recovered", use)
+
+
 def test_finding_on_main_finds_records() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "7", "ctrl+f")

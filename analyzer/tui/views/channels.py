@@ -141,6 +141,8 @@ class ChannelsView(TimeView):
         channel = self._channel
         if channel is not None and channel.kind == "main":
             self.visit_record(channel, moment)
+        elif channel is not None and channel.kind == "postcopy":
+            self.mfshark.filter_channel(channel)
         else:
             super().visit(moment)
 

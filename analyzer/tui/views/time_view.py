@@ -29,6 +29,10 @@ BINS_KEPT = 8
 """How many windows' bins are cached, for going back to them."""
 
 
+LANES = ("main", "multifd", "postcopy")
+"""Kinds of channels that get a lane."""
+
+
 class TimeView(View):
     """A screen around one :class:`TimePane`."""
 
@@ -65,7 +69,7 @@ class TimeView(View):
         if self.document.saved is not None:
             return []
         channels = self.document.channels(self.state.migration)
-        return [channel for channel in channels if channel.kind in ("main", "multifd")]
+        return [channel for channel in channels if channel.kind in LANES]
 
     def _tell_lack(self) -> None:
         self.pane.lack = self.document.lack() or "nothing but connections: no RAM, no device state"
