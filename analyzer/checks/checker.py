@@ -373,10 +373,10 @@ class _Excuses:
 def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     if "L" in rule.holes and channel.incomplete_start:
         return f"the beginning of {channel.name} is not in the capture"
-    if "G" in rule.holes:
-        for hole in channel.holes[:1]:
-            if spot.offset is None or spot.channel is None or hole.first <= spot.offset:
-                return _missing(hole, channel)
+    if "G" in rule.holes and channel.holes:
+        first = channel.holes[0]
+        if spot.offset is None or spot.channel is None or first.first <= spot.offset:
+            return _missing(first, channel)
     if "E" in rule.holes and channel.incomplete_end:
         return f"the end of {channel.name} is not in the capture"
     return ""
@@ -385,9 +385,7 @@ def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
 def _any_hole(channel: Channel) -> str:
     if channel.incomplete_start:
         return f"the beginning of {channel.name} is not in the capture"
-    for hole in channel.holes:
-        return _missing(hole, channel)
-    return ""
+    return _missing(channel.holes[0], channel) if channel.holes else ""
 
 
 def _missing(hole: Hole, channel: Channel) -> str:

@@ -10,14 +10,19 @@ from textual.events import Paste
 
 from analyzer.migration.framing import Settings
 from analyzer.tui.app import MfsharkApp
+from analyzer.tui.views.packets import PacketsView
+from tests.shipped import capture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from textual.pilot import Pilot
 
-__all__ = ["LARGE", "SMALL", "enter", "opened", "press", "settle", "shown"]
+    Use: TypeAlias = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
+
+__all__ = ["LARGE", "SMALL", "drive", "enter", "listed_rows", "opened", "press", "settle", "shown"]
 
 SMALL, LARGE = (80, 24), (250, 70)
 ROUNDS, BETWEEN = 6000, 0.005
@@ -63,6 +68,16 @@ async def opened(
         yield app, pilot
 
 
+def drive(name: str, use: Use, size: tuple[int, int] = SMALL, store: Path | None = None) -> None:
+    """Use the application on a shipped capture."""
+
+    async def run() -> None:
+        async with opened(capture(name), size, store) as (app, pilot):
+            await use(app, pilot)
+
+    asyncio.run(run())
+
+
 async def press(pilot: Pilot[int], *keys: str) -> None:
     """Press keys and wait for everything that they cause."""
     await pilot.press(*keys)
@@ -74,6 +89,13 @@ async def enter(pilot: Pilot[int], text: str) -> None:
     pilot.app.post_message(Paste(text))
     await pilot.pause()
     await press(pilot, "enter")
+
+
+def listed_rows(app: MfsharkApp) -> list[int]:
+    """The rows of the table on Packets, in the order of the list."""
+    rows = app.query_one(PacketsView).rows
+    assert rows is not None
+    return [rows.number(position) for position in range(len(rows))]
 
 
 def shown(app: MfsharkApp) -> str:

@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import gzip
 import json
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.migration.framing import Settings
 from analyzer.tui.device_facts import BufferRows
 from analyzer.tui.dialogs.help import HelpScreen
-from analyzer.tui.document import Document
 from analyzer.tui.hex_pane import HexPane
-from analyzer.tui.packet_rows import PacketRows
 from analyzer.tui.palette import DEFAULT
-from analyzer.tui.reread import Reread
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS, TIME_FORMATS
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.devices import DevicesView
 from analyzer.tui.views.packets import PacketsView
-from tests.migration.main_streams import with_vfio
-from tests.shipped import capture, truth
-from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle
-from tests.tui.driving import shown as seen
+from tests.shipped import capture
+from tests.tui.driving import LARGE, SMALL, drive, enter, listed_rows, opened, press, settle, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from textual.pilot import Pilot
 
     from analyzer.tui.app import MfsharkApp
 
-    Path_ = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
 VFIO = "10.0.13-vfio-3dev-4ch"
 GAPS = "10.0.13-vfio-gaps-2ch"
-
-
-def drive(name: str, path: Path_, store: Path | None = None) -> None:
-    async def run() -> None:
-        async with opened(capture(name), store=store) as (app, pilot):
-            await path(app, pilot)
-
-    asyncio.run(run())
-
-
-def shown(app: MfsharkApp) -> list[int]:
-    rows = app.query_one(PacketsView).rows
-    assert isinstance(rows, PacketRows)
-    return [rows.number(position) for position in range(len(rows))]
 
 
 def test_every_screen_has_its_key() -> None:
@@ -178,14 +154,14 @@ def test_filter_by_hand_by_field_by_channel_by_device() -> None:
             for row in range(len(table))
             if table.column("idx")[row] > 1 and table.column("channel")[row] == 3
         ]
-        assert shown(app) == wanted
+        assert listed_rows(app) == wanted
         await press(pilot, "d")
         assert app.state.filter.startswith("device == ")
-        assert len({table.row(row).device for row in shown(app)}) == 1
+        assert len({table.row(row).device for row in listed_rows(app)}) == 1
         await press(pilot, "X")
-        assert len(shown(app)) == len(table)
+        assert len(listed_rows(app)) == len(table)
         await press(pilot, "g", "f")
-        assert len({table.column("stream")[row] for row in shown(app)}) == 1
+        assert len({table.column("stream")[row] for row in listed_rows(app)}) == 1
         await press(pilot, "X", "G")
         await press(pilot, "tab", "down", "down", "down", "a")
         assert app.state.filter == "multifd.flags == 0x40"
@@ -219,7 +195,7 @@ def test_filter_line_complains_completes_and_remembers(tmp_path: Path) -> None:
         await press(pilot, "b", "enter")
         assert app.state.filter in ("kind == sync", "kind == ram")
 
-    drive(VFIO, path, store)
+    drive(VFIO, path, store=store)
     kept = json.loads(store.read_text())
     assert kept["saved"] == ["kind == sync"]
     assert set(kept["history"]) == {"kind == sync", "kind == ram"}
@@ -339,160 +315,12 @@ def test_main_channel_is_decoded() -> None:
 def test_streams_tell_who_reset_a_connection() -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "6")
-        text = seen(app)
+        text = shown(app)
         assert text.count("(RST)") > 0
         await press(pilot, "G")
-        assert "reset by the other side in frame" in seen(app)
+        assert "reset by the other side in frame" in shown(app)
 
     drive("10.0.13-vfio-destination-killed-2ch", path)
-
-
-def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
-    def slow(*arguments: Any) -> Any:
-        time.sleep(0.2)
-        return function(*arguments)
-
-    return slow
-
-
-def test_y_copies_the_selected_as_text_json_or_hex(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        copied: list[str] = []
-        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
-        await press(pilot, "G", "y", "t", "y", "j", "y", "h")
-        text, plain, dump = copied
-        assert "idstr: 0000:00:0" in text
-        assert json.loads(plain)["packet"]["kind"] == "device-state"
-        assert dump.startswith("00000000  11 22 33 44 00 00 00 01")
-        await press(pilot, "6", "y", "j")
-        assert "Stream" in json.loads(copied[-1])
-        await press(pilot, "4", "end", "y", "t", "y", "j")
-        assert "MiB/s" in copied[-2]
-        column = json.loads(copied[-1])
-        assert column["time"] == pytest.approx(0.432, abs=0.05)
-        assert column["main_bytes"] > 0 == column["ram_bytes"]
-
-    drive(VFIO, path)
-
-
-@pytest.mark.parametrize("screen", ["1", "7"])
-def test_a_copy_waits_for_the_fields(monkeypatch: pytest.MonkeyPatch, screen: str) -> None:
-    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        copied: list[str] = []
-        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
-        await press(pilot, screen, "G", "y", "t")
-        whole = copied.pop()
-        await press(pilot, "g")
-        for name in ("packet", "stretch"):
-            monkeypatch.setattr(app.reread, name, slowed(getattr(app.reread, name)))
-        await pilot.press("G", "y", "t")
-        while not copied:
-            await pilot.pause(0.01)
-        assert copied == [whole]
-
-    drive(VFIO, path)
-
-
-def test_a_copy_is_of_the_capture_that_is_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "replaced.pcapng.gz"
-    path.write_bytes(capture(VFIO).read_bytes())
-
-    async def run() -> None:
-        copied: list[str] = []
-        async with opened(path) as (app, pilot):
-            monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
-            await press(pilot, "y", "t")
-            path.write_bytes(capture("7.2-multifd-2ch").read_bytes())
-            monkeypatch.setattr(Reread, "packet", slowed(Reread.packet))
-            before = app.document
-            await pilot.press("r")
-            while app.document is before:
-                await pilot.pause(0.01)
-            await press(pilot, "y", "t")
-            await press(pilot, "y", "t")
-        assert len(copied) == 3
-        assert copied[0] != copied[1] == copied[2]
-
-    asyncio.run(run())
-
-
-def test_copies_on_every_screen() -> None:
-    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        for screen in range(1, len(SCREENS) + 1):
-            await press(pilot, str(screen))
-            for form in "tjh":
-                await press(pilot, "y", form)
-                assert app._told is not None
-                assert "cop" in app._told.plain
-                app._told = None
-
-    drive(VFIO, path)
-
-
-@pytest.mark.parametrize("mode", ["csv", "jsonl", "pcapng"])
-def test_exports_what_is_shown(tmp_path: Path, mode: str) -> None:
-    out = tmp_path / f"out.{mode}"
-
-    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        await press(pilot, "slash")
-        await enter(pilot, "kind == device-state")
-        tabs = ["tab"] * ["csv", "jsonl", "pcapng"].index(mode)
-        await press(pilot, "e", *tabs, "ctrl+u")
-        await enter(pilot, str(out))
-        count = len(shown(app))
-        if mode == "csv":
-            assert len(list(csv.DictReader(out.open()))) == count
-        elif mode == "jsonl":
-            assert len(out.read_text().splitlines()) == count
-        else:
-            smaller = Document(str(out), Settings())
-            smaller.load(lambda: False)
-            kinds = smaller.table.view("kind").tolist()
-            assert kinds.count(2) >= count - 4  # each stream now begins in its middle
-            assert smaller.scan is not None
-            assert app.document.scan is not None
-            assert 0 < smaller.scan.engine.frames < app.document.scan.engine.frames
-
-    drive(VFIO, path)
-
-
-def test_extracts_a_device_once(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-
-    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        for told in ("2 files", "manifest.json exists already"):
-            await press(pilot, "2", "x", "ctrl+u")
-            await enter(pilot, str(folder))
-            assert app._told is not None
-            assert told in app._told.plain
-
-    drive(VFIO, path)
-    (device,) = json.loads((folder / "manifest.json").read_text())["devices"]
-    assert device["state_digest"] in json.dumps(truth(VFIO))
-
-
-def test_extracts_a_device_of_a_saved_migration(tmp_path: Path) -> None:
-    saved = tmp_path / "saved"
-    saved.write_bytes(with_vfio())
-
-    async def run() -> None:
-        async with opened(saved) as (_, pilot):
-            await press(pilot, "2", "j", "x", "ctrl+u")
-            await enter(pilot, str(tmp_path / "state"))
-
-    asyncio.run(run())
-    assert [path.read_bytes() for path in (tmp_path / "state").glob("*.state")] == [b"latestate"]
-
-
-def test_saves_the_screen(tmp_path: Path) -> None:
-    async def path(_app: MfsharkApp, pilot: Pilot[int]) -> None:
-        await press(pilot, "S", "ctrl+u")
-        await enter(pilot, str(tmp_path / "screen.svg"))
-
-    drive(VFIO, path)
-    assert (tmp_path / "screen.svg").read_text().startswith("<svg")
 
 
 def test_help_palette_and_maximising() -> None:
@@ -526,10 +354,10 @@ def test_switches_migrations() -> None:
         assert len(app.document.migrations()) == 2
         await press(pilot, "M", "1")
         assert app.state.migration == 1
-        numbers = {app.document.table.column("migration")[row] for row in shown(app)}
+        numbers = {app.document.table.column("migration")[row] for row in listed_rows(app)}
         assert numbers == {1}
         await press(pilot, "M", "a")
-        assert len(shown(app)) == len(app.document.table)
+        assert len(listed_rows(app)) == len(app.document.table)
 
     drive("10.0.13-cancel-then-retry-2ch", path)
 
@@ -550,7 +378,7 @@ def test_view_survives_reloading_a_file_that_grew(tmp_path: Path) -> None:
             assert len(app.document.table) > before
             assert (app.state.row, app.state.marks) == (row, {row})
             assert app.state.filter == "kind == ram"
-            assert row in shown(app)
+            assert row in listed_rows(app)
 
     asyncio.run(run())
 
@@ -654,7 +482,7 @@ def test_every_pane_can_have_the_whole_screen(size: tuple[int, int]) -> None:
                     pane.focus()
                     await press(pilot, "z")
                     assert pane.outer_size == app.view.size
-                    assert "z restores the screen" in seen(app)
+                    assert "z restores the screen" in shown(app)
                     await press(pilot, "z")
                     assert pane.outer_size == before
                 await press(pilot, "z", "slash")

@@ -13,9 +13,8 @@ from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
 from analyzer.tui.state import ALL
 from tests.shipped import capture
-from tests.tui.driving import enter, opened, press, settle
-from tests.tui.driving import shown as seen
-from tests.tui.test_keys import GAPS, VFIO, drive, shown
+from tests.tui.driving import drive, enter, listed_rows, opened, press, settle, shown
+from tests.tui.test_keys import GAPS, VFIO
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -56,7 +55,7 @@ def test_finding_numbers_that_no_packet_can_have(text: str) -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "ctrl+f")
         await enter(pilot, text)
-        assert "not found" in seen(app)
+        assert "not found" in shown(app)
 
     drive(VFIO, path)
 
@@ -76,8 +75,8 @@ def test_a_search_ends_with_its_document(monkeypatch: pytest.MonkeyPatch) -> Non
         found.set()
         await settle(pilot)
         assert app.state.row == 0
-        assert "found in" not in seen(app)
-        assert "looking for" not in seen(app)
+        assert "found in" not in shown(app)
+        assert "looking for" not in shown(app)
 
     drive(VFIO, path)
 
@@ -94,9 +93,9 @@ def test_a_filter_that_takes_too_long_is_given_up(
         monkeypatch.setattr(Filter, "mask", slow)
         await press(pilot, "slash")
         await enter(pilot, 'device ~ "x"')
-        assert "the pattern takes too long; no filter is applied" in seen(app)
+        assert "the pattern takes too long; no filter is applied" in shown(app)
         assert app.state.filter == ""
-        assert len(shown(app)) == len(app.document.table)
+        assert len(listed_rows(app)) == len(app.document.table)
 
     drive(VFIO, path)
 
@@ -118,7 +117,7 @@ def test_a_filter_that_is_given_up_later_is_told(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("analyzer.tui.filters.BUDGET", -1.0)
         await press(pilot, "slash")
         await enter(pilot, "kind == sync")
-        assert "the pattern takes too long; no filter is applied" in seen(app)
-        assert len(shown(app)) == len(app.document.table)
+        assert "the pattern takes too long; no filter is applied" in shown(app)
+        assert len(listed_rows(app)) == len(app.document.table)
 
     drive(VFIO, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,10 @@ from analyzer.tui.palette import DEFAULT
 from analyzer.tui.pieces import PIECE
 from analyzer.tui.state import NATURAL, TIME_FORMATS, SortedBy
 from analyzer.tui.views.packets import PacketsView
-from tests.shipped import capture
-from tests.tui.driving import SMALL, enter, opened, press, settle, shown
+from tests.tui.driving import drive, enter, listed_rows, press, settle, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from textual.pilot import Pilot
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.document import Document
 
-    Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
 VFIO, TWICE, CUT = (
     "10.0.13-vfio-3dev-4ch",
@@ -49,19 +46,9 @@ VALUES: dict[str, Callable[[Row], Any]] = {
 }
 
 
-def drive(name: str, use: Use, size: tuple[int, int] = SMALL) -> None:
-    async def run() -> None:
-        async with opened(capture(name), size) as (app, pilot):
-            await use(app, pilot)
-
-    asyncio.run(run())
-
-
 def listed(app: MfsharkApp) -> list[int]:
     """The numbers of the packets, as they are listed."""
-    rows = app.query_one(PacketsView).rows
-    assert rows is not None
-    return [rows.number(position) + 1 for position in range(len(rows))]
+    return [row + 1 for row in listed_rows(app)]
 
 
 def values(document: Document, numbers: list[int], column: str) -> list[Any]:

@@ -18,28 +18,18 @@ from analyzer.tui.time_panes import LanesPane
 from analyzer.tui.views.findings import FindingsView
 from analyzer.tui.views.main_channel import MainView
 from tests.shipped import CAPTURES, capture
-from tests.tui.driving import LARGE, SMALL, enter, opened, press, settle, shown
+from tests.tui.driving import LARGE, SMALL, drive, enter, opened, press, settle, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from textual.pilot import Pilot
 
     from analyzer.report.main_lines import MainLine
 
-    Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
 VFIO = "10.0.13-vfio-3dev-4ch"
 TWO_VMS = "10.0.13-vfio-two-vms-2ch-3ch"
-
-
-def drive(name: str, use: Use) -> None:
-    async def run() -> None:
-        async with opened(capture(name)) as (app, pilot):
-            await use(app, pilot)
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("screen", ["3", "6"])
