@@ -180,7 +180,7 @@ class CaptureFile(Contents):
         )
         self.interfaces.append(interface)
         record = struct.Struct(order + "IIII").unpack_from
-        length = struct.Struct(order + "I").unpack_from
+        captured = struct.Struct(order + "8xI").unpack_from
         self._pos = 24
         if self._from:
             self._jump(self._from)
@@ -190,19 +190,19 @@ class CaptureFile(Contents):
             begin, finish = starts.append, stops.append
             buffer, pos, end = self._buffer, self._pos, self._end
             while (body := pos + 16) <= end:
-                size = length(buffer, pos + 8)[0]
-                if size > BLOCK_MAX or body + size > end:
+                size = captured(buffer, pos)[0]
+                after = body + size
+                if after > end or size > BLOCK_MAX:
                     break
                 begin(body)
-                pos = body + size
-                finish(pos)
+                finish(after)
+                pos = after
             self._pos = pos
             if starts:
                 first = self.frames + 1
                 self.frames += len(starts)
                 yield Batch(buffer, self._base, starts, stops, first, interface, record)
-            if pos + 16 <= self._end and length(self._buffer, pos + 8)[0] > BLOCK_MAX:
-                size = length(self._buffer, pos + 8)[0]
+            if pos + 16 <= self._end and (size := captured(self._buffer, pos)[0]) > BLOCK_MAX:
                 return self._stop(f"a frame claims {size} captured bytes")
             if not self._fill():
                 return None

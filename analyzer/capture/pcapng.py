@@ -74,6 +74,7 @@ class Blocks:
         self._mark = order
         self.record: Callable[..., tuple[Any, ...]] = struct.Struct(order + "IIII").unpack_from
         self._head3 = struct.Struct(order + "III").unpack_from
+        self._packet_head = struct.Struct(order + "III8xI").unpack_from
         self._word = struct.Struct(order + "I").unpack_from
 
     def head(self, buffer: bytearray | bytes, pos: int) -> tuple[int, int]:
@@ -94,25 +95,26 @@ class Blocks:
         starts: list[int] = []
         stops: list[int] = []
         begin, finish = starts.append, stops.append
-        head, word = self._head3, self._word
+        head = self._packet_head
         number = self._number
         while pos + 28 <= end:
-            kind, size, owner = head(buffer, pos)
+            kind, size, owner, held = head(buffer, pos)
             if kind != ENHANCED or owner != number:
                 if kind == ENHANCED and not starts and self._select(owner):
                     number = owner
                     continue
                 self.pos = pos
                 return starts, stops, not (kind == ENHANCED and starts)
-            held = word(buffer, pos + 20)[0]
-            if size < 32 or size & 3 or size > BLOCK_MAX or held > size - 32:
+            if held > size - 32 or size & 3 or size > BLOCK_MAX:
                 self.pos = pos
                 return starts, stops, True
-            if pos + size > end:
+            after = pos + size
+            if after > end:
                 break
-            begin(pos + 28)
-            finish(pos + 28 + held)
-            pos += size
+            body = pos + 28
+            begin(body)
+            finish(body + held)
+            pos = after
         self.pos = pos
         # A short block (an end of section, say) may lie in the last 28 bytes of the file.
         if end - pos < 12:

@@ -140,13 +140,25 @@ class Engine:
                 flow.seen += 1
                 continue
             length = total - header - (bits >> 10 & 60)
-            if (
-                seq == flow.next
-                and 0 < length < flow.fast_left
-                and not bits & ENDS
-                and proto & mask == whole
-                and start + reach + total <= stop
+            if not length:
+                if (
+                    bits & FLAGS == ACK
+                    and flow.acks_idle
+                    and proto & mask == whole
+                    and (buffer[start + window] or buffer[start + window + 1])
+                ):
+                    flow.ack_start = start
+                    flow.seen += 1
+                else:
+                    frame(batch, start)
+            elif (
+                seq != flow.next
+                or bits & ENDS
+                or proto & mask != whole
+                or start + reach + total > stop
             ):
+                frame(batch, start)
+            elif 0 < length < flow.fast_left:
                 flow.next = seq + length & MASK
                 flow.fast_left -= length
                 flow.fast_start = start
@@ -154,28 +166,15 @@ class Engine:
                 flow.last_total, flow.last_proto, flow.last_bits = total, proto, bits
                 flow.last_size = length
             elif (
-                seq == flow.next
-                and flow.data_expected
+                flow.data_expected
                 and length > 0
-                and not bits & ENDS
-                and proto & mask == whole
-                and start + reach + total <= stop
                 and (buffer[start + window] or buffer[start + window + 1])
                 and flow.acks_idle
                 and flow.peer.reset is None
             ):
                 follow(batch, flow, start, start + reach + total - length, length)
-            elif (
-                length
-                or bits & FLAGS != ACK
-                or not flow.acks_idle
-                or proto & mask != whole
-                or not (buffer[start + window] or buffer[start + window + 1])
-            ):
-                frame(batch, start)
             else:
-                flow.ack_start = start
-                flow.seen += 1
+                frame(batch, start)
         self._close_batch(batch)
 
     def _close_batch(self, batch: Batch) -> None:
