@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
+    from analyzer.migration.consumers import PageCollector, Watcher
     from analyzer.migration.framing import Settings
-    from analyzer.migration.migration import Migration, PageCollector
+    from analyzer.migration.migration import Migration
     from analyzer.migration.saved_file import SavedFile
     from analyzer.migration.table import PacketTable
-    from analyzer.migration.watcher import Watcher
 
 __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen", "is_saved"]
 
@@ -174,7 +174,8 @@ def analyze_saved_file(
     from analyzer.migration.saved_file import read
 
     checker = SavedFileChecker(selection)
-    saved = read(path, assembler=assembler, page_collector=checker.page_collector or page_collector)
+    pages = checker.page_collector or page_collector
+    saved = read(path, device_collector=assembler, page_collector=pages)
     if assembler is not None:
         assembler.finish()
     return SavedAnalysis(saved, checker.findings(saved))
@@ -215,9 +216,8 @@ def analyze(
         path,
         settings,
         watchers=(*own, *watchers),
-        collector=assembler,
+        device_collector=assembler,
         page_collector=checker.page_collector or page_collector,
-        device_data=assembler.device_data if assembler is not None else None,
     )
     for fraction in scan.steps():
         if progress is not None:

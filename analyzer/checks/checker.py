@@ -14,9 +14,9 @@ from analyzer.checks.selection import Selection, names_rule
 from analyzer.checks.traces import Traced
 from analyzer.checks.wording import counted
 from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.consumers import Watcher
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.rows import DevicePacket
-from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.migration.anomaly import Anomaly
     from analyzer.migration.channel import Channel
+    from analyzer.migration.consumers import PageCollector
     from analyzer.migration.main_channel import MainChannel
-    from analyzer.migration.migration import Migration, PageCollector
+    from analyzer.migration.migration import Migration
     from analyzer.migration.outcome import Outcome
     from analyzer.migration.rows import RamPacket
     from analyzer.migration.scan import Scan
@@ -95,7 +96,7 @@ class Checker(Watcher):
         self._at(packet, channel, spot)
         self.note("page-twice-in-round", spot, migration)
 
-    def payload(
+    def doubtful_size(
         self,
         migration: Migration,
         channel: Channel,

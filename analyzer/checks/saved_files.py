@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule, Spot
-    from analyzer.migration.migration import Migration, PageCollector
+    from analyzer.migration.consumers import PageCollector
+    from analyzer.migration.migration import Migration
     from analyzer.migration.saved_file import SavedFile
 
 __all__ = ["SavedFileChecker"]

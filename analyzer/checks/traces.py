@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.rule import INFO, WARNING, Spot, walker_rule
 from analyzer.checks.wording import counted, milliseconds, ranges
-from analyzer.migration.watcher import Watcher
+from analyzer.migration.consumers import Watcher
 from dissectors.multifd import COMPRESSION_MASK
 
 TYPE_CHECKING = False

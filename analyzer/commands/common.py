@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from analyzer.checks.checker import Checker
     from analyzer.checks.selection import Selection
     from analyzer.migration.assembly import Assembler
-    from analyzer.migration.migration import PageCollector
+    from analyzer.migration.consumers import PageCollector, Watcher
     from analyzer.migration.scan import Scan
-    from analyzer.migration.watcher import Watcher
 
 __all__ = [
     "BROKEN",

@@ -212,12 +212,7 @@ def _reread(
     path: str, pieces: set[tuple[DeviceKey, Piece]], options: Namespace
 ) -> dict[tuple[DeviceKey, Piece], bytearray]:
     wanted = DevicePieces(pieces)
-    scan = Scan(
-        path,
-        settings_of(options),
-        collector=wanted.assembler,
-        device_data=wanted.assembler.device_data,
-    )
+    scan = Scan(path, settings_of(options), device_collector=wanted.assembler)
     scan.run()
     wanted.assembler.finish()
     scan.source.close()

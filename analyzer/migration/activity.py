@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.migration.consumers import Watcher
 from analyzer.migration.intervals import Busy
 from analyzer.migration.page_rounds import ROUNDS_KEPT
 from analyzer.migration.rows import SYNC, SYNC_PACKET, DevicePacket
 from analyzer.migration.switchover import in_switchover
-from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from analyzer.migration.consumers import DeviceCollector
 from analyzer.migration.spool import Kept, Spool
 from dissectors.multifd import device_name
 
@@ -180,8 +181,8 @@ class Assembly:
         return self._state.hexdigest()
 
 
-class Assembler:
-    """Reassembles every device of a scan, which takes it as ``collector`` and ``device_data``.
+class Assembler(DeviceCollector):
+    """Reassembles every device of a scan.
 
     ``wanted(name)`` selects devices by ``idstr#instance``; ``sink_of(migration, name)`` gives
     ``sink(what, idx, data, size)`` for a device's bytes: ``state`` (in order, main's first),
@@ -217,17 +218,13 @@ class Assembler:
             self.assemblies[migration.number, key] = found
         return found
 
-    def device_data(self, migration: Migration) -> Callable[[Key], Sink]:
-        """Where main's walker delivers a device's DEV_DATA_STATE bytes."""
-
-        def sink(key: Key) -> Sink:
-            assembly = self._assembly(migration, key)
-            return assembly.main_piece if assembly is not None else _nowhere
-
-        return sink
+    def main_data(self, migration: Migration, key: Key) -> Sink | None:
+        """The sink for a device's bytes on main; see DeviceCollector."""
+        assembly = self._assembly(migration, key)
+        return assembly.main_piece if assembly is not None else None
 
     def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
-        """The sink for a multifd buffer's data; ``None`` if the device is not wanted."""
+        """The sink for a multifd buffer's data; see DeviceCollector."""
         key = migration.device_key(packet)
         assembly = self._assembly(migration, key)
         if assembly is None:
@@ -250,7 +247,3 @@ class Assembler:
         if not held.left:
             assembly.take(held)
         return sink
-
-
-def _nowhere(_piece: bytes | memoryview | None, _size: int) -> None:
-    """A sink that ignores its bytes."""

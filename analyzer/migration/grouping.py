@@ -39,13 +39,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from analyzer.migration.consumers import Consumers
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
-    from analyzer.migration.migration import Collector, PageCollector
-    from analyzer.migration.ram_facts import RamFacts
-    from analyzer.migration.watcher import Watcher
     from analyzer.tcp.flow import Connection, Flow
-    from analyzer.tcp.requests import Reply, Request, Sink, Walker
+    from analyzer.tcp.requests import Reply, Request, Walker
 
 __all__ = ["ENCRYPTED_MAX", "KNOWN_MAX", "MIGRATIONS_MAX", "Grouper"]
 
@@ -86,12 +84,7 @@ class Grouper:
         self,
         settings: Settings,
         connections: Callable[[], Sequence[Connection]],
-        *,
-        watchers: tuple[Watcher, ...] = (),
-        collector: Collector | None = None,
-        page_collector: PageCollector | None = None,
-        device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
-        record_sink: Callable[[Channel, Record], None] | None = None,
+        consumers: Consumers,
     ) -> None:
         self.migrations: list[Migration] = []
         self.tls: list[Channel] = []
@@ -100,11 +93,7 @@ class Grouper:
         self.unknown: list[Channel] = []
         self.untold = 0
         self._settings = settings
-        self._watchers = watchers
-        self._collector = collector
-        self._page_collector = page_collector
-        self._device_data = device_data
-        self._record_sink = record_sink
+        self._consumers = consumers
         self._channels: dict[int, Channel] = {}  # by id of the flow
         self._attempts = Attempts(connections, lambda flow: id(flow) in self._channels)
         self._room = Room()
@@ -326,15 +315,18 @@ class Grouper:
                 facts.ram.page_size = earlier.main_facts.ram.page_size
         if migration.framing.page_size:
             facts.ram.page_size = migration.framing.page_size
-        self._take_pages(migration, facts.ram)
-        sink = self._device_data(migration) if self._device_data is not None else None
-        rows = partial(self._record_sink, channel) if self._record_sink is not None else None
+        facts.ram.taker = self._consumers.page_collector.records(migration, facts.ram)
         walk = walk_main if began else walk_main_midstream
-        yield from walk(reader, facts, device_data=sink, record_sink=rows)
+        yield from walk(
+            reader,
+            facts,
+            device_data=partial(self._consumers.device_collector.main_data, migration),
+            record_sink=partial(self._record, migration),
+        )
 
-    def _take_pages(self, migration: Migration, ram: RamFacts) -> None:
-        if self._page_collector is not None:
-            ram.taker = self._page_collector.records(migration, ram)
+    def _record(self, migration: Migration, record: Record) -> None:
+        for watcher in self._consumers.watchers:
+            watcher.record(migration, record)
 
     def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
         from analyzer.migration.return_path import ReturnPath
@@ -365,7 +357,7 @@ class Grouper:
         facts.ram.page_size = attempt.framing.page_size
         if attempt.main_facts is not None:
             facts.ram.know(attempt.main_facts.ram)
-        self._take_pages(attempt, facts.ram)
+        facts.ram.taker = self._consumers.page_collector.records(attempt, facts.ram)
         yield from walk_preempt(reader, facts)
 
     def _stranger(self, flow: Flow, head: bytes) -> None:
@@ -408,10 +400,8 @@ class Grouper:
         if len(self.migrations) >= MIGRATIONS_MAX:
             raise _TooMany
         key = key_of(channel.flow)
-        migration = Migration(len(self.migrations), key, self._settings, self._page_room)
-        migration.watchers = self._watchers
-        migration.collector = self._collector
-        migration.page_collector = self._page_collector
+        number = len(self.migrations)
+        migration = Migration(number, key, self._settings, self._page_room, self._consumers)
         self.migrations.append(migration)
         self._attempts.add(migration)
         for stranger in [other for other in self.unknown if key_of(other.flow) == key]:

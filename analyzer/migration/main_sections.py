@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request, Sink
 
-    DeviceData: TypeAlias = Callable[[DeviceKey], Sink]
+    DeviceData: TypeAlias = Callable[[DeviceKey], Sink | None]
 
 __all__ = ["SectionWalk"]
 
@@ -77,7 +77,7 @@ class SectionWalk:
         self.reader = reader
         self.main = main
         self.device_data = device_data
-        self.sinks: dict[DeviceKey, Sink] = {}
+        self.sinks: dict[DeviceKey, Sink | None] = {}
         self.displaced: list[Section] = []
         self.ram_ids: set[int] = set()
 
@@ -255,9 +255,9 @@ class SectionWalk:
     def _vfio(self, kind: int, section: Section, record: Record, limit: int | None) -> Steps:
         main = self.main
         device = main.device(section)
+        if self.device_data is not None and device.key not in self.sinks:
+            self.sinks[device.key] = self.device_data(device.key)
         sink = self.sinks.get(device.key)
-        if sink is None and self.device_data is not None:
-            sink = self.sinks[device.key] = self.device_data(device.key)
         broken = yield from walk_vfio(self.reader, main, device, record, kind, sink)
         if broken is None or broken.path != CONFIG_FOLLOWS:
             return broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.migration.consumers import Consumers
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
@@ -17,39 +18,17 @@ from dissectors.multifd import name_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Protocol
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, VfioSection
     from analyzer.migration.page_rounds import PageRound
     from analyzer.migration.preempt_walker import PreemptChannel
-    from analyzer.migration.ram_facts import RamFacts, RecordTaker
+    from analyzer.migration.ram_facts import RamFacts
     from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import RamPacket
-    from analyzer.migration.watcher import Watcher
     from analyzer.tcp.flow import Connection
-    from analyzer.tcp.requests import Sink
     from dissectors.dialects import RamEra
-
-    class Collector(Protocol):
-        """Collects the payload of device-state buffers."""
-
-        def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
-            """The sink for the data of this buffer; ``None`` to skip them."""
-
-    class PageCollector(Protocol):
-        """Collects the payload of RAM packets, and the pages of RAM records."""
-
-        def payload(self, migration: Migration, channel: Channel, packet: RamPacket) -> Sink | None:
-            """The sink for the payload of this packet; ``None`` to skip it."""
-
-        def lost(self, channel: Channel) -> None:
-            """Payloads of this channel may have been skipped."""
-
-        def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
-            """The taker of the pages of main's RAM records, or of the preempt channel's."""
-
 
 __all__ = ["Migration"]
 
@@ -72,8 +51,8 @@ class Migration:
         "began",
         "by_id",
         "channels",
-        "collector",
         "compression",
+        "consumers",
         "devices",
         "earlier",
         "empty_sizes",
@@ -86,7 +65,6 @@ class Migration:
         "methods",
         "number",
         "numbers",
-        "page_collector",
         "pages",
         "preempt",
         "preempt_facts",
@@ -97,7 +75,6 @@ class Migration:
         "rounds",
         "silent",
         "strangers",
-        "watchers",
         "zero_seen",
     )
 
@@ -107,6 +84,7 @@ class Migration:
         key: tuple[bytes | int, ...],
         settings: Settings,
         page_room: PageRoom | None = None,
+        consumers: Consumers | None = None,
     ) -> None:
         self.number = number
         self.key = key
@@ -126,9 +104,7 @@ class Migration:
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker(page_room or PageRoom())
         self.rounds = PageRounds()
-        self.watchers: tuple[Watcher, ...] = ()
-        self.collector: Collector | None = None
-        self.page_collector: PageCollector | None = None
+        self.consumers = consumers or Consumers()
         self.methods: dict[int | None, int] = {}  # number of data packets by compression method
         self.compression: int | None = None  # the method of most data packets
         self.zero_seen = False
@@ -172,7 +148,7 @@ class Migration:
             pages = self._offsets(packet)
         elif self.framing.sync_alloc is None:
             self.framing.sync_alloc = packet.pages_alloc
-        for watcher in self.watchers:
+        for watcher in self.consumers.watchers:
             watcher.ram(self, channel, packet, pages)
         # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
         number = len(channel.syncs) - (packet.flags & SYNC)
@@ -238,23 +214,22 @@ class Migration:
             found.reach(listed.index, lowest, highest)
         clash = self.pages.saw(block, pages, self.framing.page_size, number, channel.id)
         if clash is not None:
-            for watcher in self.watchers:
+            for watcher in self.consumers.watchers:
                 watcher.clash(self, channel, packet, clash)
 
-    def payload_found(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
-        """Report the length of a payload with an implausible size to the watchers.
-
-        ``found`` bytes up to the next packet; a receiver would read ``receiver``.
+    def doubtful_size(self, channel: Channel, packet: RamPacket, found: int, receiver: int) -> None:
+        """Pass on the length of a payload with an implausible size: ``found`` bytes up to the next
+        packet; a receiver would read ``receiver``.
         """
-        for watcher in self.watchers:
-            watcher.payload(self, channel, packet, found, receiver)
+        for watcher in self.consumers.watchers:
+            watcher.doubtful_size(self, channel, packet, found, receiver)
 
     def device_packet(self, channel: Channel, packet: DevicePacket) -> None:
         """Count a complete device-state packet."""
         channel.add_device(packet)
         self.device(packet).add(packet)
         self.framing.keep(channel, packet)
-        for watcher in self.watchers:
+        for watcher in self.consumers.watchers:
             watcher.device(self, channel, packet)
 
     def device_packet_cut(self, packet: DevicePacket, have: int) -> None:
@@ -268,11 +243,11 @@ class Migration:
         channel.cut_bytes = packet.length - lost
         if isinstance(packet, DevicePacket):
             channel.device_bytes += channel.cut_bytes
-            for watcher in self.watchers:
+            for watcher in self.consumers.watchers:
                 watcher.device_cut(self, channel, packet, lost)
         else:
             channel.ram_bytes += channel.cut_bytes
-            for watcher in self.watchers:
+            for watcher in self.consumers.watchers:
                 watcher.ram_cut(self, channel, packet, lost)
 
     def device(self, packet: DevicePacket) -> Device:
@@ -293,23 +268,6 @@ class Migration:
         if len(self.devices) >= DEVICES_MAX and key not in self.devices:
             return OTHER_DEVICES
         return key
-
-    def buffer_sink(self, packet: DevicePacket) -> Sink | None:
-        """The sink for a buffer's data; ``None`` if it is not wanted."""
-        if self.collector is None or packet.idx is None:
-            return None
-        return self.collector.buffer(self, packet)
-
-    def page_sink(self, channel: Channel, packet: RamPacket) -> Sink | None:
-        """The sink for a RAM packet's payload; ``None`` if it is not wanted."""
-        if self.page_collector is None:
-            return None
-        return self.page_collector.payload(self, channel, packet)
-
-    def pages_lost(self, channel: Channel) -> None:
-        """Note that packets of a channel, or bytes of them, were skipped or are missing."""
-        if self.page_collector is not None:
-            self.page_collector.lost(channel)
 
     # -- conclusions -------------------------------------------------------------------------
 

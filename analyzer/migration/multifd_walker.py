@@ -115,6 +115,7 @@ class MultifdWalker:
     __slots__ = (
         "before",
         "channel",
+        "consumers",
         "framing",
         "migration",
         "missing_before",
@@ -129,6 +130,7 @@ class MultifdWalker:
         self.channel = channel
         self.migration = migration
         self.framing = migration.framing
+        self.consumers = migration.consumers
         self.start = reader.offset  # stream offset of the current packet
         self.missing_before = reader.missing  # reader.missing at its start
         self.more = True
@@ -262,7 +264,7 @@ class MultifdWalker:
             if normal > count or (plain and size != normal * page) or size > COMPRESSED_MAX:
                 yield from self._doubtful(packet, normal * page)
                 return
-            sink = self.migration.page_sink(self.channel, packet)
+            sink = self.consumers.page_collector.payload(self.migration, self.channel, packet)
             missing = yield Skip(size) if sink is None else Deliver(size, sink)
             packet.payload = size
             if type(missing) is not int:
@@ -285,7 +287,7 @@ class MultifdWalker:
         packet.last = found.place
         self._done(packet.length, found.gap)
         self.migration.ram_packet(self.channel, packet)
-        self.migration.payload_found(self.channel, packet, payload, receiver_size)
+        self.migration.doubtful_size(self.channel, packet, payload, receiver_size)
         self.found(found)
 
     def _page_count(self, packet: RamPacket) -> Generator[Request, Reply, int]:
@@ -374,7 +376,9 @@ class MultifdWalker:
 
     def _device_data(self, packet: DevicePacket, left: int) -> Generator[Request, Reply, Reply]:
         """Read the data after the VFIO header: a config state is kept, other data are skipped."""
-        sink = self.migration.buffer_sink(packet)
+        sink = None
+        if packet.idx is not None:
+            sink = self.consumers.device_collector.buffer(self.migration, packet)
         if packet.is_config and left <= CONFIG_KEPT:
             data = yield Take(left)
             if type(data) is bytes:
@@ -476,7 +480,7 @@ class MultifdWalker:
 
     def found(self, found: Found) -> None:
         """Continue from a packet found by search, which is read from its saved header."""
-        self.migration.pages_lost(self.channel)
+        self.consumers.page_collector.lost(self.channel)
         if not found.header:
             self.more = False
             return

@@ -5,6 +5,7 @@ A scan takes :class:`PagePayloads` as its ``page_collector``.  Wire-format page,
 
 from __future__ import annotations
 
+from analyzer.migration.consumers import PageCollector
 from dissectors.compression import STREAMS, decoder_of
 from dissectors.multifd import METHODS
 
@@ -80,7 +81,7 @@ class _Held:
         self.left = size
 
 
-class PagePayloads:
+class PagePayloads(PageCollector):
     """Collects payloads, decodes them and passes their pages to ``taker``.
 
     Both the payloads held and the decoders' state are bounded: beyond that the oldest ones are

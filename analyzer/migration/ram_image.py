@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.migration.consumers import Watcher
 from analyzer.migration.sendings import (
     GROWTH,
     Sendings,
@@ -16,7 +17,6 @@ from analyzer.migration.sendings import (
     record_round,
     sync_round,
 )
-from analyzer.migration.watcher import Watcher
 from dissectors import xbzrle
 from dissectors.multifd import PAGE_SIZES, name_of
 

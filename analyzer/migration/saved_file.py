@@ -5,6 +5,8 @@ Wire-format page, section 7.  Plain files and mapped-ram files, also compressed 
 
 from __future__ import annotations
 
+from functools import partial
+
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.channel import Channel
@@ -20,12 +22,10 @@ from dissectors.main_stream import MAGIC_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.capture.source import Source
-    from analyzer.migration.assembly import Assembler
-    from analyzer.migration.main_channel import Record
-    from analyzer.migration.migration import PageCollector
+    from analyzer.migration.consumers import DeviceCollector, PageCollector
 
 __all__ = ["SavedFile", "fetch", "read"]
 
@@ -56,15 +56,14 @@ class SavedFile:
 def read(
     path: str | os.PathLike[str] | bytes | Source,
     *,
-    assembler: Assembler | None = None,
+    device_collector: DeviceCollector | None = None,
     page_collector: PageCollector | None = None,
-    record_sink: Callable[[Record], None] | None = None,
 ) -> SavedFile:
     """Walk the file at ``path`` (or the bytes of one, or an open source) once, front to back.
 
-    ``assembler`` gets the state of VFIO devices, ``page_collector`` the pages, ``record_sink`` the
-    records.  In a plain mapped-ram file the pages are read only if there is a ``page_collector``.
-    Raises :class:`CaptureError` for a file that is not a saved migration.
+    ``device_collector`` gets the state of VFIO devices on main, ``page_collector`` the pages.  In a
+    plain mapped-ram file the pages are read only if there is a ``page_collector``.  Raises
+    :class:`CaptureError` for a file that is not a saved migration.
     """
     source = open_source(path)
     try:
@@ -79,10 +78,12 @@ def read(
                 advice="the file of a file: migration begins with QEVM",
             )
         main, migration = saved.main, saved.migration
-        data = assembler.device_data(migration) if assembler is not None else None
         if page_collector is not None:
             main.ram.taker = page_collector.records(migration, main.ram)
-        reader = Reader(lambda r: walk_main(r, main, device_data=data, record_sink=record_sink))
+        data = None
+        if device_collector is not None:
+            data = partial(device_collector.main_data, migration)
+        reader = Reader(lambda r: walk_main(r, main, device_data=data))
         reader.feed(head, Place(0, 0, 0))
         try:
             _feed(reader, source, pieces)

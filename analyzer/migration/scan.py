@@ -6,6 +6,7 @@ import os
 
 from analyzer.capture.source import Source, open_source
 from analyzer.errors import CaptureError
+from analyzer.migration.consumers import Consumers
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
 from analyzer.migration.reading import Dissected, MultipathReading, Reading
@@ -13,13 +14,12 @@ from analyzer.tcp.engine import Engine, Multipath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.capture.file import CaptureFile
     from analyzer.capture.replayable import ReplayableStream
-    from analyzer.migration.migration import Collector, Migration, PageCollector
-    from analyzer.migration.watcher import Watcher
-    from analyzer.tcp.requests import Sink
+    from analyzer.migration.consumers import DeviceCollector, PageCollector, Watcher
+    from analyzer.migration.migration import Migration
 
 __all__ = ["Scan"]
 
@@ -48,27 +48,15 @@ class Scan:
         settings: Settings | None = None,
         *,
         watchers: tuple[Watcher, ...] = (),
-        collector: Collector | None = None,
+        device_collector: DeviceCollector | None = None,
         page_collector: PageCollector | None = None,
-        device_data: Callable[[Migration], Callable[[tuple[bytes, int]], Sink]] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.path = path.file or path.path if isinstance(path, Source) else path
         self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
         self.plaintext: ReplayableStream | None = None
         self.done = False
-
-        def grouper() -> Grouper:
-            return Grouper(
-                self.settings,
-                lambda: self.engine.connections,
-                watchers=watchers,
-                collector=collector,
-                page_collector=page_collector,
-                device_data=device_data,
-            )
-
-        self._grouper = grouper
+        self._consumers = Consumers(watchers, device_collector, page_collector)
         capture = open_source(path)
         try:
             self._read(self._first(self._repeatable(capture)))
@@ -81,7 +69,7 @@ class Scan:
     def _read(self, reading: Reading) -> None:
         """Set up for reading the capture this way, from the start."""
         self.reading = reading
-        self.grouper = self._grouper()
+        self.grouper = Grouper(self.settings, lambda: self.engine.connections, self._consumers)
         self.engine = Engine(
             reading.source, self.grouper.attach, self.grouper.forget, self._found_multipath
         )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from array import array
 
+from analyzer.migration.consumers import PageCollector, Watcher
 from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.rows import SYNC
-from analyzer.migration.watcher import Watcher
 from dissectors.multifd import COMMON_PAGE_SIZE, name_of
 
 TYPE_CHECKING = False
@@ -183,7 +183,7 @@ class BlockSendings(Sendings):
         self.end = 0
 
 
-class SentPages(Watcher):
+class SentPages(Watcher, PageCollector):
     """Counts the pages of a scan, which takes it as watcher and as page collector; payloads are
     skipped.
 
@@ -263,12 +263,6 @@ class SentPages(Watcher):
         normal = packet.normal_pages
         self.count(migration, name, pages[:normal], size, number, zero=False)
         self.count(migration, name, pages[normal:], size, number, zero=True)
-
-    def payload(self, *_packet: object) -> None:
-        """Skip every payload, and ignore implausible sizes: see PageCollector and Watcher."""
-
-    def lost(self, channel: Channel) -> None:
-        """Nothing to note; see PageCollector."""
 
     # -- over main ----------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from analyzer.migration.consumers import DeviceCollector, PageCollector, Watcher
 from analyzer.migration.rows import KINDS
 from analyzer.migration.scan import Scan
-from analyzer.migration.watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, Record
     from analyzer.migration.migration import Migration
-    from analyzer.migration.ram_facts import RamFacts, RecordTaker
     from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.requests import Sink
@@ -93,7 +92,9 @@ class Sightings(Watcher):
         self._kept = 0
         self._packets: dict[Channel, list[Sighting]] = {}
         self._sums = sums = _Sums()
-        self.scan = Scan(source, settings, watchers=(self,), collector=sums, page_collector=sums)
+        self.scan = Scan(
+            source, settings, watchers=(self,), device_collector=sums, page_collector=sums
+        )
         self.scan.run()
 
     @property
@@ -161,7 +162,7 @@ class Sightings(Watcher):
         )
 
 
-class _Sums:
+class _Sums(DeviceCollector, PageCollector):
     """Checksums of payloads, each kept until its packet is complete."""
 
     def __init__(self) -> None:
@@ -172,7 +173,7 @@ class _Sums:
         return self._open.pop(packet, None)
 
     def buffer(self, migration: Migration, packet: DevicePacket) -> Sink | None:
-        """See Collector."""
+        """See DeviceCollector."""
         del migration
         return self._sink(packet)
 
@@ -187,14 +188,6 @@ class _Sums:
             self._open[packet] = crc32(piece or b"", self._open.get(packet, 0))
 
         return sink
-
-    def lost(self, channel: Channel) -> None:
-        """Ignored; see PageCollector."""
-
-    def records(self, migration: Migration, ram: RamFacts) -> RecordTaker | None:
-        """Main's pages are skipped; see PageCollector."""
-        del migration, ram
-        return None
 
 
 def _records(main: MainChannel) -> Iterator[Sighting]:

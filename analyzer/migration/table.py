@@ -9,9 +9,9 @@ from __future__ import annotations
 from array import array
 
 from analyzer.capture.sequence import MASK
+from analyzer.migration.consumers import Watcher
 from analyzer.migration.rows import KINDS as PACKET_KINDS
 from analyzer.migration.rows import DevicePacket
-from analyzer.migration.watcher import Watcher
 from dissectors.multifd import CHANNEL_HEADER, INIT, device_name, name_of, text_of
 
 TYPE_CHECKING = False

@@ -8,9 +8,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import islice, pairwise
 
+from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.grouping import Grouper
 from analyzer.migration.main_ram import ZERO_AND_WORD
-from analyzer.migration.watcher import Watcher
 from analyzer.scrub.plan import Plan
 from analyzer.scrub.structure import config_spans, subsection_spans
 from analyzer.tcp.reader import Reader
@@ -73,7 +73,7 @@ class Tracer(Watcher):
         self, settings: Settings, names: Names, connections: Callable[[], Sequence[Connection]]
     ) -> None:
         self.names = names
-        self.grouper = Grouper(settings, connections, watchers=(self,), record_sink=self._record)
+        self.grouper = Grouper(settings, connections, Consumers((self,)))
         self._traces: dict[int, _Trace] = {}  # by id() of the flow, which the engine keeps alive
         self._flows: list[Flow] = []
 
@@ -141,8 +141,10 @@ class Tracer(Watcher):
         if not trace.covers(packet):
             trace.found_device(packet)
 
-    def _record(self, channel: Channel, record: Record) -> None:
-        self._traces[id(channel.flow)].record(record)
+    def record(self, migration: Migration, record: Record) -> None:
+        """A record of main."""
+        assert migration.main is not None
+        self._traces[id(migration.main.flow)].record(record)
 
     def migration_of(self, channel: Channel) -> Migration | None:
         """The migration that a channel belongs to, if it is known."""

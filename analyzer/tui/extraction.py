@@ -60,12 +60,7 @@ def _read(
     assembler = files.assembler
     if document.saved is not None:
         return analyze_saved_file(document.path, assembler=assembler).migrations
-    scan = Scan(
-        document.path,
-        document.settings,
-        collector=assembler,
-        device_data=assembler.device_data,
-    )
+    scan = Scan(document.path, document.settings, device_collector=assembler)
     for _ in scan.steps():
         if rest():
             return None

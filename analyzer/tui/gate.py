@@ -6,7 +6,7 @@ import gc
 import time
 from contextlib import contextmanager
 
-from analyzer.migration.watcher import Watcher
+from analyzer.migration.consumers import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from analyzer.checks.families import load
 from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import rules_of
 from analyzer.migration.channel import Channel
+from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing, Settings
 from analyzer.migration.main_channel import MainChannel
@@ -20,7 +21,6 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_multifd
 from analyzer.migration.scan import Scan
-from analyzer.migration.watcher import Watcher
 from analyzer.tcp.flow import Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
@@ -66,7 +66,7 @@ def answers(units: list[bytes], migration: Migration, header: int | None = None)
     probe = Probe()
     channel = Channel("multifd", Connection(1, bytes(12), PLACE).forward)
     channel.channel_header = None if header is None else (4, header)
-    migration.watchers = (probe,)
+    migration.consumers = Consumers((probe,))
 
     def join(channel: Channel) -> Migration:
         migration.channels.append(channel)

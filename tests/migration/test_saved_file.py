@@ -90,7 +90,7 @@ def test_cut_files(tmp_path: Path) -> None:
 
 def test_device_data_of_a_file() -> None:
     assembler = Assembler()
-    saved_file.read(build.with_vfio(), assembler=assembler)
+    saved_file.read(build.with_vfio(), device_collector=assembler)
     over_multifd, over_main = assembler.assemblies.values()
     assert over_main.state_digest == hashlib.sha256(b"latestate").hexdigest()
     assert (over_multifd.main_bytes, over_multifd.state_digest) == (45, None)

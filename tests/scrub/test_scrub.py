@@ -18,6 +18,7 @@ from analyzer.analysis import analyze
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.link import decode as segment_of
 from analyzer.capture.source import open_source
+from analyzer.migration.consumers import DeviceCollector, PageCollector
 from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
 from analyzer.migration.vmdescription import decode, verify
@@ -70,7 +71,7 @@ def test_check_says_the_same(path: Path) -> None:
     assert verdict(analyze(result)) == verdict(analyze(path))
 
 
-class Originals:
+class Originals(DeviceCollector, PageCollector):
     """Collects what must not be found, as 8-byte windows: a collector of pages and of buffers."""
 
     def __init__(self) -> None:
@@ -109,14 +110,14 @@ class Originals:
     def buffer(self, _migration: object, packet: Any) -> Any:
         return None if packet.is_config else self.take
 
-    def device_data(self, _migration: object) -> Any:
-        return lambda _key: self.take
+    def main_data(self, *_: object) -> Any:
+        return self.take
 
 
 def contents(path: Path) -> set[bytes]:
     """Windows of page contents, buffers and sections of devices; not of names of subsections."""
     found = Originals()
-    scan = Scan(path, collector=found, page_collector=found, device_data=found.device_data).run()
+    scan = Scan(path, device_collector=found, page_collector=found).run()
     for migration in scan.migrations:
         assert migration.main_facts is not None
         for device in decode(migration.main_facts, values=False):
