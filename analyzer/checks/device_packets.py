@@ -132,7 +132,7 @@ def devstate_compression_bits(
     """
     if not isinstance(packet, DevicePacket):
         method = packet.flags & COMPRESSION_MASK
-        if method != migration.compression:
+        if method != migration.framing.compression:
             return None  # that packet is the wrong one (MF205)
         if method and method in METHODS and migration.devices:
             return f"a RAM packet with compression (flags {packet.flags:#x}) beside device state"
@@ -140,7 +140,7 @@ def devstate_compression_bits(
     bits = packet.flags & COMPRESSION_MASK & ~marker_of(packet.flags)
     if bits:
         return f"compression bits {bits:#04x} in a device-state packet"
-    if migration.compression and migration.device(packet).packets == 1:
+    if migration.framing.compression and migration.device(packet).packets == 1:
         return "device state in a migration whose RAM packets are compressed"
     return None
 

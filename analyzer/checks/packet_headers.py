@@ -110,10 +110,10 @@ def flags_method_changes(channel: Channel, migration: Migration) -> Iterator[Spo
     Usual cause: memory corruption in the sender, or two senders on one port.
     """
     for method, use in channel.methods.items():
-        if method == migration.compression:
+        if method == migration.framing.compression:
             continue
-        here, usual = Compression(method).name, Compression(migration.compression or 0).name
-        others = migration.methods[migration.compression]
+        here, usual = Compression(method).name, Compression(migration.framing.compression or 0).name
+        others = migration.framing.methods[migration.framing.compression]
         yield Spot(
             f"compression is {here} in {counted(use.packets, 'data packet')}; "
             f"it is {usual} in the migration's {others} others",

@@ -324,7 +324,7 @@ def size_without_pages(packet: RamPacket, channel: Channel, migration: Migration
     """
     if packet.normal_pages or not packet.next_packet_size:
         return None
-    severity = ERROR if packet.compression or migration.compression else None
+    severity = ERROR if packet.compression or migration.framing.compression else None
     text = f"no normal pages, but next_packet_size is {packet.next_packet_size}"
     return Spot(text, severity=severity, noted_before="8.2")
 

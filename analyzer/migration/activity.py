@@ -9,9 +9,8 @@ from array import array
 
 from analyzer.migration.consumers import Watcher
 from analyzer.migration.intervals import Busy
-from analyzer.migration.page_rounds import ROUNDS_KEPT
-from analyzer.migration.rows import SYNC, SYNC_PACKET, DevicePacket
-from analyzer.migration.switchover import in_switchover
+from analyzer.migration.pages import ROUNDS_KEPT
+from analyzer.migration.rows import SYNC_PACKET, DevicePacket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,14 +201,14 @@ class Activity(Watcher):
             # Each checkpoint's packets follow its request and reply.
             account.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
             return
-        if in_switchover(packet, facts):
+        if facts is not None and facts.in_switchover(packet.last):
             account.late.add_ram(packet, lost)
             if not is_sync:
                 own.late_ram.add_ram(packet, lost)
             return
-        # A SYNC belongs to the round that it ends; one that was cut off did not end it.
-        ended = 1 if packet.flags & SYNC and not lost else 0
-        account.round(len(channel.syncs) - ended).add_ram(packet, lost)
+        # A SYNC that was cut off did not end its round.
+        number = len(channel.syncs) if lost else channel.round_of(packet)
+        account.round(number).add_ram(packet, lost)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""

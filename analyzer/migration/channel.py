@@ -154,6 +154,13 @@ class Channel:
         self.device_packets += 1
         self.device_bytes += packet.length
 
+    def round_of(self, packet: RamPacket) -> int:
+        """Number of the SYNC round that its newest packet belongs to.
+
+        A SYNC belongs to the round that it ends, with the pages it has (senders up to 8.2).
+        """
+        return len(self.syncs) - (packet.flags & SYNC)
+
     @property
     def synchronises(self) -> bool:
         """Whether it takes part in SYNC rounds: multifd channels do, except RFC v0's channels that

@@ -1,4 +1,5 @@
-"""How the multifd packets of one migration are framed: page count, dialect, byte order.
+"""How the sender of one migration makes its multifd packets: page count, dialect, byte order, era,
+compression.
 
 What the user does not force is detected from the bytes, once per migration (wire-format page 5.5,
 10.2 and 10.4).
@@ -27,11 +28,10 @@ from dissectors.vfio import BUFFER, BUFFER_HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import TypeVar
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.rows import DevicePacket
+    from analyzer.migration.rows import DevicePacket, RamPacket
     from dissectors.dialects import Dialect, RamEra
 
     Key = TypeVar("Key", int, str)
@@ -130,18 +130,24 @@ class Framing:
 
     ``page_count`` is N, the number of entries in offset[] (0 while unknown).  ``markers`` are the
     flag bits seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; the
-    most frequent one is taken for the migration's, the others are faults.  ``channel_header`` says
-    that RFC v0's channel header was seen.
+    most frequent one is taken for the migration's, the others are faults.  ``methods`` counts data
+    packets by compression method; ``compression`` is that of most, ``None`` without any.
+    ``channel_header`` says that RFC v0's channel header was seen.
     """
 
     __slots__ = (
         "_bit4",
+        "_empty_sizes",
+        "_merged",
+        "_sync_alloc",
+        "_zero_pages",
         "channel_header",
+        "compression",
         "markers",
+        "methods",
         "orders",
         "page_count",
         "settings",
-        "sync_alloc",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -150,7 +156,12 @@ class Framing:
         self.markers: dict[int, Variant] = {}
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
-        self.sync_alloc: int | None = None  # pages_alloc of pure SYNC packets
+        self.methods: dict[int | None, int] = {}
+        self.compression: int | None = None
+        self._sync_alloc: int | None = None  # pages_alloc of the first pure SYNC packet
+        self._merged = False  # whether a SYNC had pages, or a packet neither: senders up to 8.2
+        self._zero_pages = False  # whether a packet listed any
+        self._empty_sizes: set[bool] = set()  # next_packet_size > 0, without pages behind some
         # Packets with bit 4, by whether they were device state.
         self._bit4 = {True: 0, False: 0}
 
@@ -219,6 +230,28 @@ class Framing:
         if packet.raw is not None and (proven := self.order_of(packet.raw)) is not None:
             self.orders[proven].keep(channel, packet)
 
+    # -- RAM packets --------------------------------------------------------------------------
+
+    def saw_ram(self, channel: Channel, packet: RamPacket) -> None:
+        """Note what a complete RAM or SYNC packet tells of the sender's era and compression."""
+        if not packet.normal_pages and not packet.zero_pages:
+            if channel.normal_pages:
+                self._empty_sizes.add(packet.next_packet_size > 0)
+            if not packet.flags & SYNC:
+                self._merged = True
+            elif self._sync_alloc is None:
+                self._sync_alloc = packet.pages_alloc
+            return
+        if packet.flags & SYNC:
+            self._merged = True
+        elif packet.zero_pages:
+            self._zero_pages = True
+        method = packet.data_method
+        if method is not None:
+            packets = self.methods[method] = self.methods.get(method, 0) + 1
+            if method != self.compression and packets > self.methods.get(self.compression, 0):
+                self.compression = method
+
     # -- byte order ---------------------------------------------------------------------------
 
     def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
@@ -263,20 +296,18 @@ class Framing:
             return DIALECTS["rfc0" if self.channel_header else "v1"]
         return DIALECTS["v3" if self.byte_order == "le" else "upstream"]
 
-    def era(self, zero_pages: bool, merged: bool, empty_sizes: Collection[bool]) -> RamEra | None:
-        """The era of the RAM packets (wire-format page 10.1); ``None`` where nothing tells.
-
-        ``zero_pages``: zero pages were listed; ``merged``: SYNC packets carried pages, or there
-        were empty packets without SYNC; ``empty_sizes``: whether next_packet_size was above 0 in
-        packets without pages that came after packets with pages.
+    @property
+    def era(self) -> RamEra | None:
+        """The era that the packets show (wire-format page 10.1), whatever the user forces; ``None``
+        where nothing tells.
         """
-        if self.sync_alloc == 0 or (self.sync_alloc is None and self.device_flag == DEVICE_FLAG):
+        if self._sync_alloc == 0 or (self._sync_alloc is None and self.device_flag == DEVICE_FLAG):
             return RAM_ERAS["9.2"]
-        if zero_pages:
+        if self._zero_pages:
             return RAM_ERAS["9.0"]
-        if True not in empty_sizes and False in empty_sizes:
+        if self._empty_sizes == {False}:
             return RAM_ERAS["8.2"]
-        return RAM_ERAS["7.2"] if merged or empty_sizes else None
+        return RAM_ERAS["7.2"] if self._merged or self._empty_sizes else None
 
     # -- headers found by search --------------------------------------------------------------
 

@@ -382,6 +382,11 @@ class MainChannel:
         """
         return self.postcopy_run is not None or self.postcopy_resume is not None
 
+    def in_switchover(self, place: Place) -> bool:
+        """Whether ``place`` was seen after the switchover was announced."""
+        mark = self.switchover_start or self.packaged or self.first_section_end
+        return mark is not None and place.time >= mark.time
+
     @property
     def colo_count(self) -> int:
         """Number of COLO checkpoints."""

@@ -8,21 +8,18 @@ from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import DEVICES_MAX, OTHER_DEVICES
 from analyzer.migration.mark import Mark
 from analyzer.migration.number_list import NumberSet
-from analyzer.migration.page_rounds import PageRounds
-from analyzer.migration.pages import PageRoom, PageTracker, read_offsets
-from analyzer.migration.rows import SYNC, SYNC_PACKET, CutBuffer, DevicePacket
-from analyzer.migration.switchover import in_switchover
+from analyzer.migration.pages import PageRoom, PageTracker, offsets_of
+from analyzer.migration.rows import CutBuffer, DevicePacket
 from dissectors.dialects import RAM_ERAS, era_of
 from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, VfioSection
-    from analyzer.migration.page_rounds import PageRound
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts
     from analyzer.migration.return_path import ReturnPath
@@ -51,18 +48,14 @@ class Migration:
         "began",
         "by_id",
         "channels",
-        "compression",
         "consumers",
         "devices",
         "earlier",
-        "empty_sizes",
         "flow_keys",
         "framing",
         "key",
         "main",
         "main_facts",
-        "merged",
-        "methods",
         "number",
         "numbers",
         "pages",
@@ -72,10 +65,8 @@ class Migration:
         "repeated",
         "return_facts",
         "return_path",
-        "rounds",
         "silent",
         "strangers",
-        "zero_seen",
     )
 
     def __init__(
@@ -103,17 +94,11 @@ class Migration:
         self.silent: list[Connection] = []  # known at the end of the capture
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker(page_room or PageRoom())
-        self.rounds = PageRounds()
         self.consumers = consumers or Consumers()
-        self.methods: dict[int | None, int] = {}  # number of data packets by compression method
-        self.compression: int | None = None  # the method of most data packets
-        self.zero_seen = False
-        self.merged = False  # whether a SYNC had pages or a packet was empty: senders up to 8.2
         self.numbers = NumberSet()  # packet_num of all channels
         self.repeated: dict[int, tuple[Channel, Mark]] = {}
         self.recovery: Migration | None = None  # a later attempt that may continue this one
         self.earlier: Migration | None = None  # the attempt whose ``recovery`` this one may be
-        self.empty_sizes: set[bool] = set()  # next_packet_size > 0, of packets without pages
 
     def add(self, channel: Channel) -> None:
         """Add a channel; main comes first."""
@@ -135,84 +120,17 @@ class Migration:
     # -- rows ---------------------------------------------------------------------------------
 
     def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
-        """Count a complete RAM or SYNC packet."""
-        if channel.normal_pages and not packet.normal_pages and not packet.zero_pages:
-            self.empty_sizes.add(packet.next_packet_size > 0)
+        """Count a complete RAM or SYNC packet, and pass it on."""
         channel.add_ram(packet)
         if self.numbers.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
             again = channel, Mark(packet.offset, packet.first)
             self.repeated.setdefault(packet.packet_num, again)
-        pages: Sequence[int] = ()
-        if packet.kind != SYNC_PACKET:
-            self._note_style(packet)
-            pages = self._offsets(packet)
-        elif self.framing.sync_alloc is None:
-            self.framing.sync_alloc = packet.pages_alloc
+        self.framing.saw_ram(channel, packet)
+        page_size = self.framing.page_size
+        offsets = offsets_of(packet, page_size)
         for watcher in self.consumers.watchers:
-            watcher.ram(self, channel, packet, pages)
-        # The pages of a SYNC packet (senders up to 8.2) belong to the round that it ends.
-        number = len(channel.syncs) - (packet.flags & SYNC)
-        found = self._page_round(packet, number)
-        if pages:
-            self._count_pages(channel, packet, pages, number, found)
-
-    def _note_style(self, packet: RamPacket) -> None:
-        """Note what a RAM packet tells of the sender: era, and method of compression."""
-        if packet.flags & SYNC or not (packet.normal_pages or packet.zero_pages):
-            self.merged = True
-        elif packet.zero_pages:
-            self.zero_seen = True
-        method = packet.data_method
-        if method is not None:
-            packets = self.methods[method] = self.methods.get(method, 0) + 1
-            if method != self.compression and packets > self.methods.get(self.compression, 0):
-                self.compression = method
-
-    def _offsets(self, packet: RamPacket) -> Sequence[int]:
-        """Offsets of the pages that a packet carries; empty when they cannot be read."""
-        used = packet.normal_pages + packet.zero_pages
-        offsets, page_size = packet.offsets, self.framing.page_size
-        if not used or offsets is None or not page_size or used * 8 > len(offsets):
-            return ()
-        return read_offsets(offsets, used, page_size)
-
-    def _page_round(self, packet: RamPacket, number: int) -> PageRound | None:
-        """The SYNC round of that ``number``; ``None`` from the switchover on."""
-        facts = self.main_facts
-        if facts is not None and (facts.colo_count or in_switchover(packet, facts)):
-            return None
-        found = self.rounds.round(number)
-        if packet.kind != SYNC_PACKET and (packet.normal_pages or packet.zero_pages):
-            found.has_pages = True
-        return found
-
-    def _count_pages(
-        self,
-        channel: Channel,
-        packet: RamPacket,
-        pages: Sequence[int],
-        number: int,
-        found: PageRound | None,
-    ) -> None:
-        """Count the pages of a packet in SYNC round ``number``; ``found`` is that round if it is
-        before the switchover.
-        """
-        assert packet.ramblock is not None
-        name = name_of(packet.ramblock)
-        block = self.pages.block(name)
-        block.normal += packet.normal_pages
-        block.zero += packet.zero_pages
-        highest = pages[-1] if type(pages) is range else max(pages)
-        if highest > block.highest:
-            block.highest = highest
-            block.highest_at = Mark(packet.offset, packet.first)
-            block.highest_on = channel
-        facts = self.main_facts
-        listed = facts.ram_blocks.get(name) if facts is not None else None
-        if found is not None and listed is not None:
-            lowest = pages[0] if type(pages) is range else min(pages)
-            found.reach(listed.index, lowest, highest)
-        clash = self.pages.saw(block, pages, self.framing.page_size, number, channel.id)
+            watcher.ram(self, channel, packet, offsets)
+        clash = self.pages.saw(channel, packet, offsets, page_size, self.main_facts)
         if clash is not None:
             for watcher in self.consumers.watchers:
                 watcher.clash(self, channel, packet, clash)
@@ -368,7 +286,7 @@ class Migration:
         Packets without zero pages may look older than they are: unless their era is sure, it is
         taken to be no older than the machine type.
         """
-        found = self.framing.era(self.zero_seen, self.merged, self.empty_sizes)
+        found = self.framing.era
         machine = self.main_facts.machine_version if self.main_facts is not None else None
         is_old = found is not None and found.since < OLD_STYLE_UP_TO
         if machine is None or is_old or not self.multifd:

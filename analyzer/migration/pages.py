@@ -1,6 +1,7 @@
-"""Which guest pages were sent over the multifd channels, and how often.
+"""Which guest pages were sent over the multifd channels, in which SYNC rounds, and how often.
 
-Each page has one mark: the SYNC round and the channel that carried it last.
+Each page has one mark: the SYNC round and the channel that carried it last.  Wire-format page,
+section 3.6.
 """
 
 from __future__ import annotations
@@ -8,21 +9,39 @@ from __future__ import annotations
 import struct
 from array import array
 
+from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import BLOCKS_MAX, OTHERS
+from dissectors.multifd import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.mark import Mark
+    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.rows import RamPacket
 
-__all__ = ["BlockPages", "PageRoom", "PageTracker", "read_offsets"]
+    Position: TypeAlias = tuple[int, int]
+    """Index of a RAM block, byte offset of a page in it: the order of the source's scans."""
+
+__all__ = ["ROUNDS_KEPT", "BlockPages", "PageRoom", "PageRound", "PageTracker", "offsets_of"]
 
 TRACKED_MAX = 1 << 22
 """Most pages tracked at a time, over all migrations (16 GiB of memory in 4 KiB pages, 8 MiB)."""
 HIGHEST = 1 << 62
 RUNS_KEPT = 64
+ROUNDS_KEPT = 20_000
+"""Most SYNC rounds kept; later ones are counted as the last."""
+
+
+def offsets_of(packet: RamPacket, page_size: int) -> Sequence[int]:
+    """Offsets of the pages that a packet carries; empty where they cannot be read."""
+    used = packet.normal_pages + packet.zero_pages
+    offsets = packet.offsets
+    if not used or offsets is None or not page_size or used * 8 > len(offsets):
+        return ()
+    return read_offsets(offsets, used, page_size)
 
 
 def read_offsets(offsets: bytes, count: int, page_size: int) -> Sequence[int]:
@@ -53,6 +72,29 @@ def _run(count: int, page_size: int) -> tuple[int, int]:
     made = int.from_bytes(words.pack(*[1] * count), "big"), int.from_bytes(steps, "big")
     _runs[count, page_size] = made
     return made
+
+
+class PageRound:
+    """One SYNC round on all channels.
+
+    ``lowest`` and ``highest`` are the first and last page in the order of the source's scans;
+    ``None`` without pages, or where they cannot be read.
+    """
+
+    __slots__ = ("has_pages", "highest", "lowest")
+
+    def __init__(self) -> None:
+        self.has_pages = False
+        self.lowest: Position | None = None
+        self.highest: Position | None = None
+
+    def reach(self, block: int, first: int, last: int) -> None:
+        """Note a packet's pages in a block, between two byte offsets."""
+        low, high = (block, first), (block, last)
+        if self.lowest is None or low < self.lowest:
+            self.lowest = low
+        if self.highest is None or high > self.highest:
+            self.highest = high
 
 
 class BlockPages:
@@ -113,16 +155,17 @@ class PageRoom:
 class PageTracker:
     """Counts pages by block, pages sent again in a later round, and pages sent twice in a round.
 
-    ``tracked`` is how many pages have marks.  ``untracked`` says that there are more pages, so
-    ``resent`` is a lower bound.
+    ``rounds`` are the SYNC rounds before the switchover.  ``tracked`` is how many pages have marks.
+    ``untracked`` says that there are more pages, so ``resent`` is a lower bound.
     """
 
-    __slots__ = ("_room", "_stopped", "blocks", "resent", "tracked", "untracked")
+    __slots__ = ("_room", "_stopped", "blocks", "resent", "rounds", "tracked", "untracked")
 
     def __init__(self, room: PageRoom) -> None:
         self._room = room
         self._stopped = False
         self.blocks: dict[bytes, BlockPages] = {}
+        self.rounds: list[PageRound] = []
         self.resent = 0
         self.tracked = 0
         self.untracked = False
@@ -134,7 +177,55 @@ class PageTracker:
         for block in self.blocks.values():
             block.marks = bytearray()
 
-    def block(self, name: bytes) -> BlockPages:
+    def saw(
+        self,
+        channel: Channel,
+        packet: RamPacket,
+        offsets: Sequence[int],
+        page_size: int,
+        main: MainChannel | None,
+    ) -> int | None:
+        """Count a complete packet and its pages, at ``offsets`` if these can be read; ``main`` is
+        what main has said by then.
+
+        Gives the offset of one that another channel carried in the same round, if any.
+        """
+        number = channel.round_of(packet)
+        current = None
+        if main is None or not (main.colo_count or main.in_switchover(packet.last)):
+            current = self._round(number)
+            current.has_pages |= packet.normal_pages > 0 or packet.zero_pages > 0
+        if not offsets:
+            return None
+        assert packet.ramblock is not None
+        name = name_of(packet.ramblock)
+        block = self._block(name)
+        block.normal += packet.normal_pages
+        block.zero += packet.zero_pages
+        low, top = offsets[0], offsets[-1]
+        if type(offsets) is range:
+            pages: Sequence[int] = range(low // page_size, top // page_size + 1)
+        else:
+            low, top = min(offsets), max(offsets)
+            pages = [offset // page_size for offset in offsets]
+        if top > block.highest:
+            block.highest = top
+            block.highest_at = Mark(packet.offset, packet.first)
+            block.highest_on = channel
+        listed = main.ram_blocks.get(name) if main is not None else None
+        if current is not None and listed is not None:
+            current.reach(listed.index, low, top)
+        clash = self._mark(block, pages, bytes((number % 255 + 1, channel.id & 0xFF)))
+        return clash * page_size if clash is not None else None
+
+    def _round(self, number: int) -> PageRound:
+        """The round ``number``; missing ones up to it are created."""
+        number = min(number, ROUNDS_KEPT - 1)
+        while len(self.rounds) <= number:
+            self.rounds.append(PageRound())
+        return self.rounds[number]
+
+    def _block(self, name: bytes) -> BlockPages:
         """The block called ``name``; new ones beyond :data:`BLOCKS_MAX` are counted as one."""
         found = self.blocks.get(name)
         if found is None:
@@ -145,32 +236,18 @@ class PageTracker:
             found = self.blocks[name] = BlockPages(name)
         return found
 
-    def saw(
-        self,
-        block: BlockPages,
-        offsets: Sequence[int],
-        page_size: int,
-        round_number: int,
-        channel: int,
-    ) -> int | None:
-        """Note the pages of one packet (byte offsets in the block).
-
-        Gives the offset of one that another channel carried in the same round, if any.
-        """
-        run = type(offsets) is range
-        low, top = (offsets[0], offsets[-1]) if run else (min(offsets), max(offsets))
-        low, top = low // page_size, top // page_size
+    def _mark(self, block: BlockPages, pages: Sequence[int], mark: bytes) -> int | None:
+        """Mark pages, by number; gives one that another channel carried in the same round."""
+        run = type(pages) is range
+        top = pages[-1] if run else max(pages)
         marks = block.marks
         if 2 * top >= len(marks) and not self._extend(block, top):
             return None
-        mark = bytes((round_number % 255 + 1, channel & 0xFF))
-        count = len(offsets)
         if run:
-            before = bytes(marks[2 * low : 2 * top + 2])
-            marks[2 * low : 2 * top + 2] = mark * count
-            pages: Sequence[int] = range(low, top + 1)
+            span = slice(2 * pages[0], 2 * top + 2)
+            before = bytes(marks[span])
+            marks[span] = mark * len(pages)
         else:
-            pages = [offset // page_size for offset in offsets]
             with memoryview(marks).cast("H") as words:
                 before = array("H", [words[page] for page in pages]).tobytes()
                 word = array("H", mark)[0]
@@ -178,11 +255,12 @@ class PageTracker:
                     words[page] = word
         if before.count(0) == len(before):
             return None
-        return self._again(block, before, mark, pages, page_size)
+        return self._again(block, before, mark, pages)
 
     def _again(
-        self, block: BlockPages, before: bytes, mark: bytes, pages: Sequence[int], page_size: int
+        self, block: BlockPages, before: bytes, mark: bytes, pages: Sequence[int]
     ) -> int | None:
+        """Count the pages that had a mark ``before``; gives one whose round was this one."""
         clash = None
         again = 0
         for index, page in enumerate(pages):
@@ -192,7 +270,7 @@ class PageTracker:
             if old != mark[0]:
                 again += 1
             elif carrier != mark[1] and clash is None:
-                clash = page * page_size
+                clash = page
         block.resent += again
         self.resent += again
         return clash

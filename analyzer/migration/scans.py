@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel, Record
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
-    from analyzer.migration.page_rounds import PageRound, Place
+    from analyzer.migration.pages import PageRound, Position
 
 __all__ = ["RAM", "Bounds", "Scan", "scans_of", "setup_rounds"]
 
@@ -43,7 +43,7 @@ class Scan:
         self.end = first
         self.cut = cut
         self.has_pages = False
-        self.lowest: Place | None = None  # of its newest round, for goes_on_in()
+        self.lowest: Position | None = None  # of its newest round, for goes_on_in()
         self.normal_pages = 0
         self.zero_pages = 0
 
@@ -120,7 +120,7 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
     """
     if migration.resumes_postcopy:
         return []
-    facts, rounds = migration.main_facts, migration.rounds.all
+    facts, rounds = migration.main_facts, migration.pages.rounds
     if facts is None or migration.main is None or not migration.main.flow.carries:
         found = [Scan(number, None) for number, one in enumerate(rounds) if one.has_pages]
         for scan in found:
@@ -139,7 +139,7 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
 
 def setup_rounds(migration: Migration, bounds: Bounds) -> int:
     """How many SYNC rounds belong to setup."""
-    rounds = migration.rounds.all
+    rounds = migration.pages.rounds
     return int(bounds.has_setup and bool(rounds) and not rounds[0].has_pages)
 
 
@@ -167,7 +167,7 @@ def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Sca
     ends = bounds.facts.section_ends[first:]
     wraps = [i.end.offset for i in bounds.facts.iterations if i.end and i.reason == "wrap"]
     pieces: list[Scan] = []
-    top: Place | None = None
+    top: Position | None = None
     begin = 0
     for number, found in enumerate(rounds[first:]):
         cut = ends[number] if number < len(ends) and ends[number].offset <= bounds.limit else None

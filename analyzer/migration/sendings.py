@@ -9,7 +9,6 @@ from array import array
 
 from analyzer.migration.consumers import PageCollector, Watcher
 from analyzer.migration.ram_facts import BLOCKS_MAX
-from analyzer.migration.rows import SYNC
 from dissectors.multifd import COMMON_PAGE_SIZE, name_of
 
 TYPE_CHECKING = False
@@ -46,11 +45,8 @@ TRACKED_MAX = 1 << 24
 
 
 def sync_round(channel: Channel, packet: RamPacket) -> int:
-    """The round of a multifd packet: how many SYNCs its channel carried before.
-
-    A SYNC packet belongs to the round that it ends.
-    """
-    return min(len(channel.syncs) - (packet.flags & SYNC), ROUND_MAX)
+    """The round of a multifd packet, as far as rounds are told apart."""
+    return min(channel.round_of(packet), ROUND_MAX)
 
 
 def record_round(migration: Migration, ram: RamFacts) -> int:

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.requests import Place
 
-__all__ = ["Switchover", "in_switchover", "switchover_of", "switchover_window"]
+__all__ = ["Switchover", "switchover_of", "switchover_window"]
 
 
 class Switchover:
@@ -80,14 +79,6 @@ def switchover_window(migration: Migration) -> Switchover | None:
     if last.time < began[0].time:
         return None
     return Switchover(*began, last, "the last byte seen", finished=False)
-
-
-def in_switchover(packet: RamPacket | DevicePacket, facts: MainChannel | None) -> bool:
-    """Whether a packet was completed after main announced the switchover."""
-    if facts is None:
-        return False
-    mark = facts.switchover_start or facts.packaged or facts.first_section_end
-    return mark is not None and packet.last.time >= mark.time
 
 
 def _last_byte(main: Channel, migration: Migration) -> Place:
