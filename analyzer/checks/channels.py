@@ -14,6 +14,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted, names, ranges
+from analyzer.migration.absent_channels import absent_ids, all_captured
 from analyzer.migration.outcome import ended_early, outcome_of, refused, unread_end
 from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
@@ -173,8 +174,8 @@ def init_id_gap(migration: Migration) -> Iterator[Spot]:
     Usual cause: the capture has only some of the connections; or one of them was never established
     (a firewall, a full accept queue).
     """
-    missing = migration.absent_ids
-    if missing and not migration.all_captured:
+    missing = absent_ids(migration)
+    if missing and not all_captured(migration):
         highest = max(channel.id for channel in migration.multifd)
         text = f"no channel has id {ranges(missing)}, the highest is {highest}"
         yield Spot(text, frame=_init_frame(_by_id(migration, highest)))
@@ -197,7 +198,7 @@ def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator
     """
     count = selection.channels
     if count is None:
-        if not migration.all_captured:
+        if not all_captured(migration):
             return
         count = len(migration.multifd) + len(migration.strangers)
     for channel in migration.multifd:

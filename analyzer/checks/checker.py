@@ -13,6 +13,7 @@ from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.checks.selection import Selection, names_rule
 from analyzer.checks.traces import Traced
 from analyzer.checks.wording import counted
+from analyzer.migration.absent_channels import lacks_channels
 from analyzer.migration.anomaly_list import AnomalyList
 from analyzer.migration.consumers import Watcher
 from analyzer.migration.outcome import outcome_of
@@ -363,7 +364,7 @@ class _Excuses:
     def _channel_missing(self) -> str:
         if self._lacks is None:
             self._lacks = ""
-            if self._migration.lacks_channels:
+            if lacks_channels(self._migration):
                 self._lacks = "a multifd channel is not in the capture"
                 if strangers := self._migration.strangers:
                     stream = strangers[0].stream

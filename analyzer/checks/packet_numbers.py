@@ -6,6 +6,7 @@ import re
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
+from analyzer.migration.absent_channels import absent_ids, lacks_channels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     more = " and others" if numbers.missing > listed else ""
     text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
     reason = "; others occur twice" if numbers.twice else _unread(migration)
-    if not reason and migration.lacks_channels:
+    if not reason and lacks_channels(migration):
         text += "; a channel seems to be missing from the capture"
     yield Spot(text + reason, severity=INFO if reason else None, noted_before="9.0")
 
@@ -145,7 +146,7 @@ def _unread(migration: Migration) -> str:
     """Where undecoded packets may be, other than in a hole."""
     if migration.lacks_bytes:
         return ""
-    if absent := migration.absent_ids:
+    if absent := absent_ids(migration):
         verb = "is" if len(absent) == 1 else "are"
         return f"; multifd {ranges(absent)} {verb} not in the capture"
     for channel in migration.multifd:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, walker_rule
 from analyzer.checks.wording import counted
 from analyzer.migration.main_channel import PINGS_KEPT
-from analyzer.migration.outcome import outcome_of
+from analyzer.migration.outcome import outcome_of, refuses_colo
 from dissectors.multifd import text_of
 from dissectors.return_path import ReturnPathType
 
@@ -261,7 +261,7 @@ def rp_colo_early(migration: Migration) -> Iterator[Spot]:
         return
     if facts.eof is None or facts.eof.frame > returned.ready.frame:
         yield _spot(migration, "CHECKPOINT_READY before main's EOF", returned.ready)
-    elif migration.refuses_colo:
+    elif refuses_colo(migration):
         text = "CHECKPOINT_READY without SHUT, though the source opened the return path"
         yield _spot(migration, text, returned.ready)
 

@@ -40,8 +40,9 @@ class Migration:
     ``number`` counts migrations from 0; ``key`` are the hosts and the destination port; ``began``
     is the frame in which its first connection began; ``main``, ``return_path`` and ``preempt`` are
     channels, ``main_facts``, ``return_facts`` and ``preempt_facts`` what their walkers found.
-    ``strangers`` are connections to the same destination that are not channels.  ``repeated`` are
-    the first packets with a packet_num that occurred before, by packet_num.
+    ``strangers`` are connections to the same destination that are not channels.  ``framing`` is how
+    the sender makes its packets, ``pages`` what they carried of guest memory.  ``repeated`` are the
+    first packets with a packet_num that occurred before, by packet_num.
     """
 
     __slots__ = (
@@ -57,7 +58,7 @@ class Migration:
         "main",
         "main_facts",
         "number",
-        "numbers",
+        "packet_nums",
         "pages",
         "preempt",
         "preempt_facts",
@@ -95,10 +96,12 @@ class Migration:
         self.devices: dict[tuple[bytes, int], Device] = {}
         self.pages = PageTracker(page_room or PageRoom())
         self.consumers = consumers or Consumers()
-        self.numbers = NumberSet()  # packet_num of all channels
+        self.packet_nums = NumberSet()  # of all channels
         self.repeated: dict[int, tuple[Channel, Mark]] = {}
         self.recovery: Migration | None = None  # a later attempt that may continue this one
         self.earlier: Migration | None = None  # the attempt whose ``recovery`` this one may be
+
+    # -- channels ---------------------------------------------------------------------------------
 
     def add(self, channel: Channel) -> None:
         """Add a channel; main comes first."""
@@ -113,16 +116,77 @@ class Migration:
             self.channels.append(channel)
 
     @property
+    def multifd(self) -> list[Channel]:
+        """The multifd channels, by id."""
+        return sorted((c for c in self.channels if c.kind == "multifd"), key=lambda c: c.id)
+
+    @property
     def streams(self) -> list[Channel]:
         """Main, if it is known, and the multifd channels."""
         return [*([self.main] if self.main is not None else []), *self.multifd]
 
-    # -- rows ---------------------------------------------------------------------------------
+    @property
+    def ram_streams(self) -> list[RamFacts]:
+        """The streams that carry RAM records: main, and the preempt channel."""
+        found = (self.main_facts, self.preempt_facts)
+        return [facts.ram for facts in found if facts is not None]
+
+    @property
+    def reference(self) -> Channel:
+        """The channel whose endpoints represent the migration: main, else that with the lowest
+        id.
+        """
+        if self.main is not None:
+            return self.main
+        channels = self.multifd
+        return channels[0] if channels else self.channels[0]
+
+    @property
+    def source(self) -> str:
+        """``ip:port`` of the source."""
+        return self.reference.client
+
+    @property
+    def destination(self) -> str:
+        """``ip:port`` of the destination."""
+        return self.reference.server
+
+    def skipped(self, channel: Channel) -> int:
+        """Bytes of one of its channels that were captured but not decoded."""
+        if channel is self.main and self.main_facts is not None:
+            return self.main_facts.skipped
+        if channel is self.preempt and self.preempt_facts is not None:
+            return self.preempt_facts.skipped
+        return channel.skipped
+
+    @property
+    def lacks_bytes(self) -> bool:
+        """Whether the capture lacks bytes of any channel."""
+        return any(channel.flow.missing for channel in self.channels)
+
+    @property
+    def began_late(self) -> bool:
+        """Whether the capture lacks the beginning of any channel."""
+        return any(channel.incomplete_start for channel in self.channels)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the capture does not show how every channel ended."""
+        return any(channel.incomplete_end for channel in self.channels)
+
+    @property
+    def silent_main(self) -> Connection | None:
+        """The connection that must be main, if that was opened and carried nothing."""
+        if self.main is not None:
+            return None
+        return next((c for c in self.silent if c.began.frame < self.began), None)
+
+    # -- rows -------------------------------------------------------------------------------------
 
     def ram_packet(self, channel: Channel, packet: RamPacket) -> None:
         """Count a complete RAM or SYNC packet, and pass it on."""
         channel.add_ram(packet)
-        if self.numbers.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
+        if self.packet_nums.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
             again = channel, Mark(packet.offset, packet.first)
             self.repeated.setdefault(packet.packet_num, again)
         self.framing.saw_ram(channel, packet)
@@ -168,6 +232,8 @@ class Migration:
             for watcher in self.consumers.watchers:
                 watcher.ram_cut(self, channel, packet, lost)
 
+    # -- devices ----------------------------------------------------------------------------------
+
     def device(self, packet: DevicePacket) -> Device:
         """The device that a packet belongs to, created if there is none yet."""
         key = self.device_key(packet)
@@ -187,22 +253,10 @@ class Migration:
             return OTHER_DEVICES
         return key
 
-    # -- conclusions -------------------------------------------------------------------------
-
     @property
-    def multifd(self) -> list[Channel]:
-        """The multifd channels, by id."""
-        return sorted((c for c in self.channels if c.kind == "multifd"), key=lambda c: c.id)
-
-    @property
-    def uuid(self) -> bytes | None:
-        """The guest's uuid, from the initial packets or main's configuration; ``None`` without
-        one.
-        """
-        for channel in self.multifd:
-            if channel.init is not None:
-                return channel.init.uuid
-        return self.main_facts.uuid if self.main_facts is not None else None
+    def vfio_sections(self) -> Mapping[tuple[bytes, int], VfioSection]:
+        """The devices that have sections on main, by key."""
+        return self.main_facts.devices if self.main_facts is not None else {}
 
     @property
     def awaited(self) -> list[Device]:
@@ -217,11 +271,6 @@ class Migration:
         return [*self.devices.values(), *absent]
 
     @property
-    def vfio_sections(self) -> Mapping[tuple[bytes, int], VfioSection]:
-        """The devices that have sections on main, by key."""
-        return self.main_facts.devices if self.main_facts is not None else {}
-
-    @property
     def on_main(self) -> list[VfioSection]:
         """The devices whose state travelled over main only, as far as it came."""
         awaited = {device.key for device in self.awaited}
@@ -230,6 +279,18 @@ class Migration:
             for key, section in self.vfio_sections.items()
             if key not in awaited and (section.main_bytes or section.config_bytes)
         ]
+
+    # -- the sender -------------------------------------------------------------------------------
+
+    @property
+    def uuid(self) -> bytes | None:
+        """The guest's uuid, from the initial packets or main's configuration; ``None`` without
+        one.
+        """
+        for channel in self.multifd:
+            if channel.init is not None:
+                return channel.init.uuid
+        return self.main_facts.uuid if self.main_facts is not None else None
 
     @property
     def dialect_known(self) -> bool:
@@ -240,39 +301,6 @@ class Migration:
         if facts.switchover_start is not None:
             return True
         return any(device.completes for device in facts.devices.values())
-
-    @property
-    def reference(self) -> Channel:
-        """The channel whose endpoints represent the migration: main, else that with the lowest
-        id.
-        """
-        if self.main is not None:
-            return self.main
-        channels = self.multifd
-        return channels[0] if channels else self.channels[0]
-
-    def bitmap_size(self, name: bytes) -> int | None:
-        """Size in bytes of the bitmap of a RAM block's received pages: one bit per page, in words
-        of 8 bytes.
-
-        ``None`` unless main has listed the block and the page size is known.
-        """
-        facts = self.main_facts
-        block = facts.ram_blocks.get(name) if facts is not None else None
-        page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
-        if block is None or not block.listed or not page_size:
-            return None
-        return -(-(block.used_length // page_size) // 64) * 8
-
-    @property
-    def source(self) -> str:
-        """``ip:port`` of the source."""
-        return self.reference.client
-
-    @property
-    def destination(self) -> str:
-        """``ip:port`` of the destination."""
-        return self.reference.server
 
     @property
     def era(self) -> RamEra | None:
@@ -306,40 +334,31 @@ class Migration:
         """Number of SYNC rounds: the most SYNCs on any channel."""
         return max((len(channel.syncs) for channel in self.multifd), default=0)
 
-    @property
-    def lacks_bytes(self) -> bool:
-        """Whether the capture lacks bytes of any channel."""
-        return any(channel.flow.missing for channel in self.channels)
+    def bitmap_size(self, name: bytes) -> int | None:
+        """Size in bytes of the bitmap of a RAM block's received pages: one bit per page, in words
+        of 8 bytes.
 
-    @property
-    def silent_main(self) -> Connection | None:
-        """The connection that must be main, if that was opened and carried nothing."""
-        if self.main is not None:
+        ``None`` unless main has listed the block and the page size is known.
+        """
+        facts = self.main_facts
+        block = facts.ram_blocks.get(name) if facts is not None else None
+        page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
+        if block is None or not block.listed or not page_size:
             return None
-        return next((c for c in self.silent if c.began.frame < self.began), None)
+        return -(-(block.used_length // page_size) // 64) * 8
+
+    # -- attempts ---------------------------------------------------------------------------------
 
     @property
-    def unanswered(self) -> Connection | None:
-        """A connection that the destination did not accept, if there is one."""
-        found = (c for c in self.silent if not c.reverse.seen and c.began.frame > self.began)
-        return next(found, None)
-
-    @property
-    def ram_streams(self) -> list[RamFacts]:
-        """The streams that carry RAM records: main, and the preempt channel."""
-        found = (self.main_facts, self.preempt_facts)
-        return [facts.ram for facts in found if facts is not None]
+    def resumes_postcopy(self) -> bool:
+        """Whether this is the recovery of a postcopy, which began in another attempt."""
+        return self.main_facts is not None and self.main_facts.postcopy_resume is not None
 
     @property
     def recovered_by(self) -> Migration | None:
         """The later attempt that continues this one's postcopy, which was paused."""
         later = self.recovery
         return later if later is not None and later.resumes_postcopy else None
-
-    @property
-    def resumes_postcopy(self) -> bool:
-        """Whether this is the recovery of a postcopy, which began in another attempt."""
-        return self.main_facts is not None and self.main_facts.postcopy_resume is not None
 
     @property
     def origin(self) -> Migration:
@@ -356,75 +375,3 @@ class Migration:
         if facts is not None and facts.colo_count:
             return True
         return returned is not None and returned.ready is not None
-
-    @property
-    def refuses_colo(self) -> bool:
-        """Whether the source refuses COLO.
-
-        It does if CHECKPOINT_READY came, without a SHUT before it, on a return path that the source
-        opened, and no checkpoint followed: the source takes it for an invalid message (seen up to
-        10.2).
-        """
-        facts, returned = self.main_facts, self.return_facts
-        if facts is None or returned is None or returned.ready is None or facts.colo_count:
-            return False
-        shut = returned.shut_mark
-        is_open = shut is None or shut.offset > returned.ready.offset
-        return facts.opened_return_path is not None and is_open
-
-    @property
-    def began_late(self) -> bool:
-        """Whether the capture lacks the beginning of any channel."""
-        return any(channel.incomplete_start for channel in self.channels)
-
-    def skipped(self, channel: Channel) -> int:
-        """Bytes of one of its channels that were captured but not decoded."""
-        if channel is self.main and self.main_facts is not None:
-            return self.main_facts.skipped
-        if channel is self.preempt and self.preempt_facts is not None:
-            return self.preempt_facts.skipped
-        return channel.skipped
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether the capture does not show how every channel ended."""
-        return any(channel.incomplete_end for channel in self.channels)
-
-    @property
-    def absent_ids(self) -> list[int]:
-        """The ids below the highest that no multifd channel has; empty where channels without a
-        known id may have them.
-        """
-        ids = {number for c in self.multifd if (number := c.known_id) is not None}
-        absent = [number for number in range(max(ids, default=-1)) if number not in ids]
-        nameless = len(self.multifd) - len(ids) + len(self.strangers)
-        return absent if len(absent) > nameless else []
-
-    def _unused_numbers(self) -> int | None:
-        """How many packet numbers are unused; ``None`` where that is unknown.
-
-        Since 9.0 all channels together use every number once.
-        """
-        channels = self.multifd
-        if self.before_era("9.0") or self.lacks_bytes or self.began_late:
-            return None
-        if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
-            return None
-        numbers = [channel.packet_nums for channel in channels]
-        packets = sum(map(len, numbers))
-        return max(one.highest for one in numbers) + 1 - packets if packets else None
-
-    @property
-    def all_captured(self) -> bool:
-        """Whether the packet numbers prove that no multifd channel is missing from the capture."""
-        return self._unused_numbers() == 0
-
-    @property
-    def lacks_channels(self) -> bool:
-        """Whether multifd channels are missing from the capture: an id is missing, or at least as
-        many packet numbers as each channel needs for its SYNCs.
-        """
-        unused = self._unused_numbers()
-        if unused is not None:
-            return 0 < self.sync_rounds <= unused
-        return bool(self.absent_ids)

@@ -5,6 +5,8 @@ Wire-format page, section 1.5.
 
 from __future__ import annotations
 
+from analyzer.migration.absent_channels import lacks_channels
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Place
 
-__all__ = ["Outcome", "ended_early", "is_complete", "outcome_of", "refused", "unread_end"]
+__all__ = [
+    "Outcome", "ended_early", "is_complete", "outcome_of", "refused", "refuses_colo", "unread_end",
+]  # fmt: skip
 
 CLOSING = 100_000_000
 """A source that completes closes all connections at once: a channel that still sends this many ns
@@ -131,7 +135,7 @@ def _colo(migration: Migration) -> Outcome | None:
     begin = ready or (colo.begin if colo is not None else None)
     if begin is None or (facts is not None and facts.eof is None and not facts.interrupted):
         return None
-    if migration.refuses_colo:
+    if refuses_colo(migration):
         text = "the source refuses CHECKPOINT_READY on a return path that it still reads"
         return Outcome("failed", text, begin.frame)
     last = colo.last.begin if colo is not None else None
@@ -145,6 +149,21 @@ def _colo(migration: Migration) -> Outcome | None:
             where = "before the first checkpoint" if last is None else "between two checkpoints"
         text = f"COLO kept the pair in sync and ended {where}"
     return Outcome("completed", text, begin.frame, forgives=not between)
+
+
+def refuses_colo(migration: Migration) -> bool:
+    """Whether the source refuses COLO.
+
+    It does if CHECKPOINT_READY came, without a SHUT before it, on a return path that the source
+    opened, and no checkpoint followed: the source takes it for an invalid message (seen up to
+    10.2).
+    """
+    facts, returned = migration.main_facts, migration.return_facts
+    if facts is None or returned is None or returned.ready is None or facts.colo_count:
+        return False
+    shut = returned.shut_mark
+    is_open = shut is None or shut.offset > returned.ready.offset
+    return facts.opened_return_path is not None and is_open
 
 
 def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
@@ -238,7 +257,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
         text = f"the end of {open_end.name}, which stops inside a packet, is not in the capture"
         return Outcome("unknown", text, forgives=True)
     text = "main and every channel ended where they should"
-    if migration.lacks_bytes or migration.began_late or migration.lacks_channels:
+    if migration.lacks_bytes or migration.began_late or lacks_channels(migration):
         text = "main and every channel were closed in order"
     elif (name := _incomplete_device(migration)) is not None:
         text = f"device {name} is incomplete: the destination waits for it for ever"
@@ -312,8 +331,9 @@ def _never_begun(migration: Migration, main: Connection) -> Outcome:
     It sends main's first byte when all multifd channels are connected.
     """
     text = f"main (stream {main.number}) never carried a byte"
-    if (refused := migration.unanswered) is not None:
-        text += f": the destination did not answer stream {refused.number}"
+    later = (c for c in migration.silent if c.began.frame > migration.began)
+    if (unanswered := next((c for c in later if not c.reverse.seen), None)) is not None:
+        text += f": the destination did not answer stream {unanswered.number}"
     end = main.forward.own_end
     if end is None:
         return Outcome("incomplete", text)
@@ -391,7 +411,7 @@ def is_complete(device: Device, migration: Migration) -> bool | None:
         return None if any(buffer.missing for buffer in device.buffers) else True
     if any(c.flow.missing or c.incomplete_start for c in migration.multifd):
         return None
-    if migration.lacks_channels:
+    if lacks_channels(migration):
         return None
     closed = {c.id for c in migration.multifd if c.flow.closed}
     cut = any(buffer.channel in closed for buffer in device.cut)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.migration.absent_channels import lacks_channels
 from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete
 from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, arrival_states
@@ -100,7 +101,7 @@ def _lack(migration: Migration, device: Device, section: VfioSection | None) -> 
     if missing:
         why = "the snaplen cut off" if snapped == missing else "the capture lacks"
         return f"unknown what arrived: {why} {size_text(missing)} of multifd"
-    if migration.lacks_channels or any(c.incomplete_start for c in migration.multifd):
+    if lacks_channels(migration) or any(c.incomplete_start for c in migration.multifd):
         return "unknown what arrived: the capture lacks multifd channels, or their beginning"
     return "no device-state buffer came over multifd"
 

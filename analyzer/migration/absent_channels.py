@@ -1,0 +1,50 @@
+"""Which multifd channels of a migration are not in the capture, by what the others carry."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from analyzer.migration.migration import Migration
+
+__all__ = ["absent_ids", "all_captured", "lacks_channels"]
+
+
+def absent_ids(migration: Migration) -> list[int]:
+    """The ids below the highest that no multifd channel has; empty where channels without a known
+    id may have them.
+    """
+    channels = migration.multifd
+    ids = {number for c in channels if (number := c.known_id) is not None}
+    absent = [number for number in range(max(ids, default=-1)) if number not in ids]
+    nameless = len(channels) - len(ids) + len(migration.strangers)
+    return absent if len(absent) > nameless else []
+
+
+def all_captured(migration: Migration) -> bool:
+    """Whether the packet numbers prove that no multifd channel is missing from the capture."""
+    return _unused_numbers(migration) == 0
+
+
+def lacks_channels(migration: Migration) -> bool:
+    """Whether multifd channels are missing from the capture: an id is missing, or at least as many
+    packet numbers as each channel needs for its SYNCs.
+    """
+    unused = _unused_numbers(migration)
+    if unused is not None:
+        return 0 < migration.sync_rounds <= unused
+    return bool(absent_ids(migration))
+
+
+def _unused_numbers(migration: Migration) -> int | None:
+    """How many packet numbers are unused; ``None`` where that is unknown.
+
+    Since 9.0 all channels together use every number once.
+    """
+    channels = migration.multifd
+    if migration.before_era("9.0") or migration.lacks_bytes or migration.began_late:
+        return None
+    if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
+        return None
+    numbers = [channel.packet_nums for channel in channels]
+    packets = sum(map(len, numbers))
+    return max(one.highest for one in numbers) + 1 - packets if packets else None
