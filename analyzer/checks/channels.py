@@ -112,9 +112,7 @@ def uuid_mismatch(migration: Migration) -> Iterator[Spot]:
     facts = migration.main_facts
     if facts is not None and facts.uuid is not None and uuids and facts.uuid not in uuids:
         text = f"uuid {uuid_text(facts.uuid)} in CONFIGURATION, {uuid_text(uuids[0])} on multifd"
-        mark = facts.configuration
-        frame, offset = (mark.frame, mark.offset) if mark is not None else (None, None)
-        yield Spot(text, channel=migration.main, frame=frame, offset=offset)
+        yield Spot(text, channel=migration.main, mark=facts.configuration)
     if len(set(uuids)) < 2:
         return
     usual = max(uuids, key=uuids.count)

@@ -93,8 +93,8 @@ class Checker(Watcher):
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """A page that was sent on two channels in one round."""
         text = f"offset {page:#x} of {packet.block} was sent in the same round on another channel"
-        spot = Spot(f"{text} too", noted_before="8.2" if _at_edge(page, packet) else None)
-        self._at(packet, channel, spot)
+        before = "8.2" if _at_edge(page, packet) else None
+        spot = Spot(f"{text} too", channel=channel, mark=packet.mark, noted_before=before)
         self.note("page-twice-in-round", spot, migration)
 
     def doubtful_size(
@@ -117,15 +117,8 @@ class Checker(Watcher):
             agrees = f"the next packet is {found} bytes further on, which matches neither"
         slug = "size-zero-with-pages" if not announced else "size-mismatch-nocomp"
         text = f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
-        spot = Spot(f"{text}{announced}; {agrees}")
-        self._at(packet, channel, spot)
+        spot = Spot(f"{text}{announced}; {agrees}", channel=channel, mark=packet.mark)
         self.note(slug, spot, migration)
-
-    @staticmethod
-    def _at(packet: RamPacket | DevicePacket, channel: Channel, spot: Spot) -> None:
-        spot.channel = channel
-        spot.offset = packet.offset
-        spot.frame = packet.first.frame
 
     def note(self, slug: str, spot: Spot, migration: Migration | None) -> None:
         """Add a finding of the rule with that slug."""
@@ -144,7 +137,7 @@ class Checker(Watcher):
         if result is None:
             return
         spot = result if isinstance(result, Spot) else Spot(result)
-        self._at(packet, channel, spot)
+        spot.channel, spot.frame, spot.offset = channel, packet.first.frame, packet.offset
         if isinstance(packet, DevicePacket):
             spot.device = migration.device(packet).name
             spot.index = packet.idx

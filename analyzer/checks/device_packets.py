@@ -16,7 +16,7 @@ from analyzer.checks.rule import (
     migration_rule,
     packet_rule,
 )
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.framing import marker_of
 from analyzer.migration.rows import DevicePacket
 from dissectors.main_stream import is_vfio
@@ -168,8 +168,8 @@ def devstate_dialect_mixed(migration: Migration) -> Iterator[Spot]:
 def variant_spots(variant: Variant, text: str, migration: Migration) -> Iterator[Spot]:
     """A finding for each kept packet; the last one also counts the packets that were not kept."""
     for number, (channel, packet) in enumerate(variant.packets, start=1):
-        spot = Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
-        spot.device, spot.index = migration.device(packet).name, packet.idx
+        device = migration.device(packet).name
+        spot = Spot(text, channel=channel, mark=packet.mark, device=device, index=packet.idx)
         if number == len(variant.packets):
             spot.more = variant.count - number
         yield spot
@@ -306,7 +306,7 @@ def devstate_before_switchover(device: Device, migration: Migration) -> Iterator
     start = facts.switchover_start if facts is not None else None
     if start is None or device.first is None or device.first.frame >= start.frame:
         return
-    ahead = milliseconds(start.time - device.first.time)
+    ahead = duration(start.time - device.first.time)
     text = f"first packet {ahead} before SWITCHOVER_START (frame {start.frame})"
     yield Spot(text, frame=device.first.frame)
 
@@ -331,7 +331,7 @@ def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Sp
         size, last = sum(buffer.size for buffer in late), max(buffer.end_time for buffer in late)
         yield Spot(
             f"{counted(len(late), 'buffer')} of {size} bytes arrived up to "
-            f"{milliseconds(last - eof.time)} after the EOF byte (frame {eof.frame})",
+            f"{duration(last - eof.time)} after the EOF byte (frame {eof.frame})",
             frame=late[0].end_frame,
         )
 
@@ -361,10 +361,13 @@ def devstate_announced_missing(migration: Migration) -> Iterator[Spot]:
         if not migration.dialect_known:
             text += "; the revision of the format is unknown"
             severity = severity or WARNING
-        spot = Spot(text, device=section.name, channel=migration.main, severity=severity)
-        if (mark := section.announced_at) is not None:
-            spot.frame, spot.offset = mark.frame, mark.offset
-        yield spot
+        yield Spot(
+            text,
+            channel=migration.main,
+            mark=section.announced_at,
+            device=section.name,
+            severity=severity,
+        )
 
 
 @device_rule("MF414", "devstate-unannounced", ERROR, holes="X")

@@ -84,8 +84,7 @@ def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Sp
     end = facts.first_section_end or facts.eof
     yield Spot(
         f"machine type {facts.machine}, but no SWITCHOVER_START before the final sections",
-        frame=end.frame or None,
-        offset=end.offset,
+        mark=end,
     )
 
 
@@ -105,7 +104,7 @@ def switchover_unsupported(migration: Migration, selection: Selection) -> Iterat
         return
     if facts is not None and (start := facts.switchover_start) is not None:
         text = f"the destination is a QEMU {version[0]}.{version[1]}"
-        yield Spot(text, channel=migration.main, frame=start.frame, offset=start.offset)
+        yield Spot(text, channel=migration.main, mark=start)
 
 
 @walker_rule("MF642", "postcopy-order", ERROR, holes="GE", forgiven=True)

@@ -45,8 +45,7 @@ def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """
     if facts.description is None or not facts.description_complete or looks_like_json(facts):
         return
-    mark = facts.description
-    yield Spot("not a JSON object", frame=mark.frame or None, offset=mark.offset)
+    yield Spot("not a JSON object", mark=facts.description)
 
 
 @walker_rule("MF638", "vmdesc-section-size", WARNING)

@@ -101,8 +101,7 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
         if section.started is not None and not section.guessed and not _bare(facts, section):
             yield Spot(
                 f"section {section.section_id} {section.text!r} has no END",
-                frame=section.started.frame or None,
-                offset=section.started.offset,
+                mark=section.started,
                 device=device_name(*section.key),
             )
 

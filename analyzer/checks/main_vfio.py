@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, walker_rule
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,13 +56,11 @@ def vfio_config_on_main(migration: Migration) -> Iterator[Spot]:
         if section.announced != "main" or device is None or device.first is None:
             continue
         known = facts.sections.get(section.section_id)
-        mark = known.full if known is not None else None
         yield Spot(
             "DEV_CONFIG_STATE on main, and "
             f"{counted(len(device.buffers), 'buffer')} on multifd from frame {device.first.frame}",
             channel=migration.main,
-            frame=mark.frame if mark is not None else None,
-            offset=mark.offset if mark is not None else None,
+            mark=known.full if known is not None else None,
             device=section.name,
         )
 
@@ -87,12 +85,10 @@ def vfio_init_data_without_ack(migration: Migration) -> Iterator[Spot]:
         return  # the destination's side is not in the capture
     for section in facts.devices.values():
         if section.init_data_sent:
-            mark = section.init_data_sent[0]
             yield Spot(
                 "DEV_INIT_DATA_SENT was never acknowledged",
                 channel=main,
-                frame=mark.frame,
-                offset=mark.offset,
+                mark=section.init_data_sent[0],
                 device=section.name,
             )
 
@@ -141,11 +137,10 @@ def main_end_before_device(migration: Migration) -> Iterator[Spot]:
     if late:
         last = max(place.time for place in late)
         yield Spot(
-            f"{counted(len(late), 'device')} went on for {milliseconds(last - eof.time)} after "
+            f"{counted(len(late), 'device')} went on for {duration(last - eof.time)} after "
             "the EOF byte",
             channel=migration.main,
-            frame=eof.frame,
-            offset=eof.offset,
+            mark=eof,
         )
 
 
@@ -173,7 +168,6 @@ def vfio_no_state(migration: Migration) -> Iterator[Spot]:
             yield Spot(
                 "the section was ended, but no FULL section and no buffer has its state",
                 channel=migration.main,
-                frame=facts.eof.frame,
-                offset=facts.eof.offset,
+                mark=facts.eof,
                 device=device.name,
             )

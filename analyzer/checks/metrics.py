@@ -6,7 +6,7 @@ Findings are info beyond a default threshold, and warnings beyond one that the u
 from __future__ import annotations
 
 from analyzer.checks.rule import INFO, WARNING, Spot, limit_rule, metric_rule
-from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.checks.wording import counted, duration, names
 from analyzer.migration.fairness import jain
 from analyzer.migration.intervals import Coverage, total, union
 from analyzer.migration.switchover import switchover_of
@@ -120,7 +120,7 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     if switchover is None or switchover.duration <= limit * 1e9:
         return
     text = (
-        f"downtime at least {milliseconds(switchover.duration)} (limit {limit * 1e3:g} ms), from "
+        f"downtime at least {duration(switchover.duration)} (limit {limit * 1e3:g} ms), from "
         f"{switchover.began_by} to {switchover.ended_by}"
     )
     yield Spot(text, frame=switchover.first, severity=_level(selection, "downtime"))
@@ -144,7 +144,7 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
     for begin, end, frame in scan.engine.pauses:
         inside = min(end, switchover.end) - max(begin, switchover.begin)
         if inside > limit:
-            text = f"no frame for {milliseconds(inside)}"
+            text = f"no frame for {duration(inside)}"
             yield Spot(text, frame=frame, severity=_level(selection, "switchover-gap"))
 
 
@@ -217,9 +217,9 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
         longest, number = max(pauses)
         loaded = handshakes[number].loaded
         text = f"checkpoint {number + 1} of {len(handshakes)} paused both guests for "
-        text += milliseconds(longest)
+        text += duration(longest)
         if len(pauses) > 1:
-            text += f"; {len(pauses)} did so for more than {milliseconds(round(limit))}"
+            text += f"; {len(pauses)} did so for more than {duration(round(limit))}"
         frame = loaded.frame if loaded is not None else None
         yield Spot(text, frame=frame, severity=_level(selection, "checkpoint-pause"))
 

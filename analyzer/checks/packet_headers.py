@@ -117,8 +117,7 @@ def flags_method_changes(channel: Channel, migration: Migration) -> Iterator[Spo
         yield Spot(
             f"compression is {here} in {counted(use.packets, 'data packet')}; "
             f"it is {usual} in the migration's {others} others",
-            frame=use.first.frame,
-            offset=use.first.offset,
+            mark=use.first,
         )
 
 

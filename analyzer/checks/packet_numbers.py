@@ -110,12 +110,9 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
         f"{number} ({first.name} and {second.name})" for number, first, second in numbers.twice
     ]
     text = f"packet_num {_listed(examples, numbers.twice_count)} occurs twice"
-    spot = Spot(text, channel=numbers.twice[0][2], noted_before="9.0")
-    places = [migration.repeated[n] for n, _, _ in numbers.twice if n in migration.repeated]
-    if places:
-        spot.channel, mark = places[0]
-        spot.frame, spot.offset = mark.frame, mark.offset
-    yield spot
+    found = (migration.repeated[n] for n, _, _ in numbers.twice if n in migration.repeated)
+    channel, mark = next(found, (numbers.twice[0][2], None))
+    yield Spot(text, channel=channel, mark=mark, noted_before="9.0")
 
 
 @migration_rule("MF229", "packet-num-gap", WARNING, holes="GXLE", forgiven=True)

@@ -249,4 +249,4 @@ class _RecordPages:
 
 
 def _spot(text: str, channel: Channel, packet: RamPacket) -> Spot:
-    return Spot(text, frame=packet.first.frame, channel=channel, offset=packet.offset)
+    return Spot(text, channel=channel, mark=packet.mark)

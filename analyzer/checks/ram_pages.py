@@ -39,10 +39,7 @@ devices.
 
 def _at(block: BlockPages, text: str) -> Spot:
     """A finding at the packet that used the block's highest offset."""
-    mark, channel = block.highest_at, block.highest_on
-    if mark is None:
-        return Spot(text, channel=channel)
-    return Spot(text, frame=mark.frame, offset=mark.offset, channel=channel)
+    return Spot(text, channel=block.highest_on, mark=block.highest_at)
 
 
 @migration_rule("MF214", "ramblock-unknown", ERROR, holes="XLM")
@@ -110,10 +107,7 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
     for told, where, mark in _told_page_sizes(facts):
         if told != size:
             text = f"multifd packets are laid out for pages of {size} bytes, {where} {told}"
-            spot = Spot(text, channel=migration.main)
-            if mark is not None:
-                spot.frame, spot.offset = mark.frame, mark.offset
-            yield spot
+            yield Spot(text, channel=migration.main, mark=mark)
 
 
 def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:

@@ -25,13 +25,7 @@ REQUESTS = (int(ReturnPathType.REQ_PAGES), int(ReturnPathType.REQ_PAGES_ID))
 
 def _spot(migration: Migration, text: str, mark: Mark, severity: str | None = None) -> Spot:
     """A place of the return path."""
-    return Spot(
-        text,
-        channel=migration.return_path,
-        frame=mark.frame,
-        offset=mark.offset,
-        severity=severity,
-    )
+    return Spot(text, channel=migration.return_path, mark=mark, severity=severity)
 
 
 @walker_rule("MF701", "rp-unknown-type", ERROR, holes="G")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from analyzer.migration.channel import Channel
+    from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
 
     PacketTest: TypeAlias = Callable[[Any, Channel, Migration], "str | Spot | None"]
@@ -55,10 +56,11 @@ BY_SLUG: dict[str, Rule] = {}
 class Spot:
     """One violation of a rule: a message and its location; what does not apply is ``None``.
 
-    ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream.  ``severity``
-    overrides the rule's, where a dialect or an option changes it; for senders older than the RAM
-    era ``noted_before`` the severity becomes ``info``.  (The era may only be known later in the
-    capture.)  ``more`` counts further places of the same kind that were not kept.
+    ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream; a ``mark``
+    gives both.  ``severity`` overrides the rule's, where a dialect or an option changes it; for
+    senders older than the RAM era ``noted_before`` the severity becomes ``info``.  (The era may
+    only be known later in the capture.)  ``more`` counts further places of the same kind that were
+    not kept.
     """
 
     __slots__ = (
@@ -80,11 +82,14 @@ class Spot:
         frame: int | None = None,
         channel: Channel | None = None,
         offset: int | None = None,
+        mark: Mark | None = None,
         device: str | None = None,
         index: int | None = None,
         severity: str | None = None,
         noted_before: str | None = None,
     ) -> None:
+        if mark is not None:
+            frame, offset = mark.frame or None, mark.offset  # a saved file has no frames
         self.message = message
         self.frame = frame
         self.channel = channel

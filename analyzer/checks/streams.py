@@ -14,7 +14,7 @@ from analyzer.checks.rule import (
     limit_rule,
     migration_rule,
 )
-from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.checks.wording import counted, duration, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
         peer = channel.flow.peer
         if channel.kind != "return-path" and peer.zero_window_longest > limit * 1e9:
             text = (
-                f"the window was closed for {milliseconds(peer.zero_window_longest)} continuously, "
-                f"{milliseconds(peer.zero_window)} in all"
+                f"the window was closed for {duration(peer.zero_window_longest)} continuously, "
+                f"{duration(peer.zero_window)} in all"
             )
             place = peer.zero_window_place
             yield Spot(text, channel=channel, frame=place.frame if place is not None else None)

@@ -17,7 +17,7 @@ from analyzer.checks.rule import (
     migration_rule,
     walker_rule,
 )
-from analyzer.checks.wording import counted, milliseconds, names
+from analyzer.checks.wording import counted, duration, names
 from analyzer.migration.outcome import ended_early, refused
 from dissectors.multifd import CHANNEL_HEADER, INIT, MultifdFlag
 
@@ -220,7 +220,7 @@ def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
             unpaired = channel.syncs[points]
             packets = counted(behind[channel.id], "device-state packet")
             text = f"{packets} after SYNC {points + 1}, for which main has no FLUSH"
-            yield Spot(text, channel=channel, frame=unpaired.frame, offset=unpaired.offset)
+            yield Spot(text, channel=channel, mark=unpaired)
 
 
 @migration_rule("MF309", "sync-lag", INFO, holes="X")
@@ -247,8 +247,8 @@ def sync_lag(migration: Migration) -> Iterator[Spot]:
         if max(last.time - first, abs(lag)) > worst:
             worst = max(last.time - first, abs(lag))
             side = "after" if lag >= 0 else "before"
-            text = f"round {number + 1}: SYNCs over {milliseconds(last.time - first)}"
-            text += f", main's record {milliseconds(abs(lag))} {side} the last one"
+            text = f"round {number + 1}: SYNCs over {duration(last.time - first)}"
+            text += f", main's record {duration(abs(lag))} {side} the last one"
             frame = last.frame
     if text:
         yield Spot(text, frame=frame)

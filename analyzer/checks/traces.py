@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import INFO, WARNING, Spot, walker_rule
-from analyzer.checks.wording import counted, milliseconds, ranges
+from analyzer.checks.wording import counted, duration, ranges
 from analyzer.migration.consumers import Watcher
 from dissectors.multifd import COMPRESSION_MASK
 
@@ -373,7 +373,7 @@ def _delay_text(run: TraceRun, delays: list[tuple[int, str, int]]) -> str:
         return f"{event} and the capture have clocks that are {median / 1e9:.0f} s apart"
     way = f"{event} to the wire" if run.side == "source" else f"the wire to {event}"
     return (
-        f"from {way}: {milliseconds(median)} in the median, at most {milliseconds(longest)} "
+        f"from {way}: {duration(median)} in the median, at most {duration(longest)} "
         f"({channel}, packet {number})"
     )
 

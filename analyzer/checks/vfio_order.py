@@ -17,7 +17,7 @@ from analyzer.checks.rule import (
     limit_rule,
     migration_rule,
 )
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.reassembly import config_of, gaps
 from dissectors.vfio import IDX_MAX
@@ -369,7 +369,7 @@ def vfio_starved(device: Device, migration: Migration) -> Iterator[Spot]:
     if queue.waited_for is None:
         return
     yield Spot(
-        f"waited {milliseconds(queue.longest_wait)} for idx {queue.waited_for}, with "
+        f"waited {duration(queue.longest_wait)} for idx {queue.waited_for}, with "
         f"{counted(queue.meanwhile, 'later buffer')} queued",
         index=queue.waited_for,
     )

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
 
-__all__ = ["counted", "milliseconds", "names", "ranges"]
+__all__ = ["counted", "duration", "names", "ranges"]
 
 
 def counted(number: int, noun: str, digits: str = "") -> str:
@@ -16,7 +16,7 @@ def counted(number: int, noun: str, digits: str = "") -> str:
     return f"{number:{digits}} {noun}{'' if number == 1 else 's'}"
 
 
-def milliseconds(time: int) -> str:
+def duration(time: int) -> str:
     """A duration in ns as readable text."""
     return f"{time / 1e6:.1f} ms" if time < 1e9 else f"{time / 1e9:.2f} s"
 

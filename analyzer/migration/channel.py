@@ -138,7 +138,7 @@ class Channel:
             self.since_sync = 0
         elif packet.normal_pages or packet.zero_pages:
             if not self.since_sync:
-                self.behind_sync = Mark(packet.offset, packet.first)
+                self.behind_sync = packet.mark
             self.since_sync += 1
         method = packet.data_method
         if method is None:
@@ -146,7 +146,7 @@ class Channel:
         if method in self.methods:
             self.methods[method].packets += 1
         else:
-            self.methods[method] = MethodUse(Mark(packet.offset, packet.first))
+            self.methods[method] = MethodUse(packet.mark)
 
     def add_device(self, packet: DevicePacket) -> None:
         """Count a complete device-state packet."""

@@ -6,6 +6,7 @@ Wire-format page, section 6.
 from __future__ import annotations
 
 from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import OTHERS, RamFacts
 from analyzer.migration.room import Room
 from dissectors.multifd import device_name, text_of
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from analyzer.migration.colo import ColoFacts
-    from analyzer.migration.mark import Mark
     from analyzer.migration.ram_facts import Iteration, RamBlock
     from analyzer.tcp.requests import Place
 
@@ -111,6 +111,11 @@ class Record:
         self.flushes = 0
         self.data_bytes = 0
         self.value: int | None = None
+
+    @property
+    def mark(self) -> Mark:
+        """Where it begins."""
+        return Mark(self.offset, self.first)
 
     def __repr__(self) -> str:
         return f"Record({self.kind}, {self.name!r}, {self.offset}+{self.length})"

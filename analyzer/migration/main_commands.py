@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import PINGS_KEPT
-from analyzer.migration.mark import Mark
 from analyzer.tcp.requests import Take
 from dissectors.main_stream import (
     DISCARD_RANGE,
@@ -89,7 +88,7 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
 
 def _keep_place(main: MainChannel, record: Record, command: int) -> None:
     """Keep the mark of a command's first occurrence."""
-    mark = Mark(record.offset, record.first)
+    mark = record.mark
     if command == Command.OPEN_RETURN_PATH:
         main.opened_return_path = main.opened_return_path or mark
     elif command == Command.POSTCOPY_ADVISE:
@@ -117,7 +116,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
     if command == Command.PING:
         record.value = int.from_bytes(payload, "big")
         if len(main.pings) < PINGS_KEPT:
-            main.pings.append((record.value, Mark(record.offset, record.first)))
+            main.pings.append((record.value, record.mark))
     elif command == Command.POSTCOPY_ADVISE and payload:
         size = main.advised_page_size = POSTCOPY_ADVISE.unpack(payload)[1]
         if size in PAGE_SIZES:

@@ -134,7 +134,7 @@ class SectionWalk:
         key.
         """
         sections = self.main.sections
-        mark = Mark(record.offset, record.first)
+        mark = record.mark
         former = sections.get(section.section_id)
         if former is not None and not former.guessed:
             if former.key != section.key or (kind == START and former.started):
@@ -277,7 +277,7 @@ class SectionWalk:
 
     def _ended(self, kind: int, section: Section, record: Record) -> None:
         if kind == END:
-            mark = Mark(record.offset, record.first)
+            mark = record.mark
             section.ended = mark
             self.main.first_section_end = self.main.first_section_end or mark
 

@@ -261,7 +261,7 @@ class _Walk:
             return (yield from self.section.walk(kind, record, limit))
         if kind == RecordType.COMMAND:
             return (yield from walk_command(main, record))
-        mark = Mark(record.offset, record.first)
+        mark = record.mark
         if kind == RecordType.EOF:
             if record.depth == 0:
                 main.eof = mark

@@ -187,7 +187,7 @@ class Migration:
         """Count a complete RAM or SYNC packet, and pass it on."""
         channel.add_ram(packet)
         if self.packet_nums.add(packet.packet_num) and len(self.repeated) < REPEATED_KEPT:
-            again = channel, Mark(packet.offset, packet.first)
+            again = channel, packet.mark
             self.repeated.setdefault(packet.packet_num, again)
         self.framing.saw_ram(channel, packet)
         page_size = self.framing.page_size

@@ -210,7 +210,7 @@ class PageTracker:
             pages = [offset // page_size for offset in offsets]
         if top > block.highest:
             block.highest = top
-            block.highest_at = Mark(packet.offset, packet.first)
+            block.highest_at = packet.mark
             block.highest_on = channel
         listed = main.ram_blocks.get(name) if main is not None else None
         if current is not None and listed is not None:

@@ -5,6 +5,7 @@ Each holds the values of its header, and where its bytes are in the capture; pay
 
 from __future__ import annotations
 
+from analyzer.migration.mark import Mark
 from dissectors.multifd import COMPRESSION_MASK, METHODS, MultifdFlag, device_name, text_of
 from dissectors.multifd import DEVICE_STATE as DEVICE_HEADER
 from dissectors.vfio import BUFFER, VfioStateFlag
@@ -98,6 +99,11 @@ class RamPacket:
         self.kind = SYNC_PACKET if self.flags & SYNC and empty else RAM_PACKET
 
     @property
+    def mark(self) -> Mark:
+        """Where it begins."""
+        return Mark(self.offset, self.first)
+
+    @property
     def length(self) -> int:
         """Bytes on the wire, payload included."""
         return self.header_size + self.payload
@@ -170,6 +176,11 @@ class DevicePacket:
         self.idx: int | None = None
         self.state_flags: int | None = None
         self.config: bytes | None = None
+
+    @property
+    def mark(self) -> Mark:
+        """Where it begins."""
+        return Mark(self.offset, self.first)
 
     @property
     def length(self) -> int:

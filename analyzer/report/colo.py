@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.report.parts import iso_time
 
@@ -24,7 +24,7 @@ def colo_sentence(migration: Migration) -> str:
     pauses = [time for h in handshakes_of(migration) if (time := h.pause) is not None]
     text = counted(count, "COLO checkpoint")
     if pauses:
-        middle, most = milliseconds(round(median(pauses))), milliseconds(max(pauses))
+        middle, most = duration(round(median(pauses))), duration(max(pauses))
         text += f" (both guests paused {middle} at the median, {most} at most)"
     return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import groupby
 
-from analyzer.checks.wording import milliseconds
+from analyzer.checks.wording import duration
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 
@@ -141,7 +141,7 @@ def _measured(field: str, value: float) -> str:
         if field.endswith(SIZES) and isinstance(value, int):
             return size_text(value)
         if field.endswith(TIMES):
-            return milliseconds(round(value * 1e9))
+            return duration(round(value * 1e9))
     return str(value)
 
 
