@@ -6,38 +6,28 @@ to be harmless are kept; names in them are replaced.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import islice, pairwise
 
 from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.grouping import Grouper
 from analyzer.migration.main_ram import ZERO_AND_WORD
+from analyzer.scrub.headers import FLAGS, Headers
 from analyzer.scrub.plan import Plan
 from analyzer.scrub.structure import config_spans, subsection_spans
+from analyzer.scrub.told_names import ToldNames
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Gap, Peek, Push, Skip, Some, Take
 from dissectors.main_stream import EOS_WORD, FOOTER, FOOTER_BYTE, is_vfio
-from dissectors.multifd import (
-    CHANNEL_HEADER,
-    COMMON_COUNT,
-    COMMON_PAGE_SIZE,
-    DEVICE_STATE,
-    HEADER,
-    INIT,
-    MAGIC_VERSION,
-    NAME_SIZE,
-    RAM,
-    ram_header_size,
-)
-from dissectors.vfio import BUFFER, VfioTag
+from dissectors.multifd import COMMON_PAGE_SIZE, MAGIC_VERSION
+from dissectors.vfio import VfioTag
 from dissectors.xbzrle import lengths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.framing import Settings
-    from analyzer.migration.main_channel import Record
+    from analyzer.migration.main_channel import MainChannel, Record
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.scrub.secret import Names
@@ -53,15 +43,6 @@ WORDS_ONLY = 16
 """Larger chunks may belong to a body whose end is not known yet."""
 XBZRLE_HEAD = 3
 END_WORDS = (EOS_WORD, int(VfioTag.END_OF_STATE).to_bytes(8, "big"))
-FLAGS = HEADER["flags"].offset
-NAME = RAM["ramblock"].offset
-NAME_END = NAME + NAME_SIZE
-IDSTR = DEVICE_STATE["idstr"].offset
-IDSTR_END = IDSTR + NAME_SIZE
-HEAD = DEVICE_STATE.size + BUFFER.size
-BUFFER_FLAGS = DEVICE_STATE.size + BUFFER["flags"].offset
-UUID = INIT["uuid"].offset
-UUID_END = UUID + INIT["uuid"].size
 
 
 class Tracer(Watcher):
@@ -75,12 +56,10 @@ class Tracer(Watcher):
         self.names = names
         self.grouper = Grouper(settings, connections, Consumers((self,)))
         self._traces: dict[int, _Trace] = {}  # by id() of the flow, which the engine keeps alive
-        self._flows: list[Flow] = []
 
     def attach(self, flow: Flow) -> Reader:
         """Return the reader of a direction that begins to carry payload."""
         trace = self._traces[id(flow)] = _Trace(flow, self)
-        self._flows.append(flow)
         return Reader(lambda reader: trace.walk(reader, self.grouper.identify(reader, flow)), 0)
 
     def finish(self, engine: Engine) -> dict[int, Plan]:
@@ -132,14 +111,14 @@ class Tracer(Watcher):
         del migration, pages
         trace = self._traces[id(channel.flow)]
         if not trace.covers(packet):
-            trace.found_ram(packet)
+            trace.headers.found_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet, likewise."""
         del migration
         trace = self._traces[id(channel.flow)]
         if not trace.covers(packet):
-            trace.found_device(packet)
+            trace.headers.found_device(packet)
 
     def record(self, migration: Migration, record: Record) -> None:
         """A record of main."""
@@ -160,12 +139,12 @@ class _Trace:
     def __init__(self, flow: Flow, tracer: Tracer) -> None:
         connection = flow.connection
         self.plan = Plan(2 * connection.number + (flow is connection.reverse))
+        self.headers = Headers(self.plan, tracer.names)
+        self._names = ToldNames(self.plan, tracer.names)
         self._flow = flow
         self._tracer = tracer
         self._chunks: list[tuple[int, bytes]] = []  # read, not in the plan yet
         self._migration: Migration | None = None
-        self._others: dict[int, dict[bytes, bytes]] = {}  # other names for names, by length
-        self._blocks = 0  # how many RAM blocks' names are among them
 
     # -- the walk -----------------------------------------------------------------------------
 
@@ -273,16 +252,21 @@ class _Trace:
 
     # -- who it is ----------------------------------------------------------------------------
 
+    def _channel(self) -> Channel | None:
+        return self._tracer.grouper.channel_of(self._flow)
+
     def _kind(self) -> str:
-        channel = self._tracer.grouper.channel_of(self._flow)
+        channel = self._channel()
         return channel.kind if channel is not None else ""
 
     def _owner(self) -> Migration | None:
-        if self._migration is None:
-            channel = self._tracer.grouper.channel_of(self._flow)
-            if channel is not None:
-                self._migration = self._tracer.migration_of(channel)
+        if self._migration is None and (channel := self._channel()) is not None:
+            self._migration = self._tracer.migration_of(channel)
         return self._migration
+
+    def _main_facts(self) -> MainChannel | None:
+        owner = self._owner()
+        return owner.main_facts if owner is not None else None
 
     def _unit(self) -> int:
         """The page size of this stream, since zero pages stay zero."""
@@ -308,10 +292,9 @@ class _Trace:
     def record(self, record: Record) -> None:
         """A record of main has ended: a body whose end was found by search is content."""
         begin, size = record.body_offset, record.body_length
-        owner = self._owner()
-        facts = owner.main_facts if owner is not None else None
+        facts = self._main_facts()
         if facts is not None and (section := facts.sections.get(record.section_id or 0)):
-            self._learn(section.idstr, self._tracer.names.idstr(section.idstr))
+            self._names.learn_section(section.idstr)
         body: tuple[int, ...] = ()
         if record.by_search and size > 0:
             body = begin, begin + size
@@ -332,146 +315,38 @@ class _Trace:
                 joined[-1][1].extend(data)
             else:
                 joined.append((at, bytearray(data)))
+        facts = self._main_facts()
         for at, run in joined:
             self.plan.keep(at, at + len(run))
-            if len(run) > WORDS_ONLY:
-                self._put_names(at, bytes(run))
+            if len(run) > WORDS_ONLY and facts is not None:
+                self._names.replace(facts, at, bytes(run))
 
     def _flush_words(self) -> None:
         """Keep the words of a long RAM section before its end."""
-        held = [chunk for chunk in self._chunks if len(chunk[1]) > WORDS_ONLY]
-        if not held:
+        if all(len(data) <= WORDS_ONLY for _, data in self._chunks):
             self._settle(())
 
-    def _learn(self, name: bytes, other: bytes) -> None:
-        if name != other:
-            self._others.setdefault(len(name), {})[name] = other
-
-    def _put_names(self, at: int, run: bytes) -> None:
-        """Replace names in the bytes that were read; each follows its length."""
-        owner, names = self._owner(), self._tracer.names
-        facts = owner.main_facts if owner is not None else None
-        if facts is None:
-            return
-        for name in islice(facts.ram.blocks, self._blocks, None):
-            self._learn(name, names.block(name))
-        self._blocks = len(facts.ram.blocks)
-        for size, others in self._others.items():
-            for pos in _places(run, bytes((size,))):
-                if (other := others.get(run[pos + 1 : pos + 1 + size])) is not None:
-                    self.plan.put_late(at + pos + 1, other)
-        if facts.uuid is not None and any(facts.uuid):
-            for pos in _places(run, facts.uuid):
-                self.plan.put_late(at + pos, names.uuid(facts.uuid))
-
     def _description(self, begin: int, end: int) -> None:
-        """The text that ends main is kept, except the names of devices."""
-        owner, names = self._owner(), self._tracer.names
-        facts = owner.main_facts if owner is not None else None
-        if self._kind() != "main" or facts is None:
-            return
-        text = b"".join(facts.description_parts)
-        if len(text) != end - begin:
-            return  # parts are missing
-        self.plan.keep_late(begin, end)
-        others = {s.idstr: names.idstr(s.idstr) for s in facts.sections.values()}
-        for quote, following in pairwise(_places(text, b'"')):
-            name = text[quote + 1 : following]
-            if (other := others.get(name, name)) != name:
-                self.plan.put_late(begin + quote + 1, other)
+        """The text that ends main."""
+        facts = self._main_facts()
+        if self._kind() == "main" and facts is not None:
+            self._names.keep_description(facts, begin, end)
 
     def flush(self, *, final: bool) -> None:
         """Put the headers that were read into the plan; an incomplete one may wait."""
-        if self._kind() != "multifd":
+        channel, owner = self._channel(), self._owner()
+        if channel is None or channel.kind != "multifd":
             return
+        framing = owner.framing if owner is not None else None
         chunks, self._chunks = self._chunks, []
         for at, data in chunks:
-            pos = self._init(data) if at == 0 else 0
+            pos = self.headers.initial(channel, data) if at == 0 else 0
             while pos < len(data):
-                size = self._packet(at, data, pos, final)
+                size = self.headers.packet(framing, at, data, pos, final)
                 if not size:
                     self._chunks.append((at + pos, data[pos:]))
                     break
                 pos += size
-
-    def _init(self, data: bytes) -> int:
-        """Keep the initial packet, and the RFC's header before it; returns their length."""
-        channel = self._tracer.grouper.channel_of(self._flow)
-        assert channel is not None
-        begin = 0 if channel.channel_header is None else CHANNEL_HEADER.size
-        self.plan.keep(0, begin)
-        if channel.midstream:
-            return begin
-        whole = data[begin : begin + INIT.size]
-        self._named(begin, whole, UUID, UUID_END, self._tracer.names.uuid)
-        return begin + len(whole)
-
-    def _packet(self, at: int, run: bytes, pos: int, final: bool) -> int:
-        """Keep the header at ``pos`` of a run (and a config state); returns its size, 0 to wait for
-        more.
-        """
-        owner, names = self._owner(), self._tracer.names
-        flags = int.from_bytes(run[pos + FLAGS : pos + HEADER.size], "big")
-        count = owner.framing.page_count if owner is not None else 0
-        device = owner.framing.is_device_state(flags) if owner is not None else None
-        if device is None and owner is not None and len(run) > pos + IDSTR:
-            device = owner.framing.is_bit4_device_state(run[pos:])
-        size = ram_header_size(count or COMMON_COUNT) if device is False else HEAD
-        have = run[pos : pos + size]
-        if len(have) < size and not final:
-            return 0
-        if device is False:
-            self._named(at + pos, have, NAME, NAME_END, names.block_field)
-            return len(have)
-        payload = int.from_bytes(have[DEVICE_STATE.size - 4 : DEVICE_STATE.size], "big")
-        if payload < BUFFER.size:
-            have = have[: DEVICE_STATE.size]
-        self._named(at + pos, have, IDSTR, IDSTR_END, names.idstr_field)
-        flags = have[BUFFER_FLAGS : BUFFER_FLAGS + 4].count(0)
-        config = run[pos + HEAD : pos + DEVICE_STATE.size + payload]
-        behind = run[pos + HEAD : pos + HEAD + len(MAGIC_VERSION)]
-        if payload < BUFFER.size or flags == 4 or behind == MAGIC_VERSION or not config:
-            return len(have)
-        for begin, end in config_spans(config):
-            self.plan.keep(at + pos + HEAD + begin, at + pos + HEAD + end)
-        return HEAD + len(config)
-
-    def _named(
-        self, at: int, data: bytes, begin: int, end: int, other: Callable[[bytes], bytes]
-    ) -> None:
-        """Keep a header with a name in it; a truncated name is not kept."""
-        self.plan.keep(at, at + min(begin, len(data)))
-        field = data[begin:end]
-        if len(field) == end - begin:
-            new = other(field)
-            self.plan.keep(at + begin, at + end)
-            if new != field:
-                self.plan.put(at + begin, new)
-        self.plan.keep(at + end, at + len(data))
-
-    def found_ram(self, packet: RamPacket) -> None:
-        """A RAM packet that was found by search."""
-        at, names = packet.offset, self._tracer.names
-        block = packet.ramblock
-        if block is None:
-            self.plan.keep_late(at, at + NAME)
-            return
-        self.plan.keep_late(at, at + packet.header_size)
-        self.plan.put_late(at + NAME, names.block_field(block))
-
-    def found_device(self, packet: DevicePacket) -> None:
-        """A device-state packet that was found by search."""
-        at, names = packet.offset, self._tracer.names
-        self.plan.keep_late(at, at + HEAD)
-        self.plan.put_late(at + IDSTR, names.idstr_field(packet.idstr))
-
-
-def _places(data: bytes, part: bytes) -> Iterator[int]:
-    """Where a part is found in data."""
-    at = data.find(part)
-    while at >= 0:
-        yield at
-        at = data.find(part, at + 1)
 
 
 class _Zeros:
