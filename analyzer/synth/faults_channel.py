@@ -17,6 +17,7 @@ from analyzer.synth.picking import (
     cut,
     drop,
     edit,
+    ended,
     everyone,
     is_init,
     is_kind,
@@ -24,14 +25,13 @@ from analyzer.synth.picking import (
     nth,
     setting,
     unsent,
-    without_channel,
 )
 from analyzer.synth.script import multifd
 from analyzer.synth.units import MAIN, Unit, encode
 from dissectors.scapy_layers import MultiFDInit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.synth.faults import Context, Units, Values
     from analyzer.synth.picking import Match
@@ -283,17 +283,6 @@ def destination_hangs(units: Units, _context: Context, values: Values) -> Units:
 
 
 # -- parts of the above -----------------------------------------------------------------------
-
-
-def ended(units: Units, pick: Match, keep: Callable[[Unit], int]) -> Units:
-    """The picked unit is truncated after some bytes and its channel closed; the others continue."""
-    for unit in units:
-        if pick(unit):
-            yield cut(unit, keep(unit))
-            yield Unit(unit.channel, "fin")
-            yield from without_channel(units, unit.channel)
-            return
-        yield unit
 
 
 def rerouted(units: Units, values: Values, other: str) -> Units:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from analyzer.synth import records
 from analyzer.synth.faults import unit_fault
-from analyzer.synth.faults_channel import ended
 from analyzer.synth.picking import (
     after,
     before,
     edit,
+    ended,
     everyone,
     held,
     is_kind,

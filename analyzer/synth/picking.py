@@ -29,6 +29,7 @@ __all__ = [
     "cut",
     "drop",
     "edit",
+    "ended",
     "everyone",
     "held",
     "is_buffer",
@@ -217,6 +218,17 @@ def cut(unit: Unit, keep: int) -> Unit:
 def without_channel(units: Units, channel: str) -> Units:
     """Drop all further actions of the client on a channel."""
     return (unit for unit in units if unit.channel != channel or unit.side == "server")
+
+
+def ended(units: Units, pick: Match, keep: Callable[[Unit], int]) -> Units:
+    """The picked unit is truncated after some bytes and its channel closed; the others continue."""
+    for unit in units:
+        if pick(unit):
+            yield cut(unit, keep(unit))
+            yield Unit(unit.channel, "fin")
+            yield from without_channel(units, unit.channel)
+            return
+        yield unit
 
 
 def close_all(context: Context, first: str = "client") -> Iterator[Unit]:
