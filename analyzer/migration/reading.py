@@ -1,20 +1,27 @@
-"""The ways to read a capture: natively, through tshark, or with Multipath TCP reassembled."""
+"""The ways to read a capture (natively, through tshark, or with Multipath TCP reassembled), and
+which of them to take.
+"""
 
 from __future__ import annotations
 
 import os
 
 from analyzer.capture.file import CaptureFile
+from analyzer.capture.source import Source
+from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.capture.replayable import ReplayableStream
-    from analyzer.capture.source import Source
+    from analyzer.migration.framing import Settings
 
-    Name = str | os.PathLike[str] | bytes
+    Path = str | os.PathLike[str] | bytes
     """A file name, or the capture's bytes."""
 
-__all__ = ["Dissected", "MultipathReading", "Reading"]
+__all__ = ["Dissected", "MultipathReading", "Reading", "Ways"]
+
+THROUGH_TSHARK = ("tshark", "pyshark")
+"""Values of ``Settings.via`` that read through tshark."""
 
 
 class Reading:
@@ -29,7 +36,7 @@ class Reading:
     through = ""
     converted: ReplayableStream | None = None
 
-    def __init__(self, source: Source, name: Name) -> None:
+    def __init__(self, source: Source, name: Path) -> None:
         self.source = source
         self.file = CaptureFile(source)
         self._name = name
@@ -49,7 +56,7 @@ class Reading:
     def _measured(self) -> Source:
         return self.source
 
-    def readable(self) -> Name:
+    def readable(self) -> Path:
         """A file, or bytes, in which another program finds the same connections."""
         return self._name
 
@@ -67,7 +74,7 @@ class Dissected(Reading):
     Raises what :func:`analyzer.migration.foreign.open_foreign` does; ``original`` then stays open.
     """
 
-    def __init__(self, original: Source, name: Name, tool: str, through: str) -> None:
+    def __init__(self, original: Source, name: Path, tool: str, through: str) -> None:
         from analyzer.capture.dissected import open_dissected
         from analyzer.capture.replayable import ReplayableStream
         from analyzer.migration.foreign import open_foreign
@@ -110,7 +117,7 @@ class MultipathReading(Reading):
     It is first read from ``capture``, and read again from ``name``.
     """
 
-    def __init__(self, capture: Source | Name, name: Name) -> None:
+    def __init__(self, capture: Source | Path, name: Path) -> None:
         from analyzer.capture.multipath import open_rejoined
         from analyzer.capture.replayable import ReplayableStream
 
@@ -128,10 +135,106 @@ class MultipathReading(Reading):
     def _measured(self) -> Source:
         return self._rejoined.file.source
 
-    def readable(self) -> Name:
+    def readable(self) -> Path:
         """See the base class."""
         return self._again.name
 
     def end(self) -> None:
         """See the base class."""
         self._rejoined.tell(self.file)
+
+
+class Ways:
+    """Chooses how to read a capture, which is given as for :class:`analyzer.migration.scan.Scan`.
+
+    ``path`` is what to open in order to read it again, ``tool`` the program that dissects and
+    decrypts.
+    """
+
+    def __init__(self, path: Path | Source, settings: Settings) -> None:
+        self.path: Path = path.file or path.path if isinstance(path, Source) else path
+        self.tool = "pyshark" if settings.via == "pyshark" else "tshark"
+        self._settings = settings
+        self._kept: ReplayableStream | None = None  # deletes its file when nothing refers to it
+
+    @property
+    def again(self) -> bool:
+        """Whether the capture can be read a second time."""
+        return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
+
+    def first(self, capture: Source) -> Reading:
+        """The reading that the settings ask for, else the first one to try.
+
+        Raises :class:`analyzer.errors.CaptureError`.
+        """
+        capture = self._repeatable(capture)
+        via = self._settings.via
+        if via == "mptcp":
+            return MultipathReading(capture, self.path)
+        if via in THROUGH_TSHARK:
+            return self._dissected(capture, "as asked")
+        try:
+            return Reading(capture, self.path)
+        except CaptureError as error:
+            other = None
+            if via == "auto" and not error.offset:
+                other = self.dissected_instead(capture, str(error.reason))
+            if other is None:
+                raise
+            return other
+
+    def multipath(self) -> Reading:
+        """The capture, read again, with Multipath TCP reassembled."""
+        return MultipathReading(self.path, self.path)
+
+    def dissected_instead(self, capture: Source, reason: str) -> Reading | None:
+        """The capture through tshark; ``None`` if that is not installed or does not know the
+        file.
+        """
+        if isinstance(self.path, bytes) or not self.again or not capture.raw_size:
+            return None
+        try:
+            return self._dissected(capture, reason)
+        except CaptureError:
+            return None
+
+    def _dissected(self, capture: Source, reason: str) -> Reading:
+        note = self._without_pyshark()
+        reading = Dissected(capture, self.path, self.tool, reason)
+        reading.file.notes += note
+        return reading
+
+    def _without_pyshark(self) -> list[str]:
+        """Fall back to tshark if pyshark is missing or broken; gives the notes that say so."""
+        if self.tool == "tshark":
+            return []
+        from analyzer.capture.tshark import find, pyshark_fault
+
+        find()
+        fault = pyshark_fault()
+        if not fault:
+            return []
+        self.tool = "tshark"
+        return [f"read through tshark itself: pyshark cannot be used: {fault}"]
+
+    def _repeatable(self, pipe: Source) -> Source:
+        """The capture, or a copy of it in a temporary file if it comes through a pipe and will have
+        to be read again.
+        """
+        asked = self._settings.via in ("mptcp", *THROUGH_TSHARK)
+        if self.again or (
+            self._settings.keylog is None and (pipe.growing or not (asked or _secrets_ahead(pipe)))
+        ):
+            return pipe
+        from analyzer.capture.replayable import ReplayableStream
+
+        self._kept = ReplayableStream(pipe.path, lambda: pipe)
+        source = self._kept.open()
+        self.path = self._kept.name
+        return source
+
+
+def _secrets_ahead(source: Source) -> bool:
+    from analyzer.capture.secrets import holds_secrets
+
+    return holds_secrets(source)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
-from analyzer.capture.source import Source, open_source
-from analyzer.errors import CaptureError
+from analyzer.capture.source import open_source
 from analyzer.migration.consumers import Consumers
 from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
-from analyzer.migration.reading import Dissected, MultipathReading, Reading
+from analyzer.migration.reading import MultipathReading, Ways
 from analyzer.tcp.engine import Engine, Multipath
 
 TYPE_CHECKING = False
@@ -18,13 +15,13 @@ if TYPE_CHECKING:
 
     from analyzer.capture.file import CaptureFile
     from analyzer.capture.replayable import ReplayableStream
+    from analyzer.capture.source import Source
     from analyzer.migration.consumers import DeviceCollector, PageCollector, Watcher
     from analyzer.migration.migration import Migration
+    from analyzer.migration.reading import Path, Reading
 
 __all__ = ["Scan"]
 
-THROUGH_TSHARK = ("tshark", "pyshark")
-"""Values of ``Settings.via`` that read through tshark."""
 MULTIPATH_NOTE = "Multipath TCP connections are not reassembled; use --via mptcp"
 
 UNCOMPARED = "not all retransmissions were compared with the first copy: it would take too long"
@@ -36,15 +33,15 @@ class Scan:
     ``path`` is a file name, ``-`` for standard input, the capture's bytes, or an open source.
     :meth:`steps` does the work, a batch of frames at a time, and yields the fraction read;
     :meth:`run` does it all.  ``reading`` is how the capture is read, which may change as long as
-    nothing was found; ``plaintext`` is the decrypted plaintext of TLS connections, to be read
-    again; ``tool`` is the program that dissects and decrypts; ``done`` says that the pass is
-    complete.  Raises :class:`analyzer.errors.CaptureError` when the file is not a capture; damage
-    further in ends the pass and is kept in ``file.damage``.
+    nothing was found; ``ways`` chooses it.  ``plaintext`` is the decrypted plaintext of TLS
+    connections, to be read again; ``done`` says that the pass is complete.  Raises
+    :class:`analyzer.errors.CaptureError` when the file is not a capture; damage further in ends the
+    pass and is kept in ``file.damage``.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | bytes | Source,
+        path: Path | Source,
         settings: Settings | None = None,
         *,
         watchers: tuple[Watcher, ...] = (),
@@ -52,14 +49,13 @@ class Scan:
         page_collector: PageCollector | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.path = path.file or path.path if isinstance(path, Source) else path
-        self.tool = "pyshark" if self.settings.via == "pyshark" else "tshark"
+        self.ways = Ways(path, self.settings)
         self.plaintext: ReplayableStream | None = None
         self.done = False
         self._consumers = Consumers(watchers, device_collector, page_collector)
         capture = open_source(path)
         try:
-            self._read(self._first(self._repeatable(capture)))
+            self._read(self.ways.first(capture))
         except BaseException:
             capture.close()
             raise
@@ -74,74 +70,10 @@ class Scan:
             reading.source, self.grouper.attach, self.grouper.forget, self._found_multipath
         )
 
-    def _first(self, capture: Source) -> Reading:
-        """The reading that the settings ask for, else the first one to try."""
-        via = self.settings.via
-        if via == "mptcp":
-            return MultipathReading(capture, self.path)
-        if via in THROUGH_TSHARK:
-            return self._dissected(capture, "as asked")
-        try:
-            return Reading(capture, self.path)
-        except CaptureError as error:
-            other = None
-            if via == "auto" and not error.offset:
-                other = self._dissected_instead(capture, str(error.reason))
-            if other is None:
-                raise
-            return other
-
-    def _dissected(self, capture: Source, reason: str) -> Reading:
-        note = self._without_pyshark()
-        reading = Dissected(capture, self.path, self.tool, reason)
-        reading.file.notes += note
-        return reading
-
-    def _dissected_instead(self, capture: Source, reason: str) -> Reading | None:
-        """The capture through tshark; ``None`` if that is not installed or does not know the
-        file.
-        """
-        if isinstance(self.path, bytes) or not self._again() or not capture.raw_size:
-            return None
-        try:
-            return self._dissected(capture, reason)
-        except CaptureError:
-            return None
-
-    def _without_pyshark(self) -> list[str]:
-        """Fall back to tshark if pyshark is missing or broken; gives the notes that say so."""
-        if self.tool == "tshark":
-            return []
-        from analyzer.capture.tshark import find, pyshark_fault
-
-        find()
-        fault = pyshark_fault()
-        if not fault:
-            return []
-        self.tool = "tshark"
-        return [f"read through tshark itself: pyshark cannot be used: {fault}"]
-
-    def _again(self) -> bool:
-        """Whether the capture can be read a second time."""
-        return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
-
-    def _repeatable(self, pipe: Source) -> Source:
-        """The capture, or a copy of it in a temporary file if it comes through a pipe and will have
-        to be read again.
-
-        The copy is deleted with the scan.
-        """
-        asked = self.settings.via in ("mptcp", *THROUGH_TSHARK)
-        if self._again() or (
-            self.settings.keylog is None and (pipe.growing or not (asked or _secrets_ahead(pipe)))
-        ):
-            return pipe
-        from analyzer.capture.replayable import ReplayableStream
-
-        self._kept = ReplayableStream(pipe.path, lambda: pipe)
-        source = self._kept.open()
-        self.path = self._kept.name
-        return source
+    @property
+    def path(self) -> Path:
+        """What to open in order to read the capture again."""
+        return self.ways.path
 
     @property
     def source(self) -> Source:
@@ -174,7 +106,7 @@ class Scan:
             yield from self._pass()
         except Multipath:
             self.source.close()
-            self._read(MultipathReading(self.path, self.path))
+            self._read(self.ways.multipath())
             yield from self._pass()
         if self.settings.via == "auto" and not self.reading.through and self._nothing_found():
             yield from self._pass_through_tshark()
@@ -186,9 +118,8 @@ class Scan:
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
 
-            self.plaintext = yield from decrypt(
-                self.reading, self.grouper, self.settings, self.tool
-            )
+            tool = self.ways.tool
+            self.plaintext = yield from decrypt(self.reading, self.grouper, self.settings, tool)
         self.done = True
 
     def _found_multipath(self) -> None:
@@ -198,7 +129,7 @@ class Scan:
         known = isinstance(self.reading, MultipathReading) or MULTIPATH_NOTE in self.file.notes
         if known or self.settings.via != "auto":
             return
-        if self._again() and not self.source.growing and self._nothing_found():
+        if self.ways.again and not self.source.growing and self._nothing_found():
             raise Multipath
         self.file.notes.append(MULTIPATH_NOTE)
 
@@ -224,7 +155,7 @@ class Scan:
         from analyzer.migration.foreign import why_foreign
 
         reason = why_foreign(self.file, self.engine)
-        reading = self._dissected_instead(self.source, reason) if reason else None
+        reading = self.ways.dissected_instead(self.source, reason) if reason else None
         if reading is not None:
             self._read(reading)
             yield from self._pass()
@@ -236,9 +167,3 @@ class Scan:
         for _ in self.steps():
             pass
         return self
-
-
-def _secrets_ahead(source: Source) -> bool:
-    from analyzer.capture.secrets import holds_secrets
-
-    return holds_secrets(source)

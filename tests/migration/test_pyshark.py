@@ -78,7 +78,7 @@ def test_real_captures_have_the_same_rows(name: str) -> None:
     found, scan = rows(path, PYSHARK)
     assert len(expected[0]) > 20
     assert found == expected
-    assert scan.tool == "pyshark"
+    assert scan.ways.tool == "pyshark"
     assert not any("pyshark" in note for note in scan.file.notes)
 
 
@@ -89,7 +89,7 @@ def test_tls_with_a_key_log_has_the_same_rows(tmp_path: Path) -> None:
     found, scan = rows(without_secrets, Settings(keylog=str(KEYS), via="pyshark"))
     assert len(expected[0]) > 100
     assert found == expected
-    assert scan.tool == "pyshark"
+    assert scan.ways.tool == "pyshark"
 
 
 @needs_tshark
@@ -100,7 +100,7 @@ def test_a_tunnel_has_the_same_rows(tmp_path: Path) -> None:
     found, scan = rows(wrapped(inner, tmp_path / "vxlan.pcap", TUNNELS["vxlan"]), PYSHARK)
     assert expected[0]
     assert found == expected
-    assert scan.tool == "pyshark"
+    assert scan.ways.tool == "pyshark"
 
 
 @needs_tshark
@@ -118,7 +118,7 @@ def test_it_runs_without_what_python_3_14_took_away(modules: Path) -> None:
     assert tshark.pyshark_fault() == ""
     found, scan = rows(SMALL, PYSHARK)
     assert found == rows(SMALL)[0]
-    assert (scan.tool, scan.file.notes) == ("pyshark", [])
+    assert (scan.ways.tool, scan.file.notes) == ("pyshark", [])
 
 
 @needs_tshark
