@@ -161,7 +161,7 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
     Usual cause: a busy guest, a slow link, a small ``downtime-limit``; without auto-converge or
     postcopy such a migration may never end.
     """
-    from analyzer.migration.scans import scans_of  # only needed once the capture is read
+    from analyzer.migration.memory_scans import scans_of  # only needed once the capture is read
 
     scans = sum(scan.has_pages for scan in scans_of(migration))
     if scans > _limit(selection, "iterations"):

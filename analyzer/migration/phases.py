@@ -8,7 +8,7 @@ switchover is delimited by time.
 from __future__ import annotations
 
 from analyzer.migration.activity import MigrationActivity, Tally
-from analyzer.migration.scans import RAM, Bounds, scans_of, setup_rounds
+from analyzer.migration.memory_scans import RAM, Bounds, scans_of, setup_rounds
 from dissectors.multifd import INIT
 
 TYPE_CHECKING = False

@@ -101,10 +101,10 @@ class Iteration:
     """The RAM records between two wraps of guest memory: from ``start`` to ``end`` (``None`` while
     it lasts).
 
-    A scan that carries pages may consist of several (:mod:`analyzer.migration.scans`).  ``reason``
-    says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began again) or
-    ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this stream's
-    RAM records.
+    A scan that carries pages may consist of several (:mod:`analyzer.migration.memory_scans`).
+    ``reason`` says what ended it: ``flush`` (a MULTIFD_FLUSH record), ``wrap`` (addresses began
+    again) or ``end`` (the END section).  ``pages``, ``zero_pages`` and ``bytes`` are those of this
+    stream's RAM records.
     """
 
     __slots__ = ("_bytes", "_normal", "_ram", "_zero", "end", "reason", "start")

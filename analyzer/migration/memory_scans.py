@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.pages import PageRound, Position
 
-__all__ = ["RAM", "Bounds", "Scan", "scans_of", "setup_rounds"]
+__all__ = ["RAM", "Bounds", "MemoryScan", "scans_of", "setup_rounds"]
 
 RAM = RAM_SECTION.decode()
 OFFSET = attrgetter("offset")
 
 
-class Scan:
+class MemoryScan:
     """One scan, or a part of one.
 
     It consists of the SYNC rounds from ``first`` to before ``end`` on multifd channels, and of
@@ -59,7 +59,7 @@ class Scan:
         self.zero_pages += zero
         self.has_pages |= bool(normal or zero)
 
-    def goes_on_in(self, other: Scan) -> bool:
+    def goes_on_in(self, other: MemoryScan) -> bool:
         """Whether ``other``, which comes next, belongs to the same scan."""
         if not self.has_pages or not other.has_pages:
             return True
@@ -67,7 +67,7 @@ class Scan:
         # last page, or begin with a FLUSH.
         return self.lowest is not None and other.lowest is not None and other.lowest < self.lowest
 
-    def take(self, other: Scan) -> None:
+    def take(self, other: MemoryScan) -> None:
         """Append ``other`` to this scan."""
         self.cut = other.cut
         self.end = other.end
@@ -112,7 +112,7 @@ class Bounds:
         return self.ram[first:last]
 
 
-def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
+def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[MemoryScan]:
     """The scans in order; the last one may continue in the switchover.
 
     ``bounds`` are the migration's, if the caller has them.  Without main each SYNC round with pages
@@ -122,7 +122,7 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
         return []
     facts, rounds = migration.main_facts, migration.pages.rounds
     if facts is None or migration.main is None or not migration.main.flow.carries:
-        found = [Scan(number, None) for number, one in enumerate(rounds) if one.has_pages]
+        found = [MemoryScan(number, None) for number, one in enumerate(rounds) if one.has_pages]
         for scan in found:
             scan.add_round(rounds[scan.first])
         return found
@@ -133,7 +133,7 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[Scan]:
     else:
         pieces = _by_flush(rounds, first, bounds)
     if not pieces and bounds.has_setup and bounds.limit > bounds.setup_end:
-        pieces.append(Scan(first, None))
+        pieces.append(MemoryScan(first, None))
     return _joined(_closed(pieces, bounds, migration.main.flow.offset))
 
 
@@ -143,30 +143,30 @@ def setup_rounds(migration: Migration, bounds: Bounds) -> int:
     return int(bounds.has_setup and bool(rounds) and not rounds[0].has_pages)
 
 
-def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
+def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[MemoryScan]:
     """Split at FLUSH records; without multifd where addresses begin again.
 
     A background snapshot is one scan: pages that the guest is about to write come out of order.
     """
-    pieces: list[Scan] = []
+    pieces: list[MemoryScan] = []
     snapshot = bounds.facts.is_background_snapshot
     for found in bounds.facts.iterations if not snapshot else ():
         if found.end is None or not bounds.setup_end < found.end.offset <= bounds.limit:
             continue
-        pieces.append(Scan(min(first + len(pieces), len(rounds)), found.end))
+        pieces.append(MemoryScan(min(first + len(pieces), len(rounds)), found.end))
         pieces[-1].add_main(found.pages, found.zero_pages)
     for number, one in enumerate(rounds[first:]):
         if number == len(pieces):
-            pieces.append(Scan(first + number, None))
+            pieces.append(MemoryScan(first + number, None))
         pieces[number].add_round(one)
     return pieces
 
 
-def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Scan]:
+def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[MemoryScan]:
     """Split where addresses begin again, for senders with a SYNC round per RAM section."""
     ends = bounds.facts.section_ends[first:]
     wraps = [i.end.offset for i in bounds.facts.iterations if i.end and i.reason == "wrap"]
-    pieces: list[Scan] = []
+    pieces: list[MemoryScan] = []
     top: Position | None = None
     begin = 0
     for number, found in enumerate(rounds[first:]):
@@ -174,7 +174,7 @@ def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Sca
         end = cut.offset if cut is not None else bounds.limit
         again = top is not None and found.lowest is not None and found.lowest <= top
         if again or not pieces or bisect_right(wraps, end) > bisect_right(wraps, begin):
-            pieces.append(Scan(first + number, None))
+            pieces.append(MemoryScan(first + number, None))
             top = None
         pieces[-1].cut = cut
         pieces[-1].add_round(found)
@@ -188,7 +188,7 @@ def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Sca
     return pieces
 
 
-def _closed(pieces: list[Scan], bounds: Bounds, length: int) -> list[Scan]:
+def _closed(pieces: list[MemoryScan], bounds: Bounds, length: int) -> list[MemoryScan]:
     """Assign the remaining pages on main to the last scan, which ends where the switchover
     begins.
     """
@@ -199,15 +199,15 @@ def _closed(pieces: list[Scan], bounds: Bounds, length: int) -> list[Scan]:
     zero -= sum(piece.zero_pages for piece in pieces)
     if normal > 0 or zero > 0:
         if not pieces or pieces[-1].cut is not None:
-            pieces.append(Scan(pieces[-1].end if pieces else 0, None))
+            pieces.append(MemoryScan(pieces[-1].end if pieces else 0, None))
         pieces[-1].add_main(max(0, normal), max(0, zero))
     if pieces:
         pieces[-1].cut = None
     return pieces
 
 
-def _joined(pieces: list[Scan]) -> list[Scan]:
-    scans: list[Scan] = []
+def _joined(pieces: list[MemoryScan]) -> list[MemoryScan]:
+    scans: list[MemoryScan] = []
     for piece in pieces:
         if scans and scans[-1].goes_on_in(piece):
             scans[-1].take(piece)

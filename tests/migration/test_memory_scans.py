@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.migration.activity import Activity
+from analyzer.migration.memory_scans import scans_of
 from analyzer.migration.phases import phases_of
 from analyzer.migration.scan import Scan
-from analyzer.migration.scans import scans_of
 from analyzer.synth import records
 from tests.checks.craft import (
     EOF,
