@@ -15,7 +15,7 @@ from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_ram import plausible_word
 from analyzer.migration.main_search import resumes
 from analyzer.migration.migration import Migration
-from analyzer.migration.multifd_walker import walk_midstream, walk_multifd
+from analyzer.migration.multifd_walker import walk_midstream, walk_multifd, walk_packets
 from analyzer.migration.pages import PageRoom
 from analyzer.migration.resync import find_packet
 from analyzer.migration.room import Room
@@ -215,7 +215,7 @@ class Grouper:
                 channel.midstream = False
                 yield from walk_multifd(reader, channel, self._join)
             else:
-                yield from walk_multifd(reader, channel, self._join, init=False)
+                yield from walk_packets(reader, channel, self._join)
 
     def _rfc0(self, reader: Reader, flow: Flow) -> Walker:
         header = yield Take(CHANNEL_HEADER.size)

@@ -32,6 +32,7 @@ from dissectors.vfio import BUFFER
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from typing import TypeAlias
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Place, Reply, Request, Walker
 
-__all__ = ["walk_midstream", "walk_multifd"]
+    Join: TypeAlias = Callable[[Channel], Migration]
+
+__all__ = ["walk_midstream", "walk_multifd", "walk_packets"]
 
 COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
@@ -60,43 +63,41 @@ SEARCH_MIDSTREAM = 1 << 26
 """How many bytes to search for the first packet of a stream whose beginning is missing."""
 
 
-def walk_multifd(
-    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], init: bool = True
-) -> Walker:
-    """Walk a channel from its initial packet on (``init``), or from a packet header on.
+def walk_multifd(reader: Reader, channel: Channel, join: Join) -> Walker:
+    """Walk a channel from its initial packet on.
 
     ``join`` gives the migration that the channel belongs to, which gets the packets.
     """
-    if init:
-        data = yield TAKE_INIT
-        if type(data) is Gap and data.before >= INIT_KNOWN:  # cut in the reserved bytes
-            known = yield Take(data.before)
-            missing = yield Skip(INIT.size - data.before)
-            if type(known) is bytes and type(missing) is int:
-                channel.missing += missing
-                channel.decoded -= missing
-                data = known.ljust(INIT.size, b"\0")
-        if type(data) is not bytes:
-            yield from _broken_init(reader, channel, join, data)
-            return
-        channel.init = Init(INIT.unpack(data), reader.first)
-        channel.id = channel.init.id
-        channel.decoded += INIT.size
+    data = yield TAKE_INIT
+    if type(data) is Gap and data.before >= INIT_KNOWN:  # cut in the reserved bytes
+        known = yield Take(data.before)
+        missing = yield Skip(INIT.size - data.before)
+        if type(known) is bytes and type(missing) is int:
+            channel.missing += missing
+            channel.decoded -= missing
+            data = known.ljust(INIT.size, b"\0")
+    if type(data) is not bytes:
+        yield from _broken_init(reader, channel, join, data)
+        return
+    channel.init = Init(INIT.unpack(data), reader.first)
+    channel.id = channel.init.id
+    channel.decoded += INIT.size
+    yield from walk_packets(reader, channel, join)
+
+
+def walk_packets(reader: Reader, channel: Channel, join: Join) -> Walker:
+    """Walk a channel whose beginning is missing, but not that of its first packet."""
     yield from MultifdWalker(reader, channel, join(channel)).packets()
 
 
-def walk_midstream(
-    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], first: Found
-) -> Walker:
+def walk_midstream(reader: Reader, channel: Channel, join: Join, first: Found) -> Walker:
     """Walk a channel whose first packet was found by search."""
     walker = MultifdWalker(reader, channel, join(channel))
     walker.found(first)
     yield from walker.packets()
 
 
-def _broken_init(
-    reader: Reader, channel: Channel, join: Callable[[Channel], Migration], reply: Reply
-) -> Walker:
+def _broken_init(reader: Reader, channel: Channel, join: Join, reply: Reply) -> Walker:
     if type(reply) is End:
         channel.decoded += reply.have
         detail = f"the stream ends after {reply.have} of {INIT.size} bytes"
@@ -330,9 +331,7 @@ class MultifdWalker:
         if len(head) > HEAD_SIZE:  # a RAM packet was expected
             yield Push(head[HEAD_SIZE:])
             self.take = TAKE_HEAD
-        values = DEVICE_STATE.unpack(head[: DEVICE_STATE.size])
-        packet = DevicePacket(self.channel.id, self.start, first, values)
-        self.framing.saw_device_state(packet.flags)
+        packet = self._device_packet(head, first)
         raw = head[DEVICE_STATE.size : HEAD_SIZE]
         if packet.next_packet_size < BUFFER.size:
             yield Push(raw)
@@ -345,10 +344,7 @@ class MultifdWalker:
         if type(rest) is not bytes:
             yield from self._short(rest, "device-state header", HEADER.size)
             return
-        packet = DevicePacket(
-            self.channel.id, self.start, first, DEVICE_STATE.unpack(header + rest)
-        )
-        self.framing.saw_device_state(packet.flags)
+        packet = self._device_packet(header + rest, first)
         if packet.next_packet_size >= BUFFER.size:
             raw = yield TAKE_BUFFER
             if type(raw) is bytes:
@@ -357,6 +353,12 @@ class MultifdWalker:
                 self._device_end(packet, raw, "VFIO header", DEVICE_STATE.size)
                 return
         yield from self._device_payload(packet)
+
+    def _device_packet(self, header: bytes, first: Place) -> DevicePacket:
+        """A packet at ``start``, whose bytes ``header`` begins with."""
+        packet = DevicePacket(self.channel.id, self.start, first, DEVICE_STATE.unpack(header))
+        self.framing.saw_device_state(packet.flags)
+        return packet
 
     def _device_payload(self, packet: DevicePacket) -> Walker:
         """Read the rest of a device-state packet after the headers read so far."""
@@ -498,10 +500,7 @@ class MultifdWalker:
             device = framing.decide_bit4(header)
         self._done(found.length, found.missing)
         if device:
-            framing.saw_device_state(flags)
-            state = DevicePacket(
-                self.channel.id, found.offset, found.place, DEVICE_STATE.unpack(header)
-            )
+            state = self._device_packet(header, found.place)
             self._vfio_header(state, header[DEVICE_STATE.size : DEVICE_STATE.size + BUFFER.size])
             state.missing = found.missing
             state.last = self.reader.last

@@ -35,36 +35,14 @@ class Found:
 
     __slots__ = ("gap", "header", "length", "missing", "offset", "place", "skipped")
 
-    def __init__(
-        self,
-        header: bytes,
-        offset: int,
-        length: int,
-        place: Place,
-        skipped: int,
-        gap: int,
-        missing: int,
-    ) -> None:
+    def __init__(self, header: bytes, offset: int, place: Place, skipped: int, gap: int) -> None:
         self.header = header
         self.offset = offset
-        self.length = length
+        self.length = 0
         self.place = place
         self.skipped = skipped
         self.gap = gap
-        self.missing = missing
-
-
-class _Candidate:
-    __slots__ = ("header", "missing", "offset", "place", "skipped")
-
-    def __init__(
-        self, header: bytes, offset: int, place: Place, skipped: int, missing: int
-    ) -> None:
-        self.header = header
-        self.offset = offset
-        self.place = place
-        self.skipped = skipped
-        self.missing = missing
+        self.missing = 0
 
 
 class _Search:
@@ -77,7 +55,7 @@ class _Search:
         self.base = reader.offset  # stream offset of held[0]
         self.began = reader.offset
         self.missing = 0
-        self.expected: dict[int, _Candidate] = {}  # by offset expected of the next header
+        self.expected: dict[int, Found] = {}  # by offset expected of the next header
 
     def gap(self, first: int, last: int) -> None:
         self.look(b"", True)  # a header cut by the hole may still be recognised
@@ -85,7 +63,7 @@ class _Search:
         self.held.clear()
         self.base = last + 1
 
-    def look(self, piece: bytes, ended: bool) -> _Candidate | None:
+    def look(self, piece: bytes, ended: bool) -> Found | None:
         """Search another piece; gives the candidate that a header in it confirms."""
         held = self.held
         held += piece
@@ -104,8 +82,8 @@ class _Search:
                 if len(self.expected) >= CANDIDATES:
                     del self.expected[next(iter(self.expected))]
                 place = self.place_of(offset)
-                entry = _Candidate(header, offset, place, skipped, self.missing)
-                self.expected.setdefault(offset + length, entry)
+                found = Found(header, offset, place, skipped, self.missing)
+                self.expected.setdefault(offset + length, found)
             at = held.find(MAGIC_VERSION, at + 1)
         keep = len(held) - at if at >= 0 else min(len(held), len(MAGIC_VERSION) - 1)
         self.base += len(held) - keep
@@ -118,7 +96,7 @@ def find_packet(
 ) -> Generator[Request, Reply, Found]:
     """Search from the reader's position for the next packet, in about ``limit`` bytes."""
     search = _Search(framing, reader)
-    candidate: _Candidate | None = None
+    candidate: Found | None = None
     while True:
         reply = yield Some()
         if type(reply) is bytes:
@@ -139,15 +117,7 @@ def find_packet(
             break
     if candidate is None:
         skipped = reader.offset - search.began - search.missing
-        return Found(b"", reader.offset, 0, reader.last, skipped, search.missing, 0)
-    length = reader.offset - candidate.offset
-    missing = search.missing - candidate.missing
-    return Found(
-        candidate.header,
-        candidate.offset,
-        length,
-        candidate.place,
-        candidate.skipped,
-        candidate.missing,
-        missing,
-    )
+        return Found(b"", reader.offset, reader.last, skipped, search.missing)
+    candidate.length = reader.offset - candidate.offset
+    candidate.missing = search.missing - candidate.gap
+    return candidate
