@@ -10,7 +10,6 @@ from dissectors.multifd import ChannelType, Compression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
@@ -77,7 +76,6 @@ class Channel:
         "ram_bytes",
         "ram_packets",
         "resyncs",
-        "return_facts",
         "since_sync",
         "skipped",
         "sync_packets",
@@ -118,7 +116,6 @@ class Channel:
         self.head = b""  # first bytes of a stream that is no channel
         self.tls_close_notify = False  # whether a TLS stream ends with an alert record
         self.tls_random = b""  # the ClientHello's random, by which key logs name the session
-        self.return_facts: ReturnPath | None = None  # of a return path whose main is not known yet
         self.since_sync = 0  # packets with pages since the last SYNC
         self.behind_sync: Mark | None = None  # the first packet with pages since the last SYNC
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from analyzer.migration.consumers import Consumers
     from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
+    from analyzer.migration.return_path import ReturnPath
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Walker
 
@@ -98,7 +99,8 @@ class Grouper:
         self._attempts = Attempts(connections, lambda flow: id(flow) in self._channels)
         self._room = Room()
         self._page_room = PageRoom()
-        self._loose: list[Channel] = []  # return paths whose main is not known yet
+        # Return paths whose main is not known yet, by id of that direction.
+        self._loose: dict[int, tuple[Channel, ReturnPath]] = {}
 
     def attach(self, flow: Flow) -> Reader:
         """The reader for a direction that begins to carry payload."""
@@ -335,15 +337,12 @@ class Grouper:
         channel = self._channel("return-path", flow)
         facts = ReturnPath(self._room)
         migration = self._owner(main) if main is not None else None
-        if migration is None:
-            if len(self._loose) >= STRANGERS_MAX:
-                raise _TooMany
-            self._loose.append(channel)
-            channel.return_facts = facts
+        if migration is not None:
+            migration.add_return_path(channel, facts)
+        elif len(self._loose) >= STRANGERS_MAX:
+            raise _TooMany
         else:
-            migration.return_path = channel
-            migration.return_facts = facts
-            migration.add(channel)
+            self._loose[id(flow.peer)] = channel, facts
         size = migration.bitmap_size if migration is not None else None
         yield from walk_return_path(reader, facts, midstream=flow.midstream, bitmap_size=size)
 
@@ -388,12 +387,8 @@ class Grouper:
         attempt = self._attempts.of_main(channel) or self._begin(channel)
         attempt.main = channel
         attempt.add(channel)
-        for loose in list(self._loose):
-            if loose.flow.peer is channel.flow:
-                self._loose.remove(loose)
-                attempt.return_path = loose
-                attempt.return_facts = loose.return_facts
-                attempt.add(loose)
+        if (loose := self._loose.pop(id(channel.flow), None)) is not None:
+            attempt.add_return_path(*loose)
         return attempt
 
     def _begin(self, channel: Channel) -> Migration:

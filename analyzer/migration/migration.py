@@ -115,6 +115,11 @@ class Migration:
         else:
             self.channels.append(channel)
 
+    def add_return_path(self, channel: Channel, facts: ReturnPath) -> None:
+        """Add main's reverse direction."""
+        self.return_path, self.return_facts = channel, facts
+        self.add(channel)
+
     @property
     def multifd(self) -> list[Channel]:
         """The multifd channels, by id."""
