@@ -5,7 +5,9 @@ Wire-format page, sections 8 and 11.
 
 from __future__ import annotations
 
+from heapq import merge
 from itertools import pairwise
+from operator import itemgetter
 
 from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.migration.downtime import data_spans, downtime_of
@@ -16,7 +18,7 @@ from analyzer.migration.switchover import switchover_window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from analyzer.migration.activity import MigrationActivity
     from analyzer.migration.channel import Channel
@@ -282,19 +284,13 @@ def _longest_gap(spans: list[Span], everything: Coverage) -> int:
 
 def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
     """Runs by packet_num: the source numbers RAM packets as it assigns them to channels."""
-    import numpy
 
-    channels = migration.multifd
-    if not channels:
-        return Runs()
-    nums, owners = [], []
-    for channel in channels:
-        own = numpy.fromiter(channel.packet_nums, numpy.uint64, len(channel.packet_nums))
-        own = own[~numpy.isin(own, numpy.array(account.channel(channel).sync_nums))]
-        nums.append(own)
-        owners.append(numpy.full(len(own), channel.id, numpy.int64))
-    order = numpy.argsort(numpy.concatenate(nums), kind="stable")
-    return runs_of(numpy.concatenate(owners)[order].tolist())
+    def numbered(channel: Channel) -> Iterator[tuple[int, int]]:
+        syncs = frozenset(account.channel(channel).sync_nums)
+        return ((num, channel.id) for num in sorted(channel.packet_nums) if num not in syncs)
+
+    in_order = merge(*map(numbered, migration.multifd), key=itemgetter(0))
+    return runs_of(channel for _, channel in in_order)
 
 
 def _state_runs(migration: Migration) -> Runs:
