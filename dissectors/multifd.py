@@ -40,6 +40,7 @@ __all__ = [
     "device_name",
     "is_init",
     "name_of",
+    "names_device",
     "page_count_of",
     "page_size_of",
     "ram_header_size",
@@ -232,6 +233,13 @@ def text_of(name: bytes) -> str:
 def device_name(idstr: bytes | str, instance_id: int) -> str:
     """``idstr#instance``, the name of a device; not escaped for any output."""
     return f"{text_of(idstr) if isinstance(idstr, bytes) else idstr}#{instance_id}"
+
+
+def names_device(text: str, device: str) -> bool:
+    """Whether a text names a device (``idstr#instance``); without ``#`` it matches all
+    instances.
+    """
+    return text == device or ("#" not in text and text == device.rpartition("#")[0])
 
 
 def uuid_text(uuid: bytes) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analyzer.extraction.folder import seen
-from analyzer.filter.values import names_device
 from analyzer.migration.assembly import Assembler
+from dissectors.multifd import names_device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

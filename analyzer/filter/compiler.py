@@ -10,6 +10,7 @@ from analyzer.filter.grammar import parse
 from analyzer.filter.masks import TextTest, compared, compared_fields, one_of, present
 from analyzer.filter.pattern import Pattern
 from analyzer.migration.table import KINDS, SEVERITIES
+from dissectors.multifd import names_device
 from dissectors.registry import FIELDS, nearest
 
 TYPE_CHECKING = False
@@ -258,7 +259,7 @@ def _equal(field: FilterField, wanted: Sequence[str | bytes]) -> Callable[[Any],
     instance.
     """
     if field.name == "device":
-        return lambda value: any(values.names_device(str(text), value) for text in wanted)
+        return lambda value: any(names_device(str(text), value) for text in wanted)
     return frozenset(wanted).__contains__
 
 

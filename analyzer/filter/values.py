@@ -14,7 +14,6 @@ __all__ = [
     "duration",
     "hexadecimal",
     "moment",
-    "names_device",
     "number",
     "quoted",
     "unquoted",
@@ -59,13 +58,6 @@ def hexadecimal(text: str) -> bytes | None:
     if UUID.fullmatch(text) or BYTES.fullmatch(text):
         return bytes.fromhex(re.sub(r"^0[xX]|[:.-]", "", text))
     return None
-
-
-def names_device(text: str, device: str) -> bool:
-    """Whether a text names a device (``idstr#instance``); without ``#`` it matches all
-    instances.
-    """
-    return text == device or ("#" not in text and text == device.rpartition("#")[0])
 
 
 def quoted(text: str) -> str:
