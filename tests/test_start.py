@@ -38,6 +38,43 @@ def test_check_loads_none_of_the_heavy_libraries() -> None:
     assert ran.stdout.splitlines()[-1] == "0 set()"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "CAPTURE", "--format", "html"),
+        ("packets", "CAPTURE"),
+        ("records", "CAPTURE"),
+        ("devices", "CAPTURE"),
+        ("stats", "CAPTURE"),
+        ("extract", "CAPTURE", "-o", "state"),
+        ("extract", "CAPTURE", "-o", "memory", "--ram", "pc.ram"),
+        ("diff", "CAPTURE", "CAPTURE"),
+        ("diff", "CAPTURE", "CAPTURE", "--same-migration"),
+        ("expect", "CAPTURE"),
+        ("scrub", "CAPTURE", "copy.pcapng"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_loads_large_libraries_in_vain(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Loading one of these takes longer than reading a small capture."""
+    capture = str(shipped.capture("11.1.3-vfio-config-after-iter-2ch"))
+    given = [capture if word == "CAPTURE" else word for word in words]
+    script = (
+        "import sys\n"
+        "from analyzer.cli import main\n"
+        f"status = main({given!r})\n"
+        "print(status, {'scapy', 'numpy', 'textual', 'rich', 'lark'} & set(sys.modules))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert ran.stdout.splitlines()[-1] == "0 set()"
+
+
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 @pytest.mark.parametrize("words", [(), ("--via", "tshark"), ("--deep",)])
 def test_nothing_is_left_behind(words: tuple[str, ...], tmp_path: Path) -> None:

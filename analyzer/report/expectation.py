@@ -10,7 +10,6 @@ import tomllib
 
 from analyzer.errors import UsageError, did_you_mean
 from analyzer.filter.error import FilterError
-from analyzer.filter.filter import Filter
 from analyzer.report.bounds import Bound, shown
 from analyzer.report.escape import terminal
 from dissectors.multifd import device_name
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from analyzer.filter.filter import Filter
     from analyzer.migration.table import PacketTable
     from analyzer.report.parts import Json
 
@@ -295,6 +295,8 @@ class Expectation:
                 yield f"filter {condition.text}: {bound.text} packets must match, {count} do"
 
     def _compiled(self, wanted: Json) -> Filter:
+        from analyzer.filter.filter import Filter  # seldom needed
+
         try:
             return Filter(str(wanted.get("must", wanted.get("never"))))
         except FilterError as error:
