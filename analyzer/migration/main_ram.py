@@ -10,7 +10,7 @@ import struct
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_block_list import walk_block_list
 from analyzer.migration.mark import Mark
-from analyzer.tcp.requests import Deliver, End, Peek, Push, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Glance, Peek, Push, Skip, Take
 from dissectors import xbzrle
 from dissectors.main_stream import (
     FOOTER_BYTE,
@@ -319,20 +319,22 @@ class RamWalk:
         return None
 
     def _zeros(self, block: RamBlock) -> Generator[Request, Reply, Reply | Broken]:
-        """Walk the rest of a zero page, and more zero pages that follow it directly.
+        """Walk the rest of a zero page, and of those that follow it directly as far as they are at
+        hand: waiting for more would delay what ends the section.
 
         Gives the word of the record after them.
         """
         if self.run > 1 and self.ram.taker is None:
-            ahead = yield Peek(ZERO_AND_WORD.size * self.run)
-            if isinstance(ahead, bytes):
-                count = self._count_zeros(ahead, block)
-                if count:
-                    taken = yield Take(ZERO_AND_WORD.size * count)
-                    assert isinstance(taken, bytes)
-                    self.run = min(2 * self.run, RUN_MAX) if count == self.run else 1
-                    return taken[-WORD.size :]
-        self.run = 2
+            ahead = yield Glance(ZERO_AND_WORD.size * self.run)
+            assert isinstance(ahead, bytes)
+            whole = len(ahead) // ZERO_AND_WORD.size
+            count = self._count_zeros(ahead[: whole * ZERO_AND_WORD.size], block)
+            if count:
+                taken = yield Take(ZERO_AND_WORD.size * count)
+                assert isinstance(taken, bytes)
+                self.run = min(2 * self.run, RUN_MAX) if count == whole else 1
+                return taken[-WORD.size :]
+        self.run = max(2, self.run)
         both = yield ZERO_AND_WORD
         if isinstance(both, bytes):
             return self._zero_value(both, block) or both[1:]

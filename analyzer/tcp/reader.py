@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from analyzer.tcp.requests import Deliver, End, Gap, Peek, Place, Push, Skip, Take
+from analyzer.tcp.requests import Deliver, End, Gap, Glance, Peek, Place, Push, Skip, Take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Reader:
         self._missing = 0
         self._sink = None
         kind = type(request)
-        if kind is Take or kind is Skip or kind is Peek:
+        if kind is Take or kind is Skip or kind is Peek or kind is Glance:
             self._left = request.size  # type: ignore[union-attr]
         elif kind is Deliver:
             self._sink = request.sink  # type: ignore[union-attr]
@@ -232,6 +232,8 @@ class Reader:
             elif kind is Peek:
                 if not self._pump_take(keep=True):
                     return
+            elif kind is Glance:
+                self._resume(self._peeked(self._left))
             elif not self._pump_some():
                 return
 

@@ -8,6 +8,8 @@ request       reply
 ``Take(n)``   ``bytes`` of length n; or :class:`Gap` (a hole in them: nothing is consumed);
               or :class:`End` (the stream ended first: the rest is consumed)
 ``Peek(n)``   as ``Take``, but nothing is ever consumed, not even at the end of the stream
+``Glance(n)`` ``bytes``: at most n of the next bytes, those at hand, perhaps none; nothing is
+              consumed.  The only reply that depends on how the stream was cut into pieces
 ``Skip(n)``   ``int``: how many of the n bytes were missing from the capture; or :class:`End`
 ``Deliver``   as ``Skip``; the bytes go to ``sink(piece, size)`` as they come, holes as
               ``sink(None, missing)``
@@ -27,11 +29,23 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Sink: TypeAlias = Callable[[bytes | memoryview | None, int], None]
-    Request: TypeAlias = "Take | Peek | Skip | Deliver | Some | Push"
+    Request: TypeAlias = "Take | Peek | Glance | Skip | Deliver | Some | Push"
     Reply: TypeAlias = "bytes | int | Gap | End | None"
     Walker: TypeAlias = Generator[Request, Reply, None]
 
-__all__ = ["REST", "Deliver", "End", "Gap", "Peek", "Place", "Push", "Skip", "Some", "Take"]
+__all__ = [
+    "REST",
+    "Deliver",
+    "End",
+    "Gap",
+    "Glance",
+    "Peek",
+    "Place",
+    "Push",
+    "Skip",
+    "Some",
+    "Take",
+]
 
 
 class Take:
@@ -47,6 +61,15 @@ class Take:
 
 class Peek:
     """The next ``size`` bytes as one object, without consuming them."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Glance:
+    """At most ``size`` of the next bytes, as far as they are there, without waiting for more."""
 
     __slots__ = ("size",)
 

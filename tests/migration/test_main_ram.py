@@ -11,6 +11,8 @@ from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_ram import plausible_word
 from analyzer.migration.main_walker import walk_main
 from analyzer.migration.ram_facts import BLOCKS_MAX
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Place
 from dissectors.main_stream import RamFlag
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, EOS, FLUSH, OPENING, PAGE, RAM_ID, walk
@@ -305,3 +307,13 @@ def test_runs_of_zero_pages() -> None:
         assert set(walk(stream[:at]).anomalies.counts) <= {"main-truncated", "ram-zero-value"}
         main = walk(stream[:at], 4, stream[at + 4 :])
         assert set(main.anomalies.counts) <= {"ram-zero-value", "ram-offset-beyond"}
+
+
+def test_what_follows_a_run_of_zero_pages_is_not_delayed() -> None:
+    """Main's records are taken in when they come, before what other channels carry later."""
+    zeros = build.zero(0, b"pc.ram") + b"".join(build.zero(i * PAGE) for i in range(1, 300))
+    opening = OPENING + build.start(RAM_ID, b"ram", build.mem_size({b"pc.ram": 300 * PAGE}) + EOS)
+    main = MainChannel()
+    reader = Reader(lambda reader: walk_main(reader, main))
+    reader.feed(opening + build.part(RAM_ID, zeros + EOS), Place(1, 0, 0))
+    assert (main.ram.zero_pages, main.ram.section_end_count) == (300, 2)

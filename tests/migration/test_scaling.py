@@ -18,7 +18,7 @@ from analyzer.migration import main_sections, vmdescription
 from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
 from analyzer.scrub.scrubbing import scrub
-from analyzer.tcp.requests import Peek, Take
+from analyzer.tcp.requests import Glance, Peek, Take
 from dissectors.main_stream import Command
 from dissectors.vfio import VfioTag
 from tests.checks.craft import PAGE, Craft, Tiny, buffer, findings, init, ram, sync
@@ -45,11 +45,11 @@ class Work:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.units = 0
 
-        def counting(request: Peek | Take, size: int) -> None:
+        def counting(request: Glance | Peek | Take, size: int) -> None:
             request.size = size
             self.units += size >> 6  # as much as a line
 
-        for request in (Peek, Take):
+        for request in (Glance, Peek, Take):
             patch.setattr(request, "__init__", counting)
 
     def _event(self, _frame: FrameType, _event: str, _argument: object) -> TraceFunction:

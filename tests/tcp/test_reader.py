@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.tcp.reader import SOME_MAX, Reader
-from analyzer.tcp.requests import Deliver, End, Gap, Peek, Place, Push, Skip, Some, Take
+from analyzer.tcp.requests import Deliver, End, Gap, Glance, Peek, Place, Push, Skip, Some, Take
 
 if TYPE_CHECKING:
     from analyzer.tcp.requests import Reply, Walker
@@ -35,6 +35,27 @@ def test_a_large_piece_is_given_in_parts() -> None:
     reader.end()
     assert b"".join(found) == data
     assert max(map(len, found)) <= SOME_MAX < len(data)
+
+
+def test_a_glance_waits_for_nothing() -> None:
+    """It ends at what is there, at a hole, and at the end of the stream."""
+    seen: list[Reply] = []
+
+    def walk(_reader: Reader) -> Walker:
+        for size in (1, 5):
+            yield Skip(size)
+            seen.append((yield Glance(4)))
+        assert isinstance((yield Take(3)), Gap)
+        for size in (0, 5, 3):
+            yield Skip(size)
+            seen.append((yield Glance(4)))
+
+    reader = Reader(walk)
+    reader.feed(b"abcdefgh", place(1))
+    assert seen == [b"bcde", b"gh"]
+    reader.gap(2, place(2))
+    reader.feed(b"ijkl", place(2))
+    assert seen == [b"bcde", b"gh", b"gh", b"jkl", b""]
 
 
 class Log:
