@@ -12,7 +12,7 @@ from dissectors.multifd import Compression, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
@@ -228,7 +228,7 @@ class _RecordPages:
 
         return sink
 
-    def zero(self, block: RamBlock, address: int, count: int) -> None:
+    def zeros(self, block: RamBlock, addresses: Sequence[int]) -> None:
         """Zero pages sent as such are correct."""
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:

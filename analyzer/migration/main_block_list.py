@@ -230,7 +230,7 @@ def _mapped_pages(
     for first, count, is_set in _runs(bitmap):
         count = min(count, end - first)
         if count > 0 and not is_set:
-            taker.zero(block, first * size, count)
+            taker.zeros(block, range(first * size, (first + count) * size, size))
             continue
         for address in range(first * size, (first + count) * size, size):
             yield Skip(mapped.pages_offset + address - reader.offset)

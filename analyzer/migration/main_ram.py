@@ -324,7 +324,7 @@ class RamWalk:
 
         Gives the word of the record after them.
         """
-        if self.run > 1 and self.ram.taker is None:
+        if self.run > 1:
             ahead = yield Glance(ZERO_AND_WORD.size * self.run)
             assert isinstance(ahead, bytes)
             whole = len(ahead) // ZERO_AND_WORD.size
@@ -352,7 +352,7 @@ class RamWalk:
         ram = self.ram
         mask, limit = self.mask, block.used_length
         count = 0
-        before = last = ram.last_address
+        first = before = last = ram.last_address
         for fill, word in FILL_AND_WORD.iter_unpack(ahead):
             if fill:
                 break
@@ -364,6 +364,11 @@ class RamWalk:
         ram.last_address = before  # the last word belongs to the next record
         block.zero_pages += count
         ram.zero_pages += count
+        if count and ram.taker is not None:
+            words = FILL_AND_WORD.iter_unpack(ahead[: ZERO_AND_WORD.size * (count - 1)])
+            addresses = [first, *(word - ZERO_AGAIN for _, word in words)]
+            run = range(first, first + count * self.skip.size, self.skip.size)
+            ram.taker.zeros(block, run if addresses == list(run) else addresses)
         return count
 
     def _zero_value(self, data: bytes, block: RamBlock) -> Broken | None:
@@ -372,7 +377,7 @@ class RamWalk:
         block.zero_pages += 1
         self.ram.zero_pages += 1
         if self.ram.taker is not None:
-            self.ram.taker.zero(block, self.ram.last_address, 1)
+            self.ram.taker.zeros(block, (self.ram.last_address,))
         return None
 
     def _xbzrle(self, block: RamBlock, at: int) -> Steps:

@@ -9,6 +9,7 @@ from analyzer.migration.anomaly_list import AnomalyList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Literal, Protocol, TypeAlias
 
     from analyzer.migration.mark import Mark
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
         def content(self, block: RamBlock, address: int, size: int) -> Sink | None:
             """The sink for the ``size`` bytes of a page; ``None`` to skip them."""
 
-        def zero(self, block: RamBlock, address: int, count: int) -> None:
-            """``count`` consecutive zero pages."""
+        def zeros(self, block: RamBlock, addresses: Sequence[int]) -> None:
+            """Zero pages, in ascending order; a ``range`` if they follow each other."""
 
         def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
             """A page sent as the difference from its last content (XBZRLE)."""

@@ -71,7 +71,8 @@ class RamImage:
         self.end = first
         self.beyond = 0
         self.misplaced = 0
-        self.sent = Sendings()  # page 0 is the one that holds offset ``first``
+        self._base = first // page_size * page_size  # of page 0, which holds offset ``first``
+        self.sent = Sendings()
         self._rounds = array("H")  # by page: 0 for never, n + 1 for round n
         self._states = bytearray()
 
@@ -92,48 +93,77 @@ class RamImage:
             return
         if offset + size <= self.first or (stop is not None and offset >= stop):
             return
-        number = (offset - self.first // size * size) // size
-        if offset + size > self.end and not self._grow(number, offset + size):
+        if offset + size > self.end and not self._grow(offset + size):
             self.beyond += 1
             return
-        again = self.sent.count((number,), round_number, zero=content is None and not lost)
-        if again and round_number + 1 < self._rounds[number]:
+        number = (offset - self._base) // size
+        self.sent.count((number,), round_number, zero=content is None and not lost)
+        self._place(number, content, round_number, lost=lost)
+
+    def _place(
+        self, number: int, content: Content | None, round_number: int, *, lost: bool = False
+    ) -> None:
+        """Take over a page's new version, unless the one held is of a later round."""
+        if round_number + 1 < self._rounds[number]:
             return
         self._rounds[number] = round_number + 1
         if lost:
             self._states[number] |= LOST
-            return
-        self._store(number, offset, content, stop)
+        else:
+            self._store(number, content)
 
-    def _store(self, number: int, offset: int, content: Content | None, stop: int | None) -> None:
+    def _store(self, number: int, content: Content | None) -> None:
         """Write the part of a page inside the image; a zero page only over other content."""
+        size = self.page_size
         full = self._states[number] & FULL
         if content is None:
             self._states[number] = 0
             if not full:
                 return
-            content = bytes(self.page_size)
-        elif not full and not self.target.fill(self.page_size):
+            content = bytes(size)
+        elif not full and not self.target.fill(size):
             self.beyond += 1
             return
         else:
             self._states[number] = FULL
-        begin = max(0, self.first - offset)
-        until = self.page_size if stop is None else min(self.page_size, stop - offset)
-        self.target.write(offset + begin - self.first, content[begin:until])
+        at = self._base + number * size - self.first
+        until = size if self.length is None else min(size, self.length - at)
+        self.target.write(max(0, at), content[max(0, -at) : until])
 
-    def put_zeros(self, offset: int, count: int, round_number: int) -> None:
-        """Put ``count`` zero pages from a byte offset on, as far as they are wanted and there is
-        room.
+    def put_zeros(self, offsets: Sequence[int], round_number: int) -> None:
+        """Put zero pages at byte offsets; of a ``range``, which may be huge, as far as they are
+        wanted and there is room.
         """
-        size, beyond = self.page_size, self.beyond
-        end = offset + count * size
+        if type(offsets) is not range or offsets.step != self.page_size:
+            for offset in offsets:
+                self.put(offset, None, round_number)
+            return
+        end = offsets.stop
         if self.length is not None:
             end = min(end, self.first + self.length)
-        for at in range(max(offset, self.first // size * size), end, size):
-            self.put(at, None, round_number)
-            if self.beyond > beyond:
-                break
+        run = range(max(offsets.start, self._base), end, self.page_size)
+        beyond = self.beyond
+        if run and not self._put_run(run, round_number):
+            for offset in run:
+                self.put(offset, None, round_number)
+                if self.beyond > beyond:
+                    break
+
+    def _put_run(self, run: range, round_number: int) -> bool:
+        """Put zero pages that follow each other; ``False`` if their offsets are impossible, or
+        there is not room for all of them.
+        """
+        end = run[-1] + self.page_size
+        if run[0] % self.page_size or (end > self.end and not self._grow(end)):
+            return False
+        first = (run[0] - self._base) // self.page_size
+        numbers = range(first, first + len(run))
+        if self.sent.count(numbers, round_number, zero=True):
+            for number in numbers:
+                self._place(number, None, round_number)
+        else:
+            self._rounds[first : numbers.stop] = array("H", [round_number + 1]) * len(run)
+        return True
 
     def change(self, offset: int, delta: bytes, round_number: int) -> None:
         """Apply an XBZRLE delta to a page, which must lie completely inside the image."""
@@ -141,7 +171,7 @@ class RamImage:
         inside = self.first <= offset and offset + size <= self.end
         if self.length is not None:
             inside = inside and offset + size <= self.first + self.length
-        number = (offset - self.first // size * size) // size
+        number = (offset - self._base) // size
         if not inside or offset % size or self._states[number] & LOST:
             self.put(offset, None, round_number, lost=True)
             return
@@ -149,14 +179,15 @@ class RamImage:
         xbzrle.apply(delta, page)
         self.put(offset, page, round_number)
 
-    def _grow(self, number: int, end: int) -> bool:
+    def _grow(self, end: int) -> bool:
         """Make room for a page that ends at offset ``end``."""
         span = end - self.first
         if not self.target.span(span if self.length is None else min(span, self.length)):
             return False
         self.end = end
-        if number >= len(self._states):
-            zeros = bytes((number | GROWTH - 1) + 1 - len(self._states))
+        pages = (end - self._base) // self.page_size
+        if pages > len(self._states):
+            zeros = bytes(-(-pages // GROWTH) * GROWTH - len(self._states))
             self._states += zeros
             self._rounds.frombytes(zeros + zeros)
             self.sent.reserve(len(self._states))
@@ -246,13 +277,13 @@ class RamImages(Watcher):
             return
         decoded = held[1] if held is not None and held[0] is packet else None
         round_number = sync_round(channel, packet)
-        for number, offset in enumerate(pages):
-            zero = number >= packet.normal_pages
-            if zero or (decoded is not None and decoded.is_zero(number)):
+        for number, offset in enumerate(pages[: packet.normal_pages]):
+            if decoded is not None and decoded.is_zero(number):
                 image.put(offset, None, round_number)
             else:
                 content = decoded.page(number) if decoded is not None else None
                 image.put(offset, content, round_number, lost=content is None)
+        image.put_zeros(pages[packet.normal_pages :], round_number)
 
     # -- over main ----------------------------------------------------------------------------
 
@@ -298,10 +329,10 @@ class _Records:
 
         return sink
 
-    def zero(self, block: RamBlock, address: int, count: int) -> None:
-        """``count`` consecutive zero pages."""
+    def zeros(self, block: RamBlock, addresses: Sequence[int]) -> None:
+        """Zero pages."""
         if (image := self._image(block)) is not None:
-            image.put_zeros(address, count, record_round(self._migration, self._ram))
+            image.put_zeros(addresses, record_round(self._migration, self._ram))
 
     def encoded(self, block: RamBlock, address: int, delta: bytes) -> None:
         """A page sent as an XBZRLE delta."""

@@ -275,25 +275,24 @@ class _Records:
         self._migration = migration
         self._ram = ram
 
-    def _count(self, block: RamBlock, address: int, count: int, *, zero: bool) -> None:
+    def _count(self, block: RamBlock, addresses: Sequence[int], *, zero: bool = False) -> None:
         size = record_page_size(self._migration, self._ram)
-        offsets = range(address, address + count * size, size)
         number = record_round(self._migration, self._ram)
-        self._sent.count(self._migration, block.name, offsets, size, number, zero=zero)
+        self._sent.count(self._migration, block.name, addresses, size, number, zero=zero)
 
     def content(self, block: RamBlock, address: int, _size: int) -> Sink | None:
         """Count a page, and skip its bytes."""
-        self._count(block, address, 1, zero=False)
+        self._count(block, (address,))
         return None
 
-    def zero(self, block: RamBlock, address: int, count: int) -> None:
-        """Count consecutive zero pages."""
-        self._count(block, address, count, zero=True)
+    def zeros(self, block: RamBlock, addresses: Sequence[int]) -> None:
+        """Count zero pages."""
+        self._count(block, addresses, zero=True)
 
     def encoded(self, block: RamBlock, address: int, _delta: bytes) -> None:
         """Count a page sent as an XBZRLE delta."""
-        self._count(block, address, 1, zero=False)
+        self._count(block, (address,))
 
     def unread(self, block: RamBlock, address: int) -> None:
         """Count a page whose content could not be decoded."""
-        self._count(block, address, 1, zero=False)
+        self._count(block, (address,))

@@ -18,6 +18,8 @@ from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, EOS, FLUSH, OPENING, PAGE, RAM_ID, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.migration.ram_facts import ByteOrder, RamBlock
     from analyzer.tcp.requests import Sink
     from tests.migration.main_streams import Piece
@@ -195,10 +197,11 @@ def test_mapped_ram() -> None:
 
 
 class Taken:
-    """Takes the pages of RAM records: the first byte of each by address."""
+    """Takes the pages of RAM records: the first byte of each by address, and runs of zero pages."""
 
     def __init__(self) -> None:
         self.pages: dict[int, bytes] = {}
+        self.runs: list[Sequence[int]] = []
         self.unread_pages: list[int] = []
 
     def content(self, _block: RamBlock, address: int, _size: int) -> Sink:
@@ -208,8 +211,8 @@ class Taken:
 
         return sink
 
-    def zero(self, _block: RamBlock, address: int, count: int) -> None:
-        pass
+    def zeros(self, _block: RamBlock, addresses: Sequence[int]) -> None:
+        self.runs.append(addresses)
 
     def encoded(self, _block: RamBlock, address: int, delta: bytes) -> None:
         pass
@@ -307,6 +310,18 @@ def test_runs_of_zero_pages() -> None:
         assert set(walk(stream[:at]).anomalies.counts) <= {"main-truncated", "ram-zero-value"}
         main = walk(stream[:at], 4, stream[at + 4 :])
         assert set(main.anomalies.counts) <= {"ram-zero-value", "ram-offset-beyond"}
+
+
+def test_runs_of_zero_pages_are_taken_as_such() -> None:
+    """Also those with gaps, and however the stream was cut."""
+    pages = [*range(500), *range(600, 900, 3), *range(900, 1000)]
+    records = [build.zero(0, b"pc.ram"), *(build.zero(page * PAGE) for page in pages[1:])]
+    stream = ram(*records, blocks=build.mem_size({b"pc.ram": 1000 * PAGE}))
+    for size in (1, 9, 500, len(stream)):
+        _, taker = taken(*(stream[at : at + size] for at in range(0, len(stream), size)))
+        assert [at for run in taker.runs for at in run] == [page * PAGE for page in pages]
+    assert len(taker.runs) < len(pages) / 10
+    assert range(128 * PAGE, 256 * PAGE, PAGE) in taker.runs
 
 
 def test_what_follows_a_run_of_zero_pages_is_not_delayed() -> None:

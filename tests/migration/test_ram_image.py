@@ -79,6 +79,36 @@ def test_zero_pages_take_room_only_where_something_else_was() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "length", "limit"),
+    [(0, None, 1 << 40), (100, 3 * PAGE, 1 << 40), (PAGE, PAGE, 1 << 40), (0, None, 7 * PAGE)],
+)
+@pytest.mark.parametrize("round_number", [0, 2, 4])
+def test_a_run_of_zero_pages(first: int, length: int | None, limit: int, round_number: int) -> None:
+    """Is the same as its pages, in the middle of others and beyond them."""
+    images = [image_of(first, length, limit) for _ in range(2)]
+    for image in images:
+        image.put(2 * PAGE, page(2), 2)
+        image.put(4 * PAGE, None, 3)
+    run = range(PAGE, 9 * PAGE, PAGE)
+    images[0].put_zeros(run, round_number)
+    images[1].put_zeros(list(run), round_number)
+    for image in images:
+        image.put(3 * PAGE, page(3), 1)
+    one, other = images
+    assert data_of(one) == data_of(other)
+    assert one.sent.report() == other.sent.report()
+    assert one.sent.times == other.sent.times
+    assert (one.end, bool(one.beyond)) == (other.end, bool(other.beyond))
+
+
+@pytest.mark.parametrize("run", [range(1, PAGE * 4, PAGE), range(0, PAGE * 4, PAGE // 2)])
+def test_a_run_of_zero_pages_between_the_pages(run: range) -> None:
+    image = image_of()
+    image.put_zeros(run, 1)
+    assert (image.misplaced, image.sent.pages) == (4, 0 if run[0] else 4)
+
+
+@pytest.mark.parametrize(
     ("first", "length"), [(0, 3 * PAGE), (PAGE, PAGE), (100, PAGE), (PAGE - 1, 2), (2 * PAGE, 8)]
 )
 def test_a_window(first: int, length: int) -> None:

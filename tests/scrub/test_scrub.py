@@ -97,10 +97,10 @@ class Originals(DeviceCollector, PageCollector):
     def content(self, *_: object) -> Any:
         return self.take
 
-    def zero(self, *_: object) -> None:
+    def zeros(self, *_: object) -> None:
         pass
 
-    unread = zero
+    unread = zeros
 
     def encoded(self, _block: object, _address: int, data: bytes) -> None:
         page = bytearray(4096)
