@@ -319,6 +319,29 @@ def test_a_fault_is_found(name: str, fault: str) -> None:
     assert grave <= wanted | allowed, told
 
 
+def far_number(edit: Edit) -> None:
+    edit.first("ram", pages).set_number(NUM, 1 << 40)
+
+
+def packets_lost(edit: Edit) -> None:
+    for _ in range(3):  # more than there are SYNC rounds
+        without(edit.place("ram", pages))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told_of_it"), [(far_number, {"MF229", "MF230"}), (packets_lost, {"MF229"})]
+)
+def test_numbers_that_are_missing_do_not_excuse_a_lost_buffer(
+    fault: Callable[[Edit], None], told_of_it: set[str]
+) -> None:
+    def both(edit: Edit) -> None:
+        fault(edit)
+        without(edit.data(2))
+
+    told = found_in(UPSTREAM, both)
+    assert {rule for rule, severity in told.items() if severity != "info"} == told_of_it | {"MF506"}
+
+
 FOOTER, FLUSH, EOS = b"\x7e\0\0\0", struct.pack(">Q", 0x200), struct.pack(">Q", 0x10)
 SWITCHOVER, SETUP = b"\x08\0\x0b\0\0", struct.pack(">Q", 0xFFFFFFFFEF100003)
 ON_MAIN: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {

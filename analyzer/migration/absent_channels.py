@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
@@ -22,16 +24,17 @@ def absent_ids(migration: Migration) -> list[int]:
 
 def all_captured(migration: Migration) -> bool:
     """Whether the packet numbers prove that no multifd channel is missing from the capture."""
-    return _unused_numbers(migration) == 0
+    unused = _unused_numbers(migration)
+    return unused == 0 or (unused is not None and _first_round_whole(migration))
 
 
 def lacks_channels(migration: Migration) -> bool:
     """Whether multifd channels are missing from the capture: an id is missing, or at least as many
-    packet numbers as each channel needs for its SYNCs.
+    packet numbers as each channel needs for its SYNCs, the first ones among them.
     """
     unused = _unused_numbers(migration)
     if unused is not None:
-        return 0 < migration.sync_rounds <= unused
+        return 0 < migration.sync_rounds <= unused and not _first_round_whole(migration)
     return bool(absent_ids(migration))
 
 
@@ -48,3 +51,14 @@ def _unused_numbers(migration: Migration) -> int | None:
     numbers = [channel.packet_nums for channel in channels]
     packets = sum(map(len, numbers))
     return max(one.highest for one in numbers) + 1 - packets if packets else None
+
+
+def _first_round_whole(migration: Migration) -> bool:
+    """Whether the first SYNC round used no number for a channel that is not in the capture.
+
+    That round takes the numbers from 0, one for each channel, before any other packet: with one
+    more channel than those captured, a number up to their count would be unused.
+    """
+    counted = [channel.packet_nums for channel in migration.multifd if channel.packet_nums]
+    firsts = {number for numbers in counted for number in islice(numbers, 2)}
+    return firsts.issuperset(range(len(counted) + 1))

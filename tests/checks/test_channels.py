@@ -22,6 +22,7 @@ from tests.checks.craft import (
     init,
     part,
     ram,
+    sync,
 )
 from tests.migration import main_streams
 
@@ -91,8 +92,10 @@ def short_init(tiny: Tiny) -> None:
 
 
 def missing_id(tiny: Tiny) -> None:
-    tiny.multifd[1][0] = init(2)
-    tiny.multifd[1].remove(ram([2], [6], num=3))  # went over the channel that is missing
+    """Channel 1 is not there: its SYNCs had the packet numbers 1, 5 and 9."""
+    first, second = tiny.multifd
+    first[1:6] = [sync(0), ram([0, 1], [4, 5], num=3), sync(4), ram([0], num=7), sync(8)]
+    second[:5] = [init(2), sync(2), sync(6), sync(10)]
 
 
 def without_multifd(tiny: Tiny) -> None:
