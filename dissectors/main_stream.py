@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
 __all__ = [
+    "AFTER_QEVM",
     "ANY_FOOTER",
     "BIG_ENDIAN_MACHINES",
     "COMMAND",
@@ -100,6 +101,11 @@ class Command(IntEnum):
     RECV_BITMAP = 10
     SWITCHOVER_START = 11
 
+
+AFTER_QEVM = VERSION.to_bytes(4, "big") + bytes((RecordType.CONFIGURATION, 0, 0))
+"""What follows the magic: version, type of the first record, and the upper half of the length of
+the machine's name.
+"""
 
 COMMAND_LENGTHS = {
     Command.OPEN_RETURN_PATH: (0,),

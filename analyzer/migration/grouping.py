@@ -23,8 +23,8 @@ from analyzer.migration.tls_records import find_records, is_handshake, is_server
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
 from dissectors import return_path
+from dissectors.main_stream import AFTER_QEVM, RAM_END, STATE_END
 from dissectors.main_stream import MAGIC_BYTES as QEVM
-from dissectors.main_stream import RAM_END, STATE_END
 from dissectors.multifd import (
     CHANNEL_HEADER,
     CHANNEL_HEADER_START,
@@ -270,13 +270,21 @@ class Grouper:
             yield from walk_midstream(reader, channel, self._join, found)
 
     def _other(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
-        """Identify a stream without magic: main of a recovered postcopy, or a preempt channel.
+        """Identify a stream without magic: main of a recovered postcopy, a preempt channel, or one
+        whose magic is damaged.
 
         A recovery is an attempt of its own: it begins with a command, which no RAM record looks
         like.
         """
         if resumes(head):
             yield from self._main(reader, flow, began=False)
+            return
+        ahead = yield Peek(INIT.size + len(MAGIC_VERSION))
+        if type(ahead) is bytes and ahead.startswith(AFTER_QEVM, len(QEVM)):
+            yield from self._main(reader, flow)
+            return
+        if type(ahead) is bytes and _is_init_but_for_magic(ahead):
+            yield from self._multifd(reader, flow)
             return
         attempt = self._attempts.newest(flow)
         if attempt is not None and attempt.preempt is None and _may_preempt(attempt, head):
@@ -410,6 +418,12 @@ class Grouper:
             if migration.main is channel:
                 return migration
         return None
+
+
+def _is_init_but_for_magic(data: bytes) -> bool:
+    """Whether a stream begins with a version, and a packet is where the first one must be."""
+    version = MAGIC_VERSION[len(MAGIC_BYTES) :]
+    return data.startswith(version, len(MAGIC_BYTES)) and data.endswith(MAGIC_VERSION)
 
 
 def _may_preempt(attempt: Migration, head: bytes) -> bool:

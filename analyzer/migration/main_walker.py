@@ -154,7 +154,8 @@ class _Walk:
                 main.anomalies.note(
                     "main-magic", record.offset, reader.last, f"begins with {magic:#010x}"
                 )
-                broken = Broken(None, "file header", record.offset)
+                if main.header_version != VERSION:
+                    broken = Broken(None, "file header", record.offset)
             elif main.header_version != VERSION:
                 main.anomalies.note(
                     "main-version", record.offset, reader.last, f"version {main.header_version}"
