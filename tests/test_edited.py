@@ -237,7 +237,7 @@ FAULTS: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
     "another uuid": (lambda e: init(e, 9, 0x55), {"MF104"}, set()),
     "id twice": (lambda e: init(e, 24, e.channels[0].units[0].head[24]), {"MF106"}, set()),
     "id too large": (lambda e: init(e, 24, 77), {"MF108"}, set()),
-    "closed early": (closed_early, {"MF116"}, {"MF229", "MF301", *LOST}),
+    "closed early": (closed_early, {"MF116"}, {"MF301", *LOST}),
     "answer": (lambda e: e.channels[0].answers.append(Unit("bytes", 0, b"hi")), {"MF113"}, set()),
     "magic": (lambda e: raw(e, "ram", 2, b"\0"), {"MF201"}, set()),
     "version": (lambda e: raw(e, "ram", 7, b"\3"), {"MF202"}, set()),

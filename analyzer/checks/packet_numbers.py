@@ -7,6 +7,7 @@ import re
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
 from analyzer.migration.absent_channels import absent_ids, lacks_channels
+from analyzer.migration.outcome import ended_early
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def _unread(migration: Migration) -> str:
             return f"; {counted(channel.skipped, 'byte')} of {channel.name} could not be decoded"
         if channel.cut_in is not None:
             return f"; {channel.name} ends inside a packet"
+    for channel, _, _ in ended_early(migration):
+        return f"; {channel.name} was closed early"
     if migration.strangers:
         return f"; stream {migration.strangers[0].stream} to the same port could not be decoded"
     return ""
