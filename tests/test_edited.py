@@ -350,6 +350,8 @@ ON_MAIN: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
     "cut": (on_main(lambda b: b[: b.index(SWITCHOVER) + 3]), {"MF604"}, set()),
     "more behind the end": (on_main(lambda b: b + b"more"), {"MF606"}, set()),
     "no record": (replaced(FOOTER, b"\x99", 5), {"MF607"}, set()),
+    "no type of a section": (replaced(b"\x06fw_cfg", b"\x33", -5), {"MF607"}, set()),
+    "no record in place of a footer": (replaced(EOS + FOOTER, b"\x33" * 5, 8), {"MF610"}, set()),
     "no footer": (removed(FOOTER, 5), {"MF610"}, set()),
     "another footer": (replaced(FOOTER, b"\x55", 4), {"MF611"}, set()),
     "no SWITCHOVER_START": (removed(SWITCHOVER), {"MF617"}, {"MF410"}),

@@ -235,13 +235,29 @@ def resumes(head: bytes) -> bool:
 def find_next_record(
     data: bytes, section_id: int, known: Mapping[int, Section], final: bool
 ) -> int:
-    """The end of a section's body whose own footer is damaged or missing (-1: not found)."""
+    """The end of a section's body whose own footer, or the type of what follows it, is damaged or
+    missing (-1: not found).
+    """
     best = _next_record(data, known, final)
+    untyped = _footer_before_untyped(data, section_id, final)
+    if untyped >= 0 and not 0 <= best <= untyped + FOOTER.size:
+        return untyped
     body_end = best - FOOTER.size
     own = section_id.to_bytes(4, "big")
     if body_end >= 0 and (data[body_end] == FOOTER_BYTE or data[body_end + 1 : best] == own):
         return body_end
     return best
+
+
+def _footer_before_untyped(data: bytes, section_id: int, final: bool) -> int:
+    """Position of a section's own footer if the header of a section with a wrong type follows it;
+    -1 if not.
+    """
+    footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
+    at = data.find(footer)
+    while at >= 0 and _named(data, at + FOOTER.size, final, False) != YES:
+        at = data.find(footer, at + 1)
+    return at
 
 
 def find_without_footer(data: bytes, known: Mapping[int, Section], final: bool) -> tuple[int, bool]:

@@ -312,6 +312,8 @@ class SectionWalk:
             note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
             if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
+                if mark not in BEGINNINGS:
+                    return Broken(None, "footer", at)
         elif section.guessed and section_id in self.main.sections:
             pass  # the section's own id may be the wrong one
         elif section_id != section.section_id:
