@@ -28,6 +28,17 @@ def _spot(migration: Migration, text: str, mark: Mark, severity: str | None = No
     return Spot(text, channel=migration.return_path, mark=mark, severity=severity)
 
 
+def _never_opened(migration: Migration) -> bool:
+    """Whether main, which is whole, did not open the return path.
+
+    COLO needs the reverse direction, and older sources do not open a return path for it.
+    """
+    facts = migration.main_facts
+    if facts is None or facts.interrupted or facts.missing or migration.in_colo:
+        return False
+    return facts.opened_return_path is None
+
+
 @walker_rule("MF701", "rp-unknown-type", ERROR, holes="G")
 def rp_unknown_type() -> None:
     """A message's type is not one that QEMU up to 11.1 knows (1 to 7).
@@ -70,6 +81,8 @@ def rp_pong_value(migration: Migration) -> Iterator[Spot]:
         return
     if "command-length" in facts.anomalies.counts:
         return  # it may answer a PING without a value (MF615)
+    if _never_opened(migration):
+        return  # MF706 reports that
     sent = {value for value, _ in facts.pings}
     for value, mark in returned.pongs:
         if value not in sent:
@@ -111,6 +124,8 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
     if facts is None or returned is None or channel is None or facts.eof is None:
         return
+    if _never_opened(migration):
+        return  # MF706 reports that
     if returned.shut is None and not migration.in_colo and not returned.skipped:
         last, outcome = channel.flow.last, outcome_of(migration)
         severity = None if outcome.awaited else INFO
@@ -131,12 +146,8 @@ def rp_without_open(migration: Migration) -> Iterator[Spot]:
 
     Usual cause: a modified source or destination; something other than QEMU listens on the port.
     """
-    facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
-    if facts is None or returned is None or channel is None:
-        return
-    if migration.in_colo:
-        return  # COLO needs the reverse direction, and older sources do not open a return path
-    if facts.opened_return_path is None and not facts.interrupted and not facts.missing:
+    channel = migration.return_path
+    if channel is not None and _never_opened(migration):
         text = f"{counted(channel.length, 'byte')}, and main has no OPEN_RETURN_PATH"
         yield Spot(text, channel=channel, frame=channel.flow.first.frame, offset=0)
 

@@ -68,7 +68,9 @@ def in_postcopy(*requests: bytes) -> Callable[[], bytes]:
 
 
 def never_opened(tiny: Tiny) -> None:
+    """The destination answers a PING that nobody sent, and nothing more."""
     tiny.main.remove(OPEN_RETURN_PATH)
+    tiny.returned = [PONG]
 
 
 def acknowledged(*acks: bytes, machine: str = MACHINE) -> Callable[[], bytes]:
@@ -89,7 +91,7 @@ CASES = {
     "MF703": Case(returned(PONG, records.message(2, b"\0\0\0\7"), SHUT), alone=True),
     "MF704": Case(example("rp-shut-error"), alone=True),
     "MF705": Case(returned(PONG, PONG), alone=True),
-    "MF706": Case(edited(never_opened)),
+    "MF706": Case(edited(never_opened), alone=True),
     "MF707": Case(acknowledged(ACK, ACK), acknowledged(ACK), alone=True),
     "MF708": Case(returned(PONG, bitmap(7), SHUT), returned(PONG, bitmap(), SHUT), alone=True),
     "MF709": Case(in_postcopy(request(1 << 20)), in_postcopy(request(0)), alone=True),
