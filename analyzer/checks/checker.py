@@ -5,6 +5,8 @@ A finding that a hole in the capture could explain is never an error.
 
 from __future__ import annotations
 
+from math import inf
+
 from analyzer.checks.families import load
 from analyzer.checks.finding import FORGIVEN, Finding
 from analyzer.checks.main_description import description_anomalies
@@ -179,7 +181,7 @@ class Checker(Watcher):
             listed.setdefault(_group(rule, spot, migration), []).append(finding)
         for key, findings in listed.items():
             findings[-1].repeats = self._counts[key] - len(findings)
-        found.sort(key=lambda f: (-f.rank, f.spot.frame or 0, f.rule.id))
+        found.sort(key=_order)
         return found
 
     def _ends(self, scan: Scan) -> Iterator[tuple[Rule, Spot, Migration | None]]:
@@ -251,6 +253,15 @@ class Checker(Watcher):
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
+
+
+def _order(finding: Finding) -> tuple[int, int, float, str]:
+    """The most severe first, then in capture order: of those in one frame, the first in its
+    stream.
+    """
+    spot = finding.spot
+    offset = inf if spot.offset is None else spot.offset
+    return -finding.rank, spot.frame or 0, offset, finding.rule.id
 
 
 def _group(rule: Rule, spot: Spot, migration: Migration | None) -> Group:

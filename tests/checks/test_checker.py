@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.checker import LISTED, Checker
 from analyzer.migration.scan import Scan
-from tests.checks.craft import Tiny, ram
+from tests.checks.craft import Tiny, findings, ram
 
 
 def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
@@ -17,3 +17,12 @@ def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
     assert len(found) <= LISTED
     assert sum(1 + f.repeats for f in found) == 200
     assert "more like it" in found[-1].message
+
+
+def test_of_the_findings_in_one_frame_the_first_in_the_stream_comes_first() -> None:
+    tiny = Tiny()
+    packets = ram(zero=[0], num=500, pages_alloc=500) + ram(zero=[1], num=501, flags=6)
+    tiny.multifd[0].insert(3, packets)
+    first, second = (f for f in findings(tiny.pcap()) if f.rule.id in ("MF204", "MF209"))
+    assert first.spot.frame == second.spot.frame
+    assert (first.rule.id, second.rule.id) == ("MF209", "MF204")
