@@ -61,7 +61,7 @@ FOLLOW_PAUSE = 1.0
 
 NO_CAPTURE = 2
 """Exit status when the file turned out to be no capture, the same as for other commands."""
-PANES = "RowList, HexPane, MapPane, TimePane, VerticalScroll"
+PANES = "RowList, HexPane, MapPane, TimePane, TextPane"
 """The widgets that Tab goes through: all that can have the focus except the filter line."""
 
 
@@ -116,6 +116,11 @@ class MfsharkApp(Actions, KeyOrder):
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
+    View TextPane, RowList#buffers, RowList#channels, TreeList, HexPane, Drawn {
+        border-top: solid $panel-lighten-2;
+        &:focus { border-top: solid $accent; }
+    }
+    .-wide HexPane { width: 79; height: 1fr; margin-left: 1; }
     .-around-zoomed > * { display: none; }
     .-around-zoomed > .-zoomed {
         display: block; width: 1fr; height: 1fr; min-width: 100%; min-height: 100%;
@@ -132,6 +137,7 @@ class MfsharkApp(Actions, KeyOrder):
         live: GrowingSource | None = None,
     ) -> None:
         super().__init__()
+        self.animation_level = "none"  # what moves slowly is drawn more than once
         self.settings = settings
         self.state = ViewState()
         self.filters = Filters(store)

@@ -31,12 +31,7 @@ class FieldPanes(Container):
     SCOPED_CSS = False
     DEFAULT_CSS = """
     FieldPanes { layout: vertical; }
-    FieldPanes TreeList { height: 1fr; border-top: solid $panel-lighten-2; }
-    FieldPanes HexPane { height: 1fr; border-top: solid $panel-lighten-2; }
-    FieldPanes TreeList:focus, FieldPanes HexPane:focus { border-top: solid $accent; }
     .-wide FieldPanes { layout: horizontal; }
-    .-wide FieldPanes TreeList { width: 1fr; height: 1fr; }
-    .-wide FieldPanes HexPane { width: 79; height: 1fr; margin-left: 1; }
     """
 
     _wanted: object = None

@@ -34,7 +34,7 @@ class HexPane(ScrollView, can_focus=True):
         Binding("end,G", "edge(1)", "Last byte", show=False),
     ]
     DEFAULT_CSS = """
-    HexPane { overflow-x: hidden; scrollbar-size-vertical: 1; }
+    HexPane { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
     """
 
     class Pointed(Message):

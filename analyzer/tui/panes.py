@@ -26,6 +26,10 @@ __all__ = ["ArrivalPane", "Drawn", "MapPane"]
 class Drawn(Widget):
     """Base class of panes that draw their lines themselves."""
 
+    DEFAULT_CSS = """
+    Drawn { height: 1fr; }
+    """
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.palette = DEFAULT

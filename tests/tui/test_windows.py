@@ -16,6 +16,7 @@ from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
 from analyzer.tui.lines import KeyLine
 from analyzer.tui.state import ALL
+from analyzer.tui.text_pane import TextPane
 from analyzer.tui.tree_list import TreeRows
 from dissectors.tree import Node
 from tests.shipped import FILES, capture
@@ -51,7 +52,7 @@ def test_nothing_of_it_is_clipped(size: tuple[int, int]) -> None:
             await press(pilot, "i")
             window = app.screen
             assert isinstance(window, TellDialog)
-            (around,) = window.query("ScrollableContainer")
+            (around,) = window.query(TextPane)
             assert around.virtual_size.width <= around.container_size.width
             text = str(window._text)
             assert "longest wait" in text

@@ -58,11 +58,9 @@ class PayloadScreen(Window[None]):
     }
     PayloadScreen #pages { layout: vertical; }
     PayloadScreen #pages RowList { height: 2fr; }
-    PayloadScreen #pages HexPane { height: 3fr; border-top: solid $panel-lighten-2; }
-    PayloadScreen #pages HexPane:focus { border-top: solid $accent; }
+    PayloadScreen #pages HexPane { height: 3fr; }
     PayloadScreen.-wide #pages { layout: horizontal; }
-    PayloadScreen.-wide #pages RowList { width: 1fr; height: 1fr; }
-    PayloadScreen.-wide #pages HexPane { width: 79; height: 1fr; margin-left: 1; }
+    PayloadScreen.-wide #pages RowList { height: 1fr; }
     """
 
     def __init__(self, mfshark: MfsharkApp, row: int) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import ScrollableContainer
 from textual.content import Content
-from textual.widgets import Static
 
 from analyzer.tui.dialogs.window import Window
+from analyzer.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,26 +33,25 @@ class TellDialog(Window[None]):
     ]
     DEFAULT_CSS = """
     TellDialog { align: center middle; }
-    TellDialog > ScrollableContainer {
-        width: 100; max-width: 96%; height: auto; max-height: 90%; padding: 0 1;
-        border: round $accent; background: $surface; scrollbar-size: 1 1;
+    TellDialog > TextPane {
+        width: 100; max-width: 96%; height: auto; max-height: 90%;
+        border: round $accent; background: $surface;
     }
-    TellDialog Static { width: 1fr; height: auto; }
-    TellDialog.-wide > ScrollableContainer { width: auto; }
-    TellDialog.-wide Static { width: auto; }
+    TellDialog > TextPane.-wide { width: auto; }
     """
 
     def __init__(self, title: str, text: Text, *, wide: bool = False) -> None:
-        super().__init__(classes="-wide" if wide else None)
+        super().__init__()
         self._title = title
         self._text = text
+        self._wide = wide
 
     def compose(self) -> ComposeResult:
         """The window."""
-        with ScrollableContainer() as window:
-            window.border_title = Content(self._title)
-            window.border_subtitle = "Esc closes"
-            yield Static(self._text)
+        window = TextPane(self._text, classes="-wide" if self._wide else None)
+        window.border_title = Content(self._title)
+        window.border_subtitle = "Esc closes"
+        yield window
 
     def action_leave(self) -> None:
         """Close the window."""

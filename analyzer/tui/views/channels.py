@@ -34,11 +34,7 @@ class ChannelsView(TimeView):
         Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
     ]
     DEFAULT_CSS = """
-    ChannelsView LanesPane { height: auto; border-top: solid $panel-lighten-2; }
-    ChannelsView LanesPane:focus { border-top: solid $accent; }
     ChannelsView #legend { height: 1; }
-    ChannelsView #channels { height: 1fr; border-top: solid $panel-lighten-2; }
-    ChannelsView #channels:focus { border-top: solid $accent; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name

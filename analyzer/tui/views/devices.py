@@ -47,11 +47,9 @@ class DevicesView(View):
     DEFAULT_CSS = """
     DevicesView #devices { height: auto; max-height: 9; }
     DevicesView #drawing { height: 2fr; min-height: 5; }
-    DevicesView MapPane { width: 2fr; border-top: solid $panel-lighten-2; }
-    DevicesView MapPane:focus { border-top: solid $accent; }
-    DevicesView ArrivalPane { width: 1fr; border-top: solid $panel-lighten-2; margin-left: 1; }
-    DevicesView #buffers { height: 3fr; border-top: solid $panel-lighten-2; }
-    DevicesView #buffers:focus { border-top: solid $accent; }
+    DevicesView MapPane { width: 2fr; }
+    DevicesView ArrivalPane { width: 1fr; margin-left: 1; }
+    DevicesView #buffers { height: 3fr; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name

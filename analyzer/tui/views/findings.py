@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from analyzer.report.escape import terminal
 from analyzer.tui.finding_rows import FindingRows, groups_of
 from analyzer.tui.messages import Selected
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
+from analyzer.tui.text_pane import TextPane
 from analyzer.tui.views.main_channel import RECORDED
 from analyzer.tui.views.view import View
 from dissectors.multifd import device_name
@@ -48,12 +47,6 @@ class FindingsView(View):
     ]
     DEFAULT_CSS = """
     FindingsView #findings { max-height: 55%; }
-    FindingsView #rule {
-        height: 1fr; border-top: solid $panel-lighten-2; padding: 0 1;
-        scrollbar-size-vertical: 1;
-    }
-    FindingsView #rule:focus { border-top: solid $accent; }
-    FindingsView #rule Static { width: 1fr; height: auto; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -64,8 +57,7 @@ class FindingsView(View):
     def compose(self) -> ComposeResult:
         """The panes."""
         yield RowList(id="findings", empty="no findings")
-        with VerticalScroll(id="rule"):
-            yield Static(id="explanation", markup=False)
+        yield TextPane()
 
     def home(self) -> None:
         """Focus the list."""
@@ -109,10 +101,11 @@ class FindingsView(View):
         return rows if isinstance(rows, FindingRows) and len(rows) else None
 
     def _explain(self) -> None:
-        pane = self.query_one("#explanation", Static)
+        pane = self.query_one(TextPane)
         rows = self._rows
         if rows is None:
-            pane.update("")
+            pane.border_title = ""
+            pane.show_text(Text())
             return
         group, entry = rows.lines[self.query_one("#findings", RowList).cursor]
         if entry is None and group.count == 1:
@@ -122,14 +115,13 @@ class FindingsView(View):
         if entry is not None:
             text.append(terminal(entry[1].message) + "\n", "bold")
             text.append(self._where(entry[1]) + between, "dim")
-        self.query_one("#rule").border_title = f"{group.rule.id} {group.rule.slug}"
+        pane.border_title = f"{group.rule.id} {group.rule.slug}"
         for head, line in group.rule.paragraphs:
             if head:
                 text.append(f"{head}: ", "bold")
             text.append(line + between)
         text.rstrip()
-        pane.update(text)
-        self.query_one("#rule", VerticalScroll).scroll_home(animate=False)
+        pane.show_text(text, (group.key, entry))
 
     def _where(self, finding: Finding) -> str:
         spot = finding.spot
@@ -149,6 +141,12 @@ class FindingsView(View):
         return ", ".join(parts)
 
     # -- what the user does -------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the explanation its keys."""
+        if action in ("fold", "fold_group") and isinstance(self.app.focused, TextPane):
+            return False
+        return super().check_action(action, parameters)
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
         """Explain the rule under the cursor."""

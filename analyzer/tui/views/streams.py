@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from analyzer.tui.row_list import RowList
 from analyzer.tui.stream_rows import (
@@ -16,6 +14,7 @@ from analyzer.tui.stream_rows import (
     stream_lines,
     stream_text,
 )
+from analyzer.tui.text_pane import TextPane
 from analyzer.tui.views.view import View
 
 if TYPE_CHECKING:
@@ -37,19 +36,17 @@ class StreamsView(View):
     ]
     DEFAULT_CSS = """
     StreamsView #streams { height: 3fr; }
-    StreamsView #about {
-        height: 2fr; border-top: solid $panel-lighten-2; padding: 0 1;
-        scrollbar-size-vertical: 1;
-    }
-    StreamsView #about:focus { border-top: solid $accent; }
-    StreamsView #about Static { width: 1fr; height: auto; }
+    StreamsView TextPane { height: 2fr; }
     """
 
     def compose(self) -> ComposeResult:
         """The panes."""
         yield RowList(id="streams", empty="no TCP connection")
-        with VerticalScroll(id="about"):
-            yield Static(id="details", markup=False)
+        yield TextPane()
+
+    def on_mount(self) -> None:
+        """Title."""
+        self.query_one(TextPane).border_title = "Details"
 
     def home(self) -> None:
         """Focus the list."""
@@ -104,13 +101,13 @@ class StreamsView(View):
     def _tell(self) -> None:
         scan = self.document.scan
         if scan is None or self.document.saved is not None:
-            self.query_one("#details", Static).update("")
+            self.query_one(TextPane).show_text(Text())
             return
         text = capture_text(scan)
         line = self.current
         if line is not None:
             text = stream_text(line, self.document.start, self.palette).append("\n").append(text)
-        self.query_one("#details", Static).update(text)
+        self.query_one(TextPane).show_text(text, line.flow if line is not None else None)
 
     def on_row_list_moved(self, message: RowList.Moved) -> None:
         """Select another stream."""

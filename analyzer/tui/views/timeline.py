@@ -16,11 +16,6 @@ __all__ = ["TimelineView"]
 class TimelineView(TimeView):
     """Throughput by kind, with the phases."""
 
-    DEFAULT_CSS = """
-    TimelineView ThroughputPane { height: 1fr; border-top: solid $panel-lighten-2; }
-    TimelineView ThroughputPane:focus { border-top: solid $accent; }
-    """
-
     def compose(self) -> ComposeResult:
         """The pane."""
         yield ThroughputPane(id="throughput")
