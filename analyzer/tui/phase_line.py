@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
     from analyzer.tui.time_axis import TimeWindow
 
-__all__ = ["phase_line"]
+__all__ = ["phase_at", "phase_line"]
+
+
+def _name(phase: Phase) -> str:
+    return f"{phase.name} {phase.number}" if phase.number else phase.name
+
+
+def phase_at(phases: Sequence[Phase], moment: int) -> str:
+    """The name of the phase at a time (ns since the epoch), the later one where two meet; empty if
+    there is none.  Phases that are parts of others are left out.
+    """
+    found = [p for p in phases if not p.is_part and p.start <= moment <= p.end]
+    return _name(found[-1]) if found else ""
 
 
 def phase_line(
@@ -35,7 +47,7 @@ def phase_line(
         style = palette.device if phase.name == "switchover" else looks[number % 2]
         for column in range(first, last):
             cells[column] = ("▔" if column > first else "╿", style)
-        name = f"{phase.name} {phase.number}" if phase.number else phase.name
+        name = _name(phase)
         if len(name) > last - first - 1:
             name = name[: max(0, last - first - 2)]
         if len(name) >= 3:

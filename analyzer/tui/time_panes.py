@@ -14,8 +14,8 @@ from analyzer.tui.area_chart import sparkline, stacked_chart, with_mark
 from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
-from analyzer.tui.phase_line import phase_line
-from analyzer.tui.quantities import count, duration, moment, rate
+from analyzer.tui.phase_line import phase_at, phase_line
+from analyzer.tui.quantities import count, duration, moment, rate, size_text
 from analyzer.tui.time_axis import TimeWindow, axis_line, bounded
 
 if TYPE_CHECKING:
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AROUND_LANES", "LanesPane", "ThroughputPane", "TimePane", "lane_thickness"]
 
-LABEL = 12
+LABEL = 13
 """Width of the labels in front of the time axis, in cells."""
 AROUND_LANES = 2
 """Lines above and below the lanes: phases, axis."""
 BELOW_CHART = 4
 """Lines below the chart: axis, zero pages, numbers, legend."""
-NUMBERS = 110
-"""Width from which on the numbers at the cursor are aligned with the chart above them."""
 THICKEST = 3
 FILLS, FILLS_COLORLESS = ("█", "█", "█"), ("▒", "━", "█")
 """Characters for the bars of RAM, main and device state; without colours, those of the lanes."""
@@ -107,10 +105,13 @@ class TimePane(Drawn, can_focus=True):
             column = self.bins.bins - 1
         return column if 0 <= column < self.bins.bins else -1
 
-    def since(self, bins: Bins, column: int) -> int:
-        """The time in the middle of a column, ns since the capture's first frame."""
-        zero = bins.window.first if self.origin is None else bounded(self.origin)
-        return bins.window.time(column, bins.bins) - zero
+    def since(self, bins: Bins, time: int) -> int:
+        """A time (ns since the epoch) as ns since the capture's first frame."""
+        return time - (bins.window.first if self.origin is None else bounded(self.origin))
+
+    def time_text(self, bins: Bins) -> str:
+        """The cursor's time."""
+        return moment(self.since(bins, self.moment), round(bins.bin_ns))
 
     def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
         """Show other bins and phases, with the cursor at a time (ns since the epoch)."""
@@ -137,8 +138,8 @@ class TimePane(Drawn, can_focus=True):
 
     @property
     def cursor_lines(self) -> list[int]:
-        """The lines that change with the cursor along their whole width."""
-        return []
+        """The lines that change with the cursor along their whole width: phases, and more."""
+        return [0]
 
     def _window(self) -> TimeWindow | None:
         return self.bins.window if self.bins is not None else self.wanted
@@ -216,18 +217,19 @@ class TimePane(Drawn, can_focus=True):
         return Segment(cell_text(text, LABEL - 1) + " ", self.palette.muted)
 
     def phase_band(self, bins: Bins) -> list[Segment]:
-        """The phases, or why there are none."""
+        """The phases, that of the cursor in front of them, or why there are none."""
         if self.no_phases and not self.phases:
             return [self.label(""), Segment(self.no_phases, self.palette.muted)]
-        return [self.label(""), *phase_line(self.phases, bins.window, bins.bins, self.palette)]
+        band = phase_line(self.phases, bins.window, bins.bins, self.palette)
+        return [self.label(phase_at(self.phases, self.moment)), *band]
 
     def cursor_line(self) -> list[Segment]:
-        """The time axis, with the cursor's column marked."""
+        """The time axis, with the cursor's column marked and its time in front."""
         if self.bins is None:
             return []
         bins = self.bins
         axis = axis_line(bins.window, bins.bins, self.palette, self.cursor, self.origin)
-        return [self.label(""), *axis]
+        return [self.label(self.time_text(bins)), *axis]
 
 
 class LanesPane(TimePane):
@@ -254,12 +256,21 @@ class LanesPane(TimePane):
         """Set the names of the lanes, and the selected lane."""
         self.names = names
         self.lane = lane
+        self._entitle()
         self.refresh()
+
+    def on_resize(self) -> None:
+        """Update the title: how many lanes there is room for depends on the size."""
+        self._entitle()
+
+    def _entitle(self) -> None:
+        hidden = f", {self._shown} of {len(self.names)}" if self._shown < len(self.names) else ""
+        self.border_title = f"Lanes{hidden}"
 
     @property
     def cursor_lines(self) -> list[int]:
-        """The axis."""
-        return [self._shown * self.thickness + 1]
+        """See the base class; and the axis."""
+        return [*super().cursor_lines, self._shown * self.thickness + 1]
 
     def action_lane(self, by: int) -> None:
         """Select the next or previous channel."""
@@ -328,7 +339,6 @@ class ThroughputPane(TimePane):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._chart: list[list[Segment]] = []
-        self._band: list[Segment] = []
         self._zero_line: list[Segment] = []
         self._top = 0.0
         self._charted: Bins | None = None  # the bins that were drawn, and how
@@ -336,11 +346,11 @@ class ThroughputPane(TimePane):
 
     @property
     def cursor_lines(self) -> list[int]:
-        """Axis and numbers."""
+        """See the base class; and axis and numbers."""
         height = self.content_size.height
-        return [height - BELOW_CHART, height - 2]
+        return [*super().cursor_lines, height - BELOW_CHART, height - 2]
 
-    def segments(self, y: int, width: int) -> list[Segment]:
+    def segments(self, y: int, _width: int) -> list[Segment]:
         """Phases, chart, zero pages, axis, and the numbers at the cursor."""
         bins = self.bins
         height = self.content_size.height - BELOW_CHART - 1
@@ -350,7 +360,7 @@ class ThroughputPane(TimePane):
             return []
         self._draw(bins, height)
         if y == 0:
-            return self._band
+            return self.phase_band(bins)
         if y <= height:
             return self._chart_line(bins, y - 1, height)
         if y == height + 1:
@@ -358,9 +368,8 @@ class ThroughputPane(TimePane):
         if y == height + 2:
             return [self.label("zero pages"), *self._zero_line]
         if y == height + 3:
-            numbers = self._numbers(bins)
-            return numbers if width < NUMBERS else [self.label(""), *numbers]
-        return [self.label(""), *self._legend(bins)]
+            return [self.label("per second"), *self._numbers(bins)]
+        return [self.label("one column"), *self._legend(bins)]
 
     def copied(self, form: str) -> str | None:
         """The numbers at the cursor as ``text`` (one line) or ``json``; else ``None``.
@@ -371,9 +380,10 @@ class ThroughputPane(TimePane):
         if bins is None or at < 0 or self._idle(bins):
             return None
         if form == "text":
-            return "".join(segment.text for segment in self._numbers(bins))
+            numbers = "".join(segment.text for segment in self._numbers(bins))
+            return f"at {self.time_text(bins)}, per second: {numbers}"
         if form == "json":
-            since = self.since(bins, at)
+            since = self.since(bins, bins.window.time(at, bins.bins))
             kinds = {"ram": bins.ram, "device": bins.device, "main": bins.main}
             named = {"time": since / 1e9, "seconds": bins.bin_ns / 1e9}
             named |= {f"{kind}_bytes": round(float(values[at])) for kind, values in kinds.items()}
@@ -399,7 +409,6 @@ class ThroughputPane(TimePane):
         self._chart = stacked_chart(series, height, self._top, fills)
         most = float(bins.zero.max(initial=0.0))
         self._zero_line = sparkline(bins.zero.tolist(), most, style.zero)
-        self._band = self.phase_band(bins)
 
     def _chart_line(self, bins: Bins, line: int, height: int) -> list[Segment]:
         top, style = self._top, self.palette
@@ -415,15 +424,18 @@ class ThroughputPane(TimePane):
         at = self.cursor
         if at < 0:
             return [Segment("the cursor is outside this time window", self.palette.muted)]
-        per_second = 1e9 / bins.bin_ns
-        since = moment(self.since(bins, at), round(bins.bin_ns))
-        palette = self.palette
+        per_second, palette = 1e9 / bins.bin_ns, self.palette
+        kinds = (
+            ("device", bins.device, palette.device),
+            ("main", bins.main, palette.main),
+            ("RAM", bins.ram, palette.ram),
+        )
         return [
-            Segment(f"at {since}: ", palette.muted),
-            Segment(f"RAM {rate(bins.ram[at] * per_second)}  ", palette.ram),
-            Segment(f"device {rate(bins.device[at] * per_second)}  ", palette.device),
-            Segment(f"main {rate(bins.main[at] * per_second)}  ", palette.main),
-            Segment(f"{bins.zero[at] * per_second:,.0f} zero pages/s", palette.zero),
+            *(
+                Segment(f"{word} {size_text(round(carried[at] * per_second))}  ", style)
+                for word, carried, style in kinds
+            ),
+            Segment(f"{bins.zero[at] * per_second:,.0f} zero pages", palette.zero),
         ]
 
     @property
@@ -435,7 +447,7 @@ class ThroughputPane(TimePane):
         palette = self.palette
         ram, main, device = self._fills
         return [
-            Segment(f"one column {duration(bins.bin_ns)}   ", palette.muted),
+            Segment(f"{duration(bins.bin_ns)}   ", palette.muted),
             Segment(f"{device} device  ", palette.device),
             Segment(f"{main} main  ", palette.main),
             Segment(f"{ram} RAM  ", palette.ram),

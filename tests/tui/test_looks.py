@@ -98,7 +98,9 @@ def test_the_time_cursor_has_a_sign_on_the_axis(screen: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("width", "numbers"), [(80, "455,021 zero pages/s"), (70, "432,680 zer…")])
+@pytest.mark.parametrize(
+    ("width", "numbers"), [(80, "448,363 zero pages"), (70, "425,260 zero pag…")]
+)
 def test_the_numbers_at_the_cursor_fit_a_small_terminal(width: int, numbers: str) -> None:
     async def run() -> None:
         async with opened(capture("11.1.3-colo-2ch"), (width, 24)) as (app, pilot):

@@ -321,7 +321,7 @@ def test_a_moved_cursor_is_drawn_where_it_was_and_is() -> None:
             assert pane.cursor == before + 1
             columns = {region.x for region in drawn if region.width == 1}
             assert columns == {LABEL + before, LABEL + before + 1}
-            assert sum(region.area for region in drawn) == 2 * size.height + 2 * size.width
+            assert sum(region.area for region in drawn) == 2 * size.height + 3 * size.width
 
     asyncio.run(run())
 
@@ -360,14 +360,55 @@ def test_times_count_from_the_first_frame_of_the_capture_on_every_screen() -> No
             assert pane.bins is not None
             column = pane.bins.bin_ns / 1e9
             assert json.loads(pane.copied("json") or "")["time"] == pytest.approx(when, abs=column)
-            told = float(shown(app).partition(" at ")[2].partition(" s")[0])
-            assert told == pytest.approx(when, abs=column)
+            here = pane.time_text(pane.bins)
+            assert here in shown(app)
+            assert (pane.copied("text") or "").startswith(f"at {here}, per second: device ")
+            assert float(here.removesuffix(" s")) == pytest.approx(when, abs=column)
             window, start = pane.bins.window, app.document.start
             ticks = [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
             assert (window.first - start) / 1e9 <= min(ticks)
             assert 2 < max(ticks) <= (window.last - start) / 1e9
             await press(pilot, "3")
             assert ticks == [float(tick) for tick in re.findall(r"╵([\d.]+) s", shown(app))]
+            assert here in shown(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", ["3", "4"])
+def test_phase_and_time_of_the_cursor_stand_in_front(screen: str) -> None:
+    def in_front(app: MfsharkApp) -> list[str]:
+        strips = app.screen._compositor.render_strips()
+        return [strip.text[:LABEL].strip() for strip in strips]
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), (80, 24)) as (app, pilot):
+            await press(pilot, screen, "home")
+            assert in_front(app)[2] == ""
+            assert "10.2 ms" in in_front(app)
+            await press(pilot, "right", "right")
+            assert in_front(app)[2] == "setup"
+            assert "26.1 ms" in in_front(app)
+            await press(pilot, *["right"] * 20)
+            assert in_front(app)[2] == "iteration 1"
+            await press(pilot, "end")
+            assert in_front(app)[2] == "switchover"
+            await press(pilot, "plus", "plus", "H", "H")
+            assert in_front(app)[2] == "switchover"  # the cursor is outside the window now
+
+    asyncio.run(run())
+
+
+def test_the_lanes_say_that_there_are_more() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-multifd-64ch"), (80, 24)) as (app, pilot):
+            await press(pilot, "3")
+            assert "─Lanes, 7 of 65─" in shown(app)
+            await press(pilot, "z")
+            assert "─Lanes, 18 of 65─" in shown(app)
+        async with opened(capture("10.0.13-vfio-3dev-4ch"), (80, 24)) as (app, pilot):
+            await press(pilot, "3")
+            assert "─Lanes──" in shown(app)
 
     asyncio.run(run())
 

@@ -47,10 +47,6 @@ class ChannelsView(TimeView):
         yield Static(id="legend")
         yield RowList(id="channels", empty="no channel of a migration")
 
-    def on_mount(self) -> None:
-        """Title."""
-        self.query_one("#lanes").border_title = "Lanes"
-
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         migrations = self.document.migrations(self.state.migration)
         numbers = {id(channel): one.number for one in migrations for channel in one.channels}
