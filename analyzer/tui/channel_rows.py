@@ -45,19 +45,22 @@ class ChannelRows:
         for number, channel in channels:
             self._totals[number] += carried(channel)
         migration = (Column("Mig", 3, right=True),) if several else ()
+        state = any(channel.device_packets for _, channel in channels)
+        lost = any(channel.flow.missing for _, channel in channels)
         self.columns: Sequence[Column] = (
             *migration,
             Column("Channel", 11, grow=1, most=20),
             Column("Stream", 6, right=True, optional=7),
             Column("Packets", 8, right=True),
-            Column("RAM", 7, right=True, optional=5),
-            Column("SYNC", 5, right=True, optional=4),
-            Column("Device", 6, right=True, optional=6),
+            Column("RAM", 7, right=True, optional=6),
+            Column("SYNC", 5, right=True, optional=5),
+            Column("Device", 6, right=True, optional=6, filled=state),
             Column("RAM bytes", 9, right=True),
-            Column("Device bytes", 12, right=True),
+            Column("Device bytes", 12, right=True, filled=state),
             Column("All bytes", 9, right=True, optional=3),
-            Column("Share", 15, optional=8),
-            Column("Missing", 9, right=True, optional=1),
+            Column("Share", 5, right=True, optional=4),
+            Column("", BAR, optional=8),
+            Column("Missing", 9, right=True, optional=1, filled=lost),
             Column("How it ended", 16, grow=2, optional=2),
         )
 
@@ -69,7 +72,6 @@ class ChannelRows:
         number, channel = self.channels[position]
         multifd = channel.kind == "multifd"
         share = carried(channel) / (self._totals[number] or 1)
-        bar = "█" * round(share * BAR)
         cells: list[Cell] = [
             *([str(number)] if self._several else []),
             (channel.name, palette.main if channel.kind == "main" else palette.plain),
@@ -81,7 +83,8 @@ class ChannelRows:
             (size_text(channel.ram_bytes) if multifd else "", palette.ram),
             (size_text(channel.device_bytes) if multifd else "", palette.device),
             size_text(channel.length),
-            (f"{share:4.0%} {bar}", palette.ram) if multifd else "",
+            (f"{share:4.0%}", palette.ram) if multifd else "",
+            ("█" * round(share * BAR), palette.ram) if multifd else "",
             (size_text(channel.flow.missing) if channel.flow.missing else "", palette.error),
             ending(channel, self._mains.get(number)),
         ]

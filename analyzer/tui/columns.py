@@ -19,6 +19,8 @@ __all__ = ["Column", "cell_text", "fit", "row_segments", "wrapped"]
 
 ANY = 1 << 20
 """More cells than any terminal has."""
+LAST = 100
+"""Rank of the columns that are left out first."""
 
 
 class Column:
@@ -26,8 +28,9 @@ class Column:
 
     ``width`` is the least width in cells; spare room is shared out in proportion to ``grow``, up to
     ``most`` cells per column (0: no limit).  Where there is too little room, the columns with the
-    highest ``optional`` are left out first; those with 0 are always shown.  ``key`` names what the
-    list can be sorted by (empty: it cannot be sorted by this column).
+    highest ``optional`` are left out first; those with 0 are always shown.  A column is left out
+    before all those that are ``filled`` if nothing stands in any of its cells.  ``key`` names what
+    the list can be sorted by (empty: it cannot be sorted by this column).
     """
 
     __slots__ = ("grow", "key", "most", "optional", "right", "title", "width")
@@ -41,6 +44,7 @@ class Column:
         grow: int = 0,
         most: int = 0,
         optional: int = 0,
+        filled: bool = True,
         key: str = "",
     ) -> None:
         self.title = title
@@ -48,7 +52,7 @@ class Column:
         self.right = right
         self.grow = grow
         self.most = most
-        self.optional = optional
+        self.optional = optional if filled else optional + LAST
         self.key = key
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from analyzer.migration.absent_channels import lacks_channels
 from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete
-from analyzer.migration.reassembly import CONFIG, DUPLICATE, IN_ORDER, arrival_states
+from analyzer.migration.reassembly import CONFIG, DUPLICATE, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
@@ -127,18 +127,24 @@ class DeviceRows:
         self.facts = facts
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
+        missing = any(_missing(one) for one in facts)
+        late = any(one.late for one in facts)
+        twice = any(one.duplicates for one in facts)
+        waits = any(one.queue.longest_wait for one in facts)
+        queue = any(one.queue.peak_bytes for one in facts)
+        main = any(_main_bytes(one) for one in facts)
         self.columns: Sequence[Column] = (
             *migration,
             Column("Device", 19, grow=3, most=41),
             Column("Buffers", 7, right=True),
             Column("Bytes", 10, right=True),
             Column("Complete?", 13),
-            Column("Missing", 7, right=True, optional=2),
-            Column("Late", 5, right=True),
-            Column("Dup", 4, right=True, optional=3),
-            Column("Longest wait", 12, right=True),
-            Column("Queue peak", 11, right=True, optional=4),
-            Column("On main", 9, right=True, optional=5),
+            Column("Missing", 7, right=True, filled=missing),
+            Column("Late", 5, right=True, optional=1, filled=late),
+            Column("Dup", 4, right=True, optional=3, filled=twice),
+            Column("Longest wait", 12, right=True, optional=2, filled=waits),
+            Column("Queue peak", 11, right=True, optional=4, filled=queue),
+            Column("On main", 9, right=True, optional=5, filled=main),
             Column("Buffers by channel", 20, optional=6, grow=2),
         )
 
@@ -151,7 +157,7 @@ class DeviceRows:
         device, queue = facts.device, facts.queue
         word, style = _complete(facts, palette)
         total = sum(buffer.size for buffer in facts.arrived)
-        main = facts.section.main_bytes if facts.section is not None else 0
+        main = _main_bytes(facts)
         wait = queue.longest_wait
         warn = palette.warning
         cells: list[Cell] = [
@@ -169,6 +175,10 @@ class DeviceRows:
             "  ".join(f"{channel_text(k)}:{v}" for k, v in facts.channels.items()),
         ]
         return cells, palette.plain
+
+
+def _main_bytes(facts: DeviceFacts) -> int:
+    return facts.section.main_bytes if facts.section is not None else 0
 
 
 def _missing(facts: DeviceFacts) -> str:
@@ -199,25 +209,26 @@ class BufferRows:
     off come last.
     """
 
-    columns: Sequence[Column] = (
-        Column("", 1),
-        Column("Index", 9, right=True),
-        Column("Arrival", 8, right=True),
-        Column("Chan", 4, right=True),
-        Column("Frames", 15, right=True),
-        Column("First byte", 11, right=True, optional=2),
-        Column("Last byte", 11, right=True),
-        Column("Took", 9, right=True, optional=3),
-        Column("Bytes", 10, right=True),
-        Column("Waited", 9, right=True, optional=4),
-        Column("Lost", 10, right=True, optional=1),
-        Column("State", 10, grow=1, optional=5),
-    )
-
     def __init__(self, facts: DeviceFacts, table: PacketTable, start: int, by_index: bool) -> None:
         self.facts = facts
         self.table = table
         self.start = start
+        waits = bool(facts.queue.longest_wait)
+        lost = bool(facts.cut) or any(buffer.missing for buffer in facts.arrived)
+        self.columns: Sequence[Column] = (
+            Column("", 1),
+            Column("Index", 9, right=True),
+            Column("Arrival", 8, right=True),
+            Column("Chan", 4, right=True),
+            Column("Frames", 15, right=True),
+            Column("First byte", 11, right=True, optional=3),
+            Column("Last byte", 11, right=True),
+            Column("Took", 9, right=True, optional=4),
+            Column("Bytes", 10, right=True),
+            Column("Waited", 9, right=True, optional=2, filled=waits),
+            Column("Lost", 10, right=True, optional=1, filled=lost),
+            Column("State", 10, grow=1, optional=5),
+        )
         self.order = facts.by_index if by_index else range(len(facts.arrived) + len(facts.cut))
         self._positions: dict[int, int] = {}
         for position in range(len(self.order) - 1, -1, -1):
@@ -255,9 +266,9 @@ class BufferRows:
         at = self.order[position]
         buffer, state, wait = self.facts.arrived[at], self.facts.states[at], self.facts.waits[at]
         style = (palette.device, palette.config, palette.warning, palette.sync)[state]
-        word = WORDS[IN_ORDER] if state == CONFIG else WORDS[state]
-        if buffer.is_config:
-            word += " config"
+        word = WORDS[state]
+        if buffer.is_config and state != CONFIG:
+            word += f" {WORDS[CONFIG]}"
         frames = f"{buffer.frame}-{buffer.end_frame}"
         cells: list[Cell] = [
             (GLYPHS[state], style),

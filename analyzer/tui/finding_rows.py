@@ -70,23 +70,24 @@ class FindingRows:
     group with a single finding shows that finding.
     """
 
-    COLUMNS = (
-        Column("", 4),
-        Column("Rule", 6),
-        Column("Name", 26, optional=1),
-        Column("Count", 6, right=True),
-        Column("Frame", 8, right=True),
-        Column("Channel", 11, optional=2),
-        Column("What", 40, grow=1),
-    )
-
     def __init__(
         self, groups: list[Group], opened: set[tuple[str, int]], several: bool = False
     ) -> None:
         """``several`` adds a column with the migration's number."""
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
-        self.columns: Sequence[Column] = (*self.COLUMNS[:2], *migration, *self.COLUMNS[2:])
+        spots = [finding.spot for group in groups for _, finding in group.findings]
+        channels = any(spot.channel is not None for spot in spots)
+        self.columns: Sequence[Column] = (
+            Column("", 4),
+            Column("Rule", 6),
+            *migration,
+            Column("Name", 26, optional=1),
+            Column("Count", 6, right=True),
+            Column("Frame", 8, right=True),
+            Column("Channel", 11, optional=2, filled=channels),
+            Column("What", 40, grow=1),
+        )
         self.lines: list[tuple[Group, tuple[int, Finding] | None]] = []
         for group in groups:
             self.lines.append((group, None))

@@ -47,7 +47,7 @@ class RecordRows:
             Column("Name", 19, grow=2, most=50),
             Column("Section", 7, right=True, optional=4),
             Column("Length", 9, right=True),
-            Column("What it carries", 21, grow=3, optional=1),
+            Column("What it carries", 16, grow=3, optional=1),
         )
 
     def __len__(self) -> int:

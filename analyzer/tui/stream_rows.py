@@ -112,27 +112,31 @@ def _listed(scan: Scan, migrations: Sequence[Migration]) -> list[Connection]:
 class StreamRows:
     """One row per direction."""
 
-    COLUMNS = (
-        Column("Stream", 6, right=True),
-        Column("What", 20, grow=2, most=34),
-        Column("From", 17, grow=1, most=47, optional=3),
-        Column("To", 17, grow=1, most=47, optional=4),
-        Column("Bytes", 10, right=True),
-        Column("Frames", 8, right=True, optional=5),
-        Column("Holes", 6, right=True),
-        Column("Missing", 10, right=True),
-        Column("Again", 6, right=True),
-        Column("Order", 6, right=True, optional=2),
-        Column("Closed window", 13, right=True, optional=6),
-        Column("End", 5, grow=1, optional=1),
-    )
-
     def __init__(self, lines: list[StreamLine], several: bool = False) -> None:
         """``several`` adds a column with the migration's number."""
         self.lines = lines
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
-        self.columns: Sequence[Column] = (*migration, *self.COLUMNS)
+        flows = [line.flow for line in lines]
+        holes = any(flow.hole_count for flow in flows)
+        again = any(flow.retransmissions for flow in flows)
+        order = any(flow.reordered for flow in flows)
+        closed = any(flow.zero_window for flow in flows)
+        self.columns: Sequence[Column] = (
+            *migration,
+            Column("Stream", 6, right=True),
+            Column("What", 20, grow=2, most=34),
+            Column("From", 17, grow=1, most=47, optional=3),
+            Column("To", 17, grow=1, most=47, optional=4),
+            Column("Bytes", 10, right=True),
+            Column("Frames", 8, right=True, optional=5),
+            Column("Holes", 6, right=True, filled=holes),
+            Column("Missing", 10, right=True, filled=holes),
+            Column("Again", 6, right=True, filled=again),
+            Column("Order", 6, right=True, optional=2, filled=order),
+            Column("Closed window", 13, right=True, optional=6, filled=closed),
+            Column("End", 5, grow=1, optional=1),
+        )
 
     def __len__(self) -> int:
         return len(self.lines)

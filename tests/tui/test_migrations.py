@@ -90,7 +90,7 @@ def test_errors_that_the_failure_explains_stand_before_information() -> None:
 def test_sizes_have_their_units() -> None:
     widest = len(size_text(1_036_800))
     assert widest == len("1012.5 KiB")
-    for columns in (StreamRows.COLUMNS, packet_columns("start", False)):
+    for columns in (StreamRows([]).columns, packet_columns("start", False)):
         for one in columns:
             assert one.title not in ("Bytes", "Size") or one.width >= widest
     assert sum(one.width + 1 for one in packet_columns("start", False) if one.optional < 2) <= 80

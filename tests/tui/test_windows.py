@@ -144,3 +144,37 @@ def test_values_take_the_room_that_names_leave() -> None:
     widths = {columns[at].title: width for at, width in fit(columns, 118)}
     assert widths["Value"] >= len(uuid)
     assert widths["Meaning"] > 22
+
+
+def test_columns_with_nothing_in_them_give_way() -> None:
+    columns = [Column("a", 10), Column("b", 10, filled=False), Column("c", 10, optional=9)]
+
+    def titles(width: int) -> list[str]:
+        return [columns[at].title for at, _ in fit(columns, width)]
+
+    assert titles(32) == ["a", "b", "c"]
+    assert titles(31) == ["a", "c"]
+    assert titles(20) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "screen", "wanted"),
+    [
+        (VFIO, "2", "Bytes Waited"),
+        (VFIO, "3", "All bytes Share How it ended"),
+        (VFIO, "6", "Stream What From Bytes"),
+        ("10.0.13-vfio-gaps-2ch", "2", "Bytes Lost"),
+        ("10.0.13-vfio-gaps-2ch", "3", "Missing How it ended"),
+        ("10.0.13-vfio-gaps-2ch", "6", "Bytes Holes Missing Again Order End"),
+        (TWO, "7", "Mig Time Record Name Length What it carries"),
+    ],
+)
+def test_a_small_terminal_shows_the_columns_that_matter(
+    name: str, screen: str, wanted: str
+) -> None:
+    async def run() -> None:
+        async with opened(capture(name)) as (app, pilot):
+            await press(pilot, screen)
+            assert wanted in shown(app)
+
+    asyncio.run(run())
