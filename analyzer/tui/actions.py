@@ -19,10 +19,12 @@ from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.filter_line import FilterInput
+from analyzer.tui.lines import TITLES
 from analyzer.tui.messages import FilterChosen, Selected
 from analyzer.tui.packet_rows import PacketRows
+from analyzer.tui.palette import SEVERITY_GLYPHS
 from analyzer.tui.quantities import count
-from analyzer.tui.state import ALL, TIME_FORMATS
+from analyzer.tui.state import ALL, SCREENS, TIME_FORMATS
 from analyzer.tui.typed_path import here, is_directory, is_there, typed_path
 from analyzer.tui.views.main_channel import MainView
 
@@ -234,7 +236,10 @@ class Actions:
         app.on_selected(Selected(row=row, screen="packets"))
         finding = max(by_row[row], key=lambda finding: finding.rank)
         if app.state.row == row:
-            app.tell(Text(f"{finding.rule.id} {terminal(finding.message)}"))
+            severity = finding.rank + 1
+            rule = f"{SEVERITY_GLYPHS[severity]} {finding.rule.id}"
+            style = app.view.palette.severity(severity)
+            app.tell(Text.assemble((rule, style), f" {terminal(finding.message)}"))
 
     # -- marks and times ----------------------------------------------------------------------
 
@@ -494,7 +499,8 @@ class Actions:
         focused = app.focused
         if focused is not None:
             groups.append(("In this pane", _bindings(type(focused), seen)))
-        groups.append((f"On this screen ({app.state.screen})", _bindings(type(app.view), seen)))
+        title = TITLES[SCREENS.index(app.state.screen)]
+        groups.append((f"On this screen ({title})", _bindings(type(app.view), seen)))
         taken = {key for _, group in groups for one in group for key in one.key.split(",")}
         everywhere = [one for one in app.BINDINGS if not taken.issuperset(_keys(one))]
         groups.append(("Everywhere", everywhere))

@@ -77,15 +77,17 @@ class MfsharkApp(Actions, KeyOrder):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                str(number), f"screen('{screen}')", f"Screen {screen}", show=False, priority=True
+                str(number), f"screen('{screen}')", f"Screen {title}", show=False, priority=True
             )
-            for number, screen in enumerate(SCREENS, 1)
+            for number, (screen, title) in enumerate(zip(SCREENS, TITLES, strict=True), 1)
         ),
         Binding("slash", "edit_filter", "Filter", priority=True, tooltip="Filter the packets"),
         Binding("tab", "app.focus_next", "Next pane", show=False),
         Binding("shift+tab", "app.focus_previous", "Previous pane", show=False),
         Binding("question_mark,f1", "keys", "Help", tooltip="Show the keys that work here"),
+        Binding("i", "figures", "Downtime", tooltip="Show where the time went"),
         Binding("q", "quit", "Quit"),
+        Binding("v", "verdict", "Verdict", tooltip="Show the whole verdict"),
         Binding("ctrl+g,colon", "go_to", "Go to", tooltip="Go to a packet, a frame or a time"),
         Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the packets"),
         Binding("n", "find_again(1)", "Find next", show=False),
@@ -99,8 +101,6 @@ class MfsharkApp(Actions, KeyOrder):
         Binding("t", "time_format", "Time", tooltip="Switch to the next time format"),
         Binding("y", "copy", "Copy", tooltip="Copy what is selected"),
         Binding("e", "export", "Export", tooltip="Export the packets that are shown"),
-        Binding("v", "verdict", "Show the whole verdict", show=False),
-        Binding("i", "figures", "Show where the time went", show=False),
         Binding("S", "save_svg", "Save screen as SVG", show=False),
         Binding("b", "saved_filters", "Choose a saved filter", show=False),
         Binding("M", "migration", "Choose one of several migrations", show=False),

@@ -266,10 +266,10 @@ class Document:
         if len(self.table):
             return ""
         if self.saved is not None:
-            return "a saved migration has neither packets nor times; 7 shows its records"
+            return "a saved migration has neither packets nor times; see Main (7)"
         if not self.done or not self.migrations():
             return self.obstacle()
-        return "no multifd packets: all of the migration went over its main channel; see Main"
+        return "no multifd packets: all of the migration went over its main channel; see Main (7)"
 
     def obstacle(self) -> str:
         """Why there is no migration, or not yet; empty if there is one."""
@@ -284,8 +284,8 @@ class Document:
         if self.error:
             return self.error
         if tls:
-            return "the migration is encrypted (TLS); --keylog FILE decrypts it. See Streams"
-        return "no migration in this capture; see Streams"
+            return "the migration is encrypted (TLS); --keylog FILE decrypts it; see Streams (6)"
+        return "no migration in this capture; see Streams (6)"
 
     @property
     def remaining(self) -> float | None:

@@ -84,7 +84,7 @@ class FilterLine(Horizontal):
 
     DEFAULT_CSS = """
     FilterLine { height: 1; background: $surface; }
-    FilterLine #sign { width: 9; color: $text-muted; }
+    FilterLine #sign { width: 10; color: $text-muted; }
     FilterLine FilterInput {
         width: 1fr; background: $boost;
     }
@@ -145,7 +145,7 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The line."""
-        yield Static(" Filter /", id="sign")
+        yield Static(" Filter / ", id="sign")
         yield FilterInput(placeholder="none", select_on_focus=False, compact=True, id="filter")
         yield Static("", id="count", markup=False)
 

@@ -37,6 +37,10 @@ SHOWN_AS = {
     "escape": "esc",
     "plus": "+",
     "minus": "-",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
     "apostrophe": "'",
     "quotation_mark": '"',
     "equals_sign": "=",
@@ -46,7 +50,8 @@ SHOWN_AS = {
 
 def shown_key(key: str) -> str:
     """A key as it is shown to the user."""
-    return SHOWN_AS.get(key, key).replace("ctrl+", "^")
+    *modifiers, name = key.split("+")
+    return "+".join([*modifiers, SHOWN_AS.get(name, name)]).replace("ctrl+", "^")
 
 
 def meaning(binding: Binding) -> str:

@@ -50,7 +50,7 @@ def test_no_frames(tmp_path: Path) -> None:
     found = screens(path)
     assert "no TCP connection" in found.pop("6")
     for text in found.values():
-        assert "no migration in this capture; see Streams" in text
+        assert "no migration in this capture; see Streams (6)" in text
     assert all("NOTHING no migration in 0 frames" in text for text in found.values())
 
 
@@ -79,7 +79,7 @@ def test_a_setup_that_hangs() -> None:
 def test_saved_migration() -> None:
     found = screens(CAPTURES / "10.0.13-file-plain.mig.gz")
     for key in "134":
-        assert "a saved migration has neither packets nor times; 7 shows its records" in found[key]
+        assert "a saved migration has neither packets nor times; see Main (7)" in found[key]
     assert "no channel yet" not in found["3"]  # nothing is to come
     assert "a saved migration has no connection" in found["6"]
     assert "CONFIGURATION" in found["7"]

@@ -185,7 +185,7 @@ def test_keys_that_do_nothing_say_why() -> None:
 
 
 def test_keys_about_packets_say_why_there_are_none() -> None:
-    why = "no multifd packets: all of the migration went over its main channel; see Main"
+    why = "no multifd packets: all of the migration went over its main channel; see Main (7)"
 
     async def run() -> None:
         async with opened(capture("7.2-plain-tcp-nomultifd")) as (app, pilot):

@@ -90,6 +90,32 @@ def test_windows_say_how_they_are_left(keys: list[str], below: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("keys", [("ctrl+p",), ("T",), ("S",)])
+def test_the_keys_below_are_those_of_what_is_on_top(keys: tuple[str, ...]) -> None:
+    async def run() -> None:
+        async with opened(capture(TWO)) as (app, pilot):
+            before = keys_below(app)
+            await press(pilot, *keys)
+            assert keys_below(app).startswith(" esc ")
+            assert "Other mode" not in keys_below(app)
+            assert "Filter" not in keys_below(app)
+            await press(pilot, "tab", "tab", "escape")
+            assert len(app.screen_stack) == 1
+            assert keys_below(app) == before
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", "1245673")
+def test_where_the_time_went_is_offered_below(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, screen)
+            assert "i Downtime" in keys_below(app)
+
+    asyncio.run(run())
+
+
 def test_help_lists_a_key_once() -> None:
     async def run() -> None:
         async with opened(capture(VFIO), (100, 100)) as (app, pilot):

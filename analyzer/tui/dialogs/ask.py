@@ -146,6 +146,12 @@ class AskDialog(Window["Answer | None"]):
         if text and not self._complain():
             self.dismiss(Answer(self.mode, text))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is no other mode if there is only one."""
+        if action == "mode" and len(self._modes) == 1:
+            return False
+        return super().check_action(action, parameters)
+
     def action_give_up(self) -> None:
         """Return ``None``."""
         self.dismiss(None)

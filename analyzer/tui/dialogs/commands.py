@@ -5,6 +5,8 @@ from __future__ import annotations
 from textual.command import CommandPalette
 from textual.widgets import OptionList
 
+from analyzer.tui.dialogs.window import show_keys
+
 __all__ = ["Commands"]
 
 
@@ -17,3 +19,11 @@ class Commands(CommandPalette):
         if action == "command_list" and not any(one.scrollable_content_region for one in lists):
             return False
         return super().check_action(action, parameters)
+
+    def on_screen_resume(self) -> None:
+        """The palette is on top."""
+        show_keys(self.app)
+
+    def on_unmount(self) -> None:
+        """What is below the palette is on top again."""
+        show_keys(self.app)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 
 from analyzer.tui.lines import KeyLine
 
-__all__ = ["Window"]
+if TYPE_CHECKING:
+    from typing import Any
+
+    from textual.app import App
+
+__all__ = ["Window", "show_keys"]
+
+
+def show_keys(app: App[Any]) -> None:
+    """Let the line at the bottom show the keys of the window, or screen, that is on top."""
+    if app.screen_stack:
+        for line in app.screen_stack[0].query(KeyLine):
+            line.show_keys_of(app.screen)
 
 
 class Window(ModalScreen[ScreenResultType]):
@@ -18,15 +32,12 @@ class Window(ModalScreen[ScreenResultType]):
     """
 
     def on_screen_resume(self) -> None:
-        """The window is on top, or on top again: show its keys."""
-        for line in self.app.screen_stack[0].query(KeyLine):
-            line.show_keys_of(self)
+        """The window is on top, or on top again."""
+        show_keys(self.app)
 
     def on_unmount(self) -> None:
-        """Show the keys of the window or screen below again."""
-        if self.app.screen_stack:
-            for line in self.app.screen_stack[0].query(KeyLine):
-                line.show_keys_of(self.app.screen)
+        """What is below the window is on top again."""
+        show_keys(self.app)
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """See the base class; does nothing once it has been called."""

@@ -39,7 +39,7 @@ class DevicesView(View):
     """The devices, the reassembly map of the selected one, and its buffers."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "sort", "By index/arrival", tooltip="Sort buffers by index or by arrival"),
+        Binding("s", "sort", "Sort", tooltip="Sort buffers by index or by arrival"),
         Binding("x", "extract", "Extract", tooltip="Write its state to files"),
         Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
         Binding("p", "payload", "Payload", tooltip="Show the payload of the buffer"),
