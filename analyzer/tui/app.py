@@ -430,6 +430,8 @@ class MfsharkApp(Actions, KeyOrder):
 
     def _select_device(self, device: tuple[int, bytes, int], index: int | None) -> None:
         self.state.device, self.state.index = device, index
+        if index is None:
+            return
         for migration in self.document.migrations(device[0]):
             found = migration.devices.get(device[1:])
             buffers = found.buffers if found is not None else []

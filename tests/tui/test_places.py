@@ -324,6 +324,36 @@ def test_keys_without_a_device_say_so() -> None:
     drive("7.2-multifd-2ch", use)
 
 
+def test_main_shows_the_record_at_the_time_selected_elsewhere() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        view = app.query_one(MainView)
+
+        def record() -> tuple[str, int]:
+            assert view.rows is not None
+            line = view.rows.lines[view.records.cursor]
+            return line.kind, line.offset
+
+        await press(pilot, "7")
+        assert record() == ("HEADER", 0)
+        await press(pilot, "1", "colon", *"60", "enter", "7")
+        assert view.rows is not None
+        begun = [
+            (line.kind, line.offset)
+            for line in view.rows.lines
+            if line.place.time <= app.state.time
+        ]
+        assert record() == begun[-1]
+        assert len(view.rows) > len(begun) > 3
+        await press(pilot, "k", "k")
+        assert record() == begun[-3]
+        await press(pilot, "4", "7")  # the cursor there is at the time of the record
+        assert record() == begun[-3]
+        await press(pilot, "4", "home", "7")
+        assert record() == ("HEADER", 0)
+
+    drive("10.0.13-vfio-truncated-no-returnpath-2ch", use)
+
+
 def test_the_table_follows_the_lane_from_the_first() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, *["j"] * 30, "3")

@@ -66,7 +66,14 @@ class MainView(View):
         yield FieldPanes()
 
     def home(self) -> None:
-        """Focus the list."""
+        """Focus the list, with the cursor on the last record that had begun at the selected time,
+        unless one of that very time is selected.
+        """
+        time, lines = self.state.time, self.rows.lines if self.rows is not None else []
+        if time and lines and lines[self.records.cursor].place.time != time:
+            begun = [at for at, line in enumerate(lines) if line.place.time <= time]
+            self.state.record = begun[-1] if begun else 0
+            self.show_selection()
         self.screen.set_focus(self.records)
 
     @property
