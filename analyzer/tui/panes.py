@@ -88,7 +88,8 @@ class MapPane(Drawn, can_focus=True):
     def _entitle(self) -> None:
         per_cell = self._layout_now.per_cell
         scale = f", {per_cell} per cell" if per_cell > 1 else ""
-        self.border_title = Content(f"Indexes of {self.name_shown}{scale}")
+        owner = f" of {self.name_shown}" if self.name_shown else ""
+        self.border_title = Content(f"Indexes{owner}{scale}")
 
     def on_resize(self) -> None:
         """Update the title: the number of indexes per cell depends on the size."""

@@ -54,6 +54,12 @@ class Reassembly:
         self.states: Ints = np.array([state for _, state in found], dtype=np.int64)
         self.total = found[-1][0] + 1 if found else 0
 
+    def first_lost(self) -> int:
+        """The first index that is missing or was cut off; -1 if there is none."""
+        whole = self.states != CUT
+        whole &= self.indexes == np.arange(len(whole))  # no more behind a missing one
+        return -1 if whole.all() else int(np.argmin(whole))
+
     def counts(self) -> dict[int, int]:
         """The number of indexes by state."""
         present = np.bincount(self.states, minlength=len(WORDS))

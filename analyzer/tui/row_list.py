@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from analyzer.tui.columns import Cell, Column
 
-__all__ = ["RowList", "Rows"]
+__all__ = ["NoRows", "RowList", "Rows"]
 
 LINES_KEPT = 512
 MORE = "…"

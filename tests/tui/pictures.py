@@ -24,7 +24,7 @@ PICTURES = {
     "devices": (GOOD, "2", "down", "tab", "right", "right", "right"),
     "channels": (GOOD, "3", "down", "down", "down", *["right"] * 70),
     "lost-findings": (LOST, "5"),
-    "lost-device": (LOST, "2", "tab", "right", "right", "right"),
+    "lost-device": (LOST, "2", "tab"),
 }
 LINE, ASCENT = 24.4, 18.5
 """Height of a line in the drawing, and the part of it above the base line."""

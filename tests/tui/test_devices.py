@@ -16,7 +16,7 @@ from analyzer.tui.panes import MapPane
 from analyzer.tui.reassembly import CUT, MapLayout, Reassembly, legend, shown_index
 from analyzer.tui.row_list import RowList
 from tests.shipped import capture
-from tests.tui.driving import opened, press, shown
+from tests.tui.driving import opened, press, settle, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,7 +99,7 @@ def test_an_index_that_came_twice_has_two_packets(tmp_path: Path) -> None:
 
 def test_an_index_that_never_arrived_has_no_packet(tmp_path: Path) -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        await press(pilot, "right", "right", "enter")
+        await press(pilot, "enter")
         assert app.state.screen == "devices"
         assert "index 2 never arrived" in shown(app)
         await press(pilot, "right", "enter")
@@ -110,7 +110,7 @@ def test_an_index_that_never_arrived_has_no_packet(tmp_path: Path) -> None:
 
 def test_a_copy_from_the_map_is_of_its_buffer(tmp_path: Path) -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        await press(pilot, "right", "y", "j")
+        await press(pilot, "left", "y", "j")
         assert json.loads(app.clipboard)["Index"] == "1"
         await press(pilot, "right", "y", "j")
         assert "nothing to copy as json here" in shown(app)
@@ -125,7 +125,7 @@ def test_a_cell_of_several_indexes_stands_for_the_one_it_shows(tmp_path: Path) -
         pane = app.view.query_one(MapPane)
         per_cell = pane._layout_now.per_cell
         assert per_cell > 1
-        await press(pilot, *["right"] * (101 // per_cell))
+        await press(pilot, "home", *["right"] * (101 // per_cell))
         assert app.state.index == 101
         assert "index 101 never arrived" in shown(app)
         assert "missing 1" in shown(app)  # the legend has no room for all states
@@ -176,5 +176,60 @@ def test_what_is_not_known_is_not_called_absent(name: str, lack: str) -> None:
             assert lack in app.view.query_one(MapPane).lack
             assert lack.split()[0] in shown(app)
             assert "no device-state buffer" not in shown(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("arrived", "cut", "lost"),
+    [
+        ([], [], -1),
+        ([0, 1, 2], [], -1),
+        ([2, 1, 0], [3], 3),
+        ([0, 2, 3], [], 1),
+        ([1, 2], [], 0),
+        ([0, 1, 4], [2], 2),
+        ([0, 3, 4], [2], 1),
+        ([0, 4_000_000_000], [], 1),
+    ],
+)
+def test_the_first_index_that_is_lost(arrived: list[int], cut: list[int], lost: int) -> None:
+    assert Reassembly([(idx, False) for idx in arrived], cut).first_lost() == lost
+
+
+def test_a_lost_index_is_under_the_cursor_at_first() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST)) as (app, pilot):
+            await press(pilot, "2", "tab")
+            assert app.view.query_one(MapPane).cursor == 3
+            listed = app.view.query_one("#buffers", RowList)
+            assert buffers(app)[listed.cursor]["State"] == "cut off"
+            assert app.state.index is None
+            await press(pilot, "p")
+            assert "index 3" in shown(app)
+            assert app.document.table.column("cut")[app.state.row] > 0
+
+    asyncio.run(run())
+
+
+def test_a_capture_without_devices_shows_none_of_another(tmp_path: Path) -> None:
+    lost = tmp_path / "lost.pcap"
+    device = {"idstr": "d", "size": 5000, "buffer_size": 1000}
+    lost.write_bytes(build({"device": [device], "fault": [{"kind": "vfio-idx-gap", "index": 2}]}))
+
+    async def run() -> None:
+        async with opened(lost) as (app, pilot):
+            await press(pilot, "2")
+            assert "Buffers by arrival; index 2 never arrived" in shown(app)
+            await press(pilot, "p")
+            assert "index 2 never arrived" in shown(app)
+            assert len(app.screen_stack) == 1
+            app.open(str(capture("10.0.13-ipv6-2ch")))
+            await settle(pilot)
+            await press(pilot, "2")
+            assert shown(app).count("no device state: neither on multifd nor on main") == 1
+            assert "─Indexes─" in shown(app)
+            assert "─Buffers─" in shown(app)
+            assert len(app.view.query_one("#buffers", RowList).rows) == 0
 
     asyncio.run(run())

@@ -17,7 +17,7 @@ from analyzer.tui.extraction import extract
 from analyzer.tui.messages import Selected
 from analyzer.tui.panes import ArrivalPane, MapPane
 from analyzer.tui.reassembly import Reassembly
-from analyzer.tui.row_list import RowList
+from analyzer.tui.row_list import NoRows, RowList
 from analyzer.tui.typed_path import typed_path
 from analyzer.tui.views.view import View
 from dissectors.multifd import device_name
@@ -63,12 +63,11 @@ class DevicesView(View):
         with Horizontal(id="drawing"):
             yield MapPane(id="map")
             yield ArrivalPane(id="arrival")
-        yield RowList(id="buffers", empty="no buffer")
+        yield RowList(id="buffers")
 
     def on_mount(self) -> None:
         """Set the titles."""
         self.query_one("#arrival").border_title = "Arrival ▸ index ▴"
-        self.query_one("#buffers").border_title = "Buffers"
 
     def home(self) -> None:
         """Focus the list of devices."""
@@ -113,21 +112,27 @@ class DevicesView(View):
         lost = [facts for facts in self.facts if facts.complete is False and self.document.done]
         return next(iter(lost or self.facts), None)
 
+    @property
+    def index(self) -> int:
+        """The selected index, or if none is, the first one that did not come whole; -1: neither."""
+        if self.state.index is not None:
+            return self.state.index
+        return self.current.reassembly.first_lost() if self.current is not None else -1
+
     def show_selection(self) -> None:
         """Show the selected device and index."""
-        facts = self.current
+        facts, buffers = self.current, self.query_one("#buffers", RowList)
         if facts is None:
-            lack = self.document.obstacle() or NO_DEVICE
-            self.query_one(MapPane).show_map("no device", Reassembly([]), -1, lack)
+            self.query_one(MapPane).show_map("", Reassembly([]), -1)
             self.query_one(ArrivalPane).show_order([])
+            buffers.border_title, buffers.empty = "Buffers", ""
+            buffers.show_rows(NoRows())
             return
         self.query_one("#devices", RowList).go(self.facts.index(facts))
-        index = self.state.index if self.state.index is not None else -1
+        index, rows = self.index, buffers.rows
         pane = self.query_one(MapPane)
         pane.show_map(facts.name, facts.reassembly, index, facts.lack)
         self.query_one(ArrivalPane).show_order([buffer.idx for buffer in facts.arrived])
-        buffers = self.query_one("#buffers", RowList)
-        rows = buffers.rows
         if not isinstance(rows, BufferRows) or rows.facts is not facts:
             buffers.empty = facts.lack
             buffers.show_rows(self._buffer_rows(facts))
@@ -154,8 +159,8 @@ class DevicesView(View):
     def copied(self, form: str) -> str | None:
         """See the base class; in the map the buffer of the selected index is what is selected."""
         buffers = self.query_one("#buffers", RowList)
-        rows, index = buffers.rows, self.state.index
-        if not isinstance(self.app.focused, MapPane) or index is None:
+        rows, index = buffers.rows, self.index
+        if not isinstance(self.app.focused, MapPane) or index < 0:
             return super().copied(form)
         there = isinstance(rows, BufferRows) and rows.position(index) is not None
         return buffers.copied(form) if there else None
@@ -228,14 +233,15 @@ class DevicesView(View):
 
     def action_payload(self) -> None:
         """Show the payload of the selected buffer."""
-        facts, index = self.current, self.state.index
-        if facts is None or index is None:
+        facts, index = self.current, self.index
+        if facts is None or index < 0:
             self.mfshark.tell(Text("select a buffer" if facts is not None else NOTHING_HERE.plain))
-            return
-        if facts.key != self.state.device or index not in facts.reassembly.indexes:
-            self.mfshark.tell(Text("this buffer never arrived"))
-            return
-        super().action_payload()
+        elif index not in facts.reassembly.indexes:
+            self.mfshark.tell(Text(f"index {index} never arrived"))
+        else:
+            if self.state.index is None:
+                self.mfshark.on_selected(Selected(device=facts.key, index=index))
+            super().action_payload()
 
     def action_extract(self) -> None:
         """Write the device's state to files."""
