@@ -45,8 +45,11 @@ class FieldPanes(Container):
 
     def on_mount(self) -> None:
         """Titles."""
-        self.query_one(TreeList).border_title = "Fields"
-        self.query_one(HexPane).border_title = "Bytes"
+        self._entitle("Fields", "Bytes")
+
+    def _entitle(self, fields: str, bytes: str) -> None:  # noqa: A002 - the panes' names
+        self.fields.border_title = Content(terminal(fields))
+        self.bytes.border_title = bytes
 
     @property
     def fields(self) -> TreeList:
@@ -85,8 +88,7 @@ class FieldPanes(Container):
         missing = tuple((first, end - 1) for first, end in excerpt.holes)
         pane.show_bytes(excerpt.data, note, missing)
         tree.show_nodes(nodes)
-        tree.border_title = Content(terminal(title))
-        pane.border_title = f"Bytes ({len(excerpt.data)})"
+        self._entitle(title, f"Bytes ({len(excerpt.data)})")
         if tree.has_focus or pane.has_focus:
             self._mark(tree.node)
         self._mark_found()
@@ -106,10 +108,10 @@ class FieldPanes(Container):
                 self.fields.reveal(path)
             self.bytes.mark_field(offset, size)
 
-    def clear(self, text: str, palette: Palette) -> None:
-        """Show no fields and bytes; ``text`` says why."""
+    def clear(self, palette: Palette) -> None:
+        """Show no fields and bytes."""
         self._wanted = self._shown = None
-        self.fields.empty = text
+        self._entitle("Fields", "Bytes")
         self.fields.palette = self.bytes.palette = palette
         self.fields.show_nodes([])
         self.bytes.show_bytes(b"")

@@ -99,8 +99,8 @@ class TreeList(RowList):
     class AsFilter(Field):
         """The user wants to filter by the value of this field."""
 
-    def __init__(self, *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
-        super().__init__(header=False, empty=empty, id=id)
+    def __init__(self) -> None:
+        super().__init__(header=False)
         self.nodes: list[Node] = []
         self.opened: set[tuple[str, ...]] = set()
 

@@ -14,10 +14,14 @@ from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS
 from tests.shipped import CAPTURES, capture
-from tests.tui.driving import opened, press, settle
+from tests.tui.driving import opened, press, settle, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from textual.pilot import Pilot
+
+    from analyzer.tui.app import MfsharkApp
 
 VFIO = "10.0.13-vfio-3dev-4ch"
 
@@ -123,5 +127,38 @@ def test_decrypts_with_the_keys_given() -> None:
             assert len(app.document.table)
             await press(pilot, "end")
             assert app.view.query_one(FieldPanes).bytes.data
+
+    asyncio.run(run())
+
+
+async def looks(app: MfsharkApp, pilot: Pilot[int]) -> list[str]:
+    """What every screen shows."""
+    found = []
+    for number in range(1, len(SCREENS) + 1):
+        await press(pilot, str(number))
+        found.append(shown(app))
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        capture("10.0.13-ipv6-2ch"),
+        capture("10.0.13-tls13-x509-2ch-nokeys"),
+        capture("10.0.13-xbzrle-nomultifd"),
+        CAPTURES / "10.0.13-file-plain.mig.gz",
+    ],
+    ids=lambda path: path.name,
+)
+def test_nothing_is_left_of_the_capture_open_before(path: Path) -> None:
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            wanted = await looks(app, pilot)
+        async with opened(capture("10.0.13-vfio-gaps-2ch")) as (app, pilot):
+            for number in range(len(SCREENS), 0, -1):
+                await press(pilot, str(number), "tab", "right", "shift+tab", "G")
+            app.open(str(path))
+            await settle(pilot)
+            assert await looks(app, pilot) == wanted
 
     asyncio.run(run())

@@ -125,7 +125,7 @@ class MainView(View):
         """Show the selected record."""
         rows = self.rows
         if rows is None:
-            self.query_one(FieldPanes).clear("", self.palette)
+            self.query_one(FieldPanes).clear(self.palette)
             return
         self.records.go(min(self.state.record, len(rows) - 1), centre=True)
         self._read(rows.lines[self.records.cursor])
@@ -166,7 +166,7 @@ class MainView(View):
             note = f"{length - SHOWN_MAX} more bytes are not shown"
         title = "Record"
         if line.record is not None:
-            title = f"{line.record.kind} {line.record.name}"
+            title = line.text.rstrip()
         elif line.message is not None:
             title = f"{line.message.name} (return path)"
         self.query_one(FieldPanes).show(line, nodes, excerpt, self.palette, title, note)

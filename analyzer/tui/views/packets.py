@@ -152,7 +152,7 @@ class PacketsView(View):
         """Show the selected packet."""
         rows = self.rows
         if rows is None or not len(rows):
-            self.query_one(FieldPanes).clear("", self.palette)
+            self.query_one(FieldPanes).clear(self.palette)
             return
         position = min(rows.position(self.state.row), len(rows) - 1)
         if position != self.packets.cursor or self.packets.scroll_y > position:
