@@ -15,12 +15,13 @@ __all__ = ["captures_in"]
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
-    """The given files, with each folder replaced by the captures below it, sorted by name.  Raises
-    :class:`UsageError` for a folder without captures, or one that cannot be read.
+    """The given files, with each folder replaced by the captures below it, sorted by name; ``-`` is
+    always standard input.  Raises :class:`UsageError` for a folder without captures, or one that
+    cannot be read.
     """
     found: list[str] = []
     for path in paths:
-        if not os.path.isdir(path):  # noqa: PTH112
+        if path == "-" or not os.path.isdir(path):  # noqa: PTH112
             found.append(path)
             continue
         inside = sorted(_below(path))

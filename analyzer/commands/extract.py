@@ -91,6 +91,8 @@ def run(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError` and :class:`UsageError`."""
     if options.stream and not os.path.isfile(options.capture):  # noqa: PTH113
         raise UsageError("--stream reads the capture twice: save it to a file first")
+    if options.output == "-":
+        raise UsageError("extract writes files: -o takes a folder, not - for standard output")
     if not options.ram and (options.offset is not None or options.length is not None):
         raise UsageError("--offset and --length need --ram")
     listing: list[str] = []

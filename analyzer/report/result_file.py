@@ -26,10 +26,12 @@ class ResultFile:
     written to a temporary file beside it, which replaces it when complete, so that a failed run
     keeps the old file.  What is not a regular file (a pipe, a terminal, ``/dev/null``) is written
     directly, and so is a ``live`` file, which others read while it grows.  Raises
-    :class:`UsageError` for an input, and if it cannot be written.
+    :class:`UsageError` for an input, for ``-``, which is no file, and if it cannot be written.
     """
 
     def __init__(self, path: str, inputs: Iterable[str] = (), *, live: bool = False) -> None:
+        if path == "-":
+            raise UsageError("this cannot go to standard output (-): name a file")
         self.path = path
         self._target = os.path.realpath(path)
         ordinary = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113

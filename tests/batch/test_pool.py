@@ -51,6 +51,14 @@ def test_folders_are_searched(folder: Path, tmp_path: Path) -> None:
         captures_in([str(tmp_path / "empty")])
 
 
+def test_minus_is_standard_input_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "-").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert captures_in(["-"]) == ["-"]
+
+
 def test_many_at_a_time_give_the_same_in_the_same_order(folder: Path) -> None:
     one = mfshark("check", folder, "--jobs", 1)
     many = mfshark("check", folder, "--jobs", 3)

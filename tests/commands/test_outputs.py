@@ -106,6 +106,26 @@ def test_no_command_overwrites_what_it_reads(
     assert Path("own.pcapng").read_bytes() == original
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scrub", LOST, "-"),
+        ("scrub", LOST, "copy.pcapng", "--digests", "-"),
+        ("extract", LOST, "-o", "-"),
+        ("check", LOST, "--baseline", "-", "--update-baseline"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_needs_a_file_does_not_make_one_called_minus(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = mfshark(*words)
+    assert ran.status == 2
+    assert "standard output" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_report_stays_where_a_run_is_broken_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
