@@ -170,7 +170,6 @@ class Engine:
                 and length > 0
                 and (buffer[start + window] or buffer[start + window + 1])
                 and flow.acks_idle
-                and flow.peer.reset is None
             ):
                 follow(batch, flow, start, start + reach + total - length, length)
             else:
@@ -514,6 +513,8 @@ class Engine:
         if segment.flags & RST:
             if flow.reset is None:
                 flow.reset = place
+                flow.peer.take_in_fast()
+                flow.peer.open_fast_path()  # which is closed now: what follows is counted
                 # Its sequence number follows the last byte sent.
                 self._end(flow, flow.offset + distance if distance < WINDOW_MAX else 0)
             return

@@ -255,6 +255,7 @@ class Flow:
             and not self.waiting
             and not self.fin
             and not self.reset
+            and not self.peer.reset
         )
         if self.data_expected:
             assert reader is not None

@@ -595,6 +595,25 @@ def test_an_end_behind_the_fast_path_is_where_the_last_byte_was(end: str) -> Non
     assert seen == [(5000, 7)]
 
 
+@pytest.mark.parametrize("skipped", [0, 100_000])
+def test_data_behind_a_reset_of_the_other_side_is_counted_on_the_fast_path_too(
+    skipped: int,
+) -> None:
+    wire = Wire().open()
+    for at in range(0, 3000, 1000):
+        wire.send(at, bytes(1000))
+    wire.ack(2000, flags=RST | ACK)
+    for at in range(3000, 6000, 1000):
+        wire.send(at, bytes(1000))
+
+    def walk(_reader: Reader) -> Walker:
+        yield Skip(skipped)
+        yield Deliver(1 << 50, lambda _piece, _size: None)
+
+    flow = Result(pcap(wire.frames), walk).flow
+    assert (flow.data_after_reset, flow.offset, flow.seen) == (3000, 6000, 7)
+
+
 @pytest.mark.parametrize("behind", [0, 1000])
 def test_what_bare_acks_acknowledge_is_known_in_the_end(behind: int, tmp_path: Path) -> None:
     """Also those that are alone in a batch, and those of a direction that says nothing else."""
