@@ -8,6 +8,7 @@ from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
 from analyzer.report.model import device_reports
 from analyzer.report.style import Style, size_text, table
+from analyzer.report.wording import STATES
 from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
@@ -142,9 +143,9 @@ def _announced(section: VfioSection) -> str:
 def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str]:
     whole = is_complete(device, migration)
     word = {
-        True: style.outcome("completed").replace("completed", "complete"),
-        False: style.severity("error", "INCOMPLETE"),
-        None: style.severity("warning", "cannot tell"),
+        True: style.outcome("completed").replace("completed", STATES[True]),
+        False: style.severity("error", STATES[False]),
+        None: style.severity("warning", STATES[None]),
     }[whole]
     indices = [buffer.idx for buffer in device.buffers]
     span = f"index {min(indices)} to {max(indices)}" if indices else "no index seen"
@@ -193,6 +194,6 @@ def _buffers(arrived: list[Buffer], begin: int, style: Style, verbose: bool) -> 
         for position, buffer in enumerate(shown)
     ]
     head = ("arrival", "index", "channel", "bytes", "frames", "first byte s", "last byte s", "lost")
-    yield from table(head, rows, style)
+    yield from table(head, rows, style, left=3)
     if len(shown) < len(arrived):
         yield f"  ... {len(arrived) - len(shown)} more; --verbose shows all"

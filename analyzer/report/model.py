@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
 from analyzer.migration.channel import id_text
+from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.parts import finding_report, iso_time
 from analyzer.version import VERSION
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from analyzer.analysis import Analysis
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.channel import Channel
-    from analyzer.migration.device import Device
     from analyzer.migration.migration import Migration
     from analyzer.report.parts import Json
 
@@ -186,26 +186,8 @@ def device_reports(
         (device, device_report(device, migration, assembler)) for device in migration.awaited
     ]
     for section in migration.on_main:
-        assembly = assembler.of(migration, section.key) if assembler is not None else None
-        report = {
-            "idstr": text_of(section.idstr),
-            "instance_id": section.instance_id,
-            "buffers": 0,
-            "bytes": 0,
-            "first_index": None,
-            "last_index": None,
-            "missing": [],
-            "duplicates": [],
-            "config_index": None,
-            "complete": section.complete,
-            "out_of_order": 0,
-            "channels": {},
-            "digest": None,
-            "config_digest": None,
-            "main_bytes": section.main_bytes,
-            "state_digest": assembly.state_digest if assembly is not None else None,
-        }
-        reports.append((None, report))
+        report = device_report(Device(*section.key), migration, assembler)
+        reports.append((None, {**report, "complete": section.complete}))
     return sorted(reports, key=lambda found: (found[1]["idstr"], found[1]["instance_id"]))
 
 

@@ -11,6 +11,7 @@ from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style, size_text, table
 from analyzer.report.verdict import verdict
+from analyzer.report.wording import STATES
 from dissectors.multifd import text_of, uuid_text
 
 TYPE_CHECKING = False
@@ -162,11 +163,8 @@ DEVICE_HEAD = (
 )  # fmt: skip
 
 
-STATES = {True: "complete", False: "INCOMPLETE", None: "cannot tell"}
-
-
 def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
-    devices, sections = migration.awaited, migration.on_main
+    devices, sections = sorted(migration.awaited, key=_key), sorted(migration.on_main, key=_key)
     total = len(devices) + len(sections)
     most = total if verbose else DEVICES_SHOWN
     rows = [_device_row(device, migration) for device in devices[:most]]
@@ -176,6 +174,10 @@ def _devices(migration: Migration, style: Style, verbose: bool) -> Iterator[str]
     if rows:
         yield ""
         yield from table(DEVICE_HEAD, rows, style, left=2)
+
+
+def _key(device: Device | VfioSection) -> tuple[bytes, int]:
+    return device.key
 
 
 def _section_row(section: VfioSection) -> tuple[str, ...]:
@@ -212,7 +214,7 @@ def _digests(
     migration: Migration, assembler: Assembler, style: Style, verbose: bool
 ) -> Iterator[str]:
     rows = []
-    for key in dict.fromkeys((*migration.devices, *migration.vfio_sections)):
+    for key in sorted({*migration.devices, *migration.vfio_sections}):
         assembly = assembler.of(migration, key)
         digest = assembly.state_digest if assembly is not None else None
         rows.append((_device_name(*key), digest or "not known: bytes are missing"))
@@ -230,7 +232,8 @@ def _device_name(idstr: bytes, instance: int) -> str:
 def _lacking(device: Device) -> str:
     if device.config is None and not device.packets:
         return "all"
-    return _ranges(device.missing_ranges()) or ("" if device.config is not None else "config")
+    parts = [_ranges(device.missing_ranges()), "" if device.config is not None else "config"]
+    return ",".join(filter(None, parts))
 
 
 def _ranges(ranges: list[tuple[int, int]]) -> str:

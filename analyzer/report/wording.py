@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.report.parts import Json
 
-__all__ = ["explanation_parts", "hosted_path", "placed"]
+__all__ = ["STATES", "explanation_parts", "hosted_path", "placed"]
+
+STATES = {True: "complete", False: "INCOMPLETE", None: "cannot tell"}
+"""Whether a device's state is complete, in a word."""
 
 
 def placed(finding: Json) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from analyzer.cli import COMMANDS, build_parser
+from analyzer.synth import build
 from tests import shipped
 from tests.commands.run import mfshark
 
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
 TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 OFF = shipped.capture("10.0.13-vfio-transfer-off-2ch")
+MIXED = shipped.capture("11.1.3-vfio-mixed-on-off-4ch")
 
 
 def saved(name: str) -> dict[str, str]:
@@ -51,6 +54,38 @@ def test_devices_tells_what_was_cut_off() -> None:
     ran = mfshark("devices", TRUNCATED)
     assert "missing    3" in ran.out
     assert "index 3 on multifd 0: 752448 of 950344 bytes arrived" in ran.out
+
+
+def test_an_index_and_a_channel_are_shown_where_they_are_0(tmp_path: Path) -> None:
+    device = {"idstr": "0000:00:02.0/vfio", "size": "16 KiB", "buffer_size": "64 KiB"}
+    scenario = {"channels": 1, "device": [device], "fault": [{"kind": "vfio-no-config"}]}
+    (tmp_path / "one.pcap").write_bytes(build(scenario))
+    head, row = mfshark("devices", tmp_path / "one.pcap").out.splitlines()[-2:]
+    assert head.split()[:3] == ["arrival", "index", "channel"]
+    assert row.split()[:3] == ["0", "0", "0"]
+
+
+def test_a_missing_config_state_is_told_beside_missing_indices(tmp_path: Path) -> None:
+    device = {"idstr": "0000:00:02.0/vfio", "size": "256 KiB", "buffer_size": "64 KiB"}
+    faults = [{"kind": "vfio-idx-gap", "index": 1}, {"kind": "vfio-no-config"}]
+    path = tmp_path / "lost.pcap"
+    path.write_bytes(build({"return_path": False, "device": [device], "fault": faults}))
+    assert "INCOMPLETE        3  192.0 KiB     48 B  1,config" in mfshark("check", path).out
+    page = mfshark("check", path, "--format", "html").out
+    assert "48 B on main, missing 1, no config buffer" in page
+
+
+def test_devices_have_one_order_in_all_reports() -> None:
+    text = mfshark("check", "--digest", "sha256", CLEAN).out
+    found = re.findall(r"^  (0000\S+)", text, re.MULTILINE)
+    assert found == [f"0000:00:0{number}.0/vfio" for number in (2, 3, 4)] * 2
+
+
+def test_a_device_on_main_only_has_the_figures_of_any_other() -> None:
+    (report,) = json.loads(mfshark("check", "--format", "json", MIXED).out)["captures"]
+    first, *rest = report["migrations"][0]["devices"]
+    assert {device["buffers"] == 0 for device in (first, *rest)} == {True, False}
+    assert all(device.keys() == first.keys() for device in rest)
 
 
 def test_devices_on_main_only() -> None:

@@ -9,7 +9,7 @@ from analyzer.report.device_map import device_map
 from analyzer.report.escape import html
 from analyzer.report.style import size_text
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
-from analyzer.report.wording import explanation_parts, placed
+from analyzer.report.wording import STATES, explanation_parts, placed
 from analyzer.version import VERSION
 from dissectors.multifd import device_name
 
@@ -148,9 +148,8 @@ def _cell(entry: Json, name: str) -> str:
 
 def _device(device: Json) -> Iterator[str]:
     name = device_name(device["idstr"], device["instance_id"])
-    state = {True: "complete", False: "NOT complete", None: "cannot tell"}[device["complete"]]
     facts = [
-        state,
+        STATES[device["complete"]],
         counted(device["buffers"], "buffer"),
         f"{size_text(device['bytes'])} over multifd",
         f"{size_text(device['main_bytes'])} on main",
@@ -158,6 +157,8 @@ def _device(device: Json) -> Iterator[str]:
     if device["missing"]:
         ranges = [f"{a}" if a == b else f"{a}-{b}" for a, b in device["missing"][:PLACES_LISTED]]
         facts.append(f"missing {', '.join(ranges)}")
+    if device["buffers"] and device["config_index"] is None:
+        facts.append("no config buffer")
     if device["out_of_order"]:
         facts.append(f"{device['out_of_order']} late")
     yield f"<h3>Device {html(name)}</h3>\n"

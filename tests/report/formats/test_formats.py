@@ -188,7 +188,7 @@ def test_what_a_baseline_knows_fails_nothing(results: list[Result]) -> None:
 
 def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) -> None:
     page = render("html", results)
-    for text in ("MF506", "0000:00:03.0/vfio#0", "NOT complete", "Phases", 'class="map"', "broken"):
+    for text in ("MF506", "0000:00:03.0/vfio#0", "INCOMPLETE", "Phases", 'class="map"', "broken"):
         assert text in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
