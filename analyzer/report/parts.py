@@ -24,6 +24,7 @@ def finding_report(finding: Finding) -> Json:
         "message": finding.message,
         "migration": finding.migration.number if finding.migration is not None else None,
         "frame": spot.frame,
+        "channel_kind": channel.kind if channel is not None else None,
         "channel": channel.known_id if channel is not None else None,
         "tcp_stream": channel.stream if channel is not None else None,
         "offset": spot.offset,

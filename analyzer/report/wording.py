@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from analyzer.migration.channel import multifd_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
@@ -20,10 +22,11 @@ def placed(finding: Json) -> str:
     where = []
     if finding["migration"] is not None:
         where.append(f"migration {finding['migration']}")
-    if finding["channel"] is not None:
-        where.append(f"multifd {finding['channel']}")
-    elif finding["tcp_stream"] is not None:
-        where.append(f"tcp.stream {finding['tcp_stream']}")
+    kind, number = finding["channel_kind"], finding["channel"]
+    if kind == "multifd":
+        where.append(multifd_name(-1 - finding["tcp_stream"] if number is None else number))
+    elif kind is not None:
+        where.append(kind)
     if finding["device"] is not None:
         where.append(finding["device"])
     if finding["frame"]:

@@ -157,6 +157,13 @@ def test_github_annotations(results: list[Result]) -> None:
     assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in lines)
 
 
+@pytest.mark.parametrize("name", ["github", "gitlab", "junit", "sarif", "html"])
+def test_channels_have_the_names_of_the_text_report(name: str) -> None:
+    text = render(name, [result_of(capture("10.0.13-midstream-2ch"), "late.pcap")])
+    for place in ("main", "multifd ? (stream 0)", "multifd ? (stream 1)"):
+        assert f"(migration 0, {place}, frame " in text, place
+
+
 def test_gitlab_code_quality(results: list[Result]) -> None:
     issues = json.loads(render("gitlab", results))
     assert len({issue["fingerprint"] for issue in issues}) == len(issues)
@@ -268,8 +275,8 @@ def test_names_from_a_capture_do_no_harm(name: str, tmp_path: Path) -> None:
 def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> None:
     finding = {
         "rule": "MF506", "name": "vfio-idx-gap", "severity": "error", "message": message,
-        "migration": 0, "frame": 7, "channel": None, "tcp_stream": None, "offset": None,
-        "device": device, "index": 3, "repeats": 0,
+        "migration": 0, "frame": 7, "channel_kind": None, "channel": None,
+        "tcp_stream": None, "offset": None, "device": device, "index": 3, "repeats": 0,
     }  # fmt: skip
     result = Result(path, 1, "ERROR", "there is an error")
     result.report = {"path": path, "findings": [finding]}
