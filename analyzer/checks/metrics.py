@@ -5,7 +5,7 @@ Findings are info beyond a default threshold, and warnings beyond one that the u
 
 from __future__ import annotations
 
-from analyzer.checks.rule import INFO, WARNING, Spot, limit_rule, metric_rule
+from analyzer.checks.rule import INFO, Spot, limit_rule, metric_rule
 from analyzer.checks.wording import counted, duration, names
 from analyzer.migration.fairness import jain
 from analyzer.migration.intervals import Coverage, total, union
@@ -45,6 +45,8 @@ def fairness_ram(migration: Migration, selection: Selection) -> Iterator[Spot]:
     one of n.  The source gives a packet to the first idle channel after the last one used, so under
     load the spread is even; if channels finish before the next packet is ready, few channels carry
     everything.
+    Reported below 0.5; ``--limit fairness-ram=SHARE`` sets another limit, below which it is a
+    warning.
 
     Receiver: not affected; but the channel that carries most determines the speed.
 
@@ -63,6 +65,8 @@ def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Measured with Jain's index as in MF951, over device-state bytes.  A device whose state fits into
     few buffers cannot use all channels.
+    Reported below 0.5; ``--limit fairness-device=SHARE`` sets another
+    limit, below which it is a warning.
 
     Receiver: not affected; but the channel that carries most determines the downtime.
 
@@ -82,6 +86,8 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
 
     The measure is the share of time, from the first device-state byte of all devices to the
     device's last one, in which packets of other devices were in transfer but none of its own.
+    Reported above 0.9; ``--limit device-starved=SHARE`` sets another limit, above which it is a
+    warning.
 
     Receiver: its load thread for that device waits for the next buffer.
 
@@ -90,7 +96,7 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
     devices = [device for device in migration.devices.values() if device.buffers]
     if len(devices) < 2:
         return
-    limit, level = _limit(selection, "device-starved"), _level(selection, "device-starved")
+    limit, level = _limit(selection, "device-starved"), selection.level("device-starved")
     moving = Coverage(union(span for device in devices for span in _spans(device)))
     for device in devices:
         own = union(_spans(device))
@@ -109,6 +115,7 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     From SWITCHOVER_START (before 10.0: the end of the first section) to the destination's SHUT or
     the last byte of the state.  QEMU's own measurement starts and ends earlier, so it can be larger
     or smaller.
+    Reported above 0.3 s; ``--limit downtime=TIME`` sets another limit, above which it is a warning.
 
     Receiver: not affected; the guest notices.
 
@@ -123,7 +130,7 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
         f"downtime at least {duration(switchover.duration)} (limit {limit * 1e3:g} ms), from "
         f"{switchover.began_by} to {switchover.ended_by}"
     )
-    yield Spot(text, frame=switchover.first, severity=_level(selection, "downtime"))
+    yield Spot(text, frame=switchover.first, severity=selection.level("downtime"))
 
 
 @metric_rule("MF955", "switchover-gap", INFO)
@@ -131,6 +138,8 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
     """There was no traffic at all for a while during the switchover.
 
     Neither side sent a frame: both were busy with something other than the transfer.
+    Reported above 0.1 s; ``--limit switchover-gap=TIME`` sets another limit, above which it is a
+    warning.
 
     Receiver: it loads devices, or waits; or the source reads state from a device.
 
@@ -145,7 +154,7 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
         inside = min(end, switchover.end) - max(begin, switchover.begin)
         if inside > limit:
             text = f"no frame for {duration(inside)}"
-            yield Spot(text, frame=frame, severity=_level(selection, "switchover-gap"))
+            yield Spot(text, frame=frame, severity=selection.level("switchover-gap"))
 
 
 @limit_rule("MF956", "iterations", INFO)
@@ -155,6 +164,8 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
     Each scan sends the pages that the guest has written since the last one.  Many scans mean that
     the guest dirties memory nearly as fast as the link transfers it.  Scans that found no page are
     not counted, nor are pages sent after the guest has stopped.
+    Reported above 30 scans; ``--limit iterations=N`` and ``--limit resent-pages=N`` set limits,
+    above which it is a warning.
 
     Receiver: not affected; it loads pages more than once.
 
@@ -165,11 +176,11 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
 
     scans = sum(scan.has_pages for scan in scans_of(migration))
     if scans > _limit(selection, "iterations"):
-        level = _level(selection, "iterations")
+        level = selection.level("iterations")
         yield Spot(f"{counted(scans, 'scan')} over the guest's memory", severity=level)
     resent = migration.pages.resent
     if resent > _limit(selection, "resent-pages"):
-        level = _level(selection, "resent-pages")
+        level = selection.level("resent-pages")
         yield Spot(f"{counted(resent, 'page')} sent again", severity=level)
 
 
@@ -178,6 +189,8 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
     """Some channels carried no data, only SYNCs.
 
     They cost memory and a thread on both sides without any benefit.
+    Reported above 0 channels; ``--limit channels-unused=N`` sets another limit, above which it is a
+    warning.
 
     Receiver: not affected.
 
@@ -190,7 +203,7 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
     ]
     if len(idle) > _limit(selection, "channels-unused") and not migration.lacks_bytes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
-        yield Spot(text, severity=_level(selection, "channels-unused"))
+        yield Spot(text, severity=selection.level("channels-unused"))
 
 
 @limit_rule("MF958", "checkpoint-pause", INFO)
@@ -199,6 +212,8 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
 
     Measured from CHECKPOINT_REPLY, when the secondary stops, to VMSTATE_LOADED.  The primary stops
     and resumes a little later.
+    Reported above 0.1 s; ``--limit checkpoint-pause=TIME`` sets another limit, above which it is a
+    warning.
 
     Receiver: not affected; clients of the guest wait.
 
@@ -221,7 +236,7 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
         if len(pauses) > 1:
             text += f"; {len(pauses)} did so for more than {duration(round(limit))}"
         frame = loaded.frame if loaded is not None else None
-        yield Spot(text, frame=frame, severity=_level(selection, "checkpoint-pause"))
+        yield Spot(text, frame=frame, severity=selection.level("checkpoint-pause"))
 
 
 # -- thresholds and measures -----------------------------------------------------------------------
@@ -231,16 +246,11 @@ def _limit(selection: Selection, name: str) -> float:
     return selection.limits.get(name, USUAL[name])
 
 
-def _level(selection: Selection, name: str) -> str:
-    """Warning if the user set the threshold, else info."""
-    return WARNING if name in selection.limits else INFO
-
-
 def _unfair(name: str, what: str, shares: list[int], selection: Selection) -> Iterator[Spot]:
     index = jain(shares)
     if index is not None and index < _limit(selection, name):
         text = f"Jain's index of {what} over {len(shares)} channels is {index:.2f}"
-        yield Spot(text, severity=_level(selection, name))
+        yield Spot(text, severity=selection.level(name))
 
 
 def _spans(device: Device) -> Iterator[Span]:

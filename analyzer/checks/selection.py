@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.checks.rule import BY_SLUG, RULES
+from analyzer.checks.rule import BY_SLUG, INFO, RULES, WARNING
 from analyzer.errors import did_you_mean
 
 TYPE_CHECKING = False
@@ -92,6 +92,10 @@ class Selection:
         self.traces = traces
         self.expected_dialect = expected_dialect
         self.require = require
+
+    def level(self, limit: str) -> str:
+        """The severity of exceeding a limit: warning if the user set it, else info."""
+        return WARNING if limit in self.limits else INFO
 
     def takes(self, rule: Rule) -> bool:
         """Whether a rule is selected."""

@@ -204,6 +204,8 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 
     A full receive buffer stops the sender of that channel.  Briefly this is normal; for longer it
     shows which side is slow.
+    Reported above 0.2 s; ``--limit tcp-zero-window=TIME`` sets another limit, above which it is a
+    warning.
 
     Receiver: its thread is busy loading a device or writing pages, or it waits at a SYNC for the
     other channels.
@@ -211,6 +213,7 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
     Usual cause: a device that takes long to load its state; a SYNC round that waits.
     """
     limit = selection.limits.get("tcp-zero-window", WINDOW_CLOSED_TOLD)
+    level = selection.level("tcp-zero-window")
     for channel in migration.channels:
         peer = channel.flow.peer
         if channel.kind != "return-path" and peer.zero_window_longest > limit * 1e9:
@@ -219,7 +222,8 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
                 f"{duration(peer.zero_window)} in all"
             )
             place = peer.zero_window_place
-            yield Spot(text, channel=channel, frame=place.frame if place is not None else None)
+            frame = place.frame if place is not None else None
+            yield Spot(text, channel=channel, frame=frame, severity=level)
 
 
 @migration_rule("MF910", "tcp-retransmission-rate", INFO)

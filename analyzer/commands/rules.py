@@ -72,7 +72,7 @@ def _explain(rule: Rule, style: Style) -> None:
     for heading, text in parts:
         print()
         begin = f"{heading}: " if heading else ""
-        lines = textwrap.fill(begin + text, width)
+        lines = textwrap.fill(begin + text, width, break_on_hyphens=False)
         if begin and lines.startswith(begin):
             lines = style.bold(begin) + lines[len(begin) :]
         print(lines)

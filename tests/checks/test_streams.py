@@ -237,10 +237,10 @@ def test_stream_that_begins_in_the_middle() -> None:
     assert any("in the middle; decoded from offset" in message for message in messages)
 
 
-def test_threshold_of_the_closed_window() -> None:
-    assert "MF909" not in fired(
-        closed_window(), selection=Selection(limits={"tcp-zero-window": 1.0})
-    )
+@pytest.mark.parametrize(("limit", "level"), [(None, "info"), (0.01, "warning"), (1.0, None)])
+def test_threshold_of_the_closed_window(limit: float | None, level: str | None) -> None:
+    selection = Selection(limits={} if limit is None else {"tcp-zero-window": limit})
+    assert fired(closed_window(), selection=selection).get("MF909") == level
 
 
 def test_many_holes_are_counted_not_listed() -> None:

@@ -164,6 +164,12 @@ def test_rule_lists_and_explains() -> None:
     assert "did you mean MF506" in mfshark("rule", "mf5066").err
 
 
+def test_names_with_hyphens_are_not_broken_over_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in range(40, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert "return-path capability" in " ".join(mfshark("rule", "MF506").out.split())
+
+
 def test_rules_are_chosen_in_any_case() -> None:
     words = ("--select", "VFIO-Idx-Gap,mf203", "--severity", "Vfio-idx-gap=warning")
     ran = mfshark("check", TRUNCATED, *words)

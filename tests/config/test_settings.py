@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,15 @@ def test_the_page_shows_what_is_valid(tmp_path: Path) -> None:
     file.write_text(example.replace("downtime", "downtme", 1), encoding="utf-8")
     told = mfshark("config", "show", "--config", file).err.partition("mfshark.toml")[2]
     assert told.strip() in page
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, setting in SETTINGS.items() if setting.option == "--limit"]
+)
+def test_a_rule_with_a_limit_tells_it(key: str) -> None:
+    setting = SETTINGS[key]
+    (rule,) = re.findall("MF[0-9]+", setting.meaning)
+    told = " ".join(mfshark("rule", rule).out.split())
+    assert f"--limit {setting.name}=" in told
+    if setting.default is not None:
+        assert re.search(rf"Reported (above|below) {setting.default:g}\b", told)
