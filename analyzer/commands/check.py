@@ -27,6 +27,7 @@ from analyzer.commands.common import (
 )
 from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import (
+    REPORT_WHOLE,
     VERDICT_ONLY,
     add_follow_options,
     add_shown_options,
@@ -74,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
     add_wire_options(parser, VERDICT_ONLY)
-    add_shown_options(parser)
+    add_shown_options(parser, REPORT_WHOLE)
     parser.add_argument(
         "captures",
         nargs="+",

@@ -31,9 +31,10 @@ __all__ = [
 KNOWN = ("expect", "baseline")
 
 
-def add_check_options(parser: ArgumentParser) -> None:
-    """Declare the options."""
-    judged = (setting for setting in in_section("") if setting.name not in KNOWN)
+def add_check_options(parser: ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    """Declare the options, except those of the settings in ``without``."""
+    others = KNOWN + without
+    judged = (setting for setting in in_section("") if setting.name not in others)
     add_settings(parser, [*judged, SETTINGS["severity.*"]])
     parser.add_argument(
         "--trace",

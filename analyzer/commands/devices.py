@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "channel carried what, and the sha256 of the reassembled state."
     )
     add_wire_options(parser)
-    add_shown_options(parser)
+    add_shown_options(parser, "list all buffers of each device")
     parser.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     parser.add_argument(
         "-Y",

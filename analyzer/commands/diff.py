@@ -65,7 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "side could not be read, or nothing could be compared."
     )
     add_wire_options(parser, VERDICT_ONLY)
-    add_shown_options(parser)
+    add_shown_options(parser, "with --same-migration: list all packets that only one side has")
     parser.add_argument("a", metavar="A", help="capture, saved migration, or JSON report")
     parser.add_argument("b", metavar="B", help="what to compare it with")
     parser.add_argument(

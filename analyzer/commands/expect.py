@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pcap or pcapng, or a saved migration (file:), - for stdin",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
-    add_check_options(parser)
+    add_check_options(parser, without=("fail-on", "allow-empty", "digest"))
 
 
 def run(options: Namespace) -> int:

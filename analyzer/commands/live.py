@@ -13,7 +13,12 @@ from analyzer.capture.tshark import find as find_tshark
 from analyzer.commands.check import EPILOG, UNFINISHED, Check, add_report_options
 from analyzer.commands.common import CLEAN, complain, settings_of, style_of
 from analyzer.commands.help_text import RawHelpFormatter
-from analyzer.commands.options import VERDICT_ONLY, add_shown_options, add_wire_options
+from analyzer.commands.options import (
+    REPORT_WHOLE,
+    VERDICT_ONLY,
+    add_shown_options,
+    add_wire_options,
+)
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -43,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = RawHelpFormatter
     add_wire_options(parser, VERDICT_ONLY)
-    add_shown_options(parser)
+    add_shown_options(parser, REPORT_WHOLE)
     group = parser.add_argument_group("capture")
     group.add_argument("-i", "--interface", metavar="IFACE", help="interface to capture on")
     group.add_argument(

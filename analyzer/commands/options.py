@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analyzer.config.settings import Setting
 
 __all__ = [
+    "REPORT_WHOLE",
     "VERDICT_ONLY",
     "add_follow_options",
     "add_output_options",
@@ -26,6 +27,8 @@ __all__ = [
 
 VERDICT_ONLY = "print only the verdict, no progress"
 """Help of ``--quiet`` for commands that print a verdict."""
+REPORT_WHOLE = "report every capture in full, with info findings and all rows of tables"
+"""Help of ``--verbose`` for commands that print the report of ``check``."""
 
 
 def add_wire_options(
@@ -78,12 +81,15 @@ def reported(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parsed
 
 
-def add_shown_options(parser: ArgumentParser) -> None:
-    """Options for how results are shown."""
+def add_shown_options(parser: ArgumentParser, verbose: str = "") -> None:
+    """Options for how results are shown; ``verbose`` is the help of ``--verbose``, for commands
+    that show more with it.
+    """
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="colour the output"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="show everything")
+    if verbose:
+        parser.add_argument("-v", "--verbose", action="store_true", help=verbose)
 
 
 def add_output_options(parser: ArgumentParser, formats: tuple[str, ...]) -> None:

@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "were sent."
     )
     add_wire_options(parser)
-    add_shown_options(parser)
+    add_shown_options(parser, "list all phases, devices, channels and rounds")
     parser.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
     parser.add_argument(
         "-Y",

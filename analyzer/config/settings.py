@@ -153,7 +153,12 @@ SETTINGS = {
             "known findings: only new ones count",
             per_file=False,
         ),
-        Setting(f"{SEVERITY}.{ANY}", Levels(), "error, warning or info", option=f"--{SEVERITY}"),
+        Setting(
+            f"{SEVERITY}.{ANY}",
+            Levels(),
+            "count the findings of a rule as error, warning or info",
+            option=f"--{SEVERITY}",
+        ),
         Setting(
             "wire.dialect",
             Choice("auto", *DIALECTS),

@@ -246,6 +246,18 @@ def test_what_a_command_does_not_take(words: tuple[object, ...], told: str) -> N
     assert told in ran.err
 
 
+@pytest.mark.parametrize("command", ["packets", "records", "extract", "rule", "expect"])
+def test_verbose_is_offered_only_where_it_shows_more(command: str) -> None:
+    assert "-v, --verbose" in mfshark("check", "--help").out
+    assert "--verbose" not in mfshark(command, "--help").out
+
+
+@pytest.mark.parametrize("option", ["--fail-on", "--allow-empty", "--digest"])
+def test_expect_takes_no_option_that_would_change_nothing(option: str) -> None:
+    assert option in mfshark("check", "--help").out
+    assert option not in mfshark("expect", "--help").out
+
+
 @pytest.mark.parametrize(
     "words",
     [
