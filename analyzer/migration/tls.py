@@ -108,7 +108,8 @@ def _told(numbers: list[int], reason: str) -> str:
     if not numbers:
         return reason
     more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
-    return f"TLS in stream {', '.join(map(str, numbers[:NAMED_MAX]))}{more}: {reason}"
+    named = ", ".join(map(str, sorted(numbers)[:NAMED_MAX]))
+    return f"TLS in stream{'s' if len(numbers) > 1 else ''} {named}{more}: {reason}"
 
 
 def _decrypt(

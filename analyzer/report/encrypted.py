@@ -104,14 +104,15 @@ def others(tls: list[Channel]) -> list[Channel]:
 
 
 def encrypted_report(tls: list[Channel]) -> list[Json]:
-    """Every connection, for the JSON report."""
+    """Every connection by its number, for the JSON report."""
     found = recognise(tls)
     place = {
         id(channel): (number, migration.kind(channel))
         for number, migration in enumerate(found)
         for channel in migration.channels
     }
-    return [_connection(channel, *place.get(id(channel), (None, None))) for channel in tls]
+    ordered = sorted(tls, key=lambda channel: channel.stream)
+    return [_connection(channel, *place.get(id(channel), (None, None))) for channel in ordered]
 
 
 def _connection(channel: Channel, number: int | None, kind: str | None) -> Json:

@@ -189,7 +189,7 @@ def test_the_wrong_keys_leave_it_encrypted_and_a_note_says_why() -> None:
     assert scan.migrations == []
     assert len(scan.grouper.tls) == 3
     assert scan.file.notes == [
-        "TLS in stream 0, 1, 2: the secrets at hand are those of other sessions"
+        "TLS in streams 0, 1, 2: the secrets at hand are those of other sessions"
     ]
 
 

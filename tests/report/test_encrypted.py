@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.migration.encrypted import recognise
 from analyzer.migration.scan import Scan
+from analyzer.report.encrypted import encrypted_report
 from analyzer.synth import build
 from tests import shipped
 from tests.commands.run import mfshark
@@ -51,6 +52,11 @@ def test_the_json_report_says_which_connection_is_what() -> None:
         ("main", 0, False), ("multifd", 0, True), ("multifd", 0, True),
     ]  # fmt: skip
     assert all(c["bytes"] > 10 * c["bytes_back"] for c in tls)
+
+
+def test_connections_are_told_by_their_numbers_whichever_spoke_first() -> None:
+    tls = Scan(PATH).run().grouper.tls
+    assert [c["tcp_stream"] for c in encrypted_report(tls[::-1])] == [0, 1, 2]
 
 
 def test_without_tshark_embedded_keys_do_not_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
