@@ -154,7 +154,8 @@ class _Reading:
         parameters = _pick(migration, MIGRATION)
         multifd = [channel for channel in channels if channel.get("kind") == "multifd"]
         parameters["multifd_channels"] = len(multifd)
-        parameters["compression"] = ", ".join(sorted({str(c.get("compression")) for c in multifd}))
+        methods = sorted({str(c.get("compression")) for c in multifd})
+        parameters["compression"] = ", ".join(methods) or "none"
         ram = self._dict(migration, "ram")
         parameters |= _pick(ram, ("sync_rounds", "resent_pages"))
         if self.addresses:

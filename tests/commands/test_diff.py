@@ -222,6 +222,15 @@ def test_what_one_side_lacks_is_a_line() -> None:
     assert "complete      yes -> cannot tell\n" in holes
 
 
+def test_every_difference_has_two_sides_to_read() -> None:
+    plain = capture("7.2-plain-tcp-nomultifd")
+    for one, other in ((CLEAN, plain), (plain, CLEAN)):
+        changes = [line for line in mfshark("diff", one, other).out.splitlines() if " -> " in line]
+        assert any("multifd channels" in line for line in changes)
+        assert all(line.partition(" -> ")[2].strip() for line in changes)
+        assert not any("compression" in line for line in changes)
+
+
 def test_lists_say_what_differs(tmp_path: Path) -> None:
     saved, other = tmp_path / "saved.json", tmp_path / "other.json"
     mfshark("check", "--format", "json", CAPTURES / "10.0.13-file-mapped-ram.mig.gz", "-o", saved)
