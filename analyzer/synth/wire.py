@@ -156,7 +156,7 @@ class Wire:
     def segments(self, units: Iterable[Unit]) -> Iterator[Segment]:
         """The segments of all units, in the order of the capture."""
         for unit in units:
-            if unit.channel == MAIN or unit.kind in ("open", "fin", "rst"):
+            if unit.wait or unit.channel == MAIN or unit.kind in ("open", "fin", "rst"):
                 yield from self.drain()
             self.now += unit.wait
             if unit.kind == "open":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.synth import FAULTS, build, records
 from dissectors.vfio import VfioTag
 from tests.synth.capture_reader import FIN, RST, SYN, Seen
@@ -276,6 +277,18 @@ def test_fault_says_what_it_is(fault: Any) -> None:
 def test_packet_truncated_where(where: str, size: int) -> None:
     seen = Seen({"fault": [{"kind": "packet-truncated", "where": where}]})
     assert len(seen.rest()) == size
+
+
+@pytest.mark.parametrize("interleave", ["segment", "packet"])
+def test_a_late_buffer_keeps_its_device_waiting(interleave: str) -> None:
+    fault = {"kind": "vfio-reordered", "seconds": 2.0}
+    device = {"idstr": "0000:00:02.0/vfio", "size": "256 KiB", "buffer_size": "64 KiB"}
+    made = build({"interleave": interleave, "device": [device], "fault": [fault]})
+    (migration,) = analyze(made).migrations
+    (late,) = migration.devices.values()
+    queue = late.queue()
+    assert queue.waited_for == 0
+    assert 2_000_000_000 <= queue.longest_wait < 2_100_000_000
 
 
 def test_faults_add_up() -> None:
