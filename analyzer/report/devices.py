@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.checks.wording import counted
+from analyzer.checks.wording import counted, milliseconds
 from analyzer.migration.channel import id_text, multifd_name
 from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
@@ -170,7 +170,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
         f"{size_text(queue.peak_bytes)}"
     )
     if queue.waited_for is not None:
-        yield f"  waited     {queue.longest_wait / 1e6:.1f} ms for index {queue.waited_for}"
+        yield f"  waited     {milliseconds(queue.longest_wait)} for index {queue.waited_for}"
     counts = "  ".join(
         f"{'channel ' if k >= 0 else ''}{id_text(k, 'stream ')}: {v}"
         for k, v in device.by_channel().items()

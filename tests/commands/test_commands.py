@@ -75,6 +75,17 @@ def test_a_missing_config_state_is_told_beside_missing_indices(tmp_path: Path) -
     assert "48 B on main, missing 1, no config buffer" in page
 
 
+def test_a_wait_is_told_in_the_same_words_everywhere(tmp_path: Path) -> None:
+    fault = {"kind": "vfio-reordered", "distance": 2, "seconds": 1.5}
+    path = tmp_path / "late.pcap"
+    device = {"idstr": "0000:00:02.0/vfio", "size": "256 KiB", "buffer_size": "64 KiB"}
+    path.write_bytes(build({"device": [device], "fault": [fault]}))
+    (told,) = re.findall(r"MF522 vfio-starved: waited (\S+ s) ", mfshark("check", "-v", path).out)
+    assert told.startswith("1.5")
+    assert f" {told} " in mfshark("check", path, "--ignore", "MF522").out
+    assert f"waited     {told} for" in mfshark("devices", path).out
+
+
 def test_devices_have_one_order_in_all_reports() -> None:
     text = mfshark("check", "--digest", "sha256", CLEAN).out
     found = re.findall(r"^  (0000\S+)", text, re.MULTILINE)
