@@ -171,10 +171,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     )
     if queue.waited_for is not None:
         yield f"  waited     {milliseconds(queue.longest_wait)} for index {queue.waited_for}"
-    counts = "  ".join(
-        f"{'channel ' if k >= 0 else ''}{id_text(k, 'stream ')}: {v}"
-        for k, v in device.by_channel().items()
-    )
+    counts = "  ".join(f"{multifd_name(k)}: {v}" for k, v in device.by_channel().items())
     yield f"  carried by {counts}"
 
 

@@ -4,6 +4,7 @@ device.
 
 from __future__ import annotations
 
+from analyzer.migration.channel import multifd_name
 from analyzer.migration.table import KINDS
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text, table
@@ -90,7 +91,7 @@ def _name(packets: PacketTable, what: str, key: Sequence[int], several: bool) ->
         return owner + KINDS[int(key[1])]
     if what == "channel":
         number, stream = int(key[1]), int(key[2])
-        return owner + (f"channel {number}" if number >= 0 else f"channel ? (stream {stream})")
+        return owner + multifd_name(number if number >= 0 else -1 - stream)
     if what == "device":
         return owner + packets.device_text(int(key[1]))
     return "all"

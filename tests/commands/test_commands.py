@@ -99,6 +99,15 @@ def test_a_device_on_main_only_has_the_figures_of_any_other() -> None:
     assert all(device.keys() == first.keys() for device in rest)
 
 
+def test_channels_have_one_name_in_all_commands() -> None:
+    late = shipped.capture("10.0.13-midstream-2ch")
+    name = "multifd ? (stream 1)"
+    assert f"  {name} " in mfshark("check", late).out
+    assert f"  {name} " in mfshark("stats", late).out
+    assert f"  {name} " in mfshark("stats", "-Y", "kind == ram", late).out
+    assert "  carried by multifd 0: 2  multifd 1: 1" in mfshark("devices", CLEAN).out
+
+
 def test_devices_on_main_only() -> None:
     ran = mfshark("devices", OFF)
     assert "its state went through main" in ran.out

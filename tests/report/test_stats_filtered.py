@@ -30,7 +30,7 @@ TWO_VMS = "10.0.13-vfio-two-vms-2ch-3ch"
 NAMES: dict[str, Callable[[Row], str | None]] = {
     "": lambda _row: "all",
     "kind": lambda row: row.kind,
-    "channel": lambda row: f"channel {row.channel}",
+    "channel": lambda row: f"multifd {row.channel}",
     "device": lambda row: row.device,
 }
 
@@ -128,11 +128,11 @@ def test_what_was_never_sent_does_not_count() -> None:
 def test_migrations_are_told_apart() -> None:
     names = [one["name"] for one in report(TWO_VMS, "kind == ram")["by_channel"]]
     assert names == [
-        "migration 0: channel 0",
-        "migration 0: channel 1",
-        "migration 1: channel 0",
-        "migration 1: channel 1",
-        "migration 1: channel 2",
+        "migration 0: multifd 0",
+        "migration 0: multifd 1",
+        "migration 1: multifd 0",
+        "migration 1: multifd 1",
+        "migration 1: multifd 2",
     ]
 
 
