@@ -122,8 +122,9 @@ class Migration:
 
     @property
     def multifd(self) -> list[Channel]:
-        """The multifd channels, by id."""
-        return sorted((c for c in self.channels if c.kind == "multifd"), key=lambda c: c.id)
+        """The multifd channels, by id; behind them those without a known one, by stream."""
+        found = (channel for channel in self.channels if channel.kind == "multifd")
+        return sorted(found, key=lambda channel: (channel.id < 0, abs(channel.id)))
 
     @property
     def streams(self) -> list[Channel]:

@@ -61,7 +61,8 @@ def sums_by(packets: PacketTable, rows: Values, what: str = "") -> list[Sums]:
     if what == "device":
         rows = rows[column("device") > 0]
     if what == "channel":
-        keys = numpy.stack([column(name) for name in ("migration", "channel", "stream")])
+        number = column("channel")  # unknown ones come last, by stream
+        keys = numpy.stack([column("migration"), number < 0, abs(number), column("stream")])
     elif what:
         keys = numpy.stack([column("migration"), column(what)])
     else:
@@ -90,8 +91,8 @@ def _name(packets: PacketTable, what: str, key: Sequence[int], several: bool) ->
     if what == "kind":
         return owner + KINDS[int(key[1])]
     if what == "channel":
-        number, stream = int(key[1]), int(key[2])
-        return owner + multifd_name(number if number >= 0 else -1 - stream)
+        unknown, number, stream = map(int, key[1:])
+        return owner + multifd_name(-1 - stream if unknown else number)
     if what == "device":
         return owner + packets.device_text(int(key[1]))
     return "all"

@@ -309,10 +309,9 @@ class Document:
         """Main, multifd by id, and the others, of one migration or of all."""
         channels: list[Channel] = []
         for migration in self.migrations(number):
-            order = {"main": 0, "multifd": 1}
-            found = list(migration.channels)
-            found.sort(key=lambda channel: (order.get(channel.kind, 2), channel.id))
-            channels += found
+            channels += [c for c in migration.channels if c.kind == "main"]
+            channels += migration.multifd
+            channels += [c for c in migration.channels if c.kind not in ("main", "multifd")]
         return channels
 
     @property

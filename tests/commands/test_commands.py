@@ -108,6 +108,15 @@ def test_channels_have_one_name_in_all_commands() -> None:
     assert "  carried by multifd 0: 2  multifd 1: 1" in mfshark("devices", CLEAN).out
 
 
+def test_channels_without_a_known_id_are_in_order_of_their_streams() -> None:
+    late = shipped.capture("10.0.13-midstream-2ch")
+    for words in (("check",), ("stats",), ("stats", "-Y", "kind == ram")):
+        found = re.findall(
+            r"^  multifd \? \(stream (\d)\)", mfshark(*words, late).out, re.MULTILINE
+        )
+        assert found == ["0", "1"]
+
+
 def test_devices_on_main_only() -> None:
     ran = mfshark("devices", OFF)
     assert "its state went through main" in ran.out
