@@ -274,11 +274,14 @@ def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
     a reset if it holds unread data).  The source then fails with ``Unable to write to socket:
     Connection reset by peer``.
 
-    Usual cause: ``multifd-channels`` is larger on the source than on the destination.
+    Usual cause: ``multifd-channels`` is larger on the source than on the destination, or the
+    destination does not have ``multifd`` on.
     """
-    for frame, channel in refused(migration):
-        others = [c for c in (migration.main, *migration.multifd) if c and c is not channel]
-        text = f"the destination closed this channel and kept {names(others)}"
+    found = refused(migration)
+    closed = {id(channel) for _, channel in found}
+    kept = [c for c in (migration.main, *migration.multifd) if c and id(c) not in closed]
+    for frame, channel in found:
+        text = f"the destination closed this channel and kept {names(kept)}"
         yield Spot(text, channel=channel, frame=frame)
 
 

@@ -6,6 +6,7 @@ Wire-format page, section 1.5.
 from __future__ import annotations
 
 from analyzer.migration.absent_channels import lacks_channels
+from dissectors.multifd import CHANNEL_HEADER, INIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -436,7 +437,8 @@ def refused(migration: Migration) -> list[tuple[int, Channel]]:
     for channel in migration.streams:
         server, client = channel.flow.peer.first_end, channel.flow.first_end
         if server is not None and (client is None or server.frame < client.frame):
-            closed.append((server.frame, channel))
+            if not _was_read(channel):
+                closed.append((server.frame, channel))
         elif client is not None:
             kept.append(channel)
             end = min(end, client.frame)
@@ -447,6 +449,14 @@ def refused(migration: Migration) -> list[tuple[int, Channel]]:
     if main in kept and len(kept) > 1 and outcome_of(migration).name != "completed":
         return early
     return [(frame, channel) for frame, channel in early if _is_unused(channel)]
+
+
+def _was_read(channel: Channel) -> bool:
+    """Whether the destination had read packets of the channel when it closed it: a close with
+    unread bytes is a RST, and one that refuses a channel follows its initial packet.
+    """
+    peer = channel.flow.peer
+    return peer.first_end is peer.fin and peer.fin_read > INIT.size + CHANNEL_HEADER.size
 
 
 def _is_unused(channel: Channel) -> bool:

@@ -247,23 +247,45 @@ def test_destination_that_dies_has_no_channel_too_few() -> None:
     assert "MF112" not in fired(example("channel-reset")())
 
 
+def test_destination_that_fails_to_load_has_no_channel_too_few() -> None:
+    """It had read the channel that it closes first: one that it refused would be unread."""
+    tiny = Tiny(return_path=False)
+    tiny.close = [
+        (0, "fin server"), (0, "fin client"), (1, "fin client"), ("main", "fin client"),
+        (1, "fin server"), ("main", "reset server"),
+    ]  # fmt: skip
+    capture = tiny.craft()
+    closed = len(capture.frames) - len(tiny.close)
+    times = [frame.time for frame in capture.frames]
+    capture.frames.insert(closed - 4, capture.frames.pop(closed))  # main's last bytes come later
+    for frame, time in zip(capture.frames, times, strict=True):
+        frame.time = time
+    found = findings(capture.pcap())
+    assert "MF117" in {finding.rule.id for finding in found}
+    assert {finding.severity for finding in found} == {"info"}
+
+
 @pytest.mark.parametrize("word", ["reset", "fin"])
-def test_channel_too_many_of_a_migration_that_completes(word: str) -> None:
-    """No SYNC round waits for it, so it is told once."""
+@pytest.mark.parametrize("numbers", [(2,), (2, 3)])
+def test_channels_too_many_of_a_migration_that_completes(
+    word: str, numbers: tuple[int, ...]
+) -> None:
+    """No SYNC round waits for them, so each is told once."""
     capture, more = Tiny().craft(), Craft()
-    connection = more.connect(46009)
-    connection.send(init(2))
-    (connection.reset if word == "reset" else connection.fin)("server")
-    connection.fin()
-    at = len(more.frames) + 12  # the other channels have introduced themselves
+    for number in numbers:
+        connection = more.connect(46007 + number)
+        connection.send(init(number))
+        (connection.reset if word == "reset" else connection.fin)("server")
+        connection.fin()
+    at = 19  # the other channels have introduced themselves
     for frame in more.frames:
         frame.time = capture.frames[at].time
     capture.frames[at:at] = more.frames
-    (finding,) = [f for f in findings(capture.pcap()) if f.severity != "info"]
-    assert finding.rule.id == "MF112"
-    assert finding.spot.channel is not None
-    assert finding.spot.channel.name == "multifd 2"
-    assert "kept main, multifd 0-1" in finding.message
+    found = [f for f in findings(capture.pcap()) if f.severity != "info"]
+    assert [(f.rule.id, f.spot.channel and f.spot.channel.name) for f in found] == [
+        ("MF112", f"multifd {number}") for number in numbers
+    ]
+    assert all(f.message.endswith("kept main, multifd 0-1") for f in found)
 
 
 @pytest.mark.parametrize("unread", [True, False])
