@@ -51,7 +51,10 @@ NO_MULTIFD = "no multifd packets; mfshark records lists what main carries"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.description = "Lists multifd packets, as tshark lists frames."
+    parser.description = (
+        "Lists multifd packets, as tshark lists frames, in the order in which they were complete. "
+        "Frame and time are those of a packet's first byte."
+    )
     add_wire_options(parser)
     add_shown_options(parser)
     parser.add_argument("capture", nargs="?", metavar="CAPTURE", help="pcap or pcapng, - for stdin")
