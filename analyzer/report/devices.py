@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import id_text, multifd_name
 from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
@@ -170,7 +170,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
         f"{size_text(queue.peak_bytes)}"
     )
     if queue.waited_for is not None:
-        yield f"  waited     {milliseconds(queue.longest_wait)} for index {queue.waited_for}"
+        yield f"  waited     {duration(queue.longest_wait)} for index {queue.waited_for}"
     counts = "  ".join(f"{multifd_name(k)}: {v}" for k, v in device.by_channel().items())
     yield f"  carried by {counts}"
 

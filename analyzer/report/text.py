@@ -5,7 +5,7 @@ A clean capture takes at most one screen.
 
 from __future__ import annotations
 
-from analyzer.checks.wording import counted, milliseconds
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import id_text
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
@@ -192,7 +192,7 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     queue = device.queue()
     whole = is_complete(device, migration)
     peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
-    wait = milliseconds(queue.longest_wait) if queue.longest_wait else "0"
+    wait = duration(queue.longest_wait) if queue.longest_wait else "0"
     return (
         _device_name(device.idstr, device.instance_id),
         STATES[whole],
