@@ -16,7 +16,7 @@ from analyzer.checks.selection import Selection, names_rule
 from analyzer.checks.traces import Traced
 from analyzer.checks.wording import counted
 from analyzer.migration.absent_channels import lacks_channels
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import Anomaly, AnomalyList
 from analyzer.migration.consumers import Watcher
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.rows import DevicePacket
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule
-    from analyzer.migration.anomaly import Anomaly
     from analyzer.migration.channel import Channel
     from analyzer.migration.consumers import PageCollector
     from analyzer.migration.main_channel import MainChannel

@@ -1,12 +1,18 @@
-"""What a channel walker found wrong: a value, not an exception."""
+"""What a channel walker found wrong: values, not exceptions; frequent ones are only counted."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from analyzer.tcp.requests import Place
 
-__all__ = ["Anomaly"]
+    Snapshot: TypeAlias = tuple[int, dict[str, int]]
+
+__all__ = ["Anomaly", "AnomalyList"]
+
+KEPT_PER_SLUG = 50
 
 
 class Anomaly:
@@ -38,3 +44,49 @@ class Anomaly:
 
     def __repr__(self) -> str:
         return f"Anomaly({self.slug!r}, offset={self.offset}, {self.place}, {self.detail!r})"
+
+
+class AnomalyList(list[Anomaly]):
+    """The anomalies of one stream: the first :data:`KEPT_PER_SLUG` of every slug, while ``counts``
+    has the number of all, by slug.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def note(
+        self,
+        slug: str,
+        offset: int,
+        place: Place,
+        detail: str,
+        device: str | None = None,
+        index: int | None = None,
+    ) -> None:
+        """Count an anomaly, and keep it if it is one of the first of its kind."""
+        count = self.counts.get(slug, 0)
+        self.counts[slug] = count + 1
+        if count < KEPT_PER_SLUG:
+            self.append(Anomaly(slug, offset, place, detail, device, index))
+
+    @property
+    def total(self) -> int:
+        """How many there were, kept or not."""
+        return sum(self.counts.values())
+
+    def snapshot(self) -> Snapshot:
+        """The current state, for :meth:`restore`."""
+        return len(self), dict(self.counts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Drop what was noted since the snapshot."""
+        kept, self.counts = snapshot
+        del self[kept:]
+
+    def unlisted(self) -> dict[str, int]:
+        """By slug, how many there were beyond those kept."""
+        kept: dict[str, int] = {}
+        for anomaly in self:
+            kept[anomaly.slug] = kept.get(anomaly.slug, 0) + 1
+        return {slug: count - kept.get(slug, 0) for slug, count in self.counts.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import AnomalyList
 from analyzer.migration.mark import Mark, MarkList
 from analyzer.migration.number_list import NumberList
 from analyzer.migration.rows import SYNC, SYNC_PACKET

@@ -5,7 +5,7 @@ Wire-format page, section 6.
 
 from __future__ import annotations
 
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import AnomalyList
 from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import OTHERS, RamFacts
 from analyzer.migration.room import Room

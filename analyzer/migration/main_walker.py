@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from analyzer.migration.anomaly_list import Snapshot
+    from analyzer.migration.anomaly import Snapshot
     from analyzer.migration.broken import Steps
     from analyzer.migration.colo import ColoFacts
     from analyzer.migration.main_channel import MainChannel

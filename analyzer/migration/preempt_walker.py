@@ -6,7 +6,7 @@ Wire-format page, section 6.6.
 from __future__ import annotations
 
 from analyzer.migration.account import Account
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import AnomalyList
 from analyzer.migration.main_ram import RamWalk
 from analyzer.migration.ram_facts import RamFacts
 from analyzer.migration.room import Room

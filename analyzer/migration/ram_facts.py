@@ -5,7 +5,7 @@ Wire-format page, sections 6.6 and 7.
 
 from __future__ import annotations
 
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import AnomalyList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

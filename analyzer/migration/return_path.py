@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from analyzer.migration.anomaly_list import AnomalyList
+from analyzer.migration.anomaly import AnomalyList
 from analyzer.migration.mark import Mark
 from analyzer.migration.room import Room
 from analyzer.tcp.requests import Place

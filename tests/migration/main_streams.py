@@ -27,7 +27,7 @@ from dissectors.vfio import VfioTag
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from analyzer.migration.anomaly_list import AnomalyList
+    from analyzer.migration.anomaly import AnomalyList
     from analyzer.tcp.requests import Walker
 
 RAM_ID, VFIO_ID, CPU_ID, PIC_ID = 2, 37, 4, 7
