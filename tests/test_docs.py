@@ -46,6 +46,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+def test_the_rooms_of_floor_2_are_those_in_its_plan() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    plan = page.partition("\n## Floor 2")[2].partition("\n## ")[0]
+    files = sorted(path.name for path in (ROOT / "analyzer/migration").glob("[!_]*.py"))
+    assert sorted(re.findall(r"`(\w+\.py)`", plan)) == files
+
+
 def test_ci_runs_the_tests_as_the_readme_does() -> None:
     command = "python -m pytest -n auto --dist worksteal"
     assert f"/{command}\n" in README
