@@ -211,11 +211,11 @@ def analyze(
         from analyzer.migration.table import PacketTable
 
         table = PacketTable()
-    own = (watcher for watcher in (checker, checker.traced, table) if watcher is not None)
+        watchers = (table, *watchers)
     scan = Scan(
         path,
         settings,
-        watchers=(*own, *watchers),
+        watchers=(*checker.watchers, *watchers),
         device_collector=assembler,
         page_collector=checker.page_collector or page_collector,
     )

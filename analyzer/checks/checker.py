@@ -49,9 +49,8 @@ LISTED = 50
 class Checker(Watcher):
     """Watches one scan and applies the rules.
 
-    Pass it to the scan as a watcher, also ``traced`` if not ``None``, together with
-    ``page_collector``; when the scan is done, :meth:`findings` returns all findings, the most
-    severe first, then in capture order.
+    Pass its ``watchers`` and ``page_collector`` to the scan; when that is done, :meth:`findings`
+    returns all findings, the most severe first, then in capture order.
     """
 
     def __init__(self, selection: Selection | None = None) -> None:
@@ -67,13 +66,18 @@ class Checker(Watcher):
         self._descriptions: dict[MainChannel, list[Anomaly]] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
-        self.traced = Traced(self.selection.traces) if self.selection.traces else None
+        self._traced = Traced(self.selection.traces) if self.selection.traces else None
         if self.selection.deep:
             from analyzer.checks.payload import PayloadRules
             from analyzer.migration.page_payloads import PagePayloads
 
             self._payload = PayloadRules(self.note)
             self.page_collector = PagePayloads(self._payload, self._payload.records)
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """Itself, and what compares the packets with trace logs, if there are any."""
+        return (self,) if self._traced is None else (self, self._traced)
 
     # -- while the capture streams by ---------------------------------------------------------
 
@@ -161,7 +165,7 @@ class Checker(Watcher):
                 self._add(rule, spot, migration)
             for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
                 self.note(slug, spot, owner)
-            for slug, spot, traced in self.traced.ends(scan) if self.traced is not None else ():
+            for slug, spot, traced in self._traced.ends(scan) if self._traced is not None else ():
                 self.note(slug, spot, traced)
             return self._all()
         finally:

@@ -367,8 +367,9 @@ def findings(
 ) -> list[Finding]:
     """What the rules say about a capture."""
     checker = Checker(selection)
-    watchers = (checker,) if checker.traced is None else (checker, checker.traced)
-    scan = Scan(capture, settings, watchers=watchers, page_collector=checker.page_collector).run()
+    scan = Scan(
+        capture, settings, watchers=checker.watchers, page_collector=checker.page_collector
+    ).run()
     return checker.findings(scan)
 
 
