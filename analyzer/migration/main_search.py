@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "OVERLAP",
     "RESUMING",
-    "find_any_footer",
-    "find_next_record",
-    "find_own_footer",
-    "find_without_footer",
+    "Ahead",
     "kind_by_content",
-    "plausible_start",
     "resumes",
 ]
 
@@ -75,148 +71,6 @@ def kind_by_content(word: bytes) -> bytes:
     return RAM_SECTION if len(word) == 8 and plausible_word(value) else b""
 
 
-def _named(data: bytes, at: int, final: bool, any_name: bool) -> int:
-    """Whether a START or FULL header fits; with ``any_name`` the name need not be printable."""
-    left = len(data) - at
-    more = YES if final else MORE
-    if left < NAME_AT:
-        return more
-    if int.from_bytes(data[at + 1 : at + 5], "big") >= ID_LIMIT or not data[at + 5]:
-        return NO
-    end = at + NAME_AT + data[at + 5]
-    name = data[at + NAME_AT : end]
-    text = name.isascii() and name.decode("ascii").isprintable()
-    if not text and (not any_name or b"\0" in name):
-        return NO
-    if len(data) < end + SECTION_VERSIONS.size:
-        return more
-    return YES if SECTION_VERSIONS.unpack(data, end)[1] < VERSION_LIMIT else NO
-
-
-def _part(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> int:
-    """Whether a PART or END header fits, with the first word of its body."""
-    if len(data) - at < SECTION_ID.size + 8:
-        return YES if final else MORE
-    section_id = int.from_bytes(data[at + 1 : at + 5], "big")
-    content = kind_by_content(data[at + 5 : at + 13])
-    section = known.get(section_id)
-    if section is None:
-        return YES if content and section_id < ID_LIMIT else NO
-    if section.idstr == RAM_SECTION or is_vfio(section.idstr):
-        return YES if is_vfio(section.idstr) == is_vfio(content) and content else NO
-    return YES
-
-
-def record_fits(
-    data: bytes, at: int, known: Mapping[int, Section], final: bool, *, any_name: bool = False
-) -> int:
-    """Whether a record can begin at ``at``: ``YES``, ``NO``, or ``MORE`` for too few bytes to tell.
-
-    ``final`` says that the stream ends with ``data``. idstrs may be any bytes; ``any_name`` accepts
-    ones that are not printable, where the bytes before the record are evidence enough.
-    """
-    left = len(data) - at
-    if left <= 0:
-        return YES if final else MORE
-    kind = data[at]
-    if kind in (START, FULL):
-        return _named(data, at, final, any_name)
-    if kind in (PART, END):
-        return _part(data, at, known, final)
-    if kind == RecordType.COMMAND:
-        if left < COMMAND.size:
-            return YES if final else MORE
-        _type, command, length = COMMAND.unpack(data, at)
-        return YES if command_length_fits(command, length) else NO
-    if kind != RecordType.EOF:
-        return NO
-    if left > 1 and data[at + 1] == RecordType.VMDESCRIPTION:
-        return YES
-    if left <= 1:
-        return YES if final else MORE
-    return _checkpoint(data, at + 1, final)
-
-
-def _checkpoint(data: bytes, at: int, final: bool) -> int:
-    """Whether a COLO message follows an EOF."""
-    from dissectors.colo import AFTER_EOF, MESSAGE  # seldom needed
-
-    ahead = data[at : at + MESSAGE.size]
-    if ahead in AFTER_EOF:
-        return YES
-    return NO if final or not any(message.startswith(ahead) for message in AFTER_EOF) else MORE
-
-
-def _strong(data: bytes, at: int) -> bool:
-    """Whether the record at ``at``, which fits, is recognisable by more than a few bytes."""
-    if len(data) - at <= JSON_AT:
-        return False
-    if data[at] == RecordType.EOF:
-        return data[at + JSON_AT] == ord("{")
-    return data[at] in (START, FULL)
-
-
-def _goes_on(data: bytes, at: int, known: Mapping[int, Section], final: bool) -> bool:
-    """Whether the section at ``at``, if one begins there, ends with its own footer as well."""
-    if len(data) - at <= NAME_AT or data[at] not in (START, FULL):
-        return True
-    body = at + NAME_AT + data[at + 5] + SECTION_VERSIONS.size
-    name = data[at + NAME_AT : at + NAME_AT + data[at + 5]]
-    if name == RAM_SECTION or is_vfio(name):
-        return bool(kind_by_content(data[body : body + 8])) or data[at] == START
-    return _hit(data, bytes((FOOTER_BYTE,)) + data[at + 1 : at + 5], body, known, final) >= 0
-
-
-def _hit(data: bytes, footer: bytes, start: int, known: Mapping[int, Section], final: bool) -> int:
-    at = data.find(footer, start)
-    while at >= 0 and record_fits(data, at + FOOTER.size, known, final, any_name=True) != YES:
-        at = data.find(footer, at + 1)
-    return at
-
-
-def find_own_footer(
-    data: bytes, section_id: int, known: Mapping[int, Section], final: bool
-) -> tuple[int, bool]:
-    """Position of a section's own footer in ``data`` (-1: not found), and whether the section that
-    follows it confirms it.
-    """
-    footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
-    first = at = _hit(data, footer, 0, known, final)
-    for _ in range(HITS_TRIED):
-        if at < 0:
-            break
-        if _goes_on(data, at + FOOTER.size, known, final):
-            return at, True
-        at = _hit(data, footer, at + 1, known, final)
-    return first, False
-
-
-def find_any_footer(data: bytes, known: Mapping[int, Section], final: bool) -> int:
-    """Position of the first footer in ``data`` that is followed by a plausible record; -1 without
-    one.
-
-    The footer may be any section's.  But once sections are known, that of an unknown section only
-    counts before a record that is recognisable by more than a few bytes, since a short one may be
-    chance.
-    """
-    at = data.find(ANY_FOOTER)
-    while at >= 0:
-        behind = at + FOOTER.size
-        own = int.from_bytes(data[at + 1 : behind], "big") in known
-        fits = record_fits(data, behind, known, final, any_name=own) == YES
-        if fits and (own or not known or _strong(data, behind)):
-            return at
-        at = data.find(ANY_FOOTER, at + 1)
-    return -1
-
-
-def plausible_start(data: bytes, final: bool) -> bool:
-    """Whether a stream without QEVM header may begin with a complete record, as after a postcopy
-    recovery.
-    """
-    return data[:1] in STRONG_STARTS and record_fits(data, 0, {}, final) == YES
-
-
 def resumes(head: bytes) -> bool:
     """Whether the first :data:`RESUMING` bytes of a stream are a command with which the source
     resumes a paused postcopy: RECV_BITMAP, or OPEN_RETURN_PATH or POSTCOPY_RESUME followed by
@@ -232,52 +86,191 @@ def resumes(head: bytes) -> bool:
     return lone and head[5] in (RecordType.COMMAND, RecordType.SECTION_PART)
 
 
-def find_next_record(
-    data: bytes, section_id: int, known: Mapping[int, Section], final: bool
-) -> int:
-    """The end of a section's body whose own footer, or the type of what follows it, is damaged or
-    missing (-1: not found).
+class Ahead:
+    """The bytes ahead on a main channel, in which a position is looked for: an offset in ``data``,
+    -1 for none.
+
+    ``known`` are the sections by id; ``final`` says that the stream ends with ``data``.
     """
-    best = _next_record(data, known, final)
-    untyped = _footer_before_untyped(data, section_id, final)
-    if untyped >= 0 and not 0 <= best <= untyped + FOOTER.size:
-        return untyped
-    body_end = best - FOOTER.size
-    own = section_id.to_bytes(4, "big")
-    if body_end >= 0 and (data[body_end] == FOOTER_BYTE or data[body_end + 1 : best] == own):
-        return body_end
-    return best
 
+    __slots__ = ("data", "final", "known", "short")
 
-def _footer_before_untyped(data: bytes, section_id: int, final: bool) -> int:
-    """Position of a section's own footer if the header of a section with a wrong type follows it;
-    -1 if not.
-    """
-    footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
-    at = data.find(footer)
-    while at >= 0 and _named(data, at + FOOTER.size, final, False) != YES:
-        at = data.find(footer, at + 1)
-    return at
+    def __init__(self, data: bytes, known: Mapping[int, Section], final: bool) -> None:
+        self.data = data
+        self.known = known
+        self.final = final
+        self.short = YES if final else MORE  # the answer where bytes are lacking
 
-
-def find_without_footer(data: bytes, known: Mapping[int, Section], final: bool) -> tuple[int, bool]:
-    """The end of a body in a stream without footers (-1: not found), and whether that is
-    certain.
-    """
-    best = _next_record(data, known, final)
-    if best < 0 and final and data.endswith(b"\0"):
-        best = len(data) - 1  # the EOF byte; such machine types have no description
-    return best, best >= 0
-
-
-def _next_record(data: bytes, known: Mapping[int, Section], final: bool) -> int:
-    """Position of the first record that is recognisable by more than a few bytes, or -1."""
-    best = -1
-    for begin in (b"\x04\0\0", b"\0\x06"):
-        at = data.find(begin)
-        while at >= 0 and (best < 0 or at < best):
-            if record_fits(data, at, known, final) == YES and _strong(data, at):
-                best = at
+    def own_footer(self, section_id: int) -> tuple[int, bool]:
+        """A section's own footer, and whether the section that follows it confirms it."""
+        footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
+        first = at = self._hit(footer, 0)
+        for _ in range(HITS_TRIED):
+            if at < 0:
                 break
-            at = data.find(begin, at + 1)
-    return best
+            if self._goes_on(at + FOOTER.size):
+                return at, True
+            at = self._hit(footer, at + 1)
+        return first, False
+
+    def any_footer(self) -> int:
+        """The first footer that is followed by a plausible record.
+
+        The footer may be any section's.  But once sections are known, that of an unknown section
+        only counts before a record that is recognisable by more than a few bytes, since a short one
+        may be chance.
+        """
+        at = self.data.find(ANY_FOOTER)
+        while at >= 0:
+            behind = at + FOOTER.size
+            own = int.from_bytes(self.data[at + 1 : behind], "big") in self.known
+            fits = self._fits(behind, any_name=own) == YES
+            if fits and (own or not self.known or self._strong(behind)):
+                return at
+            at = self.data.find(ANY_FOOTER, at + 1)
+        return -1
+
+    def next_record(self, section_id: int) -> int:
+        """The end of a section's body whose own footer, or the type of what follows it, is damaged
+        or missing.
+        """
+        best = self._next_record()
+        untyped = self._footer_before_untyped(section_id)
+        if untyped >= 0 and not 0 <= best <= untyped + FOOTER.size:
+            return untyped
+        body_end = best - FOOTER.size
+        own = section_id.to_bytes(4, "big")
+        if body_end < 0:
+            return best
+        is_footer = self.data[body_end] == FOOTER_BYTE or self.data[body_end + 1 : best] == own
+        return body_end if is_footer else best
+
+    def without_footer(self) -> tuple[int, bool]:
+        """The end of a body in a stream without footers, and whether that is certain."""
+        best = self._next_record()
+        if best < 0 and self.final and self.data.endswith(b"\0"):
+            best = len(self.data) - 1  # the EOF byte; such machine types have no description
+        return best, best >= 0
+
+    def plausible_start(self) -> bool:
+        """Whether a stream without QEVM header may begin with a complete record, as after a
+        postcopy recovery.
+        """
+        return self.data[:1] in STRONG_STARTS and self._fits(0) == YES
+
+    # -- whether a record can begin -----------------------------------------------------------
+
+    def _fits(self, at: int, *, any_name: bool = False) -> int:
+        """Whether a record can begin at ``at``: ``YES``, ``NO``, or ``MORE`` for too few bytes to
+        tell.
+
+        idstrs may be any bytes; ``any_name`` accepts ones that are not printable, where the bytes
+        before the record are evidence enough.
+        """
+        left = len(self.data) - at
+        if left <= 0:
+            return self.short
+        kind = self.data[at]
+        if kind in (START, FULL):
+            return self._named(at, any_name=any_name)
+        if kind in (PART, END):
+            return self._part(at)
+        if kind == RecordType.COMMAND:
+            if left < COMMAND.size:
+                return self.short
+            _type, command, length = COMMAND.unpack(self.data, at)
+            return YES if command_length_fits(command, length) else NO
+        if kind != RecordType.EOF:
+            return NO
+        if left > 1 and self.data[at + 1] == RecordType.VMDESCRIPTION:
+            return YES
+        if left <= 1:
+            return self.short
+        return self._checkpoint(at + 1)
+
+    def _named(self, at: int, *, any_name: bool) -> int:
+        """Whether a START or FULL header fits; with ``any_name`` the name need not be printable."""
+        data = self.data
+        if len(data) - at < NAME_AT:
+            return self.short
+        if int.from_bytes(data[at + 1 : at + 5], "big") >= ID_LIMIT or not data[at + 5]:
+            return NO
+        end = at + NAME_AT + data[at + 5]
+        name = data[at + NAME_AT : end]
+        text = name.isascii() and name.decode("ascii").isprintable()
+        if not text and (not any_name or b"\0" in name):
+            return NO
+        if len(data) < end + SECTION_VERSIONS.size:
+            return self.short
+        return YES if SECTION_VERSIONS.unpack(data, end)[1] < VERSION_LIMIT else NO
+
+    def _part(self, at: int) -> int:
+        """Whether a PART or END header fits, with the first word of its body."""
+        if len(self.data) - at < SECTION_ID.size + 8:
+            return self.short
+        section_id = int.from_bytes(self.data[at + 1 : at + 5], "big")
+        content = kind_by_content(self.data[at + 5 : at + 13])
+        section = self.known.get(section_id)
+        if section is None:
+            return YES if content and section_id < ID_LIMIT else NO
+        if section.idstr == RAM_SECTION or is_vfio(section.idstr):
+            return YES if is_vfio(section.idstr) == is_vfio(content) and content else NO
+        return YES
+
+    def _checkpoint(self, at: int) -> int:
+        """Whether a COLO message follows an EOF."""
+        from dissectors.colo import AFTER_EOF, MESSAGE  # seldom needed
+
+        ahead = self.data[at : at + MESSAGE.size]
+        if ahead in AFTER_EOF:
+            return YES
+        begun = any(message.startswith(ahead) for message in AFTER_EOF)
+        return MORE if begun and not self.final else NO
+
+    def _strong(self, at: int) -> bool:
+        """Whether the record at ``at``, which fits, is recognisable by more than a few bytes."""
+        if len(self.data) - at <= JSON_AT:
+            return False
+        if self.data[at] == RecordType.EOF:
+            return self.data[at + JSON_AT] == ord("{")
+        return self.data[at] in (START, FULL)
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether the section at ``at``, if one begins there, ends with its own footer as well."""
+        data = self.data
+        if len(data) - at <= NAME_AT or data[at] not in (START, FULL):
+            return True
+        body = at + NAME_AT + data[at + 5] + SECTION_VERSIONS.size
+        name = data[at + NAME_AT : at + NAME_AT + data[at + 5]]
+        if name == RAM_SECTION or is_vfio(name):
+            return bool(kind_by_content(data[body : body + 8])) or data[at] == START
+        return self._hit(bytes((FOOTER_BYTE,)) + data[at + 1 : at + 5], body) >= 0
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def _hit(self, footer: bytes, start: int) -> int:
+        """The first place from ``start`` on of a footer that is followed by a plausible record."""
+        at = self.data.find(footer, start)
+        while at >= 0 and self._fits(at + FOOTER.size, any_name=True) != YES:
+            at = self.data.find(footer, at + 1)
+        return at
+
+    def _next_record(self) -> int:
+        """The first record that is recognisable by more than a few bytes."""
+        best = -1
+        for begin in (b"\x04\0\0", b"\0\x06"):
+            at = self.data.find(begin)
+            while at >= 0 and (best < 0 or at < best):
+                if self._fits(at) == YES and self._strong(at):
+                    best = at
+                    break
+                at = self.data.find(begin, at + 1)
+        return best
+
+    def _footer_before_untyped(self, section_id: int) -> int:
+        """A section's own footer if the header of a section with a wrong type follows it."""
+        footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
+        at = self.data.find(footer)
+        while at >= 0 and self._named(at + FOOTER.size, any_name=False) != YES:
+            at = self.data.find(footer, at + 1)
+        return at

@@ -11,13 +11,7 @@ from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import DESCRIPTION_KEPT, RESYNCS_KEPT, Record, Resync
 from analyzer.migration.main_commands import walk_command
 from analyzer.migration.main_configuration import walk_configuration
-from analyzer.migration.main_search import (
-    OVERLAP,
-    RESUMING,
-    find_any_footer,
-    plausible_start,
-    resumes,
-)
+from analyzer.migration.main_search import OVERLAP, RESUMING, Ahead, resumes
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
@@ -82,7 +76,7 @@ def walk_main_midstream(
     data, _cut, final = yield from window(reader, RESUMING, None)
     if not resumes(data):  # a recovery is read at once: pages on other channels need to know
         data, _cut, final = yield from window(reader, OVERLAP, None)
-        if not plausible_start(data, final):
+        if not Ahead(data, main.sections, final).plausible_start():
             yield from walk.resynchronise()
     yield from walk.everything()
 
@@ -365,7 +359,7 @@ class _Walk:
         size = FIRST_LOOK
         while True:
             data, cut, final = yield from window(reader, size, None)
-            at = find_any_footer(data, main.sections, final)
+            at = Ahead(data, main.sections, final).any_footer()
             if at >= 0:
                 yield Skip(at + FOOTER.size)
                 break

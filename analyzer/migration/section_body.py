@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.main_channel import BODIES_KEPT
-from analyzer.migration.main_search import (
-    OVERLAP,
-    find_any_footer,
-    find_next_record,
-    find_own_footer,
-    find_without_footer,
-)
+from analyzer.migration.main_search import OVERLAP, Ahead
 from analyzer.tcp.requests import End, Gap, Peek, Skip, Take
 from dissectors.main_stream import RecordType
 
@@ -73,12 +67,13 @@ def walk_unknown_body(
     while True:
         data, cut, final = yield from window(reader, size, limit)
         everything = cut is not None or final or len(data) >= most
+        ahead = Ahead(data, main.sections, final)
         if main.footers is False:
-            at, sure = find_without_footer(data, main.sections, final)
+            at, sure = ahead.without_footer()
         else:
-            at, sure = _find_footer(data, main, section, final, everything)
+            at, sure = _find_footer(ahead, main, section, everything)
             if at < 0 and everything:
-                at = find_next_record(data, section.section_id, main.sections, final)
+                at = ahead.next_record(section.section_id)
         if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
             main.doubtful_ends += not sure and cut is None and not final
             break
@@ -95,18 +90,18 @@ def walk_unknown_body(
 
 
 def _find_footer(
-    data: bytes, main: MainChannel, section: Section, final: bool, everything: bool
+    ahead: Ahead, main: MainChannel, section: Section, everything: bool
 ) -> tuple[int, bool]:
-    """Position of a body's footer in ``data`` (-1: not found), and whether it is certain.
+    """A body's footer, and whether it is certain.
 
     The id of a section whose START was not seen may be wrong, so any section's footer counts then.
     """
     if section.guessed and not main.interrupted:
-        at = find_any_footer(data, main.sections, final)
+        at = ahead.any_footer()
         return at, at >= 0
-    at, sure = find_own_footer(data, section.section_id, main.sections, final)
+    at, sure = ahead.own_footer(section.section_id)
     if at < 0 and section.guessed and everything:
-        at = find_any_footer(data, main.sections, final)
+        at = ahead.any_footer()
     return at, sure
 
 
