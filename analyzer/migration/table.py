@@ -44,7 +44,6 @@ __all__ = [
     "COLUMNS",
     "INIT_PACKET",
     "KINDS",
-    "LACKING",
     "NO_NUMBER",
     "SEVERITIES",
     "PacketTable",
@@ -91,8 +90,9 @@ COLUMNS = (
 """Every column: name, :mod:`array` typecode, meaning.  The packet's number needs none: it is the
 row's index + 1.
 """
-LACKING = dict.fromkeys((name for name, _, _ in COLUMNS), 0) | {"packet_num": NO_NUMBER, "idx": -1}
-"""A row's columns in order, each with what stands for a field that the packet lacks."""
+LACKING = {"packet_num": NO_NUMBER, "idx": -1}
+"""What stands for a field that the packet lacks, in columns where that is not 0."""
+GROWTH = 1024
 
 
 class StreamRef:
@@ -192,8 +192,8 @@ class PacketTable(Watcher):
         self.base = 0
         self.finished = False
         self._count = 0
+        # The columns are longer than the table: what follows its last row lacks every field.
         self._columns = {name: array(code) for name, code, _ in COLUMNS}
-        self._appends = tuple(column.append for column in self._columns.values())
         self._name_index: dict[bytes, int] = {b"": 0}
         self._device_index: dict[tuple[int, int], int] = {}
         self._flow_index: dict[int, int] = {}  # by id() of the flow, which the scan keeps alive
@@ -212,15 +212,15 @@ class PacketTable(Watcher):
         self._ram(migration, channel, packet, 0)
 
     def _ram(self, migration: Migration, channel: Channel, packet: RamPacket, cut: int) -> None:
-        row = self._row(migration, channel, packet)
-        row["packet_num"] = packet.packet_num
-        row["pages_alloc"] = packet.pages_alloc
-        row["normal_pages"] = packet.normal_pages
-        row["zero_pages"] = packet.zero_pages
+        row, columns = self._row(migration, channel, packet), self._columns
+        columns["packet_num"][row] = packet.packet_num
+        columns["pages_alloc"][row] = packet.pages_alloc
+        columns["normal_pages"][row] = packet.normal_pages
+        columns["zero_pages"][row] = packet.zero_pages
         if packet.ramblock is not None:
-            row["name"] = self._name(packet.ramblock)
-        row["cut"] = cut
-        self._append(row)
+            columns["name"][row] = self._name(packet.ramblock)
+        columns["cut"][row] = cut
+        self._count += 1
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
@@ -234,16 +234,16 @@ class PacketTable(Watcher):
         if device is None:
             device = self._device_index[name, instance] = len(self.devices)
             self.devices.append((name, instance))
-        row = self._row(migration, channel, packet)
-        row["name"] = name
-        row["device"] = device
-        row["instance_id"] = instance
+        row, columns = self._row(migration, channel, packet), self._columns
+        columns["name"][row] = name
+        columns["device"][row] = device
+        columns["instance_id"][row] = instance
         if packet.idx is not None:
-            row["vfio_version"] = packet.vfio_version or 0
-            row["idx"] = packet.idx
-            row["state_flags"] = packet.state_flags or 0
-        row["cut"] = cut
-        self._append(row)
+            columns["vfio_version"][row] = packet.vfio_version or 0
+            columns["idx"][row] = packet.idx
+            columns["state_flags"][row] = packet.state_flags or 0
+        columns["cut"][row] = cut
+        self._count += 1
 
     def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
         """A RAM packet that the stream's end cut off; see Watcher."""
@@ -255,29 +255,27 @@ class PacketTable(Watcher):
         """A device-state packet that the stream's end cut off; see Watcher."""
         self._device(migration, channel, packet, lost)
 
-    def _row(
-        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket
-    ) -> dict[str, int]:
-        """A row with the columns that packets of both kinds have."""
+    def _row(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> int:
+        """Fill in what packets of both kinds have; returns the row's index."""
         if len(migration.channels) != self._joined.get(migration.number):
             self._join(migration)
         flow, first, last = channel.flow, packet.first, packet.last
-        row = LACKING.copy()
-        row["kind"] = packet.kind
-        row["migration"] = migration.number
-        row["channel"] = packet.channel
-        row["flow"] = self._flow(flow)
-        row["stream"] = flow.connection.number
-        row["frame"] = first.frame
-        row["end_frame"] = last.frame
-        row["time"] = first.time
-        row["end_time"] = last.time
-        row["offset"] = packet.offset
-        row["length"] = packet.length
-        row["pos"] = first.pos
-        row["flags"] = packet.flags
-        row["next_packet_size"] = packet.next_packet_size
-        row["missing"] = packet.missing
+        row, columns = self._new_row(), self._columns
+        columns["kind"][row] = packet.kind
+        columns["migration"][row] = migration.number
+        columns["channel"][row] = packet.channel
+        columns["flow"][row] = self._flow(flow)
+        columns["stream"][row] = flow.connection.number
+        columns["frame"][row] = first.frame
+        columns["end_frame"][row] = last.frame
+        columns["time"][row] = first.time
+        columns["end_time"][row] = last.time
+        columns["offset"][row] = packet.offset
+        columns["length"][row] = packet.length
+        columns["pos"][row] = first.pos
+        columns["flags"][row] = packet.flags
+        columns["next_packet_size"][row] = packet.next_packet_size
+        columns["missing"][row] = packet.missing
         return row
 
     def _join(self, migration: Migration) -> None:
@@ -295,7 +293,6 @@ class PacketTable(Watcher):
             last = offset + INIT.size - 1
             holes = ((max(h.first, offset), min(h.last, last)) for h in flow.holes)
             row = {
-                **LACKING,
                 "kind": INIT_PACKET,
                 "migration": migration.number,
                 "channel": channel.id,
@@ -314,11 +311,19 @@ class PacketTable(Watcher):
             self._append(row)
         self._joined[migration.number] = len(channels)
 
-    def _append(self, row: dict[str, int]) -> None:
-        """Append a row, which has all columns in order."""
-        for append, value in zip(self._appends, row.values(), strict=True):
-            append(value)
+    def _append(self, values: dict[str, int]) -> None:
+        """Append a row with some columns' values."""
+        row = self._new_row()
+        for name, value in values.items():
+            self._columns[name][row] = value
         self._count += 1
+
+    def _new_row(self) -> int:
+        """Make room for a row, which lacks every field; returns its index."""
+        if self._count == len(self._columns["kind"]):
+            for name, code, _ in COLUMNS:
+                self._columns[name].extend(array(code, [LACKING.get(name, 0)]) * GROWTH)
+        return self._count
 
     def _flow(self, flow: Flow) -> int:
         index = self._flow_index.get(id(flow))

@@ -15,7 +15,6 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.table import (
     COLUMNS,
     KINDS,
-    LACKING,
     NO_NUMBER,
     SEVERITIES,
     PacketTable,
@@ -181,7 +180,7 @@ def test_mark_finds_the_packet(offset: int | None, frame: int | None, expected: 
     table = PacketTable()
     for first, length, number in ((0, 64, 7), (64, 100, 8), (164, 10, 9)):
         values = {"stream": 5, "offset": first, "length": length, "frame": number}
-        table._append(LACKING | values)
+        table._append(values)
     spot = SimpleNamespace(channel=SimpleNamespace(stream=5), offset=offset, frame=frame)
     other = SimpleNamespace(channel=SimpleNamespace(stream=6), offset=0, frame=7)
     table.mark(
@@ -198,6 +197,6 @@ def test_mark_finds_the_packet(offset: int | None, frame: int | None, expected: 
 
 def test_packet_num_keeps_all_64_bits() -> None:
     table = PacketTable()
-    table._append(LACKING | {"packet_num": 1 << 63})
+    table._append({"packet_num": 1 << 63})
     assert table.row(0).packet_num == 1 << 63
     assert NO_NUMBER > 1 << 63

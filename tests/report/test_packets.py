@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analyzer.cli import main
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
-from analyzer.migration.table import LACKING, PacketTable
+from analyzer.migration.table import PacketTable
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.packets import LATE, USUAL, Listing, chosen_fields
 from analyzer.report.style import Style
@@ -248,7 +248,7 @@ def _harmless(name: bytes, format: str, fields: tuple[str, ...]) -> None:  # noq
     table.devices.append((number, 0))
     for kind, device in ((0, 0), (2, 1)):
         values = {"kind": kind, "name": number, "device": device}
-        table._append(LACKING | values)
+        table._append(values)
     out = listed(table, format, fields)
     assert all(char == "\n" or char == "\t" or char.isprintable() for char in out)
     if format == "csv":
@@ -273,7 +273,7 @@ def test_unknown_flags_and_missing_indexes_are_shown() -> None:
     state = {"kind": 2, "device": 1}
     table.devices.append((0, 0))
     for values in (ram, state):
-        table._append(LACKING | values)
+        table._append(values)
     lines = list(Listing(style=Style()).rows(table, range(2)))
     assert "SYNC|0x8000" in lines[0]
     assert " ? ram" in lines[0]
