@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["TITLES", "KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
+TABS = sum(len(title) + 4 for title in TITLES)
+"""Width of all titles with their keys."""
 ROOMY = 30
 """Height of the terminal, in lines, from which on the status line may take several."""
 LINES_MAX = 3
@@ -71,7 +73,9 @@ def keys_of(kind: Any) -> dict[str, str]:
 
 
 class TabLine(Widget):
-    """The screens with their keys, the current one marked; the capture's name on the right."""
+    """The screens with their keys, the current one marked; the capture's name on the right.  Where
+    there is too little room, only the current one has its title.
+    """
 
     DEFAULT_CSS = "TabLine { height: 1; background: $panel; }"
 
@@ -91,10 +95,11 @@ class TabLine(Widget):
         """The line."""
         text = Text(no_wrap=True, end="")
         self._edges = []
+        short = self.size.width < TABS
         for number, (screen, title) in enumerate(zip(SCREENS, TITLES, strict=True), 1):
             style = "bold reverse" if screen == self.current else ""
             text.append(f" {number}", style or "bold")
-            text.append(f" {title} ", style)
+            text.append(" " if short and not style else f" {title} ", style)
             self._edges.append(text.cell_len)
         room = self.size.width - text.cell_len - 1
         if room > 12:

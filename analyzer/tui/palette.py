@@ -34,7 +34,7 @@ ROLES = {
 
 KINDS = {
     "ram": "#7aa2f7",
-    "zero": "#7d8590",
+    "zero": "#8b949e",
     "sync": "#bb9af7",
     "device": "#9ece6a",
     "config": "#2ac3de",
@@ -44,15 +44,15 @@ KINDS = {
     "info": "#7dcfff",
 }
 LIGHT_KINDS = {
-    "ram": "#2e5bd8",
-    "zero": "#6e7781",
-    "sync": "#7c3aed",
-    "device": "#2b7a0b",
-    "config": "#007c92",
-    "main": "#8a5a00",
-    "error": "#c4162a",
-    "warning": "#a85b00",
-    "info": "#0969da",
+    "ram": "#2450c4",
+    "zero": "#57606a",
+    "sync": "#6d28d9",
+    "device": "#1f6a05",
+    "config": "#00647a",
+    "main": "#7a4e00",
+    "error": "#b3122a",
+    "warning": "#8f4a00",
+    "info": "#0757b5",
 }
 
 
@@ -124,7 +124,9 @@ class Palette:
         else:
             base = _color(variables, "background", "#101014")
             strong = _color(variables, "primary", "#4c78ff")
-            self.cursor = Style(bgcolor=base.blend(strong, 0.45).rich_color, bold=True)
+            under = base.blend(strong, 0.45)
+            text = under.get_contrast_text(1)  # on which not every colour of a kind can be read
+            self.cursor = Style(color=text.rich_color, bgcolor=under.rich_color, bold=True)
             self.cursor_blurred = Style(bgcolor=base.blend(plain, 0.16).rich_color)
             self.field = Style(bgcolor=base.blend(strong, 0.40).rich_color)
             self.byte = Style(

@@ -173,8 +173,8 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
     text.append(f"{line.what}; {count(flow.offset)} bytes")
     if flow.carries:
         text.append(
-            f" in frames {flow.first.frame} to {flow.last.frame}, from "
-            f"{seconds(flow.first.time - start)} s to {seconds(flow.last.time - start)} s"
+            f" in frames {flow.first.frame} to {flow.last.frame}, "
+            f"{seconds(flow.first.time - start)} to {seconds(flow.last.time - start)} s"
         )
     text.append("\n")
     for words in _oddities(flow):

@@ -11,8 +11,8 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from analyzer.tui.area_chart import EIGHTHS, marked
-from analyzer.tui.lines import LINES_MAX, KeyLine, StatusLine
-from analyzer.tui.palette import current_palette
+from analyzer.tui.lines import LINES_MAX, TITLES, KeyLine, StatusLine, TabLine
+from analyzer.tui.palette import KINDS, Palette, current_palette
 from analyzer.tui.row_list import RowList
 from analyzer.tui.time_panes import ThroughputPane
 from tests.shipped import capture
@@ -25,6 +25,8 @@ VFIO = "10.0.13-vfio-3dev-4ch"
 LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 READABLE = 4.5
 """Contrast that WCAG asks of text."""
+FAINT = 3.0
+"""What it asks of large text, and of what is not to catch the eye."""
 
 
 def luminance(color: Color) -> float:
@@ -55,6 +57,25 @@ def test_the_letters_of_the_key_line_can_be_read_in_every_theme() -> None:
                 assert contrast(Color.from_rich_color(key.color), ground) >= READABLE, name
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", [name for name, theme in BUILTIN_THEMES.items() if not theme.ansi])
+def test_every_colour_can_be_read_on_the_ground_and_text_under_the_cursor(name: str) -> None:
+    theme = BUILTIN_THEMES[name]
+    variables = theme.to_color_system().generate()
+    palette, ground = (
+        Palette(variables, theme.dark, ansi=False),
+        Color.parse(variables["background"]),
+    )
+    for role in KINDS:
+        color = getattr(palette, role).color
+        least = FAINT if role == "zero" else READABLE
+        assert contrast(Color.from_rich_color(color), ground) >= least, role
+    cursor = palette.cursor
+    assert cursor.color is not None
+    assert cursor.bgcolor is not None
+    text, under = Color.from_rich_color(cursor.color), Color.from_rich_color(cursor.bgcolor)
+    assert contrast(text, under) >= READABLE
 
 
 def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,5 +181,20 @@ def test_a_sign_says_that_columns_are_hidden(size: tuple[int, int], more: bool) 
         async with opened(capture(VFIO), size) as (app, pilot):
             await press(pilot, "6")
             assert app.view.query_one(RowList).render_line(0).text.endswith("…") is more
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", "1234567")
+def test_the_current_tab_is_seen_on_a_narrow_terminal(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-ipv6-2ch"), (40, 20)) as (app, pilot):
+            await press(pilot, screen)
+            title = TITLES[int(screen) - 1]
+            assert f"{screen} {title} " in shown(app).partition("─")[0]
+            tabs = app.query_one(TabLine)
+            assert await pilot.click(tabs, offset=(tabs._edges[4] - 1, 0))
+            await settle(pilot)
+            assert app.state.screen == "findings"
 
     asyncio.run(run())
