@@ -292,7 +292,17 @@ class Actions:
 
     def action_reload(self) -> None:
         """Read the capture again."""
-        self._app.reload()
+        app = self._app
+        if not app.document.path:
+            app.tell(Text(app.document.obstacle()))
+        elif app.document.done:
+            app.reload()
+        else:
+            app.tell(Text("the capture is still being read"))
+
+    def action_help_quit(self) -> None:
+        """Say how to quit: what ^c does elsewhere."""
+        self._app.tell(Text("q quits"))
 
     def action_follow(self) -> None:
         """Start or stop following the file as it grows; end a live capture."""

@@ -296,7 +296,9 @@ class MfsharkApp(Actions, KeyOrder):
             state.marks = {before.row_in(document, row) for row in state.marks}
             self.document, self._loading = document, None
             self._reread_anew()
-            if state.follow and at_end:
+            if not state.follow:
+                self.tell(Text(f"read again: {count(len(document.table), 'packet')}"))
+            elif at_end:
                 self.select_row(max(0, len(document.table) - 1))
         elif document is not self.document:
             return

@@ -51,11 +51,6 @@ class TimePane(Drawn, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "step(-1)", "Earlier", show=False),
         Binding("right,l", "step(1)", "Later", show=False),
-        Binding("shift+left,H", "pan(-0.5)", "Move left", show=False),
-        Binding("shift+right,L", "pan(0.5)", "Move right", show=False),
-        Binding("plus,equals_sign", "zoom(True)", "Zoom in"),
-        Binding("minus", "zoom(False)", "out", tooltip="Zoom out"),
-        Binding("0", "whole", "all", tooltip="Show the whole time range"),
         Binding("home,g", "edge(0)", "Go to the beginning", show=False),
         Binding("end,G", "edge(1)", "Go to the end", show=False),
         Binding("enter", "open", "Packet", tooltip="Go to the packet"),
@@ -161,13 +156,13 @@ class TimePane(Drawn, can_focus=True):
             at = max(column, 0)
             self._go(self.bins.window.time(at + by, self.bins.bins))
 
-    def action_pan(self, by: float) -> None:
+    def pan(self, by: float) -> None:
         """Move the window by ``by`` times its length."""
         window = self._window()
         if window is not None:
             self.post_message(self.Windowed(window.moved(by)))
 
-    def action_zoom(self, closer: bool) -> None:
+    def zoom(self, closer: bool) -> None:
         """Zoom in or out, around the cursor, or the middle if the cursor is outside."""
         window = self._window()
         if window is not None:
@@ -175,7 +170,7 @@ class TimePane(Drawn, can_focus=True):
             around = self.moment if self.cursor >= 0 else middle
             self.post_message(self.Windowed(window.zoomed(closer, around)))
 
-    def action_whole(self) -> None:
+    def show_whole(self) -> None:
         """Show the whole time range."""
         window = self._window()
         if window is not None:
@@ -194,12 +189,12 @@ class TimePane(Drawn, can_focus=True):
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zoom in with the mouse wheel."""
         event.stop()
-        self.action_zoom(True)
+        self.zoom(True)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Zoom out with the mouse wheel."""
         event.stop()
-        self.action_zoom(False)
+        self.zoom(False)
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the time under the mouse; a double click goes to the packet."""

@@ -423,3 +423,32 @@ def test_where_the_time_went() -> None:
             assert not isinstance(app.screen, TellDialog)
 
     asyncio.run(run())
+
+
+def test_enter_on_the_only_finding_of_a_rule_goes_to_its_place() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "5", "enter")
+        assert app.state.screen == "packets"
+        assert app.document.table.column("cut")[app.state.row] > 0
+        await press(pilot, "D")
+        assert (app.state.screen, app.state.index) == ("devices", 3)
+        await press(pilot, "5", "G", "space", "enter")  # one that is not open at first
+        assert app.state.screen != "findings"
+
+    drive("10.0.13-vfio-truncated-no-returnpath-2ch", use)
+
+
+def test_time_is_zoomed_from_the_table_of_channels_too() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "3", "tab", "plus", "plus")
+        assert isinstance(app.focused, RowList)
+        bins = app.view.query_one(LanesPane).bins
+        assert bins is not None
+        whole = bins.window.last - bins.window.first
+        assert bins.window.span == whole // 4
+        await press(pilot, "L", "0")
+        bins = app.view.query_one(LanesPane).bins
+        assert bins is not None
+        assert bins.window.whole
+
+    drive("10.0.13-vfio-3dev-4ch", use)

@@ -315,3 +315,21 @@ def test_bytes_are_found_in_records_too() -> None:
             assert view.records.cursor == first[0]
 
     asyncio.run(run())
+
+
+def test_keys_that_change_nothing_say_why() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            for key, words in (
+                ("X", "all packets are shown; no filter is applied"),
+                ("r", "read again: 134 packets"),
+                ("ctrl+c", "q quits"),
+                ("plus", "+ is a key of Channels and Timeline: zoom in"),
+            ):
+                await press(pilot, key)
+                assert told(app) == words
+        async with opened(None) as (app, pilot):
+            await press(pilot, "escape", "r")
+            assert told(app) == "no capture is open; o opens one"
+
+    asyncio.run(run())

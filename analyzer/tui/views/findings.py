@@ -154,12 +154,16 @@ class FindingsView(View):
         self._explain()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: open or close a group, or go to the place of a finding."""
+        """Enter: go to the place of a finding, which may be the only one of its group, or open or
+        close a group of several.
+        """
         message.stop()
         rows = self._rows
         if rows is None:
             return
-        entry = rows.lines[message.position][1]
+        group, entry = rows.lines[message.position]
+        if entry is None and group.count == 1:
+            entry = group.findings[0]
         if entry is None:
             self.action_fold_group()
         else:

@@ -266,7 +266,10 @@ class PacketsView(View):
 
     def action_clear_filter(self) -> None:
         """Show all packets."""
-        self.post_message(FilterChosen(""))
+        if self.state.filter:
+            self.post_message(FilterChosen(""))
+        else:
+            self.mfshark.tell(Text("all packets are shown; no filter is applied"))
 
     def action_filter_channel(self) -> None:
         """Show only packets of the same channel, or all again."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
 from analyzer.tui.binning import Bins
@@ -35,6 +36,14 @@ LANES = ("main", "multifd", "postcopy")
 
 class TimeView(View):
     """A screen around one :class:`TimePane`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "scale(True)", "Zoom in"),
+        Binding("minus", "scale(False)", "out", tooltip="Zoom out"),
+        Binding("0", "whole", "all", tooltip="Show the whole time range"),
+        Binding("shift+left,H", "pan(-0.5)", "Move left", show=False),
+        Binding("shift+right,L", "pan(0.5)", "Move right", show=False),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -154,6 +163,18 @@ class TimeView(View):
         """Show the time cursor."""
         if self.state.time:
             self.pane.point(self.state.time)
+
+    def action_scale(self, closer: bool) -> None:
+        """Zoom in or out."""
+        self.pane.zoom(closer)
+
+    def action_whole(self) -> None:
+        """Show the whole time range."""
+        self.pane.show_whole()
+
+    def action_pan(self, by: float) -> None:
+        """Move the time window by ``by`` times its length."""
+        self.pane.pan(by)
 
     def on_time_pane_windowed(self, message: TimePane.Windowed) -> None:
         """Show another time window."""
