@@ -107,7 +107,7 @@ def axis_line(
     window: TimeWindow, width: int, palette: Palette, cursor: int = -1, origin: int | None = None
 ) -> list[Segment]:
     """Ticks labelled with the time since ``origin`` (ns since the epoch; by default the first time
-    of the window), and a mark in the column of the cursor (-1: none).
+    of the window), and a mark in the column of the cursor (-1: none) instead of the label there.
     """
     zero = window.first if origin is None else bounded(origin)
     room = TICK_WIDTH
@@ -120,7 +120,7 @@ def axis_line(
     while at <= window.end - zero:
         column = window.column(zero + at, width)
         label = f"╵{moment(at, step) if at else '0'}"
-        if column + len(label) <= width:
+        if column + len(label) <= width and not column <= cursor < column + len(label):
             text[column : column + len(label)] = label
         at += step
     if not 0 <= cursor < width:

@@ -413,6 +413,22 @@ def test_the_lanes_say_that_there_are_more() -> None:
     asyncio.run(run())
 
 
+def test_the_cursor_hides_a_label_whole() -> None:
+    window = TimeWindow(0, 10**9)
+
+    def line(cursor: int) -> str:
+        return "".join(segment.text for segment in axis_line(window, 60, DEFAULT, cursor))
+
+    plain = line(-1)
+    assert "╵500.0 ms" in plain
+    first = plain.index("╵500.0 ms")
+    for cursor in range(60):
+        inside = first <= cursor < first + len("╵500.0 ms")
+        assert line(cursor)[cursor] == "▲"
+        assert ("╵500.0 ms" in line(cursor)) is not inside
+        assert re.fullmatch(r"(╵0|╵500\.0 ms|▲|\s)*", line(cursor))
+
+
 def test_ticks_are_told_apart_however_close_they_are() -> None:
     second = 10**9
     for span in (10, 10_000, 10_000_000, second, 100 * second):
