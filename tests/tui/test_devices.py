@@ -10,11 +10,12 @@ import pytest
 from textual.widgets import ContentSwitcher
 
 from analyzer.synth import build
-from analyzer.tui.device_facts import BufferRows
-from analyzer.tui.palette import DEFAULT
+from analyzer.tui.device_facts import BufferRows, device_facts
+from analyzer.tui.palette import DEFAULT, current_palette
 from analyzer.tui.panes import MapPane
 from analyzer.tui.reassembly import CUT, MapLayout, Reassembly, legend, shown_index
 from analyzer.tui.row_list import RowList
+from analyzer.tui.state import ALL
 from tests.shipped import capture
 from tests.tui.driving import opened, press, settle, shown
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
     from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.device_facts import DeviceFacts
+    from analyzer.tui.document import Document
 
     Use = Callable[[MfsharkApp, Pilot[int]], Awaitable[None]]
 
@@ -231,5 +234,44 @@ def test_a_capture_without_devices_shows_none_of_another(tmp_path: Path) -> None
             assert "─Indexes─" in shown(app)
             assert "─Buffers─" in shown(app)
             assert len(app.view.query_one("#buffers", RowList).rows) == 0
+
+    asyncio.run(run())
+
+
+def test_facts_are_worked_out_once_for_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+
+    def counted(document: Document, number: int) -> list[DeviceFacts]:
+        found.append(number)
+        return device_facts(document, number)
+
+    monkeypatch.setattr("analyzer.tui.views.devices.device_facts", counted)
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-two-vms-2ch-3ch")) as (app, pilot):
+            await press(pilot, "2", "1", "2")
+            assert found == [ALL]
+            await press(pilot, "M", "1", "1", "2")
+            assert found == [ALL, 1]
+            assert len(app.view.query_one("#devices", RowList).rows) == 2
+            await press(pilot, "r")
+            assert found == [ALL, 1, 1]
+
+    asyncio.run(run())
+
+
+def test_another_theme_colours_the_buffers_anew() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch")) as (app, pilot):
+            await press(pilot, "2")
+            listed = app.view.query_one("#buffers", RowList)
+            for theme in ("textual-light", "textual-dark"):
+                app.theme = theme
+                await settle(pilot)
+                wanted = current_palette(app).device.color
+                glyph = next(iter(listed.render_line(2)))
+                assert glyph.text.startswith("■")
+                assert glyph.style is not None
+                assert glyph.style.color == wanted
 
     asyncio.run(run())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from analyzer.tui.device_facts import DeviceFacts
     from analyzer.tui.dialogs.ask import Answer
+    from analyzer.tui.document import Document
 
 __all__ = ["DevicesView"]
 
@@ -55,6 +56,7 @@ class DevicesView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.facts: list[DeviceFacts] = []
+        self._facts_of: tuple[Document, int] | None = None  # only of a completely read capture
         self.by_index = False
 
     def compose(self) -> ComposeResult:
@@ -76,12 +78,19 @@ class DevicesView(View):
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
-        """Compute the facts about the devices again, in a thread: there may be 100,000 buffers."""
+        """Compute the facts about the devices, in a thread: there may be 100,000 buffers; unless
+        they are known and cannot have changed.
+        """
         for pane in self.query(RowList):
             pane.palette = self.palette
+            pane.renew()
         self.query_one(MapPane).palette = self.palette
         self.query_one(ArrivalPane).palette = self.palette
-        self.run_worker(self._work_out, thread=True, exclusive=True, group="devices")
+        if self._facts_of == (self.document, self.state.migration):
+            self.workers.cancel_group(self, "devices")
+            self._show_facts(self.facts)
+        else:
+            self.run_worker(self._work_out, thread=True, exclusive=True, group="devices")
 
     def show_growth(self) -> None:
         """Update the devices as long as there are few buffers."""
@@ -90,9 +99,16 @@ class DevicesView(View):
             self.show_document()
 
     def _work_out(self) -> None:
-        facts = device_facts(self.document, self.state.migration)
+        document, number = self.document, self.state.migration
+        complete = document.done
+        facts = device_facts(document, number)
+
+        def take() -> None:
+            self._facts_of = (document, number) if complete else None
+            self._show_facts(facts)
+
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._show_facts, facts)
+            self.app.call_from_thread(take)
 
     def _show_facts(self, facts: list[DeviceFacts]) -> None:
         self.facts = facts
