@@ -297,7 +297,8 @@ class MfsharkApp(Actions, KeyOrder):
             self.document, self._loading = document, None
             self._reread_anew()
             if not state.follow:
-                self.tell(Text(f"read again: {count(len(document.table), 'packet')}"))
+                packets = f": {count(len(document.table), 'packet')}" if len(document.table) else ""
+                self.tell(Text(f"read again{packets}"))
             elif at_end:
                 self.select_row(max(0, len(document.table) - 1))
         elif document is not self.document:

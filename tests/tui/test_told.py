@@ -15,7 +15,7 @@ from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.state import SCREENS
 from analyzer.tui.views.main_channel import MainView
 from tests.commands.run import mfshark
-from tests.shipped import capture
+from tests.shipped import CAPTURES, capture
 from tests.tui.driving import enter, opened, press, shown
 
 if TYPE_CHECKING:
@@ -328,6 +328,9 @@ def test_keys_that_change_nothing_say_why() -> None:
             ):
                 await press(pilot, key)
                 assert told(app) == words
+        async with opened(CAPTURES / "10.0.13-file-plain.mig.gz") as (app, pilot):
+            await press(pilot, "r")
+            assert told(app) == "read again"
         async with opened(None) as (app, pilot):
             await press(pilot, "escape", "r")
             assert told(app) == "no capture is open; o opens one"
