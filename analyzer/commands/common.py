@@ -38,6 +38,7 @@ __all__ = [
     "failure",
     "follows",
     "judged",
+    "need_file",
     "no_migration",
     "open_analysis",
     "open_capture",
@@ -130,6 +131,13 @@ def open_capture(path: str) -> Source:
             advice="check, extract, expect, records and tui read it",
         )
     return source
+
+
+def need_file(path: str, who: str) -> None:
+    """Raise :class:`UsageError` for a capture that cannot be read twice, as ``who`` does."""
+    there = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113
+    if path == "-" or (os.path.exists(path) and not there):  # noqa: PTH110
+        raise UsageError(f"{who} reads the capture twice: save it to a file first")
 
 
 def open_analysis(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
-from analyzer.commands.common import BROKEN, complain, judged, open_analysis
+from analyzer.commands.common import BROKEN, complain, judged, need_file, open_analysis
 from analyzer.commands.options import add_shown_options, add_wire_options
 from analyzer.commands.result_file import standard_output
 from analyzer.errors import UsageError
@@ -89,8 +88,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError` and :class:`UsageError`."""
-    if options.stream and not os.path.isfile(options.capture):  # noqa: PTH113
-        raise UsageError("--stream reads the capture twice: save it to a file first")
+    if options.stream:
+        need_file(options.capture, "--stream")
     if options.output == "-":
         raise UsageError("extract writes files: -o takes a folder, not - for standard output")
     if not options.ram and (options.offset is not None or options.length is not None):

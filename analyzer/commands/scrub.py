@@ -13,6 +13,7 @@ from analyzer.commands.common import (
     Progress,
     complain,
     failure,
+    need_file,
     open_capture,
     settings_of,
 )
@@ -72,8 +73,7 @@ def run(options: Namespace) -> int:
     """Run it.  Exit status 1 if the verdicts differ, 2 if the capture is damaged or holds no
     migration.  Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
-    if not os.path.isfile(options.capture):  # noqa: PTH113
-        raise UsageError("scrub reads the capture twice: save it to a file first")
+    need_file(options.capture, "scrub")
     open_capture(options.capture).close()
     inputs = inputs_of(options)
     target = _new(options.output, inputs, force=options.force)

@@ -117,6 +117,23 @@ def test_channels_without_a_known_id_are_in_order_of_their_streams() -> None:
         assert found == ["0", "1"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scrub", "nothing.pcap", "copy.pcap"),
+        ("extract", "nothing.pcap", "--stream", "main", "-o", "folder"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_is_not_there_is_told_as_such(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "nothing.pcap: cannot be opened: No such file" in mfshark(*words).err
+    ran = mfshark(words[0], "-", *words[2:])
+    assert (ran.status, "reads the capture twice" in ran.err) == (2, True)
+
+
 def test_devices_on_main_only() -> None:
     ran = mfshark("devices", OFF)
     assert "its state went through main" in ran.out
