@@ -7,6 +7,7 @@ import sys
 from analyzer.commands.common import CLEAN
 from analyzer.commands.result_file import inputs_of, packed
 from analyzer.errors import UsageError
+from analyzer.report.escape import terminal
 from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
@@ -49,7 +50,9 @@ def run(options: Namespace) -> int:
     except ScenarioError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f"{options.scenario} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{terminal(options.scenario)} cannot be read: {error.strerror}"
+        ) from error
     try:
         scenario = override(values, options.overrides or ())
         if options.output == "-":
@@ -59,5 +62,5 @@ def run(options: Namespace) -> int:
             with target.binary() as file, packed(file, options.output) as stream:
                 generate(scenario, stream)
     except ScenarioError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{terminal(options.scenario)}: {error}") from error
     return CLEAN

@@ -10,7 +10,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from analyzer.synth.scenario import ScenarioError, one_of
+from analyzer.synth.scenario import TYPES, ScenarioError, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,7 +181,7 @@ def checked(value: Any, default: Any, key: str) -> Any:
     if type(default) is str and type(value) is int:
         return str(value)  # the number of a channel
     if type(value) is not type(default):
-        raise ScenarioError(key, f"{value!r} is not {type(default).__name__}")
+        raise ScenarioError(key, f"{value!r} is not {TYPES[type(default)]}")
     return value
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dissectors.dialects import Dialect
 
 __all__ = [
+    "TYPES",
     "Capture",
     "Device",
     "FaultSpec",
@@ -349,15 +350,19 @@ def table(cls: type[T], values: Any, key: str) -> T:
     return cls(**given)
 
 
+TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+"""How errors call the types of values."""
+
+
 def typed(hint: Any, value: Any, key: str) -> Any:
     """``value`` converted for a field of type ``hint``."""
     if hint is float and type(value) is int:
         return float(value)
     if hint is int and isinstance(value, str):
         value = size_of(value)
-    if hint in (int, float, str, bool):
+    if hint in TYPES:
         if type(value) is not hint:
-            raise ScenarioError(key, f"{value!r} is not {hint.__name__}")
+            raise ScenarioError(key, f"{value!r} is not {TYPES[hint]}")
         return value
     if hint == dict[str, int]:
         if not isinstance(value, dict):

@@ -247,7 +247,10 @@ def test_synth_refuses_a_wrong_key(tmp_path: Path) -> None:
     scenario.write_text("chanels = 2\n", "utf-8")
     ran = mfshark("synth", scenario, "-o", tmp_path / "x.pcap")
     assert ran.status == 2
-    assert "channels" in ran.err
+    assert ran.err == f"mfshark: {scenario}: chanels: unknown key; did you mean 'channels'?\n"
+    scenario.write_text("[[fault]]\nkind = 'vfio-idx-gap'\nindex = true\n", "utf-8")
+    told = mfshark("synth", scenario, "-o", tmp_path / "x.pcap").err
+    assert told == f"mfshark: {scenario}: fault[0].index: True is not a whole number\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
