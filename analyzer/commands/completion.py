@@ -14,6 +14,10 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
+    parser.description = (
+        "Prints a script that makes the shell complete commands, options and files. Try it with "
+        "'eval \"$(mfshark completion bash)\"'; docs/install.md says where each shell looks for it."
+    )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 

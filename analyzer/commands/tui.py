@@ -25,6 +25,11 @@ STANDARD_INPUT = ("-", "/dev/stdin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
+    parser.description = (
+        "Opens the terminal interface on a capture, as 'mfshark CAPTURE' does: packets, devices, "
+        "channels, the time line, findings, TCP streams and the main channel, a screen each. In "
+        "it, '?' shows the keys."
+    )
     add_wire_options(parser, "no effect here; accepted for consistency with other commands")
     parser.add_argument(
         "capture",

@@ -257,7 +257,9 @@ def test_synth_refuses_a_wrong_key(tmp_path: Path) -> None:
 def test_help_teaches_every_command(command: str) -> None:
     ran = mfshark(command, "--help")
     assert ran.status == 0
-    usage = ran.out.partition("\n\n")[0]
+    usage, teaching, *_ = ran.out.split("\n\n")
+    assert teaching[0].isupper()
+    assert teaching.endswith(".")
     assert usage.startswith(f"usage: mfshark {command} [options]")
     assert "--" not in usage.replace("--output", "")  # what may be left out stands below
 
