@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.report.parts import Json
 
-__all__ = ["STATES", "explanation_parts", "hosted_path", "placed"]
+__all__ = ["STATES", "channel_name", "explanation_parts", "hosted_path", "placed"]
 
 STATES = {True: "complete", False: "INCOMPLETE", None: "cannot tell"}
 """Whether a device's state is complete, in a word."""
@@ -22,16 +22,20 @@ def placed(finding: Json) -> str:
     where = []
     if finding["migration"] is not None:
         where.append(f"migration {finding['migration']}")
-    kind, number = finding["channel_kind"], finding["channel"]
-    if kind == "multifd":
-        where.append(multifd_name(-1 - finding["tcp_stream"] if number is None else number))
-    elif kind is not None:
-        where.append(kind)
+    if (kind := finding["channel_kind"]) is not None:
+        where.append(channel_name(kind, finding["channel"], finding["tcp_stream"]))
     if finding["device"] is not None:
         where.append(finding["device"])
     if finding["frame"]:
         where.append(f"frame {finding['frame']}")
     return f"{finding['message']} ({', '.join(where)})" if where else str(finding["message"])
+
+
+def channel_name(kind: str, number: int | None, stream: int) -> str:
+    """The name of a channel, by its kind, its id if that is known, and its ``tcp.stream``."""
+    if kind != "multifd":
+        return kind
+    return multifd_name(-1 - stream if number is None else number)
 
 
 def hosted_path(path: str) -> str:

@@ -9,7 +9,7 @@ from analyzer.report.device_map import device_map
 from analyzer.report.escape import html
 from analyzer.report.style import size_text
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
-from analyzer.report.wording import STATES, explanation_parts, placed
+from analyzer.report.wording import STATES, channel_name, explanation_parts, placed
 from analyzer.version import VERSION
 from dissectors.multifd import device_name
 
@@ -115,17 +115,17 @@ def _findings(findings: list[Json]) -> Iterator[str]:
 
 def _migration(migration: Json, devices: list[Json], number: int) -> Iterator[str]:
     channels = [
-        {"channel": name if at is None else f"{name} {at}", **channel}
+        {"channel": channel_name(channel["kind"], channel["id"], channel["tcp_stream"]), **channel}
         for channel in sorted(migration["channels"], key=_channel_order)
-        for name, at in ((channel["kind"], channel["id"]),)
     ]
     yield from _records(f"Migration {number}: channels", channels, CHANNEL_COLUMNS)
     for device in devices:
         yield from _device(device)
 
 
-def _channel_order(channel: Json) -> tuple[bool, int]:
-    return channel["kind"] == "multifd", channel["id"] or 0
+def _channel_order(channel: Json) -> tuple[bool, bool, int]:
+    number, stream = channel["id"], channel["tcp_stream"]
+    return channel["kind"] == "multifd", number is None, stream if number is None else number
 
 
 def _records(heading: str, entries: list[Json], columns: Sequence[str]) -> Iterator[str]:

@@ -162,6 +162,9 @@ def test_channels_have_the_names_of_the_text_report(name: str) -> None:
     text = render(name, [result_of(capture("10.0.13-midstream-2ch"), "late.pcap")])
     for place in ("main", "multifd ? (stream 0)", "multifd ? (stream 1)"):
         assert f"(migration 0, {place}, frame " in text, place
+    if name == "html":
+        rows = re.findall(r"<tr><td[^>]*>((?:main|multifd)[^<]*)<", text)
+        assert rows[:3] == ["main", "multifd ? (stream 0)", "multifd ? (stream 1)"]
 
 
 def test_gitlab_code_quality(results: list[Result]) -> None:
