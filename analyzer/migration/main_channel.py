@@ -160,7 +160,7 @@ class Section:
     def text(self) -> str:
         """The idstr as text, with the instance unless it is 0."""
         name = text_of(self.idstr)
-        return f"{name}/{self.instance_id}" if self.instance_id else name
+        return f"{name}#{self.instance_id}" if self.instance_id else name
 
 
 class VfioSection:

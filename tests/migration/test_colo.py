@@ -64,7 +64,7 @@ def test_rows_of_a_checkpoint() -> None:
         ("EOF", "", 1),
         ("COLO", "VMSTATE_SIZE", 0),
         ("SECTION_FULL", "cpu", 1),
-        ("SECTION_FULL", "i8259/1", 1),
+        ("SECTION_FULL", "i8259#1", 1),
         ("EOF", "", 1),
     ]
 

@@ -244,7 +244,7 @@ def test_the_walk_goes_on_behind_a_fault(name: str) -> None:
 def test_a_section_whose_footer_is_gone_still_gets_its_own_body() -> None:
     main = walk(OPENING + RAM_START + NO_FOOTER + PIC + b"\0" + build.DESCRIPTION)
     bodies = {record.name: record.body for record in main.records if record.body is not None}
-    assert bodies == {"cpu": CPU_BODY, "i8259/1": build.PIC_BODY}
+    assert bodies == {"cpu": CPU_BODY, "i8259#1": build.PIC_BODY}
 
 
 def test_details_escape_what_the_stream_says() -> None:

@@ -51,7 +51,7 @@ def test_facts_of_a_plain_migration() -> None:
     assert len(main.section_ends) == 4
     assert main.switchover_start is not None
     assert main.description_complete
-    assert [section.text for section in main.sections.values()] == ["ram", "cpu", "i8259/1"]
+    assert [section.text for section in main.sections.values()] == ["ram", "cpu", "i8259#1"]
     assert not main.unfinished_sections
 
 
@@ -144,7 +144,7 @@ def test_facts_of_postcopy() -> None:
     assert sum(filter(None, ranges)) == 2
     assert [value for value, _mark in main.pings] == [1, 2, 3, 4]
     inside = [record.name for record in main.records if record.depth]
-    assert inside == ["POSTCOPY_LISTEN", "cpu", "i8259/1", "PING", "POSTCOPY_RUN"]
+    assert inside == ["POSTCOPY_LISTEN", "cpu", "i8259#1", "PING", "POSTCOPY_RUN"]
     assert main.ram.page_size == build.PAGE
 
 

@@ -46,7 +46,7 @@ def test_a_whole_header_inside_a_body_is_seen_through() -> None:
 
 def test_empty_bodies() -> None:
     assert bodies(b"", b"", b"") == {
-        "device0": b"", "device1": b"", "device2": b"", "i8259/1": build.PIC_BODY
+        "device0": b"", "device1": b"", "device2": b"", "i8259#1": build.PIC_BODY
     }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_a_version_may_be_a_date() -> None:
     assert [r.name for r in main.records if r.kind == "SECTION_FULL"] == [
         "cpu",
         "eeprom",
-        "i8259/1",
+        "i8259#1",
     ]
 
 

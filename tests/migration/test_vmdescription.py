@@ -78,7 +78,7 @@ def test_fields_are_decoded() -> None:
     assert cpu.complete
     assert pic.complete
     assert [node.value for node in pic.nodes[:2]] == ["5", "126 (0x7e)"]
-    assert pic.record.name == "i8259/1"
+    assert pic.record.name == "i8259#1"
 
 
 def test_a_description_that_stops_short_is_noticed() -> None:
