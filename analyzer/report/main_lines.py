@@ -141,9 +141,7 @@ def _record_parts(record: Record) -> list[str]:
     if record.data_bytes:
         parts.append(f"{size_text(record.data_bytes)} of device state")
     if record.value is not None:
-        is_size = record.kind == "COLO"
-        text = f"{size_text(record.value)} of device state" if is_size else f"{record.value:#x}"
-        parts.append(text if is_size else f"value {text}")
+        parts.append(_value_text(record, record.value))
     if record.by_search:
         parts.append("end found by its footer")
     if record.missing:
@@ -151,6 +149,16 @@ def _record_parts(record: Record) -> list[str]:
     if record.broken:
         parts.append(f"breaks off in {record.broken}")
     return parts
+
+
+def _value_text(record: Record, value: int) -> str:
+    if record.kind == "COLO":
+        return f"{size_text(value)} of device state"
+    if record.name == "PACKAGED":
+        return f"{size_text(value)} of records"
+    if record.name == "POSTCOPY_RAM_DISCARD":
+        return counted(value, "range")
+    return f"value {value:#x}"
 
 
 def _message_parts(message: Message) -> list[str]:

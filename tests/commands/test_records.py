@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 from pathlib import Path
 from threading import Thread
 
@@ -118,3 +119,11 @@ def test_what_holds_none(tmp_path: Path) -> None:
     broken.write_bytes(gzip.decompress(SAVED.read_bytes())[:1000])
     ran = mfshark("records", broken)
     assert "CONFIGURATION" in ran.out
+
+
+def test_the_value_of_a_command_is_told_as_what_it_is() -> None:
+    lines = mfshark("records", capture("11.1.3-postcopy-multifd-2ch"), "--only", "COMMAND").out
+    told = {" ".join(line.split()[4:]) for line in lines.splitlines()}
+    assert "PING 9 B value 0x1" in told
+    assert any(re.fullmatch(r"PACKAGED 9 B [0-9.]+ KiB of records", text) for text in told)
+    assert any(re.fullmatch(r"POSTCOPY_RAM_DISCARD \d+ B \d+ ranges?", text) for text in told)
