@@ -327,8 +327,7 @@ def vfio_queue_bytes(migration: Migration, selection: Selection) -> Iterator[Spo
     for device in migration.devices.values():
         peak = device.queue().peak_bytes
         if peak > limit:
-            text = f"{peak} bytes were held while an earlier idx was missing, the limit is {limit}"
-            yield Spot(text, device=device.name)
+            yield Spot(_held(counted(peak, "byte"), limit), device=device.name)
 
 
 @limit_rule("MF520", "vfio-queue-count", WARNING, holes="X")
@@ -349,10 +348,11 @@ def vfio_queue_count(migration: Migration, selection: Selection) -> Iterator[Spo
     for device in migration.devices.values():
         peak = device.queue().peak_buffers
         if peak > limit:
-            text = (
-                f"{peak} buffers were held while an earlier idx was missing, the limit is {limit}"
-            )
-            yield Spot(text, device=device.name)
+            yield Spot(_held(counted(peak, "buffer"), limit), device=device.name)
+
+
+def _held(what: str, limit: int) -> str:
+    return f"held {what} while an earlier idx was missing, the limit is {limit}"
 
 
 @device_rule("MF522", "vfio-starved", INFO, holes="X")

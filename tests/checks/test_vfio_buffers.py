@@ -314,6 +314,11 @@ def test_limits_that_suffice(selection: Selection) -> None:
     assert {"MF519", "MF520"}.isdisjoint(fired(HELD(), None, selection))
 
 
+def test_one_buffer_that_was_held_is_told_as_one() -> None:
+    told = [f.message for f in findings(HELD(), None, Selection(max_queued_buffers=0))]
+    assert "held 1 buffer while an earlier idx was missing, the limit is 0" in told
+
+
 def test_how_long_the_receiver_starved() -> None:
     found = only(REORDERED(), "MF522")
     assert found.spot.index == 0
