@@ -99,7 +99,8 @@ def override_contradicted(migration: Migration) -> Iterator[Spot]:
     """An option that forces the format contradicts the captured bytes.
 
     ``--dialect``, ``--ram-era`` and ``--sync`` override what is detected in the capture; a wrong
-    value makes decoding and verdicts wrong.
+    value makes decoding and verdicts wrong.  A wrong ``--page-size`` is reported by MF232, a wrong
+    ``--byte-order`` by MF503.
 
     Receiver: not affected.
 

@@ -73,7 +73,7 @@ def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
     0x01000000 and sees no config state.  It hangs.
 
     Usual cause: one side was built from the series or from a development tree before 10.0, the
-    other is a release.
+    other is a release; or ``--byte-order`` was given wrongly.
     """
     framing = migration.framing
     forced, usual = framing.settings.dialect, framing.byte_order
