@@ -171,8 +171,9 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
     )
     if queue.waited_for is not None:
         yield f"  waited     {duration(queue.longest_wait)} for index {queue.waited_for}"
-    counts = "  ".join(f"{multifd_name(k)}: {v}" for k, v in device.by_channel().items())
-    yield f"  carried by {counts}"
+    if counts := device.by_channel():
+        told = "  ".join(f"{multifd_name(number)}: {count}" for number, count in counts.items())
+        yield f"  carried by {told}"
 
 
 def _buffers(arrived: list[Buffer], begin: int, style: Style, verbose: bool) -> Iterator[str]:

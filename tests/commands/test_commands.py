@@ -13,6 +13,7 @@ import pytest
 from analyzer.cli import COMMANDS, build_parser
 from analyzer.synth import build
 from tests import shipped
+from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
 
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
@@ -63,6 +64,19 @@ def test_an_index_and_a_channel_are_shown_where_they_are_0(tmp_path: Path) -> No
     head, row = mfshark("devices", tmp_path / "one.pcap").out.splitlines()[-2:]
     assert head.split()[:3] == ["arrival", "index", "channel"]
     assert row.split()[:3] == ["0", "0", "0"]
+
+
+def test_a_device_of_which_no_buffer_is_whole_was_carried_by_no_channel(tmp_path: Path) -> None:
+    tiny = Tiny(return_path=False)
+    tiny.multifd[0][-2:] = [tiny.multifd[0][-2][:-4]]
+    tiny.multifd[1][-1:] = []
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(tiny.pcap())
+    out = mfshark("devices", path).out
+    assert "INCOMPLETE   0 buffers" in out
+    assert "cut off    index 0 on multifd 0" in out
+    assert "carried by" not in out
+    assert not [line for line in out.splitlines() if line != line.rstrip()]
 
 
 def test_a_missing_config_state_is_told_beside_missing_indices(tmp_path: Path) -> None:
