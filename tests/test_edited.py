@@ -374,3 +374,36 @@ def test_a_fault_of_main_is_found(fault: str) -> None:
     assert wanted <= set(told), told
     grave = {rule for rule, severity in told.items() if severity != "info"}
     assert grave <= wanted | allowed, told
+
+
+EXCUSED_BY_MAIN: dict[str, tuple[Callable[[Edit], object], set[str]]] = {
+    # what could be excused by bytes of main that cannot be decoded: (how, all that is told of it)
+    "unknown block": (FAULTS["unknown block"][0], {"MF214"}),
+    "unknown device": (FAULTS["unknown device"][0], {"MF405"}),
+    "round lost": (without_round, {"MF302", "MF229", "MF307"}),
+    "no SWITCHOVER_START": (removed(SWITCHOVER), {"MF617", "MF410"}),
+}
+
+
+@pytest.mark.parametrize("fault", EXCUSED_BY_MAIN)
+def test_a_damaged_description_of_main_excuses_nothing(fault: str) -> None:
+    edit, wanted = EXCUSED_BY_MAIN[fault]
+
+    def both(migration: Edit) -> None:
+        edit(migration)
+        ON_MAIN["length of the description"][0](migration)
+
+    told = found_in(UPSTREAM, both)
+    assert {rule for rule, severity in told.items() if severity != "info"} == wanted | {"MF636"}
+
+
+@pytest.mark.parametrize("fault", ["unknown block", "unknown device"])
+def test_what_cannot_be_decoded_behind_the_setup_excuses_no_unknown_name(fault: str) -> None:
+    edit, wanted = EXCUSED_BY_MAIN[fault]
+
+    def both(migration: Edit) -> None:
+        edit(migration)
+        ON_MAIN["no type of a section"][0](migration)
+
+    told = found_in(UPSTREAM, both)
+    assert {rule for rule, severity in told.items() if severity != "info"} == wanted | {"MF607"}

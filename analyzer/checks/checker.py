@@ -346,11 +346,8 @@ class _Excuses:
         if "X" in rule.holes and (text := self._elsewhere(spot.channel)):
             return text
         main = migration.main_facts
-        if "M" in rule.holes and main is not None and not main.missing:
-            if main.skipped:
-                return f"{counted(main.skipped, 'byte')} of main could not be decoded"
-            if main.truncated is not None:
-                return "main ends inside a record"
+        if main is not None and not main.missing and (text := _unread(rule, main)):
+            return text
         if "S" in rule.holes and self._syncs_differ():
             return "the channels carried different numbers of SYNCs"
         return self._channel_missing() if "C" in rule.holes else ""
@@ -389,6 +386,19 @@ def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     if "E" in rule.holes and channel.incomplete_end:
         return f"the end of {channel.name} is not in the capture"
     return ""
+
+
+def _unread(rule: Rule, main: MainChannel) -> str:
+    """How what would refute a finding may be in bytes of main that could not be decoded."""
+    if "B" in rule.holes:
+        end = main.first_section_end
+    elif "M" in rule.holes:
+        end = main.description
+    else:
+        return ""
+    if main.unread_before(end):
+        return f"{counted(main.skipped, 'byte')} of main could not be decoded"
+    return "main ends inside a record" if end is None and main.truncated is not None else ""
 
 
 def _any_hole(channel: Channel) -> str:

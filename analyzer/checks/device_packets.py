@@ -209,7 +209,9 @@ def misnamed(migration: Migration) -> list[Device]:
     them.  Empty if too little of main is known.
     """
     facts, started = migration.main_facts, _sections(migration)
-    if facts is None or facts.interrupted or not started:
+    if facts is None or facts.began_late or facts.missing or not started:
+        return []
+    if facts.unread_before(facts.first_section_end):
         return []
     return [
         device
@@ -236,7 +238,7 @@ def _of(device: Device, text: str) -> Spot:
     return Spot(text, device=device.name, frame=frame)
 
 
-@migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XLM")
+@migration_rule("MF405", "devstate-unknown-device", ERROR, holes="XLB")
 def devstate_unknown_device(migration: Migration) -> Iterator[Spot]:
     """Main has no section for the device that a packet names.
 

@@ -6,7 +6,7 @@ import re
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
-from analyzer.migration.absent_channels import absent_ids, lacks_channels
+from analyzer.migration.absent_channels import absent_ids, all_captured, lacks_channels
 from analyzer.migration.outcome import ended_early
 
 TYPE_CHECKING = False
@@ -144,7 +144,7 @@ def _unread(migration: Migration) -> str:
     """Where undecoded packets may be, other than in a hole."""
     if migration.lacks_bytes:
         return ""
-    if absent := absent_ids(migration):
+    if (absent := absent_ids(migration)) and not all_captured(migration):
         verb = "is" if len(absent) == 1 else "are"
         return f"; multifd {ranges(absent)} {verb} not in the capture"
     for channel in migration.multifd:

@@ -42,7 +42,7 @@ def _at(block: BlockPages, text: str) -> Spot:
     return Spot(text, channel=block.highest_on, mark=block.highest_at)
 
 
-@migration_rule("MF214", "ramblock-unknown", ERROR, holes="XLM")
+@migration_rule("MF214", "ramblock-unknown", ERROR, holes="XLB")
 def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
     """Packets name a RAM block that main's block list does not have.
 

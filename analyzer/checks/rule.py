@@ -111,11 +111,11 @@ class Rule:
     ``holes`` are letters, one for each defect of the capture that can excuse a finding: ``L`` the
     capture began late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in
     another stream of the migration, ``C`` a multifd channel is not in the capture, ``M`` bytes of
-    main could not be decoded, ``S`` the channels' SYNC counts differ, so that the round of a packet
-    is uncertain.  ``forgiven`` says that a cancelled or failed migration excuses it.  ``subject``
-    is what ``test`` looks at: ``ram``, ``device-packet``, ``packet``, ``channel``, ``device``,
-    ``main``, ``migration``, ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the walker
-    itself reports it).
+    main before its description could not be decoded, ``B`` bytes before its first END, ``S`` the
+    channels' SYNC counts differ, so that the round of a packet is uncertain.  ``forgiven`` says
+    that a cancelled or failed migration excuses it.  ``subject`` is what ``test`` looks at:
+    ``ram``, ``device-packet``, ``packet``, ``channel``, ``device``, ``main``, ``migration``,
+    ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the walker itself reports it).
     """
 
     __slots__ = ("explanation", "forgiven", "holes", "id", "severity", "slug", "subject", "test")

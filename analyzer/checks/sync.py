@@ -77,7 +77,7 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     rounds, facts = _rounds(migration), migration.main_facts
     if rounds is None or facts is None:
         return
-    if (facts.skipped or facts.truncated is not None) and not migration.lacks_bytes:
+    if facts.unread_records and not migration.lacks_bytes:
         return  # main is damaged itself, and the unreadable part may hold sync points
     points = _points(migration, facts)
     if _matches(rounds, migration, facts):

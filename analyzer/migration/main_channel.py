@@ -245,11 +245,12 @@ class MainChannel:
     migrations.
 
     Of the bytes walked, ``decoded`` were understood, ``skipped`` were skipped without being
-    understood, and ``missing`` are absent from the capture.  ``began_late`` says that the stream's
-    beginning is missing.  ``truncated`` and ``truncated_path`` say where the stream broke off
-    inside a record.  ``first_full`` is the first FULL section after a START, ``doubtful_ends``
-    counts bodies whose end was guessed because no footer of their own confirmed it.  ``footers``
-    says whether sections have footers, ``None`` while that is unknown.
+    understood (the first at offset ``first_skipped``), and ``missing`` are absent from the capture.
+    ``began_late`` says that the stream's beginning is missing.  ``truncated`` and
+    ``truncated_path`` say where the stream broke off inside a record.  ``first_full`` is the first
+    FULL section after a START, ``doubtful_ends`` counts bodies whose end was guessed because no
+    footer of their own confirmed it.  ``footers`` says whether sections have footers, ``None``
+    while that is unknown.
     """
 
     __slots__ = (
@@ -271,6 +272,7 @@ class MainChannel:
         "eof",
         "first_full",
         "first_section_end",
+        "first_skipped",
         "first_start",
         "footers",
         "header_version",
@@ -323,6 +325,7 @@ class MainChannel:
         self.opened_return_path: Mark | None = None
         self.pings: list[tuple[int, Mark]] = []
         self.first_section_end: Mark | None = None
+        self.first_skipped: int | None = None
         self.first_start: Mark | None = None
         self.first_full: Mark | None = None
         self.footers: bool | None = None
@@ -379,6 +382,19 @@ class MainChannel:
     def interrupted(self) -> bool:
         """Whether a hole or a late start may have hidden what later records depend on."""
         return self.began_late or self.resync_count > 0
+
+    def unread_before(self, end: Mark | None) -> bool:
+        """Whether bytes before a place, or in the whole stream, were skipped."""
+        skipped = self.first_skipped
+        return skipped is not None and (end is None or skipped < end.offset)
+
+    @property
+    def unread_records(self) -> bool:
+        """Whether bytes that could not be decoded may hold records, which end with the
+        description.
+        """
+        cut = self.truncated is not None and self.description is None
+        return cut or self.unread_before(self.description)
 
     @property
     def in_postcopy(self) -> bool:

@@ -120,10 +120,17 @@ class _Walk:
             good = broken.good if broken.reply is None else good
         elif record.by_search and self.is_guessed(record):
             good = record.body_offset  # its body is not understood
-        self.account.settle(good)
+        self.settle(good)
         self.main.keep_record(record)
         if self.record_sink is not None:
             self.record_sink(record)
+
+    def settle(self, good: int) -> None:
+        """Account for what was read: bytes from offset ``good`` on were skipped."""
+        main, skipped = self.main, self.main.skipped
+        self.account.settle(good)
+        if main.first_skipped is None and main.skipped > skipped:
+            main.first_skipped = good
 
     def is_guessed(self, record: Record) -> bool:
         """Whether a record belongs to a section whose START was not seen."""
@@ -209,7 +216,7 @@ class _Walk:
         if main.colo is None:
             text = f"byte {head[0]:#04x} after the end"
             main.anomalies.note("main-trailing", at, place, text)
-        self.account.settle(at)
+        self.settle(at)
         return None
 
     def checkpoints(self, colo: ColoFacts) -> Steps:
@@ -353,7 +360,7 @@ class _Walk:
     def resynchronise(self) -> Steps:
         """Skip past the next footer that is followed by a record."""
         reader, main = self.reader, self.main
-        self.account.settle(reader.offset)
+        self.settle(reader.offset)
         start = Mark(reader.offset, reader.last)
         missing = reader.missing
         size = FIRST_LOOK
@@ -374,7 +381,7 @@ class _Walk:
                 yield Skip(len(data) - OVERLAP)
         missing = reader.missing - missing
         skipped = reader.offset - start.offset - missing
-        self.account.settle(start.offset)
+        self.settle(start.offset)
         main.ram.lose_place()
         main.resync_count += 1
         if len(main.resyncs) < RESYNCS_KEPT:
@@ -387,6 +394,6 @@ class _Walk:
         """Skip the rest of the stream."""
         good = self.reader.offset
         yield REST
-        self.account.settle(good)
+        self.settle(good)
         self.main.ended = True
         return None

@@ -28,6 +28,7 @@ EXCUSES = {
     "X": "a hole in another stream of the migration",
     "C": "a multifd channel that is not in the capture",
     "M": "bytes of main that could not be decoded",
+    "B": "bytes of main before its first END that could not be decoded",
     "S": "channels whose SYNCs do not match",
 }
 """What the letters of a rule's ``holes`` mean."""
@@ -51,7 +52,7 @@ FAMILIES = {
 
 def excuses(rule: Rule) -> list[str]:
     """The excuses that downgrade a finding of the rule to info, as text."""
-    found = [EXCUSES[letter] for letter in "LEGXCMS" if letter in rule.holes]
+    found = [EXCUSES[letter] for letter in "LEGXCMBS" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
 
