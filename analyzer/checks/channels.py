@@ -321,17 +321,22 @@ def roles_swapped(migration: Migration) -> Iterator[Spot]:
     main = migration.main
     if main is None or main.flow.syn is None:
         return
-    # A SYN may have been captured out of order; the SYN-ACK would not.
-    begun = {(c.flow.peer.syn or c.flow.first).frame: c for c in migration.multifd}
-    frame = min(filter(None, begun), default=0)
-    if 0 < frame < main.flow.syn.frame:
+    connected = main.flow.syn
+    # A SYN may have been captured out of order; the SYN-ACK would not.  Frames in another order
+    # than their times say nothing.
+    begun = [(c, c.flow.peer.syn or c.flow.first) for c in migration.multifd]
+    earlier = [
+        (channel, place)
+        for channel, place in begun
+        if 0 < place.frame < connected.frame and place.time <= connected.time
+    ]
+    if earlier:
+        channel, place = min(earlier, key=lambda pair: pair[1].frame)
         coped = outcome_of(migration).name == "completed"
-        late = main.flow.syn.frame
-        text = f"main was connected in frame {late}, after {begun[frame].name} in {frame}"
         yield Spot(
-            text,
+            f"main was connected in frame {connected.frame}, after {channel.name} in {place.frame}",
             channel=main,
-            frame=late,
+            frame=connected.frame,
             severity=WARNING if coped else None,
         )
 

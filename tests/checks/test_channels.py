@@ -211,6 +211,14 @@ def test_two_attempts_may_use_the_same_ids() -> None:
     assert found["MF118"] == "info"
 
 
+def test_frames_out_of_order_do_not_swap_roles() -> None:
+    """The times say in which order the channels were connected."""
+    capture = Tiny().craft()
+    handshake, others = capture.frames[:2], capture.frames[2:6]
+    capture.frames[:6] = [*others, *handshake]
+    assert "MF114" not in fired(capture.pcap())
+
+
 def test_id_gap_is_explained_by_a_channel_that_began_before_the_capture() -> None:
     tiny = Tiny()
     missing_id(tiny)
