@@ -140,6 +140,18 @@ def _ahead(size: int) -> Generator[Request, Reply, bytes]:
     return reply
 
 
+def _header_faults(mapped: MappedRam, page_size: int) -> Iterator[str]:
+    """What is invalid in a mapped-ram header; ``page_size`` is that of the headers before it."""
+    if mapped.version != MAPPED_VERSION:
+        yield f"version {mapped.version}, expected {MAPPED_VERSION}"
+    if page_size not in (0, mapped.page_size):
+        yield f"page size {mapped.page_size}, {page_size} before"
+    elif not is_page_size(mapped.page_size):
+        yield f"page size {mapped.page_size}"
+    if mapped.pages_offset % PAGES_ALIGNMENT:
+        yield f"pages at {mapped.pages_offset:#x}, which is no multiple of 1 MiB"
+
+
 def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     """Walk a mapped-ram header, the bitmap after it, and the region of the pages."""
     at = reader.offset
@@ -149,14 +161,9 @@ def _mapped(reader: Reader, ram: RamFacts, block: RamBlock) -> Steps:
     version, page_size, bitmap_offset, pages_offset = MAPPED_RAM_HEADER.unpack(head)
     mapped = MappedRam(version, page_size, bitmap_offset, pages_offset)
     block.mapped = mapped
-    good_size = is_page_size(page_size) and ram.page_size in (0, page_size)
-    if version != MAPPED_VERSION or not good_size or pages_offset % PAGES_ALIGNMENT:
-        ram.anomalies.note(
-            "mapped-ram-header",
-            at,
-            reader.last,
-            f"version {version}, page size {page_size}, pages at {pages_offset:#x}",
-        )
+    if faults := ", ".join(_header_faults(mapped, ram.page_size)):
+        what = f"block {text_of(block.name)!r}: {faults}"
+        ram.anomalies.note("mapped-ram-header", at, reader.last, what)
     if not is_page_size(page_size):
         return Broken(None, "mapped-ram header", at)
     ram.page_size = ram.page_size or page_size

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dissectors.main_stream import RamFlag
+from dissectors.main_stream import MAPPED_RAM_HEADER, RamFlag
 from tests.checks.case import Case, verify
 from tests.checks.craft import (
     EOS,
@@ -20,7 +20,7 @@ from tests.checks.craft import (
     part,
     start,
 )
-from tests.checks.main_edits import inserted, mapped_ram, replaced
+from tests.checks.main_edits import PAGES_AT, inserted, mapped_ram, replaced
 from tests.migration import main_streams as build
 from tests.shipped import capture
 
@@ -60,6 +60,28 @@ CASES = {
 @pytest.mark.parametrize("rule", CASES)
 def test_fires_and_stays_silent(rule: str) -> None:
     verify(rule, CASES[rule])
+
+
+HEADER_BEGINS = build.u32(1) + build.u64(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "said"),
+    [
+        ("version", build.u32(2), "version 2, expected 1"),
+        ("page_size", build.u64(PAGE + 1), f"page size {PAGE + 1}"),
+        (
+            "pages_offset",
+            build.u64(PAGES_AT + PAGE),
+            "pages at 0x101000, which is no multiple of 1 MiB",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_mapped_ram_header(field: str, bad: bytes, said: str) -> None:
+    made = mapped_ram()()
+    at = made.index(HEADER_BEGINS) + MAPPED_RAM_HEADER[field].offset
+    found = findings(made[:at] + bad + made[at + len(bad) :])
+    assert [f.message for f in found if f.rule.id == "MF640"] == [f"block 'a': {said}"]
 
 
 def test_start_without_a_list_of_blocks() -> None:
