@@ -126,6 +126,11 @@ def raw(edit: Edit, kind: str, at: int, data: bytes) -> None:
     edit.first(kind, wanted).head[at : at + len(data)] = data
 
 
+def first_allocs(edit: Edit) -> None:
+    for stream in edit.channels:
+        next(unit for unit in stream.units if unit.kind == "sync")[ALLOC] = 200
+
+
 def init(edit: Edit, at: int, byte: int) -> None:
     edit.channels[1].units[0].head[at] = byte
 
@@ -250,6 +255,7 @@ FAULTS: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
     "SYNC with pages": (lambda e: flags(e, "ram", 1), {"MF208"}, {"MF301", "MF302", "MF308"}),
     "SYNC without its flag": (lambda e: flags(e, "sync", 1), {"MF227"}, {"MF301"}),
     "alloc too large": (lambda e: words(e, ALLOC, 500), {"MF209"}, set()),
+    "alloc of the first packets": (first_allocs, {"MF209"}, set()),
     "alloc smaller": (lambda e: words(e, ALLOC, 120, roomy), {"MF210"}, set()),
     "too many pages": (lambda e: words(e, NORMAL, 200), {"MF211"}, {"MF223"}),
     "too many zero pages": (lambda e: words(e, ZERO, 200), {"MF212"}, set()),

@@ -292,16 +292,17 @@ class MultifdWalker:
         self.found(found)
 
     def _page_count(self, packet: RamPacket) -> Generator[Request, Reply, int]:
-        """N: from pages_alloc or, for a SYNC packet where that is 0, from the position of the next
-        packet.
+        """N: from pages_alloc or, for a packet without payload, from the position of the next one,
+        since pages_alloc is 0 in a SYNC packet and may be damaged.
         """
         framing = self.framing
-        if 0 < packet.pages_alloc <= PAGES_MAX:
-            framing.page_count = packet.pages_alloc
-            return packet.pages_alloc
+        told = packet.pages_alloc if packet.pages_alloc <= PAGES_MAX else 0
+        if told and packet.normal_pages:
+            framing.page_count = told
+            return told
         data = b""
         count, guess = 0, COMMON_COUNT
-        for candidate in PAGE_COUNTS:
+        for candidate in sorted({*PAGE_COUNTS, told} - {0}):
             end = ram_header_size(candidate) - COUNTS_SIZE
             more = yield Take(end + len(MAGIC_VERSION) - len(data))
             if type(more) is bytes:
@@ -321,6 +322,7 @@ class MultifdWalker:
                     guess = max(guess, candidate)
                 break
         yield Push(data)
+        count = count or told
         if count:
             framing.page_count = framing.page_count or count
         return count or framing.page_count or guess
