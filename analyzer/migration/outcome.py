@@ -98,7 +98,7 @@ def _by_first_row(migration: Migration) -> Outcome:
         frame = returned.shut_mark.frame if returned.shut_mark is not None else None
         if returned.shut:
             return _failure(migration, f"reported error {returned.shut}", frame)
-        found = _colo(migration) or _not_awaited(migration, frame)
+        found = _colo(migration) or _not_awaited(migration, returned.shut_mark)
         return found or Outcome("completed", "the destination reported success", frame)
     if (pair := _colo(migration)) is not None:
         return pair
@@ -111,13 +111,16 @@ def _by_first_row(migration: Migration) -> Outcome:
     return _after_eof(migration, migration.main, migration.main_facts)
 
 
-def _not_awaited(migration: Migration, frame: int | None) -> Outcome | None:
-    """A cancel that came too late: the source had closed main before the success in ``frame``."""
+def _not_awaited(migration: Migration, success: Mark | None) -> Outcome | None:
+    """A cancel that came too late: the source had closed main before the success.
+
+    The two directions may have been captured out of order; then the times tell.
+    """
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.own_end
-    if main is None or facts is None or facts.in_postcopy or end is None or frame is None:
+    if main is None or facts is None or facts.in_postcopy or end is None:
         return None
-    if end.frame > frame:
+    if success is None or end.frame > success.frame or end.time > success.time:
         return None
     text = (
         f"the source {_did(main.flow)} main without waiting for an answer, then the destination "

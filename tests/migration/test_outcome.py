@@ -130,6 +130,7 @@ def answered_late(tiny: Tiny, answer: bytes, behind: int = 0) -> bytes:
     told = next(frame for frame in made.frames if frame.data.endswith(answer))
     made.frames.remove(told)
     made.frames.insert(len(made.frames) - behind, told)
+    told.time = max(frame.time for frame in made.frames)
     return made.pcap()
 
 
@@ -207,6 +208,17 @@ def test_a_cancel_that_the_destination_does_not_notice_leaves_two_guests() -> No
         "success"
     )
     assert finding_of(late, "MF118") == ("warning", "too late: the guest may run on both sides")
+
+
+def test_an_answer_that_was_captured_out_of_order_was_awaited() -> None:
+    """Its frame stands behind the source's FIN, its time before it."""
+    capture = Tiny().craft()
+    answer = next(frame for frame in capture.frames if frame.data.endswith(SHUT))
+    port, fin = struct.pack(">H", 46000), 0x11  # of main's client
+    closed = next(f for f in capture.frames if f.data[34:36] == port and f.data[47] == fin)
+    capture.frames.remove(answer)
+    capture.frames.insert(capture.frames.index(closed) + 1, answer)
+    assert outcome(capture.pcap()).name == "completed"
 
 
 def test_a_destination_that_closed_a_channel_before_the_source_did_made_it_fail() -> None:
