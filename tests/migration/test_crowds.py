@@ -15,7 +15,7 @@ from analyzer.report.text import text_report
 from analyzer.tui.document import Document
 from analyzer.tui.stream_rows import capture_text, stream_lines
 from tests.checks.craft import HEADER, Craft, Tiny, init
-from tests.tcp.test_engine import forgetful
+from tests.tcp.wire import forgetful
 
 if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow

@@ -12,7 +12,7 @@ from analyzer.capture import file
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.requests import End, Skip, Take
 from tests.capture.files import pcap
-from tests.tcp.test_engine import ACK, FIN, Result, Wire
+from tests.tcp.wire import ACK, FIN, Result, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
