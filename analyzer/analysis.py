@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from analyzer.errors import CaptureError
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.consumers import PageCollector, Watcher
-    from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration
     from analyzer.migration.saved_file import SavedFile
+    from analyzer.migration.settings import Settings
     from analyzer.migration.table import PacketTable
 
 __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen", "is_saved"]
@@ -125,7 +125,7 @@ def chosen(
     trace log without traces, :class:`analyzer.errors.CaptureError` for one that cannot be read.
     """
     from analyzer.checks.selection import Selection, no_such_rule
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
     from dissectors.dialects import DIALECTS
 
     if dialect != "auto" and dialect not in DIALECTS:

@@ -29,7 +29,7 @@ from textual.drivers.headless_driver import HeadlessDriver
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.migration.table import COLUMNS, PacketTable
 from analyzer.synth.builder import build
 from analyzer.tui import share_time

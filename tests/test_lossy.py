@@ -27,7 +27,7 @@ from tests.truth import FAULTY, WHOLE, runs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
 
 Frames = list[tuple[int, bytes, int]]
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
-    from analyzer.migration.framing import Settings
     from analyzer.migration.scan import Scan
+    from analyzer.migration.settings import Settings
     from analyzer.migration.statistics import Statistics
     from analyzer.report.expectation import Expectation
     from analyzer.report.parts import Json

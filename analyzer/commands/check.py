@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from analyzer.batch.job import Step
     from analyzer.capture.source import Source
     from analyzer.checks.selection import Selection
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
     from analyzer.report.expectation import Expectation
     from analyzer.report.result import Result
 

@@ -8,7 +8,7 @@ import sys
 from analyzer.analysis import Analysis, analyze, is_saved
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError, UsageError
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.report.escape import terminal
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
 
 __all__ = ["add_arguments", "run"]
 

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.settings import Settings
     from dissectors.dialects import Dialect, RamEra
 
     Key = TypeVar("Key", int, str)
 
-__all__ = ["PAGES_MAX", "Framing", "Settings", "Variant", "marker_of"]
+__all__ = ["PAGES_MAX", "Framing", "Variant", "marker_of"]
 
 DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
@@ -55,40 +56,6 @@ PAYLOAD_MAX = 1 << 26
 """Most payload in bytes that a header found by search may announce."""
 NUMBER_LIMIT = 1 << 48
 """A header found by search must have a packet_num below this."""
-
-
-class Settings:
-    """Settings that the user may force; ``None`` means to detect it from the bytes.
-
-    ``sync`` is ``legacy`` (SYNCs per RAM section) or ``round`` (per round, with a FLUSH);
-    ``decode_as`` are server ports whose streams are taken for multifd channels.  ``keylog`` is a
-    file with the secrets of TLS connections; ``via`` says what reads the capture: ``native``,
-    ``mptcp`` (with Multipath TCP reassembled), ``tshark``, ``pyshark`` (tshark run by that
-    library), or ``auto``, which changes to another way where native reading finds nothing.
-    """
-
-    __slots__ = ("byte_order", "decode_as", "dialect", "era", "keylog", "page_size", "sync", "via")
-
-    def __init__(
-        self,
-        *,
-        dialect: str = "auto",
-        era: str | None = None,
-        page_size: int | None = None,
-        byte_order: str | None = None,
-        sync: str | None = None,
-        decode_as: frozenset[int] = frozenset(),
-        keylog: str | None = None,
-        via: str = "auto",
-    ) -> None:
-        self.dialect = None if dialect == "auto" else DIALECTS[dialect]
-        self.era = RAM_ERAS[era] if era else None
-        self.page_size = page_size
-        self.byte_order = byte_order
-        self.sync = sync
-        self.decode_as = decode_as
-        self.keylog = keylog
-        self.via = via
 
 
 class Variant:

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from analyzer.migration.consumers import Consumers
-    from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import Record
     from analyzer.migration.return_path import ReturnPath
+    from analyzer.migration.settings import Settings
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Walker
 

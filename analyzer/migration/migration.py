@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, VfioSection
     from analyzer.migration.preempt_walker import PreemptChannel
     from analyzer.migration.ram_facts import RamFacts
     from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import RamPacket
+    from analyzer.migration.settings import Settings
     from analyzer.tcp.flow import Connection
     from dissectors.dialects import RamEra
 

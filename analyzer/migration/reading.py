@@ -13,7 +13,7 @@ from analyzer.errors import CaptureError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.capture.replayable import ReplayableStream
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
 
     Path = str | os.PathLike[str] | bytes
     """A file name, or the capture's bytes."""

@@ -10,10 +10,10 @@ from functools import partial
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.channel import Channel
-from analyzer.migration.framing import Settings
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.main_walker import walk_main
 from analyzer.migration.migration import Migration
+from analyzer.migration.settings import Settings
 from analyzer.tcp.flow import NEVER, Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from analyzer.capture.source import open_source
 from analyzer.migration.consumers import Consumers
-from analyzer.migration.framing import Settings
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
 from analyzer.migration.reading import MultipathReading, Ways
+from analyzer.migration.settings import Settings
 from analyzer.tcp.engine import Engine, Multipath
 
 TYPE_CHECKING = False

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.migration.channel import Channel
-    from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, Record
     from analyzer.migration.migration import Migration
     from analyzer.migration.return_path import ReturnPath
     from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.settings import Settings
     from analyzer.tcp.requests import Sink
 
 __all__ = ["KEPT_MAX", "Sighting", "Sightings"]

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.migration.channel import Channel
-    from analyzer.migration.framing import Settings
     from analyzer.migration.grouping import Grouper
     from analyzer.migration.reading import Reading
+    from analyzer.migration.settings import Settings
 
 __all__ = ["decrypt"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.capture.writing import Writable
     from analyzer.errors import CaptureError
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
     from analyzer.scrub.plan import Plan
     from analyzer.tcp.flow import Flow
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.framing import Settings
     from analyzer.migration.main_channel import MainChannel, Record
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
+    from analyzer.migration.settings import Settings
     from analyzer.scrub.secret import Names
     from analyzer.tcp.engine import Engine
     from analyzer.tcp.flow import Connection, Flow

@@ -9,7 +9,7 @@ from analyzer.errors import UsageError
 
 if TYPE_CHECKING:
     from analyzer.capture.growing import GrowingSource
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
 
 __all__ = ["run", "share_time"]
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture.growing import GrowingSource
     from analyzer.migration.channel import Channel
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
     from analyzer.report.main_lines import MainLine
 
 __all__ = ["MfsharkApp"]

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from analyzer.checks.finding import Finding
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
-    from analyzer.migration.framing import Settings
     from analyzer.migration.migration import Migration
     from analyzer.migration.phases import Phase
     from analyzer.migration.rows import Buffer
+    from analyzer.migration.settings import Settings
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 

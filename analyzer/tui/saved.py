@@ -10,8 +10,8 @@ import struct
 
 from analyzer.analysis import is_saved
 from analyzer.capture.source import open_source
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

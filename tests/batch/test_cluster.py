@@ -11,7 +11,7 @@ import pytest
 from analyzer.batch import cluster
 from analyzer.batch.job import Job
 from analyzer.checks.selection import Selection
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from tests.commands.run import mfshark
 from tests.shipped import capture
 

@@ -19,7 +19,7 @@ from analyzer.batch.find import captures_in
 from analyzer.batch.job import Job
 from analyzer.checks.selection import Selection
 from analyzer.errors import DEBUG, UsageError
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.report.formats import FORMATS
 from tests.commands.run import mfshark
 from tests.shipped import capture

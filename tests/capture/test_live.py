@@ -11,8 +11,8 @@ import pytest
 from analyzer.capture import live
 from analyzer.capture.live import LiveCapture, interfaces
 from analyzer.errors import CaptureError, ToolUnavailable
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from tests.capture.files import Section
 from tests.live.dumpcap import FakeDumpcap

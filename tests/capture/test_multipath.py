@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.migration.framing import Settings
 from analyzer.migration.replay import Replay, frame_places
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.migration.table import PacketTable
 from analyzer.report.model import capture_report
 from analyzer.synth import build

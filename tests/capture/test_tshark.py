@@ -14,8 +14,8 @@ from analyzer.capture.growing import follow
 from analyzer.capture.raw import EMPTY, HEADER, record_of
 from analyzer.capture.tshark import Conversion, addresses_of
 from analyzer.errors import CaptureError
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.checks.selection import Selection
-    from analyzer.migration.framing import Settings
+    from analyzer.migration.settings import Settings
 
 __all__ = ["Case", "edited", "example", "verify"]
 

@@ -14,8 +14,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from analyzer.checks.checker import Checker
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from analyzer.synth.scenario import Device
 from dissectors.multifd import CHANNEL_HEADER, DEVICE_STATE, INIT, MAGIC, RAM

@@ -8,8 +8,8 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.checks.selection import Selection
-from analyzer.migration.framing import Settings
 from analyzer.migration.outcome import is_complete, outcome_of
+from analyzer.migration.settings import Settings
 from analyzer.report.model import file_report
 from analyzer.synth import records
 from dissectors.dialects import DIALECTS

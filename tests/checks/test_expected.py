@@ -12,7 +12,7 @@ import pytest
 
 from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.testing import check
 from tests.checks.case import Case, verify
 from tests.checks.craft import Tiny, findings, fired

@@ -15,12 +15,13 @@ from analyzer.checks.rule import rules_of
 from analyzer.migration.channel import Channel
 from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.device import Device
-from analyzer.migration.framing import Framing, Settings
+from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.mark import Mark
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_multifd
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.tcp.flow import Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, example, verify
 from tests.checks.craft import (

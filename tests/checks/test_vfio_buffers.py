@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.checks.selection import Selection
-from analyzer.migration.framing import Framing, Settings
+from analyzer.migration.framing import Framing
+from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from analyzer.synth.scenario import Device
 from dissectors.vfio import IDX_MAX, VfioTag

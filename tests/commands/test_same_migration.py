@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analyzer.capture.link import decode
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.migration.sightings import Sightings
 from analyzer.migration.two_views import Clock, _partners, match
 from analyzer.report.style import Style

@@ -8,8 +8,8 @@ import pytest
 
 from analyzer.analysis import Analysis, analyze
 from analyzer.migration import attempts, grouping
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
 from analyzer.tui.document import Document

@@ -20,9 +20,9 @@ from scapy.utils import PcapReader, PcapWriter
 
 from analyzer.analysis import analyze
 from analyzer.errors import CaptureError, ToolUnavailable
-from analyzer.migration.framing import Settings
 from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.migration.table import PacketTable
 from analyzer.report.model import capture_report
 from analyzer.synth import build

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.migration.consumers import Watcher
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from dissectors.multifd import PACKET_BYTES
 from tests.checks.craft import Tiny, ram

@@ -11,8 +11,8 @@ import pytest
 
 from analyzer.capture import tshark
 from analyzer.errors import CaptureError, ToolUnavailable
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.migration.table import COLUMNS, PacketTable
 from analyzer.synth import build
 from tests import shipped

@@ -15,8 +15,8 @@ import pytest
 from analyzer.capture.trace_log import TracedPacket, TraceRun
 from analyzer.checks.selection import Selection
 from analyzer.migration import main_sections, vmdescription
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.scrub.scrubbing import scrub
 from analyzer.tcp.requests import Glance, Peek, Take
 from dissectors.main_stream import Command

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError, ToolUnavailable
 from analyzer.migration.encrypted import recognise
-from analyzer.migration.framing import Settings
 from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.migration.table import PacketTable
 from analyzer.migration.tls_records import find_records
 from dissectors.multifd import INIT, RAM

@@ -19,8 +19,8 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.link import decode as segment_of
 from analyzer.capture.source import open_source
 from analyzer.migration.consumers import DeviceCollector, PageCollector
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.migration.vmdescription import decode, verify
 from analyzer.scrub.frame import mend, total
 from analyzer.scrub.scrubbing import scrub

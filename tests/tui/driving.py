@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.events import Paste
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.views.packets import PacketsView
 from tests.shipped import capture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.tui.area_chart import sparkline, stacked_chart
 from analyzer.tui.arrival_plot import arrival_plot, braille_plot
 from analyzer.tui.binning import Bins, spread

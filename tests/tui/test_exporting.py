@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.framing import Settings
 from analyzer.migration.replay import Replay
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tui.document import Document
 from analyzer.tui.exporting import write_frames

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.capture.growing import follow
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.report.packets import HEADINGS
 from analyzer.report.style import size_text
 from analyzer.tui.document import Document

@@ -13,8 +13,8 @@ import pytest
 from textual.geometry import Region
 
 from analyzer.errors import DEBUG
-from analyzer.migration.framing import Settings
 from analyzer.migration.scan import Scan
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tui import pieces
 from analyzer.tui.binning import Bins, shortened

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.framing import Settings
 from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
+from analyzer.migration.settings import Settings
 from analyzer.synth.compression import compressor
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.payload import PayloadScreen

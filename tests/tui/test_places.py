@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.capture.growing import follow
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.tell import TellDialog

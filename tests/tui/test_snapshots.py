@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.tui.app import MfsharkApp
 from tests.shipped import capture
 from tests.tui.driving import LARGE, SMALL, press, settle

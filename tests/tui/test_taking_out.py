@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.tui.document import Document
 from analyzer.tui.reread import Reread
 from analyzer.tui.state import SCREENS

@@ -10,7 +10,7 @@ import pytest
 from rich.style import Style
 from rich.text import Text
 
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.tui.columns import Column, fit, row_segments
 from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document

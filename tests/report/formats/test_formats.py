@@ -24,7 +24,7 @@ from analyzer.batch.job import Job, run_job
 from analyzer.checks.rule import RULES
 from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
-from analyzer.migration.framing import Settings
+from analyzer.migration.settings import Settings
 from analyzer.report.device_map import device_map
 from analyzer.report.escape import unicode
 from analyzer.report.formats import FORMATS, format_of, parquet
