@@ -355,6 +355,7 @@ ON_MAIN: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
     "version": (replaced(b"QEVM", b"\2", 7), {"MF602"}, set()),
     "cut": (on_main(lambda b: b[: b.index(SWITCHOVER) + 3]), {"MF604"}, set()),
     "more behind the end": (on_main(lambda b: b + b"more"), {"MF606"}, set()),
+    "EOF too early": (replaced(SWITCHOVER, b"\0"), {"MF606"}, set()),
     "no record": (replaced(FOOTER, b"\x99", 5), {"MF607"}, set()),
     "no type of a section": (replaced(b"\x06fw_cfg", b"\x33", -5), {"MF607"}, set()),
     "no record in place of a footer": (replaced(EOS + FOOTER, b"\x33" * 5, 8), {"MF610"}, set()),

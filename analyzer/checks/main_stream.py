@@ -90,17 +90,27 @@ def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
         yield Spot(text, severity=ERROR if facts.truncated is None else None)
 
 
-@walker_rule("MF606", "main-trailing", WARNING)
-def main_trailing() -> None:
+@main_rule("MF606", "main-trailing", WARNING, holes="G")
+def main_trailing(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
     """Bytes follow the end of the main stream.
 
     Only the vmdescription may follow EOF, and nothing follows that, unless COLO continues with its
-    checkpoints.
+    checkpoints.  Anything else right after EOF is an error: it may be the rest of the state.
 
-    Receiver: it never reads them.
+    Receiver: the load ends at EOF, successfully.  It expects the vmdescription there (``Expected
+    vmdescription section, but got %d``) and never reads what follows: state is lost silently.
 
-    Usual cause: something was appended to a saved file, or a sender with an extension.
+    Usual cause: a sender that writes EOF too early, or a damaged type byte; after the
+    vmdescription, something that was appended to a saved file.
     """
+    if facts.trailing is None:
+        return
+    byte, mark = facts.trailing
+    if facts.description is not None or facts.interrupted:
+        yield Spot(f"byte {byte:#04x} after the end", mark=mark)
+        return
+    text = f"byte {byte:#04x} after EOF, at which the load ends: what follows is never loaded"
+    yield Spot(text, mark=mark, severity=ERROR)
 
 
 @walker_rule("MF635", "capabilities-differ", WARNING)

@@ -250,7 +250,7 @@ class MainChannel:
     ``truncated_path`` say where the stream broke off inside a record.  ``first_full`` is the first
     FULL section after a START, ``doubtful_ends`` counts bodies whose end was guessed because no
     footer of their own confirmed it.  ``footers`` says whether sections have footers, ``None``
-    while that is unknown.
+    while that is unknown.  ``trailing`` is the first byte that does not belong after the end.
     """
 
     __slots__ = (
@@ -295,6 +295,7 @@ class MainChannel:
         "sections",
         "skipped",
         "switchover_start",
+        "trailing",
         "truncated",
         "truncated_path",
         "uuid",
@@ -344,6 +345,7 @@ class MainChannel:
         self.resync_count = 0
         self.truncated: Mark | None = None
         self.truncated_path = ""
+        self.trailing: tuple[int, Mark] | None = None
         self.ended = False
 
     @property

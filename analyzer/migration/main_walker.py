@@ -214,8 +214,7 @@ class _Walk:
 
             main.colo = yield from unannounced(reader, main)
         if main.colo is None:
-            text = f"byte {head[0]:#04x} after the end"
-            main.anomalies.note("main-trailing", at, place, text)
+            main.trailing = head[0], Mark(at, place)
         self.settle(at)
         return None
 

@@ -114,6 +114,15 @@ def test_colo_goes_on_behind_eof() -> None:
     assert "MF606" not in fired(tiny.pcap())
 
 
+@pytest.mark.parametrize("byte", [b"\0", b"\x08", b"\x7e"])
+def test_an_eof_in_the_middle_ends_the_load_there(byte: bytes) -> None:
+    tiny = Tiny()
+    tiny.main.insert(tiny.main.index(STATE), b"\0" + byte)
+    (finding,) = [f for f in findings(tiny.pcap()) if f.severity != "info"]
+    assert (finding.rule.id, finding.severity) == ("MF606", "error")
+    assert "at which the load ends" in finding.message
+
+
 def complaints(made: bytes) -> set[str]:
     return {rule for rule, severity in fired(made).items() if severity != "info"}
 

@@ -80,7 +80,8 @@ def test_colo_that_was_announced_and_did_not_begin() -> None:
 def test_other_bytes_behind_the_end_are_no_colo(behind: bytes) -> None:
     main = walk(build.plain() + behind)
     assert main.colo is None
-    assert slugs(main.anomalies) == {"main-trailing"}
+    assert main.trailing is not None
+    assert not slugs(main.anomalies)
 
 
 @pytest.mark.parametrize("first", [1, 100, 2000, 4500, 4530, len(CHECKPOINT) - 300])

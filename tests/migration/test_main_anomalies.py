@@ -69,7 +69,6 @@ CASES: dict[str, tuple[bytes, set[str]]] = {
     "magic": (b"QEVN" + OPENING[4:] + RAM_START + CLOSING, {"main-magic"}),
     "version": (build.header(2) + build.configuration() + RAM_START + CLOSING, {"main-version"}),
     "no configuration": (build.header() + RAM_START + CLOSING, {"main-no-configuration"}),
-    "trailing": (OPENING + RAM_START + CLOSING + b"more", {"main-trailing"}),
     "unknown type": (
         OPENING + RAM_START + build.part(RAM_ID, EOS) + b"\x09" + RAM_END + RAM_END + CLOSING,
         {"section-unknown-type"},
