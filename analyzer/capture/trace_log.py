@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
 
-__all__ = ["SIDES", "TraceRun", "TracedPacket", "read_traces"]
+__all__ = ["TraceRun", "TracedPacket", "read_traces"]
 
-SIDES = ("source", "destination")
 CHUNK = 1 << 20
 LINE_MAX = 4096
 KEPT = 2_000_000
@@ -65,11 +64,11 @@ class TracedPacket:
 class TraceRun:
     """What one side traced of one migration: packets by channel, buffer indexes by device.
 
-    ``path`` is the log's, ``side`` one of :data:`SIDES`, ``started`` the channels whose threads
-    started.  ``buffers`` are those that arrived, ``loaded`` those given to the device.  Devices
-    have the names that QEMU's events give them, which are not their idstrs.  ``loads`` says that
-    events of loading devices were enabled.  ``ignored`` counts the lines of the log that could not
-    be parsed; only the log's first run has the count.
+    ``path`` is the log's, ``side`` is ``source`` or ``destination``, ``started`` the channels whose
+    threads started.  ``buffers`` are those that arrived, ``loaded`` those given to the device.
+    Devices have the names that QEMU's events give them, which are not their idstrs.  ``loads`` says
+    that events of loading devices were enabled.  ``ignored`` counts the lines of the log that could
+    not be parsed; only the log's first run has the count.
     """
 
     __slots__ = ("buffers", "ignored", "loaded", "loads", "packets", "path", "side", "started")

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.mark import Mark
-    from analyzer.migration.migration import Migration
 
-    PacketTest: TypeAlias = Callable[[Any, Channel, Migration], "str | Spot | None"]
-    EndTest: TypeAlias = Callable[..., Iterable["Spot"]]
     Body: TypeAlias = Callable[..., Any]
 
 __all__ = [

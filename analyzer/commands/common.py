@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from analyzer.analysis import SavedAnalysis
     from analyzer.capture.source import Source
-    from analyzer.checks.checker import Checker
-    from analyzer.checks.selection import Selection
     from analyzer.migration.assembly import Assembler
     from analyzer.migration.consumers import PageCollector, Watcher
     from analyzer.migration.scan import Scan
@@ -144,13 +142,11 @@ def open_analysis(
     path: str | Source,
     options: Namespace,
     *,
-    selection: Selection | None = None,
     digest: bool = False,
     packets: bool = False,
     assembler: Assembler | None = None,
     watchers: tuple[Watcher, ...] = (),
     page_collector: PageCollector | None = None,
-    step: Callable[[Scan, Checker], None] | None = None,
 ) -> Analysis:
     """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
     name = path if isinstance(path, str) else path.path
@@ -160,14 +156,12 @@ def open_analysis(
         analysis = analyze(
             open_capture(path) if isinstance(path, str) else path,
             settings_of(options),
-            selection,
             digest=digest,
             packets=packets,
             assembler=assembler,
             watchers=watchers,
             page_collector=page_collector,
             progress=tick,
-            step=step,
         )
     finally:
         progress.done()

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     Change = Callable[[Unit], object]
 
 PACKETS = ("ram", "sync", "buffer", "config")
-TCP_STEPS = ("open", "fin", "rst")
 
 __all__ = [
     "PACKETS",
-    "TCP_STEPS",
     "after",
     "before",
     "close_all",

@@ -18,17 +18,15 @@ BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=
 """The bit of each dot of a braille character, by line and column."""
 
 
-def braille_plot(
-    values: Sequence[int], width: int, height: int, top: int | None = None
-) -> list[str]:
+def braille_plot(values: Sequence[int], width: int, height: int) -> list[str]:
     """``values`` from left to right as dots in ``width`` x ``height`` characters.
 
-    The first line is the highest; ``top`` is the value of its upper edge (default: the highest).
+    The first line is the highest; its upper edge is the highest value.
     """
     cells = np.zeros((height, width), dtype=np.uint8)
     points = np.asarray(values, dtype=np.int64)
     if len(points) and width and height:
-        highest = max(1, int(points.max()) if top is None else top)
+        highest = max(1, int(points.max()))
         columns = np.arange(len(points)) * (2 * width - 1) // max(1, len(points) - 1)
         rows = points.astype(np.float64) * (4 * height - 1) // highest
         lines = 4 * height - 1 - np.clip(rows.astype(np.int64), 0, 4 * height - 1)

@@ -388,9 +388,9 @@ class Document:
             best = found if best is None else min(best, found)
         return None if best is None else best[2]
 
-    def find_row(self, first: int = 0, last: int | None = None, **wanted: int) -> int | None:
-        """The first row of ``first .. last`` (exclusive) whose columns have the given values."""
-        for begin, end in pieces(first, len(self.table) if last is None else last):
+    def find_row(self, first: int = 0, **wanted: int) -> int | None:
+        """The first row from ``first`` on whose columns have the given values."""
+        for begin, end in pieces(first, len(self.table)):
             match = np.ones(end - begin, dtype=bool)
             for name, value in wanted.items():
                 match &= self.table.view(name, begin, end) == value

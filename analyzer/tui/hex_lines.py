@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from analyzer.tui.palette import Palette
 
-__all__ = ["PRINTABLE", "bytes_per_line", "hex_line", "line_of"]
+__all__ = ["PRINTABLE", "bytes_per_line", "hex_line"]
 
 PRINTABLE = "".join(chr(code) if 32 <= code < 127 else "·" for code in range(256))
 
@@ -26,11 +26,6 @@ def bytes_per_line(width: int) -> int:
 
 def _width(number: int) -> int:
     return 8 + 2 + 3 * number + number // 8 + 1 + number
-
-
-def line_of(offset: int, per_line: int) -> int:
-    """The line that shows the byte at ``offset``."""
-    return offset // per_line
 
 
 def hex_line(

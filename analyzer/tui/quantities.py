@@ -66,9 +66,9 @@ def _decimals(unit: int, step: int) -> int:
     return decimals
 
 
-def seconds(ns: int, digits: int = 6) -> str:
-    """Nanoseconds as seconds with a fixed number of decimals."""
-    return f"{ns / 1e9:.{digits}f}"
+def seconds(ns: int) -> str:
+    """Nanoseconds as seconds with six decimals."""
+    return f"{ns / 1e9:.6f}"
 
 
 def clock_time(ns: int) -> str:

@@ -104,15 +104,13 @@ class TreeList(RowList):
         self.nodes: list[Node] = []
         self.opened: set[tuple[str, ...]] = set()
 
-    def show_nodes(self, nodes: list[Node], open_first: bool = True) -> None:
+    def show_nodes(self, nodes: list[Node]) -> None:
         """Show other fields; open groups stay open, and the cursor keeps its position.
 
-        With ``open_first`` the first group is opened if no group is.
+        The first group is opened if none is.
         """
         self.nodes = nodes
-        if open_first and not any(
-            path[:1] == (node.name,) for node in nodes for path in self.opened
-        ):
+        if not any(path[:1] == (node.name,) for node in nodes for path in self.opened):
             self.opened |= {(node.name,) for node in nodes[:1]}
         self.show_rows(TreeRows(nodes, self.opened))
 
