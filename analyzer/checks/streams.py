@@ -12,6 +12,7 @@ from analyzer.checks.rule import (
     channel_rule,
     flow_rule,
     limit_rule,
+    metric_rule,
     migration_rule,
 )
 from analyzer.checks.wording import counted, duration, names
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
+    from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Flow
 
 WINDOW_CLOSED_TOLD = 0.2
@@ -83,8 +85,8 @@ def tcp_retransmission_differs(flow: Flow, channel: Channel) -> Iterator[Spot]:
         yield Spot(text, frame=difference.place.frame, offset=difference.offset)
 
 
-@migration_rule("MF903", "tcp-snaplen", WARNING)
-def tcp_snaplen(migration: Migration) -> Iterator[Spot]:
+@metric_rule("MF903", "tcp-snaplen", WARNING)
+def tcp_snaplen(migration: Migration, selection: Selection, scan: Scan) -> Iterator[Spot]:
     """The capture holds only the beginning of each frame.
 
     The snaplen truncated the payload.  Headers in the truncated part cannot be checked, and device
@@ -98,7 +100,8 @@ def tcp_snaplen(migration: Migration) -> Iterator[Spot]:
     if cut:
         total = sum(channel.flow.cut for channel in cut)
         holes = [hole for channel in cut for hole in channel.holes if hole.cut]
-        text = f"snaplen cut off {counted(total, 'byte')} of {names(cut)}"
+        text = f"frames are cut to {scan.engine.cut_to} bytes, which leaves out "
+        text += f"{counted(total, 'byte')} of {names(cut)}"
         yield Spot(text, frame=min((hole.before for hole in holes), default=None))
 
 

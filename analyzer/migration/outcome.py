@@ -176,7 +176,10 @@ def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outc
     if end is None and gone is None:
         return Outcome("incomplete", "the capture ends before the migration does")
     if main.holes or (main.midstream and facts.postcopy_resume is None):
-        return Outcome("unknown", "the end of main is not in the capture", forgives=True)
+        text = "the end of main is not in the capture"
+        if main.flow.cut:
+            text = "the capture's snaplen cut main off"
+        return Outcome("unknown", text, forgives=True)
     if not main.flow.peer.seen:
         return _one_sided(main)
     if gone is not None and not _finished_before(main, gone):

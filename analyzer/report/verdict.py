@@ -88,7 +88,7 @@ def _where(finding: Finding) -> str:
 
 def _nothing(analysis: Analysis) -> tuple[str, str]:
     scan = analysis.scan
-    text = f"no migration in {counted(scan.file.frames, 'frame')}"
+    text = f"no migration in {_frames(scan)}"
     if tls := scan.grouper.tls:
         from analyzer.report.encrypted import encrypted_sentence
 
@@ -148,4 +148,12 @@ def no_migration(analysis: Analysis) -> str:
         if sentence := encrypted_sentence(grouper):
             more = f"; {text}" if (text := advice(grouper)) else ""
             return f"{name}: no migration could be read: {terminal(sentence)}{more}"
-    return f"{name}: no migration found in {counted(analysis.scan.file.frames, 'frame')}"
+    return f"{name}: no migration found in {_frames(analysis.scan)}"
+
+
+def _frames(scan: Scan) -> str:
+    """How many frames a capture without a migration has, and whether they are complete."""
+    text, engine = counted(scan.file.frames, "frame"), scan.engine
+    if engine.truncated:
+        text += f", {engine.truncated} of them cut to {engine.cut_to} bytes"
+    return text

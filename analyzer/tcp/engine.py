@@ -64,10 +64,10 @@ class Engine:
     ``None`` to ignore the bytes; ``multipath()`` is called before it if that segment has a
     Multipath TCP option; ``crowded`` is as in :class:`analyzer.tcp.flow.Connections`.  ``frames``
     counts all frames, ``ignored`` those without a usable TCP segment, by reason, ``truncated``
-    those cut by snaplen.  ``first_time`` and ``last_time`` are the times of the first and last
-    frame, in ns; ``now`` is the place of the frame processed last on the slow path.  ``pauses`` are
-    times without any frame: begin and end in ns, and the frame that ended it.  ``copies`` compares
-    retransmitted bytes.
+    those cut by snaplen, to at most ``cut_to`` bytes.  ``first_time`` and ``last_time`` are the
+    times of the first and last frame, in ns; ``now`` is the place of the frame processed last on
+    the slow path.  ``pauses`` are times without any frame: begin and end in ns, and the frame that
+    ended it.  ``copies`` compares retransmitted bytes.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Engine:
         multipath: Callable[[], None] | None = None,
     ) -> None:
         self.ignored: dict[str, int] = {}
-        self.truncated = 0
+        self.truncated = self.cut_to = 0
         self.frames = 0
         self.first_time = 0
         self.last_time = 0
@@ -235,6 +235,7 @@ class Engine:
         time, captured, original = batch.header(start)
         if captured < original:
             self.truncated += 1
+            self.cut_to = max(self.cut_to, captured)
         self.now = place = _place(batch, start, time)
         flow.ack_start = start
         flow.seen += 1
@@ -250,6 +251,7 @@ class Engine:
         time, captured, original = batch.header(start)
         if captured < original:
             self.truncated += 1
+            self.cut_to = max(self.cut_to, captured)
         segment = decode(batch.buffer, start, captured, original, batch.interface.link_type)
         if isinstance(segment, str):
             self.ignored[segment] = self.ignored.get(segment, 0) + 1

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.checks.selection import Selection
+from analyzer.report.verdict import verdict_text
 from analyzer.synth import build
 from tests import shipped
 from tests.checks.case import Case, edited, example, verify
@@ -258,3 +260,12 @@ def test_loss_in_a_synthetic_capture() -> None:
     found = fired(build({"fault": [{"kind": "tcp-hole"}]}))
     assert found["MF901"] == "warning"
     assert "error" not in found.values()
+
+
+def test_the_first_line_tells_what_the_snaplen_did() -> None:
+    capture = Tiny(return_path=False).craft()
+    _, text = verdict_text(analyze(capture.pcap(snaplen=100)))
+    assert "migration unknown (the capture's snaplen cut main off)" in text
+    assert "first MF903 tcp-snaplen: frames are cut to 100 bytes, which leaves out 33339" in text
+    _, text = verdict_text(analyze(capture.pcap(snaplen=60)))
+    assert text == "no migration in 77 frames, 38 of them cut to 60 bytes"
