@@ -9,6 +9,7 @@ from analyzer.report.escape import html
 from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_plot import COLOURS, Layer, counts_plot, heat_strip, lanes_plot
 from analyzer.report.stats_tables import headline, tables_of
+from analyzer.report.text import facts_text
 from analyzer.report.web_page import PAGE_END, html_table, page_begin
 from analyzer.version import VERSION
 
@@ -45,7 +46,8 @@ def migration_html(figures: Statistics, begin: int) -> Iterator[str]:
     outcome = outcome_of(migration)
     yield f"<h2>Migration {migration.number}: {html(outcome.name)}</h2>\n"
     yield f"<p>{html(migration.source)} &rarr; {html(migration.destination)}</p>\n"
-    yield f'<p class="soft">{html(outcome.evidence)}</p>\n'
+    for text in filter(None, (outcome.evidence, facts_text(migration))):
+        yield f'<p class="soft">{html(text)}</p>\n'
     for text, warns in headline(figures):
         yield f'<p class="{"warn" if warns else "soft"}">{html(text)}</p>\n'
     for found in tables_of(figures, begin, verbose=True, every_iteration=False):

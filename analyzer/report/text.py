@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
 
-__all__ = ["findings_lines", "first_findings", "text_report"]
+__all__ = ["facts_text", "findings_lines", "first_findings", "text_report"]
 
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
@@ -63,11 +63,18 @@ def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[st
         f"  {migration.source} -> {migration.destination}  "
         f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
     )
-    if facts := ", ".join(_facts(migration)):
+    if facts := facts_text(migration):
         yield "  " + terminal(facts)
     yield ""
     yield from _channels(migration, style, verbose)
     yield from _devices(migration, style, verbose)
+
+
+def facts_text(migration: Migration) -> str:
+    """What is known of a migration besides its end, in a line: machine, dialect, and so on; not
+    escaped.
+    """
+    return ", ".join(_facts(migration))
 
 
 def _facts(migration: Migration) -> Iterator[str]:
