@@ -15,6 +15,7 @@ from analyzer.synth import build
 from tests import shipped
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
+from tests.schemas import conform, load
 
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
 TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
@@ -162,6 +163,20 @@ def test_devices_as_json_lists_arrivals_in_order() -> None:
         ends = [arrival["end"] for arrival in device["arrivals"]]
         assert ends == sorted(ends)
         assert len(ends) == device["buffers"]
+
+
+@pytest.mark.parametrize("path", shipped.FILES, ids=shipped.stem)
+def test_devices_have_their_schema(path: Path) -> None:
+    ran = mfshark("devices", "--format", "json", path)
+    if ran.status == 0:
+        conform(json.loads(ran.out), "devices-1")
+
+
+def test_a_device_is_the_same_in_both_schemas() -> None:
+    device = load("devices-1")["$defs"]["device"]
+    assert device["required"].pop() == "arrivals"
+    del device["properties"]["arrivals"]
+    assert device == load("report-1")["$defs"]["device"]
 
 
 def test_devices_that_pass_a_filter() -> None:

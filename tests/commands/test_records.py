@@ -18,6 +18,7 @@ from analyzer.report.records import COLUMNS
 from analyzer.synth import records
 from tests.checks.craft import HEADER, Tiny
 from tests.commands.run import mfshark
+from tests.schemas import conform
 from tests.shipped import CAPTURES, FILES, capture, stem
 
 THREE = capture("10.0.13-vfio-3dev-4ch")
@@ -41,6 +42,8 @@ def test_every_record_and_message_is_listed(path: Path) -> None:
     assert len(found) == expected
     times = [entry["time"] for entry in found]
     assert times == sorted(times)  # type: ignore[type-var]
+    for entry in found:
+        conform(entry, "record-1")
 
 
 def test_all_formats_say_the_same() -> None:
@@ -61,6 +64,7 @@ def test_fields_cover_every_record(path: Path) -> None:
     entries = listed(path, "-V")
     assert len(entries) > 30
     for entry in entries:
+        conform(entry, "record-1")
         fields = entry["fields"]
         assert isinstance(fields, list)
         assert isinstance(entry["length"], int)
