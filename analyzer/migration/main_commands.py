@@ -122,7 +122,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         if size in PAGE_SIZES:
             main.ram.page_size = size
     elif command == Command.POSTCOPY_RAM_DISCARD:
-        record.value = (len(payload) - payload[1] - 3) // DISCARD_RANGE.size
+        record.value = max(0, len(payload) - payload[1] - 3) // DISCARD_RANGE.size
         if wrong := _discard_fault(main, payload):
             main.anomalies.note("postcopy-discard", record.offset, record.first, wrong)
     elif command == Command.PACKAGED:

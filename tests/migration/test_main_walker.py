@@ -148,6 +148,11 @@ def test_facts_of_postcopy() -> None:
     assert main.ram.page_size == build.PAGE
 
 
+def test_a_block_name_longer_than_its_command_leaves_no_range() -> None:
+    main = walk(WHOLE["postcopy"].replace(b"\0\x06pc.ram\0", b"\0\xffpc.ram\0"))
+    assert [r.value for r in main.records if r.name == "POSTCOPY_RAM_DISCARD"] == [0]
+
+
 def test_marks_say_where_and_when() -> None:
     stream = WHOLE["plain"]
     at = stream.index(build.command(Command.SWITCHOVER_START))
