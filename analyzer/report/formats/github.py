@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
+ENDS = {"FAILED": "warning", "CANCELLED": "notice", "INCOMPLETE": "notice", "UNKNOWN": "notice"}
+"""Verdicts that no finding need tell."""
 
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """A line for each finding, and for each capture that could not be analysed."""
+    """A line for each finding, and for each capture that could not be analysed or whose migration
+    did not complete.
+    """
     for result in results:
         file = _property(hosted_path(result.path))
         if result.failure is not None:
             yield f"::error file={file},title=mfshark::{_data(result.failure)}\n"
+        if level := ENDS.get(result.word):
+            title = f"mfshark {result.word}"
+            yield f"::{level} file={file},title={title}::{_data(result.sentence)}\n"
         for finding in result.findings:
             if finding.get("known"):
                 continue

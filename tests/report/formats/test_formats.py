@@ -157,6 +157,23 @@ def test_github_annotations(results: list[Result]) -> None:
     assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("11.1.3-load-failed-noreturnpath-2ch", "::warning file=x,title=mfshark FAILED::migration"),
+        ("10.0.13-cancelled-2ch", "::notice file=x,title=mfshark CANCELLED::migration cancelled"),
+    ],
+)
+def test_github_is_told_how_it_ended_though_no_rule_was_broken(name: str, begin: str) -> None:
+    result = result_of(capture(name), "x")
+    assert result.status == 0
+    assert render("github", [result]).startswith(begin)
+
+
+def test_github_is_told_nothing_of_what_went_well() -> None:
+    assert "mfshark" not in render("github", [result_of(capture(CLEAN), "x")])
+
+
 @pytest.mark.parametrize("name", ["github", "gitlab", "junit", "sarif", "html"])
 def test_channels_have_the_names_of_the_text_report(name: str) -> None:
     text = render(name, [result_of(capture("10.0.13-midstream-2ch"), "late.pcap")])
@@ -200,6 +217,10 @@ def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) ->
     page = render("html", results)
     for text in ("MF506", "0000:00:03.0/vfio#0", "INCOMPLETE", "Phases", 'class="map"', "broken"):
         assert text in page
+    facts = (
+        "machine pc-q35-10.0, dialect upstream (QEMU 10.0 and later), RAM packets as of QEMU 9.2"
+    )
+    assert f"{facts} and later, 4 KiB pages, " in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
 
