@@ -16,7 +16,6 @@ from analyzer.tui.palette import current_palette
 from analyzer.tui.state import SCREENS
 
 if TYPE_CHECKING:
-    from rich.containers import Lines
     from textual import events
     from textual.screen import Screen
 
@@ -25,9 +24,8 @@ __all__ = ["TITLES", "KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "
 TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
 TABS = sum(len(title) + 4 for title in TITLES)
 """Width of all titles with their keys."""
-ROOMY = 30
-"""Height of the terminal, in lines, from which on the status line may take several."""
-LINES_MAX = 3
+LINES_MAX = ((30, 3), (24, 2))
+"""How many lines the status line may take, by the least height of the terminal."""
 SHOWN_AS = {
     "question_mark": "?",
     "slash": "/",
@@ -119,7 +117,8 @@ class TabLine(Widget):
 
 class StatusLine(Widget):
     """A message on the left, totals on the right.  It takes several lines if :attr:`wanted`, the
-    text to make room for, needs them and the terminal is high enough.
+    text to make room for, needs them and the terminal is high enough; another message that is too
+    long for them pushes the totals aside.
     """
 
     DEFAULT_CSS = "StatusLine { height: 1; background: $surface; color: $text; }"
@@ -137,35 +136,47 @@ class StatusLine(Widget):
             self._measure()
             self.refresh()
 
-    def on_resize(self) -> None:
-        """Measure again: the number of lines depends on the width."""
-        self._measure()
+    def on_mount(self) -> None:
+        """Measure again when the terminal's size changes, be it only its height."""
+        signal = self.screen.screen_layout_refresh_signal
+        signal.subscribe(self, lambda _screen: self._measure())
 
     def _measure(self) -> None:
-        roomy = self.app.size.height >= ROOMY
-        lines = len(self._wrapped(self.wanted)) if roomy and self.size.width else 1
-        self.styles.height = max(1, min(lines, LINES_MAX))
+        height = self.app.size.height
+        most = next((lines for least, lines in LINES_MAX if height >= least), 1)
+        lines = len(self._wrapped(self.wanted, self._right)) if self.size.width else 1
+        self.styles.height = min(lines, most)
 
-    def _wrapped(self, text: Text) -> Lines:
-        room = max(1, self.size.width - self._right.cell_len - 4)
-        return text.wrap(self.app.console, room)
+    def _room(self, beside: Text | None = None) -> int:
+        """Cells for a line, which may have a text beside it."""
+        return max(1, self.size.width - 2 - (beside.cell_len + 2 if beside else 0))
+
+    def _wrapped(self, text: Text, right: Text) -> list[Text]:
+        """The lines of a text, at least one; only the first has the totals beside it."""
+        console = self.app.console
+        lines = [*text.wrap(console, self._room(right))] or [Text()]
+        for line in lines:
+            line.rstrip()
+        if len(lines) > 1:
+            lines[1:] = Text(" ").join(lines[1:]).wrap(console, self._room())
+        return lines
 
     def render(self) -> Text:
         """The line, or lines."""
-        height = max(1, self.size.height)
-        room = max(0, self.size.width - self._right.cell_len - 4)
-        lines = list(self._wrapped(self._left))
-        for line in lines:
-            line.rstrip()
-        shown = lines[: height - 1]
-        rest = Text(" ").join(line for line in lines[height - 1 :])
-        rest.truncate(room, overflow="ellipsis", pad=True)
-        shown.append(rest)
+        height, right, more = max(1, self.size.height), self._right, Text()
+        lines = self._wrapped(self._left, right)
+        if len(lines) > height and self._left == self.wanted:
+            more = Text("v shows all", "dim")
+        elif len(lines) > height:
+            right = Text()
+            lines = self._wrapped(self._left, right)
+        lines[height - 1 :] = [Text(" ").join(lines[height - 1 :])]
         text = Text(no_wrap=True, end="")
-        for number, line in enumerate(shown):
-            line.truncate(room, pad=True)
-            right = self._right if not number else Text()
-            text.append_text(Text.assemble("\n" if number else "", " ", line, "  ", right, " "))
+        for number, line in enumerate(lines):
+            parts = [more] * (number == height - 1) + [right] * (number == 0)
+            beside = Text("  ").join(filter(None, parts))
+            line.truncate(self._room(beside), overflow="ellipsis", pad=True)
+            text.append_text(Text.assemble("\n" if number else "", " ", line, "  ", beside))
         return text
 
     async def on_click(self) -> None:

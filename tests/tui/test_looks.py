@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rich.style import Style
+from rich.text import Text
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from analyzer.tui.area_chart import EIGHTHS, marked
-from analyzer.tui.lines import LINES_MAX, TITLES, KeyLine, StatusLine, TabLine
+from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine
 from analyzer.tui.palette import KINDS, Palette, current_palette
 from analyzer.tui.row_list import RowList
 from analyzer.tui.time_panes import ThroughputPane
@@ -135,12 +136,22 @@ def test_the_verdict_has_several_lines_where_there_is_room() -> None:
     async def run() -> None:
         async with opened(capture(LOST), (100, 40)) as (app, pilot):
             status = app.screen.query_one(StatusLine)
-            assert status.size.height == LINES_MAX
+            assert status.size.height == 3
             assert "the destination waits for ever)" in shown(app)
+            assert "v shows all" in shown(app)
             await pilot.resize_terminal(*SMALL)
             await settle(pilot)
+            assert status.size.height == 2
+            assert "closed multifd 0 inside a packet: the destin" in shown(app)
+            assert "v shows all" in shown(app)
+            await pilot.resize_terminal(80, 20)
+            await settle(pilot)
             assert status.size.height == 1
-            assert "for ever" not in shown(app)
+            assert "v shows all 1/118" in shown(app)
+            await pilot.resize_terminal(200, 40)
+            await settle(pilot)
+            assert status.size.height == 2
+            assert "v shows all" not in shown(app)
             await press(pilot, "v")
             assert "of 950344 bytes" in shown(app)
             await press(pilot, "v")
@@ -148,6 +159,20 @@ def test_the_verdict_has_several_lines_where_there_is_room() -> None:
             await pilot.click("#status")
             await settle(pilot)
             assert "of 950344 bytes" in shown(app)
+
+    asyncio.run(run())
+
+
+def test_a_long_message_takes_the_room_of_the_totals() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST), (80, 20)) as (app, pilot):
+            app.tell(Text("short"))
+            await settle(pilot)
+            assert "short 1/118" in shown(app)
+            app.tell(Text("x" * 77))
+            await settle(pilot)
+            assert "x" * 77 in shown(app)
+            assert "1/118" not in shown(app)
 
     asyncio.run(run())
 
