@@ -19,6 +19,7 @@ from analyzer.commands.options import (
     add_shown_options,
     add_wire_options,
 )
+from analyzer.commands.result_file import drop_output
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
@@ -204,4 +205,8 @@ class _Each:
             return
         self._told.add(migration)
         line = migration_verdict(scan, checker.findings(scan), migration, self._style)
-        print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)
+        try:
+            print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)
+        except BrokenPipeError:  # nobody reads on: stop, with the status of what was captured
+            drop_output()
+            self._watch.interrupted = True

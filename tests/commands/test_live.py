@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,6 +83,20 @@ def test_a_signal_ends_it_and_the_report_comes(sent: signal.Signals, folder: Pat
     assert "migration 0 completed" in first
     assert rest.startswith("OK  <lo>: migration completed")
     assert process.returncode == 0
+
+
+def test_a_reader_that_closes_early_ends_it_and_the_status_is_that_of_the_report(
+    folder: Path,
+) -> None:
+    FakeDumpcap(folder, build({"fault": [{"kind": "vfio-idx-gap"}]}))
+    command = [sys.executable, "-m", "analyzer.cli", "live", "-i", "lo", "--each"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert err == b"mfshark: capturing on lo; Ctrl-C ends it\n"
 
 
 @needs_tshark
