@@ -217,17 +217,17 @@ def _ipv6(buffer: bytearray, at: int, end: int, original_end: int) -> Segment | 
     payload = _u16(buffer, at + 4)[0]
     ip_end = at + IPV6_HEADER + payload if payload else original_end
     kind, pos = buffer[at + 6], at + IPV6_HEADER
-    while kind in EXTENSIONS:
+    while kind in EXTENSIONS or kind == FRAGMENT:
         if pos + 8 > end:
             return "cut before TCP"
-        size = (buffer[pos + 1] + 2) * 4 if kind == AUTHENTICATION else (buffer[pos + 1] + 1) * 8
+        size = (buffer[pos + 1] + 1) * 8
+        if kind == AUTHENTICATION:
+            size = (buffer[pos + 1] + 2) * 4
+        elif kind == FRAGMENT:
+            if _u16(buffer, pos + 2)[0] & 0xFFF9:
+                return "IP fragment"
+            size = 8
         kind, pos = buffer[pos], pos + size
-    if kind == FRAGMENT:
-        if pos + 8 > end:
-            return "cut before TCP"
-        if _u16(buffer, pos + 2)[0] & 0xFFF9:
-            return "IP fragment"
-        kind, pos = buffer[pos], pos + 8
     if kind != TCP:
         return _not_tcp(buffer, kind, pos, end)
     return _segment(buffer, at + 8, 32, pos, end, ip_end)

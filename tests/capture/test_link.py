@@ -65,6 +65,12 @@ CASES = {
         MAC + b"\x86\xdd" + ipv6(b"\x06\0\0\0" + bytes(4) + TCP + PAYLOAD, kind=44),
         1,
     ),
+    "ipv6 options behind an atomic fragment": (
+        MAC
+        + b"\x86\xdd"
+        + ipv6(b"\x3c\0\0\0" + bytes(4) + b"\x06\0" + bytes(6) + TCP + PAYLOAD, kind=44),
+        1,
+    ),
     "offloaded": (MAC + b"\x08\x00" + ipv4(TCP + PAYLOAD, total=0), 1),
     "offloaded ipv6": (MAC + b"\x86\xdd" + ipv6(TCP + PAYLOAD, size=0), 1),
 }
