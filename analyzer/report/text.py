@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["facts_text", "findings_lines", "first_findings", "text_report"]
 
+IGNORED = {
+    "IP fragment": "; --via tshark reassembles them",
+    "cut before TCP": "",
+    "malformed IP": "",
+    "malformed TCP": "",
+}
+"""Why frames are ignored that may have belonged to a migration, with advice."""
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
@@ -256,8 +263,8 @@ def _notes(analysis: Analysis) -> list[str]:
     if scan.engine.truncated:
         notes.append(f"{counted(scan.engine.truncated, 'frame')} cut by the capture's snaplen")
     notes.extend(
-        f"{counted(count, 'frame')} ignored: {reason}"
-        for reason in ("IP fragment", "cut before TCP", "malformed IP", "malformed TCP")
+        f"{counted(count, 'frame')} ignored: {reason}{advice}"
+        for reason, advice in IGNORED.items()
         if (count := scan.engine.ignored.get(reason))
     )
     if tls := scan.grouper.tls:
