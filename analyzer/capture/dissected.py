@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from analyzer.capture.link import LINUX_VXLAN
 from analyzer.capture.raw import OTHER, cut, frame_of
 from analyzer.capture.source import Source
 from analyzer.capture.tshark import Conversion, addresses_of
@@ -39,7 +40,7 @@ def open_dissected(
     :class:`analyzer.errors.ToolUnavailable` where the tool is not installed.
     """
     # tshark must not dissect, and so consume, what TCP carries.
-    arguments = ["-d", "tcp.port==0-65535,data"]
+    arguments = ["-d", "tcp.port==0-65535,data", "-d", f"udp.port=={LINUX_VXLAN},vxlan"]
     for option in OPTIONS:
         arguments += "-o", option
     run = Conversion(path, arguments, FIELDS, _record, tool=tool)

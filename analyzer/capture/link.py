@@ -24,6 +24,7 @@ __all__ = [
     "IPV4_HEADER",
     "IPV6_HEADER",
     "LINK_TYPES",
+    "LINUX_VXLAN",
     "LOOP",
     "MULTIPATH",
     "NULL",
@@ -50,12 +51,14 @@ VLAN_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 LINK_TYPES = (ETHERNET, NULL, LOOP, COOKED, COOKED2, *RAW_TYPES)
 """The link types understood here."""
-TUNNEL_ETHERTYPES = (0x8847, 0x8848, 0x8864, 0x88E7, 0x894F)
-"""MPLS (both), PPPoE, backbone bridging, NSH."""
-TUNNEL_PROTOCOLS = (4, 41, 47, 97, 115, 137)
-"""IP in IP (both), GRE with ERSPAN, EtherIP, L2TP, MPLS."""
-TUNNEL_PORTS = (1701, 2152, 4789, 4790, 6081, 6635, 8472)
-"""UDP: L2TP, GTP, VXLAN, VXLAN-GPE, Geneve, MPLS, VXLAN as Linux first had it."""
+TUNNEL_ETHERTYPES = (0x22F3, 0x8847, 0x8848, 0x8864, 0x88E5, 0x88E7, 0x8909, 0x8926, 0x894F)
+"""TRILL, MPLS (both), PPPoE, MACsec, backbone bridging, Cisco's tags (both), NSH."""
+TUNNEL_PROTOCOLS = (4, 41, 47, 51, 97, 115, 137)
+"""IP in IP (both), GRE with ERSPAN, IPsec's authentication, EtherIP, L2TP, MPLS."""
+LINUX_VXLAN = 8472
+"""UDP port of VXLAN in Linux, where no other is given."""
+TUNNEL_PORTS = (1701, 2152, 4789, 4790, 6081, 6635, LINUX_VXLAN)
+"""UDP: L2TP, GTP, VXLAN, VXLAN-GPE, Geneve, MPLS, and VXLAN in Linux."""
 FAMILY_INET = 2
 FAMILIES_INET6 = (10, 24, 28, 30)
 

@@ -15,7 +15,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.ppp import PPP, PPPoE
 from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 from scapy.utils import PcapReader, PcapWriter
 
 from analyzer.analysis import analyze
@@ -41,8 +41,20 @@ needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
 TSHARK = Settings(via="tshark")
 OUTER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 HOSTS = IP(src="192.0.2.1", dst="192.0.2.2")
+AUTHENTICATION = Raw(b"\4\4" + bytes(22))
+"""IPsec's header before an IP packet."""
+
+
+def tagged(ethertype: int, content: bytes) -> Packet:
+    """A frame with a payload of this type."""
+    return Ether(src=OUTER.src, dst=OUTER.dst, type=ethertype) / Raw(content)
+
+
 TUNNELS: dict[str, Callable[[Packet], Packet]] = {
     "vxlan": lambda f: OUTER / HOSTS / UDP(sport=50000, dport=4789) / VXLAN(vni=7, flags=8) / f,
+    "vxlan-of-linux": lambda f: (
+        OUTER / HOSTS / UDP(sport=50000, dport=8472) / VXLAN(vni=7, flags=8) / f
+    ),
     "geneve": lambda f: (
         OUTER / HOSTS / UDP(sport=50000, dport=6081) / GENEVE(vni=7, proto=0x6558) / f
     ),
@@ -52,6 +64,13 @@ TUNNELS: dict[str, Callable[[Packet], Packet]] = {
     ),
     "erspan": lambda f: OUTER / HOSTS / GRE(proto=0x88BE, seqnum_present=1) / ERSPAN_II() / f,
     "ip-in-ip": lambda f: OUTER / HOSTS / f.payload,
+    "authentication-header": lambda f: (
+        OUTER / IP(src="192.0.2.1", dst="192.0.2.2", proto=51) / AUTHENTICATION / f.payload
+    ),
+    "macsec": lambda f: tagged(0x88E5, b"\x20" + bytes(13) + bytes(f)[12:] + bytes(16)),
+    "trill": lambda f: tagged(0x22F3, bytes.fromhex("000100010002") + bytes(f)),
+    "vn-tag": lambda f: tagged(0x8926, bytes.fromhex("00010002") + bytes(f)[12:]),
+    "cisco-metadata": lambda f: tagged(0x8909, bytes.fromhex("010100010002") + bytes(f)[12:]),
     "mpls": lambda f: OUTER / MPLS(label=100, s=1, ttl=64) / f.payload,
     "pppoe": lambda f: OUTER / PPPoE(sessionid=1) / PPP(proto=0x0021) / f.payload,
 }
@@ -230,3 +249,14 @@ def test_what_is_no_capture_is_none_for_tshark_either(tmp_path: Path) -> None:
         Scan(path)
     with pytest.raises(CaptureError, match="not a capture that tshark knows"):
         Scan(path, TSHARK)
+
+
+@needs_tshark
+def test_the_note_on_ip_fragments_says_how_to_read_them(tmp_path: Path) -> None:
+    path = tmp_path / "fragments.pcap"
+    path.write_bytes(build({"fault": [{"kind": "ip-fragments"}]}))
+    native, through = mfshark("check", path), mfshark("check", "--via", "tshark", path)
+    assert "note: 3 frames ignored: IP fragment; --via tshark reassembles them" in native.out
+    assert "MF901 tcp-hole" in native.out
+    assert "ignored" not in through.out
+    assert "MF901 tcp-hole" not in through.out
