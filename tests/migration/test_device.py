@@ -6,6 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.migration.device import Device
+from analyzer.migration.reassembly import (
+    CONFIG,
+    DUPLICATE,
+    IN_ORDER,
+    LATE,
+    arrival_states,
+    index_states,
+)
 from analyzer.migration.rows import DevicePacket
 from analyzer.tcp.requests import Place
 
@@ -40,6 +48,41 @@ def test_what_had_to_be_queued_and_how_long() -> None:
     assert (queue.peak_buffers, queue.peak_bytes, queue.distance) == (2, 37, 2)
     assert (queue.longest_wait, queue.waited_for) == (2 * MS, 1)
     assert (queue.waited, queue.waits) == ([0, 0, 0, 2 * MS], [(2 * MS, 4 * MS)])
+
+
+def test_what_was_held_is_used_when_its_turn_comes_and_holds_up_nothing_later() -> None:
+    order = [(0, 10, False), (2, 30, False), (1, 20, False), (4, 40, False), (3, 5, True)]
+    queue = device(order).queue()
+    assert (queue.peak_buffers, queue.peak_bytes, queue.distance) == (1, 40, 1)
+    assert queue.waits == [(2 * MS, 3 * MS), (4 * MS, 5 * MS)]
+    assert queue.waited == [0, 0, MS, 0, MS]
+    assert (queue.longest_wait, queue.waited_for, queue.meanwhile) == (MS, 1, 1)  # the first
+
+
+def test_a_buffer_that_comes_twice_is_held_once() -> None:
+    queue = device([(0, 10, False), (2, 30, False), (2, 30, False), (1, 20, False)]).queue()
+    assert (queue.peak_buffers, queue.peak_bytes, queue.meanwhile) == (1, 30, 1)
+
+
+def test_what_comes_at_the_same_time_waits_for_nothing() -> None:
+    queue = device([(1, 10, False), (0, 30, False)], step=0).queue()
+    assert (queue.waits, queue.waited, queue.peak_buffers) == ([], [0, 0], 1)
+
+
+def test_states_by_arrival_and_by_index() -> None:
+    order = [(1, False), (0, False), (3, True), (1, False), (4, True), (4, False)]
+    states = [IN_ORDER, LATE, CONFIG, DUPLICATE, CONFIG, DUPLICATE]
+    assert list(arrival_states(order)) == states
+    assert index_states(order) == {1: DUPLICATE, 0: LATE, 3: CONFIG, 4: DUPLICATE}
+
+
+def test_a_packet_without_index_counts_as_a_packet() -> None:
+    found = device([(0, 10, False)])
+    packet = DevicePacket(0, 0, Place(2, 0, 0), (0x11223344, 1, 0x10, found.idstr, 0, 3))
+    packet.last = packet.first
+    for _ in range(2):
+        found.add(packet)
+    assert (found.packets, found.unindexed, found.flags) == (3, 2, 0x50)
 
 
 def test_gaps_duplicates_and_a_missing_config() -> None:
