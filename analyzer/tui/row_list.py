@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.segment import Segment
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -18,6 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from analyzer.tui.columns import fit, row_segments, wrapped
+from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.palette import DEFAULT, Palette
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class RowList(ScrollView, can_focus=True):
         Binding("home,g", "first", "First", show=False),
         Binding("end,G", "last", "Last", show=False),
         Binding("enter", "choose", "Open", show=False),
+        Binding("w", "whole", "Show the whole row", show=False),
     ]
     DEFAULT_CSS = """
     RowList { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
@@ -218,6 +221,18 @@ class RowList(ScrollView, can_focus=True):
         if len(self.rows):
             self.post_message(self.Chosen(self, self.cursor))
 
+    def action_whole(self) -> None:
+        """Show the texts of the row under the cursor, also those that there is no room for."""
+        told = {
+            title: text.strip() for title, text in self._named().items() if title and text.strip()
+        }
+        width = max(map(len, told), default=0)
+        lines = [
+            Text.assemble((f"{title:<{width}}  ", "bold"), text) for title, text in told.items()
+        ]
+        if lines:
+            self.app.push_screen(TellDialog("The whole row", Text("\n").join(lines)))
+
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row under the mouse; a double click opens it."""
         offset = event.get_content_offset(self)
@@ -248,17 +263,21 @@ class RowList(ScrollView, can_focus=True):
         """Redraw the cursor, which shows the focus."""
         self.refresh()
 
+    def _named(self) -> dict[str, str]:
+        """The texts of the row under the cursor, by the titles of their columns."""
+        if self.cursor >= len(self.rows):
+            return {}
+        cells = self.rows.row(self.cursor, self.palette)[0]
+        texts = (cell[0] if isinstance(cell, tuple) else cell for cell in cells)
+        return {column.title: text for column, text in zip(self.rows.columns, texts, strict=True)}
+
     def copied(self, form: str) -> str | None:
         """The row under the cursor as ``text`` (one line) or ``json``; else ``None``."""
-        if not self.cursor < len(self.rows):
-            return None
-        cells = self.rows.row(self.cursor, self.palette)[0]
-        texts = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
-        if form == "text":
-            return "\t".join(text.strip() for text in texts if text.strip())
-        if form == "json":
-            titles = [column.title for column in self.rows.columns]
-            named = {title: text for title, text in zip(titles, texts, strict=True) if title}
+        named = self._named()
+        if form == "text" and named:
+            return "\t".join(text.strip() for text in named.values() if text.strip())
+        if form == "json" and named:
+            named.pop("", None)
             return json.dumps(named, ensure_ascii=False)
         return None
 

@@ -171,8 +171,11 @@ class TreeList(RowList):
             self.show_rows(TreeRows(self.nodes, self.opened))
 
     def action_choose(self) -> None:
-        """Open or close the group under the cursor."""
-        self.action_fold_group()
+        """Open or close the group under the cursor, or show the whole field."""
+        if self.node is not None and self.node.children:
+            self.action_fold_group()
+        else:
+            self.action_whole()
 
     def action_all(self, opening: bool) -> None:
         """Open or close all groups."""

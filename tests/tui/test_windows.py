@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +13,14 @@ from rich.text import Text
 
 from analyzer.migration.settings import Settings
 from analyzer.tui.columns import Column, fit, row_segments
+from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.tell import TellDialog, room_of
 from analyzer.tui.document import Document
 from analyzer.tui.lines import KeyLine
+from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
 from analyzer.tui.text_pane import TextPane
-from analyzer.tui.tree_list import TreeRows
+from analyzer.tui.tree_list import TreeList, TreeRows
 from dissectors.tree import Node
 from tests.shipped import FILES, capture
 from tests.tui.driving import SMALL, opened, press, shown
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from analyzer.tui.app import MfsharkApp
 
+LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 VFIO, TWO = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-two-vms-2ch-3ch"
 
 
@@ -125,6 +129,47 @@ def test_help_lists_a_key_once() -> None:
             assert shown(app).count(" esc ") == 1
             await press(pilot, "escape", "1", "question_mark")
             assert "Find next" in shown(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", ["2", "3", "5", "6", "7"])
+def test_a_row_is_shown_whole(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture(LOST), (60, 24)) as (app, pilot):
+            await press(pilot, screen, *(["tab"] if screen == "3" else []), "G")
+            rows = app.focused
+            assert isinstance(rows, RowList)
+            texts = json.loads(rows.copied("json") or "")
+            assert any(title not in rows.render_line(0).text for title in texts)
+            await press(pilot, "w")
+            assert isinstance(app.screen, TellDialog)
+            text = str(app.screen._text)
+            for title, value in texts.items():
+                if value.strip():
+                    assert re.search(
+                        rf"^{re.escape(title)} +{re.escape(value.strip())}$", text, re.MULTILINE
+                    )
+            await press(pilot, "w")
+            assert len(app.screen_stack) == 1
+
+    asyncio.run(run())
+
+
+def test_a_digest_is_shown_whole() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO), SMALL) as (app, pilot):
+            await press(pilot, "2", "tab", "right", "p", *["down"] * 4)
+            fields = app.focused
+            assert isinstance(fields, TreeList)
+            assert fields.node is not None
+            assert fields.node.name == "sha256"
+            digest = fields.node.value
+            assert digest not in shown(app)
+            await press(pilot, "enter")
+            assert digest in shown(app)
+            await press(pilot, "escape")
+            assert isinstance(app.screen, PayloadScreen)
 
     asyncio.run(run())
 

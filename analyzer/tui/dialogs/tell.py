@@ -29,7 +29,7 @@ class TellDialog(Window[None]):
     """Shows a text; the lines of a ``wide`` one are not wrapped."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,v,i,enter", "leave", "Close"),
+        Binding("escape,q,v,i,w,enter", "leave", "Close"),
     ]
     DEFAULT_CSS = """
     TellDialog { align: center middle; }
