@@ -144,12 +144,18 @@ def _side(path: str, options: Namespace) -> tuple[Side, DeviceContents | None]:
     source = open_source(path)
     if is_saved(source):
         saved = analyze_saved_file(source)
-        if saved.damage is not None:
-            raise saved.damage
+        _need_all(saved.damage)
         return Side(path, saved_report(saved), None), None
     if source.peek(REPORT_HEAD).lstrip()[:1] == b"{":
         return Side.of_saved(path, _loaded(source)), None
     return _capture(source, options)
+
+
+def _need_all(damage: CaptureError | None) -> None:
+    """Raise the error that ended the reading of a side early, if any."""
+    if damage is not None:
+        damage.advice = "only whole files are compared"
+        raise damage
 
 
 def _loaded(source: Source) -> object:
@@ -174,8 +180,7 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
     analysis = open_analysis(source, options, assembler=contents.assembler, watchers=(activity,))
     with closing(analysis):
         contents.finish(analysis.migrations)
-        if analysis.damage is not None:
-            raise analysis.damage
+        _need_all(analysis.damage)
         if not analysis.migrations:
             raise CaptureError(no_migration(analysis))
         engine = analysis.scan.engine

@@ -145,6 +145,9 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
             f"contents of {counted(done.encrypted, 'encrypted connection')} became zeros"
             + (", and the secrets inside the file were dropped" if done.secrets else "")
         )
+    if not done.migrations:
+        frames = counted(done.frames, "frame")
+        complain(f"{terminal(options.capture)}: no readable migration in {frames}")
     status = BROKEN if done.damage is not None or not done.migrations else CLEAN
     if options.no_verify or (done.encrypted and done.secrets):
         return status

@@ -391,6 +391,9 @@ def test_a_capture_that_was_stopped_is_analysed_and_the_rest_told(
     ran = mfshark(command, packed, *words)
     assert ran.status == 2
     assert "damaged compression: " in ran.err
+    told = "only whole files are compared" if command == "diff" else "what came before is reported"
+    assert told in ran.err
+    assert bool(ran.out) == (command != "diff")
 
 
 def test_commands_nearly_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

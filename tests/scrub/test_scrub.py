@@ -368,6 +368,14 @@ def test_a_cut_original_is_copied_up_to_the_cut(tmp_path: Path) -> None:
     assert "gives the same verdict on both" in ran.out
 
 
+def test_a_status_of_2_is_explained(tmp_path: Path) -> None:
+    nothing, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    nothing.write_bytes(build({})[:24])
+    ran = mfshark("scrub", "-q", nothing, out)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"mfshark: {nothing}: no readable migration in 0 frames\n"
+
+
 def test_secrets_and_contents_of_tls_are_gone() -> None:
     path = capture(WITH_SECRETS)
     result = scrubbed(path)
