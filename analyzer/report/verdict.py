@@ -112,7 +112,7 @@ def _sentence(migration: Migration, numbered: bool) -> str:
     if devices := migration.awaited:
         parts.append(_devices(migration, devices))
     if sections := migration.on_main:
-        parts.append(_on_main(sections, "more " if devices else ""))
+        parts.append(_on_main(sections, more=bool(devices)))
     facts = migration.main_facts
     if facts is not None and facts.colo_count:
         parts.append(counted(facts.colo_count, "COLO checkpoint"))
@@ -132,11 +132,12 @@ def _devices(migration: Migration, devices: list[Device]) -> str:
     return f"{told}, completeness cannot be told"
 
 
-def _on_main(sections: list[VfioSection], more: str) -> str:
+def _on_main(sections: list[VfioSection], *, more: bool) -> str:
     size = size_text(sum(section.main_bytes for section in sections))
-    told = f"{len(sections)} {more}" if more else f"{counted(len(sections), 'device')} "
-    complete = "complete " if all(section.complete for section in sections) else ""
-    return f"{told}{complete}over main ({size})"
+    told = f"{len(sections)} more" if more else counted(len(sections), "device")
+    if all(section.complete for section in sections):
+        return f"{told} complete over main ({size})"
+    return f"{told}, completeness cannot be told ({size} on main)"
 
 
 def no_migration(analysis: Analysis) -> str:
