@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TITLES", "KeyLine", "StatusLine", "TabLine", "keys_of", "meaning", "shown_key"]
 
-TITLES = ("Packets", "Devices", "Channels", "Timeline", "Findings", "Streams", "Main")
+TITLES = tuple(screen.capitalize() for screen in SCREENS)
 TABS = sum(len(title) + 4 for title in TITLES)
 """Width of all titles with their keys."""
 LINES_MAX = ((30, 3), (24, 2))
