@@ -14,14 +14,18 @@ from dissectors.dialects import DIALECTS
 from dissectors.multifd import (
     CHANNEL_HEADER,
     COMPRESSED_MAX,
+    DEVICE_MARKERS,
     DEVICE_STATE,
     HEADER,
     INIT,
     MAGIC,
+    MAGIC_VERSION,
     METHODS,
     PACKET_BYTES,
+    PAGE_SIZES,
     RAM,
     VERSION,
+    MultifdFlag,
 )
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX, IDX_MAX
 
@@ -122,6 +126,11 @@ def _tables() -> Iterator[str]:
         yield f"LAYOUTS.{name} = {{\n    size = {layout.size},\n    {fields},\n}}"
     experts = ",\n    ".join(f"[{_lua(row.slug)}] = {_lua(row._asdict())}" for row in EXPERTS)
     yield f"local EXPERTS = {{\n    {experts},\n}}"
+    marks = ", ".join(f"{flag:#04x}" for flag in (MultifdFlag.SYNC, *DEVICE_MARKERS))
+    yield f"\nlocal SYNC, DEVICE_STATE, OLD_DEVICE_STATE = {marks}"
+    yield f"local PAGE_SIZES = {_lua(PAGE_SIZES)}"
+    begin = "".join(f"\\{byte}" for byte in MAGIC_VERSION)
+    yield f'local HEADER_BYTES = "{begin}"'
 
 
 def _field(layout: Layout, field: Field) -> dict[str, Value]:

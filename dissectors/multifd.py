@@ -75,21 +75,21 @@ class MultifdFlag(IntFlag):
 
 DEVICE_MARKERS = MultifdFlag.DEVICE_STATE, MultifdFlag.UADK
 """Flags that mark a device-state packet: bit 6; in the RFC, v1 and v2 of the series bit 4."""
-COMPRESSION_MASK = 0x3E
-KNOWN_FLAGS = 0x7F
+KNOWN_FLAGS = sum(MultifdFlag)
 
 
 class Compression(IntEnum):
     """``multifd-compression``: the compression field of the flags, compared as one number."""
 
     none = 0
-    zlib = 0x02
-    zstd = 0x04
-    qpl = 0x08
-    uadk = 0x10
-    qatzip = 0x20
+    zlib = MultifdFlag.ZLIB
+    zstd = MultifdFlag.ZSTD
+    qpl = MultifdFlag.QPL
+    uadk = MultifdFlag.UADK
+    qatzip = MultifdFlag.QATZIP
 
 
+COMPRESSION_MASK = sum(Compression)
 METHODS = frozenset(int(method) for method in Compression)
 
 
