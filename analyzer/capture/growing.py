@@ -10,12 +10,13 @@ import time
 
 from analyzer.capture.source import GZIP_MAGIC, ZSTD_MAGIC, Source
 from analyzer.errors import CaptureError, reason_of
+from dissectors.main_stream import MAGIC_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Feed", "GrowingSource", "follow", "keep"]
+__all__ = ["Feed", "GrowingSource", "NotFollowedError", "follow", "keep"]
 
 PAUSE = 0.05
 """Seconds between polls.  What arrives in the meantime is read in one go, so that a slow stream
@@ -26,6 +27,10 @@ GRACE = 1.0
 PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
 HEAD = 28
 """Bytes that a reader needs to recognise the format."""
+
+
+class NotFollowedError(CaptureError):
+    """The data can be read only when all of them have come."""
 
 
 class Feed:
@@ -164,7 +169,8 @@ class GrowingSource(Source):
         the end.
 
         Raises :class:`CaptureError` when the feed or its writer fails; bytes before that were given
-        by earlier calls.
+        by earlier calls.  Raises :class:`NotFollowedError` for data that cannot be read as they
+        come; if they are kept in :attr:`file`, when all of them have come.
         """
         count = 0
         try:
@@ -180,13 +186,16 @@ class GrowingSource(Source):
                     time.sleep(PAUSE)
         except OSError as error:
             raise self._broken(reason_of(error)) from error
-        if not self._offset and bytes(view[:4]).startswith(PACKED):
-            raise _packed(self.path, "decompress it in the pipe, as with zcat")
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)
             self.notes, self.lost = self._feed.notes(), self._feed.lost()
+        begins = not self._offset
         self._offset += count
+        if begins and (refusal := _refusal(self.path, bytes(view[:4]))) is not None:
+            while self.file and self.readinto(view):
+                pass  # the feed keeps what comes
+            raise refusal
         return count
 
     def _look(self) -> None:
@@ -227,9 +236,9 @@ def follow(path: str) -> GrowingSource:
         raise CaptureError(
             f"cannot be opened: {error.strerror}", path=path, advice="check the path"
         ) from error
-    if head.startswith(PACKED):
+    if (refusal := _refusal(path, head)) is not None:
         os.close(descriptor)
-        raise _packed(path, "check it without --follow")
+        raise refusal
     return GrowingSource(path, _FileFeed(path, descriptor))
 
 
@@ -243,5 +252,14 @@ def keep(path: str, descriptor: int, file: str) -> GrowingSource:
     return source
 
 
-def _packed(path: str, advice: str) -> CaptureError:
-    return CaptureError("is compressed, and cannot be followed", path=path, advice=advice)
+def _refusal(path: str, head: bytes) -> NotFollowedError | None:
+    """Why what begins with ``head`` cannot be read as it comes; ``None`` if it can."""
+    if head.startswith(PACKED):
+        what = "is compressed"
+    elif head == MAGIC_BYTES:
+        what = "is a saved migration"
+    else:
+        return None
+    return NotFollowedError(
+        f"{what}, and cannot be followed", path=path, advice="check it without --follow"
+    )

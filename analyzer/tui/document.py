@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.analysis import Analysis, SavedAnalysis, analyze_saved_file
+from analyzer.capture.growing import NotFollowedError
 from analyzer.checks.checker import Checker
 from analyzer.errors import CaptureError, unforeseen
 from analyzer.migration.activity import Activity
@@ -140,13 +141,8 @@ class Document:
         self.began = time.monotonic()
         self.elapsed = 0.0
         self._size = _size_of(path)
-
-    @property
-    def name(self) -> str:
-        """The name to show: the file's, or that of the source of a live capture."""
-        if self.live is not None and self.live.file:
-            return self.live.path
-        return os.path.basename(self.path)  # noqa: PTH119 - the path may be anything
+        shown = live.path if live is not None and live.file else path
+        self.name = os.path.basename(shown)  # noqa: PTH119 - the path may be anything
 
     # -- loading, in a thread of its own ------------------------------------------------------
 
@@ -157,9 +153,7 @@ class Document:
         """
         with no_long_collection() if self.live is None else nullcontext():
             try:
-                if self.live is None and holds_saved_migration(self.path):
-                    self._read_saved()
-                elif not self._read(rest):
+                if not self._read_as_it_comes(rest):
                     return False
             except CaptureError as error:
                 self.error = terminal(str(error))
@@ -169,6 +163,26 @@ class Document:
         self.elapsed = time.monotonic() - self.began
         self.fraction = 1.0
         self.done = True
+        return True
+
+    def _read_as_it_comes(self, rest: Callable[[], bool]) -> bool:
+        """Read a capture that may still be coming, or a file; returns whether it was read to its
+        end.
+        """
+        if self.live is not None:
+            try:
+                return self._read(rest)
+            except NotFollowedError:
+                if not self.live.file:
+                    raise
+                self.live = None  # all of it has come now
+        return self._read_file(rest)
+
+    def _read_file(self, rest: Callable[[], bool]) -> bool:
+        """Read a saved migration or a capture; returns whether it was read to its end."""
+        if not holds_saved_migration(self.path):
+            return self._read(rest)
+        self._read_saved()
         return True
 
     def _read(self, rest: Callable[[], bool]) -> bool:

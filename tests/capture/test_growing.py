@@ -185,9 +185,15 @@ def test_nothing_but_a_stop_is_an_empty_capture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nothing", "No such file"), ("file.gz", "cannot be followed"), (".", "directory")],
+    [
+        ("nothing", "No such file"),
+        ("file.gz", "is compressed, and cannot be followed"),
+        ("file.mig", "is a saved migration, and cannot be followed"),
+        (".", "directory"),
+    ],
 )
 def test_what_cannot_be_followed_is_an_error(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file.gz").write_bytes(b"\x1f\x8b\x08" + bytes(40))
+    (tmp_path / "file.mig").write_bytes(b"QEVM" + bytes(40))
     with pytest.raises(CaptureError, match=message):
         read(follow(str(tmp_path / name)))

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.commands.run import mfshark
-from tests.shipped import capture
+from tests.shipped import CAPTURES, capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
-CAPTURE = capture("10.0.13-vfio-3dev-4ch")
+CAPTURE, SAVED = capture("10.0.13-vfio-3dev-4ch"), CAPTURES / "10.0.13-file-plain.mig.gz"
 VERDICT = "migration completed, 4 multifd channels"
 PATIENCE = 30.0
 
@@ -138,13 +138,38 @@ def test_options_may_come_first(tmp_path: Path) -> None:
         assert shown.leave() == 0
 
 
-def test_what_is_packed_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "verdict"),
+    [
+        (CAPTURE.read_bytes(), VERDICT),
+        (SAVED.read_bytes(), "saved migration complete"),
+        (gzip.decompress(SAVED.read_bytes()), "saved migration complete"),
+    ],
+    ids=["compressed", "compressed-saved", "saved"],
+)
+def test_what_cannot_be_read_as_it_comes_is_read_when_it_has_come(
+    data: bytes, verdict: str, tmp_path: Path
+) -> None:
+    with terminal(["-"], tmp_path, subprocess.PIPE) as shown:
+        pipe = shown.process.stdin
+        assert pipe is not None
+        pipe.write(data[:1000])
+        pipe.flush()
+        shown.until("LIVE")
+        pipe.write(data[1000:])
+        pipe.close()
+        shown.until(verdict)
+        assert shown.leave() == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_left_before_that(tmp_path: Path) -> None:
     with terminal(["-"], tmp_path, subprocess.PIPE) as shown:
         assert shown.process.stdin is not None
         shown.process.stdin.write(CAPTURE.read_bytes()[:1000])
-        shown.process.stdin.close()
-        shown.until("decompress it in the pipe")
-        assert shown.leave() == 2
+        shown.process.stdin.flush()
+        shown.until("LIVE")
+        assert shown.leave() == 0
 
 
 def test_the_keyboard_is_no_capture(monkeypatch: pytest.MonkeyPatch) -> None:
