@@ -12,8 +12,11 @@ from analyzer.checks.rule import (
     migration_rule,
     walker_rule,
 )
+from analyzer.checks.sync import shown_sync
+from analyzer.checks.vfio_buffers import ORDERS
 from analyzer.checks.wording import counted
 from analyzer.migration.outcome import is_complete, outcome_of
+from dissectors.multifd import MultifdFlag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +25,14 @@ if TYPE_CHECKING:
     from analyzer.checks.selection import Selection
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.migration import Migration
+    from dissectors.dialects import Dialect
 
 __all__ = ["not_saved", "unmet"]
 
-LEGACY = "legacy"
+SYNCS = {
+    "round": "main has MULTIFD_FLUSH records",
+    "legacy": "main has a SYNC round for each RAM section, and no MULTIFD_FLUSH record",
+}
 
 
 @walker_rule("MF961", "expectation-unmet", ERROR)
@@ -98,31 +105,53 @@ def not_saved(facts: MainChannel) -> Iterator[Spot]:
 def override_contradicted(migration: Migration) -> Iterator[Spot]:
     """An option that forces the format contradicts the captured bytes.
 
-    ``--dialect``, ``--ram-era`` and ``--sync`` override what is detected in the capture; a wrong
-    value makes decoding and verdicts wrong.  A wrong ``--page-size`` is reported by MF232, a wrong
-    ``--byte-order`` by MF503.
+    ``--dialect``, ``--ram-era``, ``--page-size``, ``--byte-order`` and ``--sync`` tell what the
+    bytes leave open; where they contradict them, mfshark goes by the bytes as far as it can.
 
     Receiver: not affected.
 
     Usual cause: an option meant for another capture.
     """
-    framing, settings = migration.framing, migration.framing.settings
+    for option, shown in _contradicted(migration):
+        yield Spot(f"--{option}, but {shown}")
+
+
+def _contradicted(migration: Migration) -> Iterator[tuple[str, str]]:
+    """Options with their values, and what the bytes show instead."""
+    framing, settings, facts = migration.framing, migration.framing.settings, migration.main_facts
     if (dialect := settings.dialect) is not None:
-        for marker, variant in framing.markers.items():
-            if marker != dialect.device_flag:
-                text = f"dialect {dialect.name} marks device state by {dialect.device_flag:#x}"
-                yield Spot(f"{text}, {counted(variant.count, 'packet')} by {marker:#x}")
-        channels = [channel for channel in migration.multifd if channel.init is not None]
-        if channels and dialect.channel_header != framing.channel_header:
-            have = "have" if framing.channel_header else "lack"
-            yield Spot(f"dialect {dialect.name}, but the channels {have} the RFC's header")
+        yield from ((f"dialect {dialect.name}", text) for text in _not_of(dialect, migration))
     found = migration.found_era
     if settings.era is not None and found is not None and found.since > settings.era.since:
-        yield Spot(f"RAM era {settings.era.name}, but packets are of era {found.name}")
-    facts = migration.main_facts
-    if settings.sync == LEGACY and facts is not None and facts.ram.flush_count:
-        records = counted(facts.ram.flush_count, "MULTIFD_FLUSH record")
-        yield Spot(f"sync {LEGACY}, but main has {records}", channel=migration.main)
+        yield f"ram-era {settings.era.name}", f"packets are of era {found.name}"
+    count = framing.page_count
+    if settings.page_size and count and framing.page_size != settings.page_size:
+        size = f"{framing.page_size // 1024}k"
+        yield (
+            f"page-size {settings.page_size // 1024}k",
+            (f"packets have room for {count} pages, as with {size}"),
+        )
+    for order, variant in framing.orders.items():
+        if settings.byte_order is not None and order == framing.byte_order != settings.byte_order:
+            headers = counted(variant.count, "VFIO header")
+            yield f"byte-order {settings.byte_order}", f"{headers} can only be {ORDERS[order]}"
+    shown = None if facts is None else shown_sync(migration, facts)
+    if settings.sync is not None and shown is not None and shown != settings.sync:
+        yield f"sync {settings.sync}", SYNCS[shown]
+
+
+def _not_of(dialect: Dialect, migration: Migration) -> Iterator[str]:
+    """What shows that the packets are of another dialect than the one that is forced."""
+    framing = migration.framing
+    others = [marker for marker in framing.markers if marker != dialect.device_flag]
+    for marker in others:
+        packets = counted(framing.markers[marker].count, "packet")
+        yield f"{packets} of device state have the flag {marker:#x}"
+    if dialect.device_flag == MultifdFlag.UADK and framing.uadk_packets:
+        yield f"{counted(framing.uadk_packets, 'packet')} with the flag 0x10 carry pages (UADK)"
+    channels = [channel for channel in migration.multifd if channel.init is not None]
+    if not others and channels and dialect.channel_header != framing.channel_header:
+        yield f"the channels {'have' if framing.channel_header else 'lack'} the RFC's header"
 
 
 def unmet(difference: str) -> Finding:

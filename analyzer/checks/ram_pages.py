@@ -98,8 +98,7 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
     Receiver: a destination with another page size rejects the configuration; otherwise it loses the
     framing of the channels.
 
-    Usual cause: ``--page-size`` was given wrongly, channels of two migrations mistaken for one,
-    or memory corruption.
+    Usual cause: channels of two migrations mistaken for one, or memory corruption.
     """
     facts, size = migration.main_facts, migration.framing.page_size
     if facts is None or not size or not migration.multifd:

@@ -292,8 +292,15 @@ def _rounds(migration: Migration) -> int | None:
 
 def _by_flush(migration: Migration, facts: MainChannel) -> bool:
     """Whether main synchronises at FLUSH records rather than at the EOS of every section."""
-    forced = migration.framing.settings.sync
-    return bool(facts.flushes) if forced is None else forced == "round"
+    return (shown_sync(migration, facts) or migration.framing.settings.sync) == "round"
+
+
+def shown_sync(migration: Migration, facts: MainChannel) -> str | None:
+    """The way of synchronising that the bytes prove, as :class:`Settings` names it."""
+    if facts.flushes:
+        return "round"
+    rounds = _rounds(migration)
+    return "legacy" if rounds and rounds == facts.ram.section_end_count else None
 
 
 def _points(migration: Migration, facts: MainChannel) -> int:

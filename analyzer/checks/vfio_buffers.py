@@ -73,12 +73,14 @@ def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
     0x01000000 and sees no config state.  It hangs.
 
     Usual cause: one side was built from the series or from a development tree before 10.0, the
-    other is a release; or ``--byte-order`` was given wrongly.
+    other is a release.
     """
     framing = migration.framing
     forced, usual = framing.settings.dialect, framing.byte_order
+    if forced is not None and (forced.host_order or forced.device_flag != framing.device_flag):
+        forced = None  # MF964 reports another flag
     for order, variant in framing.orders.items():
-        if forced is not None and not forced.host_order and order != "be":
+        if forced is not None and order != "be":
             text = f"{ORDERS[order]}, dialect {forced.name} is big endian"
         elif usual is not None and order != usual:
             text = f"{ORDERS[order]}, most of the migration's headers are {ORDERS[usual]}"

@@ -20,10 +20,21 @@ class Device:
     ``buffers`` are in the order in which their packets were read.  ``unindexed`` counts packets
     without a readable VFIO header: the capture lacks it, or they are too short.  ``cut`` are
     buffers cut off by the end of their stream.  ``flags`` are the packets' flags ORed together;
-    ``first`` and ``last`` are the places of the first and last packet.
+    ``first`` and ``last`` are the places of the first and last packet; ``orders`` counts VFIO
+    headers by the byte order that they prove.
     """
 
-    __slots__ = ("buffers", "cut", "first", "flags", "idstr", "instance_id", "last", "unindexed")
+    __slots__ = (
+        "buffers",
+        "cut",
+        "first",
+        "flags",
+        "idstr",
+        "instance_id",
+        "last",
+        "orders",
+        "unindexed",
+    )
 
     def __init__(self, idstr: bytes, instance_id: int) -> None:
         self.idstr = idstr
@@ -34,6 +45,7 @@ class Device:
         self.flags = 0
         self.first: Place | None = None
         self.last: Place | None = None
+        self.orders: dict[str, int] = {}
 
     @property
     def key(self) -> tuple[bytes, int]:

@@ -43,6 +43,7 @@ DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
 BIT4 = int(MultifdFlag.UADK)
 SYNC = int(MultifdFlag.SYNC)
 IDSTR = DEVICE_STATE["idstr"].offset
+COUNT_END = RAM["pages_alloc"].offset + RAM["pages_alloc"].size
 BODY = DEVICE_STATE.size
 """Offset of the payload in a device-state packet."""
 VFIO_VERSION = BUFFER["version"].size
@@ -93,7 +94,8 @@ def marker_of(flags: int) -> int:
 
 
 class Framing:
-    """What was detected, or forced, about one migration's packets.
+    """What was detected about one migration's packets; what the user forces holds where their bytes
+    do not tell.
 
     ``page_count`` is N, the number of entries in offset[] (0 while unknown).  ``markers`` are the
     flag bits seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; the
@@ -119,7 +121,7 @@ class Framing:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.page_count = page_count_of(settings.page_size) if settings.page_size else 0
+        self.page_count = 0
         self.markers: dict[int, Variant] = {}
         self.orders: dict[str, Variant] = {}
         self.channel_header = False
@@ -139,8 +141,14 @@ class Framing:
 
     @property
     def byte_order(self) -> str | None:
-        """Byte order of the VFIO headers, ``be`` or ``le``; ``None`` until a header proves it."""
-        return self.settings.byte_order or _usual(self.orders)
+        """Byte order of the VFIO headers, ``be`` or ``le``; ``None`` while nothing tells."""
+        return _usual(self.orders) or self.settings.byte_order
+
+    @property
+    def assumed_count(self) -> int:
+        """N or, while it is unknown, what it is taken for."""
+        forced = self.settings.page_size
+        return self.page_count or (page_count_of(forced) if forced else COMMON_COUNT)
 
     @property
     def page_size(self) -> int:
@@ -163,19 +171,27 @@ class Framing:
         """
         if flags & DEVICE_FLAG:
             return True
-        if not flags & BIT4:
-            return False
-        forced = self.settings.dialect
-        return None if forced is None else forced.device_flag == BIT4
+        return None if flags & BIT4 else False
 
     def is_bit4_device_state(self, header: bytes) -> bool:
         """Whether bit 4 marks device state rather than UADK compression in a packet.
 
-        ``header`` includes at least the first byte of the idstr, which is 0 in a RAM packet, where
-        pages_alloc is.  A first byte of 0 may also be an empty idstr: then the majority of the
-        earlier decisions counts.
+        ``header`` includes at least the first byte of the idstr, where a RAM packet has
+        pages_alloc, which is small.  Zeros may also be an empty idstr: then the forced dialect
+        tells, else the majority of the earlier decisions.
         """
-        return header[IDSTR] != 0 or self._bit4[True] > self._bit4[False]
+        count = int.from_bytes(header[IDSTR:COUNT_END], "big")
+        if header[IDSTR] != 0 or 0 < count <= PAGES_MAX:
+            return header[IDSTR] != 0
+        forced = self.settings.dialect
+        if forced is not None:
+            return forced.device_flag == BIT4
+        return self._bit4[True] > self._bit4[False]
+
+    @property
+    def uadk_packets(self) -> int:
+        """How many packets with bit 4 were RAM packets."""
+        return self._bit4[False]
 
     def decide_bit4(self, header: bytes) -> bool:
         """Decide :meth:`is_bit4_device_state` for a channel's next packet, and count the
@@ -221,16 +237,19 @@ class Framing:
 
     # -- byte order ---------------------------------------------------------------------------
 
-    def read_vfio(self, raw: bytes) -> tuple[int, int, int]:
-        """version, idx and flags of a VFIO header.
+    def read_vfio(self, raw: bytes, proofs: dict[str, int]) -> tuple[int, int, int]:
+        """version, idx and flags of a VFIO header, whose device has ``proofs``: earlier headers by
+        the byte order that they proved.
 
-        The byte order is the one the user forces, else the one that the header proves, else that of
-        most headers so far, else the dialect's.
+        The byte order is the one that the header proves, else that of most of the device's headers,
+        else that of most of the migration's, else the one the user forces, else the dialect's.
         """
-        proven = self.order_of(raw)
-        if proven is not None:
-            _count(self.orders, proven)
-        order = self.settings.byte_order or proven or self.byte_order
+        order = self.order_of(raw)
+        if order is not None:
+            _count(self.orders, order)
+            proofs[order] = proofs.get(order, 0) + 1
+        else:
+            order = max(proofs, key=proofs.__getitem__, default=self.byte_order)
         if order is None:
             order = "le" if self.device_flag == BIT4 else "be"
         version, idx, flags = (BUFFER_HOST if order == "le" else BUFFER).unpack(raw)
@@ -280,7 +299,7 @@ class Framing:
 
     def header_needed(self) -> int:
         """How many bytes :meth:`packet_length` needs."""
-        return max(BODY + BUFFER.size, ram_header_size(self.page_count or COMMON_COUNT))
+        return max(BODY + BUFFER.size, ram_header_size(self.assumed_count))
 
     def packet_length(self, header: bytes) -> int | None:
         """Length of the packet that ``header`` begins, payload included; ``None`` if it is not a
@@ -302,7 +321,7 @@ class Framing:
 
     def _ram_length(self, header: bytes, flags: int) -> int | None:
         _, _, _, alloc, normal, size, number, zero = RAM_COUNTS.unpack(header)
-        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else COMMON_COUNT)
+        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else self.assumed_count)
         if alloc not in (0, count) or normal + zero > alloc or number >= NUMBER_LIMIT:
             return None
         if any(header[RAM_COUNTS.size : RAMBLOCK]):

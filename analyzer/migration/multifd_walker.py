@@ -11,7 +11,6 @@ from analyzer.migration.resync import find_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
-    COMMON_COUNT,
     COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
@@ -301,7 +300,7 @@ class MultifdWalker:
             framing.page_count = told
             return told
         data = b""
-        count, guess = 0, COMMON_COUNT
+        count, guess = 0, framing.assumed_count
         for candidate in sorted({*PAGE_COUNTS, told} - {0}):
             end = ram_header_size(candidate) - COUNTS_SIZE
             more = yield Take(end + len(MAGIC_VERSION) - len(data))
@@ -376,7 +375,8 @@ class MultifdWalker:
 
     def _vfio_header(self, packet: DevicePacket, raw: bytes) -> None:
         packet.raw = raw
-        packet.vfio_version, packet.idx, packet.state_flags = self.framing.read_vfio(raw)
+        proofs = self.migration.device(packet).orders
+        packet.vfio_version, packet.idx, packet.state_flags = self.framing.read_vfio(raw, proofs)
 
     def _device_data(self, packet: DevicePacket, left: int) -> Generator[Request, Reply, Reply]:
         """Read the data after the VFIO header: a config state is kept, other data are skipped."""
@@ -511,7 +511,7 @@ class MultifdWalker:
         packet = RamPacket(self.channel.id, found.offset, found.place, COUNTS(header))
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
-        packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
+        packet.header_size = ram_header_size(framing.assumed_count)
         if len(header) >= packet.header_size:
             _name(packet, header[: packet.header_size], COUNTS_SIZE)
         packet.payload = found.length - packet.header_size

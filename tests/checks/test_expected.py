@@ -19,6 +19,7 @@ from tests.checks.craft import Tiny, findings, fired
 from tests.shipped import CAPTURES, capture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SAVED = CAPTURES / "10.0.13-file-plain.mig.gz"
@@ -31,6 +32,21 @@ def first_series() -> bytes:
 
 def cancelled() -> bytes:
     return gzip.decompress(capture("10.0.13-cancelled-2ch").read_bytes())
+
+
+def legacy() -> bytes:
+    return gzip.decompress(capture("10.0.13-machine-q35-7.2-2ch").read_bytes())
+
+
+def uadk() -> bytes:
+    tiny = Tiny(device=False)
+    for units in tiny.multifd:
+        units[:] = [as_uadk(unit) if unit[8:12] == bytes(4) else unit for unit in units]
+    return tiny.pcap()
+
+
+def as_uadk(packet: bytes) -> bytes:
+    return packet[:8] + b"\0\0\0\x10" + packet[12:]
 
 
 CASES = {
@@ -50,15 +66,29 @@ def test_a_rule_fires_on_its_fault_and_is_silent_without(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("made", "settings", "told"),
     [
-        (Settings(dialect="rfc0"), "the channels lack the RFC's header"),
-        (Settings(era="9.0"), "RAM era 9.0, but packets are of era 9.2"),
-        (Settings(sync="legacy"), "sync legacy, but main has 3 MULTIFD_FLUSH records"),
+        (Tiny().pcap, Settings(dialect="rfc0"), "--dialect rfc0, but 3 packets of device"),
+        (Tiny(device=False).pcap, Settings(dialect="rfc0"), "the channels lack the RFC's header"),
+        (first_series, Settings(dialect="upstream"), "--dialect upstream, but 17 packets of"),
+        (uadk, Settings(dialect="v1"), "--dialect v1, but 3 packets with the flag 0x10 carry"),
+        (Tiny().pcap, Settings(era="9.0"), "--ram-era 9.0, but packets are of era 9.2"),
+        (Tiny().pcap, Settings(page_size=65536), "--page-size 64k, but packets have room for 128"),
+        (Tiny().pcap, Settings(page_size=1024), "--page-size 1k, but packets have room for 128"),
+        (Tiny().pcap, Settings(byte_order="le"), "--byte-order le, but 2 VFIO headers can only be"),
+        (Tiny().pcap, Settings(sync="legacy"), "--sync legacy, but main has MULTIFD_FLUSH records"),
+        (
+            legacy, Settings(sync="round"),
+            "--sync round, but main has a SYNC round for each RAM section",
+        ),
     ],
-)
-def test_what_is_forced_against_the_bytes_is_told(settings: Settings, told: str) -> None:
-    assert any(told in f.message for f in findings(Tiny().pcap(), settings) if f.rule.id == "MF964")
+)  # fmt: skip
+def test_what_is_forced_against_the_bytes_is_told_alone(
+    made: Callable[[], bytes], settings: Settings, told: str
+) -> None:
+    (finding,) = [f for f in findings(made(), settings) if f.severity != "info"]
+    assert finding.rule.id == "MF964"
+    assert told in finding.message
 
 
 def test_what_is_forced_as_it_is_is_not() -> None:

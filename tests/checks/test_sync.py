@@ -182,10 +182,14 @@ def test_legacy_rounds_count_sections() -> None:
     assert fired(tiny.pcap())["MF302"] == "error"
 
 
-def test_forced_mode_contradicts_the_bytes() -> None:
-    extra = edited(lambda tiny: tiny.main.insert(4, part(RAM_ID, EOS)))
-    assert "MF302" not in fired(extra())
-    assert fired(extra(), Settings(sync="legacy"))["MF302"] == "error"
+def test_a_forced_mode_counts_where_the_bytes_do_not_tell() -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.main[:] = [unit.replace(FLUSH, b"") for unit in tiny.main]
+        tiny.main.insert(4, part(RAM_ID, EOS))
+
+    for forced, told in (("legacy", "RAM sections"), ("round", "MULTIFD_FLUSH records")):
+        found = findings(edited(edit)(), Settings(sync=forced))
+        assert [f.message.endswith(told) for f in found if f.rule.id == "MF302"] == [True]
 
 
 def test_whole_pages_behind_a_sync_that_announces_none() -> None:
