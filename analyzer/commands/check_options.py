@@ -154,11 +154,13 @@ def _limit(text: str) -> list[tuple[str, float]]:
 
     Raises :class:`ValueError`.
     """
-    name, _, value = text.partition("=")
+    name, given, value = text.partition("=")
     rule = RULES.get(name.upper())
     slug = rule.slug if rule is not None else name.lower()
     limits = {s.name: s for s in in_section("limits") if s.option == LIMIT}
     if slug not in limits:
         raise ValueError(f"no limit is called {name!r}{did_you_mean(name, limits)}")
+    if not given:
+        raise ValueError(f"takes RULE=VALUE, not {text!r}")
     parse = limits[slug].kind.argument["type"]
     return [(slug, parse(value))]

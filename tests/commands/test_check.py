@@ -113,6 +113,11 @@ def test_a_wrong_command_says_so(words: tuple[str, ...]) -> None:
     assert ran.out == ""
 
 
+def test_a_limit_without_a_value_says_what_it_takes() -> None:
+    ran = mfshark("check", "--limit", "downtime", CLEAN)
+    assert (ran.status, ran.err) == (2, "mfshark: --limit: takes RULE=VALUE, not 'downtime'\n")
+
+
 @pytest.mark.parametrize(
     ("words", "lacking"),
     [
