@@ -124,7 +124,7 @@ def _extract(options: Namespace, listing: list[str]) -> int:
 
 def _fill(folder: Folder, options: Namespace, listing: list[str]) -> int:
     devices = ram = None
-    if options.device or not (options.ram or options.stream):
+    if options.device or options.buffers or not (options.ram or options.stream):
         devices = DeviceFiles(folder, options.device or (), buffers=options.buffers)
     if options.ram:
         from analyzer.extraction.ram import RamFiles

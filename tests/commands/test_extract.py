@@ -159,6 +159,12 @@ def test_a_lost_page_is_told(tmp_path: Path) -> None:
     assert manifest(tmp_path)["m0-pc.ram.ram"]["pages_lost"] > 0
 
 
+@pytest.mark.parametrize("words", [("--ram", "pc.ram"), ("--stream", "main")])
+def test_buffers_are_written_whatever_else_is(words: tuple[str, ...], tmp_path: Path) -> None:
+    mfshark("extract", tiny(tmp_path, Tiny()), "--buffers", *words, "-o", tmp_path / "out")
+    assert list((tmp_path / "out").glob("*.buffer"))
+
+
 def test_raw_streams_are_the_bytes_that_were_sent(tmp_path: Path) -> None:
     migration = Tiny()
     words = ("--stream", "main", "--stream", "multifd 1", "--stream", "return-path")
