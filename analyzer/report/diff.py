@@ -359,8 +359,9 @@ def _notes(a: Side, b: Side, ours: Sequence[Facts], theirs: Sequence[Facts]) -> 
     if a.capture is None or b.capture is None:
         if a.stats is None or b.stats is None:
             yield "only outcomes were compared: one is a report of check, the other of stats"
-            return
-        yield "only outcomes and phases were compared: a report of stats has nothing else"
+        else:
+            yield "only outcomes and phases were compared: a report of stats has nothing else"
+        return
     for side, other in ((a, b), (b, a)):
         if side.stats is None and other.stats is not None:
             yield f"phases were not compared: {side.path} has none"

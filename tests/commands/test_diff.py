@@ -143,6 +143,8 @@ def test_saved_statistics(tmp_path: Path) -> None:
     mfshark("stats", "--format", "json", CLEAN, "-o", saved)
     ran, loaded = diff(saved, CLEAN)
     assert (ran.status, found(loaded)) == (0, set())
+    told = "only outcomes and phases were compared: a report of stats has nothing else"
+    assert loaded["notes"] == [told]
     assert diff(saved, capture("10.0.13-veth-mtu1500-2ch"))[0].status == 1
 
 
