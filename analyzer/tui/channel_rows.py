@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analyzer.tui.columns import Cell
     from analyzer.tui.palette import Palette
 
-__all__ = ["ChannelRows", "fairness_text"]
+__all__ = ["ChannelRows", "carried", "fairness_text"]
 
 BAR = 10
 
@@ -49,7 +49,7 @@ class ChannelRows:
         lost = any(channel.flow.missing for _, channel in channels)
         self.columns: Sequence[Column] = (
             *migration,
-            Column("Channel", 11, grow=1, most=20),
+            Column("Channel", 11, grow=1, most=20, key="channel"),
             Column("Stream", 6, right=True, optional=7),
             Column("Packets", 8, right=True),
             Column("RAM", 7, right=True, optional=6),
@@ -58,7 +58,7 @@ class ChannelRows:
             Column("RAM bytes", 9, right=True),
             Column("Device bytes", 12, right=True, filled=state),
             Column("All bytes", 9, right=True, optional=3),
-            Column("Share", 5, right=True, optional=4),
+            Column("Share", 5, right=True, optional=4, key="share"),
             Column("", BAR, optional=8),
             Column("Missing", 9, right=True, optional=1, filled=lost),
             Column("How it ended", 16, grow=2, optional=2),

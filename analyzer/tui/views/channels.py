@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from analyzer.tui.channel_rows import ChannelRows, fairness_text
+from analyzer.tui.channel_rows import ChannelRows, carried, fairness_text
 from analyzer.tui.lane_lines import legend_segments
 from analyzer.tui.row_list import RowList
 from analyzer.tui.time_panes import AROUND_LANES, LanesPane, lane_thickness
@@ -32,6 +32,7 @@ class ChannelsView(TimeView):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
+        Binding("s", "sort", "Sort", tooltip="Sort the channels by number or by share"),
     ]
     DEFAULT_CSS = """
     ChannelsView #legend { height: 1; }
@@ -40,12 +41,19 @@ class ChannelsView(TimeView):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.shown: list[Channel] = []
+        self.by_share = False
 
     def compose(self) -> ComposeResult:
         """The panes."""
         yield LanesPane(id="lanes")
         yield Static(id="legend")
         yield RowList(id="channels", empty="no channel of a migration")
+
+    @property
+    def channels(self) -> list[Channel]:
+        """See the base class."""
+        channels = super().channels
+        return sorted(channels, key=carried, reverse=True) if self.by_share else channels
 
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         migrations = self.document.migrations(self.state.migration)
@@ -69,7 +77,9 @@ class ChannelsView(TimeView):
         table = self.query_one("#channels", RowList)
         table.palette = self.palette
         table.empty = self._no_channel()
-        table.border_title = fairness_text(numbered) or "Channels"
+        fairness = fairness_text(numbered)
+        order = "by share" if self.by_share else "" if fairness else "Channels"
+        table.border_title = "; ".join(filter(None, [order, fairness]))
         facts = ((one.number, one.main_facts) for one in migrations)
         mains = {number: main for number, main in facts if main is not None}
         table.show_rows(ChannelRows(numbered, several, mains))
@@ -122,6 +132,19 @@ class ChannelsView(TimeView):
     def _choose(self, lane: int) -> None:
         self.state.stream = self.shown[lane].stream
         self.show_selection()
+
+    def on_row_list_head_clicked(self, message: RowList.HeadClicked) -> None:
+        """Sort by a column."""
+        message.stop()
+        self._sort(by_share=message.key == "share")
+
+    def action_sort(self) -> None:
+        """Switch between channels by number and by what they carried."""
+        self._sort(by_share=not self.by_share)
+
+    def _sort(self, *, by_share: bool) -> None:
+        self.by_share = by_share
+        self.show_document()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Enter: go to what the channel carried at the time cursor."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.migration.phases import Phase
     from analyzer.tui.document import Document
 
-    Key: TypeAlias = tuple[int, int, int, int]
+    Key: TypeAlias = tuple[int, int, int, int, tuple[int, ...]]
 
 __all__ = ["TimeView"]
 
@@ -117,9 +117,8 @@ class TimeView(View):
 
         def work() -> None:
             worker = get_current_worker()
-            streams = [channel.stream for channel in channels]
             migrations = document.migrations(number) if channels else []
-            bins = Bins(window, columns, streams)
+            bins = Bins(window, columns, [channel.stream for channel in channels])
             bins.fill(
                 document.table, number, migrations, lambda: worker.is_cancelled, document.spans
             )
@@ -142,7 +141,8 @@ class TimeView(View):
 
     def _key(self, window: TimeWindow) -> Key:
         """Everything that the bins of a completely read capture depend on."""
-        return window.start, window.end, self.pane.columns, self.state.migration
+        lanes = tuple(channel.stream for channel in self.channels)
+        return window.start, window.end, self.pane.columns, self.state.migration, lanes
 
     def _known(self, key: Key) -> tuple[Bins, list[Phase]] | None:
         """The cached bins and phases, if they are there and cannot have changed."""
