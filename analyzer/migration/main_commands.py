@@ -25,6 +25,18 @@ __all__ = ["walk_command"]
 
 HEAD = Take(4)
 NAMES = {int(command): command.name for command in Command}
+FIRSTS = {
+    int(Command.OPEN_RETURN_PATH): "opened_return_path",
+    int(Command.POSTCOPY_ADVISE): "postcopy_advise",
+    int(Command.POSTCOPY_LISTEN): "postcopy_listen",
+    int(Command.POSTCOPY_RUN): "postcopy_run",
+    int(Command.POSTCOPY_RESUME): "postcopy_resume",
+    int(Command.PACKAGED): "packaged",
+    int(Command.SWITCHOVER_START): "switchover_start",
+}
+"""The attribute of :class:`MainChannel` with the mark of a command's first occurrence."""
+BEHIND_ADVISE = (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD)
+"""Commands that prepare and begin the postcopy which POSTCOPY_ADVISE announced."""
 
 
 def walk_command(main: MainChannel, record: Record) -> Steps:
@@ -57,58 +69,55 @@ def walk_command(main: MainChannel, record: Record) -> Steps:
 
 def _note_order(main: MainChannel, record: Record, command: int) -> None:
     """Note a command that comes at the wrong point of the stream."""
-    wrong = ""
-    slug = "postcopy-order"
-    if command == Command.POSTCOPY_ADVISE:
-        wrong = "sent again" if main.postcopy_advise is not None else ""
-    elif command in (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD):
-        listened, run = main.postcopy_listen is not None, command == Command.POSTCOPY_RUN
-        if main.postcopy_advise is None:
-            wrong = "without POSTCOPY_ADVISE"
-        elif main.postcopy_run is not None:
-            wrong = "after POSTCOPY_RUN"
-        elif run and not listened:
-            wrong = "without POSTCOPY_LISTEN"
-        elif listened and not run:
-            wrong = "after POSTCOPY_LISTEN"
-    elif command == Command.PING:
+    if command == Command.PING:
         slug = "ping-without-rp"
         wrong = "" if main.opened_return_path else "without OPEN_RETURN_PATH"
-    elif command == Command.SWITCHOVER_START and not main.colo_count:  # 10.0: also in checkpoints
-        slug = "switchover-order"
-        if main.switchover_start is not None:
-            wrong = "sent again"
-        elif main.first_section_end is not None:
-            wrong = "after a SECTION_END"
-        elif main.first_full is not None:
-            wrong = "after a SECTION_FULL"
+    elif command == Command.SWITCHOVER_START:
+        slug, wrong = "switchover-order", _switchover_fault(main)
+    else:
+        slug, wrong = "postcopy-order", _postcopy_fault(main, command)
     if wrong and not main.interrupted:
         main.anomalies.note(slug, record.offset, record.first, f"{record.name} {wrong}")
 
 
+def _switchover_fault(main: MainChannel) -> str:
+    """What is wrong with a SWITCHOVER_START at this point; empty if nothing is."""
+    if main.colo_count:  # 10.0: also in checkpoints
+        return ""
+    if main.switchover_start is not None:
+        return "sent again"
+    if main.first_section_end is not None:
+        return "after a SECTION_END"
+    return "after a SECTION_FULL" if main.first_full is not None else ""
+
+
+def _postcopy_fault(main: MainChannel, command: int) -> str:
+    """What is wrong with a command at this point of a postcopy; empty if nothing is."""
+    listened = main.postcopy_listen is not None
+    if command == Command.POSTCOPY_ADVISE:
+        return "sent again" if main.postcopy_advise is not None else ""
+    if command not in BEHIND_ADVISE:
+        return ""
+    if main.postcopy_advise is None:
+        return "without POSTCOPY_ADVISE"
+    if main.postcopy_run is not None:
+        return "after POSTCOPY_RUN"
+    if command == Command.POSTCOPY_RUN:
+        return "" if listened else "without POSTCOPY_LISTEN"
+    return "after POSTCOPY_LISTEN" if listened else ""
+
+
 def _keep_place(main: MainChannel, record: Record, command: int) -> None:
     """Keep the mark of a command's first occurrence."""
-    mark = record.mark
-    if command == Command.OPEN_RETURN_PATH:
-        main.opened_return_path = main.opened_return_path or mark
-    elif command == Command.POSTCOPY_ADVISE:
-        main.postcopy_advise = main.postcopy_advise or mark
-    elif command == Command.POSTCOPY_LISTEN:
-        main.postcopy_listen = main.postcopy_listen or mark
+    name = FIRSTS.get(command)
+    if name is not None and getattr(main, name) is None:
+        setattr(main, name, record.mark)
+    if command in (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RESUME):
         main.ram.postcopy = True
-    elif command == Command.POSTCOPY_RUN:
-        main.postcopy_run = main.postcopy_run or mark
-    elif command == Command.POSTCOPY_RESUME:
-        main.postcopy_resume = main.postcopy_resume or mark
-        main.ram.postcopy = True
-    elif command == Command.PACKAGED:
-        main.packaged = main.packaged or mark
     elif command == Command.ENABLE_COLO:
         from analyzer.migration.colo import ColoFacts  # seldom needed
 
         main.colo = main.colo or ColoFacts()
-    elif command == Command.SWITCHOVER_START:
-        main.switchover_start = main.switchover_start or mark
 
 
 def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
