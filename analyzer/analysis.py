@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.checks.checker import Checker, unknown_rules
 from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
-from dissectors.main_stream import MAGIC_BYTES
+from dissectors.main_stream import BEGINNING, begins_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _traces(
 
 def is_saved(source: Source) -> bool:
     """Whether the first bytes are those of a saved migration, not of a capture."""
-    return source.peek(len(MAGIC_BYTES)) == MAGIC_BYTES
+    return begins_stream(source.peek(BEGINNING))
 
 
 def analyze_saved_file(

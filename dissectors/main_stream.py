@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
 __all__ = [
-    "AFTER_QEVM",
     "ANY_FOOTER",
+    "BEGINNING",
     "BIG_ENDIAN_MACHINES",
     "COMMAND",
     "COMMAND_LENGTHS",
@@ -55,6 +55,7 @@ __all__ = [
     "Command",
     "RamFlag",
     "RecordType",
+    "begins_stream",
     "can_follow_block",
     "command_length_fits",
     "host_order",
@@ -106,6 +107,16 @@ AFTER_QEVM = VERSION.to_bytes(4, "big") + bytes((RecordType.CONFIGURATION, 0, 0)
 """What follows the magic: version, type of the first record, and the upper half of the length of
 the machine's name.
 """
+BEGINNING = len(MAGIC_BYTES + AFTER_QEVM)
+"""Bytes that suffice for :func:`begins_stream`."""
+
+
+def begins_stream(head: bytes) -> bool:
+    """Whether a main stream begins like this: with the magic, or with what follows it where the
+    magic is damaged.
+    """
+    return head.startswith(MAGIC_BYTES) or head.startswith(AFTER_QEVM, len(MAGIC_BYTES))
+
 
 COMMAND_LENGTHS = {
     Command.OPEN_RETURN_PATH: (0,),

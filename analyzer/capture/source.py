@@ -86,6 +86,8 @@ class Source:
         """The first bytes, fewer if there are no more; only before anything was read."""
         if self._file is not None:
             return os.pread(self._file.fileno(), size, 0)
+        if len(self._ahead) >= size:
+            return self._ahead[:size]
         data = bytearray(size)
         try:
             count = self.readinto(memoryview(data))

@@ -23,8 +23,8 @@ from analyzer.migration.tls_records import find_records, is_handshake, is_server
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
 from dissectors import return_path
-from dissectors.main_stream import AFTER_QEVM, RAM_END, STATE_END
 from dissectors.main_stream import MAGIC_BYTES as QEVM
+from dissectors.main_stream import RAM_END, STATE_END, begins_stream
 from dissectors.multifd import (
     CHANNEL_HEADER,
     CHANNEL_HEADER_START,
@@ -280,7 +280,7 @@ class Grouper:
             yield from self._main(reader, flow, began=False)
             return
         ahead = yield Peek(INIT.size + len(MAGIC_VERSION))
-        if type(ahead) is bytes and ahead.startswith(AFTER_QEVM, len(QEVM)):
+        if type(ahead) is bytes and begins_stream(ahead):
             yield from self._main(reader, flow)
             return
         if type(ahead) is bytes and _is_init_but_for_magic(ahead):

@@ -17,7 +17,7 @@ from analyzer.migration.settings import Settings
 from analyzer.tcp.flow import NEVER, Connection
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
-from dissectors.main_stream import MAGIC_BYTES
+from dissectors.main_stream import begins_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def read(
         pieces = _pieces(source)
         saved = SavedFile(source.path)
         head = next(pieces, b"")
-        if not head.startswith(MAGIC_BYTES):
+        if not begins_stream(head):
             raise CaptureError(
                 "is not a saved migration",
                 path=source.path,

@@ -37,6 +37,7 @@ def test_peek_takes_nothing_from_the_source(
     path.write_bytes(pack(CONTENT))
     source = open_source(path if from_file else path.read_bytes())
     assert source.peek(8) == CONTENT[:8]
+    assert source.peek(4) == CONTENT[:4]
     if from_file and pack is bytes:
         assert source.position == 0
     assert everything(source) == CONTENT

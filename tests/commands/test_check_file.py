@@ -114,6 +114,7 @@ def test_damaged_compression_is_no_fault_of_the_sender(tmp_path: Path) -> None:
     ("stream", "rule", "severity"),
     [
         (build.OPENING + build.RAM_START + build.CLOSING, "MF612", "error"),
+        (b"QEVX" + build.plain()[4:], "MF601", "error"),
         (build.plain() + b"more", "MF606", "warning"),
         (build.plain()[:-1], "MF636", "error"),
         (build.OPENING + build.RAM_START, "MF605", "error"),
