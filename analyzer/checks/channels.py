@@ -310,7 +310,7 @@ def roles_swapped(migration: Migration) -> Iterator[Spot]:
 
     A source connects main first and opens the multifd channels once it is established.  A
     destination up to 7.2 takes the first connection that it accepts for main, without looking at
-    its bytes.
+    its bytes.  If the migration completed, the destination has looked: a warning.
 
     Receiver: 7.2 ``failed to receive packet via multifd channel 0: multifd: received packet magic
     5145564d expected 11223344``.  Later versions peek at the first bytes and are not affected,
