@@ -243,6 +243,7 @@ class Migration:
     return_path: bool = True
     switchover_ack: bool = False
     config_after_iter: bool = False
+    checkpoints: int = 0
     compression: str = "none"
     policy: str = "round-robin"
     interleave: str = "segment"
@@ -260,6 +261,7 @@ class Migration:
         one_of("dialect", self.dialect, DIALECTS)
         at_least("channels", self.channels, 0, 255)
         at_least("device_channels", self.device_channels, 1, 64)
+        at_least("checkpoints", self.checkpoints, 0, 10_000)
         one_of("compression", self.compression, (method.name for method in Compression))
         one_of("policy", self.policy, ("round-robin", "random", "skewed", "single"))
         one_of("interleave", self.interleave, ("segment", "packet"))
@@ -281,6 +283,10 @@ class Migration:
             seen.add((device.idstr, device.instance_id))
         if self.config_after_iter and self.dialect != "10.1":
             raise ScenarioError("config_after_iter", "only dialect 10.1 knows it")
+        if self.checkpoints and not self.return_path:
+            raise ScenarioError("checkpoints", "the secondary answers on the return path")
+        if self.checkpoints and self.sync == "final":
+            raise ScenarioError("checkpoints", "no sender has both COLO and sync 'final'")
 
     @property
     def spoken(self) -> Dialect:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from analyzer.synth import records
+from analyzer.synth.colo import kept_in_sync
 from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan
 from analyzer.synth.units import MAIN, Unit
 from dissectors.multifd import ChannelType, device_name
@@ -85,6 +86,8 @@ class Script:
         yield from self.iterate()
         yield from self.switch_over()
         yield from self.finish()
+        if self.migration.checkpoints:
+            yield from kept_in_sync(self)
         yield from self.close()
 
     # -- connections --------------------------------------------------------------------------
@@ -130,12 +133,15 @@ class Script:
         return Unit(MAIN, kind, parts=parts, side="server", wait=MS)
 
     def close(self) -> Iterator[Unit]:
-        """SHUT and the FINs, in the order of wire-format page 1.5."""
-        order = self.migration.close or ("destination" if self.migration.return_path else "source")
+        """SHUT and the FINs, in the order of wire-format page 1.5.  COLO, whose SHUT came before,
+        ends with the primary.
+        """
+        shuts = self.migration.return_path and not self.migration.checkpoints
+        order = self.migration.close or ("destination" if shuts else "source")
         first, second = ("server", "client") if order == "destination" else ("client", "server")
         channels = [*self.shared, *self.dedicated]
         yield from (Unit(channel, "fin", side=first, wait=MS) for channel in channels)
-        if self.migration.return_path:
+        if shuts:
             yield self.reply("shut", records.RP_SHUT, 0)
         yield Unit(MAIN, "fin", side=first, wait=MS)
         if order == "destination":
