@@ -188,7 +188,8 @@ class _Each:
         for migration in scan.migrations:
             # Connections that are decrypted at the end of the capture have known ends before known
             # bytes.
-            if not any(channel.flow.decrypted for channel in migration.channels):
+            flows = [channel.flow for channel in migration.channels]
+            if not any(flow.decrypted or flow.unfinished for flow in flows):
                 self._tell(scan, checker, migration)
 
     def finish(self) -> None:
@@ -201,7 +202,7 @@ class _Each:
     def _tell(self, scan: Scan, checker: Checker, migration: Migration) -> None:
         from analyzer.report.verdict import migration_verdict
 
-        if migration in self._told or migration.ends_early:
+        if migration in self._told or not all(c.flow.closed for c in migration.channels):
             return
         self._told.add(migration)
         line = migration_verdict(scan, checker.findings(scan), migration, self._style)

@@ -352,6 +352,11 @@ class Flow:
         return self.fin_lost or ends is not None
 
     @property
+    def unfinished(self) -> bool:
+        """Whether bytes before queued segments or before this side's FIN may still come."""
+        return bool(self.waiting) or (self.fin is not None and self.offset < self.fin_offset)
+
+    @property
     def ahead(self) -> int:
         """How many bytes beyond ``offset`` the queued segments reach."""
         return (

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.capture import live as capturing
+from analyzer.capture.link import Segment, decode
 from analyzer.commands import watch
+from analyzer.migration.scan import Scan
 from analyzer.synth import build
 from tests import shipped
+from tests.altered import read
 from tests.commands.run import mfshark
 from tests.live.dumpcap import FakeDumpcap
 from tests.migration.test_tls import EMBEDDED, KEYS
@@ -54,6 +57,24 @@ def test_the_report_is_that_of_check(folder: Path, tmp_path: Path) -> None:
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == mfshark("check", kept, "--format", "json").out
     assert kept.read_bytes() == CAPTURE
+
+
+@pytest.mark.parametrize("which", [-1, -2])
+def test_each_waits_for_the_last_bytes_of_a_closed_connection(which: int, folder: Path) -> None:
+    flow = Scan(CAPTURE).run().migrations[0].multifd[0].flow
+    held = read(CAPTURE)
+    found = (decode(bytearray(f.data), 0, len(f.data), f.original, held.link) for f in held.frames)
+    carrying = [
+        number
+        for number, segment in enumerate(found)
+        if isinstance(segment, Segment) and segment.key == flow.key and segment.length
+    ]
+    del held.frames[carrying[which]]
+    FakeDumpcap(folder, held.pcap())
+    ran = mfshark("live", "-i", "lo", "--until-ended", "--each")
+    each, verdict, *_ = ran.out.splitlines()
+    assert "1 warning, first MF901 tcp-hole on multifd 0" in each
+    assert each.partition("completed")[2] == verdict.partition("completed")[2]
 
 
 def test_each_leaves_json_alone(folder: Path) -> None:
