@@ -10,7 +10,7 @@ from analyzer.migration.colo import CHECKPOINTS_KEPT, ColoFacts
 from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.migration.main_channel import MainChannel
 from analyzer.migration.mark import Mark
-from analyzer.migration.outcome import outcome_of
+from analyzer.migration.outcome import Outcome, outcome_of
 from analyzer.migration.phases import phases_of
 from analyzer.migration.return_path import ReturnPath
 from analyzer.migration.return_path_walker import walk_return_path
@@ -19,6 +19,7 @@ from analyzer.tcp.requests import Place
 from dissectors.colo import BY_SECONDARY, ColoMessage
 from dissectors.main_stream import Command
 from tests.capture.files import pcap
+from tests.checks.craft import Craft
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CHECKPOINT, feed, slugs, walk
 from tests.migration.test_return_path_walker import SHUT
@@ -207,6 +208,65 @@ def test_a_real_pair() -> None:
     by_name = {phase.name: phase for phase in phases}
     assert by_name["switchover"].end <= by_name["colo"].start
     assert outcome_of(migration).evidence.startswith("COLO kept the pair in sync and ended")
+
+
+READY = build.colo(ColoMessage.CHECKPOINT_READY)
+
+
+def pair(*, asked: bool, sent: bytes, answers: bytes, closed: str) -> Outcome:
+    """The outcome of a pair: what main carried behind the first state, and the secondary's bytes
+    before and behind that; ``asked``: the source opened a return path.
+    """
+    made = Craft()
+    main = made.connect(46000)
+    state = build.plain()
+    if asked:
+        main.send(build.OPENING + build.command(Command.OPEN_RETURN_PATH))
+        state = state.removeprefix(build.OPENING)
+    main.send(state)
+    main.send(answers.removesuffix(REPLIES), "server")
+    if sent:
+        main.send(sent)
+    if answers.endswith(REPLIES):
+        main.send(REPLIES, "server")
+    if closed:
+        main.fin(closed)
+    (migration,) = analyze(made.pcap()).migrations
+    return outcome_of(migration)
+
+
+@pytest.mark.parametrize("closed", ["client", "server"])
+@pytest.mark.parametrize(
+    ("sent", "answers", "where"),
+    [
+        (b"", READY, "before the first checkpoint"),
+        (CHECKPOINT, READY + REPLIES, "between two checkpoints"),
+        (CHECKPOINT, READY + REPLIES[:8], "inside a checkpoint"),
+        (CHECKPOINT, READY, "inside a checkpoint"),
+    ],
+)
+def test_where_a_pair_ended(sent: bytes, answers: bytes, where: str, closed: str) -> None:
+    """What a checkpoint broke off in the middle of is forgiven."""
+    found = pair(asked=False, sent=sent, answers=answers, closed=closed)
+    assert found.name == "completed"
+    assert found.evidence == f"COLO kept the pair in sync and ended {where}"
+    assert found.forgives == (where == "inside a checkpoint")
+
+
+def test_a_pair_that_goes_on() -> None:
+    found = pair(asked=False, sent=CHECKPOINT, answers=READY + REPLIES, closed="")
+    assert (found.name, found.evidence) == ("completed", "COLO keeps the pair in sync")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers", "refused"),
+    [(True, READY, True), (False, READY, False), (True, SHUT + READY, False)],
+)
+def test_ready_is_refused_on_a_return_path_that_is_still_read(
+    asked: bool, answers: bytes, refused: bool
+) -> None:
+    found = pair(asked=asked, sent=b"", answers=answers, closed="client")
+    assert (found.name == "failed") is refused
 
 
 @pytest.mark.parametrize("first", range(100, 170, 7))
