@@ -77,10 +77,10 @@ class Watch:
 def ended(scan: Scan) -> bool:
     """Whether there was a migration and the connections of all migrations are closed."""
     groups = [migration.channels for migration in list(scan.migrations)]
-    if not groups and scan.grouper.tls:
+    if scan.grouper.tls:
         from analyzer.migration.encrypted import recognise
 
-        groups = [found.channels for found in recognise(scan.grouper.tls)]
+        groups += [found.channels for found in recognise(scan.grouper.tls)]
     channels = [channel for group in groups for channel in group]
     return bool(channels) and all(channel.flow.closed for channel in channels)
 

@@ -6,6 +6,8 @@ import pytest
 
 from analyzer.commands.watch import ended
 from analyzer.migration.scan import Scan
+from analyzer.synth import build
+from tests.altered import read
 from tests.shipped import capture
 
 
@@ -25,3 +27,12 @@ def test_it_is_over_when_all_connections_are_closed(name: str) -> None:
 def test_it_is_not_over_before() -> None:
     data = capture("10.0.13-snaplen128-2ch").read_bytes()
     assert not ended(Scan(data[: len(data) * 3 // 4]).run())
+
+
+def test_it_is_not_over_while_another_migration_is_encrypted() -> None:
+    tls = read(capture("10.0.13-tls13-x509-2ch-nokeys"))
+    both = read(build({"migration": [{"channels": 2}]}))
+    both.frames.extend(tls.frames[: len(tls.frames) * 3 // 4])
+    assert not ended(Scan(both.pcap()).run())
+    both.frames.extend(tls.frames[len(tls.frames) * 3 // 4 :])
+    assert ended(Scan(both.pcap()).run())
