@@ -133,11 +133,13 @@ def _colo(migration: Migration) -> Outcome | None:
     """The outcome under COLO, which starts when the first state is loaded and ends with a failover;
     ``None`` without COLO.
     """
-    facts, returned = migration.main_facts, migration.return_facts
-    colo = facts.colo if facts is not None else None
+    main, facts, returned = migration.main, migration.main_facts, migration.return_facts
+    if main is None or facts is None:
+        return None
+    colo = facts.colo
     ready = returned.ready if returned is not None else None
     begin = ready or (colo.begin if colo is not None else None)
-    if begin is None or (facts is not None and facts.eof is None and not facts.interrupted):
+    if begin is None or (facts.eof is None and not facts.interrupted):
         return None
     if refuses_colo(migration):
         text = "the source refuses CHECKPOINT_READY on a return path that it still reads"
@@ -145,9 +147,8 @@ def _colo(migration: Migration) -> Outcome | None:
     last = colo.last.begin if colo is not None else None
     loaded = returned.answers[-1][-1:] if returned is not None else []
     between = last is None or bool(loaded and loaded[0].frame >= last.frame)
-    channel = migration.main or migration.return_path
     text = "COLO keeps the pair in sync"
-    if channel is not None and (channel.flow.closed or channel.flow.peer.closed):
+    if main.flow.closed or main.flow.peer.closed:
         where = "inside a checkpoint"
         if between:
             where = "before the first checkpoint" if last is None else "between two checkpoints"
@@ -222,7 +223,7 @@ def _first_close(migration: Migration) -> Close | None:
         if place is None or (found is not None and place.frame > found.place.frame):
             continue
         own = flow.own_end
-        if channel is migration.main or own is None or own.frame > place.frame:
+        if own is None or own.frame > place.frame:
             found = Close(channel, place, "reset" if place is peer.reset else "closed")
     return found
 
