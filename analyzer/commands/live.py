@@ -22,6 +22,7 @@ from analyzer.commands.options import (
 from analyzer.commands.result_file import drop_output
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
+from analyzer.migration.reading import THROUGH_TSHARK
 from analyzer.report.escape import terminal
 
 TYPE_CHECKING = False
@@ -119,7 +120,7 @@ def run(options: Namespace) -> int:
         raise UsageError(f"{UNFINISHED}: keep the capture with -w FILE, and check it afterwards")
     if options.tui and options.each:
         raise UsageError("--each is for the report; --tui shows migrations as they come")
-    if options.keylog is not None or options.via in ("tshark", "pyshark"):
+    if options.keylog is not None or options.via in THROUGH_TSHARK:
         find_tshark()  # rather than after the migration
     watch = Watch(options.duration, until_ended=options.until_ended)
     # Refuses what makes no sense before a capture begins and replaces a file.
@@ -138,9 +139,13 @@ def run(options: Namespace) -> int:
 
 @contextlib.contextmanager
 def _destination(options: Namespace) -> Iterator[str | None]:
-    """The file to capture to; a temporary one if bytes must be read again and no file was given."""
+    """The file to capture to.
+
+    If none was given it is a temporary one where bytes must be read again, or are read by tshark:
+    that is too slow for a pipe, and the kernel would drop frames.
+    """
     again = options.tui or options.keylog is not None or "SSLKEYLOGFILE" in os.environ
-    if options.write or not again:
+    if options.write or not (again or options.via in THROUGH_TSHARK):
         yield options.write
         return
     with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str] | bytes
     """A file name, or the capture's bytes."""
 
-__all__ = ["Dissected", "MultipathReading", "Reading", "Ways"]
+__all__ = ["THROUGH_TSHARK", "Dissected", "MultipathReading", "Reading", "Ways"]
 
 THROUGH_TSHARK = ("tshark", "pyshark")
 """Values of ``Settings.via`` that read through tshark."""

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,6 @@ from tests.commands.run import mfshark
 from tests.live.dumpcap import FakeDumpcap
 from tests.migration.test_tls import EMBEDDED, KEYS
 from tests.tcp.tshark import MISSING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CAPTURE = build({"migration": [{"channels": 2}]})
 TLS = shipped.capture(EMBEDDED).read_bytes()
@@ -129,6 +127,16 @@ def test_keys_decrypt_at_the_end(folder: Path) -> None:
     each, verdict, *_ = ran.out.splitlines()
     assert each.endswith("migration 0 completed, 2 multifd channels")
     assert verdict.startswith("OK  <lo>: ")
+
+
+@needs_tshark
+def test_tshark_reads_a_file_rather_than_hold_up_dumpcap(folder: Path) -> None:
+    dumpcap = FakeDumpcap(folder, CAPTURE)
+    ran = mfshark("live", "-i", "lo", "--until-ended", "--via", "tshark")
+    assert ran.out.startswith("OK  <lo>: migration completed, 2 multifd channels")
+    file = Path(dumpcap.arguments[dumpcap.arguments.index("-w") + 1])
+    assert file.name == "live.pcapng"
+    assert not file.exists()
 
 
 @needs_tshark
