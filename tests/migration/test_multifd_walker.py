@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analyzer.migration.consumers import Watcher
+from analyzer.migration.channel import Channel
+from analyzer.migration.consumers import Consumers, Watcher
+from analyzer.migration.migration import Migration
+from analyzer.migration.multifd_walker import walk_multifd
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.synth import build
+from analyzer.tcp.flow import NEVER, Connection
 from dissectors.multifd import PACKET_BYTES
-from tests.checks.craft import Tiny, ram
+from tests.checks.craft import Tiny, buffer, config, init, ram, sync
+from tests.migration.main_streams import Piece, feed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analyzer.migration.channel import Channel
-    from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
 
 
@@ -170,3 +174,58 @@ def test_magic_inside_guest_memory_does_not_mislead_the_search() -> None:
     numbers = [row[5] for row in rows if row[1] == 0]
     assert 7777 not in numbers
     assert {51, 52} <= set(numbers)
+
+
+# -- one channel, with holes everywhere ------------------------------------------------------------
+
+STREAM = [
+    init(0),
+    sync(0),
+    ram([0, 1], [7], num=1),
+    ram([2], num=2, payload=b"x" * 300, flags=2),
+    ram(zero=[3], num=3),
+    buffer(0, bytes(range(200))),
+    config(1),
+    sync(4),
+]
+BOUNDARIES = [*itertools.accumulate(map(len, STREAM), initial=0)]
+WHOLE = b"".join(STREAM)
+
+
+def walked(*pieces: Piece) -> tuple[list[tuple[Any, ...]], Channel]:
+    """What a channel's packets are; every byte of the stream is accounted for."""
+    rows = Rows()
+    migration = Migration(0, (), Settings(), consumers=Consumers((rows,)))
+    channel = Channel("multifd", Connection(0, bytes(12), NEVER).forward)
+    reader = feed(lambda reader: walk_multifd(reader, channel, lambda _: migration), pieces)
+    there = sum(piece if isinstance(piece, int) else len(piece) for piece in pieces)
+    lost = sum(piece for piece in pieces if isinstance(piece, int))
+    assert reader.offset == there
+    assert channel.missing == lost
+    assert channel.decoded + channel.skipped + channel.missing == there
+    return [row[2:7] for row in rows.rows if row[-1] == 0], channel
+
+
+def near(*sizes: int) -> list[int]:
+    """Offsets in front of, at and behind the boundaries, the headers' ends and further ones."""
+    found = {at + off + size for at in BOUNDARIES for off in (0, 12, 40, 64) for size in sizes}
+    return sorted(at for at in {*found, *range(0, len(WHOLE), 501)} if 0 <= at < len(WHOLE))
+
+
+@pytest.mark.parametrize("size", [1, 13, 64, 700, 5000])
+def test_a_hole_anywhere_costs_what_it_touches(size: int) -> None:
+    whole, _ = walked(WHOLE)
+    for at in near(-1, 0, 1, 3, 8):
+        rows, channel = walked(WHOLE[:at], min(size, len(WHOLE) - at), WHOLE[at + size :])
+        assert set(rows) <= set(whole), at
+        intact = [row for row in whole if row[0] + row[1] <= at]
+        assert rows[: len(intact)] == intact, at
+        assert channel.id == (0 if at >= 25 else -1), at  # behind the initial packet's id
+
+
+def test_a_stream_may_end_anywhere() -> None:
+    whole, _ = walked(WHOLE)
+    for at in near(-1, 0, 1, 3, 8):
+        rows, channel = walked(WHOLE[:at])
+        assert rows == [row for row in whole if row[0] + row[1] <= at], at
+        assert (channel.cut_in is None) == (at in BOUNDARIES[1:]), at
