@@ -113,7 +113,7 @@ class Actions:
             mode=last.mode,
             modes=search.MODES,
             check=lambda mode, text: (
-                "pairs of hexadecimal digits"
+                "expected pairs of hexadecimal digits"
                 if mode == "hex bytes" and search.pattern_of(text) is None
                 else ""
             ),
@@ -192,10 +192,16 @@ class Actions:
             worker.cancel()
         return bool(running)
 
-    def action_stop(self) -> None:
-        """Cancel a running search for bytes, and say so."""
+    def action_step_back(self) -> None:
+        """Cancel a running search for bytes, or else undo what was maximised, or else go back to
+        the pane in which work on the screen begins.
+        """
         if self.stop_searching():
             self._app.tell(Text("stopped"))
+        elif self._app.view.zoomed:
+            self.action_zoom()
+        else:
+            self._app.view.home()
 
     def found(
         self, row: int | None, start: int, by: int, span: tuple[int, int] | None = None

@@ -92,7 +92,7 @@ class MfsharkApp(Actions, KeyOrder):
         Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the packets"),
         Binding("n", "find_again(1)", "Find next", show=False),
         Binding("N", "find_again(-1)", "Find previous", show=False),
-        Binding("escape", "stop", "Stop searching", show=False),
+        Binding("escape", "step_back", "Stop searching, or go back to the list", show=False),
         Binding("right_square_bracket", "finding(1)", "Finding", tooltip="Go to the next finding"),
         Binding("left_square_bracket", "finding(-1)", "Go to the previous finding", show=False),
         Binding("m", "mark", "Mark", tooltip="Mark the selected packet, or remove its mark"),
@@ -587,7 +587,7 @@ class MfsharkApp(Actions, KeyOrder):
             parts.append("following")
         if len(migrations) > 1:
             which = "all of" if state.migration == ALL else f"migration {state.migration} of"
-            parts.append(f"{which} {len(migrations)} migrations")
+            parts.append(f"{which} {len(migrations)} migrations (M)")
         total = len(self.document.table)
         row = count(min(self.state.row + 1, total)).rjust(len(count(total)))
         parts.append(

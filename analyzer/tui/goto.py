@@ -17,9 +17,11 @@ SECOND = 1_000_000_000
 def complaint(mode: str, text: str) -> str:
     """What is expected instead of ``text``; empty if it is valid."""
     if mode == "time":
-        return "" if _offset(text) is not None or _clock(text) is not None else TIME_HINT
+        valid = _offset(text) is not None or _clock(text) is not None
+        return "" if valid else f"expected {TIME_HINT}"
     digits = text.lstrip("#")
-    return "" if digits.isascii() and digits.isdigit() and len(digits) < 19 else "a number"
+    valid = digits.isascii() and digits.isdigit() and len(digits) < 19
+    return "" if valid else "expected a number"
 
 
 TIME_HINT = "seconds since the start, or a time of day as 17:05:01.5 (UTC)"

@@ -220,7 +220,7 @@ class KeyLine(Widget):
         for binding in self._shown:
             key = binding.key_display or shown_key(binding.key)
             if at + len(key) + len(binding.description) + 3 > width:
-                break
+                continue
             segments.append(Segment(f" {key}", ground + look))
             segments.append(Segment(f" {binding.description} ", ground))
             at += len(key) + len(binding.description) + 3

@@ -249,3 +249,24 @@ def test_a_small_terminal_shows_the_columns_that_matter(
             assert wanted in shown(app)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("window", "mode", "text", "told"),
+    [
+        ("colon", 0, "abc", "expected a number"),
+        ("colon", 2, "late", "expected seconds since the start"),
+        ("ctrl+f", 1, "1g", "expected pairs of hexadecimal digits"),
+    ],
+)
+def test_what_is_expected_is_told(window: str, mode: int, text: str, told: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, window, *["tab"] * mode, *text, "enter")
+            assert told in shown(app)
+            assert "Enter confirms" in shown(app)
+            assert len(app.screen_stack) == 2
+            await press(pilot, "escape")
+            assert len(app.screen_stack) == 1
+
+    asyncio.run(run())

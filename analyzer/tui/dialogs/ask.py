@@ -80,7 +80,7 @@ class AskDialog(Window["Answer | None"]):
         """The window."""
         with Vertical() as window:
             window.border_title = Content(self._title)
-            window.border_subtitle = "Esc closes"
+            window.border_subtitle = "Enter confirms  Esc closes"
             yield Static(self._mode_line(), id="modes")
             yield Input(value=self._first_value(), id="answer", compact=True)
             yield Static("", id="complaint", markup=False)

@@ -75,7 +75,7 @@ class ChooseDialog(Window["str | None"]):
         with Vertical() as window:
             window.border_title = Content(self._title)
             deletes = "d deletes  " if self._forget is not None else ""
-            window.border_subtitle = f"{deletes}Esc closes"
+            window.border_subtitle = f"{deletes}Enter chooses  Esc closes"
             options = []
             for choice in self._choices:
                 label = Text(no_wrap=True)

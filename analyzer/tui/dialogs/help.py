@@ -17,7 +17,8 @@ __all__ = ["HelpScreen"]
 
 INTRODUCTION = (
     "Keys follow Wireshark, termshark and vim. Selecting something on one screen selects it on "
-    "all of them; Enter goes one level deeper, Tab to the next pane."
+    "all of them; Enter goes one level deeper, Escape back, Tab to the next pane. The status line "
+    "has the verdict, or what a key did; its right end counts the packets."
 )
 KEY_WIDTH = 22
 

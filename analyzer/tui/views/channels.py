@@ -32,7 +32,7 @@ class ChannelsView(TimeView):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
-        Binding("s", "sort", "Sort", tooltip="Sort the channels by number or by share"),
+        Binding("s", "sort", "Sort the channels by number or by share", show=False),
     ]
     DEFAULT_CSS = """
     ChannelsView #legend { height: 1; }

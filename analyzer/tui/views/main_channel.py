@@ -47,7 +47,12 @@ class MainView(View):
             "n", "next(1)", "Next match of the search, or next record of this section", show=False
         ),
         Binding("N", "next(-1)", "Previous match, or previous record of this section", show=False),
-        Binding("escape", "forget", "End the search: n and N go by section again", show=False),
+        Binding(
+            "escape",
+            "forget",
+            "End the search (n and N go by section again), or go back to the list",
+            show=False,
+        ),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
@@ -223,9 +228,9 @@ class MainView(View):
         self.action_next(1)
 
     def action_forget(self) -> None:
-        """End the search, so that ``n`` and ``N`` go by section."""
+        """End the search, so that ``n`` and ``N`` go by section, and go back."""
         self.sought = NOTHING_SOUGHT
-        self.mfshark.action_stop()
+        self.mfshark.action_step_back()
 
     def action_next(self, by: int) -> None:
         """Go to the next or previous match of the search or, without one, record of the section."""
