@@ -157,25 +157,30 @@ class Checker(Watcher):
 
     # -- at the end ---------------------------------------------------------------------------
 
-    def findings(self, scan: Scan) -> list[Finding]:
-        """All findings so far, packet rules included; can be called again after more was read."""
+    def findings(self, scan: Scan, only: Migration | None = None) -> list[Finding]:
+        """All findings so far, or those about the migration ``only``; packet rules included.
+
+        Can be called again after more was read.
+        """
         before = list(self._spots), dict(self._counts)
         try:
-            for rule, spot, migration in self._ends(scan):
+            for rule, spot, migration in self._ends(scan, only):
                 self._add(rule, spot, migration)
             for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
                 self.note(slug, spot, owner)
             for slug, spot, traced in self._traced.ends(scan) if self._traced is not None else ():
                 self.note(slug, spot, traced)
-            return self._all()
+            return self._all(only)
         finally:
             self._spots, self._counts = before
 
-    def _all(self) -> list[Finding]:
+    def _all(self, only: Migration | None) -> list[Finding]:
         found: list[Finding] = []
         listed: dict[Group, list[Finding]] = {}
         excuses: dict[Migration, _Excuses] = {}
         for rule, spot, migration in self._spots:
+            if only is not None and migration is not only:
+                continue
             if migration is not None and migration not in excuses:
                 excuses[migration] = _Excuses(migration)
             known = excuses[migration] if migration is not None else None
@@ -187,14 +192,17 @@ class Checker(Watcher):
         found.sort(key=_order)
         return found
 
-    def _ends(self, scan: Scan) -> Iterator[tuple[Rule, Spot, Migration | None]]:
-        for migration in scan.migrations:
+    def _ends(
+        self, scan: Scan, only: Migration | None
+    ) -> Iterator[tuple[Rule, Spot, Migration | None]]:
+        for migration in scan.migrations if only is None else [only]:
             for rule, spot in self._of_migration(migration):
                 yield rule, spot, migration
             for rule, spot in self._tests("metric", migration, self.selection, scan):
                 yield rule, spot, migration
-        for rule, spot in self._tests("capture", scan):
-            yield rule, spot, None
+        if only is None:
+            for rule, spot in self._tests("capture", scan):
+                yield rule, spot, None
 
     def _tests(self, subject: str, *arguments: object) -> Iterator[tuple[Rule, Spot]]:
         """What the selected rules about a subject find, given their ``arguments``."""

@@ -210,7 +210,7 @@ class _Each:
         if migration in self._told or not all(c.flow.closed for c in migration.channels):
             return
         self._told.add(migration)
-        line = migration_verdict(scan, checker.findings(scan), migration, self._style)
+        line = migration_verdict(scan, checker.findings(scan, migration), migration, self._style)
         try:
             print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)
         except BrokenPipeError:  # nobody reads on: stop, with the status of what was captured

@@ -46,12 +46,11 @@ def verdict_text(analysis: Analysis) -> tuple[str, str]:
 def migration_verdict(
     scan: Scan, findings: list[Finding], migration: Migration, style: Style
 ) -> str:
-    """The verdict on one migration of a capture that may still grow."""
+    """The verdict on one migration of a capture that may still grow, with the findings about it."""
     from analyzer.analysis import Analysis
 
-    own = Analysis(scan, [finding for finding in findings if finding.migration is migration])
     ends = f"{migration.source} -> {migration.destination}"
-    return led(*_text([migration], own, True), ends, style)
+    return led(*_text([migration], Analysis(scan, findings), True), ends, style)
 
 
 def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tuple[str, str]:

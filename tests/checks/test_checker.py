@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.checks.checker import LISTED, Checker
 from analyzer.migration.scan import Scan
+from tests import shipped
 from tests.checks.craft import Tiny, findings, ram
 
 
@@ -26,3 +27,16 @@ def test_of_the_findings_in_one_frame_the_first_in_the_stream_comes_first() -> N
     first, second = (f for f in findings(tiny.pcap()) if f.rule.id in ("MF204", "MF209"))
     assert first.spot.frame == second.spot.frame
     assert (first.rule.id, second.rule.id) == ("MF209", "MF204")
+
+
+def test_the_findings_about_one_migration_are_those_of_all() -> None:
+    checker = Checker()
+    scan = Scan(shipped.capture("10.0.13-cancel-then-retry-2ch"), watchers=(checker,)).run()
+    everything = [(f.migration, f.rule.id, f.severity, f.message) for f in checker.findings(scan)]
+    assert len(scan.migrations) == 2
+    for migration in scan.migrations:
+        own = checker.findings(scan, migration)
+        told = [(f.migration, f.rule.id, f.severity, f.message) for f in own]
+        wanted = [row for row in everything if row[0] is migration]
+        assert wanted
+        assert told == wanted
