@@ -20,8 +20,9 @@ from analyzer.capture.source import open_source
 from analyzer.migration.outcome import outcome_of
 from analyzer.tcp.flow import Connection
 from analyzer.tcp.requests import Place
+from tests.altered import read, with_losses
 from tests.capture.files import pcap
-from tests.shipped import FILES, stem, truth
+from tests.shipped import FILES, capture, stem, truth
 from tests.truth import FAULTY, WHOLE, runs
 
 if TYPE_CHECKING:
@@ -143,3 +144,12 @@ def test_flaws_of_the_capture_are_no_errors(path: Path) -> None:
         assert not complaints(pcap(without(what, frames, link, chance), link=link)), what
     for flaw in FLAWS:
         assert not complaints(pcap(flawed(flaw, frames, chance), link=link)), flaw
+
+
+def test_a_device_is_not_counted_again_by_a_section_that_lost_its_name() -> None:
+    path = capture("10.0.13-vfio-many-small-buffers-4ch")
+    (migration,) = analyze(with_losses(read(path), 0.4, random.Random(3)).pcap()).migrations
+    assert migration.main_facts is not None
+    assert any(name.startswith(b"section ") for name, _ in migration.main_facts.devices)
+    assert len(migration.awaited) == 2
+    assert not migration.on_main

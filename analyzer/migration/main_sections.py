@@ -205,7 +205,9 @@ class SectionWalk:
             self._note("section-unknown-id", record, f"section {section_id} was never started")
         if idstr == RAM_SECTION and self.ram_ids:
             idstr = b""  # there is a ram section already; storage keys look like RAM records
-        instance_id = 0 if idstr == RAM_SECTION else section_id  # distinguishes unnamed devices
+        instance_id = 0 if idstr else section_id  # distinguishes unnamed devices
+        if is_vfio(idstr):
+            idstr = b"section %d/%b" % (section_id, idstr)
         section = Section(section_id, idstr, instance_id, 0)
         section.guessed = True
         if len(self.main.sections) < SECTIONS_MAX:

@@ -278,12 +278,20 @@ class Migration:
 
     @property
     def on_main(self) -> list[VfioSection]:
-        """The devices whose state travelled over main only, as far as it came."""
+        """The devices whose state travelled over main only, as far as it came.
+
+        A section whose name is lost may be that of a device that is awaited.
+        """
         awaited = {device.key for device in self.awaited}
+        unnamed: set[int] = set()
+        if awaited and self.main_facts is not None:
+            unnamed = {s.section_id for s in self.main_facts.sections.values() if s.guessed}
         return [
             section
             for key, section in self.vfio_sections.items()
-            if key not in awaited and (section.main_bytes or section.config_bytes)
+            if key not in awaited
+            and section.section_id not in unnamed
+            and (section.main_bytes or section.config_bytes)
         ]
 
     # -- the sender -------------------------------------------------------------------------------

@@ -244,6 +244,15 @@ def test_midstream_devices_get_their_name_from_the_full_section() -> None:
     assert main.devices[build.VFIO, 0].announced == "multifd"
 
 
+def test_a_device_whose_name_is_lost_is_called_by_its_section() -> None:
+    """``vfio`` would be the name of a device that has no id."""
+    stream = WHOLE["vfio"]
+    at = stream.index(build.part(build.VFIO_ID, b"")[:5])
+    end = stream.index(build.CPU)
+    main = walk(stream[at - 5 : end], midstream=True)
+    assert (f"section {build.VFIO_ID}/vfio".encode(), 0) in main.devices
+
+
 def test_a_recovered_postcopy_begins_with_a_command() -> None:
     stream = (
         build.command(Command.OPEN_RETURN_PATH)
