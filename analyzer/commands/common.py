@@ -107,13 +107,24 @@ class Progress:
         left = ""
         if 0.02 < fraction < 1:
             left = f", {(now - self._began) * (1 - fraction) / fraction:.0f} s left"
-        line = f"{self._path}: {done}{frames} frames{left}"
-        print(f"\r{line[:100]}\x1b[K", end="", file=sys.stderr, flush=True)
+        line = _in_a_row(self._path, f": {done}{frames} frames{left}")
+        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Erase the line."""
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _in_a_row(name: str, figures: str) -> str:
+    """A line that fits into a row of the terminal, as only one row can be overwritten; a long name
+    loses its beginning.
+    """
+    columns = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+    over = len(name) + len(figures) - columns
+    if over > 0:
+        name = f"...{name[over + 3 :]}"
+    return f"{name}{figures}"[:columns]
 
 
 def open_capture(path: str) -> Source:
