@@ -76,7 +76,6 @@ class _Search:
                 offset = self.base + at
                 if (candidate := self.expected.get(offset)) is not None:
                     del held[:at]
-                    self.base = offset
                     return candidate
                 skipped = offset - self.began - self.missing
                 if len(self.expected) >= CANDIDATES:
