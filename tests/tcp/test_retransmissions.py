@@ -8,6 +8,7 @@ import pytest
 
 from analyzer.migration.scan import Scan
 from analyzer.tcp import retransmission
+from analyzer.tcp.flow import OVERTAKEN, ROUND_TRIP
 from tests.capture.files import pcap
 from tests.tcp.wire import Result, Wire, analysed
 
@@ -100,3 +101,43 @@ def test_a_keep_alive_repeats_the_last_byte_sent_though_others_are_missing() -> 
     assert result.client == b"abcdefgh"
     assert result.flow.keep_alives == 1
     assert not result.flow.differences
+
+
+# -- late for the first time, or again -------------------------------------------------------------
+
+TICK, TRIP = 1_000, 100_000
+
+
+@pytest.mark.parametrize(
+    ("trip", "later", "after", "again"),
+    [
+        (TRIP, 3, TRIP, False),
+        (TRIP, 3, TRIP + TICK, True),
+        (TRIP, 2, TRIP + TICK, False),  # a tail loss probe overtakes what is still queued
+        (TRIP, 1, OVERTAKEN, False),
+        (TRIP, 1, OVERTAKEN + TICK, True),
+        (5 * OVERTAKEN, 3, 5 * OVERTAKEN, False),
+        (5 * OVERTAKEN, 1, 5 * OVERTAKEN + TICK, True),
+        (None, 3, ROUND_TRIP, False),
+        (None, 3, ROUND_TRIP + TICK, True),
+    ],
+)
+def test_what_comes_more_than_a_round_trip_late_was_sent_before(
+    trip: int | None, later: int, after: int, again: bool
+) -> None:
+    """Its first copy was lost in front of the capture; what comes sooner is only out of order."""
+    wire = Wire()
+    if trip is not None:
+        wire.open()
+    wire.send(0, b"abc")
+    for number in range(later):
+        wire.send(6 + 3 * number, b"xyz")
+    wire.send(3, b"def")
+    times = [10 * OVERTAKEN] * len(wire.frames)
+    times[-1] += after
+    if trip is not None:
+        times[:2] = 0, trip
+    wire.frames = [(time, *frame[1:]) for time, frame in zip(times, wire.frames, strict=True)]
+    result = analysed(wire)
+    assert result.client == b"abcdef" + b"xyz" * later
+    assert result.flow.late_bytes == (3 if again else 0)
