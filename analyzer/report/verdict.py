@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["complaint_of", "led", "migration_verdict", "no_migration", "verdict", "verdict_text"]
 
 GRAVEST_FIRST = ("failed", "incomplete", "cancelled", "unknown")
+EACH_MAX = 8
+"""With more migrations, those that completed are only counted, and as many others are told."""
 
 
 def verdict(analysis: Analysis, style: Style) -> str:
@@ -59,8 +61,18 @@ def _text(migrations: list[Migration], analysis: Analysis, numbered: bool) -> tu
     outcomes = {outcome_of(migration).name for migration in final}
     if word == "OK" or (word == "WARNING" and "failed" in outcomes):
         word = next((name for name in GRAVEST_FIRST if name in outcomes), word).upper()
-    sentences = [_sentence(migration, numbered) for migration in migrations]
-    return word, "; ".join([*sentences, *complaint])
+    return word, "; ".join([*_sentences(migrations, numbered), *complaint])
+
+
+def _sentences(migrations: list[Migration], numbered: bool) -> list[str]:
+    if len(migrations) <= EACH_MAX:
+        return [_sentence(migration, numbered) for migration in migrations]
+    others = [m for m in migrations if outcome_of(m).name != "completed"]
+    told = [f"{len(migrations)} migrations, {len(migrations) - len(others)} completed"]
+    told += [_sentence(migration, numbered) for migration in others[:EACH_MAX]]
+    if len(others) > EACH_MAX:
+        told.append(f"{len(others) - EACH_MAX} more did not complete")
+    return told
 
 
 def complaint_of(analysis: Analysis | SavedAnalysis) -> tuple[str, list[str]]:
