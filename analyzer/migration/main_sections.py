@@ -133,38 +133,45 @@ class SectionWalk:
         """Register the section of a START or FULL; gives the known one if it has the same id and
         key.
         """
-        sections = self.main.sections
-        mark = record.mark
-        former = sections.get(section.section_id)
+        former = self.main.sections.get(section.section_id)
         if former is not None and not former.guessed:
-            if former.key != section.key or (kind == START and former.started):
-                self._note(
-                    "section-id-reused",
-                    record,
-                    f"id {section.section_id} of {section.text!r} belongs to {former.text!r}",
-                )
-            if former.key == section.key:
-                section = former
-            elif len(self.displaced) < DISPLACED_MAX:
-                self.displaced.append(section)  # the id keeps its first section
+            section = self._again(kind, record, former, section)
         elif former is not None:
             self._name_device(former, section)
             self._enter(section)
-        elif len(sections) >= SECTIONS_MAX:
+        elif len(self.main.sections) >= SECTIONS_MAX:
             return Broken(None, "section header", record.offset)
         else:
             own = next((s for s in self.displaced if s.key == section.key), None)
             section = section if own is None else self._reclaim(own, section.section_id)
             self._enter(section)
+        self._keep_begin(kind, section, record.mark)
+        return section
+
+    def _again(self, kind: int, record: Record, former: Section, section: Section) -> Section:
+        """The section that a START or FULL with the id of ``former`` begins."""
+        if former.key != section.key or (kind == START and former.started):
+            self._note(
+                "section-id-reused",
+                record,
+                f"id {section.section_id} of {section.text!r} belongs to {former.text!r}",
+            )
+        if former.key == section.key:
+            return former
+        if len(self.displaced) < DISPLACED_MAX:
+            self.displaced.append(section)  # the id keeps its first section
+        return section
+
+    def _keep_begin(self, kind: int, section: Section, mark: Mark) -> None:
+        """Keep where a section began, and the first of all."""
+        main = self.main
         if kind == START:
             section.started = section.started or mark
-            self.main.first_start = self.main.first_start or mark
+            main.first_start = main.first_start or mark
         else:
             section.full = section.full or mark
-            early = section.idstr.endswith(EARLY)
-            if self.main.first_start is not None and not early:
-                self.main.first_full = self.main.first_full or mark
-        return section
+            if main.first_start is not None and not section.idstr.endswith(EARLY):
+                main.first_full = main.first_full or mark
 
     def _enter(self, section: Section) -> None:
         """Give an id to its section."""
