@@ -238,21 +238,8 @@ def _finished_before(main: Channel, gone: Close) -> bool:
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
     """The outcome if main was sent completely: it depends on the other channels."""
-    cut = [c for c in migration.multifd if c.cut_in is not None and _over(c, main)]
-    shut = [channel for channel in cut if channel.flow.fin is not None]
-    if shut and facts.opened_return_path is None:
-        # Without a return path the source reports completion without waiting for the destination.
-        channel, end = shut[0], shut[0].flow.fin
-        text = (
-            f"the source finished main, did not wait (no return path) and closed {channel.name} "
-            "inside a packet: the destination waits for ever"
-        )
-        return Outcome("failed", text, end.frame if end is not None else None, forgives=False)
-    if cut and not main.flow.peer.seen:
-        return _one_sided(main)
-    if cut and main.flow.closed:
-        where = f"{cut[0].name} stops inside a packet although main is complete"
-        return Outcome("cancelled", where, cut[0].flow.last.frame)
+    if (broken_off := _broken_off(migration, main, facts)) is not None:
+        return broken_off
     if unread_end(main):
         reset = main.flow.peer.reset
         text = "the destination reset main without having read its end: it failed to load the state"
@@ -274,6 +261,28 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     if facts.opened_return_path is None and not facts.interrupted:
         text += "; no return path to confirm it"
     return Outcome("completed", text, facts.eof.frame)
+
+
+def _broken_off(migration: Migration, main: Channel, facts: MainChannel) -> Outcome | None:
+    """The outcome if a channel stops inside a packet although main was sent completely."""
+    cut = [c for c in migration.multifd if c.cut_in is not None and _over(c, main)]
+    if not cut:
+        return None
+    shut = [(channel.name, channel.flow.fin) for channel in cut if channel.flow.fin is not None]
+    if shut and facts.opened_return_path is None:
+        # Without a return path the source reports completion without waiting for the destination.
+        name, end = shut[0]
+        text = (
+            f"the source finished main, did not wait (no return path) and closed {name} inside a "
+            "packet: the destination waits for ever"
+        )
+        return Outcome("failed", text, end.frame, forgives=False)
+    if not main.flow.peer.seen:
+        return _one_sided(main)
+    if main.flow.closed:
+        where = f"{cut[0].name} stops inside a packet although main is complete"
+        return Outcome("cancelled", where, cut[0].flow.last.frame)
+    return None
 
 
 def unread_end(main: Channel) -> bool:
