@@ -233,7 +233,12 @@ def _finished_before(main: Channel, gone: Close) -> bool:
     flow = main.flow
     if (end := flow.own_end) is not None:
         return end.frame < gone.place.frame
-    return flow.peer.fin is gone.place and not flow.decrypted and flow.peer.fin_read > flow.offset
+    return flow.peer.fin is gone.place and _fin_unseen(flow)
+
+
+def _fin_unseen(flow: Flow) -> bool:
+    """Whether the destination, when it closed, had received a FIN that the capture lacks."""
+    return not (flow.decrypted or flow.lacks_end) and flow.peer.fin_read > flow.offset
 
 
 def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
@@ -393,7 +398,14 @@ def _failure(migration: Migration, what: str, frame: int | None) -> Outcome:
     main, facts = migration.main, migration.main_facts
     end = None if main is None else main.flow.own_end
     failed = Outcome("failed", f"the destination {what}", frame)
-    if main is None or facts is None or end is None or (frame is not None and end.frame > frame):
+    if main is None or facts is None:
+        return failed
+    if end is None:
+        # It reports and closes at once: what it had received when it closed made it report.
+        left = facts.eof is None and _fin_unseen(main.flow)
+        text = f"the source closed main before its EOF byte, then the destination {what}"
+        return Outcome("cancelled", text, frame) if left else failed
+    if frame is not None and end.frame > frame:
         return failed
     # With a return path the source closes main only when the destination has reported.
     if facts.eof is not None and facts.opened_return_path is None:

@@ -160,6 +160,21 @@ def test_an_error_that_the_destination_reports_may_be_what_the_source_did() -> N
     )
 
 
+@pytest.mark.parametrize(("received", "name"), [(1, "cancelled"), (0, "failed")])
+def test_an_error_reported_after_a_fin_that_the_capture_lacks(received: int, name: str) -> None:
+    """The destination's own FIN acknowledges one byte more than was sent: the source's."""
+    tiny = Tiny(device=False)
+    del tiny.main[-4:]
+    tiny.returned[-1] = FAILED
+    tiny.close = [("main", "fin server")]
+    made = tiny.craft()
+    fin = made.frames[-1].data
+    (acked,) = struct.unpack_from(">I", fin, 42)
+    made.frames[-1].data = fin[:42] + struct.pack(">I", acked + received) + fin[46:]
+    assert outcome(made.pcap()).name == name
+    assert finding_of(made.pcap(), "MF704")[0] == ("info" if received else "error")
+
+
 def test_a_cancel_while_the_source_waits_for_the_answer() -> None:
     """Main is complete; whether the source gave up or the destination failed is a matter of who
     was first.
