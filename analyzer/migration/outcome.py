@@ -285,8 +285,10 @@ def _broken_off(migration: Migration, main: Channel, facts: MainChannel) -> Outc
     if not main.flow.peer.seen:
         return _one_sided(main)
     if main.flow.closed:
-        where = f"{cut[0].name} stops inside a packet although main is complete"
-        return Outcome("cancelled", where, cut[0].flow.last.frame)
+        flow, where = cut[0].flow, f"{cut[0].name} stops inside a packet although main is complete"
+        if not flow.closed:  # a slow link may have delivered the rest later
+            where += ", and the capture lacks its end"
+        return Outcome("cancelled", where, flow.last.frame)
     return None
 
 

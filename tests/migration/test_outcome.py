@@ -98,6 +98,24 @@ def test_a_lost_end_inside_a_packet_is_not_closed_in_order() -> None:
     assert "inside a packet, is not in the capture" in found.evidence
 
 
+def test_a_cancel_that_the_capture_does_not_show_to_the_end_is_told_as_such() -> None:
+    """A channel still sends when main is closed, long after; the capture ends inside a packet."""
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[1].append(ram([3, 4, 5, 6], num=9)[:-100])
+    made = tiny.craft()
+    own = [frame for frame in made.frames if frame.data[34:36] == struct.pack(">H", 46002)]
+    data = [frame for frame in own if len(frame.data) > 54]
+    fin = next(frame for frame in own if frame.data[47] & 1)
+    made.frames = [frame for frame in made.frames if frame not in (data[-1], fin)]
+    data[-1].time = made.frames[-1].time + 200_000_000
+    made.frames.append(data[-1])
+    found = outcome(made.pcap())
+    assert (found.name, found.evidence) == (
+        "cancelled",
+        "multifd 1 stops inside a packet although main is complete, and the capture lacks its end",
+    )
+
+
 def test_a_cancel_in_a_hole_of_main_forgives() -> None:
     tiny = Tiny(return_path=False, device=False)
     tiny.multifd[0][-1] = tiny.multifd[0][-1][:-9]
