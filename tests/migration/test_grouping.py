@@ -9,17 +9,23 @@ import pytest
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.synth import build
+from dissectors.multifd import MAGIC_BYTES
 from tests.checks.craft import (
     EOF,
+    HEADER,
     PONG,
     RAM_END,
     RAM_PART,
+    RAM_START,
     SHUT,
     STATE,
     Craft,
     Tiny,
     buffer,
+    channel_header,
     config,
+    init,
+    sync,
 )
 
 SMALL: dict[str, Any] = {"channels": 2, "device": [{"size": 5000}]}
@@ -95,6 +101,41 @@ def test_a_stream_that_began_late_is_told_whatever_the_size_of_its_segments(
     channel = scan.grouper.channel_of(connection.forward)
     assert channel is not None
     assert channel.kind == kind
+
+
+FIRST = {
+    "channel": (init(7) + sync(3), "multifd", "multifd"),
+    "magic": (MAGIC_BYTES, "multifd", "multifd"),
+    "part of the magic": (MAGIC_BYTES[:3], "unknown", "multifd"),
+    "another byte": (b"\x12", "unknown", "unknown"),
+    "text": (b"GET / HTTP/1.1\r\n\r\n" * 9, "unknown", "unknown"),
+    "damaged magic": (b"\xde\xad" + init(7)[2:] + sync(3), "multifd", "multifd"),
+    "damaged magic, no packet": (b"\xde\xad" + init(7)[2:] + bytes(99), "unknown", "unknown"),
+    "damaged magic and version": (b"\xde\xad" + bytes(62) + sync(3), "unknown", "unknown"),
+    "damaged QEVM": (b"QQQQ" + HEADER[4:] + RAM_START, "main", "main"),
+    "main with a channel header": (channel_header(0) + HEADER + RAM_START, "main", "main"),
+    "channel with a channel header": (channel_header(2) + init(7), "multifd", "multifd"),
+    "unknown channel header": (channel_header(9) + init(7), "unknown", "unknown"),
+}
+"""Bytes of a stream; what it is on its own, and while a migration is under way there."""
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+@pytest.mark.parametrize("name", FIRST)
+def test_a_stream_is_recognised_by_its_first_bytes(name: str, under_way: bool) -> None:
+    data, *kinds = FIRST[name]
+    made = tiny(46000, close=False).craft() if under_way else Craft()
+    stranger = made.connect(47000)
+    stranger.send(data)
+    stranger.fin()
+    scan = Scan(made.pcap()).run()
+    channel = scan.grouper.channel_of(scan.engine.connections[-1].forward)
+    assert channel is not None
+    assert channel.kind == kinds[under_way]
+    if data.startswith(channel_header(0)[:8]):
+        assert channel.channel_header == (4, data[11])
+    elif channel.kind == "unknown":
+        assert channel.head == data[:8]
 
 
 # -- attempts one after the other ------------------------------------------------------------------
