@@ -31,6 +31,7 @@ __all__ = [
     "CLEAN",
     "FOUND",
     "Progress",
+    "clear_progress",
     "complain",
     "cores",
     "failure",
@@ -113,7 +114,13 @@ class Progress:
     def done(self) -> None:
         """Erase the line."""
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            clear_progress()
+
+
+def clear_progress() -> None:
+    """Erase the progress line, if any, for what is printed to the same terminal next."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _in_a_row(name: str, figures: str) -> str:

@@ -11,7 +11,7 @@ import time
 from analyzer.capture.live import BUFFER, LiveCapture, interfaces
 from analyzer.capture.tshark import find as find_tshark
 from analyzer.commands.check import EPILOG, UNFINISHED, Check, add_report_options
-from analyzer.commands.common import CLEAN, complain, settings_of, style_of
+from analyzer.commands.common import CLEAN, clear_progress, complain, settings_of, style_of
 from analyzer.commands.help_text import RawHelpFormatter
 from analyzer.commands.options import (
     REPORT_WHOLE,
@@ -211,6 +211,7 @@ class _Each:
             return
         self._told.add(migration)
         line = migration_verdict(scan, checker.findings(scan, migration), migration, self._style)
+        clear_progress()
         try:
             print(f"{time.strftime('%H:%M:%S')}  {line}", file=self._stream, flush=True)
         except BrokenPipeError:  # nobody reads on: stop, with the status of what was captured

@@ -135,6 +135,11 @@ class _Printer:
         self._flush = flush
         self._write(listing.head())
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether they appear on a terminal."""
+        return self._stream.isatty()
+
     def rows(self, table: PacketTable) -> None:
         """Print all rows that the table has now."""
         rows: Iterable[int] = range(len(table))
@@ -160,7 +165,8 @@ def _list(
     options: Namespace,
 ) -> None:
     """Print the packets as they are found; with a ``checker``, at the end."""
-    progress = Progress(options.capture, not (options.quiet or options.no_progress))
+    on_screen = printer.on_terminal and checker is None  # where rows are progress enough
+    progress = Progress(options.capture, not (options.quiet or options.no_progress or on_screen))
     try:
         for fraction in scan.steps():
             progress(fraction, scan.file.frames)
