@@ -181,37 +181,40 @@ PROVEN = {"be": BUFFER.pack({"idx": 1}), "le": BUFFER_HOST.pack({"idx": 1})}
         (None, None, UADK, "le"),
         (None, "be", UADK, "be"),
         (None, "le", DEVICE, "le"),
-        ("le", "be", DEVICE, "le"),
-        ("be", "le", UADK, "be"),
+        ("le", None, DEVICE, "le"),
+        ("be", None, UADK, "be"),
+        ("le", "be", DEVICE, "be"),
     ],
 )
 def test_a_header_that_proves_nothing_is_read_in_the_usual_order(
     forced: str | None, before: str | None, flag: int, order: str
 ) -> None:
-    """That of the headers before it, else the dialect's, unless the user says one."""
+    """That of the headers before it, else the one that the user says, else the dialect's."""
     framing = Framing(Settings(byte_order=forced))
     framing.saw_device_state(flag)
     if before is not None:
-        framing.read_vfio(PROVEN[before])
+        framing.read_vfio(PROVEN[before], {})
     layout = BUFFER if order == "be" else BUFFER_HOST
-    assert framing.read_vfio(layout.pack({"idx": 0x01000002}))[1] == 0x01000002
+    assert framing.read_vfio(layout.pack({"idx": 0x01000002}), {})[1] == 0x01000002
 
 
 def test_what_a_header_proves_counts_more_than_what_others_do() -> None:
     framing = Framing(Settings())
     for _ in range(3):
-        framing.read_vfio(BUFFER.pack({"idx": 1}))
-    assert framing.read_vfio(BUFFER_HOST.pack({"idx": 7}))[1] == 7
+        framing.read_vfio(BUFFER.pack({"idx": 1}), {})
+    assert framing.read_vfio(BUFFER_HOST.pack({"idx": 7}), {})[1] == 7
     assert framing.byte_order == "be"
     assert Framing(Settings(byte_order="le")).byte_order == "le"
 
 
 def test_bit_4_of_an_unnamed_packet_is_what_it_is_in_most() -> None:
     framing = Framing(Settings())
-    named, unnamed = buffer(0, flags=UADK), ram([0], num=2, flags=UADK)
+    named, pages = buffer(0, flags=UADK), ram([0], num=2, flags=UADK)
+    unnamed = pages[:12] + bytes(4) + pages[16:]
     assert not framing.decide_bit4(unnamed)
     assert framing.decide_bit4(named)
     assert not framing.decide_bit4(unnamed)
     for _ in range(3):
         framing.decide_bit4(named)
     assert framing.decide_bit4(unnamed)
+    assert not framing.decide_bit4(pages)
