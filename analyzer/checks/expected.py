@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.finding import Finding
+from analyzer.checks.ram_pages import told_page_sizes
 from analyzer.checks.rule import (
     ERROR,
     RULES,
@@ -105,53 +106,53 @@ def not_saved(facts: MainChannel) -> Iterator[Spot]:
 def override_contradicted(migration: Migration) -> Iterator[Spot]:
     """An option that forces the format contradicts the captured bytes.
 
-    ``--dialect``, ``--ram-era``, ``--page-size``, ``--byte-order`` and ``--sync`` tell what the
-    bytes leave open; where they contradict them, mfshark goes by the bytes as far as it can.
+    ``--dialect``, ``--ram-era``, ``--page-size``, ``--byte-order`` and ``--sync`` override what is
+    detected in the capture.  A wrong value makes decoding and verdicts wrong; where it makes faults
+    of what is right, it is an error.
 
     Receiver: not affected.
 
     Usual cause: an option meant for another capture.
     """
-    for option, shown in _contradicted(migration):
-        yield Spot(f"--{option}, but {shown}")
-
-
-def _contradicted(migration: Migration) -> Iterator[tuple[str, str]]:
-    """Options with their values, and what the bytes show instead."""
     framing, settings, facts = migration.framing, migration.framing.settings, migration.main_facts
     if (dialect := settings.dialect) is not None:
-        yield from ((f"dialect {dialect.name}", text) for text in _not_of(dialect, migration))
+        for text, severity in _not_of(dialect, migration):
+            yield Spot(f"--dialect {dialect.name}, but {text}", severity=severity)
     found = migration.found_era
     if settings.era is not None and found is not None and found.since > settings.era.since:
-        yield f"ram-era {settings.era.name}", f"packets are of era {found.name}"
-    count = framing.page_count
-    if settings.page_size and count and framing.page_size != settings.page_size:
-        size = f"{framing.page_size // 1024}k"
-        yield (
-            f"page-size {settings.page_size // 1024}k",
-            (f"packets have room for {count} pages, as with {size}"),
-        )
-    for order, variant in framing.orders.items():
-        if settings.byte_order is not None and order == framing.byte_order != settings.byte_order:
-            headers = counted(variant.count, "VFIO header")
-            yield f"byte-order {settings.byte_order}", f"{headers} can only be {ORDERS[order]}"
+        yield Spot(f"--ram-era {settings.era.name}, but packets are of era {found.name}")
+    if settings.page_size and facts is not None and migration.multifd:
+        forced = f"--page-size {settings.page_size // 1024}k"
+        for size, where, _ in told_page_sizes(facts):
+            if size != settings.page_size:
+                yield Spot(f"{forced}, but {where} {size}", channel=migration.main, severity=ERROR)
+    order = framing.shown_order
+    if settings.byte_order is not None and order is not None and order != settings.byte_order:
+        headers = counted(framing.orders[order].count, "VFIO header")
+        text = f"--byte-order {settings.byte_order}, but {headers} can only be {ORDERS[order]}"
+        yield Spot(text, severity=ERROR)
     shown = None if facts is None else shown_sync(migration, facts)
     if settings.sync is not None and shown is not None and shown != settings.sync:
-        yield f"sync {settings.sync}", SYNCS[shown]
+        yield Spot(f"--sync {settings.sync}, but {SYNCS[shown]}", severity=ERROR)
 
 
-def _not_of(dialect: Dialect, migration: Migration) -> Iterator[str]:
-    """What shows that the packets are of another dialect than the one that is forced."""
+def _not_of(dialect: Dialect, migration: Migration) -> Iterator[tuple[str, str]]:
+    """What shows that the packets are of another dialect than the one that is forced, and the
+    severity.
+    """
     framing = migration.framing
     others = [marker for marker in framing.markers if marker != dialect.device_flag]
     for marker in others:
         packets = counted(framing.markers[marker].count, "packet")
-        yield f"{packets} of device state have the flag {marker:#x}"
-    if dialect.device_flag == MultifdFlag.UADK and framing.uadk_packets:
-        yield f"{counted(framing.uadk_packets, 'packet')} with the flag 0x10 carry pages (UADK)"
+        yield f"{packets} of device state have the flag {marker:#x}", WARNING
+    is_device = dialect.device_flag == MultifdFlag.UADK
+    if count := framing.bit4[not is_device]:
+        what = "carry pages (UADK)" if is_device else "are of device state"
+        yield f"{counted(count, 'packet')} with the flag 0x10 {what}", ERROR
     channels = [channel for channel in migration.multifd if channel.init is not None]
     if not others and channels and dialect.channel_header != framing.channel_header:
-        yield f"the channels {'have' if framing.channel_header else 'lack'} the RFC's header"
+        have = "have" if framing.channel_header else "lack"
+        yield f"the channels {have} the RFC's header", WARNING
 
 
 def unmet(difference: str) -> Finding:

@@ -101,15 +101,15 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
     Usual cause: channels of two migrations mistaken for one, or memory corruption.
     """
     facts, size = migration.main_facts, migration.framing.page_size
-    if facts is None or not size or not migration.multifd:
-        return
-    for told, where, mark in _told_page_sizes(facts):
+    if facts is None or not size or not migration.multifd or migration.framing.settings.page_size:
+        return  # MF964 compares with a size that is forced
+    for told, where, mark in told_page_sizes(facts):
         if told != size:
             text = f"multifd packets are laid out for pages of {size} bytes, {where} {told}"
             yield Spot(text, channel=migration.main, mark=mark)
 
 
-def _told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:
+def told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:
     """The page sizes that main states, each with the words for it and its record."""
     if facts.page_bits is not None:
         yield 1 << min(facts.page_bits, 64), "target-page-bits says", facts.configuration

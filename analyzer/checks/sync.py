@@ -292,7 +292,8 @@ def _rounds(migration: Migration) -> int | None:
 
 def _by_flush(migration: Migration, facts: MainChannel) -> bool:
     """Whether main synchronises at FLUSH records rather than at the EOS of every section."""
-    return (shown_sync(migration, facts) or migration.framing.settings.sync) == "round"
+    forced = migration.framing.settings.sync
+    return bool(facts.flushes) if forced is None else forced == "round"
 
 
 def shown_sync(migration: Migration, facts: MainChannel) -> str | None:

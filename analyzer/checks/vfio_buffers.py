@@ -76,7 +76,7 @@ def vfio_byte_order(migration: Migration) -> Iterator[Spot]:
     other is a release.
     """
     framing = migration.framing
-    forced, usual = framing.settings.dialect, framing.byte_order
+    forced, usual = framing.settings.dialect, framing.shown_order
     if forced is not None and (forced.host_order or forced.device_flag != framing.device_flag):
         forced = None  # MF964 reports another flag
     for order, variant in framing.orders.items():

@@ -38,7 +38,7 @@ def add_wire_options(
     evaluates them.  ``quiet`` is the help of ``--quiet``.
     """
     group = parser.add_argument_group(
-        "wire format", "Detected from the captured bytes; an option tells what they leave open."
+        "wire format", "Detected from the captured bytes; give only what you want to force."
     )
     add_settings(group, in_section("wire"))
     group.add_argument(

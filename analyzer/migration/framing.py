@@ -94,22 +94,22 @@ def marker_of(flags: int) -> int:
 
 
 class Framing:
-    """What was detected about one migration's packets; what the user forces holds where their bytes
-    do not tell.
+    """What was detected, or forced, about one migration's packets.
 
     ``page_count`` is N, the number of entries in offset[] (0 while unknown).  ``markers`` are the
     flag bits seen on device-state packets, ``orders`` the byte orders that VFIO headers prove; the
-    most frequent one is taken for the migration's, the others are faults.  ``methods`` counts data
-    packets by compression method; ``compression`` is that of most, ``None`` without any.
-    ``channel_header`` says that RFC v0's channel header was seen.
+    most frequent one is taken for the migration's, the others are faults.  ``bit4`` counts packets
+    with bit 4 by whether their bytes show device state.  ``methods`` counts data packets by
+    compression method; ``compression`` is that of most, ``None`` without any.  ``channel_header``
+    says that RFC v0's channel header was seen.
     """
 
     __slots__ = (
-        "_bit4",
         "_empty_sizes",
         "_merged",
         "_sync_alloc",
         "_zero_pages",
+        "bit4",
         "channel_header",
         "compression",
         "markers",
@@ -121,9 +121,10 @@ class Framing:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.page_count = 0
+        self.page_count = page_count_of(settings.page_size) if settings.page_size else 0
         self.markers: dict[int, Variant] = {}
         self.orders: dict[str, Variant] = {}
+        self.bit4 = {True: 0, False: 0}
         self.channel_header = False
         self.methods: dict[int | None, int] = {}
         self.compression: int | None = None
@@ -131,8 +132,6 @@ class Framing:
         self._merged = False  # whether a SYNC had pages, or a packet neither: senders up to 8.2
         self._zero_pages = False  # whether a packet listed any
         self._empty_sizes: set[bool] = set()  # next_packet_size > 0, without pages behind some
-        # Packets with bit 4, by whether they were device state.
-        self._bit4 = {True: 0, False: 0}
 
     @property
     def device_flag(self) -> int:
@@ -141,14 +140,13 @@ class Framing:
 
     @property
     def byte_order(self) -> str | None:
-        """Byte order of the VFIO headers, ``be`` or ``le``; ``None`` while nothing tells."""
-        return _usual(self.orders) or self.settings.byte_order
+        """Byte order of the VFIO headers, ``be`` or ``le``; ``None`` until a header proves it."""
+        return self.settings.byte_order or self.shown_order
 
     @property
-    def assumed_count(self) -> int:
-        """N or, while it is unknown, what it is taken for."""
-        forced = self.settings.page_size
-        return self.page_count or (page_count_of(forced) if forced else COMMON_COUNT)
+    def shown_order(self) -> str | None:
+        """The byte order that most VFIO headers prove, whatever the user forces."""
+        return _usual(self.orders)
 
     @property
     def page_size(self) -> int:
@@ -177,29 +175,22 @@ class Framing:
         """Whether bit 4 marks device state rather than UADK compression in a packet.
 
         ``header`` includes at least the first byte of the idstr, where a RAM packet has
-        pages_alloc, which is small.  Zeros may also be an empty idstr: then the forced dialect
-        tells, else the majority of the earlier decisions.
+        pages_alloc, which is small.  Zeros may also be an empty idstr: then the majority of the
+        earlier packets counts.
         """
         count = int.from_bytes(header[IDSTR:COUNT_END], "big")
         if header[IDSTR] != 0 or 0 < count <= PAGES_MAX:
             return header[IDSTR] != 0
-        forced = self.settings.dialect
-        if forced is not None:
-            return forced.device_flag == BIT4
-        return self._bit4[True] > self._bit4[False]
-
-    @property
-    def uadk_packets(self) -> int:
-        """How many packets with bit 4 were RAM packets."""
-        return self._bit4[False]
+        return self.bit4[True] > self.bit4[False]
 
     def decide_bit4(self, header: bytes) -> bool:
-        """Decide :meth:`is_bit4_device_state` for a channel's next packet, and count the
-        decision.
+        """Decide for a channel's next packet: as the dialect that the user forces says, else by
+        :meth:`is_bit4_device_state`, which is counted.
         """
-        device = self.is_bit4_device_state(header)
-        self._bit4[device] += 1
-        return device
+        shown = self.is_bit4_device_state(header)
+        self.bit4[shown] += 1
+        forced = self.settings.dialect
+        return shown if forced is None else forced.device_flag == BIT4
 
     def saw_device_state(self, flags: int) -> None:
         """Count the flag bit that marks a device-state packet."""
@@ -241,15 +232,16 @@ class Framing:
         """version, idx and flags of a VFIO header, whose device has ``proofs``: earlier headers by
         the byte order that they proved.
 
-        The byte order is the one that the header proves, else that of most of the device's headers,
-        else that of most of the migration's, else the one the user forces, else the dialect's.
+        The byte order is the one the user forces, else the one that the header proves, else that of
+        most of the device's headers, else that of most of the migration's, else the dialect's.
         """
-        order = self.order_of(raw)
-        if order is not None:
-            _count(self.orders, order)
-            proofs[order] = proofs.get(order, 0) + 1
-        else:
-            order = max(proofs, key=proofs.__getitem__, default=self.byte_order)
+        proven = self.order_of(raw)
+        if proven is not None:
+            _count(self.orders, proven)
+            proofs[proven] = proofs.get(proven, 0) + 1
+        order = self.settings.byte_order or proven
+        if order is None:
+            order = max(proofs, key=proofs.__getitem__, default=self.shown_order)
         if order is None:
             order = "le" if self.device_flag == BIT4 else "be"
         version, idx, flags = (BUFFER_HOST if order == "le" else BUFFER).unpack(raw)
@@ -299,7 +291,7 @@ class Framing:
 
     def header_needed(self) -> int:
         """How many bytes :meth:`packet_length` needs."""
-        return max(BODY + BUFFER.size, ram_header_size(self.assumed_count))
+        return max(BODY + BUFFER.size, ram_header_size(self.page_count or COMMON_COUNT))
 
     def packet_length(self, header: bytes) -> int | None:
         """Length of the packet that ``header`` begins, payload included; ``None`` if it is not a
@@ -321,7 +313,7 @@ class Framing:
 
     def _ram_length(self, header: bytes, flags: int) -> int | None:
         _, _, _, alloc, normal, size, number, zero = RAM_COUNTS.unpack(header)
-        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else self.assumed_count)
+        count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else COMMON_COUNT)
         if alloc not in (0, count) or normal + zero > alloc or number >= NUMBER_LIMIT:
             return None
         if any(header[RAM_COUNTS.size : RAMBLOCK]):

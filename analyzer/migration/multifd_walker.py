@@ -11,6 +11,7 @@ from analyzer.migration.resync import find_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
+    COMMON_COUNT,
     COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
@@ -300,7 +301,7 @@ class MultifdWalker:
             framing.page_count = told
             return told
         data = b""
-        count, guess = 0, framing.assumed_count
+        count, guess = 0, COMMON_COUNT
         for candidate in sorted({*PAGE_COUNTS, told} - {0}):
             end = ram_header_size(candidate) - COUNTS_SIZE
             more = yield Take(end + len(MAGIC_VERSION) - len(data))
@@ -511,7 +512,7 @@ class MultifdWalker:
         packet = RamPacket(self.channel.id, found.offset, found.place, COUNTS(header))
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
-        packet.header_size = ram_header_size(framing.assumed_count)
+        packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
         if len(header) >= packet.header_size:
             _name(packet, header[: packet.header_size], COUNTS_SIZE)
         packet.payload = found.length - packet.header_size

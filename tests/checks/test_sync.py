@@ -182,7 +182,7 @@ def test_legacy_rounds_count_sections() -> None:
     assert fired(tiny.pcap())["MF302"] == "error"
 
 
-def test_a_forced_mode_counts_where_the_bytes_do_not_tell() -> None:
+def test_a_forced_mode_counts() -> None:
     def edit(tiny: Tiny) -> None:
         tiny.main[:] = [unit.replace(FLUSH, b"") for unit in tiny.main]
         tiny.main.insert(4, part(RAM_ID, EOS))

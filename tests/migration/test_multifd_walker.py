@@ -102,9 +102,12 @@ def test_the_dialect_and_the_page_size_are_found(name: str) -> None:
         assert framing.dialect.name == ("upstream" if expected == "10.1" else expected)
 
 
-def test_a_packet_that_shows_what_it_is_wins_over_a_forced_dialect() -> None:
-    _, forced = rows_of(build(BASE | {"dialect": "v1"}), Settings(dialect="upstream"))
-    assert forced.migrations[0].devices
+def test_a_forced_dialect_wins_over_the_bytes() -> None:
+    data = build(BASE | {"dialect": "v1"})
+    _, auto = rows_of(data)
+    _, forced = rows_of(data, Settings(dialect="upstream"))
+    assert auto.migrations[0].devices
+    assert not forced.migrations[0].devices
 
 
 def records(data: bytes) -> list[bytes]:
