@@ -1,0 +1,137 @@
+"""What rules about channels must not complain of, and what they say word for word."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from analyzer.synth import records
+from tests.checks.craft import (
+    EOS,
+    FLUSH,
+    RAM_ID,
+    RAM_START,
+    SHUT,
+    Craft,
+    Tiny,
+    findings,
+    fired,
+    part,
+)
+from tests.migration.test_outcome_channels import closed_early
+
+SYN, SYN_ACK = 2, 18
+
+
+def messages(capture: bytes, rule: str) -> list[str]:
+    return [finding.message for finding in findings(capture) if finding.rule.id == rule]
+
+
+def handshake(made: Craft, port: int) -> list[int]:
+    """Where the frames of a connection's SYN and SYN-ACK are."""
+    wanted = struct.pack(">H", port)
+    return [
+        number
+        for number, frame in enumerate(made.frames)
+        if wanted in (frame.data[34:36], frame.data[36:38]) and frame.data[47] in (SYN, SYN_ACK)
+    ]
+
+
+# -- no multifd channel ----------------------------------------------------------------------------
+
+
+def alone(*, stranger: bool = False, pages: bool = False, blocks: bool = True) -> bytes:
+    """Main without multifd channels; FLUSH records say that there were some."""
+    tiny = Tiny(device=False)
+    tiny.multifd = [[b"something else" * 9]] if stranger else []
+    if pages:
+        body = records.page("pc.ram", 0, again=False) + bytes(4096)
+        tiny.main[3:3] = [part(RAM_ID, body + FLUSH + EOS)]
+    if not blocks:
+        tiny.main.remove(RAM_START)
+    return tiny.pcap()
+
+
+def test_main_alone_shows_that_channels_are_missing() -> None:
+    assert messages(alone(), "MF111") == ["3 MULTIFD_FLUSH records but no multifd channel"]
+    assert "MF110" not in fired(alone())
+
+
+@pytest.mark.parametrize(
+    "capture", [alone(stranger=True), alone(pages=True), alone(blocks=False)], ids=range(3)
+)
+def test_channels_may_be_there_or_not_needed(capture: bytes) -> None:
+    """A stranger may be one; pages on main need none; without a list of blocks main is unread."""
+    assert "MF111" not in fired(capture)
+
+
+# -- what the destination sent ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "syn", "told"),
+    [
+        (b"\0", False, []),  # a keep-alive repeats the byte before the first one seen
+        (b"\0", True, ["the destination sent 1 byte"]),
+        (b"\0\0", False, ["the destination sent 2 bytes"]),
+    ],
+)
+def test_a_keep_alive_is_no_data(answer: bytes, syn: bool, told: list[str]) -> None:
+    tiny = Tiny()
+    tiny.answers = {1: [answer]}
+    made = tiny.craft()
+    if not syn:
+        made.frames.pop(handshake(made, 46002)[1])
+    assert messages(made.pcap(), "MF113") == told
+
+
+# -- main connected late ---------------------------------------------------------------------------
+
+
+def main_last(*, times: bool) -> bytes:
+    """The frames of main's handshake behind another's; ``times``: their times, too."""
+    made = Tiny().craft()
+    frames = [made.frames[number] for number in handshake(made, 46000)]
+    for frame in frames:
+        made.frames.remove(frame)
+    behind = max(handshake(made, 46001)) + 1
+    if times:
+        for frame in frames:
+            frame.time = made.frames[behind - 1].time + 1000
+    made.frames[behind:behind] = frames
+    return made.pcap()
+
+
+def test_frames_captured_out_of_order_do_not_swap_roles() -> None:
+    (told,) = messages(main_last(times=True), "MF114")
+    assert told == "main was connected in frame 3, after multifd 0 in 2"
+    assert not messages(main_last(times=False), "MF114")
+    assert not messages(Tiny().pcap(), "MF114")
+
+
+# -- how channels end ------------------------------------------------------------------------------
+
+
+def test_a_channel_cut_off_inside_a_packet_is_told_by_another_rule() -> None:
+    tiny = Tiny(device=False)
+    tiny.close = []
+    assert messages(tiny.pcap(), "MF115") == ["the capture does not show the end of multifd 0-1"]
+    tiny.multifd[1][-1] = tiny.multifd[1][-1][:-4]
+    assert messages(tiny.pcap(), "MF115") == ["the capture does not show the end of multifd 0"]
+
+
+def test_which_round_a_closed_channel_missed() -> None:
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[1].pop()
+    (told,) = messages(closed_early(tiny, tiny.main[4]).pcap(), "MF116")
+    assert told.startswith("closed after SYNC round 2; round 3 follows in frame ")
+
+
+def test_a_destination_that_closes_main_in_order_has_read_it() -> None:
+    tiny = Tiny()
+    told = "the destination reported success and reset main with bytes unread"
+    assert tiny.returned[-1] == SHUT
+    assert not messages(tiny.pcap(), "MF117")
+    tiny.close = [(0, "fin client"), (1, "fin client"), ("main", "reset server")]
+    assert messages(tiny.pcap(), "MF117") == [told]
