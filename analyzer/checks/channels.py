@@ -279,7 +279,7 @@ def channel_count_mismatch(migration: Migration) -> Iterator[Spot]:
     """
     found = refused(migration)
     closed = {id(channel) for _, channel in found}
-    kept = [c for c in (migration.main, *migration.multifd) if c and id(c) not in closed]
+    kept = [c for c in migration.streams if id(c) not in closed]
     for frame, channel in found:
         text = f"the destination closed this channel and kept {names(kept)}"
         yield Spot(text, channel=channel, frame=frame)
