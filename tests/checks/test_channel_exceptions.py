@@ -6,7 +6,9 @@ import struct
 
 import pytest
 
+from analyzer.checks.channels import HEADER_SIZES, PLAUSIBLE_ADDRESS
 from analyzer.synth import records
+from dissectors.main_stream import RamFlag
 from tests.checks.craft import (
     EOS,
     FLUSH,
@@ -15,6 +17,7 @@ from tests.checks.craft import (
     SHUT,
     Craft,
     Tiny,
+    channel_header,
     findings,
     fired,
     part,
@@ -64,6 +67,44 @@ def test_main_alone_shows_that_channels_are_missing() -> None:
 def test_channels_may_be_there_or_not_needed(capture: bytes) -> None:
     """A stranger may be one; pages on main need none; without a list of blocks main is unread."""
     assert "MF111" not in fired(capture)
+
+
+# -- what else begins in another way ---------------------------------------------------------------
+
+PAGE, EOS_FLAG = int(RamFlag.PAGE), int(RamFlag.EOS)
+STRANGERS = {
+    "a page record": (0x5000 | PAGE, "MF121"),
+    "the highest address": (PLAUSIBLE_ADDRESS - 0x1000 | PAGE, "MF121"),
+    "a higher address": (PLAUSIBLE_ADDRESS | PAGE, "MF101"),
+    "a record without a page": (0x5000 | EOS_FLAG, "MF101"),
+    "a page and an end": (0x5000 | PAGE | EOS_FLAG, "MF101"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_looks_like_a_preempt_channel(name: str) -> None:
+    word, rule = STRANGERS[name]
+    tiny = Tiny(device=False)
+    tiny.multifd.append([word.to_bytes(8, "big") + records.counted("pc.ram") + bytes(99)])
+    assert {"MF101", "MF121"} & set(fired(tiny.pcap())) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (8, ["channel header of size 8, not 4"]),
+        (HEADER_SIZES - 1, [f"channel header of size {HEADER_SIZES - 1}, not 4"]),
+        (HEADER_SIZES, []),
+    ],
+)
+def test_a_channel_header_of_another_size(size: int, told: list[str]) -> None:
+    """If other connections have one; otherwise, or if it is too large, it is something else."""
+    tiny = Tiny(device=False)
+    tiny.multifd.append([channel_header(2, size) + bytes(60)])
+    assert not [text for text in messages(tiny.pcap(), "MF120") if "size" in text]
+    tiny.main[0] = channel_header(0) + tiny.main[0]
+    assert [text for text in messages(tiny.pcap(), "MF120") if "size" in text] == told
+    assert ("MF101" in fired(tiny.pcap())) is not bool(told)
 
 
 # -- what the destination sent ---------------------------------------------------------------------
