@@ -80,8 +80,8 @@ class Replay:
     def __init__(self, capture: Capture | ReplayableStream) -> None:
         self._reopen = reopening(capture)
         self._declarations = capture.file.declarations if isinstance(capture, Scan) else ()
-        plaintext = capture.plaintext if isinstance(capture, Scan) else None
-        self._decrypted = Replay(plaintext) if plaintext is not None else None
+        self._scan = capture if isinstance(capture, Scan) else None
+        self._decrypted: Replay | None = None
         self._source: Source | None = None
         self._batches: Iterator[Batch] | None = None
         self._batch: Batch | None = None
@@ -129,8 +129,13 @@ class Replay:
         reading stops when all others are found.  At most some MiB are held at a time; bytes that
         come later than that count as missing.
         """
-        if stream.decrypted and self._decrypted is not None:
-            yield from self._decrypted.stream_bytes(stream, offset, length, pos, missing)
+        if stream.decrypted and self._scan is not None:
+            if self._decrypted is None and self._scan.plaintext is not None:
+                self._decrypted = Replay(self._scan.plaintext)
+            if self._decrypted is None:  # it is still being decrypted for the first time
+                yield None, length
+            else:
+                yield from self._decrypted.stream_bytes(stream, offset, length, pos, missing)
             return
         pieces = _Pieces(offset, offset + length)
         for segment, buffer in self._segments(stream, pos):

@@ -20,7 +20,7 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.migration.table import PacketTable
 from analyzer.migration.tls_records import find_records
-from dissectors.multifd import INIT, RAM
+from dissectors.multifd import INIT, MAGIC_BYTES, RAM
 from tests import shipped, truth
 from tests.capture.files import pcap
 from tests.commands.run import mfshark
@@ -111,6 +111,22 @@ def test_frames_and_streams_are_those_of_tshark() -> None:
     for row in (table.row(number) for number in range(len(table))):
         assert frames[str(row.frame)] == str(row.stream)
         assert frames[str(row.end_frame)] == str(row.stream)
+
+
+@needs_tshark
+def test_what_read_bytes_before_all_was_decrypted_reads_the_plaintext_afterwards() -> None:
+    table = PacketTable()
+    scan = Scan(shipped.capture(EMBEDDED), watchers=(table,))
+    steps = scan.steps()
+    while not len(table):
+        next(steps)
+    replay = Replay(scan)
+    assert replay.packet(table, 0).holes == [(0, INIT.size)]
+    for _ in steps:
+        pass
+    excerpt = replay.packet(table, 0)
+    assert (excerpt.data[: len(MAGIC_BYTES)], excerpt.holes) == (MAGIC_BYTES, [])
+    replay.close()
 
 
 @needs_tshark
