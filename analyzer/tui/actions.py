@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from analyzer.tui.matching import Matching
     from analyzer.tui.views.packets import PacketsView
 
-__all__ = ["Actions", "verdict_line"]
+__all__ = ["Actions"]
 
 TIME_WORDS = dict(
     zip(
@@ -50,15 +50,8 @@ SEARCH_TOLD = 0.2
 COPY_WAIT = 0.02
 """Seconds between attempts to copy something that is still being read."""
 COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
-VERDICTS = {"ERROR": "bold red", "FAILED": "bold red", "OK": "bold green"}
-"""Styles of the verdict's leading word; other words are styled as warnings."""
 VERDICTS_MAX = 100
 """At most this many migrations' verdicts are listed."""
-
-
-def verdict_line(word: str, sentence: str) -> Text:
-    """A verdict, its leading word in colour."""
-    return Text.assemble((word, VERDICTS.get(word, "bold yellow")), " ", sentence)
 
 
 class Actions:
@@ -464,15 +457,13 @@ class Actions:
     def action_verdict(self) -> None:
         """Show the verdict; with several migrations, also that of each."""
         app = self._app
-        document = app.document
-        lines = [verdict_line(*document.verdict)] if document.verdict[0] else []
+        document, palette = app.document, app.view.palette
+        lines = [palette.verdict(*document.verdict)] if document.verdict[0] else []
         migrations = document.migrations()
         if document.done and len(migrations) > 1:
             for migration in migrations[:VERDICTS_MAX]:
-                words = f"\nmigration {migration.number}: "
-                lines.append(
-                    Text(words).append_text(verdict_line(*document.verdict_of(migration.number)))
-                )
+                verdict = palette.verdict(*document.verdict_of(migration.number))
+                lines.append(Text.assemble(f"\nmigration {migration.number}: ", verdict))
         if document.error:
             lines.append(Text(document.error))
         if not lines:
@@ -503,6 +494,8 @@ class Actions:
             app.tell(Text(document.obstacle() or why))
             return
         text = Text("\n").join(map(Text.from_ansi, lines))
+        if app.view.palette.colorless:
+            text = Text(text.plain)
         app.push_screen(TellDialog("Where the time went", text, wide=True))
 
     # -- the screen ---------------------------------------------------------------------------

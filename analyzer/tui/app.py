@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Input
 
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
-from analyzer.tui.actions import Actions, verdict_line
+from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters, device_filter
@@ -287,7 +287,7 @@ class MfsharkApp(Actions, KeyOrder):
         if document is self._loading and document.scan is None:
             self._loading = None  # what was read before is better than nothing
             self._read_at = time.monotonic()
-            self.tell(Text(document.error, "bold red"))
+            self.tell(Text(document.error, self.view.palette.error))
             return
         if document is self._loading:
             before, state = self.document, self.state
@@ -550,9 +550,9 @@ class MfsharkApp(Actions, KeyOrder):
         elif not document.done:
             left = self._progress(document)
         elif document.verdict[0]:
-            left = verdict_line(*document.verdict_of(self.state.migration))
+            left = self.view.palette.verdict(*document.verdict_of(self.state.migration))
         elif document.error:
-            left = Text(document.error, "bold red")
+            left = Text(document.error, self.view.palette.error)
         else:
             left = Text(document.obstacle())
         status = self.screen_stack[0].query_one(StatusLine)
@@ -565,7 +565,7 @@ class MfsharkApp(Actions, KeyOrder):
             frames = document.scan.engine.frames if document.scan is not None else 0
             found = len(document.migrations())
             seen = f"  {count(frames, 'frame')}  {count(found, 'migration')}"
-            return Text.assemble(("LIVE", "bold green"), seen, "  F ends it")
+            return Text.assemble(("LIVE", self.view.palette.device), seen, "  F ends it")
         done = round(document.fraction * 20)
         text = Text(f"{'█' * done}{'░' * (20 - done)} {document.fraction:4.0%}  ")
         elapsed = time.monotonic() - document.began

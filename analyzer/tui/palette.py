@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
+from rich.text import Text
 from textual.color import Color, ColorParseError
 
 if TYPE_CHECKING:
@@ -105,16 +106,18 @@ class Palette:
         kinds = KINDS if dark else LIGHT_KINDS
         for role, (_, fallback) in ROLES.items():
             color = Color.parse(fallback if ansi else kinds[role])
-            setattr(self, role, Style(color=color.rich_color))
+            setattr(self, role, Style() if colorless else Style(color=color.rich_color))
+        if colorless:  # Textual makes greys of colours: of red one that can hardly be read
+            self.zero, self.error = Style(dim=True), Style(bold=True)
         plain = _color(variables, "foreground", "ansi_default")
         self.plain = Style()
         self.muted = Style(dim=True)
         self.header = Style(bold=True, dim=not ansi)
         self.axis = Style(dim=True)
         marks = "ansi_yellow" if ansi else "#ffd75f" if dark else "#6b4500"
-        self.mark = Style(color=Color.parse(marks).rich_color)
+        self.mark = Style() if colorless else Style(color=Color.parse(marks).rich_color)
         self.key = Style(bold=True)
-        if not colorless and (dark or not ansi):  # yellow is hard to see on white
+        if dark or not ansi:  # yellow is hard to see on white
             self.key += self.mark
         if ansi:
             self.cursor = Style(reverse=True, bold=True)
@@ -138,6 +141,13 @@ class Palette:
     def severity(self, number: int) -> Style:
         """Style of severity 0 (none) to 3 (error)."""
         return (self.plain, self.info, self.warning, self.error)[max(0, min(3, number))]
+
+    def verdict(self, word: str, sentence: str) -> Text:
+        """A verdict, its leading word in the style of what it says."""
+        styles = {"OK": self.device, "ERROR": self.error, "FAILED": self.error}
+        return Text.assemble(
+            (word, styles.get(word, self.warning) + Style(bold=True)), " ", sentence
+        )
 
 
 def _color(variables: Mapping[str, str], name: str, fallback: str) -> Color:

@@ -96,6 +96,26 @@ def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch
     asyncio.run(run())
 
 
+def test_without_colours_what_is_wrong_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def run() -> None:
+        async with opened(capture(LOST)) as (app, pilot):
+            await press(pilot, "2")
+            strips = app.screen._compositor.render_strips()
+            styles = {segment.text.strip(): segment.style for strip in strips for segment in strip}
+            for text in ("ERROR", "193.3 KiB"):
+                style = styles[text]
+                assert style is not None
+                ink, ground = style.color, style.bgcolor
+                assert ink is not None
+                assert ground is not None
+                ratio = contrast(Color.from_rich_color(ink), Color.from_rich_color(ground))
+                assert ratio >= READABLE, text
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("glyph", EIGHTHS)
 def test_the_cursor_is_seen_on_any_bar(glyph: str) -> None:
     from rich.segment import Segment as Made
