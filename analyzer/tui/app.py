@@ -304,13 +304,13 @@ class MfsharkApp(Actions, KeyOrder):
         elif document is not self.document:
             return
         self._read_at = time.monotonic()
-        if document.live is not None:
-            self._stay_at_end()
         self._apply_filter()
         if document.saved is not None and self.state.screen == "packets":
             self.show_screen("main")
         else:
             self.view.show_document()
+            if document.live is not None:
+                self._stay_at_end()
         self.show_status()
 
     async def _tick(self) -> None:

@@ -14,6 +14,7 @@ from analyzer.synth import build
 from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.filter_line import FilterInput
+from analyzer.tui.row_list import RowList
 from tests.migration.test_tls import stripped
 from tests.tui.driving import opened, press, settle
 
@@ -64,6 +65,29 @@ def test_packets_appear_as_they_come_and_the_last_stays_selected(tmp_path: Path)
             assert app.document.done
             assert app.document.verdict[0] == "OK"
             assert len(app.document.findings) > 0
+
+    asyncio.run(use())
+
+
+def test_the_last_packet_is_in_sight_when_the_capture_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "live.pcap"
+    path.write_bytes(CAPTURE[: len(CAPTURE) // 2])
+
+    async def use() -> None:
+        async with growing(path) as (app, pilot):
+            await until(pilot, lambda: 0 < len(app.document.table) == app.state.row + 1)
+            monkeypatch.setattr(application, "GROWTH", 1000)  # the rest is shown at the end only
+            seen = len(app.document.table)
+            with path.open("ab") as file:
+                file.write(CAPTURE[len(CAPTURE) // 2 :])
+            await until(pilot, lambda: len(app.document.table) > seen)
+            await press(pilot, "F")
+            packets = app.view.query_one(RowList)
+            assert app.state.row + 1 == len(app.document.table) > packets.size.height
+            below = packets.scroll_offset.y + packets.size.height - packets.header
+            assert below > app.state.row
 
     asyncio.run(use())
 
