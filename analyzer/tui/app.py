@@ -556,7 +556,7 @@ class MfsharkApp(Actions, KeyOrder):
         else:
             left = Text(document.obstacle())
         status = self.screen_stack[0].query_one(StatusLine)
-        if self._told is None:
+        if self._told is None and self._loading is None:  # a reload keeps the room
             status.wanted = left if document.done else Text()
         status.show_status(left, right)
 
