@@ -124,13 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _with_command(words: list[str]) -> list[str]:
     """The words, with ``tui`` prepended if they begin with a capture, or an option for it.  Raises
-    :class:`UsageError` for a word that is not a capture but resembles a command.
+    :class:`UsageError` for a word that is not a capture but resembles a command, and for a command
+    that comes late.
     """
     first = words[0] if words else ""
     if first in COMMANDS or first in OWN_OPTIONS:
         return words
-    if first.startswith("-") and not COMMANDS.keys().isdisjoint(words):
-        return words  # an option of the command after it: the program's parser reports it
+    if first.startswith("-") and (command := next(filter(COMMANDS.__contains__, words), None)):
+        raise UsageError(f"options follow the command: mfshark {command} {first} ...")
     if first and not os.path.exists(first):  # noqa: PTH110 - pathlib costs start-up time
         from difflib import get_close_matches
 

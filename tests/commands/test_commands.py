@@ -326,6 +326,12 @@ def test_what_a_command_does_not_take(words: tuple[object, ...], told: str) -> N
     assert told in ran.err
 
 
+def test_an_option_in_front_of_its_command_is_explained() -> None:
+    ran = mfshark("--color", "always", "check", CLEAN)
+    told = "mfshark: options follow the command: mfshark check --color ...\n"
+    assert (ran.status, ran.out, ran.err) == (2, "", told)
+
+
 @pytest.mark.parametrize("command", ["packets", "records", "extract", "rule", "expect"])
 def test_verbose_is_offered_only_where_it_shows_more(command: str) -> None:
     assert "-v, --verbose" in mfshark("check", "--help").out
