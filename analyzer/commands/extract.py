@@ -42,7 +42,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "Writes to files: each device's whole state (main's data, then the buffers by index) and "
         "its config state; with --ram guest memory; with --stream the bytes of a channel; and a "
         "manifest. File names are sanitised; existing files are not overwritten without --force; "
-        "a failed run leaves no partial files."
+        "a failed run leaves no partial files. Exit status: 0 everything is there, 2 something is "
+        "missing or could not be read; what there is is written."
     )
     add_wire_options(parser, "do not list the files; no progress, no notes")
     add_shown_options(parser)

@@ -40,7 +40,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "Writes a copy of a capture with guest memory, device state, names, uuids and addresses "
         "replaced; lengths, headers, order, times and the verdict are preserved. Contents of TLS "
         "and of connections that belong to no migration become zeros. See docs/scrub.md for what "
-        "is preserved."
+        "is preserved. Exit status: 0 the same verdict, 1 another one, 2 no readable migration, or "
+        "a damaged original, which is copied up to the damage."
     )
     add_wire_options(parser, "report only problems, no progress")
     parser.add_argument(
