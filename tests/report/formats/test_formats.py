@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ET
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +352,12 @@ def test_the_page_lists_every_format() -> None:
         row = next(line for line in page.splitlines() if line.startswith(f"| `{one.name}` |"))
         assert all(f"`{ending}`" in row for ending in one.endings)
     assert all(f"`{column}`" in page for column in COLUMNS)
+
+
+def test_the_page_lists_every_schema() -> None:
+    page = (HERE.parents[2] / "docs/formats.md").read_text("utf-8")
+    schemas = resources.files("analyzer.report").joinpath("schema").iterdir()
+    assert [schema.name for schema in schemas if f"`{schema.name}`" not in page] == []
 
 
 def test_without_pyarrow_it_says_what_to_install(
