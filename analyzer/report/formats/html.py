@@ -76,6 +76,8 @@ def _capture(result: Result, number: int, several: bool) -> Iterator[str]:
     if result.failure not in (None, result.sentence):
         yield f'<p class="error">{html(str(result.failure))}</p>\n'
     report = result.report or {}
+    for note in report.get("notes", ()):
+        yield f'<p class="soft">note: {html(note)}</p>\n'
     yield from _findings(result.findings)
     devices = (result.devices or {}).get("migrations", [])
     for number, migration in enumerate(report.get("migrations", ())):

@@ -239,6 +239,12 @@ def test_html_shows_what_there_is_of_other_files(path: Path, heading: str, cell:
     assert f"<td>{cell}</td>" in page
 
 
+def test_html_has_the_notes_of_the_text_report(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(Tiny().pcap()[:-10])
+    assert "note: the file ends inside a record: " in render("html", [result_of(path, "x")])
+
+
 def test_parquet_tables(results: list[Result], tmp_path: Path) -> None:
     folder = str(tmp_path / "out.parquet")
     parquet.prepare(folder)
