@@ -173,6 +173,13 @@ def resized(edit: Edit, size: int) -> None:
     unit[DEVICE_SIZE] = size
 
 
+def sizes_without_header(edit: Edit) -> None:
+    for stream in edit.channels:
+        for unit in stream.units:
+            if unit.kind == "device":
+                unit[DEVICE_SIZE] -= 12
+
+
 def above(edit: Edit) -> None:
     packets, unit = edit.config()
     later = unit.copy()
@@ -287,6 +294,10 @@ FAULTS: dict[str, tuple[Callable[[Edit], object], set[str], set[str]]] = {
                           {"MF405"}),  # in the series, where MF403 is but a warning
     "unknown device": (lambda e: raw(e, "device", IDSTR, b"9999"), {"MF405"}, set()),
     "another instance": (lambda e: raw(e, "device", INSTANCE, b"\0\0\0\3"), {"MF405"}, set()),
+    "no flag": (lambda e: flags(e, "device", e.flag), {"MF408"}, set()),
+    "flag of device state": (lambda e: flags(e, "ram", 0x40), {"MF402"}, set()),
+    "flag of device state in SYNC": (lambda e: flags(e, "sync", 0x40), {"MF402"}, set()),
+    "sizes without the header": (sizes_without_header, {"MF201", "MF515"}, {"MF236"}),
     "mixed flags": (lambda e: flags(e, "device", 0x50), {"MF408"}, set()),
     "nothing of a device": (nothing_of_a_device, {"MF413"}, set()),
     "short": (lambda e: resized(e, 8), {"MF501"}, LOST),

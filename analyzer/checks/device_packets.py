@@ -68,12 +68,14 @@ def devstate_with_sync(packet: DevicePacket, channel: Channel, migration: Migrat
 def devstate_empty(packet: DevicePacket, channel: Channel, migration: Migration) -> str | None:
     """A device-state packet announces no payload.
 
-    There is nothing to load into the device.
+    There is nothing to load into the device.  A RAM or SYNC packet that has the flag of device
+    state is read like that, too: where its size would be, the name of the block is padded.
 
     Receiver: ``multifd: received empty device state packet``; v1 and v2 of the series only fail in
     VFIO, with ``packet too short at 0 (min is 12)``.  The migration fails.
 
-    Usual cause: a damaged header.
+    Usual cause: a damaged header; a sender that does not clear the flag when a channel sends RAM
+    again.
     """
     return None if packet.next_packet_size else "next_packet_size is 0"
 
@@ -147,22 +149,25 @@ def devstate_compression_bits(
 
 @migration_rule("MF408", "devstate-dialect-mixed", ERROR)
 def devstate_dialect_mixed(migration: Migration) -> Iterator[Spot]:
-    """Some device-state packets have flag 0x10 and others 0x40.
+    """Some device-state packets have flag 0x10 and others 0x40, or neither.
 
     The RFC, v1 and v2 of the series use 0x10, later revisions and releases 0x40; no sender uses
-    both.  The findings are reported at the packets of the rarer kind.
+    both.  The findings are reported at the packets of the rarer kind.  A packet without either flag
+    is recognised by its idstr, where a RAM packet has its counts.
 
-    Receiver: it knows only one of the two; it reads the other packets as RAM packets and loses the
-    framing.
+    Receiver: it knows only one of the two; it reads the other packets as RAM packets (``multifd:
+    received packet with %u pages, expected %u``) and loses the framing.
 
-    Usual cause: a RAM packet with UADK compression mistaken for device state (see ``--dialect``),
-    or channels of two migrations mistaken for one.
+    Usual cause: a sender that does not set the flag, or sets it in a wrong place; channels of two
+    migrations mistaken for one.
     """
     framing = migration.framing
+    usual = framing.device_flag
     for marker, variant in framing.markers.items():
-        if marker != framing.device_flag:
-            text = f"device state marked by {marker:#x}, most packets have {framing.device_flag:#x}"
-            yield from variant_spots(variant, text, migration)
+        if marker != usual or not usual:
+            marked = f"marked by {marker:#x}" if marker else "without its flag"
+            most = f", most packets have {usual:#x}" if usual else ""
+            yield from variant_spots(variant, f"device state {marked}{most}", migration)
 
 
 def variant_spots(variant: Variant, text: str, migration: Migration) -> Iterator[Spot]:

@@ -141,7 +141,7 @@ def _not_of(dialect: Dialect, migration: Migration) -> Iterator[tuple[str, str]]
     severity.
     """
     framing = migration.framing
-    others = [marker for marker in framing.markers if marker != dialect.device_flag]
+    others = [marker for marker in framing.markers if marker not in (0, dialect.device_flag)]
     for marker in others:
         packets = counted(framing.markers[marker].count, "packet")
         yield f"{packets} of device state have the flag {marker:#x}", WARNING

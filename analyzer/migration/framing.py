@@ -89,8 +89,8 @@ def _usual(variants: dict[Key, Variant]) -> Key | None:
 
 
 def marker_of(flags: int) -> int:
-    """The flag bit that marks a packet with these flags as device state."""
-    return DEVICE_FLAG if flags & DEVICE_FLAG else BIT4
+    """The flag bit that marks a packet with these flags as device state; 0 without one."""
+    return DEVICE_FLAG if flags & DEVICE_FLAG else flags & BIT4
 
 
 class Framing:
@@ -182,6 +182,17 @@ class Framing:
         if header[IDSTR] != 0 or 0 < count <= PAGES_MAX:
             return header[IDSTR] != 0
         return self.bit4[True] > self.bit4[False]
+
+    def contradicts_flags(self, head: bytes, device: bool) -> bool:
+        """Whether a packet, at least 276 bytes of it, is of the other kind than its flags say,
+        which is ``device``.
+        """
+        if len(head) < BODY:
+            return False
+        if not device:
+            return looks_like_device_state(head)
+        flags = HEADER.unpack(head)[-1] & ~DEVICE_FLAG
+        return head[IDSTR] == 0 and self._ram_length(head, flags) is not None
 
     def decide_bit4(self, header: bytes) -> bool:
         """Decide for a channel's next packet: as the dialect that the user forces says, else by

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.channel import Init
 from analyzer.migration.framing import PAGES_MAX
-from analyzer.migration.resync import find_packet
+from analyzer.migration.resync import find_packet, near_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
@@ -48,6 +48,8 @@ COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
 INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
+IDSTR = DEVICE_STATE["idstr"].offset
+"""Where a RAM packet has the highest byte of pages_alloc, which is 0."""
 TAKE_INIT = Take(INIT.size)
 TAKE_HEADER = Take(HEADER.size)
 HEAD_SIZE = DEVICE_STATE.size + BUFFER.size
@@ -151,6 +153,8 @@ class MultifdWalker:
                 device = framing.is_device_state(flags)
                 if device is None:
                     device = framing.decide_bit4(head[: DEVICE_STATE.size])
+                elif (head[IDSTR] != 0) is not device and framing.contradicts_flags(head, device):
+                    device = self._misflagged(device)
                 yield from (self._device_state if device else self._ram)(head, reader.first)
                 continue
             if type(head) is bytes:
@@ -163,6 +167,12 @@ class MultifdWalker:
             self.take = TAKE_HEAD
             if take is TAKE_HEAD:
                 yield from self._in_parts()
+
+    def _misflagged(self, device: bool) -> bool:
+        """The kind of a packet whose flags are those of the other kind, ``device``."""
+        if device:
+            self._report("devstate-empty", "a RAM or SYNC packet with the flag of device state")
+        return not device
 
     def _in_parts(self) -> Walker:
         """Walk a packet whose headers could not be taken at once: because of a hole, the end of the
@@ -474,6 +484,12 @@ class MultifdWalker:
         """
         channel, reader, start = self.channel, self.reader, self.start
         place, began = reader.first, reader.offset
+        if header and (near := (yield from near_packet(self.framing))):
+            channel.skipped += near
+            self._report_no_header(header, start, place, near, True)
+            self.consumers.page_collector.lost(channel)
+            channel.resyncs.append((reader.offset, near))
+            return
         limit = SEARCH_MIDSTREAM if channel.midstream and not channel.packets else None
         found = yield from find_packet(reader, self.framing, limit)
         skipped = began - start + found.skipped
