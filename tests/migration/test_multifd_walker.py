@@ -223,6 +223,7 @@ def test_a_hole_anywhere_costs_what_it_touches(size: int) -> None:
         assert set(rows) <= set(whole), at
         intact = [row for row in whole if row[0] + row[1] <= at]
         assert rows[: len(intact)] == intact, at
+        assert not [row for row in rows if row[0] < at + size and row[0] + row[1] > at], at
         assert channel.id == (0 if at >= 25 else -1), at  # behind the initial packet's id
 
 
@@ -232,3 +233,14 @@ def test_a_stream_may_end_anywhere() -> None:
         rows, channel = walked(WHOLE[:at])
         assert rows == [row for row in whole if row[0] + row[1] <= at], at
         assert (channel.cut_in is None) == (at in BOUNDARIES[1:]), at
+
+
+def test_the_first_packet_may_have_pages() -> None:
+    """How many offsets a packet has is not known yet."""
+    packets = [ram([0, 1], [7], num=1), buffer(0), sync(2)]
+    rows, _ = walked(init(0) + b"".join(packets))
+    assert rows == [
+        (64, len(packets[0]), 0, 1, "pc.ram"),
+        (64 + len(packets[0]), len(packets[1]), 0x40, "0000:00:02.0/vfio#0", 0),
+        (64 + len(packets[0] + packets[1]), len(packets[2]), 1, 2, ""),
+    ]
