@@ -56,9 +56,9 @@ class Job:
     computes digests of the devices.  ``fail_on`` is the lowest severity that gives status 1,
     ``allow_empty`` accepts a capture without a migration.  ``wants`` says what the result must
     contain (see :class:`Result`); ``colour``, ``verbose`` and ``style`` (``full``, ``brief``:
-    errors and warnings, or ``verdict``: one line) concern its text.  ``known`` are fingerprints of
-    findings that do not count, for the capture named ``known_as``; ``expectation`` is what the
-    capture must meet, including expected findings.
+    errors, warnings and what fails, or ``verdict``: one line) concern its text.  ``known`` are
+    fingerprints of findings that do not count, for the capture named ``known_as``; ``expectation``
+    is what the capture must meet, including expected findings.
     """
 
     __slots__ = (
@@ -317,13 +317,13 @@ def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[
             yield from saved_text(analysis, style, verbose=job.verbose)
             return
         line = saved_verdict(analysis, style)
-    grave = [finding for finding in analysis.findings if finding.severity != INFO]
-    if grave or word == "FAILED" or job.style == "verdict":
+    told = [f for f in analysis.findings if f.severity != INFO or job.fail_on == INFO]
+    if told or word == "FAILED" or job.style == "verdict":
         yield line
     if job.style == "brief":
         from analyzer.report.text import first_findings
 
-        yield from first_findings(grave, style)
+        yield from first_findings(told, style)
 
 
 def _add_documents(result: Result, job: Job, analysis: Analysis, extras: _Extras) -> None:

@@ -51,6 +51,12 @@ def test_folders_are_searched(folder: Path, tmp_path: Path) -> None:
         captures_in([str(tmp_path / "empty")])
 
 
+def test_every_finding_that_fails_is_told(folder: Path) -> None:
+    told = "info    MF105 uuid-zero"
+    assert told not in mfshark("check", folder).out
+    assert told in mfshark("check", folder, "--fail-on", "info").out
+
+
 def test_minus_is_standard_input_beside_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
