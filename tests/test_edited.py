@@ -336,6 +336,38 @@ def test_a_fault_is_found(name: str, fault: str) -> None:
     assert grave <= wanted | allowed, told
 
 
+def told_of(edit: Callable[[Edit], object], rule: str) -> str:
+    """The message of the only finding of a rule."""
+    migration = Edit(UPSTREAM, real(UPSTREAM))
+    edit(migration)
+    findings = analyze(put_together(migration.streams)).findings
+    (message,) = [finding.message for finding in findings if finding.rule.id == rule]
+    return message
+
+
+def state_counted(edit: Edit) -> None:
+    """A sender that gives device-state packets a number, too."""
+    states = sum(unit.kind == "device" for stream in edit.channels for unit in stream.units)
+    for stream in edit.channels:
+        last = [unit for unit in stream.units if unit.kind == "sync"][-1]
+        last.set_number(NUM, last.number() + states)
+
+
+def test_as_many_numbers_are_missing_as_there_are_device_state_packets() -> None:
+    assert "there are as many device-state packets" in told_of(state_counted, "MF229")
+
+
+def test_a_tag_behind_the_one_that_ends_the_body_of_vfio_is_named() -> None:
+    end = struct.pack(">Q", 0xFFFFFFFFEF100001)
+    full = b"\x110000:00:02.0/vfio" + struct.pack(">II", 0, 1) + end
+
+    def edit(stream: bytes) -> bytes:
+        at = stream.rindex(full) + len(full)
+        return stream[: at - 8] + end[:7] + b"\6" + stream[at - 8 :]
+
+    assert "another VFIO tag" in told_of(on_main(edit), "MF610")
+
+
 def far_number(edit: Edit) -> None:
     edit.first("ram", pages).set_number(NUM, 1 << 40)
 

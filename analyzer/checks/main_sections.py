@@ -62,8 +62,9 @@ def footer_missing() -> None:
 
     Receiver: ``Missing section footer for %s``; the migration fails.
 
-    Usual cause: source and destination disagree about the size of a device's state; older senders
-    with ``send-section-footer=off``.
+    Usual cause: source and destination disagree about the size of a device's state; an END_OF_STATE
+    after DEV_INIT_DATA_SENT or DEV_CONFIG_LOAD_READY, which end a VFIO section themselves; older
+    senders with ``send-section-footer=off``.
     """
 
 

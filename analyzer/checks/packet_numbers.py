@@ -125,15 +125,19 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
 
     Receiver: silent.
 
-    Usual cause: a channel that the capture filter left out; a sender up to 8.2 (reported as info).
+    Usual cause: a channel that the capture filter left out; a sender that counts device-state
+    packets too; a sender up to 8.2 (reported as info).
     """
     numbers = _numbers(migration)
     if numbers is None or not numbers.missing:
         return
     gaps = [str(first) if first == last else f"{first}-{last}" for first, last in numbers.gaps]
     listed = sum(last - first + 1 for first, last in numbers.gaps)
+    states = sum(channel.device_packets for channel in migration.multifd)
     more = " and others" if numbers.missing > listed else ""
     text = f"{counted(numbers.missing, 'packet number')} missing: {', '.join(gaps)}{more}"
+    if numbers.missing == states:
+        text += "; there are as many device-state packets, which have none"
     reason = "; others occur twice" if numbers.twice else _unread(migration)
     if not reason and lacks_channels(migration):
         text += "; a channel seems to be missing from the capture"

@@ -55,6 +55,8 @@ DISPLACED_MAX = 64
 ID = Take(4)
 FOOTER_TAKE = Take(FOOTER.size)
 CONFIG_STATE = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
+TAG_BEGINNING = CONFIG_STATE[: FOOTER.size]
+"""What all tags have in common, as far as a footer is long."""
 
 
 def _kind(section: Section) -> bytes:
@@ -318,7 +320,10 @@ class SectionWalk:
         mark, section_id = FOOTER.unpack(footer)
         note = self.main.anomalies.note
         if mark != FOOTER_BYTE:
-            note("footer-missing", at, reader.last, f"section {section.text!r}: {footer.hex()}")
+            text = f"section {section.text!r}: {footer.hex()}"
+            if footer == TAG_BEGINNING and is_vfio(section.idstr):
+                text += ", another VFIO tag after the one that ends the body"
+            note("footer-missing", at, reader.last, text)
             if section_id != section.section_id or mark in SECTION_TYPES:
                 yield Push(footer)
                 if mark not in BEGINNINGS:
