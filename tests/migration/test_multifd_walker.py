@@ -16,7 +16,7 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tcp.flow import NEVER, Connection
-from dissectors.multifd import PACKET_BYTES
+from dissectors.multifd import DEVICE_STATE, PACKET_BYTES, ram_header_size
 from tests.checks.craft import Tiny, buffer, config, init, ram, sync
 from tests.migration.main_streams import Piece, feed
 
@@ -192,6 +192,7 @@ STREAM = [
     sync(4),
 ]
 BOUNDARIES = [*itertools.accumulate(map(len, STREAM), initial=0)]
+DEVICES = [at for at, unit in zip(BOUNDARIES, STREAM, strict=False) if unit[11] == 0x40]
 WHOLE = b"".join(STREAM)
 
 
@@ -233,6 +234,9 @@ def test_a_stream_may_end_anywhere() -> None:
         rows, channel = walked(WHOLE[:at])
         assert rows == [row for row in whole if row[0] + row[1] <= at], at
         assert (channel.cut_in is None) == (at in BOUNDARIES[1:]), at
+        begin = max(boundary for boundary in BOUNDARIES if boundary <= at)
+        headers = DEVICE_STATE.size if begin in DEVICES else ram_header_size(128)
+        assert channel.cut_bytes == (at - begin if at - begin >= headers else 0), at
 
 
 def test_the_first_packet_may_have_pages() -> None:
