@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyzer.checks.checker import LISTED, Checker
 from analyzer.migration.scan import Scan
 from tests import shipped
-from tests.checks.craft import Tiny, findings, ram
+from tests.checks.craft import Tiny, buffer, findings, init, ram
 
 
 def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
@@ -40,3 +40,28 @@ def test_the_findings_about_one_migration_are_those_of_all() -> None:
         wanted = [row for row in everything if row[0] is migration]
         assert wanted
         assert told == wanted
+
+
+def test_findings_can_be_asked_for_again() -> None:
+    """What the end of the capture shows is not counted twice."""
+    tiny = Tiny()
+    tiny.multifd[0][0] = init(0, unused2=b"\1" * 32)
+    tiny.multifd[1].append(buffer(1))
+    checker = Checker()
+    scan = Scan(tiny.pcap(), watchers=(checker,)).run()
+    first, again = checker.findings(scan), checker.findings(scan)
+    assert {"MF109", "MF505"} <= {finding.rule.id for finding in first}
+    assert [(f.rule.id, f.message, f.repeats) for f in first] == [
+        (f.rule.id, f.message, f.repeats) for f in again
+    ]
+
+
+def test_a_finding_names_the_channel_or_the_device_it_is_about() -> None:
+    tiny = Tiny()
+    tiny.answers = {1: [b"not due"]}
+    tiny.multifd[1].append(buffer(1))
+    found = {finding.rule.id: finding.spot for finding in findings(tiny.pcap())}
+    channel = found["MF113"].channel
+    assert channel is not None
+    assert channel.name == "multifd 1"
+    assert found["MF505"].device == "0000:00:02.0/vfio#0"
