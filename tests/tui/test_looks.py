@@ -183,6 +183,18 @@ def test_the_verdict_has_several_lines_where_there_is_room() -> None:
     asyncio.run(run())
 
 
+def test_reading_again_does_not_move_the_screen() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST)) as (app, pilot):
+            status = app.screen.query_one(StatusLine)
+            assert status.size.height == 2
+            await press(pilot, "r")
+            assert "read again" in shown(app)
+            assert status.size.height == 2
+
+    asyncio.run(run())
+
+
 def test_a_long_message_takes_the_room_of_the_totals() -> None:
     async def run() -> None:
         async with opened(capture(LOST), (80, 20)) as (app, pilot):
