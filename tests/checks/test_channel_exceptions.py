@@ -12,6 +12,7 @@ from dissectors.main_stream import RamFlag
 from tests.checks.craft import (
     EOS,
     FLUSH,
+    RAM_END,
     RAM_ID,
     RAM_START,
     SHUT,
@@ -165,7 +166,7 @@ def test_a_channel_cut_off_inside_a_packet_is_told_by_another_rule() -> None:
 def test_which_round_a_closed_channel_missed() -> None:
     tiny = Tiny(return_path=False, device=False)
     tiny.multifd[1].pop()
-    (told,) = messages(closed_early(tiny, tiny.main[4]).pcap(), "MF116")
+    (told,) = messages(closed_early(tiny, RAM_END).pcap(), "MF116")
     assert told.startswith("closed after SYNC round 2; round 3 follows in frame ")
 
 

@@ -9,7 +9,7 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.migration.migration import Migration
 from analyzer.migration.outcome import ended_early, is_complete, refused
-from tests.checks.craft import Craft, Tiny, buffer, init, sync
+from tests.checks.craft import RAM_END, Craft, Frame, Tiny, buffer, init, sync
 from tests.migration.test_outcome import given_up
 from tests.migration.test_outcome_rows import OPEN, of
 
@@ -84,11 +84,16 @@ def test_a_completed_migration_refused_no_channel_that_carried_something() -> No
 # -- closed before a round -------------------------------------------------------------------------
 
 
+def fin_of(made: Craft, port: int) -> Frame:
+    """The FIN of a connection's client."""
+    sent = struct.pack(">H", port)
+    return next(f for f in made.frames if f.data[34:36] == sent and f.data[47] == FIN)
+
+
 def closed_early(tiny: Tiny, before: bytes) -> Craft:
     """With the source's FIN of multifd 1 in front of the frame that ends with ``before``."""
     made = tiny.craft()
-    port = struct.pack(">H", OPEN + 2)
-    fin = next(f for f in made.frames if f.data[34:36] == port and f.data[47] == FIN)
+    fin = fin_of(made, OPEN + 2)
     made.frames.remove(fin)
     at = next(n for n, frame in enumerate(made.frames) if frame.data.endswith(before))
     made.frames.insert(at, fin)
@@ -105,21 +110,16 @@ def test_a_channel_that_was_closed_before_a_round(main_first: bool) -> None:
     """The round begins with whatever came first: a SYNC of another channel, or main's FLUSH."""
     tiny = Tiny(return_path=False, device=False)
     tiny.multifd[1].pop()
-    assert not early(tiny.craft())
-    made = closed_early(tiny, sync(7))
-    last = of(made, OPEN + 1)[-1]
-    flush = next(f for f in made.frames if f.data.endswith(tiny.main[4]))
-    if main_first:
-        made.frames.remove(last)
-        made.frames.insert(made.frames.index(flush) + 1, last)
-    else:
-        made.frames.remove(flush)
-        made.frames.insert(made.frames.index(last) + 1, flush)
-    port = struct.pack(">H", OPEN + 2)
-    fin = next(f for f in made.frames if f.data[34:36] == port and f.data[47] == FIN)
+    made = tiny.craft()
+    assert not early(made)
+    last_sync = of(made, OPEN + 1)[-1]
+    flush = next(f for f in made.frames if f.data.endswith(RAM_END))
+    first, second = (flush, last_sync) if main_first else (last_sync, flush)
+    fin = fin_of(made, OPEN + 2)
     made.frames.remove(fin)
-    begin = made.frames.index(flush if main_first else last)
-    made.frames.insert(begin, fin)
+    made.frames.remove(second)
+    begin = made.frames.index(first)
+    made.frames[begin : begin + 1] = [fin, first, second]
     assert early(made) == [("multifd 1", begin + 1, begin + 2)]
 
 
