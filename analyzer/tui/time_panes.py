@@ -446,5 +446,5 @@ class ThroughputPane(TimePane):
             Segment(f"{device} device  ", palette.device),
             Segment(f"{main} main  ", palette.main),
             Segment(f"{ram} RAM  ", palette.ram),
-            Segment(f"{count(round(float(bins.zero.sum())))} zero pages", palette.zero),
+            Segment(f"{count(round(float(bins.zero.sum())))} zero pages in all", palette.zero),
         ]
