@@ -179,6 +179,7 @@ class _DumpcapFeed(Feed):
 
     def finish(self) -> None:
         """Make dumpcap flush its frames and its statistics, and exit."""
+        super().finish()
         self._process.send_signal(signal.SIGINT)
 
     def ended(self) -> bool:
@@ -192,8 +193,13 @@ class _DumpcapFeed(Feed):
 
     def failure(self) -> str:
         """The error message of dumpcap if it failed, else empty."""
-        if not self._process.wait():
-            return ""
+        return self._last_words() if self._process.wait() else ""
+
+    def notes(self) -> list[str]:
+        """Why dumpcap stopped by itself, if it did, as when the interface went away."""
+        return [] if self._finished or self._process.wait() else [self._last_words()]
+
+    def _last_words(self) -> str:
         self._told.join()
         return f"dumpcap stopped: {_sentence(self._told.lines)}"
 
@@ -230,6 +236,9 @@ class _Told:
         self.ready.set()
 
     def _line(self, line: str) -> None:
+        count, _, said = line.partition(" dumpcap: ")
+        if said and count.startswith("Packets: "):  # it does not begin a new line for an error
+            line = said
         if line.startswith("File: "):
             self.capturing = True
             self.ready.set()

@@ -102,6 +102,17 @@ def test_a_dumpcap_that_dies_is_damage_and_what_came_is_reported(install: Instal
     assert "dumpcap stopped: No space left on device" in str(scan.file.damage)
 
 
+def test_an_interface_that_goes_away_is_noted(install: Install) -> None:
+    text = 'The network adapter "lo" is no longer attached; the capture has stopped'
+    install(crash=f"Packets: 3 dumpcap: {text}.", status=0)
+    with LiveCapture("lo") as capture:
+        scan = Scan(capture.source).run()
+        capture.source.close()
+    assert len(scan.migrations) == 1
+    assert scan.file.damage is None
+    assert scan.file.notes == [f"dumpcap stopped: {text}"]
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind", "message"),
     [

@@ -31,7 +31,7 @@ with open({capture!r}, "rb") as capture:
             piece = piece[os.write(into, piece):]
 if plan["crash"]:
     say(plan["crash"])
-    sys.exit(1)
+    sys.exit(plan["status"])
 while not ended:
     time.sleep(0.005)
 with open({end!r}, "rb") as end:
@@ -55,13 +55,15 @@ class FakeDumpcap:
         lost: int = 0,
         refusal: list[str] | None = None,
         crash: str = "",
+        status: int = 1,
         interfaces: str = "",
     ) -> None:
         self._told = folder / "told.json"
         (folder / "capture").write_bytes(capture)
         (folder / "end").write_bytes(end)
         plan: dict[str, Any] = {
-            "lost": lost, "refusal": refusal, "crash": crash, "interfaces": interfaces,
+            "lost": lost, "refusal": refusal, "crash": crash, "status": status,
+            "interfaces": interfaces,
         }  # fmt: skip
         self.path = folder / "dumpcap"
         self.path.write_text(
