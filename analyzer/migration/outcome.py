@@ -358,7 +358,12 @@ def _never_begun(migration: Migration, main: Connection) -> Outcome:
     later = (c for c in migration.silent if c.began.frame > migration.began)
     if (unanswered := next((c for c in later if not c.reverse.seen), None)) is not None:
         text += f": the destination did not answer stream {unanswered.number}"
-    end = main.forward.own_end
+    end, gone = main.forward.own_end, main.reverse.first_end
+    if gone is not None and (end is None or gone.frame < end.frame):
+        return Outcome("failed", f"{text}; the destination closed it in setup", gone.frame)
+    close = _first_close(migration)
+    if close is not None and (end is None or close.place.frame < end.frame):
+        return Outcome("failed", f"{text}: {close.text}", close.place.frame)
     if end is None:
         return Outcome("incomplete", text)
     return Outcome("cancelled", f"{text}; the source closed it in setup", end.frame)

@@ -314,16 +314,21 @@ def test_a_destination_that_stopped_reading_is_told(seconds: int) -> None:
 # -- a main that never carried anything ------------------------------------------------------------
 
 
-def unused_main(*, closed: bool = False, refused: bool = False, early: bool = False) -> bytes:
+def unused_main(
+    *, closed: bool = False, refused: bool = False, early: bool = False, gone: str = ""
+) -> bytes:
     """Two multifd channels of a source in setup, and its main; ``early``: that was closed before
-    they began, and is no main.
+    they began, and is no main.  ``gone``: what the destination closes first.
     """
     made = Craft()
     main = made.connect(46000)
     if early:
         main.fin()
     for number in (0, 1):
-        made.connect(46001 + number).send(init(number))
+        last = made.connect(46001 + number)
+        last.send(init(number))
+    if gone:
+        (main if gone == "main" else last).reset("server")
     if refused:
         made.connect(46009, syn=False).segment("client", -1, b"", SYN)
     if closed:
@@ -344,6 +349,19 @@ def test_a_source_in_setup_has_sent_nothing_on_main() -> None:
     found = outcome(unused_main(closed=True))
     assert found.name == "cancelled"
     assert found.evidence.endswith("; the source closed it in setup")
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [("main", "; the destination closed it in setup"), ("1", ": the destination reset multifd 1")],
+)
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_destination_that_closes_in_setup_fails(closed: bool, gone: str, told: str) -> None:
+    found = outcome(unused_main(closed=closed, gone=gone))
+    assert (found.name, found.evidence) == (
+        "failed",
+        f"main (stream 0) never carried a byte{told}",
+    )
 
 
 def test_a_main_whose_bytes_the_capture_lacks_is_not_silent() -> None:
