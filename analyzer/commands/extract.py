@@ -91,8 +91,8 @@ def run(options: Namespace) -> int:
     """Run it.  Raises :class:`CaptureError` and :class:`UsageError`."""
     if options.stream:
         need_file(options.capture, "--stream")
-    if options.output == "-":
-        raise UsageError("extract writes files: -o takes a folder, not - for standard output")
+    if options.output in ("", "-"):
+        raise UsageError("extract writes files: -o takes the name of a folder")
     if not options.ram and (options.offset is not None or options.length is not None):
         raise UsageError("--offset and --length need --ram")
     listing: list[str] = []

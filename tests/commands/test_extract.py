@@ -159,6 +159,17 @@ def test_a_lost_page_is_told(tmp_path: Path) -> None:
     assert manifest(tmp_path)["m0-pc.ram.ram"]["pages_lost"] > 0
 
 
+@pytest.mark.parametrize("target", ["", "-"])
+def test_no_name_is_not_the_working_directory(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = mfshark("extract", capture("10.0.13-vfio-3dev-4ch"), "-o", target)
+    told = "mfshark: extract writes files: -o takes the name of a folder\n"
+    assert (ran.status, ran.err) == (2, told)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("words", [("--ram", "pc.ram"), ("--stream", "main")])
 def test_buffers_are_written_whatever_else_is(words: tuple[str, ...], tmp_path: Path) -> None:
     mfshark("extract", tiny(tmp_path, Tiny()), "--buffers", *words, "-o", tmp_path / "out")
