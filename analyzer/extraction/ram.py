@@ -70,6 +70,8 @@ class RamFiles:
             file.close(size)
             file.facts |= _figures(image, size)
             file.facts["recovered_in"] = [attempt.number for attempt in attempts[1:]]
+            if image.first and not size:
+                yield f"{file.name}: the block ends before --offset"
             yield from _complaints(file.name, image, attempts, file.facts)
             yield from _order_complaints(file.name, name, migration)
 

@@ -90,6 +90,16 @@ def test_a_part_of_a_block(tmp_path: Path) -> None:
     assert (tmp_path / "part" / "m0-pc.rom.ram").read_bytes() == whole[0x1F0F0:][:8192]
 
 
+def test_an_offset_behind_the_block_is_told(tmp_path: Path) -> None:
+    name = capture("10.0.13-veth-mtu1500-2ch")
+    for offset, status in (("0x1ffff", 0), ("0x20000", 2), ("1T", 2)):
+        words = ("--ram", "pc.rom", "--offset", offset, "-o", tmp_path, "--force")
+        ran = mfshark("extract", name, *words)
+        assert (ran.status, "m0-pc.rom.ram: the block ends before --offset" in ran.err) == (
+            status, status == 2,
+        )  # fmt: skip
+
+
 def test_a_block_larger_than_allowed_is_no_success(tmp_path: Path) -> None:
     words = ("--ram", "pc.ram", "--max-size", "1M", "-o", tmp_path)
     ran = mfshark("extract", capture("10.0.13-veth-mtu1500-2ch"), *words)
