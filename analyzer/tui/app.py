@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.theme import ThemeProvider
 from textual.widgets import ContentSwitcher, Input
 
-from analyzer.migration.rows import DEVICE_STATE
 from analyzer.report.escape import terminal
 from analyzer.tui.actions import Actions
 from analyzer.tui.dialogs.commands import Commands
@@ -23,11 +22,14 @@ from analyzer.tui.filters import Filters, device_filter
 from analyzer.tui.gate import Gate
 from analyzer.tui.key_order import KeyOrder
 from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
-from analyzer.tui.messages import FilterChosen, Jump, Loaded, Selected
+from analyzer.tui.messages import FilterChosen, Jump, Loaded
+from analyzer.tui.places import Places
 from analyzer.tui.quantities import count
 from analyzer.tui.reread import Reread
 from analyzer.tui.row_list import RowList
+from analyzer.tui.selecting import Selecting
 from analyzer.tui.state import ALL, SCREENS, ViewState
+from analyzer.tui.taking_out import TakingOut
 from analyzer.tui.typed_path import here
 from analyzer.tui.views.channels import ChannelsView
 from analyzer.tui.views.devices import DevicesView
@@ -65,7 +67,7 @@ PANES = "RowList, HexPane, MapPane, TimePane, TextPane"
 """The widgets that Tab goes through: all that can have the focus except the filter line."""
 
 
-class MfsharkApp(Actions, KeyOrder):
+class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
     """The terminal interface.
 
     ``path`` is the capture; without one, or with a folder, the user chooses.  ``store`` is the file
@@ -383,77 +385,6 @@ class MfsharkApp(Actions, KeyOrder):
         self.view.home()
         self.show_status()  # a pane of the previous screen may have been zoomed
 
-    def on_selected(self, message: Selected) -> None:
-        """Something was selected: find its row, device and time, and show the selection."""
-        message.stop()
-        state = self.state
-        if message.row is not None:
-            self.select_row(message.row)
-        elif message.device is not None:
-            self._select_device(message.device, message.index)
-        elif message.moment is not None:
-            row = self.document.row_at_time(message.moment, message.stream)
-            if row is None:  # a stream without packets, such as main's
-                row = self.document.row_at_time(message.moment)
-            if row is not None:
-                self.select_row(row)
-            state.time = message.moment
-            if message.stream is not None:
-                state.stream = message.stream
-        wanted = state.row
-        if message.screen is not None and message.screen != state.screen:
-            self.show_screen(message.screen)
-        else:
-            self.view.show_selection()
-        if state.row != wanted:
-            self.tell(Text(self._hidden(wanted)))
-        self.show_status()
-
-    def _hidden(self, row: int) -> str:
-        """Why a packet is not shown, and the key that shows it."""
-        state, table = self.state, self.document.table
-        number = table.column("migration")[row] if row < len(table) else state.migration
-        if state.migration not in (ALL, number):
-            return f"packet {row + 1} belongs to migration {number}; M chooses which is shown"
-        return f"packet {row + 1} is hidden by the filter; X shows all"
-
-    def select_row(self, row: int) -> None:
-        """Select a packet with its stream, time, device and index; does not redraw."""
-        state, table = self.state, self.document.table
-        state.row = row
-        if row >= len(table):
-            return
-        state.stream = table.column("stream")[row]
-        state.time = table.column("time")[row]
-        if table.column("kind")[row] == DEVICE_STATE:
-            number, instance = table.column("migration")[row], table.column("instance_id")[row]
-            idx = table.column("idx")[row]
-            state.device = number, table.name(row), instance
-            state.index = idx if idx >= 0 else None
-
-    def _select_device(self, device: tuple[int, bytes, int], index: int | None) -> None:
-        self.state.device, self.state.index = device, index
-        if index is None:
-            return
-        for migration in self.document.migrations(device[0]):
-            found = migration.devices.get(device[1:])
-            buffers = found.buffers if found is not None else []
-            buffer = next((buffer for buffer in buffers if buffer.idx == index), None)
-            row = None
-            if found is not None and buffer is not None:
-                row = self.document.row_of_buffer(found, buffer, device[0])
-            elif found is not None and any(cut.idx == index for cut in found.cut):
-                row = self._row_of_cut(device, index)
-            if row is not None:
-                self.select_row(row)
-
-    def _row_of_cut(self, device: tuple[int, bytes, int], index: int | None) -> int | None:
-        """The row of the packet in which the buffer of an index was cut off."""
-        rows = self.document.cut_rows()
-        return next(
-            (row for key, row in rows.items() if (key[:3], key[4]) == (device, index)), None
-        )
-
     def on_jump(self, message: Jump) -> None:
         """A tab was clicked: show its screen."""
         self.show_screen(message.screen)
@@ -517,22 +448,9 @@ class MfsharkApp(Actions, KeyOrder):
         self.state.window = None
         self._apply_filter()
         if number != ALL:
-            self._select_within(number)
+            self.select_within(number)
         self.view.show_document()
         self.show_status()
-
-    def _select_within(self, number: int) -> None:
-        """If something of another migration is selected, select a packet of this one instead."""
-        state, document = self.state, self.document
-        if state.device is not None and state.device[0] != number:
-            state.device = state.index = None
-        table = document.table
-        if state.row < len(table) and table.column("migration")[state.row] != number:
-            row = document.find_row(state.row, migration=number)
-            if row is None:
-                row = document.find_row(migration=number)
-            if row is not None:
-                self.select_row(row)
 
     # -- the status line ----------------------------------------------------------------------
 

@@ -456,6 +456,14 @@ class Document:
                 found[key] = row
         return found
 
+    def row_of_cut(self, device: tuple[int, bytes, int], index: int) -> int | None:
+        """The packet in which the buffer of an index was cut off; ``device`` is (migration, idstr,
+        instance id).
+        """
+        wanted = (device, index)
+        rows = self.cut_rows().items()
+        return next((row for key, row in rows if (key[:3], key[4]) == wanted), None)
+
     def row_of_buffer(self, device: Device, buffer: Buffer, migration: int) -> int | None:
         """The packet that carried a buffer of a device."""
         return self.find_row(

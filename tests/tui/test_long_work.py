@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_searching_bytes_says_how_far_it_is_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzer.tui.actions.SEARCH_TOLD", 0.0)
+    monkeypatch.setattr("analyzer.tui.places.SEARCH_TOLD", 0.0)
     told = []
 
     async def run() -> None:
