@@ -124,8 +124,8 @@ def rp_no_shut(migration: Migration) -> Iterator[Spot]:
     facts, returned, channel = migration.main_facts, migration.return_facts, migration.return_path
     if facts is None or returned is None or channel is None or facts.eof is None:
         return
-    if _never_opened(migration):
-        return  # MF706 reports that
+    if _never_opened(migration) or returned.anomalies:
+        return  # MF706 reports the one; after the other the source gives it up
     if returned.shut is None and not migration.in_colo and not returned.skipped:
         last, outcome = channel.flow.last, outcome_of(migration)
         severity = None if outcome.awaited else INFO

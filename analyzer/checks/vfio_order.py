@@ -20,6 +20,7 @@ from analyzer.checks.rule import (
 from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.reassembly import config_of, gaps
+from dissectors.multifd import MultifdFlag
 from dissectors.vfio import IDX_MAX
 
 TYPE_CHECKING = False
@@ -401,14 +402,24 @@ def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
 
     A destination with ``x-migration-load-config-after-iter`` holds the config state back until this
     tag comes on main.  Here the tag came without a config state, or other devices of the migration
-    have the tag but this one has only the config state.
+    have the tag but this one has only the config state.  It is an error if the tag came in an END
+    section, where only the RFC, v1 and v2 of the series have it, as DATA_STATE_COMPLETE.
 
-    Receiver: it hangs, waiting for the missing part.
+    Receiver: it hangs, waiting for the missing part; in an END section the tag ends the body, so
+    that the footer is missing (10.0: ``%s: Unknown tag 0x%lx``).
 
-    Usual cause: a lost buffer (MF509); devices of one guest with different settings.
+    Usual cause: a lost buffer (MF509); devices of one guest with different settings; a sender that
+    writes the tag too early.
     """
     facts = migration.main_facts
-    if facts is None or not any(section.load_ready for section in facts.devices.values()):
+    if facts is None:
+        return
+    if migration.framing.device_flag == MultifdFlag.DEVICE_STATE:
+        text = "DEV_CONFIG_LOAD_READY in an END section"
+        for early in facts.devices.values():
+            for mark in early.completes[:1]:
+                yield Spot(text, device=early.name, mark=mark, severity=ERROR)
+    if not any(section.load_ready for section in facts.devices.values()):
         return
     for key, device in migration.devices.items():
         section = facts.devices.get(key)

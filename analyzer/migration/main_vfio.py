@@ -8,7 +8,7 @@ from __future__ import annotations
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
 from analyzer.tcp.requests import Deliver, End, Skip, Take
-from dissectors.main_stream import RecordType
+from dissectors.main_stream import FOOTER, FOOTER_BYTE, RecordType
 from dissectors.vfio import VfioTag
 
 TYPE_CHECKING = False
@@ -77,7 +77,10 @@ def walk_vfio(
             _announce(main, device, kind, record, "main", mark)
             return Broken(None, CONFIG_FOLLOWS, at)
         else:
-            main.anomalies.note("vfio-tag-unknown", at, reader.last, f"tag {tag:#018x}", name)
+            text = f"tag {tag:#018x}"
+            if head.startswith(FOOTER.struct.pack(FOOTER_BYTE, device.section_id)):
+                text = "the section's footer, where a tag must end the body"
+            main.anomalies.note("vfio-tag-unknown", at, reader.last, text, name)
             return Broken(None, "VFIO tag", at)
 
 

@@ -154,3 +154,27 @@ def test_destination_whose_side_is_not_captured() -> None:
 def test_real_devices(name: str) -> None:
     found = fired(capture(name).read_bytes())
     assert not {f"MF{number}" for number in range(629, 635)} & set(found)
+
+
+def only(made: bytes) -> tuple[str, str, str]:
+    """Rule, severity and message of the only finding that is graver than info."""
+    (found,) = [finding for finding in findings(made) if finding.severity != "info"]
+    return found.rule.id, found.severity, found.message
+
+
+def test_a_body_without_any_tag_is_told_by_its_footer() -> None:
+    empty = full(IDSTR.decode(), VFIO_ID, b"")
+    assert only(replaced(VFIO_FULL, empty)()) == (
+        "MF629",
+        "error",
+        "the section's footer, where a tag must end the body",
+    )
+
+
+def test_load_ready_belongs_into_the_full_section() -> None:
+    ready = end(VFIO_ID, records.tag(VfioTag.DEV_CONFIG_LOAD_READY) + END_OF_STATE)
+    assert only(replaced(VFIO_END, ready)()) == (
+        "MF524",
+        "error",
+        "DEV_CONFIG_LOAD_READY in an END section",
+    )

@@ -192,3 +192,8 @@ def test_a_report_may_come_after_the_end_of_the_capture() -> None:
 )
 def test_real_return_paths(name: str) -> None:
     assert not [rule for rule in fired(capture(name).read_bytes()) if rule.startswith("MF7")]
+
+
+def test_a_shut_of_the_wrong_length_is_not_told_as_a_missing_one_too() -> None:
+    found = fired(returned(PONG, records.message(records.RP_SHUT, bytes(2)))())
+    assert {rule for rule, severity in found.items() if severity != "info"} == {"MF702"}
