@@ -357,6 +357,22 @@ def test_as_many_numbers_are_missing_as_there_are_device_state_packets() -> None
     assert "there are as many device-state packets" in told_of(state_counted, "MF229")
 
 
+def sizes_swapped(edit: Edit) -> None:
+    for stream in edit.channels:
+        for unit in stream.units:
+            if unit.kind == "device":
+                size = bytes(unit.head[DEVICE_SIZE:])
+                unit.head[DEVICE_SIZE:] = size[::-1]
+
+
+def test_a_size_in_the_wrong_byte_order_is_told_where_it_cuts_the_state_off() -> None:
+    migration = Edit(UPSTREAM, real(UPSTREAM))
+    sizes_swapped(migration)
+    worst = analyze(put_together(migration.streams)).findings[0]
+    assert worst.rule.id == "MF509"
+    assert "(next_packet_size in the other byte order: " in worst.message
+
+
 def test_a_tag_behind_the_one_that_ends_the_body_of_vfio_is_named() -> None:
     end = struct.pack(">Q", 0xFFFFFFFFEF100001)
     full = b"\x110000:00:02.0/vfio" + struct.pack(">II", 0, 1) + end

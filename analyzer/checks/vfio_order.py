@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analyzer.checks.device_packets import PACKET_MIN, misnamed, unread
+from analyzer.checks.device_packets import PACKET_MIN, PAYLOAD_MAX, misnamed, unread
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -21,7 +21,7 @@ from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.reassembly import config_of, gaps
 from dissectors.multifd import MultifdFlag
-from dissectors.vfio import IDX_MAX
+from dissectors.vfio import BUFFER, IDX_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,10 +145,20 @@ def _cut_off(device: Device, first: int, last: int) -> str:
     cuts = [cut for cut in device.cut if cut.idx is not None and first <= cut.idx <= last]
     parts = [
         f"{'it' if first == last else f'idx {cut.idx}'} was cut off on {multifd_name(cut.channel)} "
-        f"after {cut.arrived} of {cut.size} bytes"
+        f"after {cut.arrived} of {cut.size} bytes{_swapped(cut.size)}"
         for cut in cuts[:CUTS_LISTED]
     ]
     return f": {', '.join(parts)}" if parts else ""
+
+
+def _swapped(size: int) -> str:
+    """What next_packet_size, here of ``size`` bytes of data, is in the other byte order, if only
+    that is plausible.
+    """
+    other = int.from_bytes((size + BUFFER.size).to_bytes(4, "little"), "big")
+    if size + BUFFER.size <= PAYLOAD_MAX or not BUFFER.size <= other <= PAYLOAD_MAX:
+        return ""
+    return f" (next_packet_size in the other byte order: {other})"
 
 
 @migration_rule("MF506", "vfio-idx-gap", ERROR, holes="GXELC", forgiven=True)
