@@ -82,6 +82,8 @@ class FieldPanes(Container):
         note: str = "",
     ) -> None:
         """Show fields and bytes of ``what``; the field selected before is selected again."""
+        if not self.children:
+            return  # the application is ending
         self._shown = what
         tree, pane = self.fields, self.bytes
         tree.palette = pane.palette = palette

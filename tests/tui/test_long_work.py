@@ -11,6 +11,8 @@ import pytest
 
 from analyzer.filter.error import FilterError
 from analyzer.filter.filter import Filter
+from analyzer.tui.field_panes import FieldPanes
+from analyzer.tui.reread import NOTHING
 from analyzer.tui.state import ALL
 from tests.shipped import capture
 from tests.tui.driving import drive, enter, listed_rows, opened, press, settle, shown
@@ -121,3 +123,14 @@ def test_a_filter_that_is_given_up_later_is_told(monkeypatch: pytest.MonkeyPatch
         assert len(listed_rows(app)) == len(app.document.table)
 
     drive(VFIO, path)
+
+
+def test_fields_that_come_when_the_application_ends_are_dropped() -> None:
+    async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        panes = app.view.query_one(FieldPanes)
+        await panes.remove_children()
+        panes.show(app.document, [], NOTHING, app.view.palette, "Packet 1")
+        await settle(pilot)
+        assert app.is_running
+
+    drive(VFIO, use)
