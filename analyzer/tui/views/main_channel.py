@@ -44,7 +44,10 @@ class MainView(View):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "n", "next(1)", "Next match of the search, or next record of this section", show=False
+            "n",
+            "next(1)",
+            "Next",
+            tooltip="Next match of the search, or next record of this section",
         ),
         Binding("N", "next(-1)", "Previous match, or previous record of this section", show=False),
         Binding(
