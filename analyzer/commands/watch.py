@@ -76,12 +76,12 @@ class Watch:
 
 def ended(scan: Scan) -> bool:
     """Whether there was a migration and the connections of all migrations are closed."""
-    groups = [migration.channels for migration in list(scan.migrations)]
-    if scan.grouper.tls:
+    channels = [channel for migration in list(scan.migrations) for channel in migration.channels]
+    if scan.grouper.tls and all(channel.flow.closed for channel in channels):
         from analyzer.migration.encrypted import recognise
 
-        groups += [found.channels for found in recognise(scan.grouper.tls)]
-    channels = [channel for group in groups for channel in group]
+        for found in recognise(scan.grouper.tls):
+            channels += found.channels
     return bool(channels) and all(channel.flow.closed for channel in channels)
 
 
