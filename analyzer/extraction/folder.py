@@ -147,7 +147,10 @@ class Folder:
 
     def withdraw(self) -> None:
         """Remove incomplete files, and the folder if it was created and is empty."""
-        self.close()
+        for stream, _ in self._open.values():
+            with contextlib.suppress(OSError):  # what a full disk has no room for
+                stream.close()
+        self._open.clear()
         for path in self._parts.values():
             with contextlib.suppress(OSError):
                 path.unlink()

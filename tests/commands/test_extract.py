@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from tests.shipped import capture, truth
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SMALL_SEGMENTS = "10.0.13-vfio-truncated-no-returnpath-2ch"  # so that writes are buffered
 ROM = "fa4323"
 """What the sha256 of the ROM begins with that every one of these machines has."""
 
@@ -152,6 +154,19 @@ def test_what_is_interrupted_leaves_nothing_half_written(
     monkeypatch.undo()
     assert mfshark(*words).status == 0
     assert set(manifest(out)) == {path.name for path in out.iterdir()} - {"manifest.json"}
+
+
+@pytest.mark.parametrize("words", [(), ("--ram", "pc.ram"), ("--stream", "0")], ids=str)
+def test_a_full_disk_leaves_nothing_behind(words: tuple[str, ...], tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    try:
+        ran = mfshark("extract", capture(SMALL_SEGMENTS), *words, "-o", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ran.status == 2
+    assert "cannot be written: File too large" in ran.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_capture_without_device_state_leaves_no_folder(tmp_path: Path) -> None:
