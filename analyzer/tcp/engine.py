@@ -169,7 +169,6 @@ class Engine:
                 flow.data_expected
                 and length > 0
                 and (buffer[start + window] or buffer[start + window + 1])
-                and flow.acks_idle
             ):
                 follow(batch, flow, start, start + reach + total - length, length)
             else:
@@ -286,7 +285,9 @@ class Engine:
                 self._payload(flow, segment, batch.buffer, place)
         if segment.flags & (FIN | RST):
             self._finish(flow, segment, place)
-        flow.acks_idle = not peer.waiting and not flow.zero_since and flow.reset is None
+        flow.acks_idle = (
+            not peer.waiting and not flow.zero_since and not flow.reset and not peer.never_sent
+        )
         flow.open_fast_path()
 
     def _begin(self, flow: Flow, segment: Segment, place: Place) -> None:
@@ -407,7 +408,8 @@ class Engine:
         if not waiting:
             flow.waiting_from = place.pos
             self._waited[flow] = None
-        flow.peer.acks_idle = False  # its ACKs tell whether the missing bytes were received
+        # The other side's ACKs tell whether the missing bytes were received.
+        flow.peer.acks_idle = flow.peer.data_expected = False
         waiting.insert(at, Waiting(offset, length, kept, place))
         self._waiting_segments += 1
         if kept is not None:

@@ -177,7 +177,7 @@ class Flow:
         self.last_total = -1
         self.last_bits = self.last_proto = self.last_size = 0
         self.data_expected = False
-        self.acks_idle = True
+        self.acks_idle = False
         self.reader: Reader | None = None
         self.first: Place = NEVER  # places of the first and last payload byte
         self.last: Place = NEVER
@@ -251,8 +251,9 @@ class Flow:
         reader = self.reader
         self.data_expected = (
             reader is not None
-            and self.acks_idle
             and not self.waiting
+            and not self.peer.waiting
+            and not self.zero_since
             and not self.fin
             and not self.reset
             and not self.peer.reset

@@ -11,7 +11,7 @@ from analyzer.tcp.engine import Engine
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Skip, Take
 from tests.capture.files import Section, pcap
-from tests.tcp.wire import ACK, CLIENT, FIN, RST, WRAP, Result, Wire
+from tests.tcp.wire import ACK, CLIENT, FIN, RST, WRAP, Result, Wire, analysed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,3 +213,12 @@ def test_pauses_between_batches_of_one_frame_are_bounded_too(
     for number in range(20):
         section.enhanced(number * 50_000, Wire().open().frames[0][1], 54, number=number & 1)
     assert [frame for _, _, frame in Result(bytes(section)).engine.pauses] == [2, 3, 4, 5, 6]
+
+
+def test_bare_acks_tell_that_bytes_were_sent_which_the_capture_lacks() -> None:
+    """No frame of that side shows a byte, and all ACKs could go the fast way."""
+    wire = Wire().open()
+    for offset in (0, 500, 1448):
+        wire.ack(offset)
+    (connection,) = analysed(wire).engine.connections
+    assert not connection.forward.never_sent
