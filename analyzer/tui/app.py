@@ -504,8 +504,9 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         if state.follow:
             parts.append("following")
         if len(migrations) > 1:
-            which = "all of" if state.migration == ALL else f"migration {state.migration} of"
-            parts.append(f"{which} {len(migrations)} migrations (M)")
+            shown = f"migration {state.migration} of {len(migrations)}"
+            every = count(len(migrations), "migration")
+            parts.append(f"{every if state.migration == ALL else shown} (M)")
         total = len(self.document.table)
         row = count(min(self.state.row + 1, total)).rjust(len(count(total)))
         parts.append(

@@ -308,7 +308,7 @@ def test_what_is_selected_is_of_the_chosen_migration() -> None:
     async def without_packets(app: MfsharkApp, pilot: Pilot[int]) -> None:
         for screen in "1234567":
             await press(pilot, screen, "M", "1")
-            assert "migration 1 of 2 migrations" in shown(app)
+            assert "migration 1 of 2 (M)" in shown(app)
 
     drive(TWO_VMS, use)
     drive("10.0.13-postcopy-recovered", without_packets)
