@@ -326,8 +326,8 @@ class MultifdWalker:
                     count = candidate if len(data) == end else 0
                 elif type(more) is Gap and end == len(data) + more.before:
                     count = candidate  # smaller N are excluded, and the next header is in the hole
-                elif type(more) is Gap:  # cut by snaplen: the next header is in the next frame
-                    length = more.last + 1 - self.start
+                elif type(more) is Gap and self._is_cut(more):
+                    length = more.last + 1 - self.start  # the next header is in the next frame
                     count = next((n for n in PAGE_COUNTS if ram_header_size(n) == length), 0)
                     guess = max(guess, candidate)
                 break
@@ -336,6 +336,11 @@ class MultifdWalker:
         if count:
             framing.page_count = framing.page_count or count
         return count or framing.page_count or guess
+
+    def _is_cut(self, gap: Gap) -> bool:
+        """Whether snaplen cut the missing bytes off."""
+        hole = self.channel.flow.hole_in(gap.first, gap.last)
+        return hole is not None and hole.cut
 
     # -- device state -------------------------------------------------------------------------
 
