@@ -92,7 +92,7 @@ def run(options: Namespace) -> int:
     if options.stream:
         need_file(options.capture, "--stream")
     if options.output in ("", "-"):
-        raise UsageError("extract writes files: -o takes the name of a folder")
+        raise UsageError("extract writes files, not to standard output: -o names a folder")
     if not options.ram and (options.offset is not None or options.length is not None):
         raise UsageError("--offset and --length need --ram")
     listing: list[str] = []

@@ -190,7 +190,7 @@ def test_no_name_is_not_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ran = mfshark("extract", capture("10.0.13-vfio-3dev-4ch"), "-o", target)
-    told = "mfshark: extract writes files: -o takes the name of a folder\n"
+    told = "mfshark: extract writes files, not to standard output: -o names a folder\n"
     assert (ran.status, ran.err) == (2, told)
     assert list(tmp_path.iterdir()) == []
 
