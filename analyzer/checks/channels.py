@@ -15,7 +15,8 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, names, ranges
 from analyzer.migration.absent_channels import absent_ids, all_captured
-from analyzer.migration.outcome import ended_early, outcome_of, refused, unread_end
+from analyzer.migration.early_ends import ended_early, refused
+from analyzer.migration.outcome import outcome_of, unread_end
 from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 

@@ -7,7 +7,7 @@ import re
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
 from analyzer.migration.absent_channels import absent_ids, all_captured, lacks_channels
-from analyzer.migration.outcome import ended_early
+from analyzer.migration.early_ends import ended_early
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

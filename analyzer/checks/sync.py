@@ -18,7 +18,7 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted, duration, names
-from analyzer.migration.outcome import ended_early, refused
+from analyzer.migration.early_ends import ended_early, refused
 from dissectors.multifd import CHANNEL_HEADER, INIT, MultifdFlag
 
 TYPE_CHECKING = False

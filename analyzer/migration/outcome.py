@@ -6,11 +6,10 @@ Wire-format page, section 1.5.
 from __future__ import annotations
 
 from analyzer.migration.absent_channels import lacks_channels
-from dissectors.multifd import CHANNEL_HEADER, INIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.requests import Place
 
 __all__ = [
-    "Outcome", "ended_early", "is_complete", "outcome_of", "refused", "refuses_colo", "unread_end",
+    "Outcome", "is_complete", "outcome_of", "refuses_colo", "unread_end",
 ]  # fmt: skip
 
 CLOSING = 100_000_000
@@ -454,76 +453,3 @@ def is_complete(device: Device, migration: Migration) -> bool | None:
     if migration.ends_early and not cut and outcome_of(migration).name != "cancelled":
         return None
     return False
-
-
-def refused(migration: Migration) -> list[tuple[int, Channel]]:
-    """Channels that the destination closed while the others went on, each with the frame of its
-    close.
-
-    In a completed migration only a channel that carried nothing counts: there the destination
-    normally closes channels first, once it has read them to the end.
-    """
-    main = migration.main
-    if main is None:
-        return []
-    closed: list[tuple[int, Channel]] = []
-    kept: list[Channel] = []
-    end = main.flow.last.frame  # until when the others went on
-    for channel in migration.streams:
-        server, client = channel.flow.peer.first_end, channel.flow.first_end
-        if server is not None and (client is None or server.frame < client.frame):
-            if not _was_read(channel):
-                closed.append((server.frame, channel))
-        elif client is not None:
-            kept.append(channel)
-            end = min(end, client.frame)
-    early = [(frame, channel) for frame, channel in closed if frame < end]
-    if not early or all(_is_unused(channel) for _, channel in early):
-        return early
-    # A destination that fails closes everything.
-    if main in kept and len(kept) > 1 and outcome_of(migration).name != "completed":
-        return early
-    return [(frame, channel) for frame, channel in early if _is_unused(channel)]
-
-
-def _was_read(channel: Channel) -> bool:
-    """Whether the destination had read packets of the channel when it closed it: a close with
-    unread bytes is a RST, and one that refuses a channel follows its initial packet.
-    """
-    peer = channel.flow.peer
-    return peer.first_end is peer.fin and peer.fin_read > INIT.size + CHANNEL_HEADER.size
-
-
-def _is_unused(channel: Channel) -> bool:
-    """Whether a multifd channel carried its initial packet and nothing else."""
-    return channel.kind == "multifd" and not channel.packets and not channel.flow.missing
-
-
-def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
-    """Channels that the source closed before a round that was still to come: the FIN, and the first
-    SYNC or FLUSH of that round.  Those that the destination refused do not count.
-
-    Other connections may lag in the capture; but a round that begins after the close did not wait
-    for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
-    another channel has more.
-    """
-    flushes = migration.main_facts.flushes if migration.main_facts is not None else []
-    rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
-    firsts: list[Mark] = []
-    for marks in (*rounds, flushes):
-        for number, mark in enumerate(marks):
-            if number == len(firsts):
-                firsts.append(mark)
-            elif mark.frame < firsts[number].frame:
-                firsts[number] = mark
-    unwanted = {id(channel) for _, channel in refused(migration)}
-    for channel in migration.multifd:
-        fin, done = channel.flow.fin, len(channel.syncs)
-        if id(channel) in unwanted:
-            continue
-        if fin is None or not channel.ended_at_boundary or not channel.synchronises:
-            continue
-        if flushes and done >= len(flushes):
-            continue
-        if done < len(firsts) and firsts[done].frame > fin.frame:
-            yield channel, fin, firsts[done]

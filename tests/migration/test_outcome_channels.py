@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from analyzer.analysis import analyze
+from analyzer.migration.early_ends import ended_early, refused
 from analyzer.migration.migration import Migration
-from analyzer.migration.outcome import ended_early, is_complete, refused
+from analyzer.migration.outcome import is_complete
 from tests.checks.craft import RAM_END, Craft, Frame, Tiny, buffer, init, sync
 from tests.migration.test_outcome import given_up
 from tests.migration.test_outcome_rows import OPEN, of
