@@ -23,7 +23,7 @@ from tests.checks.craft import (
     fired,
     part,
 )
-from tests.migration.test_outcome_channels import closed_early
+from tests.migration.endings import closed_early
 
 SYN, SYN_ACK = 2, 18
 

@@ -17,8 +17,8 @@ from analyzer.synth import build
 from tests.capture.files import pcap
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import Craft, Tiny, buffer, config, findings, fired
+from tests.lossy import frames_of
 from tests.shipped import capture
-from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

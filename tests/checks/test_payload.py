@@ -20,7 +20,7 @@ from tests.checks.case import Case, edited, verify
 from tests.checks.craft import PAGE, Craft, Tiny, findings, fired, init, ram, sync
 from tests.migration import main_streams as build
 from tests.migration.main_streams import EOS, RAM_ID
-from tests.migration.test_main_ram import mapped_file
+from tests.migration.mapped_files import mapped_file
 from tests.shipped import FILES, stem
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from tests.capture.files import pcap
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import Tiny, buffer, config, findings, ram, sync
 from tests.commands.run import mfshark
+from tests.lossy import frames_of
 from tests.shipped import CAPTURES, capture
-from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from dissectors.main_stream import RamFlag
 from tests.commands.run import mfshark
 from tests.migration import main_streams as build
 from tests.migration.main_streams import EOS, PAGE, RAM_ID
-from tests.migration.test_main_ram import mapped_file
+from tests.migration.mapped_files import mapped_file
 from tests.shipped import CAPTURES
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tests import shipped
 from tests.altered import read
 from tests.commands.run import mfshark
 from tests.live.dumpcap import FakeDumpcap
-from tests.migration.test_tls import EMBEDDED, KEYS
+from tests.migration.tls_captures import EMBEDDED, KEYS
 from tests.tcp.tshark import MISSING
 
 CAPTURE = build({"migration": [{"channels": 2}]})

@@ -11,7 +11,7 @@ from dissectors.main_stream import Command, RamFlag
 from dissectors.main_tree import CHILDREN_MAX, colo_tree, record_tree
 from dissectors.tree import Node
 from tests.migration import main_streams as build
-from tests.migration.test_main_ram import mapped_file
+from tests.migration.mapped_files import mapped_file
 
 CAPABILITIES = build.subsection(
     b"configuration/capabilities", build.u32(2) + build.text(b"mapped-ram") + build.text(b"other")

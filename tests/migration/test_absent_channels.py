@@ -10,7 +10,7 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.migration.absent_channels import absent_ids, all_captured, lacks_channels
 from tests.checks.craft import PAGE, Tiny, init, ram, sync
-from tests.migration.test_outcome_rows import OPEN, of
+from tests.migration.endings import OPEN, of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,11 +20,11 @@ from dissectors.colo import BY_SECONDARY, ColoMessage
 from dissectors.main_stream import Command
 from tests.capture.files import pcap
 from tests.checks.craft import Craft
+from tests.lossy import frames_of
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CHECKPOINT, feed, slugs, walk
 from tests.migration.test_return_path_walker import SHUT
 from tests.shipped import capture
-from tests.test_lossy import frames_of
 
 STATE = build.CPU + build.PIC + b"\0"
 REPLIES = b"".join(map(build.colo, BY_SECONDARY))

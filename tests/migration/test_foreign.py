@@ -29,8 +29,8 @@ from analyzer.synth import build
 from tests import shipped
 from tests.capture.files import pcap
 from tests.commands.run import mfshark
+from tests.lossy import frames_of
 from tests.tcp.tshark import MISSING
-from tests.test_lossy import frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

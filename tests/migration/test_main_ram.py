@@ -16,13 +16,10 @@ from analyzer.tcp.requests import Place
 from dissectors.main_stream import RamFlag
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, EOS, FLUSH, OPENING, PAGE, RAM_ID, walk
+from tests.migration.mapped_files import mapped_file, mapped_opening, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from analyzer.migration.ram_facts import ByteOrder, RamBlock
-    from analyzer.tcp.requests import Sink
-    from tests.migration.main_streams import Piece
+    from analyzer.migration.ram_facts import ByteOrder
 
 
 def ram(*records: bytes, blocks: bytes = b"", opening: bytes = OPENING) -> bytes:
@@ -153,36 +150,6 @@ def test_the_block_list_order_tells_a_new_round() -> None:
     assert [i.zero_pages for i in main.iterations] == [1, 1]
 
 
-def mapped_opening(count: int, machine: bytes = b"pc-q35-10.0") -> bytes:
-    """What stands before the mapped-ram header of a block of ``count`` pages."""
-    capability = build.u32(1) + build.text(b"mapped-ram")
-    opening = build.header() + build.configuration(
-        machine, build.subsection(b"configuration/capabilities", capability)
-    )
-    return opening + build.start(RAM_ID, b"ram", build.mem_size({b"pc.ram": count * PAGE}))[:-5]
-
-
-def mapped_file(
-    pages: dict[int, bytes],
-    count: int = 100,
-    *,
-    order: ByteOrder = "little",
-    machine: bytes = b"pc-q35-10.0",
-) -> bytes:
-    """A mapped-ram file of one block of ``count`` pages."""
-    before = mapped_opening(count, machine)
-    bitmap_at = len(before) + 28
-    bits = sum(1 << number for number in pages).to_bytes(-(-count // 64) * 8, "little")
-    words = (int.from_bytes(bits[at : at + 8], "little") for at in range(0, len(bits), 8))
-    bitmap = b"".join(word.to_bytes(8, order) for word in words)
-    region = bytearray(count * PAGE)
-    for number, content in pages.items():
-        region[number * PAGE : (number + 1) * PAGE] = content * PAGE
-    begin = 1 << 20
-    head = before + build.mapped_ram_header(bitmap_at, begin) + bitmap
-    return head.ljust(begin, b"\0") + region + EOS + build.footer(RAM_ID) + CLOSING
-
-
 def test_mapped_ram() -> None:
     stream = mapped_file({0: b"a", 7: b"b", 99: b"c"})
     for pieces in ([stream], [stream[i : i + 4099] for i in range(0, len(stream), 4099)]):
@@ -194,39 +161,6 @@ def test_mapped_ram() -> None:
         assert (mapped.version, mapped.page_size, mapped.set_pages) == (1, PAGE, 3)
         assert (main.ram.normal_pages, main.ram.zero_pages) == (3, 97)
         assert main.ram.page_size == PAGE
-
-
-class Taken:
-    """Takes the pages of RAM records: the first byte of each by address, and runs of zero pages."""
-
-    def __init__(self) -> None:
-        self.pages: dict[int, bytes] = {}
-        self.runs: list[Sequence[int]] = []
-        self.unread_pages: list[int] = []
-
-    def content(self, _block: RamBlock, address: int, _size: int) -> Sink:
-        def sink(piece: bytes | memoryview | None, _count: int) -> None:
-            if piece is not None:
-                self.pages.setdefault(address, bytes(piece[:1]))
-
-        return sink
-
-    def zeros(self, _block: RamBlock, addresses: Sequence[int]) -> None:
-        self.runs.append(addresses)
-
-    def encoded(self, _block: RamBlock, address: int, delta: bytes) -> None:
-        pass
-
-    def unread(self, _block: RamBlock, address: int) -> None:
-        self.unread_pages.append(address)
-
-
-def taken(*pieces: Piece) -> tuple[MainChannel, Taken]:
-    """The facts of a stream, and its pages."""
-    main, taker = MainChannel(), Taken()
-    main.ram.taker = taker
-    build.feed(lambda reader: walk_main(reader, main), pieces)
-    return main, taker
 
 
 @pytest.mark.parametrize(

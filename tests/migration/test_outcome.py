@@ -7,12 +7,13 @@ import struct
 import pytest
 
 from analyzer.analysis import Analysis, analyze
-from analyzer.migration.outcome import Outcome, outcome_of
+from analyzer.migration.outcome import outcome_of
 from analyzer.synth import records
 from tests.capture.files import pcap
 from tests.checks.craft import HEADER, RAM_PART, RAM_START, SHUT, SYN, Craft, Tiny, init, ram, sync
+from tests.lossy import frames_of
+from tests.migration.endings import answered_late, given_up, outcome
 from tests.shipped import capture
-from tests.test_lossy import frames_of
 
 NAME = "10.0.13-nanosecond-pcap-2ch"
 MULTIFD_0 = 1
@@ -45,20 +46,6 @@ def test_frames_lost_in_front_of_the_end_do_not_make_it_fail(lost: int) -> None:
     analysis = without_end(lost + 8, 8)
     assert outcome_of(analysis.migrations[0]).name in ("completed", "incomplete", "unknown")
     assert "error" not in {finding.severity for finding in analysis.findings}
-
-
-def outcome(pcap: bytes) -> Outcome:
-    """How the only migration of a capture ended."""
-    (migration,) = analyze(pcap).migrations
-    return outcome_of(migration)
-
-
-def given_up(*, main: int = 4) -> Tiny:
-    """A source that closes everything before main's EOF byte."""
-    tiny = Tiny(return_path=False, device=False)
-    del tiny.main[main:]
-    tiny.close = [(name, "fin client") for name in ("main", 0, 1)]
-    return tiny
 
 
 def test_data_sent_again_behind_a_cancel_do_not_make_it_a_failure() -> None:
@@ -140,16 +127,6 @@ def test_what_the_destination_does_after_a_cancel_is_told() -> None:
 
 
 FAILED = records.message(records.RP_SHUT, struct.pack(">I", 1))
-
-
-def answered_late(tiny: Tiny, answer: bytes, behind: int = 0) -> bytes:
-    """The migration with the destination's answer at the end, ``behind`` other frames after it."""
-    made = tiny.craft()
-    told = next(frame for frame in made.frames if frame.data.endswith(answer))
-    made.frames.remove(told)
-    made.frames.insert(len(made.frames) - behind, told)
-    told.time = max(frame.time for frame in made.frames)
-    return made.pcap()
 
 
 def finding_of(capture: bytes, rule: str) -> tuple[str, str]:

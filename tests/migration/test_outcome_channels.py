@@ -10,11 +10,8 @@ from analyzer.analysis import analyze
 from analyzer.migration.early_ends import ended_early, refused
 from analyzer.migration.migration import Migration
 from analyzer.migration.outcome import is_complete
-from tests.checks.craft import RAM_END, Craft, Frame, Tiny, buffer, init, sync
-from tests.migration.test_outcome import given_up
-from tests.migration.test_outcome_rows import OPEN, of
-
-FIN = 0x11
+from tests.checks.craft import RAM_END, Craft, Tiny, buffer, init, sync
+from tests.migration.endings import OPEN, closed_early, fin_of, given_up, of
 
 
 def read(made: Craft) -> Migration:
@@ -83,22 +80,6 @@ def test_a_completed_migration_refused_no_channel_that_carried_something() -> No
 
 
 # -- closed before a round -------------------------------------------------------------------------
-
-
-def fin_of(made: Craft, port: int) -> Frame:
-    """The FIN of a connection's client."""
-    sent = struct.pack(">H", port)
-    return next(f for f in made.frames if f.data[34:36] == sent and f.data[47] == FIN)
-
-
-def closed_early(tiny: Tiny, before: bytes) -> Craft:
-    """With the source's FIN of multifd 1 in front of the frame that ends with ``before``."""
-    made = tiny.craft()
-    fin = fin_of(made, OPEN + 2)
-    made.frames.remove(fin)
-    at = next(n for n, frame in enumerate(made.frames) if frame.data.endswith(before))
-    made.frames.insert(at, fin)
-    return made
 
 
 def early(made: Craft) -> list[tuple[str, int, int]]:

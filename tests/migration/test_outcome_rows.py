@@ -19,22 +19,15 @@ from tests.checks.craft import (
     buffer,
     part,
 )
+from tests.migration.endings import OPEN, answered_late, fin_of, given_up, of, outcome
 from tests.migration.main_streams import u64
-from tests.migration.test_outcome import answered_late, given_up, outcome
 
 if TYPE_CHECKING:
     from tests.checks.craft import Frame
 
 CLIENTS = [(name, "fin client") for name in (0, 1, "main")]
-OPEN, FIN = 46000, 0x11
 IN_ORDER = "main and every channel were closed in order"
 UNCONFIRMED = "; no return path to confirm it"
-
-
-def of(made: Craft, port: int) -> list[Frame]:
-    """The frames with data from a client's port."""
-    sent = struct.pack(">H", port)
-    return [frame for frame in made.frames if frame.data[34:36] == sent and len(frame.data) > 54]
 
 
 def from_source(made: Craft) -> Craft:
@@ -201,9 +194,7 @@ def test_a_lost_fin_of_main_does_not_explain_what_came_before_it() -> None:
     tiny = given_up()
     tiny.close = [(1, "fin server"), ("main", "fin client"), ("main", "fin server")]
     made = tiny.craft()
-    main = struct.pack(">H", OPEN)
-    fin = next(f for f in made.frames if f.data[34:36] == main and f.data[47] == FIN)
-    made.frames.remove(fin)
+    made.frames.remove(fin_of(made, OPEN))
     assert outcome(made.pcap()).evidence == (
         "the destination closed multifd 1 before main's EOF byte"
     )

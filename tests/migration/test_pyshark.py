@@ -17,7 +17,7 @@ from analyzer.migration.table import COLUMNS, PacketTable
 from analyzer.synth import build
 from tests import shipped
 from tests.migration.test_foreign import TUNNELS, wrapped
-from tests.migration.test_tls import EMBEDDED, KEYS, stripped
+from tests.migration.tls_captures import EMBEDDED, KEYS, stripped
 from tests.tcp.tshark import MISSING
 
 if TYPE_CHECKING:

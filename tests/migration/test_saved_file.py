@@ -13,7 +13,7 @@ from analyzer.errors import CaptureError
 from analyzer.migration import saved_file, vmdescription
 from analyzer.migration.assembly import Assembler
 from tests.migration import main_streams as build
-from tests.migration.test_main_ram import mapped_file
+from tests.migration.mapped_files import mapped_file
 from tests.shipped import CAPTURES
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tests.checks.craft import PAGE, Craft, Tiny, buffer, findings, init, ram, s
 from tests.migration import main_streams as build
 from tests.migration import test_preempt_walker, test_return_path_walker
 from tests.migration.main_streams import EOS, OPENING, RAM_ID, RAM_START, u32, u64, walk
-from tests.migration.test_main_ram import mapped_file, taken
+from tests.migration.mapped_files import mapped_file, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,16 +24,14 @@ from dissectors.multifd import INIT, MAGIC_BYTES, RAM
 from tests import shipped, truth
 from tests.capture.files import pcap
 from tests.commands.run import mfshark
+from tests.lossy import complaints, frames_of
+from tests.migration.tls_captures import EMBEDDED, KEYS, NO_KEYS, stripped
 from tests.tcp.tshark import MISSING
-from tests.test_lossy import complaints, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-EMBEDDED = "10.0.13-tls13-x509-2ch-secrets-embedded"
-KEYS = shipped.CAPTURES / f"{EMBEDDED}.keys.log"
-NO_KEYS = "10.0.13-tls13-x509-2ch-nokeys"
 
 needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
 
@@ -43,20 +41,6 @@ def read(path: Any, **options: Any) -> tuple[Scan, PacketTable]:
     scan = Scan(path, watchers=(table,), **options).run()
     table.finish(scan.migrations)
     return scan, table
-
-
-def stripped(path: Path) -> Path:
-    """The capture with the block of its secrets taken out: the same frames."""
-    data = shipped.capture(EMBEDDED).read_bytes()
-    kept = bytearray()
-    at = 0
-    while at < len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] != (10).to_bytes(4, "little"):
-            kept += data[at : at + size]
-        at += size
-    path.write_bytes(kept)
-    return path
 
 
 @pytest.fixture

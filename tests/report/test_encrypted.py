@@ -13,7 +13,7 @@ from analyzer.report.encrypted import encrypted_report
 from analyzer.synth import build
 from tests import shipped
 from tests.commands.run import mfshark
-from tests.migration.test_tls import EMBEDDED, NO_KEYS
+from tests.migration.tls_captures import EMBEDDED, NO_KEYS
 from tests.schemas import conform
 
 PATH = shipped.capture(NO_KEYS)

@@ -30,8 +30,8 @@ from analyzer.synth import build
 from dissectors import xbzrle
 from tests.capture.files import pcap
 from tests.commands.run import mfshark
+from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 from tests.shipped import FILES, capture, stem
-from tests.test_lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,7 +15,7 @@ from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.row_list import RowList
-from tests.migration.test_tls import stripped
+from tests.migration.tls_captures import stripped
 from tests.tui.driving import opened, press, settle
 
 if TYPE_CHECKING:
