@@ -132,7 +132,7 @@ def _with_command(words: list[str]) -> list[str]:
         return words
     if first.startswith("-") and (command := next(filter(COMMANDS.__contains__, words), None)):
         raise UsageError(f"options follow the command: mfshark {command} {first} ...")
-    if first and not os.path.exists(first):  # noqa: PTH110 - pathlib costs start-up time
+    if first and not os.path.exists(first):
         from difflib import get_close_matches
 
         if near := get_close_matches(first, COMMANDS, 1, 0.75):
@@ -144,7 +144,7 @@ def script() -> int:
     """The program: :func:`main` in a process of its own."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed, as in some services
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may not fit the locale's encoding
     status = main()

@@ -21,7 +21,7 @@ def captures_in(paths: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        if path == "-" or not os.path.isdir(path):  # noqa: PTH112
+        if path == "-" or not os.path.isdir(path):
             found.append(path)
             continue
         inside = sorted(_below(path))
@@ -35,7 +35,7 @@ def captures_in(paths: Iterable[str]) -> list[str]:
 def _below(folder: str) -> Iterator[str]:
     for place, _, names in os.walk(folder, onerror=_unreadable):
         for name in names:
-            path = os.path.join(place, name)  # noqa: PTH118
+            path = os.path.join(place, name)
             if is_called_capture(path):
                 yield path
 

@@ -115,7 +115,7 @@ class _FileFeed(Feed):
 
     def _elsewhere(self) -> bool:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - pathlib costs start-up time
+            found = os.stat(self._path)
         except OSError:
             return True
         return (found.st_dev, found.st_ino) != self._identity
@@ -134,7 +134,7 @@ class _KeptFeed(Feed):
 
     def __init__(self, descriptor: int, file: str) -> None:
         super().__init__(descriptor)
-        self._file = open(file, "wb", buffering=0)  # noqa: PTH123, SIM115 - closed by close()
+        self._file = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by close()
 
     def read(self, size: int) -> bytes | None:
         """As :meth:`Feed.read`."""

@@ -51,7 +51,7 @@ def find() -> str:
     if path is not None:
         return path
     for folder in [*os.environ.get("PATH", "").split(os.pathsep), *PLACES]:
-        if folder and os.path.isfile(found := os.path.join(folder, TOOL)):  # noqa: PTH113, PTH118
+        if folder and os.path.isfile(found := os.path.join(folder, TOOL)):
             if os.access(found, os.X_OK):
                 return found
             raise ToolUnavailable(

@@ -149,7 +149,7 @@ def open_plaintext(
 def read_keys(path: str) -> bytes:
     """Read a key log file.  Raises :class:`CaptureError`."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs start-up time
+        with open(path, "rb") as file:
             keys = file.read(KEYS_MAX + 1)
     except OSError as error:
         raise CaptureError(

@@ -215,7 +215,7 @@ def is_called_capture(path: str) -> bool:
     """
     if not path.lower().endswith(PACKED_ENDINGS):
         return False
-    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - start-up
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:
@@ -234,8 +234,8 @@ def open_source(path: str | os.PathLike[str] | bytes | Source) -> Source:
         assert isinstance(stdin, io.BufferedReader)
         return _unpacked("<stdin>", stdin, stdin.peek(4)[:4])
     try:
-        handle = open(name, "rb", buffering=0)  # noqa: PTH123, SIM115 - start-up; closed by Source
-        if not os.path.isfile(name):  # noqa: PTH113 - pathlib costs start-up time
+        handle = open(name, "rb", buffering=0)  # noqa: SIM115 - closed by Source
+        if not os.path.isfile(name):
             stream = io.BufferedReader(handle)
             return _unpacked(name, stream, stream.peek(4)[:4])
         head = os.pread(handle.fileno(), 4, 0)

@@ -39,7 +39,7 @@ READY = 1 << 16
 LINE_MAX = 1 << 27
 """Longest line in bytes; a longer one is dropped."""
 FEED_CHUNK = 1 << 16
-PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")  # noqa: PTH118, PTH120
+PYSHARK = os.path.join(os.path.dirname(__file__), "pyshark_fields.py")
 PROBE_SECONDS = 30
 
 
@@ -303,14 +303,14 @@ def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
     if not isinstance(path, bytes):
         name = os.fspath(path)
         try:
-            with open(name, "rb") as file:  # noqa: PTH123 - pathlib has no need to know it
+            with open(name, "rb") as file:
                 head = file.read(4)
         except OSError as error:
             raise CaptureError(
                 f"cannot be opened: {error.strerror}", path=name, advice="check the path"
             ) from error
         if head != ZSTD_MAGIC:
-            yield os.path.abspath(name)  # noqa: PTH100 - a name may begin with a dash
+            yield os.path.abspath(name)  # a name may begin with a dash
             return
     source = open_source(path)
     try:

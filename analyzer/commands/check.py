@@ -130,7 +130,7 @@ def run(options: Namespace) -> int:
     _refuse_nonsense(options, paths, many)
     if options.dask is not None:
         # Its workers have other working directories.
-        paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100
+        paths = [os.path.abspath(path) for path in paths]
     check = Check(options, paths, style="brief" if many else "full")
     return check.report(_results(check, paths, options))
 
@@ -161,7 +161,7 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
         jobs = [check.job(path) for path in paths]
         for settings in {job.settings for job in jobs}:
             if settings.keylog is not None:
-                settings.keylog = os.path.abspath(settings.keylog)  # noqa: PTH100
+                settings.keylog = os.path.abspath(settings.keylog)
         yield from run_on_cluster(jobs, options.dask)
     elif options.jobs is None or len(paths) == 1:
         for path in paths:

@@ -72,7 +72,7 @@ def expectation_of(options: Namespace) -> Expectation | None:
     from analyzer.report.expectation import Expectation
 
     try:
-        with open(options.expect, encoding="utf-8") as file:  # noqa: PTH123
+        with open(options.expect, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{options.expect} cannot be read: {reason_of(error)}") from None

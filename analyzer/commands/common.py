@@ -151,8 +151,8 @@ def open_capture(path: str) -> Source:
 
 def need_file(path: str, who: str) -> None:
     """Raise :class:`UsageError` for a capture that cannot be read twice, as ``who`` does."""
-    there = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113
-    if path == "-" or (os.path.exists(path) and not there):  # noqa: PTH110
+    there = os.path.isfile(path) or os.path.isdir(path)
+    if path == "-" or (os.path.exists(path) and not there):
         raise UsageError(f"{who} reads the capture twice: save it to a file first")
 
 

@@ -206,7 +206,7 @@ def _contents(ours: DeviceContents, theirs: DeviceContents, options: Namespace) 
         Content(number, name, part, index if part == "buffer" else None)
         for (number, name), (part, index) in pieces
     ]
-    if pieces and os.path.isfile(options.a) and os.path.isfile(options.b):  # noqa: PTH113
+    if pieces and os.path.isfile(options.a) and os.path.isfile(options.b):
         one, other = (_reread(path, set(pieces), options) for path in (options.a, options.b))
         for content, key in zip(found, pieces, strict=True):
             _compare(content, key[1], one.get(key), other.get(key))

@@ -149,7 +149,7 @@ def _destination(options: Namespace) -> Iterator[str | None]:
         yield options.write
         return
     with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:
-        yield os.path.join(folder, "live.pcapng")  # noqa: PTH118
+        yield os.path.join(folder, "live.pcapng")
 
 
 def _capture(options: Namespace, file: str | None) -> LiveCapture:

@@ -90,7 +90,7 @@ def run(options: Namespace) -> int:
 def _new(path: str, inputs: list[str], *, force: bool) -> ResultFile:
     """Check that a file does not exist yet, or may be overwritten.  Raises :class:`UsageError`."""
     file = ResultFile(path, inputs)
-    if os.path.exists(path) and not force:  # noqa: PTH110
+    if os.path.exists(path) and not force:
         raise UsageError(f"{terminal(path)} exists; --force overwrites it")
     return file
 
@@ -124,7 +124,7 @@ def _write_digests(options: Namespace, target: ResultFile) -> None:
     report = capture_report(analyze(options.capture, settings_of(options), digest=True))
     digests = {}
     for name, path in (("original", options.capture), ("scrubbed", options.output)):
-        with open(path, "rb") as stream:  # noqa: PTH123
+        with open(path, "rb") as stream:
             digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     devices = [m["devices"] for m in report["migrations"]]
     with target.text() as file:

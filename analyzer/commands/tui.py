@@ -50,7 +50,7 @@ def run(options: Namespace) -> int:
         if not stat.S_ISREG(os.fstat(given).st_mode):
             return _watch("<stdin>", given, settings)
         path = f"/dev/fd/{given}"
-        if os.path.exists(named := os.path.realpath(path)):  # noqa: PTH110
+        if os.path.exists(named := os.path.realpath(path)):
             path = named
     elif path is not None and _is_pipe(path):
         try:
@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
         except OSError as error:
             raise CaptureError(f"cannot be opened: {error.strerror}", path=path) from error
         return _watch(path, pipe, settings)
-    if path is not None and not os.path.isdir(path):  # noqa: PTH112 - the path may be anything
+    if path is not None and not os.path.isdir(path):
         _readable(path)
     return run_application(path, settings)
 
@@ -70,13 +70,13 @@ def _readable(path: str) -> None:
     before the terminal is needed.
     """
     open_source(path).close()
-    if stat.S_ISREG((found := os.stat(path)).st_mode) and not found.st_size:  # noqa: PTH116
+    if stat.S_ISREG((found := os.stat(path)).st_mode) and not found.st_size:
         raise CaptureError("is empty", path=path)
 
 
 def _is_pipe(path: str) -> bool:
     try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
+        return stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError):
         return False
 
@@ -102,7 +102,7 @@ def _watch(name: str, pipe: int, settings: Settings) -> int:
     from analyzer.tui import run as run_application
 
     with tempfile.TemporaryDirectory(prefix="mfshark-") as folder:
-        file = os.path.join(folder, "stream.pcapng")  # noqa: PTH118
+        file = os.path.join(folder, "stream.pcapng")
         source = keep(name, pipe, file)
         try:
             return run_application(file, settings, source)

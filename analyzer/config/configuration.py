@@ -148,7 +148,7 @@ def _file(given: Namespace) -> ConfigFile | None:
     if given.config is not None:
         return ConfigFile(given.config)
     try:
-        path = find(os.getcwd())  # noqa: PTH109
+        path = find(os.getcwd())
     except FileNotFoundError:  # the directory was removed
         return None
     return None if path is None else ConfigFile(os.path.relpath(path))

@@ -37,10 +37,10 @@ def find(folder: str) -> str | None:
     """The configuration file in force in a folder: there or in the nearest one above."""
     while True:
         for name in (OWN, SHARED):
-            path = os.path.join(folder, name)  # noqa: PTH118
-            if os.path.isfile(path) and (name == OWN or _is_ours(path)):  # noqa: PTH113
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and (name == OWN or _is_ours(path)):
                 return path
-        above = os.path.dirname(folder)  # noqa: PTH120
+        above = os.path.dirname(folder)
         if above == folder:
             return None
         folder = above
@@ -95,20 +95,20 @@ class ConfigFile:
         self.path = path
         text = _text(path)
         document = _parsed(text, path)
-        shared = os.path.basename(path) == SHARED  # noqa: PTH119
+        shared = os.path.basename(path) == SHARED
         self._at: Path = TABLE if shared else ()
         self._lines = _lines(text)
         table = _table(document) if shared else document
         if table is None:
             raise UsageError(f"{path} has no table [{'.'.join(TABLE)}]")
-        self._folder = os.path.dirname(path)  # noqa: PTH120
+        self._folder = os.path.dirname(path)
         files = table.pop(FILES, [])
         self.entries = list(self._entries(table, (), per_file=False))
         self.files = list(self._file_tables(files))
 
     def name_of(self, capture: str) -> str:
         """A capture's path relative to the folder of the file."""
-        capture = os.path.abspath(capture)  # noqa: PTH100
+        capture = os.path.abspath(capture)
         return os.path.relpath(capture, self._folder or ".").replace(os.sep, "/")
 
     # -- reading ----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def _texts(value: Any) -> bool:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", newline="") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8", newline="") as file:
             text = file.read(SIZE_MAX + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {reason_of(error)}") from None

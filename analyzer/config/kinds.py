@@ -193,7 +193,7 @@ class FilePath(Parsed):
 
     def read(self, value: Any, folder: str) -> str:
         """A value of TOML."""
-        return os.path.join(folder, super().read(value, folder))  # noqa: PTH118
+        return os.path.join(folder, super().read(value, folder))
 
     def parse(self, text: str) -> str:
         """The text of an option."""

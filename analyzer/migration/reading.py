@@ -160,7 +160,7 @@ class Ways:
     @property
     def again(self) -> bool:
         """Whether the capture can be read a second time."""
-        return isinstance(self.path, bytes) or os.path.isfile(self.path)  # noqa: PTH113
+        return isinstance(self.path, bytes) or os.path.isfile(self.path)
 
     def first(self, capture: Source) -> Reading:
         """The reading that the settings ask for, else the first one to try.

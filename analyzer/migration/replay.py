@@ -251,7 +251,7 @@ def reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
     path = capture.path if isinstance(capture, Scan) else capture
     if not isinstance(path, str | bytes | os.PathLike):
         return path.open
-    if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
+    if not isinstance(path, bytes) and not os.path.isfile(path):
         raise CaptureError(
             "cannot be read a second time",
             path=os.fspath(path),

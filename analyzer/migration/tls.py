@@ -76,7 +76,7 @@ def _keys(file: CaptureFile, settings: Settings) -> bytes:
     parts = list(file.secrets)
     if settings.keylog is not None:
         parts.append(read_keys(settings.keylog))
-    elif not parts and os.path.isfile(path := os.environ.get(VARIABLE, "")):  # noqa: PTH113
+    elif not parts and os.path.isfile(path := os.environ.get(VARIABLE, "")):
         parts.append(read_keys(path))
     return b"\n".join(parts)
 
@@ -116,7 +116,7 @@ def _decrypt(
     reading: Reading, grouper: Grouper, keys: bytes, tool: str
 ) -> Generator[float, None, ReplayableStream]:
     path, file, growing = reading.readable(), reading.file, reading.source.growing
-    if not isinstance(path, bytes) and not os.path.isfile(path):  # noqa: PTH113
+    if not isinstance(path, bytes) and not os.path.isfile(path):
         raise CaptureError(
             "standard input cannot be read a second time, as decrypting needs",
             advice="save the capture to a file first",

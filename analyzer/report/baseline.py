@@ -34,7 +34,7 @@ class Baseline:
         self.path = path
         self._known: dict[str, dict[str, str]] = {}
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            with open(path, encoding="utf-8") as file:
                 read = json.load(file)
         except FileNotFoundError:
             if missing_ok:
@@ -54,8 +54,8 @@ class Baseline:
         """The name of a capture in the baseline."""
         if capture == "-":
             return capture
-        folder = os.path.dirname(os.path.abspath(self.path))  # noqa: PTH100, PTH120
-        return unicode(os.path.relpath(os.path.abspath(capture), folder))  # noqa: PTH100
+        folder = os.path.dirname(os.path.abspath(self.path))
+        return unicode(os.path.relpath(os.path.abspath(capture), folder))
 
     def known(self, capture: str) -> frozenset[str]:
         """Fingerprints of the known findings of a capture."""

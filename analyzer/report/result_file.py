@@ -34,33 +34,33 @@ class ResultFile:
             raise UsageError("this cannot go to standard output (-): name a file")
         self.path = path
         self._target = os.path.realpath(path)
-        ordinary = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113
-        special = os.path.exists(path) and not ordinary  # noqa: PTH110
-        self._mode = "a" if os.path.abspath(path).startswith(STREAMS) else "w"  # noqa: PTH100
+        ordinary = os.path.isfile(path) or os.path.isdir(path)
+        special = os.path.exists(path) and not ordinary
+        self._mode = "a" if os.path.abspath(path).startswith(STREAMS) else "w"
         self._direct = live or special or self._mode == "a"
         if not special and any(self._is(other) for other in inputs):
             raise UsageError(f"{terminal(path)} is an input: results must not overwrite it")
         with self._told():
             if ordinary:
-                with open(path, "ab"):  # noqa: PTH123 - allowed to?
+                with open(path, "ab"):  # allowed to?
                     pass
             if not self._direct:
-                os.unlink(self._begin())  # noqa: PTH108
+                os.unlink(self._begin())
 
     def _is(self, other: str) -> bool:
         """Whether both are the same file."""
         other = STANDARD_INPUT if other == "-" else other
         with suppress(OSError, ValueError):
-            return os.path.samefile(self.path, other)  # noqa: PTH121
+            return os.path.samefile(self.path, other)
         return os.path.realpath(other) == self._target
 
     def _begin(self) -> str:
         """Create the temporary file; returns its name."""
-        folder = os.path.dirname(self._target)  # noqa: PTH120
+        folder = os.path.dirname(self._target)
         number = 0
         while True:
-            name = os.path.join(folder, f".mfshark-{os.getpid()}-{number}.part")  # noqa: PTH118
-            with suppress(FileExistsError), open(name, "xb"):  # noqa: PTH123
+            name = os.path.join(folder, f".mfshark-{os.getpid()}-{number}.part")
+            with suppress(FileExistsError), open(name, "xb"):
                 return name
             number += 1
 
@@ -81,19 +81,19 @@ class ResultFile:
         mode = self._mode + kind
         with self._told():
             if self._direct:
-                with open(self.path, mode, **how) as stream:  # noqa: PTH123
+                with open(self.path, mode, **how) as stream:
                     yield stream
                 return
             name = self._begin()
             try:
-                with open(name, mode, **how) as stream:  # noqa: PTH123
+                with open(name, mode, **how) as stream:
                     yield stream
                 with suppress(FileNotFoundError):
-                    os.chmod(name, stat.S_IMODE(os.stat(self._target).st_mode))  # noqa: PTH101, PTH116
-                os.replace(name, self._target)  # noqa: PTH105
+                    os.chmod(name, stat.S_IMODE(os.stat(self._target).st_mode))
+                os.replace(name, self._target)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(name)  # noqa: PTH108
+                    os.unlink(name)
                 raise
 
     @contextmanager

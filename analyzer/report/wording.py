@@ -41,7 +41,7 @@ def channel_name(kind: str, number: int | None, stream: int) -> str:
 def hosted_path(path: str) -> str:
     """The path of a file for code hosts: relative to the working directory if it is below it."""
     path = os.path.normpath(path)
-    if os.path.isabs(path):  # noqa: PTH117
+    if os.path.isabs(path):
         relative = os.path.relpath(path)
         return path if relative.startswith("..") else relative
     return path

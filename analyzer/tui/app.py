@@ -144,7 +144,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         self.state = ViewState()
         self.filters = Filters(store)
         self._folder: Path | None = None  # to choose from
-        if path is not None and os.path.isdir(path):  # noqa: PTH112 - the path may be anything
+        if path is not None and os.path.isdir(path):
             self._folder, path = Path(path).resolve(), None
         self.document = Document(path or "", settings)
         self.reread = Reread(self.document)

@@ -77,7 +77,7 @@ def of_packets(finding: Finding) -> bool:
 
 def _size_of(path: str) -> int | None:
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - the path may be anything
+        return os.stat(path).st_size
     except OSError:
         return None
 
@@ -142,7 +142,7 @@ class Document:
         self.elapsed = 0.0
         self._size = _size_of(path)
         shown = live.path if live is not None and live.file else path
-        self.name = os.path.basename(shown)  # noqa: PTH119 - the path may be anything
+        self.name = os.path.basename(shown)
 
     # -- loading, in a thread of its own ------------------------------------------------------
 

@@ -28,7 +28,7 @@ def holds_saved_migration(path: str) -> bool:
 
     Raises :class:`analyzer.errors.CaptureError` when it cannot be opened.
     """
-    if not os.path.isfile(path):  # noqa: PTH113 - the path may be anything
+    if not os.path.isfile(path):
         return False
     source = open_source(path)
     try:

@@ -12,7 +12,7 @@ def typed_path(text: str) -> Path:
     """The path for a typed text: NULs are removed, and ``~`` is expanded if there is a home
     directory.
     """
-    return Path(os.path.expanduser(text.replace("\0", "")))  # noqa: PTH111 - Path's raises
+    return Path(os.path.expanduser(text.replace("\0", "")))  # Path.expanduser raises
 
 
 def here() -> Path:
@@ -30,9 +30,9 @@ def is_there(path: Path) -> bool:
 
 def is_directory(path: Path) -> bool:
     """Whether a path is a directory; false for an invalid one."""
-    return os.path.isdir(path)  # noqa: PTH112
+    return os.path.isdir(path)
 
 
 def is_file(path: Path) -> bool:
     """Whether a path is a regular file; false for an invalid one."""
-    return os.path.isfile(path)  # noqa: PTH113
+    return os.path.isfile(path)

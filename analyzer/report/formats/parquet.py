@@ -44,7 +44,7 @@ def prepare(folder: str) -> None:
             "parquet needs pyarrow: pip install 'mfshark[parquet]', or pip install pyarrow"
         ) from error
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
 
@@ -62,7 +62,7 @@ def write(results: Iterable[Result], folder: str) -> None:
         "findings": _rows(FINDINGS, (row for result in results for row in _findings(result))),
     }
     for name, table in tables.items():
-        path = os.path.join(folder, f"{name}.parquet")  # noqa: PTH118
+        path = os.path.join(folder, f"{name}.parquet")
         with ResultFile(path).binary() as stream:
             store.write_table(table, stream)
 
