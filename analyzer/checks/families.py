@@ -7,6 +7,7 @@ __all__ = ["load"]
 
 def load() -> None:
     """Import the modules that declare rules; a second call does nothing."""
+    import analyzer.checks.channel_ends
     import analyzer.checks.channels
     import analyzer.checks.device_packets
     import analyzer.checks.expected
