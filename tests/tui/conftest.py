@@ -14,6 +14,8 @@ import pytest
 import textual
 from textual import _wait
 
+from analyzer.tui import key_order
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "snap_compare" in getattr(item, "fixturenames", ()):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key waits for the one before also where the machine has a lot to do."""
+    monkeypatch.setattr(key_order, "PATIENCE", 20.0)
 
 
 @pytest.fixture(autouse=True)

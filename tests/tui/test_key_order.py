@@ -10,7 +10,6 @@ import pytest
 from textual.events import Key, Paste
 from textual.widgets import Input
 
-from analyzer.tui import key_order
 from analyzer.tui.dialogs.ask import AskDialog
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
@@ -28,12 +27,6 @@ if TYPE_CHECKING:
 
 CHARACTERS = {"slash": "/", "colon": ":"}
 VFIO = "10.0.13-vfio-3dev-4ch"
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key waits for the one before also where the machine has a lot to do."""
-    monkeypatch.setattr(key_order, "PATIENCE", 20.0)
 
 
 def burst(keys: tuple[str, ...], look: Callable[[MfsharkApp], None]) -> None:
