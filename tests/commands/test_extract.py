@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,10 @@ def test_what_is_interrupted_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("words", [(), ("--ram", "pc.ram"), ("--stream", "0")], ids=str)
-def test_a_full_disk_leaves_nothing_behind(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_behind(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would leave a part of it
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
     try:
