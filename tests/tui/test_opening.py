@@ -145,7 +145,6 @@ async def looks(app: MfsharkApp, pilot: Pilot[int]) -> list[str]:
     [
         capture("10.0.13-ipv6-2ch"),
         capture("10.0.13-tls13-x509-2ch-nokeys"),
-        capture("10.0.13-xbzrle-nomultifd"),
         CAPTURES / "10.0.13-file-plain.mig.gz",
     ],
     ids=lambda path: path.name,
