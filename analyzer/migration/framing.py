@@ -186,13 +186,15 @@ class Framing:
     def contradicts_flags(self, head: bytes, device: bool) -> bool:
         """Whether a packet, at least 276 bytes of it, is of the other kind than its flags say,
         which is ``device``.
+
+        The idstr begins where a RAM packet has the highest byte of pages_alloc, which is 0.
         """
-        if len(head) < BODY:
+        if len(head) < BODY or (head[IDSTR] != 0) is device:
             return False
         if not device:
             return looks_like_device_state(head)
         flags = HEADER.unpack(head)[-1] & ~DEVICE_FLAG
-        return head[IDSTR] == 0 and self._ram_length(head, flags) is not None
+        return self._ram_length(head, flags) is not None
 
     def decide_bit4(self, header: bytes) -> bool:
         """Decide for a channel's next packet: as the dialect that the user forces says, else by

@@ -48,8 +48,6 @@ COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
 INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
-IDSTR = DEVICE_STATE["idstr"].offset
-"""Where a RAM packet has the highest byte of pages_alloc, which is 0."""
 TAKE_INIT = Take(INIT.size)
 TAKE_HEADER = Take(HEADER.size)
 HEAD_SIZE = DEVICE_STATE.size + BUFFER.size
@@ -153,7 +151,7 @@ class MultifdWalker:
                 device = framing.is_device_state(flags)
                 if device is None:
                     device = framing.decide_bit4(head[: DEVICE_STATE.size])
-                elif (head[IDSTR] != 0) is not device and framing.contradicts_flags(head, device):
+                elif framing.contradicts_flags(head, device):
                     device = self._misflagged(device)
                 yield from (self._device_state if device else self._ram)(head, reader.first)
                 continue

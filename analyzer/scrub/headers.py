@@ -64,9 +64,10 @@ class Headers:
         count, device = 0, None
         if framing is not None:
             count, device = framing.page_count, framing.is_device_state(flags)
-            if device is None and len(run) > pos + IDSTR:
-                device = framing.is_bit4_device_state(run[pos:])
-            elif device is not None and framing.contradicts_flags(run[pos:], device):
+            head = run[pos : pos + HEAD]
+            if device is None and len(head) > IDSTR:
+                device = framing.is_bit4_device_state(head)
+            elif device is not None and framing.contradicts_flags(head, device):
                 device = not device
         size = ram_header_size(count or COMMON_COUNT) if device is False else HEAD
         have = run[pos : pos + size]
