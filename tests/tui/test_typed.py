@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from textual.widgets import Input
@@ -12,9 +14,14 @@ from textual.widgets import Input
 from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.dialogs.picker import PickerScreen
 from analyzer.tui.filters import store_path
+from analyzer.tui.reread import Reread
+from analyzer.tui.tree_list import TreeList
 from analyzer.tui.typed_path import is_directory, is_file, is_there, typed_path
 from tests.shipped import capture
 from tests.tui.driving import enter, opened, press, settle, shown
+
+if TYPE_CHECKING:
+    from analyzer.migration.replay import Excerpt
 
 VFIO = "10.0.13-vfio-gaps-2ch"
 TOO_LONG = "a" * 5000
@@ -143,5 +150,26 @@ def test_pages_of_commands_that_are_still_looked_for(key: str) -> None:
             app.simulate_key("pagedown")
             await pilot.pause()
             assert app.is_running
+
+    asyncio.run(run())
+
+
+def test_keys_that_come_before_a_payload_is_read_are_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Reread.packet
+
+    def slowly(self: Reread, row: int) -> Excerpt:
+        time.sleep(0.2)
+        return read(self, row)
+
+    monkeypatch.setattr(Reread, "packet", slowly)
+
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "2", "tab", "right", "p", "down", "down")
+            fields = app.focused
+            assert isinstance(fields, TreeList)
+            assert fields.cursor == 2
 
     asyncio.run(run())

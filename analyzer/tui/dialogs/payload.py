@@ -45,6 +45,7 @@ class PayloadScreen(Window[None]):
     selects it in the application.
     """
 
+    AUTO_FOCUS = ""  # keys typed ahead wait for what was read, which decides who gets them
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,p", "leave", "Close"),
         Binding("n", "step(1)", "Next on its channel"),
