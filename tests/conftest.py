@@ -6,6 +6,7 @@ slow.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -24,3 +25,12 @@ settings.load_profile("untimed")
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are cores: many tests wait for tshark, QEMU or the interface."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Do not look for garbage in thousands of collected tests, and less often in what libraries
+    keep.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 50)

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 import textual
 from textual import _wait
 
-from analyzer.tui import key_order
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from analyzer.tui import gate, key_order
 
 MADE_WITH = ((3, 11), "8.2.8")
 """Versions of Python and Textual."""
@@ -42,10 +38,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_frozen() -> Iterator[None]:
-    """Let each test begin like a new process, with no objects frozen by a previous capture: else
-    the program would run a full garbage collection over all of pytest, which takes as long as the
-    test.
-    """
-    yield
-    gc.unfreeze()
+def frozen_by_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what pytest froze frozen: the program would look through it all for each capture."""
+    for name in ("freeze", "unfreeze"):
+        monkeypatch.setattr(gc, name, lambda: None)
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 0)
+    monkeypatch.setattr(gate, "USUAL", gc.get_threshold())
