@@ -22,12 +22,21 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["ENDINGS", "GZIP_MAGIC", "ZSTD_MAGIC", "Source", "is_called_capture", "open_source"]
+__all__ = [
+    "ENDINGS",
+    "GZIP_MAGIC",
+    "WINDOW",
+    "ZSTD_MAGIC",
+    "Source",
+    "is_called_capture",
+    "open_source",
+]
 
 ENDINGS = (".pcap", ".pcapng", ".cap", ".mig")
 """File name endings of captures and saved migrations, without that of a compression."""
 PACKED_ENDINGS = tuple(ending + packed for ending in ENDINGS for packed in ("", ".gz", ".zst"))
-WINDOW_CHUNKS = 8
+WINDOW = 1 << 22
+"""The last bytes of a compressed or piped source that can be read again, at least."""
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -65,7 +74,7 @@ class Source:
         self._damage = "damaged compression: " if unpacking else ""
         self._file = seekable
         self._outer = outer if outer is not None else seekable
-        self._window: deque[tuple[int, bytes]] = deque(maxlen=WINDOW_CHUNKS)
+        self._window: deque[tuple[int, bytes]] = deque()
         self._offset = 0
         self._error: CaptureError | None = None
         self._ahead = b""  # bytes peeked at and not read yet
@@ -119,7 +128,7 @@ class Source:
 
     def _decompressed(self, view: memoryview) -> int:
         """Read in small steps, so that all bytes before damage are given."""
-        parts = [self._ahead]
+        parts = [self._ahead] if self._ahead else []
         count = len(self._ahead)
         self._ahead = b""
         try:
@@ -140,8 +149,15 @@ class Source:
         if count:
             joined = b"".join(parts)
             view[:count] = joined
-            self._window.append((self._offset, joined))
+            self._keep(joined)
         return count
+
+    def _keep(self, data: bytes) -> None:
+        """Keep ``data``, which follow at the offset, and forget what is too long ago."""
+        window, end = self._window, self._offset + len(data)
+        window.append((self._offset, data))
+        while len(window) > 1 and window[1][0] <= end - WINDOW:
+            window.popleft()
 
     def _broken(self, reason: str, offset: int | None = None) -> CaptureError:
         return CaptureError(

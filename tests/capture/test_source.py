@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from analyzer.capture.source import Source, open_source
+from analyzer.capture.source import WINDOW, Source, open_source
 from analyzer.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -146,3 +146,19 @@ def test_damage_inside_is_said_to_be_the_compression_s(pack: Callable[[bytes], b
     packed[len(packed) // 2 :] = bytes(range(256)) * 20
     with pytest.raises(CaptureError, match="damaged compression"):
         everything(open_source(bytes(packed)))
+
+
+@pytest.mark.parametrize("step", [1 << 16, 1 << 20])
+def test_the_last_bytes_can_be_read_again_and_no_more_are_kept(step: int) -> None:
+    content = random.Random(4).randbytes(1 << 10) * (12 << 10)
+    source = open_source(gzip.compress(content, compresslevel=1))
+    view = memoryview(bytearray(step))
+    read = 0
+    while count := source.readinto(view):
+        read += count
+        before = read - WINDOW
+        if before >= 0:
+            assert source.read_at(before, WINDOW) == content[before:read]
+        if before >= step:
+            assert source.read_at(before - step, 10) is None
+    assert read == len(content)
