@@ -20,7 +20,7 @@ from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters, device_filter
 from analyzer.tui.gate import Gate
-from analyzer.tui.key_order import KeyOrder
+from analyzer.tui.key_order import KeyOrder, at_work
 from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded
 from analyzer.tui.places import Places
@@ -355,6 +355,15 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         pause = max(FOLLOW_PAUSE, 3 * self.document.elapsed)
         if now - self._read_at > pause and self.document.changed():
             self.reload()
+
+    @property
+    def awaited(self) -> bool:
+        """See the base class; a screen or window may have to be worked out first, or something be
+        copied.
+        """
+        working = len(self.screen_stack) == 1 and self.view.awaited
+        opening = at_work(self, "figures")
+        return working or opening or self.copying or super().awaited
 
     def key_taken(self) -> None:
         """Pause loading while a key is being answered, and clear the message in the status line."""

@@ -1,5 +1,6 @@
 """Handles keys strictly one after the other, however fast they come: the next key waits until
-everything that the previous one caused is done, for example until a window that it opened is there.
+everything that the previous one caused is done, for example until a window that it opened is there,
+or what a screen shows has been worked out.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from textual import events
+    from textual.widget import Widget
 
-__all__ = ["KeyOrder"]
+__all__ = ["KeyOrder", "at_work"]
 
 ROUNDS = 3
 """Times a follower is sent behind a key: the key's own messages and theirs are then handled."""
 PATIENCE = 0.5
 """Seconds after which the next key is handled in any case."""
+
+
+def at_work(node: App[Any] | Widget, group: str) -> bool:
+    """Whether a thread of the workers' ``group`` is at work for ``node``."""
+    return any(
+        worker.node is node and worker.group == group and not worker.is_finished
+        for worker in node.workers
+    )
 
 
 class KeyOrder(App[int]):
@@ -38,6 +48,11 @@ class KeyOrder(App[int]):
             await self._take()
         else:
             await super().on_event(event)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the next key can be understood only when more is shown."""
+        return len(self.screen_stack) > 1 and self.focused is None
 
     def key_taken(self) -> None:
         """Called before a key or pasted text is handled."""
@@ -61,8 +76,7 @@ class KeyOrder(App[int]):
         """A follower has bubbled up: send it again, or handle the next key."""
         if message is not self._follower or not self.screen_stack:
             return
-        opening = len(self.screen_stack) > 1 and self.focused is None
-        if (message.rounds or opening) and time.monotonic() < message.deadline:
+        if (message.rounds or self.awaited) and time.monotonic() < message.deadline:
             self._follow(Follower(message.deadline, message.rounds - 1 if message.rounds else 0))
         else:
             self._follower = None

@@ -25,7 +25,12 @@ COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex du
 
 
 class TakingOut(Part):
-    """The actions that copy and export."""
+    """The actions that copy and export.
+
+    ``copying`` is whether a copy waits for what is still being read.
+    """
+
+    copying = False
 
     def action_copy(self) -> None:
         """Copy what is selected."""
@@ -39,7 +44,8 @@ class TakingOut(Part):
         if form is None:
             return
         shown = self._app.view if payload is None else payload
-        if shown.behind:
+        self.copying = shown.behind
+        if self.copying:
             self._app.set_timer(COPY_WAIT, lambda: self._copy(form, payload))
             return
         text = shown.copied(form) if shown.is_attached else None

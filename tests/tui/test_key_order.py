@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.events import Key, Paste
 from textual.widgets import Input
+from textual.worker import Worker
 
+from analyzer.tui.app import MfsharkApp
 from analyzer.tui.dialogs.ask import AskDialog
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.dialogs.picker import PickerScreen
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from analyzer.tui.app import MfsharkApp
 
 CHARACTERS = {"slash": "/", "colon": ":"}
 VFIO = "10.0.13-vfio-3dev-4ch"
@@ -95,6 +96,51 @@ def test_a_window_is_about_what_was_selected_just_before() -> None:
         assert app.screen._row == app.state.row == len(app.document.table) - 3
 
     burst(("G", "k", "k", "p", "k", "j"), look)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is worked out in a thread is worked out late."""
+    run = Worker._run_threaded
+
+    async def late(worker: Worker[None]) -> None:
+        if worker.group != "load":
+            await asyncio.sleep(0.2)
+        await run(worker)
+
+    monkeypatch.setattr(Worker, "_run_threaded", late)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    ("keys", "index"),
+    [(("2", "j", "enter", "right", "right", "enter"), 2), (("3", "down", "enter"), None)],
+)
+def test_what_is_typed_before_a_screen_is_worked_out(
+    keys: tuple[str, ...], index: int | None
+) -> None:
+    def look(app: MfsharkApp) -> None:
+        assert app.state.screen != "channels"
+        assert app.state.row > 0
+        assert app.state.index == index
+
+    burst(keys, look)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_window_that_takes_its_time_is_closed_by_the_key_behind_it() -> None:
+    def look(app: MfsharkApp) -> None:
+        assert len(app.screen_stack) == 1
+
+    burst(("i", "escape"), look)
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_is_copied_is_of_the_screen_that_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(MfsharkApp, "copy_to_clipboard", lambda _app, text: copied.append(text))
+    burst(("G", "y", "t", "2"), lambda _app: None)
+    assert "idstr: 0000:00:0" in copied[0]
 
 
 def test_a_filter_and_what_is_pressed_behind_it() -> None:

@@ -14,6 +14,7 @@ from analyzer.report.escape import terminal
 from analyzer.tui.device_facts import BufferRows, DeviceRows, device_facts
 from analyzer.tui.dialogs.extract import MODES, ExtractDialog
 from analyzer.tui.extraction import extract
+from analyzer.tui.key_order import at_work
 from analyzer.tui.messages import Selected
 from analyzer.tui.panes import ArrivalPane, MapPane
 from analyzer.tui.reassembly import Reassembly
@@ -56,7 +57,8 @@ class DevicesView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.facts: list[DeviceFacts] = []
-        self._facts_of: tuple[Document, int] | None = None  # only of a completely read capture
+        self._facts_of: tuple[Document, int] | None = None
+        self._final = False  # the facts are of a completely read capture
         self.by_index = False
 
     def compose(self) -> ComposeResult:
@@ -86,11 +88,17 @@ class DevicesView(View):
             pane.renew()
         self.query_one(MapPane).palette = self.palette
         self.query_one(ArrivalPane).palette = self.palette
-        if self._facts_of == (self.document, self.state.migration):
+        if self._final and self._facts_of == (self.document, self.state.migration):
             self.workers.cancel_group(self, "devices")
             self._show_facts(self.facts)
         else:
             self.run_worker(self._work_out, thread=True, exclusive=True, group="devices")
+
+    @property
+    def awaited(self) -> bool:
+        """See the base class."""
+        stale = self._facts_of != (self.document, self.state.migration)
+        return stale and at_work(self, "devices")
 
     def show_growth(self) -> None:
         """Update the devices as long as there are few buffers."""
@@ -104,7 +112,7 @@ class DevicesView(View):
         facts = device_facts(document, number)
 
         def take() -> None:
-            self._facts_of = (document, number) if complete else None
+            self._facts_of, self._final = (document, number), complete
             self._show_facts(facts)
 
         if not get_current_worker().is_cancelled:

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
 from analyzer.tui.binning import Bins
+from analyzer.tui.key_order import at_work
 from analyzer.tui.messages import Selected
 from analyzer.tui.time_axis import TimeWindow
 from analyzer.tui.time_panes import TimePane
@@ -49,6 +50,7 @@ class TimeView(View):
         super().__init__(id=id)
         self._kept: dict[Key, tuple[Bins, list[Phase]]] = {}  # only of completely read captures
         self._kept_of: Document | None = None
+        self._shown_of: tuple[Document, int] | None = None
 
     @property
     def pane(self) -> TimePane:
@@ -136,6 +138,12 @@ class TimeView(View):
         self.run_worker(work, thread=True, exclusive=True, group=self._group)
 
     @property
+    def awaited(self) -> bool:
+        """See the base class."""
+        stale = self._shown_of != (self.document, self.state.migration)
+        return stale and at_work(self, self._group)
+
+    @property
     def _group(self) -> str:
         return f"bins-{self.id}"
 
@@ -154,6 +162,7 @@ class TimeView(View):
     def _show(self, bins: Bins, phases: list[Phase], channels: list[Channel]) -> None:
         del channels
         several = self.document.several(self.state.migration)
+        self._shown_of = self.document, self.state.migration
         self.pane.no_phases = PHASES_OF_ONE if several and self.document.done else ""
         self.pane.origin = self.document.start
         self.pane.show_bins(bins, phases, self.state.time or bins.window.start)

@@ -85,9 +85,16 @@ class View(Vertical):
         """Show that marks were set or cleared."""
 
     @property
+    def awaited(self) -> bool:
+        """Whether what is shown of the document's migration is just being worked out, and nothing
+        of it is there yet.
+        """
+        return False
+
+    @property
     def behind(self) -> bool:
         """Whether what is selected is still being read."""
-        return False
+        return self.awaited
 
     def copied(self, form: str) -> str | None:
         """The selection as ``text``, ``json`` or ``hex``; ``None`` if it has no such form."""
