@@ -93,8 +93,11 @@ def _command(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
                 told = action.help.replace("\n", "; ")
                 yield _text(told % {**vars(action), "prog": parser.prog})
     for paragraph in (parser.epilog or "").split("\n\n"):
-        if paragraph:
-            yield from (".PP", _text(paragraph))
+        before = ".PP"
+        for line in paragraph.split("\n  "):  # what is indented stays a line of its own
+            if line:
+                yield from (before, _text(line))
+                before = ".br"
     for name, child in children.items():
         yield from _command(child, name)
 

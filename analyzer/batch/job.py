@@ -210,6 +210,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
         result.outcomes = [outcome_of(migration).name for migration in analysis.migrations]
         if scan.detour:
             result.complaints.append(f"{terminal(analysis.path)}: {terminal(scan.detour)}")
+    result.damaged = analysis.damage is not None
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
         result.lines = list(_lines(job, analysis, word))

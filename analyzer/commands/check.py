@@ -55,9 +55,9 @@ __all__ = ["EPILOG", "UNFINISHED", "Check", "add_arguments", "add_report_options
 
 EPILOG = """\
 exit status:
-  0  nothing at or above the threshold   1  findings
-  2  an input could not be analysed or held no migration, or the command was
-     wrong
+  0  nothing at or above the threshold
+  1  findings
+  2  an input not analysed or without a migration, or a wrong command
 
 A migration that FAILED, was CANCELLED or is INCOMPLETE breaks no rule by that
 alone: without findings the status is 0, with --require completed it is 1.

@@ -120,7 +120,7 @@ def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
 def _format(path: str, forced: str | None, usual: str | None) -> Format:
     found = FORMATS[forced] if forced else None if path == STDOUT else format_of(path)
     if found is None and usual is None and "." in path.rsplit("/", 1)[-1]:
-        raise UsageError(f"{path}: no format has this suffix; use -o FORMAT:{path} says which one")
+        raise UsageError(f"{path}: no format has this suffix; name one, as in -o json:{path}")
     found = found or FORMATS[usual or TEXT.name]
     if found.folder and path == STDOUT:
         raise UsageError(f"{found.name} is a folder of tables: -o FOLDER says where")

@@ -162,10 +162,15 @@ def _pairs(values: Json, names: Iterable[str]) -> Iterator[str]:
         if value is None:
             continue
         if name in MASKED:
-            found = f"{value * 1000:.1f} ms" if name in SECONDS else _value(value)
+            found = _milliseconds(value) if name in SECONDS else _value(value)
             yield f'{name} = "any"  # {found} here'
         else:
             yield f"{name} = {_value(value)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    """A time with digits enough to tell it from a bound that it misses."""
+    return f"{seconds * 1000:.6g} ms"
 
 
 def _value(value: Any) -> str:
@@ -242,7 +247,7 @@ class Expectation:
     def _of_findings(self, found: dict[str, int]) -> Iterator[str]:
         assert self._findings is not None
         for rule, count in self._findings.items():
-            yield from _compared(f"findings of {rule}", count, found.get(rule, 0))
+            yield from _compared("findings of ", rule, count, found.get(rule, 0))
         for rule, number in found.items():
             if rule not in self._findings:
                 yield f"findings of {rule}: none expected, found {number}"
@@ -268,7 +273,7 @@ class Expectation:
             if name == "device":
                 yield from self._of_devices(where, value, found[name])
             else:
-                yield from _compared(f"{where}: {name}", value, found[name])
+                yield from _compared(f"{where}: ", name, value, found[name])
 
     def _of_devices(self, where: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
         left = {_key(device): device for device in found}
@@ -279,7 +284,7 @@ class Expectation:
                 yield f"{where}: device {device_name(*key)}: expected, not found"
                 continue
             for name, value in device.items():
-                yield from _compared(f"{where}: {device_name(*key)}: {name}", value, got[name])
+                yield from _compared(f"{where}: {device_name(*key)}: ", name, value, got[name])
         for key in left:
             yield f"{where}: device {device_name(*key)}: not expected, found"
 
@@ -349,7 +354,9 @@ def _key(device: Json) -> tuple[Any, Any]:
     return device.get("idstr", ""), device.get("instance_id", 0)
 
 
-def _compared(what: str, wanted: Any, found: Any) -> Iterator[str]:
+def _compared(where: str, name: str, wanted: Any, found: Any) -> Iterator[str]:
     bound = Bound(wanted)
     if not bound.holds(found):
-        yield f"{what}: expected {bound.text}, found {shown(found)}"
+        timed = name in SECONDS and found is not None
+        told = _milliseconds(found) if timed else shown(found)
+        yield f"{where}{name}: expected {bound.text}, found {told}"

@@ -20,8 +20,8 @@ class Result:
     gives (0 nothing at or above the threshold, 1 findings, 2 not analysed).  ``word`` and
     ``sentence`` are its verdict, ``outcomes`` those of its migrations, ``counts`` how many findings
     there are by severity, repeats included and known ones left out, ``known`` how many are known or
-    expected.  ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were
-    verified.
+    expected.  ``damaged`` says that only a part of the file could be read.  ``complaints`` are
+    lines for standard error, ``rules`` the ids of the rules that were verified.
 
     The following are ``None`` unless requested: ``lines``, the text report; ``report``, the file's
     part of the JSON report, or its path and ``error``; ``stats`` and ``devices``, the JSON of the
@@ -34,6 +34,7 @@ class Result:
     __slots__ = (
         "complaints",
         "counts",
+        "damaged",
         "devices",
         "figures",
         "known",
@@ -58,6 +59,7 @@ class Result:
         self.outcomes: list[str] = []
         self.counts = {"error": 0, "warning": 0, "info": 0}
         self.known = 0
+        self.damaged = False
         self.complaints: list[str] = []
         self.rules: list[str] = []
         self.lines: list[str] | None = None
@@ -67,6 +69,11 @@ class Result:
         self.figures: str | None = None
         self.tables: dict[str, Json] | None = None
         self.places: dict[int, tuple[int, int]] = {}
+
+    @property
+    def label(self) -> str:
+        """The verdict where nothing beside it tells that there was more to read."""
+        return f"{self.word} (damaged)" if self.damaged else self.word
 
     @property
     def findings(self) -> list[Json]:

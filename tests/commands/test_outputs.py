@@ -27,6 +27,17 @@ def test_several_outputs_at_once(tmp_path: Path) -> None:
     assert files[1].read_text(encoding="utf-8").startswith("<?xml")
 
 
+def test_the_table_tells_captures_that_are_damaged(tmp_path: Path) -> None:
+    whole = capture("11.1.3-vfio-config-after-iter-2ch").read_bytes()
+    (tmp_path / "cut.pcapng.gz").write_bytes(whole[:-8])  # all frames, but not the checksum
+    (tmp_path / "whole.pcapng.gz").write_bytes(whole)
+    page = tmp_path / "r.html"
+    ran = mfshark("check", tmp_path, "-o", "-", "-o", page)
+    assert ran.status == 2
+    assert ran.out.endswith("\n\n2 captures: 1 OK (damaged), 1 OK\n")
+    assert page.read_text(encoding="utf-8").count('<span class="error">OK (damaged)</span>') == 2
+
+
 def test_format_is_that_of_standard_output_where_files_have_endings(tmp_path: Path) -> None:
     file = tmp_path / "r.sarif"
     ran = mfshark("check", LOST, "--format", "github", "-o", "-", "-o", file)
@@ -50,7 +61,7 @@ def test_a_prefix_names_the_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("-o", "x.docx"), "no format has this suffix; use -o FORMAT:x.docx"),
+        (("-o", "x.docx"), "no format has this suffix; name one, as in -o json:x.docx"),
         (("--format", "parquet"), "-o FOLDER says where"),
         (("-o", "parquet:-"), "-o FOLDER says where"),
         (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),

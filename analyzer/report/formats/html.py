@@ -66,7 +66,7 @@ def _summary(results: list[Result]) -> Iterator[str]:
 
 
 def _word(result: Result) -> str:
-    return f'<span class="{WORDS.get(result.word, "error")}">{html(result.word)}</span>'
+    return f'<span class="{WORDS.get(result.label, "error")}">{html(result.label)}</span>'
 
 
 def _capture(result: Result, number: int, several: bool) -> Iterator[str]:

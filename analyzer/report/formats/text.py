@@ -32,24 +32,24 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
 class Row:
     """One capture's row in the summary."""
 
-    __slots__ = ("cells", "word")
+    __slots__ = ("cells", "label")
 
     def __init__(self, result: Result) -> None:
-        self.word = result.word
+        self.label = result.label
         counts = [result.counts[severity] for severity in ("error", "warning", "info")]
         self.cells = (
             terminal(result.path),
-            result.word,
+            result.label,
             ", ".join(result.outcomes),
             *map(str, (*counts, result.known)),
         )
 
 
 def summary(rows: Sequence[Row], style: Style) -> Iterator[str]:
-    """A line for every capture, and how many there were by the leading word of their verdicts."""
+    """A line for every capture, and how many there were by their verdicts."""
     yield from table(HEAD, [row.cells for row in rows], style, left=3)
     yield ""
-    words = [row.word for row in rows]
-    counts = {word: words.count(word) for word in dict.fromkeys(words)}
-    parts = ", ".join(f"{count} {word}" for word, count in counts.items())
-    yield f"{len(words)} captures: {parts}"
+    labels = [row.label for row in rows]
+    counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
+    parts = ", ".join(f"{count} {label}" for label, count in counts.items())
+    yield f"{len(labels)} captures: {parts}"
