@@ -30,6 +30,7 @@ OUTSIDE = {
 MENU = {
     "Start": ["index", "install", "tutorial"],
     "How to": [
+        "howto/how-it-ended",
         "howto/lost-buffer",
         "howto/downtime",
         "live",
@@ -44,6 +45,8 @@ MENU = {
         "scrub",
         "wireshark",
         "howto/tshark-loses-packets",
+        "howto/multipath",
+        "howto/colo",
     ],
     "Python": ["api", "recipes", "pytest"],
     "Reference": ["tui", "display-filters", "fields", "rules", "settings", "synth", "captures"],

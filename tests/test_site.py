@@ -88,6 +88,13 @@ def test_every_page_is_there_and_in_the_menu(site: dict[Path, Page]) -> None:
         assert path.parent in listed, page
 
 
+def test_how_to_pages_are_in_their_section_of_the_menu(site: dict[Path, Page]) -> None:
+    """Pages of no section come last in Reference, where nobody looks for a way to do something."""
+    menu = site[folder_of(site) / "index.html"].menu
+    after = menu.index("display-filters/")  # of Reference
+    assert not [link for link in menu[after:] if link.startswith("howto/")]
+
+
 def test_links_and_anchors_lead_somewhere(site: dict[Path, Page]) -> None:
     for path, page in site.items():
         for link in page.links:
