@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LAG_TOLD = 500_000_000
 """The spread of a SYNC round, in ns, above which it is reported."""
+FLUSHED_ALWAYS = (8, 1)
+"""The machine type with which QEMU 8.1.0 to 8.1.2 write FLUSH records without multifd too."""
 BIT4 = int(MultifdFlag.UADK)
 
 
@@ -121,12 +123,13 @@ def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
     """Main holds MULTIFD_FLUSH records although the pages go over main itself.
 
     The record is only sent with multifd.  Here there are no multifd channels, and main carries
-    pages, so multifd is not in use.
+    pages, so multifd is not in use.  QEMU 8.1.0 to 8.1.2 send it nevertheless, so with machine
+    type 8.1, or one without a version, it is reported as info.
 
     Receiver: without multifd it ignores the record; with multifd it waits for SYNCs that never
     come: a hang.
 
-    Usual cause: a modified sender; a capture merged from two.
+    Usual cause: QEMU 8.1.0 to 8.1.2; a modified sender; a capture merged from two.
     """
     facts = migration.main_facts
     if facts is None or not facts.flushes or migration.multifd or migration.strangers:
@@ -136,7 +139,9 @@ def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
             f"{counted(len(facts.flushes), 'MULTIFD_FLUSH record')}, and "
             f"{counted(facts.ram.sent_pages, 'page')} on main"
         )
-        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+        severity = INFO if facts.machine_version in (None, FLUSHED_ALWAYS) else None
+        spot = Spot(text, channel=migration.main, frame=facts.flushes[0].frame, severity=severity)
+        yield spot
 
 
 @walker_rule("MF305", "sync-packet-has-payload", ERROR)

@@ -136,6 +136,17 @@ def test_who_has_a_sync_for_every_flush_was_not_closed_early() -> None:
     assert "MF116" not in rules
 
 
+@pytest.mark.parametrize(
+    ("machine", "severity"), [("pc-q35-8.1", "info"), ("microvm", "info"), ("pc-q35-8.2", "error")]
+)
+def test_qemu_8_1_writes_flush_without_multifd_too(machine: str, severity: str) -> None:
+    tiny = Tiny(device=False)
+    flush_without_channels(tiny)
+    tiny.main[0] = records.header() + records.configuration(machine)
+    tiny.main.remove(SWITCHOVER_START)
+    assert fired(tiny.pcap())["MF304"] == severity
+
+
 def test_the_channel_that_lacks_a_sync_is_named() -> None:
     capture = edited(lambda tiny: tiny.multifd[1].remove(sync(8)))()
     (finding,) = [f for f in findings(capture) if f.rule.id == "MF301"]
