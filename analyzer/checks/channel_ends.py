@@ -139,14 +139,7 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
 
     Usual cause: the source was killed or cancelled; a middlebox closed the connection.
     """
-    groups: dict[tuple[str, str], list[Channel]] = {}
-    for channel in (*scan.grouper.tls, *scan.grouper.decrypted):
-        host = channel.flow.source.rpartition(":")[0]
-        groups.setdefault((host, channel.flow.destination), []).append(channel)
-    for group in groups.values():
-        main, *channels = sorted(group, key=lambda c: c.flow.connection.began.frame)
-        if main.midstream:
-            continue  # it is not known which of them is main
+    for channels in _encrypted_multifd(scan):
         if not any(channel.tls_close_notify for channel in channels):
             continue  # probably a sender up to 9.2
         for channel in channels:
@@ -154,3 +147,18 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
             if end is not None and not channel.tls_close_notify and not channel.flow.holes:
                 text = f"closed without close_notify, in frame {end.frame}"
                 yield Spot(text, channel=channel, frame=end.frame)
+
+
+def _encrypted_multifd(scan: Scan) -> Iterator[list[Channel]]:
+    """The multifd channels over TLS, by migration; none where it is not known which of the
+    connections is main.
+    """
+    from analyzer.migration.encrypted import recognise  # seldom needed
+
+    decrypted = {channel.flow.connection: channel for channel in scan.grouper.decrypted}
+    for migration in scan.migrations:
+        connections = [channel.flow.connection for channel in migration.multifd]
+        yield [decrypted[one] for one in connections if one in decrypted]
+    for encrypted in recognise(scan.grouper.tls):
+        if not encrypted.main.midstream:
+            yield encrypted.channels[1:]

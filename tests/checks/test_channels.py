@@ -27,10 +27,15 @@ from tests.checks.craft import (
 from tests.migration import main_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from tests.checks.craft import Connection
 
 GUEST = bytes(range(1, 17))
 RAM_RECORD = struct.pack(">Q", 0x5000 | 8) + records.counted("pc.ram") + bytes(4096)
+PORTS = (46000, 46001, 46002)
+HELLO = b"\x16\x03\x01\x00\x04" + bytes(4)
+TLS_DATA = 2 * (b"\x17\x03\x03\x40\x00" + bytes(1 << 14))
 ALERT = b"\x15\x03\x03\x00\x02\x01\x00"
 
 
@@ -71,17 +76,25 @@ def rfc0(*, stranger: bytes = b"") -> Callable[[], bytes]:
     return edited(edit, device=False)
 
 
-def tls(*, alerts: tuple[bool, ...]) -> Callable[[], bytes]:
-    """A TLS migration whose channels end with an alert or not; the first is main."""
+def greeted(capture: Craft, ports: Iterable[int]) -> list[Connection]:
+    """Connections over TLS, each opened when the handshake of the one before had begun."""
+    connections = []
+    for port in ports:
+        connections.append(capture.connect(port))
+        connections[-1].send(HELLO)
+    return connections
+
+
+def tls(*, alerts: tuple[bool, ...], attempts: int = 1) -> Callable[[], bytes]:
+    """Migrations over TLS whose channels end with an alert or not; the first is main."""
 
     def build() -> bytes:
         capture = Craft()
-        hello = b"\x16\x03\x01\x00\x04" + bytes(4)
-        data = b"\x17\x03\x03\x01\x00" + bytes(256)
-        for number, alert in enumerate(alerts):
-            connection = capture.connect(46000 + number)
-            connection.send(hello + data + (ALERT if alert else b""))
-            connection.fin()
+        for attempt in range(attempts):
+            connections = greeted(capture, (port + 10 * attempt for port in PORTS))
+            for connection, alert in zip(connections, alerts, strict=True):
+                connection.send(TLS_DATA + (ALERT if alert else b""))
+                connection.fin()
         return capture.pcap()
 
     return build
@@ -326,15 +339,27 @@ def test_tls_sender_that_never_says_goodbye() -> None:
 
 def test_tls13_hides_the_alert() -> None:
     capture = Craft()
-    for number, size in enumerate((300, 19, 300)):
-        connection = capture.connect(46000 + number)
-        connection.send(
-            b"\x16\x03\x01\x00\x00" + struct.pack(">BHH", 23, 0x303, size) + bytes(size)
-        )
+    for connection, size in zip(greeted(capture, PORTS), (300, 19, 300), strict=True):
+        end = struct.pack(">BHH", 23, 0x303, size) + bytes(size)
+        connection.send(TLS_DATA + end)
         connection.fin()
     (finding,) = findings(capture.pcap())
     assert finding.rule.id == "MF119"
-    assert finding.spot.frame == 15
+    assert finding.spot.frame == len(capture.frames)
+
+
+def test_the_main_of_another_attempt_says_no_goodbye_either() -> None:
+    assert not findings(tls(alerts=(False, True, True), attempts=2)())
+    (first, second) = findings(tls(alerts=(False, True, False), attempts=2)())
+    assert (first.rule.id, second.rule.id) == ("MF119", "MF119")
+
+
+def test_tls_connections_that_are_no_migration_are_not_judged() -> None:
+    capture = Craft()
+    for connection, alert in zip(greeted(capture, PORTS), (True, True, False), strict=True):
+        connection.send(ALERT if alert else b"")
+        connection.fin()
+    assert not findings(capture.pcap())
 
 
 @pytest.mark.parametrize("head", [channel_header(9), channel_header(2, size=12)])
