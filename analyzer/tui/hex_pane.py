@@ -98,6 +98,11 @@ class HexPane(ScrollView, can_focus=True):
         if size != self.virtual_size:
             self.virtual_size = size
 
+    @property
+    def next(self) -> int:
+        """Where a search begins: at the cursor, or else behind where the marked field begins."""
+        return self.cursor if self.cursor >= 0 else self.field[0] + (self.field[1] > 0)
+
     # -- the cursor ---------------------------------------------------------------------------
 
     def _point(self, offset: int) -> None:

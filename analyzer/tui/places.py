@@ -12,6 +12,7 @@ from analyzer.errors import CaptureError
 from analyzer.report.escape import terminal
 from analyzer.tui import goto, search
 from analyzer.tui.dialogs.ask import Answer, AskDialog
+from analyzer.tui.dialogs.find import FindDialog
 from analyzer.tui.messages import Selected
 from analyzer.tui.palette import SEVERITY_GLYPHS
 from analyzer.tui.part import Part
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Places"]
 
+AGAIN = "n and N find the next and previous one."
+IN_PACKETS = (
+    "text: in names, kinds, indexes and findings; hex bytes, as 1122 33:44, and text in bytes: "
+    f"in the packets, header and payload. {AGAIN}"
+)
+IN_RECORDS = (
+    "text: in the kinds and names of records; hex bytes, as 1122 33:44, and text in bytes: in the "
+    f"records. {AGAIN}"
+)
 SEARCH_TOLD = 0.2
 """Seconds between two progress messages of a search."""
 
@@ -34,7 +44,7 @@ SEARCH_TOLD = 0.2
 class Places(Part):
     """The actions that go to a packet or a record."""
 
-    _sought: Answer | None = None
+    sought: Answer | None = None
 
     def action_go_to(self) -> None:
         """Go to a packet, frame or time."""
@@ -61,29 +71,11 @@ class Places(Part):
 
     def action_find(self) -> None:
         """Find text or bytes; on Main, a record."""
-        if self._app.state.screen == "main":
-            last = cast("MainView", self._app.view).sought
-            where = "Text: in the kinds and names of records. Bytes: in the records, as 1122 33:44."
+        view = self._app.view
+        if isinstance(view, MainView):
+            self._app.push_screen(FindDialog(IN_RECORDS, view.sought), self._find_record)
         else:
-            last = self._sought or Answer("", "")
-            where = (
-                "Text: in names, kinds, indexes and findings. Bytes: in the packets, header and "
-                "payload, as 1122 33:44."
-            )
-        dialog = AskDialog(
-            "Find",
-            f"{where} n and N find the next and previous one.",
-            value=last.text,
-            mode=last.mode,
-            modes=search.MODES,
-            check=lambda mode, text: (
-                "expected pairs of hexadecimal digits"
-                if mode == "hex bytes" and search.pattern_of(text) is None
-                else ""
-            ),
-        )
-        on_main = self._app.state.screen == "main"
-        self._app.push_screen(dialog, self._find_record if on_main else self._find)
+            self._app.push_screen(FindDialog(IN_PACKETS, self.sought), self._find)
 
     def _find_record(self, answer: Answer | None) -> None:
         view = self._app.view
@@ -92,32 +84,37 @@ class Places(Part):
 
     def _find(self, answer: Answer | None) -> None:
         if answer is not None:
-            self._sought = answer
+            self.sought = answer
             self.action_find_again(1)
 
     def action_find_again(self, by: int) -> None:
         """Go to the next or previous match of the last search."""
-        app, sought = self._app, self._sought
+        app, sought = self._app, self.sought
         if sought is None:
             self.action_find()
-        elif sought.mode == "text":
-            start = app.state.row
-            row = search.find_text(app.document, app.filters.matching, sought.text, start, by)
-            self.found(row, start, by)
+            return
+        document, shown, start = app.document, app.filters.matching, app.state.row
+        pattern = search.pattern_of(sought.mode, sought.text)
+        if pattern is None:
+            self.found(search.find_text(document, shown, sought.text, start, by), start, by)
         else:
-            pattern = search.pattern_of(sought.text)
-            if pattern is not None:
-                app.tell(Text(f"looking for {search.shorter(pattern.hex(' '))}; Escape stops"))
-                document, shown, start = app.document, app.filters.matching, app.state.row
-                app.run_worker(
-                    lambda: self._find_bytes(document, shown, pattern, start, by),
-                    thread=True,
-                    exclusive=True,
-                    group="find",
-                )
+            what = terminal(search.shorter(sought.text))
+            app.tell(Text(f"looking for {what}; Escape stops"))
+            app.run_worker(
+                lambda: self._find_bytes(document, shown, what, pattern, start, by),
+                thread=True,
+                exclusive=True,
+                group="find",
+            )
 
     def _find_bytes(
-        self, document: Document, shown: Matching | None, pattern: bytes, start: int, by: int
+        self,
+        document: Document,
+        shown: Matching | None,
+        what: str,
+        pattern: bytes,
+        start: int,
+        by: int,
     ) -> None:
         app = self._app
         worker = get_current_worker()
@@ -133,7 +130,7 @@ class Places(Part):
             now = time.monotonic()
             if now - told > SEARCH_TOLD and not worker.is_cancelled:
                 told = now
-                text = f"looking for {search.shorter(pattern.hex(' '))}: {share:.0%}; Escape stops"
+                text = f"looking for {what}: {share:.0%}; Escape stops"
                 app.call_from_thread(unless_cancelled, app.tell, Text(text))
             return not worker.is_cancelled
 
@@ -165,7 +162,7 @@ class Places(Part):
         """
         app = self._app
         if row is None or row >= len(app.document.table):
-            what = self._sought.text if self._sought is not None else ""
+            what = self.sought.text if self.sought is not None else ""
             hidden = " in the packets that are shown" if app.filters.matching is not None else ""
             app.tell(Text(terminal(f"{search.shorter(what)} not found{hidden}")))
             app.bell()

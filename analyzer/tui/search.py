@@ -22,19 +22,22 @@ if TYPE_CHECKING:
     from analyzer.tui.document import Document
     from analyzer.tui.matching import Matching
 
-__all__ = ["MODES", "find_bytes", "find_text", "pattern_of", "shorter"]
+__all__ = ["HEX", "MODES", "find_bytes", "find_text", "pattern_of", "shorter"]
 
-MODES = ("text", "hex bytes")
+MODES = TEXT, HEX, _ = ("text", "hex bytes", "text in bytes")
 DIGITS_MAX = 20
 PATTERN_SHOWN = 30
 
 
-def pattern_of(text: str) -> bytes | None:
-    r"""The bytes given as hexadecimal digits (with blanks, colons or 0x); ``None`` if malformed.
+def pattern_of(mode: str, text: str) -> bytes | None:
+    r"""The bytes to look for, given as hexadecimal digits (with blanks, colons or 0x) or as the
+    text that they are; ``None`` if malformed, and in the mode that looks for no bytes.
 
-    >>> pattern_of("11 22:33")
+    >>> pattern_of(HEX, "11 22:33")
     b'\x11"3'
     """
+    if mode != HEX:
+        return None if mode == TEXT else text.encode()
     digits = text.lower().replace("0x", "").replace(":", "").replace(" ", "")
     try:
         return bytes.fromhex(digits) or None

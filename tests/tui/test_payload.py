@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ def shown(app: MfsharkApp) -> bytes:
 
 def title(app: MfsharkApp) -> str:
     return str(window(app).query_one("ContentSwitcher").border_title)
+
+
+def below(app: MfsharkApp) -> str:
+    return str(window(app).query_one("ContentSwitcher").border_subtitle)
 
 
 def rows_of(app: MfsharkApp, kind: int) -> list[int]:
@@ -121,9 +126,59 @@ def test_stepping_on_packets_stays_within_the_filter() -> None:
             assert f"Packet {row + 1}," in title(app)
             assert app.state.row == row
             await press(pilot, "n")
-        assert "that was the last one" in str(
-            window(app).query_one("ContentSwitcher").border_subtitle
-        )
+        assert "that was the last one" in below(app)
+
+    drive(capture(VFIO), way)
+
+
+def test_a_text_is_found_in_pages_though_they_came_compressed() -> None:
+    async def way(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        contents: list[bytes] = []
+        for row in rows_of(app, RAM_PACKET):
+            found = app.reread.pages(row, lambda _share: True)
+            assert found is not None
+            contents = [page.content or b"" for page in found.pages]
+            if b"seed" in b"".join(contents):
+                app.select_row(row)
+                break
+        await press(pilot, "p")
+        places = [
+            (number, match.start())
+            for number, content in enumerate(contents)
+            for match in re.finditer(b"seed", content)
+        ]
+        assert places[0][0] < places[-1][0]
+        hexes = window(app).query_one("#pages HexPane", HexPane)
+        await press(pilot, "ctrl+f", "tab")
+        await enter(pilot, "seed")
+        for number, offset in places[:3]:
+            assert window(app).query_one("#pages RowList", RowList).cursor == number
+            assert (hexes.data, hexes.field) == (contents[number], (offset, 4))
+            assert f"found at byte {offset:#x}  n next" in below(app)
+            await press(pilot, "ctrl+f", "enter")
+        await press(pilot, "G", "enter", "G", "ctrl+f", "enter")
+        assert (hexes.data, hexes.field) == (contents[places[0][0]], (places[0][1], 4))
+        await press(pilot, "n", "N", "ctrl+f")
+        await enter(pilot, "nowhere")
+        assert below(app).startswith("not found  n next")
+
+    drive(capture(ZSTD), way)
+
+
+def test_bytes_are_found_in_a_buffer() -> None:
+    async def way(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        app.select_row(rows_of(app, DEVICE_STATE)[-1])
+        await press(pilot, "p")
+        hexes = window(app).query_one(FieldPanes).bytes
+        wanted = hexes.data[-9:]
+        await press(pilot, "ctrl+f")
+        await enter(pilot, wanted.hex(" "))
+        assert hexes.field == (hexes.data.index(wanted), 9)
+        line = hexes.field[0] // hexes._per_line
+        assert 0 <= line - hexes.scroll_target_y < hexes.size.height
+        await press(pilot, "escape", "n")
+        assert app._told is not None
+        assert app._told.plain.startswith("found in packet")
 
     drive(capture(VFIO), way)
 

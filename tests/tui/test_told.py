@@ -84,6 +84,23 @@ def test_bytes_that_were_found_are_marked_and_in_sight() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("screen", ["1", "7"])
+def test_bytes_are_found_by_the_text_that_they_are(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, screen, "ctrl+f", "tab", "tab")
+            await enter(pilot, "04.0/vfio")
+            pane = app.view.query_one(HexPane)
+            offset, size = pane.field
+            assert pane.data[offset : offset + size] == b"04.0/vfio"
+            assert f"at byte {offset} ({offset:#x})" in told(app)
+            await press(pilot, "ctrl+f", *["backspace"] * 9)
+            await enter(pilot, "04.0/Vfio")
+            assert told(app) == "04.0/Vfio not found"
+
+    asyncio.run(run())
+
+
 def test_the_ending_of_a_file_chooses_what_is_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from textual.worker import get_current_worker
 
 from analyzer.migration.rows import RAM_PACKET
 from analyzer.tui.copying import hex_dump
+from analyzer.tui.dialogs.find import FindDialog
 from analyzer.tui.dialogs.window import Window
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
@@ -24,6 +25,7 @@ from analyzer.tui.payload_rows import (
     pages_title,
 )
 from analyzer.tui.row_list import RowList
+from analyzer.tui.search import MODES, pattern_of
 from analyzer.tui.tree_list import TreeList
 
 if TYPE_CHECKING:
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
     from analyzer.migration.packet_pages import PacketPages
     from analyzer.migration.replay import Excerpt
     from analyzer.tui.app import MfsharkApp
+    from analyzer.tui.dialogs.ask import Answer
 
 __all__ = ["PayloadScreen"]
 
-KEYS = "n next  N previous  y copies  Esc closes"
+KEYS = "n next  N previous  ^f finds  y copies  Esc closes"
+HINT = "In the data of the buffer, or in the pages, decompressed. ^f again finds the next place."
 WIDE = 150
 """Terminal width from which on pages and bytes are shown side by side."""
 
@@ -50,6 +54,7 @@ class PayloadScreen(Window[None]):
         Binding("escape,q,p", "leave", "Close"),
         Binding("n", "step(1)", "Next on its channel"),
         Binding("N", "step(-1)", "Previous on its channel"),
+        Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the payload"),
         Binding("y", "app.copy", "Copy", tooltip="Copy what is selected"),
     ]
     DEFAULT_CSS = """
@@ -83,7 +88,7 @@ class PayloadScreen(Window[None]):
         """Start reading the payload."""
         palette = self._mfshark.view.palette
         self._pages.palette = self._bytes.palette = palette
-        self._window.border_subtitle = KEYS
+        self._note("")
         self._read()
 
     def on_resize(self) -> None:
@@ -134,6 +139,9 @@ class PayloadScreen(Window[None]):
 
     def _tell(self, text: str) -> None:
         self._window.border_title = Content(text)
+
+    def _note(self, text: str) -> None:
+        self._window.border_subtitle = f"{text}  {KEYS}" if text else KEYS
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -211,15 +219,45 @@ class PayloadScreen(Window[None]):
         shown = self._mfshark.filters.shows if on_packets else lambda _row: True
         at = self._document.find_payload(self._row, by, shown)
         if at is None:
-            which = "last" if by > 0 else "first"
-            self._window.border_subtitle = f"that was the {which} one  {KEYS}"
+            self._note(f"that was the {'last' if by > 0 else 'first'} one")
             return
-        self._window.border_subtitle = KEYS
+        self._note("")
         self._row = at
         self._mfshark.select_row(at)
         self._mfshark.view.show_selection()
         self._mfshark.show_status()
         self._read()
+
+    def action_find(self) -> None:
+        """Ask what to find."""
+        if not self.behind:
+            self.app.push_screen(FindDialog(HINT, self._mfshark.sought, MODES[1:]), self._find)
+
+    def _find(self, answer: Answer | None) -> None:
+        """Mark the next place of some bytes, behind what is marked, or else from the beginning."""
+        pattern = pattern_of(answer.mode, answer.text) if answer is not None else None
+        if pattern is None:
+            return
+        self._mfshark.sought = answer
+        rows, page = self._pages.rows, self._pages.cursor
+        pane, parts = self._bytes, [b""]
+        if self._window.current == "buffer":
+            pane, page = self.query_one(FieldPanes).bytes, 0
+            parts = [pane.data]
+        elif isinstance(rows, PageRows) and len(rows):
+            parts = [found.content or b"" for found in rows.found.pages]
+        for number in range(page, page + len(parts) + 1):  # the first part once more at the end
+            at = number % len(parts)
+            offset = parts[at].find(pattern, pane.next if number == page else 0)
+            if offset >= 0:
+                if pane is self._bytes:
+                    self._pages.go(at)
+                    self._show_page()
+                pane.mark_field(offset, len(pattern))
+                self._note(f"found at byte {offset:#x}")
+                return
+        self._note("not found")
+        self.app.bell()
 
     def action_leave(self) -> None:
         """Close the window."""

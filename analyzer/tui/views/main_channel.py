@@ -16,7 +16,7 @@ from analyzer.tui.messages import Selected
 from analyzer.tui.record_rows import RecordRows
 from analyzer.tui.reread import SHOWN_MAX
 from analyzer.tui.row_list import RowList
-from analyzer.tui.search import MODES, pattern_of, shorter
+from analyzer.tui.search import pattern_of, shorter
 from analyzer.tui.tree_list import TreeList
 from analyzer.tui.views.view import View
 
@@ -35,7 +35,6 @@ __all__ = ["RECORDED", "MainView"]
 RECORDED = ("main", "return-path")
 """Kinds of channels whose contents are listed here."""
 
-HEX = MODES[1]
 NOTHING_SOUGHT = Answer("", "")
 
 
@@ -245,7 +244,7 @@ class MainView(View):
             wanted = text.casefold()
             here, count = self.records.cursor, len(rows)
             order = [(here + by * step) % count for step in range(1, count + 1)]
-            pattern = pattern_of(text) if self.sought.mode == HEX else None
+            pattern = pattern_of(self.sought.mode, text)
             if pattern is not None:
                 self._look_for(pattern, rows.lines, order)
                 return
@@ -270,7 +269,7 @@ class MainView(View):
     def _look_for(self, pattern: bytes, lines: list[MainLine], order: list[int]) -> None:
         """Search records for bytes in a thread; ``order`` are their positions in ``lines``."""
         tell, reread = self.mfshark.tell, self.mfshark.reread
-        what = shorter(pattern.hex(" "))
+        what = terminal(shorter(self.sought.text))
         tell(Text(f"looking for {what}; Escape stops"))
 
         def work() -> None:

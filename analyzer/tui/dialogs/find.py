@@ -1,0 +1,37 @@
+"""Asks for text or bytes to find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.tui.dialogs.ask import AskDialog
+from analyzer.tui.search import HEX, MODES, pattern_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.tui.dialogs.ask import Answer
+
+__all__ = ["FindDialog"]
+
+
+class FindDialog(AskDialog):
+    """Returns the text and the mode; ``hint`` says what is searched, ``last`` is the last search
+    (``None``: there was none).
+    """
+
+    def __init__(self, hint: str, last: Answer | None, modes: Sequence[str] = MODES) -> None:
+        super().__init__(
+            "Find",
+            hint,
+            value=last.text if last is not None else "",
+            mode=last.mode if last is not None else "",
+            modes=modes,
+            check=_complaint,
+        )
+
+
+def _complaint(mode: str, text: str) -> str:
+    if mode == HEX and pattern_of(mode, text) is None:
+        return "expected pairs of hexadecimal digits"
+    return ""
