@@ -120,15 +120,9 @@ def tcp_midstream(channel: Channel, migration: Migration) -> Iterator[Spot]:
         return
     text = "no SYN in the capture"
     text += ", the stream begins in the middle" if channel.midstream else ""
-    facts = migration.main_facts
-    if channel.kind == "multifd" and channel.resyncs:
-        offset, skipped = channel.resyncs[0]
-        text += f"; decoded from offset {offset} on, {counted(skipped, 'byte')} skipped"
-    elif channel is migration.main and facts is not None and facts.resyncs:
-        first = facts.resyncs[0]
-        text += (
-            f"; decoded from offset {first.end.offset} on, {counted(first.skipped, 'byte')} skipped"
-        )
+    for begin, end, skipped, _ in _resyncs(channel, migration)[:1]:
+        if not begin:
+            text += f"; decoded from offset {end} on, {counted(skipped, 'byte')} skipped"
     yield Spot(text, frame=channel.flow.first.frame, offset=0)
 
 
@@ -272,20 +266,22 @@ def resync(channel: Channel, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: see MF901 and MF903.
     """
-    facts = migration.main_facts
-    found: list[tuple[int, int, int | None]]
-    if channel.kind == "multifd":
-        found = [(offset, skipped, None) for offset, skipped in channel.resyncs]
-    elif channel is migration.main and facts is not None:
-        found = [(r.end.offset, r.skipped, r.end.frame) for r in facts.resyncs]
-    else:
-        return
-    for offset, skipped, frame in found[1:] if channel.midstream else found:
-        at = bisect_left(channel.holes, offset, key=lambda hole: hole.first)
-        if at:
+    for begin, end, skipped, frame in _resyncs(channel, migration):
+        at = bisect_left(channel.holes, end, key=lambda hole: hole.first)
+        if at and (begin or not channel.midstream):  # MF904 tells of the beginning
             hole = channel.holes[at - 1]
-            text = f"decoded again from offset {offset} on, {counted(skipped, 'byte')} skipped"
-            yield Spot(text, frame=frame or hole.after, offset=offset)
+            text = f"decoded again from offset {end} on, {counted(skipped, 'byte')} skipped"
+            yield Spot(text, frame=frame or hole.after, offset=end)
+
+
+def _resyncs(channel: Channel, migration: Migration) -> list[tuple[int, int, int, int | None]]:
+    """Where decoding stopped and went on, in stream offsets, the bytes skipped in between, and the
+    frame, if it is known.
+    """
+    facts = migration.main_facts
+    if channel is migration.main and facts is not None:
+        return [(r.start.offset, r.end.offset, r.skipped, r.end.frame) for r in facts.resyncs]
+    return [(*resync, None) for resync in channel.resyncs]
 
 
 def _never_closed(channel: Channel) -> bool:

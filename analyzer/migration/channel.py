@@ -108,7 +108,7 @@ class Channel:
         self.decoded = 0
         self.skipped = 0
         self.missing = 0
-        self.resyncs: list[tuple[int, int]] = []  # stream offset, bytes skipped
+        self.resyncs: list[tuple[int, int, int]] = []  # offsets from and to, bytes skipped
         self.cut_in: str | None = None  # where in a packet the stream ended
         self.cut_bytes = 0  # received bytes of a cut packet whose header is complete
         self.ended_at_boundary = False

@@ -93,6 +93,7 @@ def walk_packets(reader: Reader, channel: Channel, join: Join) -> Walker:
 def walk_midstream(reader: Reader, channel: Channel, join: Join, first: Found) -> Walker:
     """Walk a channel whose first packet was found by search."""
     walker = MultifdWalker(reader, channel, join(channel))
+    walker.start = 0  # where the search began
     walker.found(first)
     yield from walker.packets()
 
@@ -491,7 +492,7 @@ class MultifdWalker:
             channel.skipped += near
             self._report_no_header(header, start, place, near, True)
             self.consumers.page_collector.lost(channel)
-            channel.resyncs.append((reader.offset, near))
+            channel.resyncs.append((start, reader.offset, near))
             return
         limit = SEARCH_MIDSTREAM if channel.midstream and not channel.packets else None
         found = yield from find_packet(reader, self.framing, limit)
@@ -508,7 +509,7 @@ class MultifdWalker:
         if not found.header:
             self.more = False
             return
-        self.channel.resyncs.append((found.offset, found.skipped))
+        self.channel.resyncs.append((self.start, found.offset, found.skipped))
         self._from_header(found)
 
     def _from_header(self, found: Found) -> None:

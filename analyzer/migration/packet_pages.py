@@ -134,7 +134,7 @@ class PageReader:
         if channel.midstream:
             return "the beginning of the channel is not in the capture"
         at = self._table.column("offset")[row]
-        passed = any(offset <= at for offset, _ in channel.resyncs)
+        passed = any(end <= at for _, end, _ in channel.resyncs)
         if passed or any(hole.first < at for hole in channel.flow.holes):
             return "earlier bytes of the channel are missing or could not be decoded"
         return ""

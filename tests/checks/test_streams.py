@@ -239,6 +239,20 @@ def test_stream_that_begins_in_the_middle() -> None:
     assert any("in the middle; decoded from offset" in message for message in messages)
 
 
+def test_a_hole_is_not_where_a_late_capture_begins() -> None:
+    """Its first packet is decoded, and what the hole costs comes later."""
+    capture = Craft()
+    channel = capture.connect(46000, syn=False)
+    channel.send(sync(3) + sync(4))
+    channel.lose(sync(5)[:400])
+    channel.send(sync(5)[400:] + sync(6) + sync(7))
+    found = {f.rule.id: f for f in findings(capture.pcap())}
+    assert found["MF904"].message == "no SYN in the capture, the stream begins in the middle"
+    size = len(sync(5))
+    again = f"decoded again from offset {3 * size} on, {size - 400} bytes skipped"
+    assert (found["MF911"].message, found["MF911"].spot.offset) == (again, 3 * size)
+
+
 @pytest.mark.parametrize(("limit", "level"), [(None, "info"), (0.01, "warning"), (1.0, None)])
 def test_threshold_of_the_closed_window(limit: float | None, level: str | None) -> None:
     selection = Selection(limits={} if limit is None else {"tcp-zero-window": limit})
