@@ -169,7 +169,8 @@ class Grouper:
         if head.startswith(QEVM):
             yield from self._main(reader, flow)
         elif head.startswith(MAGIC_BYTES) or self._forced(flow):
-            yield from self._multifd(reader, flow)
+            walk = self._multifd_midstream if flow.midstream else self._multifd
+            yield from walk(reader, flow)
         elif is_handshake(head):
             if not is_server_hello(head):
                 yield from self._encrypted(flow)
@@ -204,20 +205,23 @@ class Grouper:
 
     def _multifd(self, reader: Reader, flow: Flow) -> Walker:
         channel = self._channel("multifd", flow)
-        if not flow.midstream:
-            yield from walk_multifd(reader, channel, self._join)
-            return
-        # Without TCP's handshake the first bytes seen may be a later packet's, not the initial
-        # packet.
+        yield from walk_multifd(reader, channel, self._join)
+
+    def _multifd_midstream(self, reader: Reader, flow: Flow) -> Walker:
+        """Walk a stream that begins with the magic, but without TCP's handshake: the first bytes
+        seen may be a later packet's, not the initial packet.
+        """
         data = yield Take(INIT.size)
-        if type(data) is bytes:
+        if type(data) is Gap:
+            yield from self._midstream(reader, flow)
+        elif type(data) is bytes:
             ahead = yield Peek(len(MAGIC_VERSION))
             yield Push(data)
-            if is_init(data) or ahead == MAGIC_VERSION:  # no packet is that short
-                channel.midstream = False
-                yield from walk_multifd(reader, channel, self._join)
-            else:
-                yield from walk_packets(reader, channel, self._join)
+            channel = self._channel("multifd", flow)
+            begins = is_init(data) or ahead == MAGIC_VERSION  # no packet is that short
+            channel.midstream = not begins
+            walk = walk_multifd if begins else walk_packets
+            yield from walk(reader, channel, self._join)
 
     def _rfc0(self, reader: Reader, flow: Flow) -> Walker:
         header = yield Take(CHANNEL_HEADER.size)

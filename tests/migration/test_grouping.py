@@ -198,3 +198,17 @@ def test_a_capture_begun_late_is_one_migration() -> None:
     zero.fin()
     one.fin()
     assert channels(made.pcap()) == [(2, True)]
+
+
+@pytest.mark.parametrize("lost", [slice(8, 12), slice(20, 50), slice(50, 64), slice(60, 400)])
+def test_a_channel_without_syn_may_have_a_hole_in_its_first_bytes(lost: slice) -> None:
+    data = init(0) + b"".join(sync(number) for number in range(5))
+    made = Craft()
+    channel = made.connect(46000, syn=False)
+    channel.send(data[: lost.start])
+    channel.lose(data[lost])
+    channel.send(data[lost.stop :])
+    (migration,) = Scan(made.pcap()).run().migrations
+    (found,) = migration.channels
+    assert len(found.syncs) >= 4
+    assert found.decoded + found.skipped + found.missing == len(data)
