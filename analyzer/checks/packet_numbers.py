@@ -6,7 +6,12 @@ import re
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
 from analyzer.checks.wording import counted, ranges
-from analyzer.migration.absent_channels import absent_ids, all_captured, lacks_channels
+from analyzer.migration.absent_channels import (
+    absent_ids,
+    all_captured,
+    drops_zero_packets,
+    lacks_channels,
+)
 from analyzer.migration.early_ends import ended_early
 
 TYPE_CHECKING = False
@@ -121,12 +126,14 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     """Packet numbers are missing.
 
     Since 9.0 the numbers of all channels together have no gaps.  A missing number is a packet that
-    is not in the capture, although no hole is known.  Senders up to 8.2 leave gaps.
+    is not in the capture, although no hole is known.  Senders up to 8.2 leave gaps.  With
+    compression QEMU 9.0.0 to 9.1.2 and 9.2.0 count packets of zero pages alone, but do not send
+    them.
 
-    Receiver: silent.
+    Receiver: silent.  A page that such a packet should have cleared keeps its old content.
 
-    Usual cause: a channel that the capture filter left out; a sender that counts device-state
-    packets too; a sender up to 8.2 (reported as info).
+    Usual cause: a channel that the capture filter left out; one of those versions with compression;
+    a sender that counts device-state packets too; a sender up to 8.2 (reported as info).
     """
     numbers = _numbers(migration)
     if numbers is None or not numbers.missing:
@@ -141,6 +148,8 @@ def packet_num_gap(migration: Migration) -> Iterator[Spot]:
     reason = "; others occur twice" if numbers.twice else _unread(migration)
     if not reason and lacks_channels(migration):
         text += "; a channel seems to be missing from the capture"
+    elif not reason and drops_zero_packets(migration):
+        text += "; QEMU 9.0.0 to 9.1.2 and 9.2.0 do not send packets of zero pages alone"
     yield Spot(text + reason, severity=INFO if reason else None, noted_before="9.0")
 
 

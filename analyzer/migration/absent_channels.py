@@ -8,7 +8,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
 
-__all__ = ["absent_ids", "all_captured", "lacks_channels"]
+__all__ = ["absent_ids", "all_captured", "drops_zero_packets", "lacks_channels"]
+
+DROPPED = ((9, 0), (9, 2))
+"""The first and last machine type with which compressing senders drop packets of zero pages."""
 
 
 def absent_ids(migration: Migration) -> list[int]:
@@ -38,6 +41,17 @@ def lacks_channels(migration: Migration) -> bool:
     return bool(absent_ids(migration))
 
 
+def drops_zero_packets(migration: Migration) -> bool:
+    """Whether the sender may be QEMU 9.0.0 to 9.1.2 or 9.2.0 with compression: a packet that has
+    zero pages alone gets a number then, but is not sent (wire-format page, section 3.7).
+    """
+    facts = migration.main_facts
+    machine = facts.machine_version if facts is not None else None
+    if machine is not None and not DROPPED[0] <= machine <= DROPPED[1]:
+        return False
+    return any(channel.compression != "none" for channel in migration.multifd)
+
+
 def _unused_numbers(migration: Migration) -> int | None:
     """How many packet numbers are unused; ``None`` where that is unknown.
 
@@ -45,6 +59,8 @@ def _unused_numbers(migration: Migration) -> int | None:
     """
     channels = migration.multifd
     if migration.before_era("9.0") or migration.lacks_bytes or migration.began_late:
+        return None
+    if drops_zero_packets(migration):
         return None
     if any(channel.uncounted or channel.skipped or channel.cut_in for channel in channels):
         return None

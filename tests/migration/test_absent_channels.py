@@ -9,7 +9,8 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.migration.absent_channels import absent_ids, all_captured, lacks_channels
-from tests.checks.craft import PAGE, Tiny, init, ram, sync
+from analyzer.synth import records
+from tests.checks.craft import PAGE, SWITCHOVER_START, Tiny, findings, init, ram, sync
 from tests.migration.endings import OPEN, of
 
 if TYPE_CHECKING:
@@ -95,6 +96,20 @@ def test_where_numbers_prove_nothing_the_ids_tell(name: str) -> None:
         found = made(*channels)
         assert not all_captured(found)
         assert lacks_channels(found) is lacks
+
+
+@pytest.mark.parametrize(("machine", "drops"), [("pc-q35-9.2", True), ("pc-q35-10.0", False)])
+def test_numbers_of_packets_that_were_never_sent_are_no_channel(machine: str, drops: bool) -> None:
+    """Some versions of QEMU number packets of zero pages alone and then drop them."""
+    tiny = Tiny(device=False)
+    tiny.main[0] = records.header() + records.configuration(machine)
+    tiny.main.remove(SWITCHOVER_START)
+    zlib = ram([0], num=6, flags=2, payload=b"x" * 60)
+    tiny.multifd[0] = [init(0), sync(0), zlib, sync(7), sync(9)]
+    tiny.multifd[1] = [init(1), sync(1), sync(8), sync(10)]
+    assert lacks_channels(analyze(tiny.pcap()).migrations[0]) is not drops
+    gap = next(found for found in findings(tiny.pcap()) if found.rule.id == "MF229")
+    assert ("do not send packets of zero pages alone" in gap.message) is drops
 
 
 def test_an_id_may_be_that_of_a_channel_without_one() -> None:
