@@ -224,11 +224,12 @@ class Checker(Watcher):
 
     def _of_channel(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
         takes, facts = self.selection.takes, migration.main_facts
-        yield from (found for found in self._anomalies(channel, migration) if takes(found[0]))
-        yield from self._tests("channel", channel, migration)
         if channel is migration.main and facts is not None:
             spots = main_spots(facts, channel, self._described(facts))
-            yield from (found for found in spots if takes(found[0]))
+        else:
+            spots = anomaly_spots(migration.facts_of(channel).anomalies)
+        yield from (found for found in spots if takes(found[0]))
+        yield from self._tests("channel", channel, migration)
         yield from self._tests("flow", channel.flow, channel)
 
     def _described(self, facts: MainChannel) -> list[Anomaly]:
@@ -238,16 +239,6 @@ class Checker(Watcher):
         if facts not in self._descriptions:
             self._descriptions[facts] = description_anomalies(facts)
         return self._descriptions[facts]
-
-    def _anomalies(self, channel: Channel, migration: Migration) -> Iterator[tuple[Rule, Spot]]:
-        """What the walkers reported, as violations of the rules they name."""
-        sources = [channel.anomalies]
-        if channel is migration.return_path and migration.return_facts is not None:
-            sources.append(migration.return_facts.anomalies)
-        if channel is migration.preempt and migration.preempt_facts is not None:
-            sources.append(migration.preempt_facts.anomalies)
-        for anomalies in sources:
-            yield from anomaly_spots(anomalies)
 
     # -- excuses ------------------------------------------------------------------------------
 

@@ -157,13 +157,17 @@ class Migration:
         """``ip:port`` of the destination."""
         return self.reference.server
 
-    def skipped(self, channel: Channel) -> int:
-        """Bytes of one of its channels that were captured but not decoded."""
-        if channel is self.main and self.main_facts is not None:
-            return self.main_facts.skipped
-        if channel is self.preempt and self.preempt_facts is not None:
-            return self.preempt_facts.skipped
-        return channel.skipped
+    def facts_of(self, channel: Channel) -> Channel | MainChannel | ReturnPath | PreemptChannel:
+        """Who has the byte counts and the anomalies of one of its channels: what its walker found,
+        or a multifd channel itself.
+        """
+        if channel is self.main:
+            return self.main_facts or channel
+        if channel is self.return_path:
+            return self.return_facts or channel
+        if channel is self.preempt:
+            return self.preempt_facts or channel
+        return channel
 
     @property
     def lacks_bytes(self) -> bool:

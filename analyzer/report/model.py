@@ -172,7 +172,7 @@ def channel_report(channel: Channel, migration: Migration) -> Json:
         "zero_pages": channel.zero_pages,
         "holes": channel.flow.hole_count,
         "missing_bytes": channel.flow.missing,
-        "skipped_bytes": migration.skipped(channel),
+        "skipped_bytes": migration.facts_of(channel).skipped,
         "first_frame": channel.flow.first.frame,
         "last_frame": channel.flow.last.frame,
     }

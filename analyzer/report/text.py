@@ -131,7 +131,7 @@ def _channels(migration: Migration, style: Style, verbose: bool) -> Iterator[str
 
 
 def _channel_row(channel: Channel, migration: Migration) -> tuple[str, ...]:
-    skipped = migration.skipped(channel)
+    skipped = migration.facts_of(channel).skipped
     counts: tuple[int, ...] = ()
     if channel.kind == "multifd":
         counts = (

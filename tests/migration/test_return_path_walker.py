@@ -18,8 +18,11 @@ from analyzer.migration.return_path import (
     ReturnPath,
 )
 from analyzer.migration.return_path_walker import walk_return_path
+from analyzer.migration.scan import Scan
+from analyzer.report.model import channel_report
 from analyzer.tcp.requests import Place
 from dissectors.return_path import BITMAP_END, HEADER, ReturnPathType
+from tests.checks.craft import Tiny
 from tests.migration.main_streams import feed, slugs, text, u32, u64
 
 if TYPE_CHECKING:
@@ -191,3 +194,15 @@ def test_a_long_search_finds_its_way() -> None:
     rp = walk(PONG + message(0) + bytes(20_000) + b"\0\1" * 3000 + PONG * 3 + SHUT)
     assert rp.shut == 0
     assert rp.resync_count >= 1
+
+
+def test_a_report_counts_the_bytes_that_were_skipped() -> None:
+    tiny = Tiny()
+    tiny.returned[1:1] = [b"\xff\xff\x12\x34" * 5, PONG, PONG]
+    (migration,) = Scan(tiny.pcap()).run().migrations
+    rows = [channel_report(channel, migration) for channel in migration.channels]
+    assert {row["kind"]: row["skipped_bytes"] for row in rows} == {
+        "main": 0,
+        "multifd": 0,
+        "return-path": 20,
+    }
