@@ -200,8 +200,8 @@ def data_after_last_sync(migration: Migration) -> Iterator[Spot]:
 def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
     """Device-state packets follow a SYNC for which main has no FLUSH.
 
-    The first revisions of the device-state series (RFC to v2) were based on a QEMU that sends a
-    last SYNC round without a MULTIFD_FLUSH record.  The receiver's channels stop at it.
+    v2 of the device-state series was based on a QEMU (9.1) that sends a last SYNC round without a
+    MULTIFD_FLUSH record.  The receiver's channels stop at it.
 
     Receiver: the channel's thread waits at that SYNC for main, which has no such sync point; the
     device state after it is never read: a hang.
@@ -331,7 +331,7 @@ def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
 def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
     """Whether the sender may be QEMU 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
 
-    Revisions of the device-state series up to v3 were based on those.
+    v2 and v3 of the device-state series were based on those.
     """
     if not _by_flush(migration, facts):
         return False

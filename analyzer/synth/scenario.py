@@ -260,7 +260,7 @@ class Migration:
         """Raise :class:`ScenarioError` for values that mean nothing."""
         one_of("dialect", self.dialect, DIALECTS)
         at_least("channels", self.channels, 0, 255)
-        at_least("device_channels", self.device_channels, 1, 64)
+        at_least("device_channels", self.device_channels, 0, 64)
         at_least("checkpoints", self.checkpoints, 0, 10_000)
         one_of("compression", self.compression, (method.name for method in Compression))
         one_of("policy", self.policy, ("round-robin", "random", "skewed", "single"))

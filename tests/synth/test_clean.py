@@ -144,6 +144,13 @@ def test_each_dialect_has_its_own_flags_headers_and_marks(
     assert sorted(seen.headers) == ([0, 2, 2, 3, 3] if dialect == "rfc0" else [])
 
 
+def test_device_state_of_the_rfc_may_share_the_channels() -> None:
+    seen = Seen({"dialect": "rfc0", "device_channels": 0})
+    assert sorted(seen.headers) == [0, 2, 2]
+    assert seen.state()
+    assert sorted(seen.channels) == [0, 1]
+
+
 @pytest.mark.parametrize(("method", "flag"), [("zlib", 2), ("zstd", 4)])
 def test_streams_decompress(method: str, flag: int) -> None:
     seen = Seen({"compression": method, "ram": {"payload": "random"}})
