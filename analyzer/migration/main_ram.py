@@ -128,7 +128,7 @@ class RamWalk:
             if block is not None and flags in AGAIN:
                 address = word ^ flags
                 if address <= ram.last_address or address >= block.used_length:
-                    self._odd_address(block, address)
+                    self._odd_address(block, address, self.reader.offset - WORD.size)
                 ram.last_address = address
                 if flags == PAGE_AGAIN:
                     missing = yield self.skip if ram.taker is None else self._content_of(block)
@@ -168,8 +168,10 @@ class RamWalk:
     def _note(self, slug: str, detail: str) -> None:
         self.ram.anomalies.note(slug, self.reader.offset, self.reader.last, detail)
 
-    def _odd_address(self, block: RamBlock, address: int) -> None:
-        """Check an address that is not above the last one, or is outside its block."""
+    def _odd_address(self, block: RamBlock, address: int, at: int) -> None:
+        """Check an address that is not above the last one, or is outside its block; the record
+        begins at offset ``at``.
+        """
         ram = self.ram
         if block.listed and address >= block.used_length:
             self._note(
@@ -178,12 +180,12 @@ class RamWalk:
                 f"{block.used_length:#x}",
             )
         if address <= ram.last_address:
-            self._wrapped()
+            self._wrapped(at)
 
-    def _wrapped(self) -> None:
+    def _wrapped(self, at: int) -> None:
         ram = self.ram
         if not ram.postcopy and not ram.ended and not ram.flush_count:
-            ram.next_iteration(Mark(self.reader.offset - WORD.size, self.reader.last), "wrap")
+            ram.next_iteration(Mark(at, self.reader.last), "wrap")
 
     def _content_of(self, block: RamBlock) -> Request:
         """A request that passes the page at the last address to the taker, or skips it."""
@@ -259,18 +261,17 @@ class RamWalk:
                 self._note("ram-continue-first", "CONTINUE before any block was named")
             block = ram.current = ram.unnamed
         address = word ^ flags
-        self._odd_address(block, address)
+        self._odd_address(block, address, at)
         ram.last_address = address
         self._refuse_if_mapped(RamFlag(kind).name or "a page")
         if kind == PAGE:
             return (yield from self._content(block, address, at))
         if kind == ZERO:
             one = yield BYTE
-            return (
-                self._zero_value(one, block)
-                if isinstance(one, bytes)
-                else Broken(one, "fill byte", at)
-            )
+            if not isinstance(one, bytes):
+                return Broken(one, "fill byte", at)
+            self._zero_value(one, block)
+            return None
         if kind == XBZRLE:
             return (yield from self._xbzrle(block, at))
         return (yield from self._compressed(block, at))
@@ -294,7 +295,7 @@ class RamWalk:
         before = ram.current
         if block is not before:
             if before is not None and block.index < before.index:
-                self._wrapped()
+                self._wrapped(at)
             ram.last_address = -1
             ram.current = block
         return None
@@ -337,13 +338,16 @@ class RamWalk:
         self.run = max(2, self.run)
         both = yield ZERO_AND_WORD
         if isinstance(both, bytes):
-            return self._zero_value(both, block) or both[1:]
+            self._zero_value(both, block)
+            return both[1:]
         if isinstance(both, End) and both.have:
-            return self._zero_value(both.data, block) or End(both.have - 1, both.data[1:])
+            self._zero_value(both.data, block)
+            return End(both.have - 1, both.data[1:])
         one = both if isinstance(both, End) else (yield BYTE)
         if not isinstance(one, bytes):
             return Broken(one, "fill byte", self.reader.offset - WORD.size)
-        return self._zero_value(one, block) or (yield WORD)
+        self._zero_value(one, block)
+        return (yield WORD)
 
     def _count_zeros(self, ahead: bytes, block: RamBlock) -> int:
         """Count the consecutive zero pages in ``ahead``, which has a fill byte and the next word
@@ -371,14 +375,13 @@ class RamWalk:
             ram.taker.zeros(block, run if addresses == list(run) else addresses)
         return count
 
-    def _zero_value(self, data: bytes, block: RamBlock) -> Broken | None:
+    def _zero_value(self, data: bytes, block: RamBlock) -> None:
         if data[0]:
             self._note("ram-zero-value", f"a zero page with value {data[0]}")
         block.zero_pages += 1
         self.ram.zero_pages += 1
         if self.ram.taker is not None:
             self.ram.taker.zeros(block, (self.ram.last_address,))
-        return None
 
     def _xbzrle(self, block: RamBlock, at: int) -> Steps:
         head = yield Take(3)

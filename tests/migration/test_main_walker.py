@@ -55,6 +55,27 @@ def test_facts_of_a_plain_migration() -> None:
     assert not main.unfinished_sections
 
 
+@pytest.mark.parametrize(
+    ("last", "first"),
+    [
+        (build.page(build.PAGE, b"pc.ram"), build.page(0, b"pc.ram")),
+        (build.page(0, b"vga.vram"), build.page(0, b"pc.ram")),
+        (build.page(build.PAGE, b"pc.ram") + build.page(2 * build.PAGE), build.page(0)),
+    ],
+    ids=["same block", "another block", "no name"],
+)
+def test_a_scan_ends_where_the_first_record_of_the_next_one_begins(
+    last: bytes, first: bytes
+) -> None:
+    before = build.OPENING + build.RAM_START
+    records = build.part(build.RAM_ID, last + first + build.EOS)
+    main = walk(before + records + build.end(build.RAM_ID, build.EOS))
+    at = len(before) + records.index(last) + len(last)
+    scan, following = main.iterations
+    assert scan.end is not None
+    assert (scan.reason, scan.end.offset, following.start.offset) == ("wrap", at, at)
+
+
 @pytest.mark.parametrize("described", [True, False])
 def test_machine_types_without_footers(described: bool) -> None:
     """Up to 2.3; those before it have no description either."""
