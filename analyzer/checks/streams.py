@@ -55,7 +55,7 @@ def tcp_hole(flow: Flow, channel: Channel) -> Iterator[Spot]:
             continue
         severity = None
         told = "acknowledged by the receiver"
-        if hole.last >= flow.acked:
+        if not flow.acknowledged(hole):
             told = "not acknowledged"
             if gone:
                 told += " when the receiver closed the connection"

@@ -142,9 +142,8 @@ class Decryption:
             before = flow.last
             first, flow.missing, flow.hole_count = flow.offset, max(left, 1), 1
             flow.offset += flow.missing
-            flow.holes.append(
-                Hole(first, flow.offset - 1, before.frame, failed or before.frame, False, False)
-            )
+            after = failed or before.frame
+            flow.holes.append(Hole(first, flow.offset - 1, before.frame, after, cut=False))
             self.lost.append((flow, failed or before.frame))
             if flow.reader is not None:
                 flow.reader.gap(flow.missing, before)

@@ -322,7 +322,7 @@ class Engine:
         flow.doubts += 1
         if flow.doubts > PATIENCE:
             while flow.waiting and flow.waiting[0].offset <= flow.doubted:
-                self._give_up(flow, acknowledged=True)
+                self._give_up(flow)
 
     def _payload(self, flow: Flow, segment: Segment, buffer: bytearray, place: Place) -> None:
         distance = ahead_of(_payload_seq(segment), flow.next)
@@ -416,9 +416,9 @@ class Engine:
             flow.waiting_bytes += len(kept)
             self._waiting_bytes += len(kept)
         while flow.waiting_bytes > WAITING_BYTES or len(flow.waiting) > WAITING_SEGMENTS:
-            self._give_up(flow, acknowledged=False)
+            self._give_up(flow)
         while self._waiting_bytes > WAITING_ALL or self._waiting_segments > WAITING_SEGMENTS_ALL:
-            self._give_up(next(iter(self._waited)), acknowledged=False)
+            self._give_up(next(iter(self._waited)))
 
     def _drain(self, flow: Flow, place: Place | None) -> None:
         """Deliver the queued segments that are now in order.
@@ -467,15 +467,12 @@ class Engine:
             self._deliver(flow, UNSEEN[:step], step, place)
             length -= step
 
-    def _give_up(self, flow: Flow, acknowledged: bool) -> None:
+    def _give_up(self, flow: Flow) -> None:
         """Treat the bytes missing before the first queued segment as lost."""
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
-            flow.add_hole(
-                flow.offset, entry.offset - 1, flow.last.frame, entry.place,
-                cut=False, acknowledged=acknowledged,
-            )  # fmt: skip
+            flow.add_hole(flow.offset, entry.offset - 1, flow.last.frame, entry.place)
             flow.next = flow.next + size & MASK
             flow.offset += size
             assert flow.reader is not None
@@ -486,7 +483,7 @@ class Engine:
     def _give_all_up(self, flow: Flow) -> None:
         """Let go of all queued segments: what is missing before them will not come."""
         while flow.waiting:
-            self._give_up(flow, acknowledged=False)
+            self._give_up(flow)
 
     # -- retransmissions ----------------------------------------------------------------------
 
@@ -553,10 +550,7 @@ class Engine:
                 end -= 1  # a FIN takes a sequence number, if there was one
         size = end - flow.offset
         if size > 0:
-            flow.add_hole(
-                flow.offset, end - 1, flow.last.frame, flow.fin or self.now,
-                cut=False, acknowledged=flow.acked >= end,
-            )  # fmt: skip
+            flow.add_hole(flow.offset, end - 1, flow.last.frame, flow.fin or self.now)
             flow.next = flow.next + size & MASK
             flow.offset = end
             assert flow.reader is not None

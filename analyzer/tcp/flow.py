@@ -40,21 +40,17 @@ class Hole:
     """Bytes ``first`` to ``last`` (stream offsets, inclusive) that the capture does not have.
 
     ``before`` and ``after`` are the numbers of the frames around it; ``cut`` says that snaplen cut
-    the bytes off, rather than a frame being lost; ``acknowledged`` that the receiver acknowledged
-    them, so that only the capture lacks them.
+    the bytes off, rather than a frame being lost.
     """
 
-    __slots__ = ("acknowledged", "after", "before", "cut", "first", "last")
+    __slots__ = ("after", "before", "cut", "first", "last")
 
-    def __init__(
-        self, first: int, last: int, before: int, after: int, cut: bool, acknowledged: bool
-    ) -> None:
+    def __init__(self, first: int, last: int, before: int, after: int, cut: bool) -> None:
         self.first = first
         self.last = last
         self.before = before
         self.after = after
         self.cut = cut
-        self.acknowledged = acknowledged
 
     @property
     def size(self) -> int:
@@ -273,14 +269,7 @@ class Flow:
         return behind > trip and (many or behind > OVERTAKEN)
 
     def add_hole(
-        self,
-        first: int,
-        last: int,
-        before: int,
-        after: Place,
-        *,
-        cut: bool,
-        acknowledged: bool = False,
+        self, first: int, last: int, before: int, after: Place, *, cut: bool = False
     ) -> None:
         """Count missing bytes, and note the hole; ``after`` is the place behind it, the other
         parameters are those of :class:`Hole`.
@@ -294,7 +283,7 @@ class Flow:
             return
         self.hole_count += 1
         if len(self.holes) < HOLES_KEPT:
-            self.holes.append(Hole(first, last, before, after.frame, cut, acknowledged))
+            self.holes.append(Hole(first, last, before, after.frame, cut))
 
     def close_window(self, place: Place) -> None:
         """A zero window was announced at ``place``."""
@@ -379,6 +368,12 @@ class Flow:
         """Whether this side sent no byte, as far as its FIN and the other side's ACKs tell."""
         end = 0 if self.fin is None else 1  # a FIN is acknowledged like a byte
         return not self.carries and self.fin_offset <= 0 and self.acked <= end
+
+    def acknowledged(self, hole: Hole) -> bool:
+        """Whether the receiver acknowledged the bytes of a hole, so that only the capture lacks
+        them.
+        """
+        return hole.last < self.acked
 
     def hole_in(self, first: int, last: int) -> Hole | None:
         """The first hole that overlaps the given offsets (inclusive), if any."""

@@ -183,7 +183,7 @@ def stream_text(line: StreamLine, start: int, palette: Palette) -> Text:
         holes = f"{count(flow.hole_count, 'hole')}, {count(flow.missing, 'byte')} missing"
         text.append(f"{holes}:\n", "bold")
     for hole in flow.holes[:HOLES_SHOWN]:
-        text.append(f"  {_hole(hole)}\n", palette.error)
+        text.append(f"  {_hole(hole, flow)}\n", palette.error)
     if flow.hole_count > HOLES_SHOWN:
         text.append(f"  and {flow.hole_count - HOLES_SHOWN} more\n", palette.muted)
     return text
@@ -231,9 +231,9 @@ def _oddities(flow: Flow) -> list[str]:
     return found
 
 
-def _hole(hole: Hole) -> str:
+def _hole(hole: Hole, flow: Flow) -> str:
     why = "cut off by the snaplen" if hole.cut else "lost by the capture"
-    if not hole.cut and not hole.acknowledged:
+    if not hole.cut and not flow.acknowledged(hole):
         why = "lost, and no acknowledgement of it was seen"
     return (
         f"offsets {count(hole.first)} to {count(hole.last)} ({size_text(hole.size)}) between "

@@ -57,7 +57,7 @@ def test_a_hole_that_was_acknowledged_is_given_up_without_waiting_for_the_end() 
     wire.send(2, b"cde")  # too late
     result = analysed(wire)
     assert result.client[:6] == b"ab???f"
-    assert result.flow.holes[0].acknowledged
+    assert result.flow.acknowledged(result.flow.holes[0])
 
 
 def test_a_cut_frame_is_a_hole_of_known_length() -> None:
@@ -109,7 +109,7 @@ def test_what_the_receiver_acknowledged_up_to_its_end_was_lost_here() -> None:
     wire = Wire().open().send(0, b"abcde").ack(10, flags=ACK | FIN)
     result = analysed(wire)
     assert result.client == b"abcde????"
-    assert result.flow.holes[0].acknowledged
+    assert result.flow.acknowledged(result.flow.holes[0])
     assert result.flow.closed
     assert result.flow.fin is None
 
@@ -124,7 +124,7 @@ def test_bytes_missing_in_front_of_a_reset_are_a_hole() -> None:
     wire = Wire().open().send(0, b"abcde").send(10, b"", flags=RST)
     result = analysed(wire)
     assert result.client == b"abcde????"
-    assert not result.flow.holes[0].acknowledged
+    assert not result.flow.acknowledged(result.flow.holes[0])
     assert result.flow.fin_lost
 
 
