@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SINGLE_ACK_UP_TO = (11, 0)
 BITMAP = int(ReturnPathType.RECV_BITMAP)
 REQUESTS = (int(ReturnPathType.REQ_PAGES), int(ReturnPathType.REQ_PAGES_ID))
+HOST_PAGE_MIN = 4096
+"""The smallest page of a host, in bytes."""
 
 
 def _spot(migration: Migration, text: str, mark: Mark, severity: str | None = None) -> Spot:
@@ -161,7 +163,8 @@ def rp_ack_count(migration: Migration) -> Iterator[Spot]:
     each device.
 
     Receiver: the source may switch over too early, before a device is prepared, and the downtime
-    grows.  An 11.1 destination reports ``Switchover ack pending num underflowed``.
+    grows.  11.1 counts: with one too many it ends the return path (``Switchover ack pending num
+    underflowed``), and the migration fails.
 
     Usual cause: a destination 11.1 or later that does not follow the machine type, or a modified
     one.
@@ -215,12 +218,15 @@ def rp_bitmap_mark(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF709", "rp-reqpages", WARNING, holes="X")
 def rp_reqpages(migration: Migration) -> Iterator[Spot]:
-    """The destination requests a page outside its block, or before the guest runs there.
+    """The destination requests a page outside its block, a part of one, or one before the guest
+    runs there.
 
     Requests are sent in postcopy, when the guest touches a page that the destination does not have
-    yet.
+    yet.  They ask for whole pages of the host, which have 4 KiB at least.
 
-    Receiver: the source treats it as an error and ends the return path.
+    Receiver: the source: ``MIG_RP_MSG_REQ_PAGES has no block '%s'``, ``MIG_RP_MSG_REQ_PAGES
+    request overrun, start=%lx len=%lx blocklen=%lx`` or ``Misaligned page request, start:%lx len:
+    %zd``; it ends the return path.
 
     Usual cause: a modified destination; damaged bytes.
     """
@@ -314,6 +320,8 @@ def _request_fault(message: Message, facts: MainChannel) -> str:
         return f"{size} bytes at {start:#x} requested before POSTCOPY_RUN"
     if message.block is None:
         return f"{size} bytes at {start:#x} requested, but no request named a block before"
+    if (start | size) % HOST_PAGE_MIN:
+        return f"{size} bytes at {start:#x} requested, not whole pages of a host"
     block, name = facts.ram_blocks.get(message.block), text_of(message.block)
     if block is None or not block.listed:
         return f"{size} bytes at {start:#x} requested of {name!r}, which is not in the block list"

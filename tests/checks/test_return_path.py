@@ -164,6 +164,8 @@ def test_an_acknowledgement_that_comes_too_early() -> None:
         ((request(0, 8192), request(0xFF000, block=None)), ""),
         ((request(0xFF000, 8192),), "whose length is 0x100000"),
         ((request(0, block=b"vga.vram"),), "not in the block list"),
+        ((request(0x800),), "not whole pages"),
+        ((request(0, 512),), "not whole pages"),
         ((request(0, block=None),), "no request named a block"),
     ],
 )
