@@ -45,7 +45,7 @@ def init_magic(migration: Migration) -> Iterator[Spot]:
     with QEVM.  From these bytes the destination knows which channel a connection is.
 
     Receiver: ``failed to receive packet via multifd channel %d: multifd: received packet magic %x
-    expected %x``; up to 10.0 everything that is not QEVM is treated as a multifd channel.  10.2 and
+    expected %x``; up to 10.0 everything that is not QEVM is treated as a multifd channel.  10.1 and
     later: ``unknown channel magic: %u``.
 
     Usual cause: something other than the source connected to the migration port (a port scan, a

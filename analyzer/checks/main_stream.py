@@ -22,9 +22,9 @@ def main_magic() -> None:
     The destination recognises a migration stream by this magic.  Only a main connection that
     recovers a paused postcopy has none: it continues with a command.
 
-    Receiver: ``Not a migration stream, magic: %x != %x``; nothing is loaded.  With multifd, 8.0 and
-    later look at the magic first: without QEVM they take the connection for a multifd channel, or
-    reject it (MF101).
+    Receiver: ``Not a migration stream, magic: %x != %x``; nothing is loaded.  Later ones look at
+    the magic first: without QEVM 8.0 to 10.0 with multifd take the connection for a multifd
+    channel, and 10.1 rejects it (MF101), with or without multifd.
 
     Usual cause: the file or connection is not a migration stream, or its first bytes are damaged.
     """
