@@ -18,14 +18,13 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.wording import counted, duration
 from analyzer.migration.framing import marker_of
-from analyzer.migration.rows import DevicePacket
+from analyzer.migration.rows import SYNC, DevicePacket
 from dissectors.main_stream import is_vfio
 from dissectors.multifd import (
     COMPRESSION_MASK,
     DEVICE_STATE,
     METHODS,
     NAME_SIZE,
-    MultifdFlag,
 )
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX
 
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import RamPacket
 
-SYNC = int(MultifdFlag.SYNC)
-DEVICE_FLAG = int(MultifdFlag.DEVICE_STATE)
-BIT4 = int(MultifdFlag.UADK)
 PAYLOAD_MAX = BUFFER.size + BUFFER_DATA_MAX
 PACKET_MIN = DEVICE_STATE.size + BUFFER.size
 

@@ -16,13 +16,13 @@ from analyzer.checks.rule import (
     walker_rule,
 )
 from analyzer.checks.wording import counted
+from analyzer.migration.rows import SYNC
 from dissectors.multifd import (
     COMPRESSION_MASK,
     KNOWN_FLAGS,
     METHODS,
     ChannelType,
     Compression,
-    MultifdFlag,
 )
 
 TYPE_CHECKING = False
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
-
-SYNC = int(MultifdFlag.SYNC)
 
 
 @walker_rule("MF201", "packet-magic", ERROR, holes="G")

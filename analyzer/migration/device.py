@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.migration.reassembly import Queue, config_of, gaps, last_needed
+from analyzer.migration.reassembly import Queue, config_of, gaps
 from analyzer.migration.rows import Buffer
 from dissectors.multifd import device_name
 
@@ -87,13 +87,8 @@ class Device:
         """The buffer with the config state; of several the one with the highest index."""
         return config_of(self.buffers)
 
-    @property
-    def last_needed(self) -> int | None:
-        """The last index that a receiver needs: the config state's, else the highest seen."""
-        return last_needed(self.buffers)
-
     def missing_ranges(self) -> list[tuple[int, int]]:
-        """Ranges (first, last) of missing indices below the last needed one."""
+        """Ranges (first, last) of missing indices below the last that a receiver needs."""
         return list(gaps(self.buffers))
 
     def duplicates(self) -> list[int]:

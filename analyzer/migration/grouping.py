@@ -104,7 +104,7 @@ class Grouper:
 
     def attach(self, flow: Flow) -> Reader:
         """The reader for a direction that begins to carry payload."""
-        return Reader(lambda reader: self.identify(reader, flow), 0)
+        return Reader(lambda reader: self.identify(reader, flow))
 
     def channel_of(self, flow: Flow) -> Channel | None:
         """The channel that a flow was identified as, if it was."""

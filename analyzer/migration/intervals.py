@@ -123,15 +123,13 @@ class Busy:
     """Spans collected while a capture streams by, in bounded memory.
 
     They are added in approximate order.  When there are too many, the closest neighbours among the
-    older half are merged: ``coarse`` (ns) is the longest gap lost that way.  The newest spans,
-    those of the switchover, stay exact.
+    older half are merged.  The newest spans, those of the switchover, stay exact.
     """
 
-    __slots__ = ("_spans", "coarse")
+    __slots__ = ("_spans",)
 
     def __init__(self) -> None:
         self._spans: list[Span] = []
-        self.coarse = 0
 
     def add(self, begin: int, end: int) -> None:
         """Add one packet's time."""
@@ -144,25 +142,26 @@ class Busy:
             return
         spans.append((begin, end))
         if len(spans) > SPANS_KEPT:
-            self._spans = self._fewer(union(spans))
+            self._spans = _fewer(union(spans))
 
     def lasts(self, moment: int) -> bool:
         """Whether the newest span, if longer than 0, covers a moment."""
         return bool(self._spans) and self._spans[-1][0] < moment <= self._spans[-1][1]
 
-    def _fewer(self, spans: list[Span]) -> list[Span]:
-        half = len(spans) // 2
-        widths = sorted(spans[i + 1][0] - spans[i][1] for i in range(half))
-        limit = widths[len(widths) // 2] if widths else 0
-        joined: list[Span] = []
-        for number, (begin, end) in enumerate(spans):
-            if joined and number <= half and begin - joined[-1][1] <= limit:
-                self.coarse = max(self.coarse, begin - joined[-1][1])
-                joined[-1] = joined[-1][0], end
-            else:
-                joined.append((begin, end))
-        return joined
-
     def spans(self) -> list[Span]:
         """The spans, tidy."""
         return union(self._spans)
+
+
+def _fewer(spans: list[Span]) -> list[Span]:
+    """Tidy spans, with those of the older half merged that are closest to each other."""
+    half = len(spans) // 2
+    widths = sorted(spans[i + 1][0] - spans[i][1] for i in range(half))
+    limit = widths[len(widths) // 2] if widths else 0
+    joined: list[Span] = []
+    for number, (begin, end) in enumerate(spans):
+        if joined and number <= half and begin - joined[-1][1] <= limit:
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((begin, end))
+    return joined

@@ -246,11 +246,11 @@ class MainChannel:
 
     Of the bytes walked, ``decoded`` were understood, ``skipped`` were skipped without being
     understood (the first at offset ``first_skipped``), and ``missing`` are absent from the capture.
-    ``began_late`` says that the stream's beginning is missing.  ``truncated`` and
-    ``truncated_path`` say where the stream broke off inside a record.  ``first_full`` is the first
-    FULL section after a START, ``doubtful_ends`` counts bodies whose end was guessed because no
-    footer of their own confirmed it.  ``footers`` says whether sections have footers, ``None``
-    while that is unknown.  ``trailing`` is the first byte that does not belong after the end.
+    ``began_late`` says that the stream's beginning is missing, ``truncated`` where the stream broke
+    off inside a record.  ``first_full`` is the first FULL section after a START, ``doubtful_ends``
+    counts bodies whose end was guessed because no footer of their own confirmed it.  ``footers``
+    says whether sections have footers, ``None`` while that is unknown.  ``trailing`` is the first
+    byte that does not belong after the end.
     """
 
     __slots__ = (
@@ -297,7 +297,6 @@ class MainChannel:
         "switchover_start",
         "trailing",
         "truncated",
-        "truncated_path",
         "uuid",
     )
 
@@ -344,7 +343,6 @@ class MainChannel:
         self.resyncs: list[Resync] = []
         self.resync_count = 0
         self.truncated: Mark | None = None
-        self.truncated_path = ""
         self.trailing: tuple[int, Mark] | None = None
         self.ended = False
 

@@ -341,7 +341,6 @@ class _Walk:
             self.close(record, broken)
             main.ended = True
             main.truncated = Mark(self.reader.offset, self.reader.last)
-            main.truncated_path = broken.path
             if broken.path != DESCRIPTION_TEXT:  # MF636 reports that
                 where = f"the stream ends in {broken.path}"
                 main.anomalies.note("main-truncated", broken.good, self.reader.last, where)

@@ -151,7 +151,7 @@ class MultifdWalker:
                 flags = int.from_bytes(head[FLAGS : FLAGS + 4], "big")
                 device = framing.is_device_state(flags)
                 if device is None:
-                    device = framing.decide_bit4(head[: DEVICE_STATE.size])
+                    device = framing.decide_bit4(head)
                 elif framing.contradicts_flags(head, device):
                     device = self._misflagged(device)
                 yield from (self._device_state if device else self._ram)(head, reader.first)

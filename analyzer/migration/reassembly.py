@@ -24,7 +24,6 @@ __all__ = [
     "config_of",
     "gaps",
     "index_states",
-    "last_needed",
 ]
 
 IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING = range(5)
@@ -62,20 +61,14 @@ def config_of(buffers: Sequence[Buffer]) -> Buffer | None:
     return max((b for b in buffers if b.is_config), key=lambda b: b.idx, default=None)
 
 
-def last_needed(buffers: Sequence[Buffer]) -> int | None:
-    """The last index that a receiver needs: the config state's, else the highest seen."""
-    config = config_of(buffers)
-    if config is not None:
-        return config.idx
-    return max((buffer.idx for buffer in buffers), default=None)
-
-
 def gaps(buffers: Sequence[Buffer]) -> Iterator[tuple[int, int]]:
-    """Ranges (first, last) of missing indices below the last needed one, ascending."""
-    top = last_needed(buffers)
+    """Ranges (first, last) of missing indices below the last that a receiver needs, which is the
+    config state's, else the highest seen; ascending.
+    """
+    config = config_of(buffers)
     expected = 0
     for idx in sorted({buffer.idx for buffer in buffers}):
-        if top is None or idx > top:
+        if config is not None and idx > config.idx:
             return
         if idx > expected:
             yield expected, idx - 1

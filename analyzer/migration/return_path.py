@@ -143,8 +143,6 @@ class ReturnPath:
         "shut",
         "shut_mark",
         "skipped",
-        "truncated",
-        "truncated_path",
     )
 
     def __init__(self, room: Room | None = None) -> None:
@@ -159,8 +157,6 @@ class ReturnPath:
         self.ready: Mark | None = None
         self.answers: tuple[list[Mark], list[Mark], list[Mark]] = ([], [], [])
         self.resync_count = 0
-        self.truncated: Mark | None = None
-        self.truncated_path = ""
         self.decoded = 0
         self.skipped = 0
         self.missing = 0

@@ -75,15 +75,11 @@ def walk_return_path(
             break
         else:
             broken = Broken(head, "message header", reader.offset)
-        if broken is None:
-            walk.account.settle(reader.offset)
-        elif isinstance(broken.reply, End):
-            rp.truncated = Mark(reader.offset, reader.last)
-            rp.truncated_path = broken.path
-            walk.account.settle(reader.offset)
-            break
-        else:
-            walk.account.settle(reader.offset if broken.reply is not None else broken.good)
+        good = reader.offset
+        if broken is not None and broken.reply is None:
+            good = broken.good
+        walk.account.settle(good)
+        if broken is not None and not isinstance(broken.reply, End):
             yield from walk.resynchronise()
     good = reader.offset
     yield REST

@@ -255,7 +255,7 @@ class SentPages(Watcher, PageCollector):
         if not pages or packet.ramblock is None:
             return
         name = name_of(packet.ramblock)
-        number, size = sync_round(channel, packet), migration.framing.page_size or 0
+        number, size = sync_round(channel, packet), migration.framing.page_size
         normal = packet.normal_pages
         self.count(migration, name, pages[:normal], size, number, zero=False)
         self.count(migration, name, pages[normal:], size, number, zero=True)

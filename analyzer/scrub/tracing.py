@@ -60,7 +60,7 @@ class Tracer(Watcher):
     def attach(self, flow: Flow) -> Reader:
         """Return the reader of a direction that begins to carry payload."""
         trace = self._traces[id(flow)] = _Trace(flow, self)
-        return Reader(lambda reader: trace.walk(reader, self.grouper.identify(reader, flow)), 0)
+        return Reader(lambda reader: trace.walk(reader, self.grouper.identify(reader, flow)))
 
     def finish(self, engine: Engine) -> dict[int, Plan]:
         """The plans by id() of the flow.  Of a stream that is not a channel of a migration nothing

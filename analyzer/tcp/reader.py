@@ -68,8 +68,8 @@ class Reader:
         "offset",
     )
 
-    def __init__(self, start: Callable[[Reader], Walker], offset: int = 0) -> None:
-        self.offset = offset
+    def __init__(self, start: Callable[[Reader], Walker]) -> None:
+        self.offset = 0
         self.missing = 0
         self.first = NOWHERE
         self.last = NOWHERE

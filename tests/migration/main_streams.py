@@ -336,5 +336,5 @@ def summary(main: MainChannel) -> dict[str, Any]:
         "accounts": (main.decoded, main.skipped, main.missing),
         "devices": [(d.idstr, d.announced, d.main_bytes) for d in main.devices.values()],
         "description": main.description_bytes(),
-        "truncated": main.truncated_path,
+        "truncated": main.truncated.offset if main.truncated is not None else None,
     }
