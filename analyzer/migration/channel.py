@@ -72,7 +72,6 @@ class Channel:
         "missing",
         "normal_pages",
         "packet_nums",
-        "packets",
         "ram_bytes",
         "ram_packets",
         "resyncs",
@@ -94,7 +93,6 @@ class Channel:
         self.channel_header: tuple[int, int] | None = None
         self.midstream = flow.midstream
         self.methods: dict[int, MethodUse] = {}
-        self.packets = 0
         self.ram_packets = 0
         self.sync_packets = 0
         self.device_packets = 0
@@ -121,7 +119,6 @@ class Channel:
 
     def add_ram(self, packet: RamPacket) -> None:
         """Count a complete RAM or SYNC packet."""
-        self.packets += 1
         self.ram_bytes += packet.length
         self.normal_pages += packet.normal_pages
         self.zero_pages += packet.zero_pages
@@ -147,9 +144,13 @@ class Channel:
 
     def add_device(self, packet: DevicePacket) -> None:
         """Count a complete device-state packet."""
-        self.packets += 1
         self.device_packets += 1
         self.device_bytes += packet.length
+
+    @property
+    def packets(self) -> int:
+        """How many complete packets of all kinds there were."""
+        return self.ram_packets + self.sync_packets + self.device_packets
 
     def round_of(self, packet: RamPacket) -> int:
         """Number of the SYNC round that its newest packet belongs to.

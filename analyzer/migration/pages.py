@@ -159,16 +159,20 @@ class PageTracker:
     ``untracked`` says that there are more pages, so ``resent`` is a lower bound.
     """
 
-    __slots__ = ("_room", "_stopped", "blocks", "resent", "rounds", "tracked", "untracked")
+    __slots__ = ("_room", "_stopped", "blocks", "rounds", "tracked", "untracked")
 
     def __init__(self, room: PageRoom) -> None:
         self._room = room
         self._stopped = False
         self.blocks: dict[bytes, BlockPages] = {}
         self.rounds: list[PageRound] = []
-        self.resent = 0
         self.tracked = 0
         self.untracked = False
+
+    @property
+    def resent(self) -> int:
+        """How many pages were sent again, of all blocks."""
+        return sum(block.resent for block in self.blocks.values())
 
     def stop(self) -> None:
         """Drop all marks, and track no more pages."""
@@ -272,7 +276,6 @@ class PageTracker:
             elif carrier != mark[1] and clash is None:
                 clash = page
         block.resent += again
-        self.resent += again
         return clash
 
     def _extend(self, block: BlockPages, top: int) -> bool:
