@@ -257,9 +257,9 @@ def multifd_missing(migration: Migration) -> Iterator[Spot]:
     facts = migration.main_facts
     if facts is None or migration.multifd or migration.strangers:
         return
-    if facts.flushes and facts.ram_blocks and not _pages_before_postcopy(migration):
-        text = f"{counted(len(facts.flushes), 'MULTIFD_FLUSH record')} but no multifd channel"
-        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+    if facts.ram.flushes and facts.ram.blocks and not _pages_before_postcopy(migration):
+        text = f"{counted(facts.ram.flush_count, 'MULTIFD_FLUSH record')} but no multifd channel"
+        yield Spot(text, channel=migration.main, frame=facts.ram.flushes[0].frame)
 
 
 @migration_rule("MF112", "channel-count-mismatch", ERROR, holes="E")

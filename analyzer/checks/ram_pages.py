@@ -56,7 +56,7 @@ def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
     if facts is None or facts.ram.mem_size is None:
         return
     for name, block in migration.pages.blocks.items():
-        listed = facts.ram_blocks.get(name[:NAME_MAX])
+        listed = facts.ram.blocks.get(name[:NAME_MAX])
         if name and (listed is None or not listed.listed):
             pages = counted(block.normal + block.zero, "page")
             yield _at(block, f"block {text_of(name)} ({pages}) is not in the block list")
@@ -77,7 +77,7 @@ def offset_beyond_block(migration: Migration) -> Iterator[Spot]:
     if facts is None or not size:
         return
     for name, block in migration.pages.blocks.items():
-        listed = facts.ram_blocks.get(name[:NAME_MAX])
+        listed = facts.ram.blocks.get(name[:NAME_MAX])
         if listed is None or not listed.listed:
             continue
         if block.highest > listed.used_length - size:

@@ -322,7 +322,7 @@ def _request_fault(message: Message, facts: MainChannel) -> str:
         return f"{size} bytes at {start:#x} requested, but no request named a block before"
     if (start | size) % HOST_PAGE_MIN:
         return f"{size} bytes at {start:#x} requested, not whole pages of a host"
-    block, name = facts.ram_blocks.get(message.block), text_of(message.block)
+    block, name = facts.ram.blocks.get(message.block), text_of(message.block)
     if block is None or not block.listed:
         return f"{size} bytes at {start:#x} requested of {name!r}, which is not in the block list"
     if start + size > block.used_length:

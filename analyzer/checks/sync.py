@@ -111,11 +111,10 @@ def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
     if rounds is None or facts is None or migration.framing.settings.sync is not None:
         return
     if _mixed(rounds, facts) and not _matches(rounds, migration, facts):
-        text = (
-            f"{counted(rounds, 'SYNC round')} with {counted(len(facts.flushes), 'FLUSH record')} "
-            f"and {facts.ram.section_end_count} RAM sections"
-        )
-        yield Spot(text, channel=migration.main, frame=facts.flushes[0].frame)
+        flushes = counted(facts.ram.flush_count, "FLUSH record")
+        text = f"{counted(rounds, 'SYNC round')} with {flushes} "
+        text += f"and {facts.ram.section_end_count} RAM sections"
+        yield Spot(text, channel=migration.main, frame=facts.ram.flushes[0].frame)
 
 
 @migration_rule("MF304", "flush-without-multifd", ERROR, holes="GX")
@@ -132,16 +131,14 @@ def flush_without_multifd(migration: Migration) -> Iterator[Spot]:
     Usual cause: QEMU 8.1.0 to 8.1.2; a modified sender; a capture merged from two.
     """
     facts = migration.main_facts
-    if facts is None or not facts.flushes or migration.multifd or migration.strangers:
+    if facts is None or not facts.ram.flushes or migration.multifd or migration.strangers:
         return
     if facts.ram.sent_pages and facts.postcopy_run is None:
-        text = (
-            f"{counted(len(facts.flushes), 'MULTIFD_FLUSH record')}, and "
-            f"{counted(facts.ram.sent_pages, 'page')} on main"
-        )
+        flushes = counted(facts.ram.flush_count, "MULTIFD_FLUSH record")
+        text = f"{flushes}, and {counted(facts.ram.sent_pages, 'page')} on main"
         severity = INFO if facts.machine_version in (None, FLUSHED_ALWAYS) else None
-        spot = Spot(text, channel=migration.main, frame=facts.flushes[0].frame, severity=severity)
-        yield spot
+        frame = facts.ram.flushes[0].frame
+        yield Spot(text, channel=migration.main, frame=frame, severity=severity)
 
 
 @walker_rule("MF305", "sync-packet-has-payload", ERROR)
@@ -210,9 +207,9 @@ def device_state_after_unpaired_sync(migration: Migration) -> Iterator[Spot]:
     sent the last SYNC after the device state.
     """
     facts = migration.main_facts
-    if facts is None or not facts.flushes or migration.framing.device_flag != BIT4:
+    if facts is None or not facts.ram.flushes or migration.framing.device_flag != BIT4:
         return
-    points = len(facts.flushes)
+    points = facts.ram.flush_count
     stops = {c.id: c.syncs[points].offset for c in migration.multifd if len(c.syncs) > points}
     behind = Counter(
         buffer.channel
@@ -298,12 +295,12 @@ def _rounds(migration: Migration) -> int | None:
 def _by_flush(migration: Migration, facts: MainChannel) -> bool:
     """Whether main synchronises at FLUSH records rather than at the EOS of every section."""
     forced = migration.framing.settings.sync
-    return bool(facts.flushes) if forced is None else forced == "round"
+    return bool(facts.ram.flushes) if forced is None else forced == "round"
 
 
 def shown_sync(migration: Migration, facts: MainChannel) -> str | None:
     """The way of synchronising that the bytes prove, as :class:`Settings` names it."""
-    if facts.flushes:
+    if facts.ram.flushes:
         return "round"
     rounds = _rounds(migration)
     return "legacy" if rounds and rounds == facts.ram.section_end_count else None
@@ -317,7 +314,7 @@ def _points(migration: Migration, facts: MainChannel) -> int:
 
 def _marks(migration: Migration, facts: MainChannel) -> list[Mark]:
     """The places of the sync points, as far as they are kept."""
-    return facts.flushes if _by_flush(migration, facts) else facts.ram.section_ends
+    return facts.ram.flushes if _by_flush(migration, facts) else facts.ram.section_ends
 
 
 def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:

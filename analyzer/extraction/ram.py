@@ -78,7 +78,7 @@ class RamFiles:
     def _size(self, image: RamImage, migration: Migration, name: bytes) -> int:
         """The length of a file: that of the block, within the wanted range and the size limit."""
         facts = migration.main_facts
-        block = facts.ram_blocks.get(name) if facts is not None else None
+        block = facts.ram.blocks.get(name) if facts is not None else None
         end = image.end
         if block is not None and block.listed:
             end = max(end, block.used_length)
@@ -128,7 +128,7 @@ def _complaints(
 def _order_complaints(file: str, name: bytes, migration: Migration) -> Iterator[str]:
     """Whether the words of a block's bitmap may have been read in the wrong byte order."""
     facts = migration.main_facts
-    block = facts.ram_blocks.get(name) if facts is not None else None
+    block = facts.ram.blocks.get(name) if facts is not None else None
     if facts is None or block is None or block.mapped is None:
         return
     taken, told = block.mapped.byte_order, facts.ram.byte_order

@@ -72,7 +72,7 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
     for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
     another channel has more.
     """
-    flushes = migration.main_facts.flushes if migration.main_facts is not None else []
+    flushes = migration.main_facts.ram.flushes if migration.main_facts is not None else []
     rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
     firsts: list[Mark] = []
     for marks in (*rounds, flushes):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from analyzer.migration.colo import ColoFacts
-    from analyzer.migration.ram_facts import Iteration, RamBlock
     from analyzer.tcp.requests import Place
 
     DeviceKey: TypeAlias = tuple[bytes, int]
@@ -355,28 +354,6 @@ class MainChannel:
         if major.isdecimal() and minor.isdecimal():
             return int(major), int(minor)
         return None
-
-    @property
-    def ram_blocks(self) -> dict[bytes, RamBlock]:
-        """RAM blocks by name, in the order of the block list."""
-        return self.ram.blocks
-
-    @property
-    def flushes(self) -> list[Mark]:
-        """The RAM section's MULTIFD_FLUSH records (each mark is the record's end)."""
-        return self.ram.flushes
-
-    @property
-    def section_ends(self) -> list[Mark]:
-        """The RAM section's EOS records (each mark is the record's end)."""
-        return self.ram.section_ends
-
-    @property
-    def iterations(self) -> list[Iteration]:
-        """The scans between two wraps of guest memory; with multifd the first is the setup
-        round.
-        """
-        return self.ram.iterations
 
     @property
     def interrupted(self) -> bool:

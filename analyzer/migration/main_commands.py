@@ -148,7 +148,7 @@ def _discard_fault(main: MainChannel, payload: bytes) -> str:
         return f"a block name of {payload[1]} bytes without its end"
     if not ranges or len(ranges) % DISCARD_RANGE.size:
         return f"{len(ranges)} bytes of ranges, which have {DISCARD_RANGE.size} each"
-    block = main.ram_blocks.get(name)
+    block = main.ram.blocks.get(name)
     if block is None or not block.listed:
         return "" if main.interrupted else f"{text_of(name)!r} is not in the block list"
     for at in range(0, len(ranges), DISCARD_RANGE.size):

@@ -128,7 +128,7 @@ def scans_of(migration: Migration, bounds: Bounds | None = None) -> list[MemoryS
         return found
     bounds = bounds or Bounds(migration, facts)
     first = setup_rounds(migration, bounds)
-    if rounds[first:] and not facts.flushes:
+    if rounds[first:] and not facts.ram.flushes:
         pieces = _by_address(rounds, first, bounds)
     else:
         pieces = _by_flush(rounds, first, bounds)
@@ -150,7 +150,7 @@ def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Memor
     """
     pieces: list[MemoryScan] = []
     snapshot = bounds.facts.is_background_snapshot
-    for found in bounds.facts.iterations if not snapshot else ():
+    for found in bounds.facts.ram.iterations if not snapshot else ():
         if found.end is None or not bounds.setup_end < found.end.offset <= bounds.limit:
             continue
         pieces.append(MemoryScan(min(first + len(pieces), len(rounds)), found.end))
@@ -164,8 +164,8 @@ def _by_flush(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Memor
 
 def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[MemoryScan]:
     """Split where addresses begin again, for senders with a SYNC round per RAM section."""
-    ends = bounds.facts.section_ends[first:]
-    wraps = [i.end.offset for i in bounds.facts.iterations if i.end and i.reason == "wrap"]
+    ends = bounds.facts.ram.section_ends[first:]
+    wraps = [i.end.offset for i in bounds.facts.ram.iterations if i.end and i.reason == "wrap"]
     pieces: list[MemoryScan] = []
     top: Position | None = None
     begin = 0

@@ -359,7 +359,7 @@ class Migration:
         ``None`` unless main has listed the block and the page size is known.
         """
         facts = self.main_facts
-        block = facts.ram_blocks.get(name) if facts is not None else None
+        block = facts.ram.blocks.get(name) if facts is not None else None
         page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
         if block is None or not block.listed or not page_size:
             return None

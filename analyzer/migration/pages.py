@@ -216,7 +216,7 @@ class PageTracker:
             block.highest = top
             block.highest_at = packet.mark
             block.highest_on = channel
-        listed = main.ram_blocks.get(name) if main is not None else None
+        listed = main.ram.blocks.get(name) if main is not None else None
         if current is not None and listed is not None:
             current.reach(listed.index, low, top)
         clash = self._mark(block, pages, bytes((number % 255 + 1, channel.id & 0xFF)))

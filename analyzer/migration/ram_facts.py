@@ -146,11 +146,14 @@ class RamFacts:
     """RAM as one stream (main or postcopy preempt) carries it.
 
     ``page_size`` is the target's in bytes, 0 while unknown; it may be set from outside.
-    ``mem_size`` is the total size in the block list, ``None`` before the list.  ``bytes`` counts
-    the bytes of RAM records, ``coded_bytes`` those of the content of encoded pages.  ``taker`` gets
-    the pages, if set.  ``ended`` says that later records belong to COLO's checkpoints, not to scans
-    over guest memory.  ``byte_order`` is that of the sender's native words, empty while unknown.
-    ``belied`` are capabilities that were announced but contradicted by the block list.
+    ``mem_size`` is the total size in the block list, ``None`` before the list, ``blocks`` are in
+    its order.  ``flushes`` and ``section_ends`` are where MULTIFD_FLUSH and EOS records end, as far
+    as these marks are kept; ``iterations`` are the scans between two wraps of guest memory, with
+    multifd the first is the setup round.  ``bytes`` counts the bytes of RAM records,
+    ``coded_bytes`` those of the content of encoded pages.  ``taker`` gets the pages, if set.
+    ``ended`` says that later records belong to COLO's checkpoints, not to scans over guest memory.
+    ``byte_order`` is that of the sender's native words, empty while unknown.  ``belied`` are
+    capabilities that were announced but contradicted by the block list.
     """
 
     __slots__ = (

@@ -127,7 +127,7 @@ def _colo(migration: Migration) -> Json:
 def _blocks(migration: Migration) -> list[Json]:
     """Pages of every RAM block, over all channels; in main's order, if known."""
     facts = migration.main_facts
-    counts = {name: [0, 0] for name in facts.ram_blocks} if facts is not None else {}
+    counts = {name: [0, 0] for name in facts.ram.blocks} if facts is not None else {}
     for block in migration.pages.blocks.values():
         pair = counts.setdefault(block.name, [0, 0])
         pair[0] += block.normal

@@ -86,7 +86,7 @@ def main_report(facts: MainChannel) -> Json:
         "complete": is_complete(facts),
         "skipped_bytes": facts.skipped,
         "description_bytes": facts.description_length,
-        "ram_blocks": [_block_report(block) for block in facts.ram_blocks.values()],
+        "ram_blocks": [_block_report(block) for block in facts.ram.blocks.values()],
         "sections": [
             {
                 "section_id": section.section_id,
@@ -193,7 +193,7 @@ def _block_rows(facts: MainChannel) -> list[tuple[str, ...]]:
             str(block.zero_pages),
             str(block.xbzrle_pages + block.compressed_pages),
         )
-        for block in facts.ram_blocks.values()
+        for block in facts.ram.blocks.values()
     ]
 
 

@@ -330,9 +330,9 @@ def summary(main: MainChannel) -> dict[str, Any]:
         ],
         "anomalies": [(a.slug, a.offset, a.detail) for a in main.anomalies],
         "blocks": [
-            (b.name, b.used_length, b.normal_pages, b.zero_pages) for b in main.ram_blocks.values()
+            (b.name, b.used_length, b.normal_pages, b.zero_pages) for b in main.ram.blocks.values()
         ],
-        "iterations": [(i.pages, i.zero_pages, i.bytes, i.reason) for i in main.iterations],
+        "iterations": [(i.pages, i.zero_pages, i.bytes, i.reason) for i in main.ram.iterations],
         "accounts": (main.decoded, main.skipped, main.missing),
         "devices": [(d.idstr, d.announced, d.main_bytes) for d in main.devices.values()],
         "description": main.description_bytes(),

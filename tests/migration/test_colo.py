@@ -52,7 +52,7 @@ def test_what_main_tells_of_checkpoints() -> None:
 
 def test_pages_of_checkpoints_are_no_scans() -> None:
     before, after = walk(build.plain()), walk(build.plain() + CHECKPOINT * 3)
-    assert len(after.iterations) == len(before.iterations)
+    assert len(after.ram.iterations) == len(before.ram.iterations)
     assert after.ram.normal_pages == before.ram.normal_pages + 3
 
 

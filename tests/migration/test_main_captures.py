@@ -80,7 +80,7 @@ def test_pages_on_main(name: str) -> None:
     assert main.ram.xbzrle_pages == xbzrle.get("pages", 0)
     # QEMU adds encoding and length (3 bytes) to the encoded pages.
     assert main.ram.coded_bytes + 3 * main.ram.xbzrle_pages == xbzrle.get("bytes", 0)
-    assert len(main.iterations) <= ram["dirty-sync-count"]
+    assert len(main.ram.iterations) <= ram["dirty-sync-count"]
 
 
 @pytest.mark.parametrize("name", ["7.2-multifd-2ch", "10.0.13-machine-q35-7.2-2ch"])
@@ -88,8 +88,8 @@ def test_zero_pages_on_main_of_old_machines(name: str) -> None:
     (main,) = mains(name)
     assert main.ram.zero_pages == ram_of(name)["duplicate"]
     assert main.ram.normal_pages == 0
-    assert main.flushes == []
-    assert len(main.section_ends) == 3
+    assert main.ram.flushes == []
+    assert len(main.ram.section_ends) == 3
 
 
 def test_a_postcopy_migration_is_packaged_and_has_no_description() -> None:

@@ -32,7 +32,7 @@ def test_encoded_pages() -> None:
     compressed = build.record(PAGE, RamFlag.COMPRESS_PAGE, None, build.u32(5) + b"zlib!")
     main = walk(ram(coded, compressed))
     assert not main.anomalies
-    block = main.ram_blocks[b"pc.ram"]
+    block = main.ram.blocks[b"pc.ram"]
     assert (block.xbzrle_pages, block.compressed_pages, block.normal_pages) == (1, 1, 0)
     assert main.ram.coded_bytes == 8
     assert main.ram.sent_pages == 2
@@ -81,8 +81,8 @@ def test_blocks_with_huge_pages_say_so() -> None:
     for rows in (sized + small, small + sized):
         main = walk(ram(blocks=total + rows))
         assert not main.anomalies
-        assert main.ram_blocks[b"mem0"].page_size == 1 << 21
-        assert main.ram_blocks[b"rom"].page_size is None
+        assert main.ram.blocks[b"mem0"].page_size == 1 << 21
+        assert main.ram.blocks[b"rom"].page_size is None
 
 
 def test_addresses_of_shared_blocks() -> None:
@@ -94,8 +94,8 @@ def test_addresses_of_shared_blocks() -> None:
         blocks = build.mem_size(build.BLOCKS, build.u64(address))
         main = walk(ram(blocks=blocks, opening=opening))
         assert not main.anomalies
-        assert [block.gpa for block in main.ram_blocks.values()] == [address] * 2
-        assert [block.page_size for block in main.ram_blocks.values()] == [None] * 2
+        assert [block.gpa for block in main.ram.blocks.values()] == [address] * 2
+        assert [block.page_size for block in main.ram.blocks.values()] == [None] * 2
 
 
 def test_address_and_page_size_of_shared_blocks() -> None:
@@ -106,8 +106,8 @@ def test_address_and_page_size_of_shared_blocks() -> None:
     blocks = build.mem_size(build.BLOCKS, build.u64(1 << 21) + build.u64(1 << 32))
     main = walk(ram(blocks=blocks, opening=opening))
     assert not main.anomalies
-    assert [block.page_size for block in main.ram_blocks.values()] == [1 << 21] * 2
-    assert [block.gpa for block in main.ram_blocks.values()] == [1 << 32] * 2
+    assert [block.page_size for block in main.ram.blocks.values()] == [1 << 21] * 2
+    assert [block.gpa for block in main.ram.blocks.values()] == [1 << 32] * 2
 
 
 def test_a_page_size_before_an_address_of_zero() -> None:
@@ -120,14 +120,14 @@ def test_a_page_size_before_an_address_of_zero() -> None:
     last = build.text(b"vga") + build.u64(2 * PAGE) + build.u64(1 << 21) + build.u64(0)
     main = walk(ram(blocks=total + first + last, opening=opening))
     assert not main.anomalies
-    blocks = main.ram_blocks.values()
+    blocks = main.ram.blocks.values()
     assert [(block.page_size, block.gpa) for block in blocks] == [(None, 1 << 30), (1 << 21, 0)]
 
 
 def test_so_many_blocks_and_no_more() -> None:
     names = [b"%d" % number for number in range(BLOCKS_MAX + 1)]
     main = walk(ram(blocks=build.mem_size(dict.fromkeys(names, PAGE))))
-    assert len(main.ram_blocks) == BLOCKS_MAX
+    assert len(main.ram.blocks) == BLOCKS_MAX
     (anomaly,) = main.anomalies
     assert (anomaly.slug, anomaly.detail[-15:]) == ("ram-block-list-sum", "are 4096 blocks")
 
@@ -135,19 +135,19 @@ def test_so_many_blocks_and_no_more() -> None:
 def test_rounds_end_with_a_flush() -> None:
     rounds = build.zero(0, b"pc.ram") + FLUSH + build.zero(0, b"pc.ram") + FLUSH
     main = walk(ram(rounds))
-    assert [(i.zero_pages, i.reason) for i in main.iterations] == [
+    assert [(i.zero_pages, i.reason) for i in main.ram.iterations] == [
         (1, "flush"),
         (1, "flush"),
         (0, ""),
     ]
-    assert main.ram.flush_count == len(main.flushes) == 2
-    first, second = main.flushes
+    assert main.ram.flush_count == len(main.ram.flushes) == 2
+    first, second = main.ram.flushes
     assert first.offset < second.offset
 
 
 def test_the_block_list_order_tells_a_new_round() -> None:
     main = walk(ram(build.zero(0, b"vga.vram"), build.zero(PAGE, b"pc.ram")))
-    assert [i.zero_pages for i in main.iterations] == [1, 1]
+    assert [i.zero_pages for i in main.ram.iterations] == [1, 1]
 
 
 def test_mapped_ram() -> None:
@@ -156,7 +156,7 @@ def test_mapped_ram() -> None:
         main = walk(*pieces)
         assert not main.anomalies
         assert main.skipped == 0
-        mapped = main.ram_blocks[b"pc.ram"].mapped
+        mapped = main.ram.blocks[b"pc.ram"].mapped
         assert mapped is not None
         assert (mapped.version, mapped.page_size, mapped.set_pages) == (1, PAGE, 3)
         assert (main.ram.normal_pages, main.ram.zero_pages) == (3, 97)
@@ -179,7 +179,7 @@ def test_words_of_a_bitmap(machine: bytes, count: int, order: ByteOrder, known: 
     pages = {0: b"a", 7: b"b", 9: b"c", 70: b"d", 99: b"e"}
     main, taker = taken(mapped_file(pages, count, order=order, machine=machine))
     assert taker.pages == {number * PAGE: content for number, content in pages.items()}
-    mapped = main.ram_blocks[b"pc.ram"].mapped
+    mapped = main.ram.blocks[b"pc.ram"].mapped
     assert mapped is not None
     assert (mapped.byte_order, main.ram.byte_order) == (order, known)
 
@@ -235,8 +235,8 @@ def test_runs_of_zero_pages() -> None:
     whole = walk(stream)
     assert whole.anomalies.counts == {"ram-zero-value": 1, "ram-offset-beyond": 1}
     assert (whole.ram.zero_pages, whole.ram.normal_pages) == (899, 1)
-    assert whole.ram_blocks[b"rom"].zero_pages == 100
-    assert [i.zero_pages + i.pages for i in whole.iterations] == [600, 101, 199]
+    assert whole.ram.blocks[b"rom"].zero_pages == 100
+    assert [i.zero_pages + i.pages for i in whole.ram.iterations] == [600, 101, 199]
     for size in (1, 7, 9, 500):
         pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
         assert build.summary(walk(*pieces)) == build.summary(whole)

@@ -39,16 +39,16 @@ def test_facts_of_a_plain_migration() -> None:
     main = walk(WHOLE["plain"])
     assert main.machine == "pc-q35-10.0"
     assert main.header_version == 3
-    assert {name: block.used_length for name, block in main.ram_blocks.items()} == build.BLOCKS
+    assert {name: block.used_length for name, block in main.ram.blocks.items()} == build.BLOCKS
     ram = main.ram
     assert (ram.normal_pages, ram.zero_pages, ram.flush_count) == (4, 4, 0)
-    assert main.ram_blocks[b"vga.vram"].normal_pages == 1
-    assert [(i.pages, i.zero_pages, i.reason) for i in main.iterations] == [
+    assert main.ram.blocks[b"vga.vram"].normal_pages == 1
+    assert [(i.pages, i.zero_pages, i.reason) for i in main.ram.iterations] == [
         (2, 2, "wrap"),
         (2, 1, "wrap"),
         (0, 1, "end"),
     ]
-    assert len(main.section_ends) == 4
+    assert len(main.ram.section_ends) == 4
     assert main.switchover_start is not None
     assert main.description_complete
     assert [section.text for section in main.sections.values()] == ["ram", "cpu", "i8259#1"]
@@ -71,7 +71,7 @@ def test_a_scan_ends_where_the_first_record_of_the_next_one_begins(
     records = build.part(build.RAM_ID, last + first + build.EOS)
     main = walk(before + records + build.end(build.RAM_ID, build.EOS))
     at = len(before) + records.index(last) + len(last)
-    scan, following = main.iterations
+    scan, following = main.ram.iterations
     assert scan.end is not None
     assert (scan.reason, scan.end.offset, following.start.offset) == ("wrap", at, at)
 
@@ -112,7 +112,7 @@ def test_facts_of_vfio_devices() -> None:
     assert len(off.init_data_sent) == 1
     assert on.data_ended is not None
     assert off.config_bytes == len(build.config_state()) - 8
-    assert len(main.flushes) == 3
+    assert len(main.ram.flushes) == 3
     assert [value for value, _mark in main.pings] == [1]
     assert main.opened_return_path is not None
 
@@ -299,6 +299,6 @@ def test_anomalies_of_one_kind_are_counted_not_kept() -> None:
 
 def test_a_fresh_channel_has_no_facts() -> None:
     main = MainChannel()
-    assert main.ram_blocks == {}
+    assert main.ram.blocks == {}
     assert not main.interrupted
     assert main.description_bytes() == b""

@@ -129,7 +129,7 @@ def test_an_iteration_begins_where_the_bytes_on_main_do() -> None:
     (migration,) = Scan(capture("10.0.13-cancelled-2ch"), watchers=(activity,)).run().migrations
     phases = phases_of(migration, activity.of(migration))
     assert migration.main_facts is not None
-    flushes = {mark.time for mark in migration.main_facts.flushes}
+    flushes = {mark.time for mark in migration.main_facts.ram.flushes}
     scans = [phase for phase in phases if phase.name == "iteration"]
     assert len(scans) == 9
     assert [scan.start in flushes for scan in scans[1:]] == [True] * 8

@@ -32,7 +32,7 @@ def test_lists_share_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
         main, returned = migration.main_facts, migration.return_facts
         assert main is not None
         assert returned is not None
-        lists: list[Sized] = [main.records, main.flushes, main.iterations]
+        lists: list[Sized] = [main.records, main.ram.flushes, main.ram.iterations]
         lists += [returned.messages, returned.pongs]
         assert min(map(len, lists)) >= 5
         assert main.records_dropped + len(main.records) == 34

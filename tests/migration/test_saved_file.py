@@ -38,7 +38,7 @@ def test_real_files(name: str) -> None:
     assert (main.decoded, main.skipped, main.missing) == (saved.size, 0, 0)
     assert (main.ram.normal_pages, main.ram.zero_pages) == (ram["normal"], ram["duplicate"])
     assert main.ram.page_size == ram["page-size"]
-    assert sum(block.used_length for block in main.ram_blocks.values()) == ram["total"]
+    assert sum(block.used_length for block in main.ram.blocks.values()) == ram["total"]
     assert not vmdescription.verify(main)
     decoded = vmdescription.decode(main)
     assert len(decoded) == 29
