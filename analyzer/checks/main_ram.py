@@ -171,7 +171,7 @@ def mapped_ram_in_stream() -> None:
 
     With mapped-ram every page has a fixed place in the file; the stream holds only the block list.
 
-    Receiver: ``Unknown combination of migration flags: 0x%x``; the load fails.
+    Receiver: ``Unexpected RAM flags: %d``; the load fails.
 
     Usual cause: a file assembled from two migrations, or a modified source.
     """

@@ -332,13 +332,13 @@ def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
     """
     if not _by_flush(migration, facts):
         return False
-    if facts.switchover_start is not None and migration.framing.byte_order != "le":
-        return False
     era = migration.era
     if era is not None and era.name == "7.2":
         return False
     machine = facts.machine_version
-    return machine is None or machine <= (9, 2)
+    if machine is not None:
+        return machine <= (9, 2)
+    return facts.switchover_start is None or migration.framing.byte_order == "le"
 
 
 def _mixed(rounds: int, facts: MainChannel) -> bool:

@@ -180,6 +180,16 @@ def test_last_round_of_a_9_2_has_no_flush() -> None:
     assert not {"MF302", "MF303"} & set(fired(edited(edit, device=False)()))
 
 
+def test_nor_has_that_of_v3_of_the_series_without_devices() -> None:
+    """It is based on 9.2 and has SWITCHOVER_START."""
+
+    def edit(tiny: Tiny) -> None:
+        tiny.main[0] = records.header() + records.configuration("pc-q35-9.2")
+        without_last_flush(tiny)
+
+    assert not {"MF302", "MF303"} & set(fired(edited(edit, device=False)()))
+
+
 def legacy(tiny: Tiny) -> None:
     """A machine type up to 8.0: no FLUSH, a round before each EOS."""
     tiny.main = [unit.replace(FLUSH + EOS, EOS) for unit in tiny.main]
