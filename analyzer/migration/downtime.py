@@ -89,7 +89,7 @@ def downtime_of(
     channels = account.channels.values()
     late = list(_late_records(migration, window))
     kinds: tuple[tuple[str, list[Span], Callable[[Record], bool]], ...] = (
-        ("ram", [span for c in channels for span in c.ram.spans()], _has_pages),
+        ("ram", [span for c in channels for span in c.ram.spans()], lambda r: r.has_pages),
         ("device-state", [span for c in channels for span in c.state.spans()], _has_data),
         ("main", [], _has_vmstate),
     )
@@ -119,10 +119,6 @@ def data_spans(migration: Migration, window: Switchover, section_id: int) -> lis
 
 def _spans(records: Iterable[Record]) -> list[Span]:
     return union((record.first.time, record.last.time) for record in records)
-
-
-def _has_pages(record: Record) -> bool:
-    return bool(record.normal_pages or record.coded_pages or record.zero_pages)
 
 
 def _has_data(record: Record) -> bool:

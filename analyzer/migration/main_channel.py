@@ -116,6 +116,16 @@ class Record:
         """Where it begins."""
         return Mark(self.offset, self.first)
 
+    @property
+    def sent_pages(self) -> int:
+        """Pages sent with content, encoded or not."""
+        return self.normal_pages + self.coded_pages
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether it has pages, with content or zero."""
+        return self.sent_pages > 0 or self.zero_pages > 0
+
     def __repr__(self) -> str:
         return f"Record({self.kind}, {self.name!r}, {self.offset}+{self.length})"
 

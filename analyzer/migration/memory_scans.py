@@ -179,7 +179,7 @@ def _by_address(rounds: list[PageRound], first: int, bounds: Bounds) -> list[Mem
         pieces[-1].cut = cut
         pieces[-1].add_round(found)
         for record in bounds.between(begin, end):
-            pieces[-1].add_main(record.normal_pages + record.coded_pages, record.zero_pages)
+            pieces[-1].add_main(record.sent_pages, record.zero_pages)
         if found.highest is not None:
             top = found.highest if top is None else max(top, found.highest)
         begin = end
@@ -193,7 +193,7 @@ def _closed(pieces: list[MemoryScan], bounds: Bounds, length: int) -> list[Memor
     begins.
     """
     ram, late = bounds.facts.ram, bounds.between(bounds.limit, length)
-    normal = ram.sent_pages - sum(r.normal_pages + r.coded_pages for r in late)
+    normal = ram.sent_pages - sum(r.sent_pages for r in late)
     zero = ram.zero_pages - sum(r.zero_pages for r in late)
     normal -= sum(piece.normal_pages for piece in pieces)
     zero -= sum(piece.zero_pages for piece in pieces)

@@ -72,7 +72,7 @@ class Phase:
         self.bytes += size
         self.main_bytes += size
         for record in records:
-            self.normal_pages += record.normal_pages + record.coded_pages
+            self.normal_pages += record.sent_pages
             self.zero_pages += record.zero_pages
         return self
 
@@ -180,13 +180,12 @@ class _Phases:
         whole = Phase("switchover", window.begin, window.end).add(account.late).add(states)
         yield whole.add_main(self.stop - self.limit, [r for r in late if r.name == RAM])
         ram = _sum(channel.late_ram for channel in account.channels.values())
-        pages = (r for r in late if r.normal_pages or r.zero_pages or r.coded_pages)
-        for rest in _part("ram-rest", ram, list(pages)):
+        for rest in _part("ram-rest", ram, [r for r in late if r.has_pages]):
             # Its first packet may have begun before the switchover.
             rest.start = min(max(rest.start, window.begin), rest.end)
             yield rest
-        data = (r for r in late if r.data_bytes and r.kind != "SECTION_FULL")
-        yield from _part("device-state", states, list(data))
+        data = [r for r in late if r.data_bytes and r.kind != "SECTION_FULL"]
+        yield from _part("device-state", states, data)
         yield from self._vmstate(late)
         if self.facts.description is not None:
             yield self._description(self.facts.description)
@@ -209,10 +208,8 @@ class _Phases:
         records = [r for r in self.facts.records if r.offset == mark.offset]
         end = records[-1].last.time if records else mark.time
         phase = Phase("description", mark.time, end)
-        return phase.add_main(min(self.flow.offset - mark.offset, self._description_size()))
-
-    def _description_size(self) -> int:
-        return DESCRIPTION_HEADER + self.facts.description_length
+        size = DESCRIPTION_HEADER + self.facts.description_length
+        return phase.add_main(min(self.flow.offset - mark.offset, size))
 
     # -- after it -----------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.channel import Channel
     from analyzer.migration.main_channel import MainChannel
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
@@ -53,13 +52,8 @@ class Switchover:
 
 def switchover_of(migration: Migration) -> Switchover | None:
     """The complete switchover; ``None`` unless both its ends were seen."""
-    facts = migration.main_facts
-    if facts is None:
-        return None
-    began, ended = _began(facts), _ended(migration, facts)
-    if began is None or ended is None or ended[0].time < began[0].time:
-        return None
-    return Switchover(*began, *ended)
+    found = switchover_window(migration)
+    return found if found is not None and found.finished else None
 
 
 def switchover_window(migration: Migration) -> Switchover | None:
@@ -68,22 +62,21 @@ def switchover_window(migration: Migration) -> Switchover | None:
 
     ``None`` if its beginning was not seen on main.
     """
-    whole = switchover_of(migration)
     facts = migration.main_facts
-    if whole is not None or facts is None or migration.main is None:
-        return whole
-    began = _began(facts)
-    if began is None:
+    began = _began(facts) if facts is not None else None
+    if facts is None or began is None:
         return None
-    last = _last_byte(migration.main, migration)
+    ended = _ended(migration, facts)
+    if ended is not None and ended[0].time >= began[0].time:
+        return Switchover(*began, *ended)
+    last = _last_byte(migration)
     if last.time < began[0].time:
         return None
     return Switchover(*began, last, "the last byte seen", finished=False)
 
 
-def _last_byte(main: Channel, migration: Migration) -> Place:
-    lasts = [channel.flow.last for channel in [main, *migration.multifd]]
-    return max(lasts, key=lambda place: place.time)
+def _last_byte(migration: Migration) -> Place:
+    return max((channel.flow.last for channel in migration.streams), key=lambda place: place.time)
 
 
 def _began(facts: MainChannel) -> tuple[Mark, str] | None:
@@ -108,6 +101,6 @@ def _ended(migration: Migration, facts: MainChannel) -> tuple[Mark | Place, str]
         return returned.shut_mark, "SHUT on the return path"
     if returned is not None and returned.ready is not None:
         return returned.ready, "CHECKPOINT_READY on the return path"
-    if facts.eof is None or migration.main is None:
+    if facts.eof is None:
         return None
-    return _last_byte(migration.main, migration), "the last byte of the state"
+    return _last_byte(migration), "the last byte of the state"
