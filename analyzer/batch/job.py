@@ -159,10 +159,10 @@ class _Extras:
     def finish(self, analysis: Analysis) -> None:
         """The whole capture has been read."""
         if self.activity is not None:
-            from analyzer.migration.statistics import statistics_of
+            from analyzer.migration.statistics import Statistics
 
             of, pauses = self.activity.of, analysis.scan.engine.pauses
-            self.figures = [statistics_of(m, of(m), pauses) for m in analysis.migrations]
+            self.figures = [Statistics(m, of(m), pauses) for m in analysis.migrations]
 
 
 def _analysis(

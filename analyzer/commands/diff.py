@@ -32,7 +32,7 @@ from analyzer.migration.contents import (
     first_differences,
 )
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import statistics_of
+from analyzer.migration.statistics import Statistics
 from analyzer.report.diff import SECTIONS, Content, Side, compare, diff_json
 from analyzer.report.diff_text import diff_text
 from analyzer.report.model import capture_report
@@ -184,7 +184,7 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
         if not analysis.migrations:
             raise CaptureError(no_migration(analysis))
         engine = analysis.scan.engine
-        figures = [statistics_of(m, activity.of(m), engine.pauses) for m in analysis.migrations]
+        figures = [Statistics(m, activity.of(m), engine.pauses) for m in analysis.migrations]
         stats = stats_json(figures, analysis.path, engine.first_time)
         report = capture_report(analysis)
     return Side(source.path, report, stats), contents

@@ -8,7 +8,7 @@ from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import SentPages
-from analyzer.migration.statistics import statistics_of
+from analyzer.migration.statistics import Statistics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
     status = judged(analysis, options)
     if analysis.migrations:
         pauses = analysis.scan.engine.pauses
-        figures = [statistics_of(m, activity.of(m), pauses) for m in analysis.migrations]
+        figures = [Statistics(m, activity.of(m), pauses) for m in analysis.migrations]
         for entry in figures:
             entry.count_pages(sent)
         with output(options) as stream:

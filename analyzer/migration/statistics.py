@@ -36,7 +36,6 @@ __all__ = [
     "CheckpointFigures",
     "DeviceFigures",
     "Statistics",
-    "statistics_of",
 ]
 
 
@@ -145,7 +144,11 @@ class CheckpointFigures:
 
 
 class Statistics:
-    """Everything that ``mfshark stats`` reports of a migration; times in ns since the epoch.
+    """Everything that ``mfshark stats`` reports of a migration whose capture was read to the end;
+    times in ns since the epoch.
+
+    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses`` are
+    the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
 
     ``window`` is the switchover as far as it was seen, ``downtime`` where its time went;
     ``fairness_ram`` and ``fairness_state`` are Jain's indices; ``runs_ram`` is in the order of
@@ -163,7 +166,7 @@ class Statistics:
         self,
         migration: Migration,
         account: MigrationActivity,
-        pauses: Sequence[tuple[int, int, int]],
+        pauses: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         self.migration = migration
         self.phases = phases_of(migration, account)
@@ -202,19 +205,6 @@ class Statistics:
         if self.window is None or not self.window.finished:
             return None
         return self.window.duration
-
-
-def statistics_of(
-    migration: Migration,
-    account: MigrationActivity,
-    pauses: Sequence[tuple[int, int, int]] = (),
-) -> Statistics:
-    """The figures of a migration whose capture was read to the end.
-
-    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses`` are
-    the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
-    """
-    return Statistics(migration, account, pauses)
 
 
 def _checkpoints(

@@ -17,7 +17,7 @@ from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import statistics_of
+from analyzer.migration.statistics import Statistics
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
@@ -354,7 +354,7 @@ class Document:
             return []
         engine = self.scan.engine
         found = [
-            statistics_of(migration, self.activity.of(migration), engine.pauses)
+            Statistics(migration, self.activity.of(migration), engine.pauses)
             for migration in self.migrations(number)
         ]
         return list(figures_lines(found, engine.first_time, width))

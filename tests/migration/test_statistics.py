@@ -11,7 +11,7 @@ from analyzer.migration.activity import Activity
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import statistics_of
+from analyzer.migration.statistics import Statistics
 from tests.checks.craft import Tiny
 from tests.shipped import FILES, capture, stem, truth
 from tests.truth import SENT_AGAIN
@@ -31,7 +31,7 @@ def figures(path: Path) -> list[Statistics]:
     activity = Activity()
     scan = Scan(path, watchers=(activity,)).run()
     pauses = scan.engine.pauses
-    return [statistics_of(m, activity.of(m), pauses) for m in scan.migrations]
+    return [Statistics(m, activity.of(m), pauses) for m in scan.migrations]
 
 
 def only(name: str) -> Statistics:
@@ -168,7 +168,7 @@ def test_a_channel_with_nothing_but_a_cut_packet_carried_that() -> None:
     tiny.multifd[1].append(packet[:-2])
     activity = Activity()
     (migration,) = Scan(tiny.pcap(), watchers=(activity,)).run().migrations
-    entry = statistics_of(migration, activity.of(migration))
+    entry = Statistics(migration, activity.of(migration))
     found = entry.channels[1]
     assert (found.channel.device_packets, found.channel.cut_bytes) == (0, len(packet) - 2)
     assert found.channel.device_bytes == len(packet) - 2
