@@ -58,6 +58,18 @@ def test_space_still_closes_a_group() -> None:
     asyncio.run(run())
 
 
+def test_an_explanation_has_its_room_from_the_first() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST), (120, 40)) as (app, pilot):
+            await press(pilot, "5")
+            text = app.query_one("#findings TextPane Static")
+            height = text.size.height
+            await press(pilot, "j", "k")
+            assert text.size.height == height
+
+    asyncio.run(run())
+
+
 def test_another_finding_is_read_from_its_beginning() -> None:
     async def run() -> None:
         async with opened(capture(LOST), (60, 20)) as (app, pilot):

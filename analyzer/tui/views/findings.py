@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FindingsView"]
 
-ROOMY = 30
-"""Height of the screen, in lines, above which paragraphs are separated by blank lines."""
+ROOMY = 34
+"""Height of the terminal, in lines, above which paragraphs are separated by blank lines."""
 LINES_EMPTY = 5
 """Height of the list when it only says why there are no findings."""
 OPEN_AT_FIRST = 10
@@ -111,7 +111,7 @@ class FindingsView(View):
         if entry is None and group.count == 1:
             entry = group.findings[0]
         text = Text()
-        between = "\n\n" if self.size.height > ROOMY else "\n"
+        between = "\n\n" if self.app.size.height > ROOMY else "\n"
         if entry is not None:
             text.append(terminal(entry[1].message) + "\n", "bold")
             text.append(self._where(entry[1]) + between, "dim")
