@@ -128,7 +128,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         display: block; width: 1fr; height: 1fr; min-width: 100%; min-height: 100%;
         max-height: 100%; margin: 0;
     }
-    View * { border-title-color: $text 75%; }
+    View *, PayloadScreen Container * { border-title-color: $text 75%; }
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from analyzer.report.escape import terminal
 from analyzer.tui.copying import fields_text, hex_dump, tree_text
 from analyzer.tui.hex_pane import HexPane
 from analyzer.tui.packet_tree import find_node
+from analyzer.tui.quantities import count
 from analyzer.tui.tree_list import TreeList
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class FieldPanes(Container):
         missing = tuple((first, end - 1) for first, end in excerpt.holes)
         pane.show_bytes(excerpt.data, note, missing)
         tree.show_nodes(nodes)
-        self._entitle(title, f"Bytes ({len(excerpt.data)})")
+        self._entitle(title, f"Bytes ({count(len(excerpt.data))})")
         if tree.has_focus or pane.has_focus:
             self._mark(tree.node)
         self._mark_found()

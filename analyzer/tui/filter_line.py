@@ -91,6 +91,7 @@ class FilterLine(Horizontal):
     FilterLine FilterInput.-good { background: $success 25%; }
     FilterLine FilterInput.-bad { background: $error 30%; }
     FilterLine #count { width: auto; padding: 0 1; color: $text-muted; }
+    FilterLine #undo { width: auto; padding: 0 1; color: $text-muted; display: none; }
     """
 
     class Applied(Message):
@@ -148,6 +149,7 @@ class FilterLine(Horizontal):
         yield Static(" Filter / ", id="sign")
         yield FilterInput(placeholder="none", select_on_focus=False, compact=True, id="filter")
         yield Static("", id="count", markup=False)
+        yield Static("X shows all", id="undo")
 
     @property
     def input(self) -> FilterInput:
@@ -157,8 +159,21 @@ class FilterLine(Horizontal):
     def show_applied(self, text: str) -> None:
         """Show the filter in force, unless another one is being typed."""
         self.applied = text
+        self._offer_undo()
         if not self.input.has_focus:
             self._set(text)
+
+    def on_descendant_focus(self) -> None:
+        """A filter is being typed."""
+        self._offer_undo()
+
+    def on_descendant_blur(self) -> None:
+        """No filter is being typed any more."""
+        self._offer_undo()
+
+    def _offer_undo(self) -> None:
+        """Show the key that undoes the filter, unless it would be typed into the line."""
+        self.query_one("#undo").display = bool(self.applied) and not self.input.has_focus
 
     def show_count(self, text: str) -> None:
         """Show how many packets match."""

@@ -45,12 +45,15 @@ class Places(Part):
     """The actions that go to a packet or a record."""
 
     sought: Answer | None = None
+    _gone_by = ""
+    """What the last place gone to was given by: one of the modes."""
 
     def action_go_to(self) -> None:
         """Go to a packet, frame or time."""
         dialog = AskDialog(
             "Go to",
             f"The packet's number, a frame's number, or {goto.TIME_HINT}.",
+            mode=self._gone_by,
             modes=goto.MODES,
             check=goto.complaint,
         )
@@ -59,7 +62,7 @@ class Places(Part):
     def _go_to(self, answer: Answer | None) -> None:
         if answer is None:
             return
-        app = self._app
+        app, self._gone_by = self._app, answer.mode
         row = goto.row_of(app.document, answer.mode, answer.text)
         if row is None:
             app.tell(Text("there are no packets"))

@@ -21,7 +21,7 @@ __all__ = ["TakingOut"]
 
 COPY_WAIT = 0.02
 """Seconds between attempts to copy something that is still being read."""
-COPIES = (("text", "as text", "t"), ("json", "as JSON", "j"), ("hex", "as hex dump", "h"))
+FORMS = {"text": "text", "json": "JSON", "hex": "hex dump"}
 
 
 class TakingOut(Part):
@@ -34,7 +34,7 @@ class TakingOut(Part):
 
     def action_copy(self) -> None:
         """Copy what is selected."""
-        choices = [Choice(value, label, key) for value, label, key in COPIES]
+        choices = [Choice(form, f"as {name}", form[0]) for form, name in FORMS.items()]
         window = self._app.screen
         payload = window if isinstance(window, PayloadScreen) else None
         dialog = ChooseDialog("Copy", choices)
@@ -50,10 +50,10 @@ class TakingOut(Part):
             return
         text = shown.copied(form) if shown.is_attached else None
         if text is None:
-            self._app.tell(Text(f"nothing to copy as {form} here"))
+            self._app.tell(Text(f"nothing to copy as {FORMS[form]} here"))
         else:
             self._app.copy_to_clipboard(text)
-            self._app.tell(Text(f"copied {count(len(text), 'character')} as {form}"))
+            self._app.tell(Text(f"copied {count(len(text), 'character')} as {FORMS[form]}"))
 
     def action_save_svg(self) -> None:
         """Save the screen as SVG."""

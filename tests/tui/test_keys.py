@@ -98,7 +98,7 @@ def test_go_to_frame_and_time() -> None:
         await press(pilot, "colon", "tab")
         await enter(pilot, str(table.column("end_frame")[20]))
         assert table.column("end_frame")[app.state.row] == table.column("end_frame")[20]
-        await press(pilot, "ctrl+g", "tab", "tab")
+        await press(pilot, "ctrl+g", "tab")
         await enter(pilot, "0.2")
         assert table.column("end_time")[app.state.row] >= app.document.start + 200_000_000
         await press(pilot, "ctrl+g")

@@ -116,6 +116,26 @@ def test_without_colours_what_is_wrong_can_be_read(monkeypatch: pytest.MonkeyPat
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
+def test_the_titles_of_panes_can_be_read(theme: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            app.theme = theme
+            await press(pilot, "G")
+            for title in ("Packet 134", "Buffer"):
+                strips = app.screen._compositor.render_strips()
+                styles = {part.text.strip(): part.style for strip in strips for part in strip}
+                style = styles[title]
+                assert style is not None
+                assert style.color is not None
+                assert style.bgcolor is not None
+                ink = Color.from_rich_color(style.color)
+                assert contrast(ink, Color.from_rich_color(style.bgcolor)) >= READABLE, title
+                await press(pilot, "p")
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("glyph", EIGHTHS)
 def test_the_cursor_is_seen_on_any_bar(glyph: str) -> None:
     from rich.segment import Segment as Made

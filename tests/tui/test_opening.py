@@ -59,6 +59,20 @@ def test_the_picker_opens_a_capture_in_a_folder(
     asyncio.run(run())
 
 
+def test_enter_opens_the_only_capture_that_is_left(tmp_path: Path) -> None:
+    for name in ("one.pcapng.gz", "other.pcapng.gz"):
+        shutil.copy(capture(VFIO), tmp_path / name)
+
+    async def run() -> None:
+        async with opened(tmp_path) as (app, pilot):
+            await press(pilot, "slash", "o", "enter")
+            assert isinstance(app.screen, PickerScreen)
+            await press(pilot, "slash", "t", "enter")
+            assert app.document.path == str(tmp_path / "other.pcapng.gz")
+
+    asyncio.run(run())
+
+
 def test_another_capture_is_shown_from_its_beginning() -> None:
     async def run() -> None:
         async with opened(capture(VFIO)) as (app, pilot):

@@ -84,6 +84,35 @@ def test_bytes_that_were_found_are_marked_and_in_sight() -> None:
     asyncio.run(run())
 
 
+def test_the_filter_line_says_how_to_undo_the_filter() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            assert "X shows all" not in shown(app)
+            await press(pilot, "f")
+            assert "of 134 X shows all" in shown(app)
+            await press(pilot, "slash")
+            assert "X shows all" not in shown(app)
+            await press(pilot, "escape", "X")
+            assert "134 packets" in shown(app)
+            assert "X shows all" not in shown(app)
+
+    asyncio.run(run())
+
+
+def test_the_next_place_is_given_as_the_last_one_was() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "ctrl+g", "tab")
+            await enter(pilot, "20")
+            frames = app.document.table.column("frame")
+            assert frames[app.state.row] == 20
+            await press(pilot, "2", "colon")
+            await enter(pilot, "108")
+            assert frames[app.state.row] == 108
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("screen", ["1", "7"])
 def test_bytes_are_found_by_the_text_that_they_are(screen: str) -> None:
     async def run() -> None:

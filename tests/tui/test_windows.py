@@ -71,6 +71,7 @@ def test_nothing_of_it_is_clipped(size: tuple[int, int]) -> None:
     ("keys", "below"),
     [
         (["y"], "esc Cancel"),
+        (["slash", *"channel==1", "enter", "b"], "esc Cancel"),
         (["M"], "esc Cancel"),
         (["colon"], "esc Cancel"),
         (["ctrl+f"], "Other mode"),
@@ -116,6 +117,19 @@ def test_where_the_time_went_is_offered_below(screen: str) -> None:
         async with opened(capture(VFIO)) as (app, pilot):
             await press(pilot, screen)
             assert "i Downtime" in keys_below(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("screen", "1234567")
+def test_what_a_key_does_is_told_on_one_line(screen: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, screen, "question_mark")
+            assert isinstance(app.screen, TellDialog)
+            room = app.screen.query_one("TextPane Static").size.width
+            _, *keys = app.screen._text.plain.splitlines()
+            assert max(map(len, keys)) <= room
 
     asyncio.run(run())
 

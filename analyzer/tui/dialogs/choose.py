@@ -45,11 +45,11 @@ class ChooseDialog(Window["str | None"]):
     DEFAULT_CSS = """
     ChooseDialog { align: center middle; }
     ChooseDialog > Vertical {
-        width: auto; min-width: 40; max-width: 96%; height: auto; max-height: 90%;
+        width: auto; min-width: 44; max-width: 96%; height: auto; max-height: 90%;
         border: round $accent; background: $surface;
     }
     ChooseDialog OptionList {
-        width: auto; min-width: 38; height: auto; max-height: 20;
+        width: auto; min-width: 42; height: auto; max-height: 20;
         padding: 0; background: $surface;
     }
     """

@@ -20,7 +20,7 @@ INTRODUCTION = (
     "all of them; Enter goes one level deeper, Escape back, Tab to the next pane. The status line "
     "has the verdict, or what a key did; its right end counts the packets."
 )
-KEY_WIDTH = 22
+KEY_WIDTH = 16
 
 
 class HelpScreen(TellDialog):

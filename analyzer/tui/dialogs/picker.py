@@ -177,14 +177,18 @@ class PickerScreen(Window["str | None"]):
         self._show(self._folder)
 
     def on_input_submitted(self) -> None:
-        """Open the typed path, relative to the directory shown, if it exists; else go to the list.
+        """Open the typed path, relative to the directory shown, if it exists, or the only capture
+        that is left; else go to the list.
 
         A directory is opened only if the text has a slash.
         """
-        text = self.query_one(Input).value
+        text, rows = self.query_one(Input).value, self.query_one(RowList).rows
         typed = self._folder / typed_path(text)
-        if is_file(typed):
-            self.dismiss(str(typed))
+        named = [typed] if is_file(typed) else []
+        if not named and text and isinstance(rows, EntryRows):
+            named = [entry.path for entry in rows.listed if not entry.folder]
+        if len(named) == 1:
+            self.dismiss(str(named[0]))
             return
         self.screen.set_focus(self.query_one(RowList))
         if "/" in text and is_directory(typed):

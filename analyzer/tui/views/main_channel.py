@@ -42,19 +42,9 @@ class MainView(View):
     """The list of records; below it the selected one's fields and bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "n",
-            "next(1)",
-            "Next",
-            tooltip="Next match of the search, or next record of this section",
-        ),
+        Binding("n", "next(1)", "Next", tooltip="Next match, or next record of this section"),
         Binding("N", "next(-1)", "Previous match, or previous record of this section", show=False),
-        Binding(
-            "escape",
-            "forget",
-            "End the search (n and N go by section again), or go back to the list",
-            show=False,
-        ),
+        Binding("escape", "forget", "End the search, or go back to the list", show=False),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
