@@ -12,7 +12,7 @@ from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
-from analyzer.tui.quantities import count, duration
+from analyzer.tui.quantities import count, duration, seconds
 from analyzer.tui.reassembly import CUT, GLYPHS, WORDS, Reassembly
 from dissectors.multifd import device_name
 
@@ -46,13 +46,14 @@ class DeviceFacts:
     mention it.  ``arrived`` are the buffers in order of arrival, ``states`` the state of each,
     ``waits`` how long (ns) the receiver had to wait for it while later ones were there; ``cut`` are
     the buffers that the end of a stream cut off, ``cut_rows`` their rows in the packet table
-    (``None``: not known); ``lack`` says why no buffer is known.
+    (``None``: not known); ``span`` are the times (ns) of the first and the last byte of all these
+    buffers; ``lack`` says why no buffer is known.
     """
 
     __slots__ = (
         "arrived", "by_index", "channels", "complete", "cut", "cut_rows", "device", "duplicates",
-        "key", "lack", "late", "missing", "name", "queue", "reassembly", "section", "states",
-        "waits",
+        "key", "lack", "late", "missing", "name", "queue", "reassembly", "section", "span",
+        "states", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,7 @@ class DeviceFacts:
         key: tuple[bytes, int],
         device: Device | None,
         section: VfioSection | None,
+        table: PacketTable,
         rows: CutRows,
     ) -> None:
         """``rows`` are the rows of all cut-off packets, see :meth:`Document.cut_rows`."""
@@ -81,6 +83,9 @@ class DeviceFacts:
         self.by_index = sorted(range(len(indexes)), key=indexes.__getitem__)
         self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
+        times = [(buffer.time, buffer.end_time) for buffer in self.arrived]
+        times += [_times(table, row) for row in self.cut_rows.values() if row is not None]
+        self.span = (min(times)[0], max(last for _, last in times)) if times else None
         self.lack = _lack(migration, seen, section)
         self.complete = is_complete(device, migration) if device is not None else None
         self.queue = seen.queue()
@@ -106,6 +111,11 @@ def _lack(migration: Migration, device: Device, section: VfioSection | None) -> 
     return "no device-state buffer came over multifd"
 
 
+def _times(table: PacketTable, row: int) -> tuple[int, int]:
+    """When the first and the last byte of a packet came (ns)."""
+    return table.column("time")[row], table.column("end_time")[row]
+
+
 def device_facts(document: Document, number: int) -> list[DeviceFacts]:
     """All devices of a migration (or of all), including those that only main mentions."""
     found = []
@@ -115,7 +125,9 @@ def device_facts(document: Document, number: int) -> list[DeviceFacts]:
         main = migration.main_facts
         sections = dict(main.devices) if main is not None else {}
         for key in sorted({*devices, *sections}):
-            facts = DeviceFacts(migration, key, devices.get(key), sections.get(key), rows)
+            facts = DeviceFacts(
+                migration, key, devices.get(key), sections.get(key), document.table, rows
+            )
             found.append(facts)
     return found
 
@@ -123,13 +135,18 @@ def device_facts(document: Document, number: int) -> list[DeviceFacts]:
 class DeviceRows:
     """One row per device."""
 
-    def __init__(self, facts: list[DeviceFacts], several: bool) -> None:
+    def __init__(self, facts: list[DeviceFacts], start: int, several: bool) -> None:
+        """``start`` is the time to count from (ns since the epoch), ``several`` adds a column with
+        the migration's number.
+        """
         self.facts = facts
+        self._start = start
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
         missing = any(_missing(one) for one in facts)
         late = any(one.late for one in facts)
         twice = any(one.duplicates for one in facts)
+        came = any(one.span for one in facts)
         waits = any(one.queue.longest_wait for one in facts)
         queue = any(one.queue.peak_bytes for one in facts)
         main = any(_main_bytes(one) for one in facts)
@@ -142,9 +159,11 @@ class DeviceRows:
             Column("Missing", 7, right=True, filled=missing),
             Column("Late", 5, right=True, optional=1, filled=late),
             Column("Dup", 4, right=True, optional=3, filled=twice),
+            Column("First byte", 11, right=True, optional=5, filled=came),
+            Column("Last byte", 11, right=True, optional=7, filled=came),
             Column("Longest wait", 12, right=True, optional=2, filled=waits),
             Column("Queue peak", 11, right=True, optional=4, filled=queue),
-            Column("On main", 9, right=True, optional=5, filled=main),
+            Column("On main", 9, right=True, optional=8, filled=main),
             Column("Buffers by channel", 20, optional=6, grow=2),
         )
 
@@ -169,6 +188,7 @@ class DeviceRows:
             (_missing(facts), palette.error),
             (str(facts.late or ""), warn),
             (str(facts.duplicates or ""), warn),
+            *(seconds(when - self._start) if when else "" for when in facts.span or (0, 0)),
             (duration(wait) if wait else "", warn),
             size_text(queue.peak_bytes) if queue.peak_bytes else "",
             size_text(main) if main else "",
@@ -202,6 +222,10 @@ def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
     if facts.complete is None:
         return "? cannot tell", palette.warning
     return "✗ incomplete", palette.error
+
+
+def _frames(first: int, last: int) -> str:
+    return f"{first}-{last}" if first != last else str(first)
 
 
 class BufferRows:
@@ -269,15 +293,14 @@ class BufferRows:
         word = WORDS[state]
         if buffer.is_config and state != CONFIG:
             word += f" {WORDS[CONFIG]}"
-        frames = f"{buffer.frame}-{buffer.end_frame}"
         cells: list[Cell] = [
             (GLYPHS[state], style),
             str(buffer.idx),
             str(at),
             channel_text(buffer.channel),
-            frames if buffer.frame != buffer.end_frame else str(buffer.frame),
-            f"{(buffer.time - self.start) / 1e9:.6f}",
-            f"{(buffer.end_time - self.start) / 1e9:.6f}",
+            _frames(buffer.frame, buffer.end_frame),
+            seconds(buffer.time - self.start),
+            seconds(buffer.end_time - self.start),
             duration(buffer.end_time - buffer.time),
             size_text(buffer.size),
             (duration(wait) if wait else "", palette.warning),
@@ -291,11 +314,9 @@ class BufferRows:
         frames = first = last = took = ""
         row = self.facts.cut_rows[cut]
         if row is not None:
-            frame, end_frame, time, end_time = (
-                self.table.column(name)[row] for name in ("frame", "end_frame", "time", "end_time")
-            )
-            frames = f"{frame}-{end_frame}" if frame != end_frame else str(frame)
-            first, last = (f"{(when - self.start) / 1e9:.6f}" for when in (time, end_time))
+            time, end_time = _times(self.table, row)
+            frames = _frames(*(self.table.column(name)[row] for name in ("frame", "end_frame")))
+            first, last = seconds(time - self.start), seconds(end_time - self.start)
             took = duration(end_time - time)
         cells: list[Cell] = [
             (GLYPHS[CUT], palette.error),

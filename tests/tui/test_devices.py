@@ -116,7 +116,7 @@ def test_a_copy_from_the_map_is_of_its_buffer(tmp_path: Path) -> None:
         await press(pilot, "left", "y", "j")
         assert json.loads(app.clipboard)["Index"] == "1"
         await press(pilot, "right", "y", "j")
-        assert "nothing to copy as json here" in shown(app)
+        assert "nothing to copy as JSON here" in shown(app)
         await press(pilot, "shift+tab", "y", "j")
         assert json.loads(app.clipboard)["Device"] == "0000:00:02.0/vfio#0"
 
@@ -134,6 +134,26 @@ def test_a_cell_of_several_indexes_stands_for_the_one_it_shows(tmp_path: Path) -
         assert "missing 1" in shown(app)  # the legend has no room for all states
 
     drive(tmp_path / "many.pcapng", [{"kind": "vfio-idx-gap", "index": 101}], 1, use)
+
+
+@pytest.mark.parametrize("name", [LOST, CUT_OFF, "10.0.13-vfio-3dev-4ch"])
+def test_devices_tell_when_they_began_and_ended(name: str) -> None:
+    async def run() -> None:
+        async with opened(capture(name), (200, 60)) as (app, pilot):
+            await press(pilot, "2")
+            assert "First byte Last byte Longest wait" in shown(app)
+            table, rows = app.document.table, app.view.query_one("#devices", RowList).rows
+            devices, times, last = (table.column(it) for it in ("device", "time", "end_time"))
+            for position in range(len(rows)):
+                cells = rows.row(position, DEFAULT)[0]
+                named = dict(zip((column.title for column in rows.columns), cells, strict=True))
+                of = named["Device"][0]
+                own = [row for row in range(len(table)) if table.device_text(devices[row]) == of]
+                span = min(times[row] for row in own), max(last[row] for row in own)
+                told = named["First byte"], named["Last byte"]
+                assert told == tuple(f"{(it - app.document.start) / 1e9:.6f}" for it in span)
+
+    asyncio.run(run())
 
 
 def test_the_index_of_a_cell() -> None:

@@ -215,7 +215,7 @@ def test_a_missing_config_state_is_told_beside_the_indexes(
     path.write_bytes(build({"device": [device], "fault": made}))
     document = Document(str(path), Settings())
     document.load(lambda: False)
-    rows = DeviceRows(device_facts(document, ALL), several=False)
+    rows = DeviceRows(device_facts(document, ALL), document.start, several=False)
     row = dict(zip((column.title for column in rows.columns), rows.row(0, DEFAULT)[0], strict=True))
     assert row["Missing"][0] == shown
     assert row["Complete?"][0] == ("✗ incomplete" if shown else "✓ complete")

@@ -124,7 +124,7 @@ class DevicesView(View):
         devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 4
         several = len(self.document.migrations()) > 1
         devices.empty = self.document.obstacle() or NO_DEVICE
-        devices.show_rows(DeviceRows(facts, several))
+        devices.show_rows(DeviceRows(facts, self.document.start, several))
         self.show_selection()
 
     @property
