@@ -21,18 +21,6 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.scan import Scan
 
-USUAL = {
-    "fairness-ram": 0.5,
-    "fairness-device": 0.5,
-    "device-starved": 0.9,
-    "downtime": 0.3,
-    "switchover-gap": 0.1,
-    "iterations": 30,
-    "resent-pages": float("inf"),
-    "channels-unused": 0,
-    "checkpoint-pause": 0.1,
-}
-"""Default thresholds: shares from 0 to 1, seconds, and counts."""
 PACKETS_JUDGED = 8
 """Average packets per channel below which fairness is not meaningful."""
 
@@ -96,7 +84,7 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
     devices = [device for device in migration.devices.values() if device.buffers]
     if len(devices) < 2:
         return
-    limit, level = _limit(selection, "device-starved"), selection.level("device-starved")
+    limit, level = selection.limit("device-starved"), selection.level("device-starved")
     moving = Coverage(union(span for device in devices for span in _spans(device)))
     for device in devices:
         own = union(_spans(device))
@@ -123,7 +111,7 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     ``downtime-limit`` that allows it.
     """
     switchover = switchover_of(migration)
-    limit = _limit(selection, "downtime")
+    limit = selection.limit("downtime")
     if switchover is None or switchover.duration <= limit * 1e9:
         return
     text = (
@@ -149,7 +137,7 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
     switchover = switchover_of(migration)
     if switchover is None:
         return
-    limit = _limit(selection, "switchover-gap") * 1e9
+    limit = selection.limit("switchover-gap") * 1e9
     for begin, end, frame in scan.engine.pauses:
         inside = min(end, switchover.end) - max(begin, switchover.begin)
         if inside > limit:
@@ -175,11 +163,11 @@ def iterations(migration: Migration, selection: Selection) -> Iterator[Spot]:
     from analyzer.migration.memory_scans import scans_of  # only needed once the capture is read
 
     scans = sum(scan.has_pages for scan in scans_of(migration))
-    if scans > _limit(selection, "iterations"):
+    if scans > selection.limit("iterations"):
         level = selection.level("iterations")
         yield Spot(f"{counted(scans, 'scan')} over the guest's memory", severity=level)
     resent = migration.pages.resent
-    if resent > _limit(selection, "resent-pages"):
+    if resent > selection.limit("resent-pages"):
         level = selection.level("resent-pages")
         yield Spot(f"{counted(resent, 'page')} sent again", severity=level)
 
@@ -201,7 +189,7 @@ def channels_unused(migration: Migration, selection: Selection) -> Iterator[Spot
         for c in migration.multifd
         if not c.ram_packets and not c.device_packets and not c.cut_bytes
     ]
-    if len(idle) > _limit(selection, "channels-unused") and not migration.lacks_bytes:
+    if len(idle) > selection.limit("channels-unused") and not migration.lacks_bytes:
         text = f"no data on {names(idle)}, of {counted(len(migration.multifd), 'channel')}"
         yield Spot(text, severity=selection.level("channels-unused"))
 
@@ -225,7 +213,7 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
         return
     from analyzer.migration.colo_handshake import handshakes_of  # seldom needed
 
-    limit = _limit(selection, "checkpoint-pause") * 1e9
+    limit = selection.limit("checkpoint-pause") * 1e9
     handshakes = handshakes_of(migration)
     pauses = [(pause, n) for n, h in enumerate(handshakes) if (pause := h.pause) and pause > limit]
     if pauses:
@@ -242,13 +230,9 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
 # -- thresholds and measures -----------------------------------------------------------------------
 
 
-def _limit(selection: Selection, name: str) -> float:
-    return selection.limits.get(name, USUAL[name])
-
-
 def _unfair(name: str, what: str, shares: list[int], selection: Selection) -> Iterator[Spot]:
     index = jain(shares)
-    if index is not None and index < _limit(selection, name):
+    if index is not None and index < selection.limit(name):
         text = f"Jain's index of {what} over {len(shares)} channels is {index:.2f}"
         yield Spot(text, severity=selection.level(name))
 

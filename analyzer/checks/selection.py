@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
-__all__ = ["REQUIRED", "Selection", "names_rule", "needs", "no_such_rule"]
+__all__ = ["REQUIRED", "USUAL", "Selection", "names_rule", "needs", "no_such_rule"]
 
 
 REQUIRED = "not-completed"
@@ -31,6 +31,20 @@ NEEDED = {
 requests them.
 """
 
+USUAL = {
+    "fairness-ram": 0.5,
+    "fairness-device": 0.5,
+    "device-starved": 0.9,
+    "downtime": 0.3,
+    "switchover-gap": 0.1,
+    "iterations": 30,
+    "resent-pages": float("inf"),
+    "channels-unused": 0,
+    "checkpoint-pause": 0.1,
+    "tcp-zero-window": 0.2,
+}
+"""Default thresholds of MF95x and MF909: shares from 0 to 1, seconds, and counts."""
+
 
 class Selection:
     """Which rules run and how severe they are.
@@ -39,12 +53,11 @@ class Selection:
     overrides by id.  Limits: ``max_queued_bytes`` and ``max_queued_buffers``;
     ``destination_transfer_off``: the destination takes no device state over multifd; ``channels``:
     how many multifd channels it has; ``destination_version``: the version of its QEMU, as ``(10,
-    0)``.  ``limits`` are the thresholds of MF95x and MF909, by slug: shares, seconds, or counts
-    (see :data:`analyzer.checks.metrics.USUAL`).  ``expected_dialect`` is the name of the dialect
-    that migrations must have (MF962); ``require`` is ``completed`` if every migration must have
-    completed (MF963, which then runs whatever ``select`` says).  ``deep``: decompress and verify
-    the payload of RAM packets (MF8).  ``traces``: QEMU's own trace logs, to be compared with the
-    capture (MF97).
+    0)``.  ``limits`` are the thresholds that the user sets, by slug; the others are those of
+    :data:`USUAL`.  ``expected_dialect`` is the name of the dialect that migrations must have
+    (MF962); ``require`` is ``completed`` if every migration must have completed (MF963, which then
+    runs whatever ``select`` says).  ``deep``: decompress and verify the payload of RAM packets
+    (MF8).  ``traces``: QEMU's own trace logs, to be compared with the capture (MF97).
     """
 
     __slots__ = (
@@ -92,6 +105,10 @@ class Selection:
         self.traces = traces
         self.expected_dialect = expected_dialect
         self.require = require
+
+    def limit(self, name: str) -> float:
+        """A threshold: the user's, else the usual one."""
+        return self.limits.get(name, USUAL[name])
 
     def level(self, limit: str) -> str:
         """The severity of exceeding a limit: warning if the user set it, else info."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Flow
 
-WINDOW_CLOSED_TOLD = 0.2
-"""Seconds for which a window must stay closed to be reported."""
 RETRANSMITTED_TOLD = 0.001
 """Share of retransmitted bytes from which it is reported."""
 SEEN_TWICE = 0.9
@@ -209,7 +207,7 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: a device that takes long to load its state; a SYNC round that waits.
     """
-    limit = selection.limits.get("tcp-zero-window", WINDOW_CLOSED_TOLD)
+    limit = selection.limit("tcp-zero-window")
     level = selection.level("tcp-zero-window")
     for channel in migration.channels:
         peer = channel.flow.peer

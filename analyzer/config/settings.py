@@ -5,8 +5,7 @@ documentation page are made from this table.
 
 from __future__ import annotations
 
-from analyzer.checks.metrics import USUAL
-from analyzer.checks.streams import WINDOW_CLOSED_TOLD
+from analyzer.checks.selection import USUAL
 from analyzer.config.kinds import (
     Choice,
     Count,
@@ -92,9 +91,8 @@ class Setting:
         return self.kind.joined or self.option == LIMIT
 
 
-def _limit(name: str, measure: str, meaning: str, usual: float | None = None) -> Setting:
-    usual = USUAL[name] if usual is None else usual
-    default = None if usual == float("inf") else usual
+def _limit(name: str, measure: str, meaning: str) -> Setting:
+    default = None if USUAL[name] == float("inf") else USUAL[name]
     return Setting(
         f"limits.{name}", Quantity(measure), meaning, default=default, option=LIMIT
     )  # fmt: skip
@@ -224,7 +222,6 @@ SETTINGS = {
             "tcp-zero-window",
             "seconds",
             "maximum time that a receive window stays closed (MF909)",
-            WINDOW_CLOSED_TOLD,
         ),
         Setting(
             "destination.channels",

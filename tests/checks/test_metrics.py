@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.checks.metrics import USUAL
 from analyzer.checks.rule import RULES
-from analyzer.checks.selection import Selection
+from analyzer.checks.selection import USUAL, Selection
 from analyzer.migration.scan import Scan
 from analyzer.migration.switchover import switchover_of
 from analyzer.synth import build

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from analyzer.checks.metrics import USUAL
+from analyzer.checks.selection import USUAL
 from analyzer.cli import build_parser
 from analyzer.config.reference import PAGE, SHIPPED, schema, schema_text, settings_page
 from analyzer.config.settings import ANY, SECTIONS, SETTINGS
