@@ -104,7 +104,7 @@ def _key(main: MainChannel, record: Record) -> tuple[str, int]:
     if section is not None and section.text == record.name:
         return name_of(section.idstr), instance
     # Its id belongs to another section (MF609).
-    return record.name.removesuffix(f"/{instance}") if instance else record.name, instance
+    return record.name.removesuffix(f"#{instance}") if instance else record.name, instance
 
 
 def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:

@@ -152,3 +152,13 @@ def test_names_that_are_not_ascii(name: bytes) -> None:
     main = walk(stream + build.vmdescription(text_=text))
     assert not main.anomalies
     assert not vmdescription.verify(main)
+
+
+@pytest.mark.parametrize("instance", [0, 1])
+def test_a_section_with_another_ones_id_is_found_by_its_name(instance: int) -> None:
+    own = build.full(build.CPU_ID, b"i8259", PIC_BODY, instance)
+    devices = (CPU_DEVICE, buffer_device("i8259", len(PIC_BODY), instance))
+    main = walk(OPENING + RAM_START + CPU + own + b"\0" + build.vmdescription(devices))
+    assert build.slugs(main.anomalies) == {"section-id-reused"}
+    assert not vmdescription.verify(main)
+    assert len(vmdescription.decode(main)) == 2
