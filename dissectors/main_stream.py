@@ -44,6 +44,7 @@ __all__ = [
     "RAM_PAGE_KINDS",
     "RAM_SECTION",
     "RAM_VERSION",
+    "SECTIONS",
     "SECTION_ID",
     "SECTION_VERSIONS",
     "SMALLEST_PAGE",
@@ -85,6 +86,10 @@ class RecordType(IntEnum):
     CONFIGURATION = 0x07
     COMMAND = 0x08
     SECTION_FOOTER = FOOTER_BYTE
+
+
+SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
+"""The type bytes of sections: START, PART, END and FULL."""
 
 
 class Command(IntEnum):

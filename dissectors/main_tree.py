@@ -70,7 +70,7 @@ def record_tree(
         return layout_tree(wire.FILE_HEADER, data)
     cursor = _Cursor(data, page_size, capabilities)
     kind = data[0] if data else -1
-    if RecordType.SECTION_START <= kind <= RecordType.SECTION_FULL:
+    if kind in wire.SECTIONS:
         cursor.section(kind, idstr, device)
     elif kind == RecordType.COMMAND:
         cursor.command()

@@ -11,7 +11,7 @@ from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import window
 from analyzer.tcp.requests import Gap, Take
 from dissectors.colo import AFTER_EOF, BY_PRIMARY, MESSAGE, SIZE, ColoMessage
-from dissectors.main_stream import RecordType
+from dissectors.main_stream import SECTIONS, RecordType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["LOOK", "ColoWalk", "unannounced"]
 
 REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
-SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
 LOOK = 1 + MESSAGE.size
 
 

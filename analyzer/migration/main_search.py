@@ -15,6 +15,7 @@ from dissectors.main_stream import (
     RAM_SECTION,
     SECTION_ID,
     SECTION_VERSIONS,
+    SECTIONS,
     Command,
     RecordType,
     command_length_fits,
@@ -49,12 +50,7 @@ ID_LIMIT = 1 << 16
 VERSION_LIMIT = 1 << 25
 """Versions are small, or dates: that of eeprom93xx is 20061112."""
 TAGS = frozenset(int(tag) for tag in VfioTag)
-START, PART, END, FULL = (
-    int(RecordType.SECTION_START),
-    int(RecordType.SECTION_PART),
-    int(RecordType.SECTION_END),
-    int(RecordType.SECTION_FULL),
-)
+START, PART, END, FULL = SECTIONS
 JSON_AT = 6
 """Offset of the JSON text from an EOF: the description's type and length are in between."""
 

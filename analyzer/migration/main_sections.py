@@ -20,6 +20,7 @@ from dissectors.main_stream import (
     RAM_SECTION,
     RAM_VERSION,
     SECTION_VERSIONS,
+    SECTIONS,
     VFIO_VERSION,
     RecordType,
     is_vfio,
@@ -42,14 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SectionWalk"]
 
-START, PART, END, FULL = (
-    int(RecordType.SECTION_START),
-    int(RecordType.SECTION_PART),
-    int(RecordType.SECTION_END),
-    int(RecordType.SECTION_FULL),
-)
-SECTION_TYPES = (START, PART, END, FULL)
-BEGINNINGS = (int(RecordType.EOF), *SECTION_TYPES, int(RecordType.COMMAND))
+START, PART, END, FULL = SECTIONS
+BEGINNINGS = (int(RecordType.EOF), *SECTIONS, int(RecordType.COMMAND))
 """Type bytes of the records that may follow a section."""
 DISPLACED_MAX = 64
 ID = Take(4)
@@ -324,7 +319,7 @@ class SectionWalk:
             if footer == TAG_BEGINNING and is_vfio(section.idstr):
                 text += ", another VFIO tag after the one that ends the body"
             note("footer-missing", at, reader.last, text)
-            if section_id != section.section_id or mark in SECTION_TYPES:
+            if section_id != section.section_id or mark in SECTIONS:
                 yield Push(footer)
                 if mark not in BEGINNINGS:
                     return Broken(None, "footer", at)

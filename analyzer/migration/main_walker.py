@@ -16,7 +16,7 @@ from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
 from analyzer.migration.section_body import WINDOW, window
 from analyzer.tcp.requests import REST, Deliver, End, Gap, Push, Skip, Take
-from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, VERSION, RecordType
+from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, SECTIONS, VERSION, RecordType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ __all__ = ["walk_main", "walk_main_midstream"]
 BYTE = Take(1)
 FIRST_LOOK = 4096
 NAMES = {int(kind): kind.name for kind in RecordType}
-SECTIONS = range(RecordType.SECTION_START, RecordType.SECTION_FULL + 1)
 EOF = bytes((RecordType.EOF,))
 PACKAGED = "PACKAGED"
 DESCRIPTION_TEXT = "VMDESCRIPTION text"
