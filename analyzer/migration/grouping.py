@@ -247,7 +247,7 @@ class Grouper:
         while len(held) < LOOK_AROUND and held.find(MAGIC_VERSION, known) < 0:
             if any(held.find(mark, known) >= 0 for mark in MAIN_MARKS):
                 yield Push(bytes(held))
-                yield from self._main(reader, flow, began=False)
+                yield from self._main(reader, flow, midstream=True)
                 return
             known = max(0, len(held) - MARK_MAX)
             piece = yield Some()
@@ -281,7 +281,7 @@ class Grouper:
         like.
         """
         if resumes(head):
-            yield from self._main(reader, flow, began=False)
+            yield from self._main(reader, flow, midstream=True)
             return
         ahead = yield Peek(INIT.size + len(MAGIC_VERSION))
         if type(ahead) is bytes and begins_stream(ahead):
@@ -309,31 +309,31 @@ class Grouper:
         self,
         reader: Reader,
         flow: Flow,
-        began: bool = True,
+        midstream: bool = False,
         header: tuple[int, int] | None = None,
     ) -> Walker:
-        from analyzer.migration.main_walker import walk_main, walk_main_midstream
+        from analyzer.migration.main_walker import walk_main
 
         channel = self._channel("main", flow)
         channel.channel_header = header
-        channel.midstream = not began
-        paused = None if began else self._attempts.paused(flow)
+        channel.midstream = midstream
+        paused = self._attempts.paused(flow) if midstream else None
         earlier = paused or self._attempts.newest(flow)
         migration = self._join_main(channel)
         facts = migration.main_facts = MainChannel(self._room)
         if paused is not None:
             paused.recovery, migration.earlier = migration, paused
-        if not began and earlier is not None and not migration.framing.page_count:
+        if midstream and earlier is not None and not migration.framing.page_count:
             migration.framing.page_count = earlier.framing.page_count
             if earlier.main_facts is not None:
                 facts.ram.page_size = earlier.main_facts.ram.page_size
         if migration.framing.page_size:
             facts.ram.page_size = migration.framing.page_size
         facts.ram.taker = self._consumers.page_collector.records(migration, facts.ram)
-        walk = walk_main if began else walk_main_midstream
-        yield from walk(
+        yield from walk_main(
             reader,
             facts,
+            midstream=midstream,
             device_data=partial(self._consumers.device_collector.main_data, migration),
             record_sink=partial(self._record, migration),
         )

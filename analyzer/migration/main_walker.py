@@ -1,7 +1,6 @@
 """Walks a main channel, record by record, in the order in which QEMU's destination reads it.
 
-Wire-format page, section 6.  :func:`walk_main` is for a stream that begins with QEVM,
-:func:`walk_main_midstream` for one whose beginning is missing and for a postcopy recovery.
+Wire-format page, section 6.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     RecordSink: TypeAlias = Callable[[Record], None]
 
-__all__ = ["walk_main", "walk_main_midstream"]
+__all__ = ["walk_main"]
 
 BYTE = Take(1)
 FIRST_LOOK = 4096
@@ -47,36 +46,19 @@ def walk_main(
     reader: Reader,
     main: MainChannel,
     *,
+    midstream: bool = False,
     device_data: DeviceData | None = None,
     record_sink: RecordSink | None = None,
 ) -> Walker:
-    """Walk the whole stream, from its QEVM header on.
+    """Walk the whole stream, from its QEVM header on; ``midstream`` if its beginning is missing, or
+    if it is that of a postcopy recovery.
 
     ``device_data(key)`` gives the sink for a VFIO device's DEV_DATA_STATE bytes, which are skipped
     without it; ``record_sink`` gets every row when it is complete.
     """
+    main.began_late = midstream
     walk = _Walk(reader, main, device_data, record_sink)
-    yield from walk.header()
-    yield from walk.everything()
-
-
-def walk_main_midstream(
-    reader: Reader,
-    main: MainChannel,
-    *,
-    device_data: DeviceData | None = None,
-    record_sink: RecordSink | None = None,
-) -> Walker:
-    """Walk a postcopy recovery, or a stream whose beginning is missing, from the first footer
-    followed by a record.
-    """
-    main.began_late = True
-    walk = _Walk(reader, main, device_data, record_sink)
-    data, _cut, final = yield from window(reader, RESUMING, None)
-    if not resumes(data):  # a recovery is read at once: pages on other channels need to know
-        data, _cut, final = yield from window(reader, OVERLAP, None)
-        if not Ahead(data, main.sections, final).plausible_start():
-            yield from walk.resynchronise()
+    yield from walk.first_record() if midstream else walk.header()
     yield from walk.everything()
 
 
@@ -161,6 +143,17 @@ class _Walk:
                     "main-version", record.offset, reader.last, f"version {main.header_version}"
                 )
         yield from self.finish(record, broken)
+        return None
+
+    def first_record(self) -> Steps:
+        """Find the first record of a stream without header: its first bytes, or what follows the
+        first footer that is followed by a record.
+        """
+        data, _cut, final = yield from window(self.reader, RESUMING, None)
+        if not resumes(data):  # a recovery is read at once: pages on other channels need to know
+            data, _cut, final = yield from window(self.reader, OVERLAP, None)
+            if not Ahead(data, self.main.sections, final).plausible_start():
+                yield from self.resynchronise()
         return None
 
     def everything(self) -> Steps:

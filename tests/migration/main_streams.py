@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from analyzer.migration.main_channel import MainChannel
-from analyzer.migration.main_walker import walk_main, walk_main_midstream
+from analyzer.migration.main_walker import walk_main
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
 from dissectors.colo import ColoMessage
@@ -305,11 +305,10 @@ def feed(start_walk: Callable[[Reader], Walker], pieces: Iterable[Piece]) -> Rea
     return reader
 
 
-def walk(*pieces: Piece, midstream: bool = False, **options: Any) -> MainChannel:
+def walk(*pieces: Piece, **options: Any) -> MainChannel:
     """The facts of a stream given in pieces; asserts that every byte is accounted for."""
     main = MainChannel()
-    walker = walk_main_midstream if midstream else walk_main
-    feed(lambda reader: walker(reader, main, **options), pieces)
+    feed(lambda reader: walk_main(reader, main, **options), pieces)
     there = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
     assert main.decoded + main.skipped == there
     assert main.missing == sum(piece for piece in pieces if isinstance(piece, int))
