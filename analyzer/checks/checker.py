@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.migration.channel import Channel
     from analyzer.migration.consumers import PageCollector
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.migration import Migration
     from analyzer.migration.outcome import Outcome
     from analyzer.migration.rows import RamPacket
@@ -63,7 +63,7 @@ class Checker(Watcher):
         self._every_device = [r for r in self._device if r.id not in ANSWERED]
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[Group, int] = {}
-        self._descriptions: dict[MainChannel, list[Anomaly]] = {}
+        self._descriptions: dict[MainFacts, list[Anomaly]] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
         self._traced = Traced(self.selection.traces) if self.selection.traces else None
@@ -232,7 +232,7 @@ class Checker(Watcher):
         yield from self._tests("channel", channel, migration)
         yield from self._tests("flow", channel.flow, channel)
 
-    def _described(self, facts: MainChannel) -> list[Anomaly]:
+    def _described(self, facts: MainFacts) -> list[Anomaly]:
         """Anomalies of its description, which is read only once, when it is complete."""
         if not facts.description_complete:
             return []
@@ -297,7 +297,7 @@ def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
 
 
 def main_spots(
-    facts: MainChannel, channel: Channel | None, described: list[Anomaly]
+    facts: MainFacts, channel: Channel | None, described: list[Anomaly]
 ) -> Iterator[tuple[Rule, Spot]]:
     """Violations of the rules that only need a main stream; ``channel`` is ``None`` for a saved
     file.  ``described`` is the result of :func:`description_anomalies`.
@@ -387,7 +387,7 @@ def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     return ""
 
 
-def _unread(rule: Rule, main: MainChannel) -> str:
+def _unread(rule: Rule, main: MainFacts) -> str:
     """How what would refute a finding may be in bytes of main that could not be decoded."""
     if "B" in rule.holes:
         end = main.first_section_end

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.checks.selection import Selection
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.migration import Migration
     from dissectors.dialects import Dialect
 
@@ -96,7 +96,7 @@ def not_completed(migration: Migration) -> Iterator[Spot]:
         yield Spot(text, frame=outcome.frame)
 
 
-def not_saved(facts: MainChannel) -> Iterator[Spot]:
+def not_saved(facts: MainFacts) -> Iterator[Spot]:
     """The same for a saved migration."""
     if facts.eof is None or facts.truncated is not None:
         yield Spot("the saved migration is incomplete: its stream does not reach its end")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.migration import Migration
 
 SWITCHOVER_SINCE = (10, 0)
@@ -61,7 +61,7 @@ def ping_without_rp() -> None:
 
 
 @main_rule("MF617", "switchover-order", WARNING, holes="M")
-def switchover_order(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+def switchover_order(facts: MainFacts, channel: Channel | None) -> Iterator[Spot]:
     """SWITCHOVER_START is missing, repeated, or sent after the final sections have begun.
 
     With machine types 10.0 and later the source sends it once, before the rest of the state:

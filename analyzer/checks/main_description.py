@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.anomaly import Anomaly
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
 
 VERIFIED_MAX = 4 << 20
 """Descriptions larger than this are not parsed; real ones are some tens of KiB."""
@@ -33,7 +33,7 @@ def vmdesc_length() -> None:
 
 
 @main_rule("MF637", "vmdesc-json", WARNING)
-def vmdesc_json(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+def vmdesc_json(facts: MainFacts, channel: Channel | None) -> Iterator[Spot]:
     """The description is not valid JSON, or does not match the sections of the stream.
 
     Tools need it to decode the devices' fields.  If it is larger than 4 MiB, only its two ends are
@@ -75,14 +75,14 @@ def subsection_bad() -> None:
     """
 
 
-def looks_like_json(facts: MainChannel) -> bool:
+def looks_like_json(facts: MainFacts) -> bool:
     """Whether a complete description has the braces of a JSON object (a cheap check)."""
     parts = facts.description_parts
     text = b"".join(parts) if len(parts) < 3 else parts[0] + parts[-1]
     return text.startswith(b"{") and text.rstrip().endswith(b"}")
 
 
-def description_anomalies(facts: MainChannel) -> list[Anomaly]:
+def description_anomalies(facts: MainFacts) -> list[Anomaly]:
     """Mismatches between the description and the sections: names, sizes, subsections."""
     if facts.description_length > VERIFIED_MAX or not looks_like_json(facts):
         return []

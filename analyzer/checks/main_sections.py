@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel, Section
+    from analyzer.migration.main_channel import MainFacts, Section
 
 
 @walker_rule("MF607", "section-unknown-type", ERROR, holes="G")
@@ -83,7 +83,7 @@ def footer_mismatch() -> None:
 
 
 @main_rule("MF612", "iterable-no-end", ERROR, holes="GEM", forgiven=True)
-def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+def iterable_no_end(facts: MainFacts, channel: Channel | None) -> Iterator[Spot]:
     """A section was started but never ended, although the stream reached its EOF.
 
     RAM, VFIO and every other iterable device finishes with an END section; in postcopy that comes
@@ -107,7 +107,7 @@ def iterable_no_end(facts: MainChannel, channel: Channel | None) -> Iterator[Spo
             )
 
 
-def _bare(facts: MainChannel, section: Section) -> bool:
+def _bare(facts: MainFacts, section: Section) -> bool:
     """Whether it is the section of a guest without dirty bitmaps: a START with a byte of flags."""
     if section.idstr != DIRTY_BITMAP:
         return False

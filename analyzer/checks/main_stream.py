@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
 
 
 @walker_rule("MF601", "main-magic", ERROR, holes="L")
@@ -69,7 +69,7 @@ def main_truncated() -> None:
 
 
 @main_rule("MF605", "main-no-eof", INFO, holes="EG")
-def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+def main_no_eof(facts: MainFacts, channel: Channel | None) -> Iterator[Spot]:
     """The main stream ended, but its EOF byte never came.
 
     EOF follows the last section.  Without it the source had more to send: the migration did not
@@ -91,7 +91,7 @@ def main_no_eof(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
 
 
 @main_rule("MF606", "main-trailing", WARNING, holes="G")
-def main_trailing(facts: MainChannel, channel: Channel | None) -> Iterator[Spot]:
+def main_trailing(facts: MainFacts, channel: Channel | None) -> Iterator[Spot]:
     """Bytes follow the end of the main stream.
 
     Only the vmdescription may follow EOF, and nothing follows that, unless COLO continues with its

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.pages import BlockPages
@@ -109,7 +109,7 @@ def page_size_conflict(migration: Migration) -> Iterator[Spot]:
             yield Spot(text, channel=migration.main, mark=mark)
 
 
-def told_page_sizes(facts: MainChannel) -> Iterator[tuple[int, str, Mark | None]]:
+def told_page_sizes(facts: MainFacts) -> Iterator[tuple[int, str, Mark | None]]:
     """The page sizes that main states, each with the words for it and its record."""
     if facts.page_bits is not None:
         yield 1 << min(facts.page_bits, 64), "target-page-bits says", facts.configuration

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.return_path import Message
@@ -185,7 +185,7 @@ def rp_ack_count(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, text, returned.acks[-1], severity)
 
 
-def _last_init_data(facts: MainChannel) -> Mark | None:
+def _last_init_data(facts: MainFacts) -> Mark | None:
     """The last DEV_INIT_DATA_SENT of all devices."""
     marks = [mark for device in facts.devices.values() for mark in device.init_data_sent]
     return max(marks, key=lambda mark: mark.offset, default=None)
@@ -312,7 +312,7 @@ def rp_shut_early(migration: Migration) -> Iterator[Spot]:
         yield _spot(migration, "SHUT with success, but main never reached its EOF", mark)
 
 
-def _request_fault(message: Message, facts: MainChannel) -> str:
+def _request_fault(message: Message, facts: MainFacts) -> str:
     """What is wrong with a page request, if anything is."""
     run = facts.postcopy_run
     start, size = message.start or 0, message.size or 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
 
@@ -292,13 +292,13 @@ def _rounds(migration: Migration) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _by_flush(migration: Migration, facts: MainChannel) -> bool:
+def _by_flush(migration: Migration, facts: MainFacts) -> bool:
     """Whether main synchronises at FLUSH records rather than at the EOS of every section."""
     forced = migration.framing.settings.sync
     return bool(facts.ram.flushes) if forced is None else forced == "round"
 
 
-def shown_sync(migration: Migration, facts: MainChannel) -> str | None:
+def shown_sync(migration: Migration, facts: MainFacts) -> str | None:
     """The way of synchronising that the bytes prove, as :class:`Settings` names it."""
     if facts.ram.flushes:
         return "round"
@@ -306,18 +306,18 @@ def shown_sync(migration: Migration, facts: MainChannel) -> str | None:
     return "legacy" if rounds and rounds == facts.ram.section_end_count else None
 
 
-def _points(migration: Migration, facts: MainChannel) -> int:
+def _points(migration: Migration, facts: MainFacts) -> int:
     """The number of sync points on main."""
     by_flush = _by_flush(migration, facts)
     return facts.ram.flush_count if by_flush else facts.ram.section_end_count
 
 
-def _marks(migration: Migration, facts: MainChannel) -> list[Mark]:
+def _marks(migration: Migration, facts: MainFacts) -> list[Mark]:
     """The places of the sync points, as far as they are kept."""
     return facts.ram.flushes if _by_flush(migration, facts) else facts.ram.section_ends
 
 
-def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
+def _matches(rounds: int, migration: Migration, facts: MainFacts) -> bool:
     """Whether the number of SYNC rounds is right for the sender's version."""
     extra = rounds - _points(migration, facts)
     if not _by_flush(migration, facts) and facts.postcopy_run is not None:
@@ -325,7 +325,7 @@ def _matches(rounds: int, migration: Migration, facts: MainChannel) -> bool:
     return not extra or (extra == 1 and _may_end_with_sync(migration, facts))
 
 
-def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
+def _may_end_with_sync(migration: Migration, facts: MainFacts) -> bool:
     """Whether the sender may be QEMU 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
 
     v2 and v3 of the device-state series were based on those.
@@ -341,7 +341,7 @@ def _may_end_with_sync(migration: Migration, facts: MainChannel) -> bool:
     return facts.switchover_start is None or migration.framing.byte_order == "le"
 
 
-def _mixed(rounds: int, facts: MainChannel) -> bool:
+def _mixed(rounds: int, facts: MainFacts) -> bool:
     """Whether there is a SYNC round for each RAM section although main has FLUSH records."""
     flushes, sections = facts.ram.flush_count, facts.ram.section_end_count
     return 0 < flushes < rounds and rounds in (sections, sections + flushes)

@@ -11,7 +11,7 @@ from analyzer.capture.link import split_key
 from analyzer.migration.attempts import Attempts, closed_before, key_of, over
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_ram import plausible_word
 from analyzer.migration.main_search import resumes
 from analyzer.migration.migration import Migration
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.consumers import Consumers
     from analyzer.migration.main_channel import Record
-    from analyzer.migration.return_path import ReturnPath
+    from analyzer.migration.return_path import ReturnFacts
     from analyzer.migration.settings import Settings
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Walker
@@ -100,7 +100,7 @@ class Grouper:
         self._room = Room()
         self._page_room = PageRoom()
         # Return paths whose main is not known yet, by id of that direction.
-        self._loose: dict[int, tuple[Channel, ReturnPath]] = {}
+        self._loose: dict[int, tuple[Channel, ReturnFacts]] = {}
 
     def attach(self, flow: Flow) -> Reader:
         """The reader for a direction that begins to carry payload."""
@@ -320,7 +320,7 @@ class Grouper:
         paused = self._attempts.paused(flow) if midstream else None
         earlier = paused or self._attempts.newest(flow)
         migration = self._join_main(channel)
-        facts = migration.main_facts = MainChannel(self._room)
+        facts = migration.main_facts = MainFacts(self._room)
         if paused is not None:
             paused.recovery, migration.earlier = migration, paused
         if midstream and earlier is not None and not migration.framing.page_count:
@@ -343,11 +343,11 @@ class Grouper:
             watcher.record(migration, record)
 
     def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
-        from analyzer.migration.return_path import ReturnPath
+        from analyzer.migration.return_path import ReturnFacts
         from analyzer.migration.return_path_walker import walk_return_path
 
         channel = self._channel("return-path", flow)
-        facts = ReturnPath(self._room)
+        facts = ReturnFacts(self._room)
         migration = self._owner(main) if main is not None else None
         if migration is not None:
             migration.add_return_path(channel, facts)
@@ -359,12 +359,12 @@ class Grouper:
         yield from walk_return_path(reader, facts, midstream=flow.midstream, bitmap_size=size)
 
     def _preempt(self, reader: Reader, flow: Flow, attempt: Migration) -> Walker:
-        from analyzer.migration.preempt_walker import PreemptChannel, walk_preempt
+        from analyzer.migration.preempt_walker import PreemptFacts, walk_preempt
 
         channel = self._channel("postcopy", flow)
         attempt.preempt = channel
         attempt.add(channel)
-        facts = attempt.preempt_facts = PreemptChannel(self._room)
+        facts = attempt.preempt_facts = PreemptFacts(self._room)
         facts.ram.page_size = attempt.framing.page_size
         if attempt.main_facts is not None:
             facts.ram.know(attempt.main_facts.ram)

@@ -28,7 +28,7 @@ __all__ = [
     "PINGS_KEPT",
     "RESYNCS_KEPT",
     "SECTIONS_MAX",
-    "MainChannel",
+    "MainFacts",
     "Record",
     "Resync",
     "Section",
@@ -249,7 +249,7 @@ class Resync:
         self.missing = missing
 
 
-class MainChannel:
+class MainFacts:
     """What the walk of a main channel found, whose lists share ``room`` with those of other
     migrations.
 

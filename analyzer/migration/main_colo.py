@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
@@ -28,7 +28,7 @@ REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
 LOOK = 1 + MESSAGE.size
 
 
-def unannounced(reader: Reader, main: MainChannel) -> Generator[Request, Reply, ColoFacts | None]:
+def unannounced(reader: Reader, main: MainFacts) -> Generator[Request, Reply, ColoFacts | None]:
     """Recognise COLO by what follows main's EOF; ``None`` if that is not COLO.
 
     It has to be a checkpoint's first message or, after a hole, a later part of a checkpoint.  Newer
@@ -60,7 +60,7 @@ class ColoWalk:
 
     __slots__ = ("colo", "main", "reader", "turns")
 
-    def __init__(self, reader: Reader, main: MainChannel, colo: ColoFacts) -> None:
+    def __init__(self, reader: Reader, main: MainFacts, colo: ColoFacts) -> None:
         self.reader = reader
         self.main = main
         self.colo = colo

@@ -19,7 +19,7 @@ from dissectors.multifd import PAGE_SIZES, text_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
 
 __all__ = ["walk_command"]
 
@@ -34,12 +34,12 @@ FIRSTS = {
     int(Command.PACKAGED): "packaged",
     int(Command.SWITCHOVER_START): "switchover_start",
 }
-"""The attribute of :class:`MainChannel` with the mark of a command's first occurrence."""
+"""The attribute of :class:`MainFacts` with the mark of a command's first occurrence."""
 BEHIND_ADVISE = (Command.POSTCOPY_LISTEN, Command.POSTCOPY_RUN, Command.POSTCOPY_RAM_DISCARD)
 """Commands that prepare and begin the postcopy which POSTCOPY_ADVISE announced."""
 
 
-def walk_command(main: MainChannel, record: Record) -> Steps:
+def walk_command(main: MainFacts, record: Record) -> Steps:
     """Walk a command and its payload; the records that follow a PACKAGED are left to the caller."""
     at = record.offset
     head = yield HEAD
@@ -67,7 +67,7 @@ def walk_command(main: MainChannel, record: Record) -> Steps:
     return None
 
 
-def _note_order(main: MainChannel, record: Record, command: int) -> None:
+def _note_order(main: MainFacts, record: Record, command: int) -> None:
     """Note a command that comes at the wrong point of the stream."""
     if command == Command.PING:
         slug = "ping-without-rp"
@@ -80,7 +80,7 @@ def _note_order(main: MainChannel, record: Record, command: int) -> None:
         main.anomalies.note(slug, record.offset, record.first, f"{record.name} {wrong}")
 
 
-def _switchover_fault(main: MainChannel) -> str:
+def _switchover_fault(main: MainFacts) -> str:
     """What is wrong with a SWITCHOVER_START at this point; empty if nothing is."""
     if main.colo_count:  # 10.0: also in checkpoints
         return ""
@@ -91,7 +91,7 @@ def _switchover_fault(main: MainChannel) -> str:
     return "after a SECTION_FULL" if main.first_full is not None else ""
 
 
-def _postcopy_fault(main: MainChannel, command: int) -> str:
+def _postcopy_fault(main: MainFacts, command: int) -> str:
     """What is wrong with a command at this point of a postcopy; empty if nothing is."""
     listened = main.postcopy_listen is not None
     if command == Command.POSTCOPY_ADVISE:
@@ -107,7 +107,7 @@ def _postcopy_fault(main: MainChannel, command: int) -> str:
     return "after POSTCOPY_LISTEN" if listened else ""
 
 
-def _keep_place(main: MainChannel, record: Record, command: int) -> None:
+def _keep_place(main: MainFacts, record: Record, command: int) -> None:
     """Keep the mark of a command's first occurrence."""
     name = FIRSTS.get(command)
     if name is not None and getattr(main, name) is None:
@@ -120,7 +120,7 @@ def _keep_place(main: MainChannel, record: Record, command: int) -> None:
         main.colo = main.colo or ColoFacts()
 
 
-def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes) -> None:
+def _keep_facts(main: MainFacts, record: Record, command: int, payload: bytes) -> None:
     """Keep what a command's payload says."""
     if command == Command.PING:
         record.value = int.from_bytes(payload, "big")
@@ -138,7 +138,7 @@ def _keep_facts(main: MainChannel, record: Record, command: int, payload: bytes)
         record.value = int.from_bytes(payload, "big")
 
 
-def _discard_fault(main: MainChannel, payload: bytes) -> str:
+def _discard_fault(main: MainFacts, payload: bytes) -> str:
     """What is wrong with a POSTCOPY_RAM_DISCARD; empty if nothing is."""
     end = 2 + payload[1]
     name, ranges = payload[2:end], payload[end + 1 :]

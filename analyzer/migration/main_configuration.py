@@ -19,7 +19,7 @@ from dissectors.multifd import PAGE_BITS, text_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.tcp.reader import Reader
 
 __all__ = ["walk_configuration"]
@@ -30,7 +30,7 @@ CAPABILITIES_MAX = 256
 SUBSECTION = bytes((SUBSECTION_BYTE,))
 
 
-def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Steps:
+def walk_configuration(reader: Reader, main: MainFacts, record: Record) -> Steps:
     """Walk the machine's name and the subsections, until a byte that does not begin one."""
     at = reader.offset
     length = yield Take(4)
@@ -63,7 +63,7 @@ def walk_configuration(reader: Reader, main: MainChannel, record: Record) -> Ste
     return Broken(None, "subsection", at)
 
 
-def _subsection(reader: Reader, main: MainChannel, at: int) -> Steps:
+def _subsection(reader: Reader, main: MainFacts, at: int) -> Steps:
     head = yield Take(2)
     if not isinstance(head, bytes):
         return Broken(head, "subsection", at)
@@ -91,7 +91,7 @@ def _subsection(reader: Reader, main: MainChannel, at: int) -> Steps:
     return Broken(None, "subsection", at)
 
 
-def _capabilities(main: MainChannel, at: int) -> Steps:
+def _capabilities(main: MainFacts, at: int) -> Steps:
     head = yield Take(4)
     if not isinstance(head, bytes):
         return Broken(head, "capabilities", at)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import DeviceKey, MainChannel, Record
+    from analyzer.migration.main_channel import DeviceKey, MainFacts, Record
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request, Sink
 
@@ -70,7 +70,7 @@ class SectionWalk:
 
     __slots__ = ("device_data", "displaced", "main", "ram_ids", "reader", "sinks")
 
-    def __init__(self, reader: Reader, main: MainChannel, device_data: DeviceData | None) -> None:
+    def __init__(self, reader: Reader, main: MainFacts, device_data: DeviceData | None) -> None:
         self.reader = reader
         self.main = main
         self.device_data = device_data

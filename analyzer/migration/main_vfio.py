@@ -14,7 +14,7 @@ from dissectors.vfio import VfioTag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import MainChannel, Record, VfioSection
+    from analyzer.migration.main_channel import MainFacts, Record, VfioSection
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Sink
 
@@ -33,7 +33,7 @@ def _keep(marks: list[Mark], mark: Mark) -> None:
 
 def walk_vfio(
     reader: Reader,
-    main: MainChannel,
+    main: MainFacts,
     device: VfioSection,
     record: Record,
     kind: int,
@@ -84,7 +84,7 @@ def walk_vfio(
             return Broken(None, "VFIO tag", at)
 
 
-def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
+def _setup(main: MainFacts, name: str, mark: Mark) -> Steps:
     """Walk what follows DEV_SETUP_STATE, which must be END_OF_STATE."""
     following = yield WORD
     if not isinstance(following, bytes):
@@ -98,7 +98,7 @@ def _setup(main: MainChannel, name: str, mark: Mark) -> Steps:
 
 
 def _announce(
-    main: MainChannel, device: VfioSection, kind: int, record: Record, how: str, mark: Mark
+    main: MainFacts, device: VfioSection, kind: int, record: Record, how: str, mark: Mark
 ) -> None:
     """Note the end of a body, or the beginning of its config state; in a FULL section that shows
     how the state travels.
@@ -121,7 +121,7 @@ def _announce(
 
 def _data(
     reader: Reader,
-    main: MainChannel,
+    main: MainFacts,
     device: VfioSection,
     record: Record,
     mark: Mark,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from analyzer.migration.anomaly import Snapshot
     from analyzer.migration.broken import Steps
     from analyzer.migration.colo import ColoFacts
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.main_sections import DeviceData
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Walker
@@ -44,7 +44,7 @@ DESCRIPTION_TEXT = "VMDESCRIPTION text"
 
 def walk_main(
     reader: Reader,
-    main: MainChannel,
+    main: MainFacts,
     *,
     midstream: bool = False,
     device_data: DeviceData | None = None,
@@ -77,7 +77,7 @@ class _Walk:
     def __init__(
         self,
         reader: Reader,
-        main: MainChannel,
+        main: MainFacts,
         device_data: DeviceData | None,
         record_sink: RecordSink | None,
     ) -> None:

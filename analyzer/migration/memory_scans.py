@@ -17,7 +17,7 @@ from dissectors.main_stream import RAM_SECTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.migration.pages import PageRound, Position
@@ -88,7 +88,7 @@ class Bounds:
     __slots__ = ("checkpoint", "facts", "has_setup", "limit", "ram", "setup_end", "setup_last",
                  "stop", "window")  # fmt: skip
 
-    def __init__(self, migration: Migration, facts: MainChannel) -> None:
+    def __init__(self, migration: Migration, facts: MainFacts) -> None:
         assert migration.main is not None
         self.facts = facts
         self.window = switchover_window(migration)

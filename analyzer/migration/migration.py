@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel, VfioSection
-    from analyzer.migration.preempt_walker import PreemptChannel
+    from analyzer.migration.main_channel import MainFacts, VfioSection
+    from analyzer.migration.preempt_walker import PreemptFacts
     from analyzer.migration.ram_facts import RamFacts
-    from analyzer.migration.return_path import ReturnPath
+    from analyzer.migration.return_path import ReturnFacts
     from analyzer.migration.rows import RamPacket
     from analyzer.migration.settings import Settings
     from analyzer.tcp.flow import Connection
@@ -86,11 +86,11 @@ class Migration:
         self.flow_keys: set[bytes] = set()  # of its channels
         self.began = 0
         self.main: Channel | None = None
-        self.main_facts: MainChannel | None = None
+        self.main_facts: MainFacts | None = None
         self.return_path: Channel | None = None
-        self.return_facts: ReturnPath | None = None
+        self.return_facts: ReturnFacts | None = None
         self.preempt: Channel | None = None
-        self.preempt_facts: PreemptChannel | None = None
+        self.preempt_facts: PreemptFacts | None = None
         self.strangers: list[Channel] = []
         self.silent: list[Connection] = []  # known at the end of the capture
         self.devices: dict[tuple[bytes, int], Device] = {}
@@ -115,7 +115,7 @@ class Migration:
         else:
             self.channels.append(channel)
 
-    def add_return_path(self, channel: Channel, facts: ReturnPath) -> None:
+    def add_return_path(self, channel: Channel, facts: ReturnFacts) -> None:
         """Add main's reverse direction."""
         self.return_path, self.return_facts = channel, facts
         self.add(channel)
@@ -157,7 +157,7 @@ class Migration:
         """``ip:port`` of the destination."""
         return self.reference.server
 
-    def facts_of(self, channel: Channel) -> Channel | MainChannel | ReturnPath | PreemptChannel:
+    def facts_of(self, channel: Channel) -> Channel | MainFacts | ReturnFacts | PreemptFacts:
         """Who has the byte counts and the anomalies of one of its channels: what its walker found,
         or a multifd channel itself.
         """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.device import Device
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.tcp.flow import Connection, Flow
@@ -170,7 +170,7 @@ def refuses_colo(migration: Migration) -> bool:
     return facts.opened_return_path is not None and is_open
 
 
-def _before_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
+def _before_eof(migration: Migration, main: Channel, facts: MainFacts) -> Outcome:
     end = main.flow.own_end
     gone = _first_close(migration)
     if end is None and gone is None:
@@ -240,7 +240,7 @@ def _fin_unseen(flow: Flow) -> bool:
     return not (flow.decrypted or flow.lacks_end) and flow.peer.fin_read > flow.offset
 
 
-def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outcome:
+def _after_eof(migration: Migration, main: Channel, facts: MainFacts) -> Outcome:
     """The outcome if main was sent completely: it depends on the other channels."""
     if (broken_off := _broken_off(migration, main, facts)) is not None:
         return broken_off
@@ -267,7 +267,7 @@ def _after_eof(migration: Migration, main: Channel, facts: MainChannel) -> Outco
     return Outcome("completed", text, facts.eof.frame)
 
 
-def _broken_off(migration: Migration, main: Channel, facts: MainChannel) -> Outcome | None:
+def _broken_off(migration: Migration, main: Channel, facts: MainFacts) -> Outcome | None:
     """The outcome if a channel stops inside a packet although main was sent completely."""
     cut = [c for c in migration.multifd if c.cut_in is not None and _over(c, main)]
     if not cut:

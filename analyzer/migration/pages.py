@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.rows import RamPacket
 
     Position: TypeAlias = tuple[int, int]
@@ -187,7 +187,7 @@ class PageTracker:
         packet: RamPacket,
         offsets: Sequence[int],
         page_size: int,
-        main: MainChannel | None,
+        main: MainFacts | None,
     ) -> int | None:
         """Count a complete packet and its pages, at ``offsets`` if these can be read; ``main`` is
         what main has said by then.

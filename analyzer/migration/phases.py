@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
 
@@ -104,9 +104,7 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 class _Phases:
     """Derives the phases of a migration whose main was captured."""
 
-    def __init__(
-        self, migration: Migration, account: MigrationActivity, facts: MainChannel
-    ) -> None:
+    def __init__(self, migration: Migration, account: MigrationActivity, facts: MainFacts) -> None:
         assert migration.main is not None
         self.migration = migration
         self.account = account

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Walker
 
-__all__ = ["Burst", "PreemptChannel", "walk_preempt"]
+__all__ = ["Burst", "PreemptFacts", "walk_preempt"]
 
 QUIET = 5_000_000
 """A pause of more than so many ns ends a burst."""
@@ -36,7 +36,7 @@ class Burst:
         self.bytes = 0
 
 
-class PreemptChannel:
+class PreemptFacts:
     """What the walk of the preempt channel found.
 
     ``ram`` may have the page size and block list from the main channel; its ``section_ends`` have
@@ -65,7 +65,7 @@ class PreemptChannel:
         bursts[-1].bytes += size
 
 
-def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
+def walk_preempt(reader: Reader, preempt: PreemptFacts) -> Walker:
     """Walk the whole channel, from its first byte on."""
     account = Account(reader, preempt)
     walk = RamWalk(reader, preempt.ram, framed=False, strict=preempt.ram.mem_size is not None)
@@ -81,7 +81,7 @@ def walk_preempt(reader: Reader, preempt: PreemptChannel) -> Walker:
     account.settle(good)
 
 
-def _timed(reader: Reader, preempt: PreemptChannel, steps: Steps) -> Steps:
+def _timed(reader: Reader, preempt: PreemptFacts, steps: Steps) -> Steps:
     """The steps of a walk; notes when the bytes came that it asks for."""
     request = next(steps)
     while True:

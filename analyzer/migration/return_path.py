@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["COLO", "MESSAGES_KEPT", "NAMES", "Message", "MessageList", "ReturnPath"]
+__all__ = ["COLO", "MESSAGES_KEPT", "NAMES", "Message", "MessageList", "ReturnFacts"]
 
 MESSAGES_KEPT = 100_000
 COLO = 1 << 16
@@ -117,7 +117,7 @@ class MessageList:
         return (self[index] for index in range(len(self)))
 
 
-class ReturnPath:
+class ReturnFacts:
     """What the walk of a return path found, whose lists share ``room`` with those of other
     migrations.
 
@@ -125,7 +125,7 @@ class ReturnPath:
     of the last SHUT, ``acks`` are the marks of SWITCHOVER_ACK, ``pongs`` the values and marks of
     PONG.  ``ready`` is COLO's first CHECKPOINT_READY, ``answers`` are the marks of
     CHECKPOINT_REPLY, VMSTATE_RECEIVED and VMSTATE_LOADED.  Bytes are accounted for as in
-    :class:`analyzer.migration.main_channel.MainChannel`.
+    :class:`analyzer.migration.main_channel.MainFacts`.
     """
 
     __slots__ = (

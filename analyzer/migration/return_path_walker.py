@@ -10,7 +10,7 @@ from heapq import merge
 from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
 from analyzer.migration.mark import Mark
-from analyzer.migration.return_path import COLO, MESSAGES_KEPT, NAMES, Message, ReturnPath
+from analyzer.migration.return_path import COLO, MESSAGES_KEPT, NAMES, Message, ReturnFacts
 from analyzer.migration.section_body import window
 from analyzer.tcp.requests import REST, End, Gap, Skip, Take
 from dissectors.colo import BY_SECONDARY, MESSAGE, ColoMessage
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Walker
 
-__all__ = ["ReturnPath", "walk_return_path"]
+__all__ = ["walk_return_path"]
 
 HEAD = Take(HEADER.size)
 WORD = Take(8)
@@ -55,7 +55,7 @@ PATTERNS = (
 
 def walk_return_path(
     reader: Reader,
-    rp: ReturnPath,
+    rp: ReturnFacts,
     *,
     midstream: bool = False,
     bitmap_size: Callable[[bytes], int | None] | None = None,
@@ -94,7 +94,7 @@ class _Walk:
     def __init__(
         self,
         reader: Reader,
-        rp: ReturnPath,
+        rp: ReturnFacts,
         bitmap_size: Callable[[bytes], int | None] | None,
     ) -> None:
         self.reader = reader

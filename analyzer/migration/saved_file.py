@@ -10,7 +10,7 @@ from functools import partial
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.channel import Channel
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_walker import walk_main
 from analyzer.migration.migration import Migration
 from analyzer.migration.settings import Settings
@@ -45,7 +45,7 @@ class SavedFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.size = 0
-        self.main = MainChannel()
+        self.main = MainFacts()
         self.damage: CaptureError | None = None
         self.migration = Migration(0, (), Settings())
         self.migration.main = Channel("main", Connection(0, bytes(12), NEVER).forward)

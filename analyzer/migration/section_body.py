@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from analyzer.migration.broken import Steps
-    from analyzer.migration.main_channel import MainChannel, Record, Section
+    from analyzer.migration.main_channel import MainFacts, Record, Section
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
@@ -55,7 +55,7 @@ def window(
 
 
 def walk_unknown_body(
-    reader: Reader, main: MainChannel, section: Section, record: Record, limit: int | None
+    reader: Reader, main: MainFacts, section: Section, record: Record, limit: int | None
 ) -> Steps:
     """Skip a body up to its footer; keep a FULL section's bytes while there is room."""
     # Each guess halves the next window, so that no stream can make every section cost a long
@@ -90,7 +90,7 @@ def walk_unknown_body(
 
 
 def _find_footer(
-    ahead: Ahead, main: MainChannel, section: Section, everything: bool
+    ahead: Ahead, main: MainFacts, section: Section, everything: bool
 ) -> tuple[int, bool]:
     """A body's footer, and whether it is certain.
 
@@ -106,7 +106,7 @@ def _find_footer(
 
 
 def _advance(
-    main: MainChannel, kept: list[bytes] | None, size: int
+    main: MainFacts, kept: list[bytes] | None, size: int
 ) -> Generator[Request, Reply, list[bytes] | None]:
     """Skip ``size`` bytes, and add them to ``kept`` unless too many are kept already."""
     if kept is None or main.bodies_kept + size > BODIES_KEPT:

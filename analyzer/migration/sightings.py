@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.migration import Migration
-    from analyzer.migration.return_path import ReturnPath
+    from analyzer.migration.return_path import ReturnFacts
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.settings import Settings
     from analyzer.tcp.requests import Sink
@@ -190,7 +190,7 @@ class _Sums(DeviceCollector, PageCollector):
         return sink
 
 
-def _records(main: MainChannel) -> Iterator[Sighting]:
+def _records(main: MainFacts) -> Iterator[Sighting]:
     for record in main.records:
         if record.depth or record.broken:
             continue
@@ -210,7 +210,7 @@ def _counts(record: Record) -> int:
     return crc32(repr(values).encode())
 
 
-def _messages(returned: ReturnPath) -> Iterator[Sighting]:
+def _messages(returned: ReturnFacts) -> Iterator[Sighting]:
     for message in returned.messages:
         told = repr((message.value, message.block, message.start, message.size))
         yield Sighting(

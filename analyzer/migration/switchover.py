@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
     from analyzer.tcp.requests import Place
@@ -79,7 +79,7 @@ def _last_byte(migration: Migration) -> Place:
     return max((channel.flow.last for channel in migration.streams), key=lambda place: place.time)
 
 
-def _began(facts: MainChannel) -> tuple[Mark, str] | None:
+def _began(facts: MainFacts) -> tuple[Mark, str] | None:
     if facts.postcopy_resume is not None:
         return None  # it was before the pause
     if facts.colo is not None and facts.began_late and facts.description is None:
@@ -93,7 +93,7 @@ def _began(facts: MainChannel) -> tuple[Mark, str] | None:
     return None
 
 
-def _ended(migration: Migration, facts: MainChannel) -> tuple[Mark | Place, str] | None:
+def _ended(migration: Migration, facts: MainFacts) -> tuple[Mark | Place, str] | None:
     returned = migration.return_facts
     if facts.postcopy_run is not None:
         return facts.postcopy_run, "POSTCOPY_RUN"

@@ -13,7 +13,7 @@ from dissectors.vmstate import decode_section, is_untold, json_list, json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from dissectors.tree import Node
     from dissectors.vmstate import DecodedSection, Json
 
@@ -66,7 +66,7 @@ class DeviceFields:
         self.complete = complete
 
 
-def load(main: MainChannel) -> Description | None:
+def load(main: MainFacts) -> Description | None:
     """The description of a walked stream; ``None`` if it is absent, incomplete or not JSON."""
     import json
 
@@ -95,11 +95,11 @@ def _without_bad(name: str) -> str:
     return name
 
 
-def _full_records(main: MainChannel) -> list[Record]:
+def _full_records(main: MainFacts) -> list[Record]:
     return [r for r in main.records if r.kind == FULL and not r.broken]
 
 
-def _key(main: MainChannel, record: Record) -> tuple[str, int]:
+def _key(main: MainFacts, record: Record) -> tuple[str, int]:
     section, instance = main.sections.get(record.section_id or 0), record.instance_id or 0
     if section is not None and section.text == record.name:
         return name_of(section.idstr), instance
@@ -107,7 +107,7 @@ def _key(main: MainChannel, record: Record) -> tuple[str, int]:
     return record.name.removesuffix(f"#{instance}") if instance else record.name, instance
 
 
-def verify(main: MainChannel, description: Description | None = None) -> list[Anomaly]:
+def verify(main: MainFacts, description: Description | None = None) -> list[Anomaly]:
     """Compare the description with the sections, by names and sizes only (no body is decoded).
 
     How names that are not ASCII appear depends on the source, so they are not reported as missing.
@@ -196,7 +196,7 @@ def _size(holder: Json, depth: int) -> int | None:
 
 
 def decode(
-    main: MainChannel, description: Description | None = None, *, values: bool = True
+    main: MainFacts, description: Description | None = None, *, values: bool = True
 ) -> list[DeviceFields]:
     """Every device's fields, from the bodies that were kept; empty without a description.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.migration import Migration
     from analyzer.migration.return_path import Message
     from analyzer.migration.vmdescription import Description
@@ -217,7 +217,7 @@ class MainTrees:
     """Decodes records and messages into fields; a migration's description is loaded once."""
 
     def __init__(self) -> None:
-        self._descriptions: dict[MainChannel, Description | None] = {}
+        self._descriptions: dict[MainFacts, Description | None] = {}
 
     def nodes(self, line: MainLine, data: bytes) -> list[Node]:
         """The fields of a record or message, whose bytes are ``data``."""
@@ -233,7 +233,7 @@ class MainTrees:
         return self._of_record(line.record, line.migration, facts, data)
 
     def _of_record(
-        self, record: Record, migration: Migration, facts: MainChannel, data: bytes
+        self, record: Record, migration: Migration, facts: MainFacts, data: bytes
     ) -> list[Node]:
         from analyzer.migration.vmdescription import name_of
         from dissectors.main_tree import record_tree
@@ -252,7 +252,7 @@ class MainTrees:
             capabilities=facts.capabilities,
         )
 
-    def _described(self, facts: MainChannel) -> Description | None:
+    def _described(self, facts: MainFacts) -> Description | None:
         if not facts.description_complete:
             return None
         if facts not in self._descriptions:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.analysis import SavedAnalysis
-    from analyzer.migration.main_channel import MainChannel, VfioSection
+    from analyzer.migration.main_channel import MainFacts, VfioSection
     from analyzer.migration.ram_facts import RamBlock
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
@@ -30,7 +30,7 @@ ROWS_SHOWN = 10
 FORMAT = "file"
 
 
-def is_complete(facts: MainChannel) -> bool:
+def is_complete(facts: MainFacts) -> bool:
     """Whether the stream reached its end."""
     return facts.eof is not None and facts.truncated is None
 
@@ -42,7 +42,7 @@ def device_complete(section: VfioSection) -> bool | None:
     return bool(section.config_bytes and section.data_ended and not section.missing_bytes)
 
 
-def section_bytes(facts: MainChannel) -> dict[int, int]:
+def section_bytes(facts: MainFacts) -> dict[int, int]:
     """Bytes of all records of each section."""
     sizes: dict[int, int] = {}
     for record in facts.records:
@@ -75,7 +75,7 @@ def saved_report(analysis: SavedAnalysis) -> Json:
     }
 
 
-def main_report(facts: MainChannel) -> Json:
+def main_report(facts: MainFacts) -> Json:
     """The report on a main stream: RAM blocks, sections, devices."""
     sizes = section_bytes(facts)
     return {
@@ -165,7 +165,7 @@ def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) 
     yield from findings_lines(analysis, style, verbose)
 
 
-def _facts(facts: MainChannel) -> Iterator[str]:
+def _facts(facts: MainFacts) -> Iterator[str]:
     if facts.machine:
         yield f"machine {facts.machine}"
     if facts.ram.page_size:
@@ -184,7 +184,7 @@ SECTION_HEAD = ("section", "id", "version", "records", "bytes")
 DEVICE_HEAD = ("device", "state", "data", "config")
 
 
-def _block_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+def _block_rows(facts: MainFacts) -> list[tuple[str, ...]]:
     return [
         (
             terminal(text_of(block.name)),
@@ -197,7 +197,7 @@ def _block_rows(facts: MainChannel) -> list[tuple[str, ...]]:
     ]
 
 
-def _section_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+def _section_rows(facts: MainFacts) -> list[tuple[str, ...]]:
     sizes = section_bytes(facts)
     return [
         (
@@ -211,7 +211,7 @@ def _section_rows(facts: MainChannel) -> list[tuple[str, ...]]:
     ]
 
 
-def _device_rows(facts: MainChannel) -> list[tuple[str, ...]]:
+def _device_rows(facts: MainFacts) -> list[tuple[str, ...]]:
     words = {True: "complete", False: "INCOMPLETE", None: "elsewhere"}
     return [
         (

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.scrub.plan import Plan
     from analyzer.scrub.secret import Names
 
@@ -32,7 +32,7 @@ class ToldNames:
         if name != other:
             self._others.setdefault(len(name), {})[name] = other
 
-    def replace(self, main: MainChannel, at: int, run: bytes) -> None:
+    def replace(self, main: MainFacts, at: int, run: bytes) -> None:
         """Replace names in a run of bytes at stream offset ``at``; each follows its length."""
         for name in islice(main.ram.blocks, self._blocks, None):
             self._learn(name, self._names.block(name))
@@ -45,7 +45,7 @@ class ToldNames:
             for pos in _places(run, main.uuid):
                 self._plan.put_late(at + pos, self._names.uuid(main.uuid))
 
-    def keep_description(self, main: MainChannel, begin: int, end: int) -> None:
+    def keep_description(self, main: MainFacts, begin: int, end: int) -> None:
         """Keep the text that ends main, except the names of devices."""
         text = b"".join(main.description_parts)
         if len(text) != end - begin:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel, Record
+    from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.migration import Migration
     from analyzer.migration.rows import DevicePacket, RamPacket
     from analyzer.migration.settings import Settings
@@ -264,7 +264,7 @@ class _Trace:
             self._migration = self._tracer.migration_of(channel)
         return self._migration
 
-    def _main_facts(self) -> MainChannel | None:
+    def _main_facts(self) -> MainFacts | None:
         owner = self._owner()
         return owner.main_facts if owner is not None else None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from analyzer.migration.channel import Channel
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.tui.columns import Cell
     from analyzer.tui.palette import Palette
 
@@ -33,7 +33,7 @@ class ChannelRows:
         self,
         channels: Sequence[tuple[int, Channel]],
         several: bool = False,
-        mains: Mapping[int, MainChannel] | None = None,
+        mains: Mapping[int, MainFacts] | None = None,
     ) -> None:
         """``several`` adds a column with the migration's number; ``mains`` are the facts from the
         main channels, by that number.
@@ -96,12 +96,12 @@ def carried(channel: Channel) -> int:
     return channel.ram_bytes + channel.device_bytes
 
 
-def ending(channel: Channel, main: MainChannel | None = None) -> str:
+def ending(channel: Channel, main: MainFacts | None = None) -> str:
     """How a channel's stream ended, as on Streams, and inside what, if it is not a proper end."""
     return end_word(channel.flow) + _place(channel, main)
 
 
-def _place(channel: Channel, main: MainChannel | None) -> str:
+def _place(channel: Channel, main: MainFacts | None) -> str:
     if channel.cut_in is not None:
         far = f" at {size_text(channel.cut_bytes)}" if channel.cut_bytes else ""
         return f" in {channel.cut_in}{far}"

@@ -16,7 +16,7 @@ from analyzer.migration.channel import Channel
 from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.device import Device
 from analyzer.migration.framing import Framing
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.mark import Mark
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_multifd
@@ -85,7 +85,7 @@ def migrations(draw: st.DrawFn) -> Migration:
     kind = draw(st.integers(0, 7))
     made = Migration(0, (b"",), Settings(era="7.2" if kind == 7 else None))
     if kind:
-        facts = made.main_facts = MainChannel()
+        facts = made.main_facts = MainFacts()
         facts.postcopy_run = Mark(0, PLACE) if kind == 6 else None
     if kind == 5:
         made.devices[b"vfio", 0] = Device(b"vfio", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_walker import walk_main
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Place
@@ -305,9 +305,9 @@ def feed(start_walk: Callable[[Reader], Walker], pieces: Iterable[Piece]) -> Rea
     return reader
 
 
-def walk(*pieces: Piece, **options: Any) -> MainChannel:
+def walk(*pieces: Piece, **options: Any) -> MainFacts:
     """The facts of a stream given in pieces; asserts that every byte is accounted for."""
-    main = MainChannel()
+    main = MainFacts()
     feed(lambda reader: walk_main(reader, main, **options), pieces)
     there = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
     assert main.decoded + main.skipped == there
@@ -320,7 +320,7 @@ def slugs(anomalies: AnomalyList) -> set[str]:
     return set(anomalies.counts)
 
 
-def summary(main: MainChannel) -> dict[str, Any]:
+def summary(main: MainFacts) -> dict[str, Any]:
     """The facts that must not depend on how the stream was split into pieces."""
     return {
         "records": [

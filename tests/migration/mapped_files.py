@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_walker import walk_main
 from tests.migration import main_streams as build
 from tests.migration.main_streams import CLOSING, EOS, PAGE, RAM_ID
@@ -72,9 +72,9 @@ class Taken:
         self.unread_pages.append(address)
 
 
-def taken(*pieces: Piece) -> tuple[MainChannel, Taken]:
+def taken(*pieces: Piece) -> tuple[MainFacts, Taken]:
     """The facts of a stream, and its pages."""
-    main, taker = MainChannel(), Taken()
+    main, taker = MainFacts(), Taken()
     main.ram.taker = taker
     build.feed(lambda reader: walk_main(reader, main), pieces)
     return main, taker

@@ -8,11 +8,11 @@ from analyzer.analysis import analyze
 from analyzer.migration.activity import Activity
 from analyzer.migration.colo import CHECKPOINTS_KEPT, ColoFacts
 from analyzer.migration.colo_handshake import handshakes_of
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.mark import Mark
 from analyzer.migration.outcome import Outcome, outcome_of
 from analyzer.migration.phases import phases_of
-from analyzer.migration.return_path import ReturnPath
+from analyzer.migration.return_path import ReturnFacts
 from analyzer.migration.return_path_walker import walk_return_path
 from analyzer.migration.scan import Scan
 from analyzer.tcp.requests import Place
@@ -31,7 +31,7 @@ REPLIES = b"".join(map(build.colo, BY_SECONDARY))
 NAME = "11.1.3-colo-2ch"
 
 
-def colo_of(main: MainChannel) -> ColoFacts:
+def colo_of(main: MainFacts) -> ColoFacts:
     assert main.colo is not None
     return main.colo
 
@@ -121,8 +121,8 @@ def test_holes_around_messages_are_no_faults() -> None:
 # -- the secondary's answers -----------------------------------------------------------------------
 
 
-def answered(stream: bytes) -> ReturnPath:
-    rp = ReturnPath()
+def answered(stream: bytes) -> ReturnFacts:
+    rp = ReturnFacts()
     feed(lambda reader: walk_return_path(reader, rp), [stream])
     return rp
 

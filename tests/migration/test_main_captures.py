@@ -13,7 +13,7 @@ from dissectors.vfio_config import parse_config
 from tests.shipped import FILES, capture, stem, truth
 
 if TYPE_CHECKING:
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
 
 NAMES = [stem(path) for path in FILES]
 BROKEN_OFF = ("killed", "refused", "yank", "cancelled", "differ", "exceeded")
@@ -25,7 +25,7 @@ POSTCOPY = ("postcopy", "recovered")
 
 
 @cache
-def mains(name: str) -> list[MainChannel]:
+def mains(name: str) -> list[MainFacts]:
     scan = Scan(capture(name)).run()
     return [m.main_facts for m in scan.migrations if m.main_facts is not None]
 

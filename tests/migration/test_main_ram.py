@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_ram import plausible_word
 from analyzer.migration.main_walker import walk_main
 from analyzer.migration.ram_facts import BLOCKS_MAX
@@ -262,7 +262,7 @@ def test_what_follows_a_run_of_zero_pages_is_not_delayed() -> None:
     """Main's records are taken in when they come, before what other channels carry later."""
     zeros = build.zero(0, b"pc.ram") + b"".join(build.zero(i * PAGE) for i in range(1, 300))
     opening = OPENING + build.start(RAM_ID, b"ram", build.mem_size({b"pc.ram": 300 * PAGE}) + EOS)
-    main = MainChannel()
+    main = MainFacts()
     reader = Reader(lambda reader: walk_main(reader, main))
     reader.feed(opening + build.part(RAM_ID, zeros + EOS), Place(1, 0, 0))
     assert (main.ram.zero_pages, main.ram.section_end_count) == (300, 2)

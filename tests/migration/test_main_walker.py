@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.migration import main_channel
-from analyzer.migration.main_channel import RECORDS_KEPT, MainChannel, Record
+from analyzer.migration.main_channel import RECORDS_KEPT, MainFacts, Record
 from dissectors.main_stream import Command
 from tests.migration import main_streams as build
 from tests.migration.main_streams import STREAMS, slugs, summary, walk
@@ -298,7 +298,7 @@ def test_anomalies_of_one_kind_are_counted_not_kept() -> None:
 
 
 def test_a_fresh_channel_has_no_facts() -> None:
-    main = MainChannel()
+    main = MainFacts()
     assert main.ram.blocks == {}
     assert not main.interrupted
     assert main.description_bytes() == b""

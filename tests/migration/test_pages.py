@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.migration import pages
 from analyzer.migration.channel import Channel
-from analyzer.migration.main_channel import MainChannel
+from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.mark import Mark
 from analyzer.migration.pages import PageRoom, PageTracker, offsets_of
 from analyzer.migration.rows import SYNC, RamPacket
@@ -41,7 +41,7 @@ def sync(on: Channel) -> None:
 class Sender:
     """Counts packets as a migration does."""
 
-    def __init__(self, main: MainChannel | None = None) -> None:
+    def __init__(self, main: MainFacts | None = None) -> None:
         self.tracker = PageTracker(PageRoom())
         self.main = main
 
@@ -76,7 +76,7 @@ def test_a_page_sent_on_two_channels_in_a_round(order: tuple[int, ...]) -> None:
 
 
 def test_rounds_end_where_the_switchover_begins() -> None:
-    main = MainChannel()
+    main = MainFacts()
     send, on = Sender(main), channel(0)
     send(on, packet(1))
     sync(on)

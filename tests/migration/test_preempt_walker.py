@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer.migration.preempt_walker import PreemptChannel, walk_preempt
+from analyzer.migration.preempt_walker import PreemptFacts, walk_preempt
 from tests.migration.main_streams import EOS, PAGE, Piece, feed, page, u64, zero
 
 PAGES = page(0, b"pc.ram") + page(9 * PAGE, b"pc.ram") + zero(PAGE, b"vga.vram")
 
 
-def walk(*pieces: Piece) -> PreemptChannel:
-    preempt = PreemptChannel()
+def walk(*pieces: Piece) -> PreemptFacts:
+    preempt = PreemptFacts()
     feed(lambda reader: walk_preempt(reader, preempt), pieces)
     there = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
     assert preempt.decoded + preempt.skipped == there

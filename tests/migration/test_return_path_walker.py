@@ -15,7 +15,7 @@ from analyzer.migration.return_path import (
     NAMES,
     Message,
     MessageList,
-    ReturnPath,
+    ReturnFacts,
 )
 from analyzer.migration.return_path_walker import walk_return_path
 from analyzer.migration.scan import Scan
@@ -54,8 +54,8 @@ WHOLE = (
 )
 
 
-def walk(*pieces: Piece, midstream: bool = False) -> ReturnPath:
-    rp = ReturnPath()
+def walk(*pieces: Piece, midstream: bool = False) -> ReturnFacts:
+    rp = ReturnFacts()
     feed(lambda reader: walk_return_path(reader, rp, midstream=midstream), pieces)
     there = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
     assert rp.decoded + rp.skipped == there

@@ -19,7 +19,7 @@ from tests.truth import SENT_AGAIN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analyzer.migration.main_channel import MainChannel
+    from analyzer.migration.main_channel import MainFacts
     from analyzer.migration.statistics import Statistics
 
 LOSSY = ("gap", "snaplen", "midstream")
@@ -50,7 +50,7 @@ def whole_runs() -> list[Path]:
     return found
 
 
-def counted_twice(main: MainChannel, entry: Statistics) -> int:
+def counted_twice(main: MainFacts, entry: Statistics) -> int:
     """What QEMU's ``transferred`` counts a second time: it is written to memory first."""
     config = sum(device.config.size for device in entry.migration.devices.values() if device.config)
     if main.is_background_snapshot:
