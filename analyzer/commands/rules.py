@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -25,16 +26,22 @@ __all__ = ["add_arguments", "run"]
 
 WIDEST = 100
 """The maximum width of text, on any terminal."""
+VARIABLE = re.compile(r"%\w+|\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b")
+"""Numbers in QEMU's messages, and the conversions that print them."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the command's options."""
     parser.description = (
-        "Explains a rule: what it verifies, why, how QEMU's receiver reacts, and the usual cause."
+        "Explains a rule: what it verifies, why, how QEMU's receiver reacts, and the usual cause. "
+        "Other text, such as an error message of the destination, lists the rules that mention it."
     )
     add_shown_options(parser)
     parser.add_argument(
-        "rule", nargs="?", metavar="ID", help="MF506 or vfio-idx-gap; MF5 lists that family"
+        "rule",
+        nargs="?",
+        metavar="ID",
+        help="MF506 or vfio-idx-gap; MF5 lists that family, 'hang' the rules with that text",
     )
 
 
@@ -44,14 +51,27 @@ def run(options: Namespace) -> int:
     style = style_of(options, sys.stdout)
     name = options.rule or ""
     found = RULES.get(name.upper()) or BY_SLUG.get(name.lower())
-    family = [rule for rule in RULES.values() if names_rule(rule, (name,))]
+    several = [rule for rule in RULES.values() if names_rule(rule, (name,))] or _mentioning(name)
     if found is not None:
         _explain(found, style)
-    elif family:
-        _list(family, style)
+    elif several:
+        _list(several, style)
     else:
         raise UsageError(no_such_rule(name))
     return CLEAN
+
+
+def _mentioning(text: str) -> list[Rule]:
+    """The rules whose explanation has the text, whatever numbers stand in it."""
+    wanted = _comparable(text)
+    if not any(map(str.isalpha, wanted)):
+        return []
+    pages = {rule: " ".join(text for _, text in rule.paragraphs) for rule in RULES.values()}
+    return [rule for rule, page in pages.items() if wanted in _comparable(page)]
+
+
+def _comparable(text: str) -> str:
+    return VARIABLE.sub("", text.lower())
 
 
 def _list(rules: list[Rule], style: Style) -> None:

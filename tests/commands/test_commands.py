@@ -239,6 +239,22 @@ def test_rule_lists_and_explains() -> None:
     assert "did you mean MF506" in mfshark("rule", "mf5066").err
 
 
+@pytest.mark.parametrize(
+    ("message", "rules"),
+    [
+        ("queuing state buffer 7 would exceed the size max of 1048576", ["MF519"]),
+        ("received packet magic 5145564d expected 11223344", ["MF101", "MF114"]),
+        ("Received SYNC device state packet", ["MF401"]),
+    ],
+)
+def test_rule_finds_an_error_message_of_qemu(message: str, rules: list[str]) -> None:
+    assert [line.split()[0] for line in mfshark("rule", message).out.splitlines()] == rules
+
+
+def test_rule_does_not_search_for_numbers_alone() -> None:
+    assert mfshark("rule", "10.1").status == 2
+
+
 def test_names_with_hyphens_are_not_broken_over_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     for columns in range(40, 100):
         monkeypatch.setenv("COLUMNS", str(columns))
