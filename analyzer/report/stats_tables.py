@@ -48,10 +48,8 @@ CARRIED = {
 }
 
 
-COLUMNS_MEAN = (
-    "alone: no RAM and no other device's packet on its way; others only: time in which only other "
-    "devices were sending, before its last byte"
-)
+ALONE = "alone: no RAM and no other device's packet on its way"
+OTHERS = "; others only: time in which only other devices were sending, before its last byte"
 
 
 def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
@@ -265,7 +263,8 @@ def _devices(figures: Statistics, verbose: bool) -> Table:
         "queue peak", "longest wait",
     )  # fmt: skip
     rows = [_device(entry, begin, end) for entry in shown]
-    return Table("Devices", head, rows, [COLUMNS_MEAN], _more(len(devices) - len(shown)))
+    note = ALONE + OTHERS if any(entry.starved for entry in shown) else ALONE
+    return Table("Devices", head, rows, [note], _more(len(devices) - len(shown)))
 
 
 def _device(entry: DeviceFigures, begin: int, end: int) -> Row:

@@ -101,6 +101,13 @@ def test_text_reads_like_this() -> None:
     assert max(map(len, out.splitlines())) <= 160
 
 
+def test_a_column_is_explained_where_there_is_one() -> None:
+    one = mfshark("stats", capture("11.1.3-vfio-config-after-iter-2ch")).out
+    for text in (mfshark("stats", THREE).out, one):
+        assert text.count("others only") in (0, 2)  # in the heads of the table and explained
+    assert "alone: no RAM and no other device's packet on its way\n" in one
+
+
 def test_a_downtime_of_no_length_is_not_divided_up(tmp_path: Path) -> None:
     recovered, page = capture("8.2.2-preempt-recovered"), tmp_path / "page.html"
     lines = mfshark("stats", "--color", "never", recovered).out.splitlines()
