@@ -104,7 +104,7 @@ class Actions(Part):
     def action_edit_filter(self) -> None:
         """Go to the filter line, from any screen."""
         app = self._app
-        app.show_screen("packets")
+        app.show_screen("packets", deeper=True)
         app.screen.set_focus(app.view.query_one(FilterInput))
 
     def action_saved_filters(self) -> None:
@@ -199,16 +199,20 @@ class Actions(Part):
             text = f"Packets shows {text}; the other screens count from the start"
         app.tell(Text(text))
 
-    def action_step_back(self) -> None:
+    def action_step_back(self, leave: bool = True) -> None:
         """Cancel a running search for bytes, or else undo what was maximised, or else go back to
-        the pane in which work on the screen begins.
+        the pane in which work on the screen begins, or, if ``leave``, from there to the screen that
+        led here.
         """
-        if self._app.stop_searching():
-            self._app.tell(Text("stopped"))
-        elif self._app.view.zoomed:
+        app, focused = self._app, self._app.focused
+        if app.stop_searching():
+            app.tell(Text("stopped"))
+        elif app.view.zoomed:
             self.action_zoom()
         else:
-            self._app.view.home()
+            app.view.home()
+            if leave and app.focused is focused:
+                app.go_back()
 
     def action_zoom(self) -> None:
         """Maximise the pane, or undo that."""

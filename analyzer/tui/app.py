@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
     from textual.screen import Screen
+    from textual.widget import Widget
 
     from analyzer.capture.growing import GrowingSource
     from analyzer.migration.channel import Channel
@@ -94,7 +95,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the packets"),
         Binding("n", "find_again(1)", "Find next", show=False),
         Binding("N", "find_again(-1)", "Find previous", show=False),
-        Binding("escape", "step_back", "Stop searching, or go back to the list", show=False),
+        Binding("escape", "step_back", "Go back to the list, or to the screen before", show=False),
         Binding("right_square_bracket", "finding(1)", "Finding", tooltip="Go to the next finding"),
         Binding("left_square_bracket", "finding(-1)", "Go to the previous finding", show=False),
         Binding("m", "mark", "Mark", tooltip="Mark the selected packet, or remove its mark"),
@@ -151,6 +152,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         self.gate = Gate()
         self._loading: Document | None = None  # a reload in the background
         self._told: Text | None = None
+        self._way: list[tuple[str, Widget | None]] = []  # screens and panes that led deeper
         self._path = path
         self._live = live
         self._drawn = 0.0
@@ -384,8 +386,14 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         """The current screen."""
         return self.screen_stack[0].query_one(f"#{self.state.screen}", View)
 
-    def show_screen(self, screen: str) -> None:
-        """Show a screen and put the focus where its work begins."""
+    def show_screen(self, screen: str, *, deeper: bool = False) -> None:
+        """Show a screen and put the focus where its work begins.  If it is ``deeper`` than the one
+        before, :meth:`go_back` leads back to that.
+        """
+        if not deeper:
+            self._way.clear()
+        elif screen != self.state.screen:
+            self._way.append((self.state.screen, self.screen_stack[0].focused))
         self.view.zoom(None)
         self.state.screen = screen
         self.screen_stack[0].query_one(ContentSwitcher).current = screen
@@ -393,6 +401,14 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         self.view.show_document()
         self.view.home()
         self.show_status()  # a pane of the previous screen may have been zoomed
+
+    def go_back(self) -> None:
+        """Show the screen, and focus the pane, that led to this one, if any did."""
+        if self._way:
+            *way, (screen, pane) = self._way
+            self.show_screen(screen)
+            self._way = way
+            self.screen_stack[0].set_focus(pane)
 
     def on_jump(self, message: Jump) -> None:
         """A tab was clicked: show its screen."""
@@ -406,7 +422,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         self, channel: Channel | None, until: Callable[[MainLine], bool] | None = None
     ) -> None:
         """Show Main, and on it a record of a channel: see :meth:`MainView.go_to`."""
-        self.show_screen("main")
+        self.show_screen("main", deeper=True)
         self.screen_stack[0].query_one(MainView).go_to(channel, until)
 
     def filter_device(self, number: int, name: str) -> None:
@@ -432,7 +448,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         self.filters.remember(message.text)
         self._apply_filter()
         if self.state.screen != "packets":
-            self.show_screen("packets")
+            self.show_screen("packets", deeper=True)
         else:
             self.view.show_document()
         if hint := self.filters.hint(message.text):
@@ -513,9 +529,10 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         if state.follow:
             parts.append("following")
         if len(migrations) > 1:
-            shown = f"migration {state.migration} of {len(migrations)}"
             every = count(len(migrations), "migration")
-            parts.append(f"{every if state.migration == ALL else shown} (M)")
+            parts.append(
+                f"{every if state.migration == ALL else f'migration {state.migration}'} (M)"
+            )
         total = len(self.document.table)
         row = count(min(self.state.row + 1, total)).rjust(len(count(total)))
         parts.append(

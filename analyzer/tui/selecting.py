@@ -35,7 +35,7 @@ class Selecting(Part):
                 state.stream = message.stream
         wanted = state.row
         if message.screen is not None and message.screen != state.screen:
-            app.show_screen(message.screen)
+            app.show_screen(message.screen, deeper=True)
         else:
             app.view.show_selection()
         if state.row != wanted:

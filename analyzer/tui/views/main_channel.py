@@ -44,7 +44,7 @@ class MainView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next(1)", "Next", tooltip="Next match, or next record of this section"),
         Binding("N", "next(-1)", "Previous match, or previous record of this section", show=False),
-        Binding("escape", "forget", "End the search, or go back to the list", show=False),
+        Binding("escape", "forget", "End the search, or go back", show=False),
     ]
     DEFAULT_CSS = """
     MainView #records { height: 4fr; }
@@ -220,9 +220,9 @@ class MainView(View):
         self.action_next(1)
 
     def action_forget(self) -> None:
-        """End the search, so that ``n`` and ``N`` go by section, and go back."""
-        self.sought = NOTHING_SOUGHT
-        self.mfshark.action_step_back()
+        """End the search, so that ``n`` and ``N`` go by section, or go back."""
+        searched, self.sought = bool(self.sought.text), NOTHING_SOUGHT
+        self.mfshark.action_step_back(leave=not searched)
 
     def action_next(self, by: int) -> None:
         """Go to the next or previous match of the search or, without one, record of the section."""
