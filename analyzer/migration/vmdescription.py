@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dissectors.tree import Node
     from dissectors.vmstate import DecodedSection, Json
 
-__all__ = ["Description", "DeviceFields", "decode", "load", "name_of", "verify"]
+__all__ = ["Description", "DeviceFields", "decode", "key_of", "load", "verify"]
 
 FULL = RecordType.SECTION_FULL.name
 SUBSECTION_HEADER = 1 + 1 + 4
@@ -31,7 +31,7 @@ BAD = "\N{REPLACEMENT CHARACTER}"
 
 
 class Description:
-    """A parsed description: ``devices`` by (:func:`name_of` idstr, instance id).
+    """A parsed description: ``devices`` by what :func:`key_of` gives.
 
     ``page_size`` is the target's in bytes, 0 if it is not given.
     """
@@ -79,7 +79,7 @@ def load(main: MainFacts) -> Description | None:
     return Description(text) if isinstance(text, dict) else None
 
 
-def name_of(idstr: bytes) -> str:
+def _name_of(idstr: bytes) -> str:
     """A device's name in a description: QEMU writes replacement characters for bytes that are not
     UTF-8.
     """
@@ -99,10 +99,11 @@ def _full_records(main: MainFacts) -> list[Record]:
     return [r for r in main.records if r.kind == FULL and not r.broken]
 
 
-def _key(main: MainFacts, record: Record) -> tuple[str, int]:
+def key_of(main: MainFacts, record: Record) -> tuple[str, int]:
+    """What identifies a section's device in a description."""
     section, instance = main.sections.get(record.section_id or 0), record.instance_id or 0
     if section is not None and section.text == record.name:
-        return name_of(section.idstr), instance
+        return _name_of(section.idstr), instance
     # Its id belongs to another section (MF609).
     return record.name.removesuffix(f"#{instance}") if instance else record.name, instance
 
@@ -121,7 +122,7 @@ def verify(main: MainFacts, description: Description | None = None) -> list[Anom
     found = []
     sizes: dict[tuple[str, int], int | None] = {}  # of the sections there are
     for record in _full_records(main):
-        key = _key(main, record)
+        key = key_of(main, record)
         device = description.devices.get(key)
         if key not in sizes:
             sizes[key] = _size(device, 0)
@@ -210,7 +211,7 @@ def decode(
     decoded = []
     left = FIELDS_PER_BYTE * (main.description_length + main.bodies_kept)
     for record in _full_records(main):
-        key = _key(main, record)
+        key = key_of(main, record)
         device = description.devices.get(key)
         if device is None or record.body is None or is_vfio(key[0].encode()):
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 from analyzer.checks.wording import counted
 from analyzer.migration.return_path import COLO
 from analyzer.report.style import size_text
-from dissectors.multifd import COMMON_PAGE_SIZE, text_of
+from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,21 +235,21 @@ class MainTrees:
     def _of_record(
         self, record: Record, migration: Migration, facts: MainFacts, data: bytes
     ) -> list[Node]:
-        from analyzer.migration.vmdescription import name_of
+        from analyzer.migration.sendings import record_page_size
+        from analyzer.migration.vmdescription import key_of
         from dissectors.main_tree import record_tree
 
         section = facts.sections.get(record.section_id) if record.section_id is not None else None
         idstr = section.idstr if section is not None else b""
         device = None
         if record.kind == "SECTION_FULL" and (description := self._described(facts)) is not None:
-            device = description.devices.get((name_of(idstr), record.instance_id or 0))
-        page_size = 1 << facts.page_bits if facts.page_bits else migration.framing.page_size
+            device = description.devices.get(key_of(facts, record))
         return record_tree(
             data,
             idstr=idstr,
             device=device,
-            page_size=page_size or COMMON_PAGE_SIZE,
-            capabilities=facts.capabilities,
+            page_size=record_page_size(migration, facts.ram),
+            capabilities=[c for c in facts.capabilities if c not in facts.ram.belied],
         )
 
     def _described(self, facts: MainFacts) -> Description | None:
