@@ -6,12 +6,13 @@ are opened; all from one client to one port; nearly all bytes go to the server.
 
 from __future__ import annotations
 
-from analyzer.migration.attempts import closed_before
+from analyzer.migration.attempts import closed_before, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from analyzer.migration.attempts import Key
     from analyzer.migration.channel import Channel
 
 __all__ = ["EncryptedMigration", "recognise", "unlikely"]
@@ -93,9 +94,9 @@ def unlikely(tls: Iterable[Channel]) -> list[Channel]:
 
 def _groups(tls: Iterable[Channel]) -> list[EncryptedMigration]:
     groups: list[EncryptedMigration] = []
-    latest: dict[tuple[str, str], EncryptedMigration] = {}
+    latest: dict[Key, EncryptedMigration] = {}
     for channel in sorted(tls, key=lambda c: c.flow.connection.began.frame):
-        key = channel.client.rpartition(":")[0], channel.server
+        key = key_of(channel.flow)
         group = latest.get(key)
         if group is not None and _may_join(group, channel):
             group.channels.append(channel)

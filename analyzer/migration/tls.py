@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from analyzer.capture.file import CaptureFile
+from analyzer.capture.link import split_key
 from analyzer.capture.plaintext import open_plaintext, read_keys
 from analyzer.capture.replayable import ReplayableStream
 from analyzer.errors import CaptureError
@@ -121,7 +122,7 @@ def _decrypt(
             "standard input cannot be read a second time, as decrypting needs",
             advice="save the capture to a file first",
         )
-    ports = sorted({_port(channel.server) for channel in grouper.tls})[:PORTS_MAX]
+    ports = sorted({split_key(channel.flow.key)[-1] for channel in grouper.tls})[:PORTS_MAX]
 
     def again() -> Source:
         return open_plaintext(path, keys, ports, tool)[0]
@@ -144,7 +145,3 @@ def _decrypt(
             "capture lacks bytes of it, and TLS needs them all"
         )
     return ReplayableStream(reading.source.path, again)
-
-
-def _port(server: str) -> int:
-    return int(server.rpartition(":")[2])
