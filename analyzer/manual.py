@@ -48,7 +48,7 @@ def _page() -> Iterator[str]:
     yield from (".B mfshark", ".I CAPTURE", ".SH DESCRIPTION")
     yield _text(
         "Reads captures of live migrations, decodes the multifd and main channels, puts the state "
-        "of VFIO devices back together, and verifies more than a hundred rules. A capture instead "
+        "of VFIO devices back together, and verifies some two hundred rules. A capture instead "
         "of a command opens the terminal interface on it."
     )
     yield ".SH COMMANDS"

@@ -40,8 +40,8 @@ def add_check_options(parser: ArgumentParser, without: tuple[str, ...] = ()) -> 
         "--trace",
         action="append",
         metavar="FILE",
-        help="a trace log of the source's or the destination's QEMU, to compare with the capture "
-        "(rules MF97)",
+        help="a trace log of the source's or the destination's QEMU, to compare with a finished "
+        "capture (rules MF97)",
     )
     group = parser.add_argument_group("limits, and facts about the destination")
     add_settings(group, (setting for setting in in_section("limits") if setting.option != LIMIT))
