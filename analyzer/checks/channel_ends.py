@@ -126,7 +126,7 @@ def cancelled(migration: Migration) -> Iterator[Spot]:
 
 
 @capture_rule("MF119", "tls-no-close-notify", WARNING, holes="E", forgiven=True)
-def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
+def tls_no_close_notify(scan: Scan) -> Iterator[tuple[Spot, Migration | None]]:
     """A TLS multifd channel was closed without close_notify, although others of its migration sent
     one.
 
@@ -139,26 +139,26 @@ def tls_no_close_notify(scan: Scan) -> Iterator[Spot]:
 
     Usual cause: the source was killed or cancelled; a middlebox closed the connection.
     """
-    for channels in _encrypted_multifd(scan):
+    for migration, channels in _encrypted_multifd(scan):
         if not any(channel.tls_close_notify for channel in channels):
             continue  # probably a sender up to 9.2
         for channel in channels:
             end = channel.flow.fin
             if end is not None and not channel.tls_close_notify and not channel.flow.holes:
                 text = f"closed without close_notify, in frame {end.frame}"
-                yield Spot(text, channel=channel, frame=end.frame)
+                yield Spot(text, channel=channel, frame=end.frame), migration
 
 
-def _encrypted_multifd(scan: Scan) -> Iterator[list[Channel]]:
-    """The multifd channels over TLS, by migration; none where it is not known which of the
-    connections is main.
+def _encrypted_multifd(scan: Scan) -> Iterator[tuple[Migration | None, list[Channel]]]:
+    """The multifd channels over TLS of each migration, which is ``None`` if it was not decrypted;
+    none where it is not known which of the connections is main.
     """
     from analyzer.migration.encrypted import recognise  # seldom needed
 
     decrypted = {channel.flow.connection: channel for channel in scan.grouper.decrypted}
     for migration in scan.migrations:
         connections = [channel.flow.connection for channel in migration.multifd]
-        yield [decrypted[one] for one in connections if one in decrypted]
+        yield migration, [decrypted[one] for one in connections if one in decrypted]
     for encrypted in recognise(scan.grouper.tls):
         if not encrypted.main.midstream:
-            yield encrypted.channels[1:]
+            yield None, encrypted.channels[1:]

@@ -201,8 +201,8 @@ class Checker(Watcher):
             for rule, spot in self._tests("metric", migration, self.selection, scan):
                 yield rule, spot, migration
         if only is None:
-            for rule, spot in self._tests("capture", scan):
-                yield rule, spot, None
+            for rule in filter(self.selection.takes, rules_of("capture")):
+                yield from ((rule, *found) for found in rule.test(scan))
 
     def _tests(self, subject: str, *arguments: object) -> Iterator[tuple[Rule, Spot]]:
         """What the selected rules about a subject find, given their ``arguments``."""

@@ -191,7 +191,7 @@ migration_rule = _registrar("migration")
 flow_rule = _registrar("flow")
 """``test(flow, channel)`` yields Spots, for every direction that belongs to a migration."""
 capture_rule = _registrar("capture")
-"""``test(scan)`` yields Spots."""
+"""``test(scan)`` yields Spots, each with its migration, or ``None``."""
 limit_rule = _registrar("limit")
 """``test(migration, selection)`` yields Spots; for limits and facts that the user gives."""
 metric_rule = _registrar("metric")

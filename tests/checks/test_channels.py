@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.checks.checker import Checker
 from analyzer.checks.selection import Selection
+from analyzer.migration.channel import Channel
+from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, example, verify
@@ -360,6 +363,18 @@ def test_tls_connections_that_are_no_migration_are_not_judged() -> None:
         connection.send(ALERT if alert else b"")
         connection.fin()
     assert not findings(capture.pcap())
+
+
+def test_a_cancel_excuses_a_decrypted_channel_without_close_notify() -> None:
+    checker = Checker()
+    scan = Scan(edited(cut_main, return_path=False)(), watchers=checker.watchers).run()
+    for channel, alert in zip(scan.migrations[0].multifd, (True, False), strict=True):
+        sealed = Channel("tls", channel.flow)
+        sealed.tls_close_notify = alert
+        scan.grouper.decrypted.append(sealed)
+    (finding,) = [f for f in checker.findings(scan) if f.rule.id == "MF119"]
+    assert finding.migration is scan.migrations[0]
+    assert (finding.severity, finding.excuse) == ("info", "the migration was cancelled")
 
 
 @pytest.mark.parametrize("head", [channel_header(9), channel_header(2, size=12)])
