@@ -15,8 +15,8 @@ from analyzer.checks.rule import (
 from analyzer.checks.wording import counted, names, ranges
 from analyzer.migration.absent_channels import absent_ids, all_captured
 from analyzer.migration.early_ends import refused
+from analyzer.migration.main_ram import is_ram_record
 from analyzer.migration.outcome import outcome_of
-from dissectors.main_stream import RAM_FLAG_BITS, RAM_PAGE_KINDS, RamFlag
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
 
-RAM_FLAGS = int(RAM_PAGE_KINDS | RamFlag.CONTINUE)
-PLAUSIBLE_ADDRESS = 1 << 52
 HEADER_SIZES = 1 << 16
 """A first word below this is taken for the size field of the RFC's channel header, right or wrong.
 """
@@ -56,7 +54,7 @@ def init_magic(migration: Migration) -> Iterator[Spot]:
             yield _at_init(channel, f"begins with {channel.init.magic:#010x}, not {MAGIC:#x}")
     for channel in migration.strangers:
         if channel.channel_header is None and channel.head and not _is_size(migration, channel):
-            if _ram_record(channel.head):
+            if is_ram_record(channel.head):
                 continue
             what = "a connection to the migration port begins with"
             yield _at_start(channel, f"{what} {channel.head[:8].hex(' ')}, not a known channel")
@@ -385,7 +383,7 @@ def preempt_unannounced(migration: Migration) -> Iterator[Spot]:
     if facts is None or facts.postcopy_advise is not None:
         return
     for channel in migration.strangers:
-        if _ram_record(channel.head) and not _is_size(migration, channel):
+        if is_ram_record(channel.head) and not _is_size(migration, channel):
             text = "a connection begins with a RAM record, without POSTCOPY_ADVISE on main"
             yield _at_start(channel, text)
 
@@ -408,14 +406,6 @@ def _init_frame(channel: Channel) -> int:
 
 def _by_id(migration: Migration, number: int) -> Channel:
     return next(channel for channel in migration.multifd if channel.id == number)
-
-
-def _ram_record(head: bytes) -> bool:
-    """Whether eight bytes can be the address and flags of a page record that names its block."""
-    word = int.from_bytes(head, "big")
-    flags = word & RAM_FLAG_BITS
-    known = flags & RAM_FLAGS == flags and flags & RAM_PAGE_KINDS
-    return len(head) == 8 and bool(known) and word < PLAUSIBLE_ADDRESS
 
 
 def _is_size(migration: Migration, channel: Channel) -> bool:

@@ -12,7 +12,7 @@ from analyzer.migration.attempts import Attempts, closed_before, key_of, over
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing
 from analyzer.migration.main_channel import MainFacts
-from analyzer.migration.main_ram import plausible_word
+from analyzer.migration.main_ram import is_ram_record
 from analyzer.migration.main_search import resumes
 from analyzer.migration.migration import Migration
 from analyzer.migration.multifd_walker import walk_midstream, walk_multifd, walk_packets
@@ -437,4 +437,4 @@ def _may_preempt(attempt: Migration, head: bytes) -> bool:
     facts = attempt.main_facts
     if facts is None or not facts.began_late:
         return facts is not None and facts.postcopy_advise is not None
-    return len(head) == 8 and plausible_word(int.from_bytes(head, "big"))
+    return is_ram_record(head)

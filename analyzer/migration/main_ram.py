@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request, Sink
 
-__all__ = ["WITHOUT_LIST", "ZERO_AND_WORD", "RamWalk", "plausible_word"]
+__all__ = ["WITHOUT_LIST", "ZERO_AND_WORD", "RamWalk", "is_ram_record", "plausible_word"]
 
 BYTE = Take(1)
 WORD = Take(8)
@@ -62,6 +62,13 @@ def plausible_word(word: int, page_size: int = SMALLEST_PAGE) -> bool:
     if flags in (EOS, FLUSH):
         return word == flags
     return flags & ~CONTINUE in (PAGE, ZERO, XBZRLE, COMPRESS_PAGE) and word < ADDRESS_LIMIT
+
+
+def is_ram_record(head: bytes) -> bool:
+    """Whether a stream or a section's body that begins with these eight bytes begins with a RAM
+    record.
+    """
+    return len(head) == WORD.size and plausible_word(int.from_bytes(head, "big"))
 
 
 def _is_tiny(flags: int) -> bool:

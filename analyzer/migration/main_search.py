@@ -6,7 +6,7 @@ a hole, are found by searching for a footer followed by a plausible record.  Wir
 
 from __future__ import annotations
 
-from analyzer.migration.main_ram import plausible_word
+from analyzer.migration.main_ram import is_ram_record
 from dissectors.main_stream import (
     ANY_FOOTER,
     COMMAND,
@@ -61,10 +61,9 @@ def kind_by_content(word: bytes) -> bytes:
     """The idstr that the first eight bytes of a section's body suggest: ``ram``, ``vfio`` or
     empty.
     """
-    value = int.from_bytes(word, "big")
-    if value in TAGS:
+    if int.from_bytes(word, "big") in TAGS:
         return b"vfio"
-    return RAM_SECTION if len(word) == 8 and plausible_word(value) else b""
+    return RAM_SECTION if is_ram_record(word) else b""
 
 
 def resumes(head: bytes) -> bool:

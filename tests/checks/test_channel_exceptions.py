@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from analyzer.checks.channels import HEADER_SIZES, PLAUSIBLE_ADDRESS
+from analyzer.checks.channels import HEADER_SIZES
+from analyzer.migration.main_ram import ADDRESS_LIMIT
 from analyzer.synth import records
 from dissectors.main_stream import RamFlag
 from tests.checks.craft import (
@@ -75,8 +76,8 @@ def test_channels_may_be_there_or_not_needed(capture: bytes) -> None:
 PAGE, EOS_FLAG = int(RamFlag.PAGE), int(RamFlag.EOS)
 STRANGERS = {
     "a page record": (0x5000 | PAGE, "MF121"),
-    "the highest address": (PLAUSIBLE_ADDRESS - 0x1000 | PAGE, "MF121"),
-    "a higher address": (PLAUSIBLE_ADDRESS | PAGE, "MF101"),
+    "the highest address": (ADDRESS_LIMIT - 0x1000 | PAGE, "MF121"),
+    "a higher address": (ADDRESS_LIMIT | PAGE, "MF101"),
     "a record without a page": (0x5000 | EOS_FLAG, "MF101"),
     "a page and an end": (0x5000 | PAGE | EOS_FLAG, "MF101"),
 }
