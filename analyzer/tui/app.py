@@ -129,7 +129,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         display: block; width: 1fr; height: 1fr; min-width: 100%; min-height: 100%;
         max-height: 100%; margin: 0;
     }
-    View *, PayloadScreen Container * { border-title-color: $text 75%; }
+    View *, Window * { border-title-color: $text 75%; border-subtitle-color: $text 75%; }
     """
 
     def __init__(
