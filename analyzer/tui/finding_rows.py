@@ -11,6 +11,7 @@ from analyzer.tui.palette import SEVERITY_GLYPHS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from rich.style import Style
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.tui.columns import Cell
     from analyzer.tui.palette import Palette
+
+    Line: TypeAlias = "tuple[Group, tuple[int, Finding] | None]"
 
 __all__ = ["FindingRows", "Group", "groups_of"]
 
@@ -88,7 +91,7 @@ class FindingRows:
             Column("Channel", 11, optional=2, filled=channels),
             Column("What", 40, grow=1),
         )
-        self.lines: list[tuple[Group, tuple[int, Finding] | None]] = []
+        self.lines: list[Line] = []
         for group in groups:
             self.lines.append((group, None))
             if group.key in opened:

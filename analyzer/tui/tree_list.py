@@ -112,63 +112,63 @@ class TreeList(RowList):
         self.nodes = nodes
         if not any(path[:1] == (node.name,) for node in nodes for path in self.opened):
             self.opened |= {(node.name,) for node in nodes[:1]}
-        self.show_rows(TreeRows(nodes, self.opened))
+        self._show_lines()
+
+    def _show_lines(self) -> TreeRows:
+        """Show the fields with the groups that are open now."""
+        rows = TreeRows(self.nodes, self.opened)
+        self.show_rows(rows)
+        return rows
+
+    @property
+    def _line(self) -> tuple[Node | None, tuple[str, ...]]:
+        """The field under the cursor, if there is one, and its path."""
+        rows = self.rows
+        if isinstance(rows, TreeRows) and self.cursor < len(rows.lines):
+            return rows.lines[self.cursor]
+        return None, ()
 
     @property
     def node(self) -> Node | None:
         """The field under the cursor."""
-        rows = self.rows
-        if isinstance(rows, TreeRows) and self.cursor < len(rows.lines):
-            return rows.lines[self.cursor][0]
-        return None
+        return self._line[0]
 
     def reveal(self, path: list[Node]) -> None:
         """Open the groups around a field and put the cursor on it; ``path`` ends with the field."""
         names = tuple(node.name for node in path)
         self.opened |= {names[:depth] for depth in range(1, len(names))}
-        rows = TreeRows(self.nodes, self.opened)
-        self.show_rows(rows)
+        rows = self._show_lines()
         for position, (node, _) in enumerate(rows.lines):
             if path and node is path[-1]:
                 self.go(position, centre=True)
-
-    def _current(self) -> tuple[Node, tuple[str, ...]] | None:
-        rows = self.rows
-        if isinstance(rows, TreeRows) and self.cursor < len(rows.lines):
-            return rows.lines[self.cursor]
-        return None
 
     def action_fold(self, opening: bool) -> None:
         """Open the group under the cursor, or close it (or the group around it).
 
         If there is nothing to open, the cursor moves down.
         """
-        line = self._current()
-        if line is None:
-            return
-        node, path = line
+        node, path = self._line
+        group = node is not None and bool(node.children)
         if opening:
-            if node.children and path not in self.opened:
+            if group and path not in self.opened:
                 self.opened.add(path)
-                self.show_rows(TreeRows(self.nodes, self.opened))
+                self._show_lines()
             else:
                 self.action_move(1)
             return
-        if path not in self.opened or not node.children:
+        if path not in self.opened or not group:
             path = path[:-1]
-        if not path:
-            return
-        self.opened.discard(path)
-        rows = TreeRows(self.nodes, self.opened)
-        self.show_rows(rows)
-        self._moved(next(at for at, (_, own) in enumerate(rows.lines) if own == path))
+        if path:
+            self.opened.discard(path)
+            lines = self._show_lines().lines
+            self._moved(next(at for at, (_, own) in enumerate(lines) if own == path))
 
     def action_fold_group(self) -> None:
         """Open or close the group under the cursor."""
-        line = self._current()
-        if line is not None and line[0].children:
-            self.opened ^= {line[1]}
-            self.show_rows(TreeRows(self.nodes, self.opened))
+        node, path = self._line
+        if node is not None and node.children:
+            self.opened ^= {path}
+            self._show_lines()
 
     def action_choose(self) -> None:
         """Open or close the group under the cursor, or show the whole field."""
@@ -180,7 +180,7 @@ class TreeList(RowList):
     def action_all(self, opening: bool) -> None:
         """Open or close all groups."""
         self.opened = set(_paths(self.nodes, ())) if opening else set()
-        self.show_rows(TreeRows(self.nodes, self.opened))
+        self._show_lines()
 
     def action_as_filter(self) -> None:
         """Filter by the field under the cursor."""

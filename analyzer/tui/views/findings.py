@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Spot
     from analyzer.migration.channel import Channel
     from analyzer.report.main_lines import MainLine
+    from analyzer.tui.finding_rows import Line
 
 __all__ = ["FindingsView"]
 
@@ -61,13 +62,13 @@ class FindingsView(View):
 
     def home(self) -> None:
         """Focus the list."""
-        self.screen.set_focus(self.query_one("#findings"))
+        self.screen.set_focus(self._list)
 
     # -- what is shown ------------------------------------------------------------------------
 
     def show_document(self) -> None:
         """Group the findings again; open groups stay open."""
-        findings = self.query_one("#findings", RowList)
+        findings = self._list
         findings.palette = self.palette
         document = self.document
         if not document.done:
@@ -90,36 +91,41 @@ class FindingsView(View):
         """Show groups and findings; lines that the list does not need go to the explanation."""
         several = len(self.document.migrations()) > 1
         rows = FindingRows(self._groups, self.opened, several)
-        findings = self.query_one("#findings", RowList)
+        findings = self._list
         findings.styles.height = len(rows) + 1 if len(rows) else LINES_EMPTY
         findings.show_rows(rows)
         return rows
 
     @property
-    def _rows(self) -> FindingRows | None:
-        rows = self.query_one("#findings", RowList).rows
-        return rows if isinstance(rows, FindingRows) and len(rows) else None
+    def _list(self) -> RowList:
+        return self.query_one("#findings", RowList)
+
+    @property
+    def _line(self) -> Line | None:
+        """The group under the cursor, and the finding, which may be the only one of the group."""
+        rows = self._list.rows
+        if not isinstance(rows, FindingRows) or not len(rows):
+            return None
+        group, entry = rows.lines[self._list.cursor]
+        return group, group.findings[0] if entry is None and group.count == 1 else entry
 
     def _explain(self) -> None:
-        pane = self.query_one(TextPane)
-        rows = self._rows
-        if rows is None:
+        pane, line = self.query_one(TextPane), self._line
+        if line is None:
             pane.border_title = ""
             pane.show_text(Text())
             return
-        group, entry = rows.lines[self.query_one("#findings", RowList).cursor]
-        if entry is None and group.count == 1:
-            entry = group.findings[0]
+        group, entry = line
         text = Text()
         between = "\n\n" if self.app.size.height > ROOMY else "\n"
         if entry is not None:
             text.append(terminal(entry[1].message) + "\n", "bold")
             text.append(self._where(entry[1]) + between, "dim")
         pane.border_title = f"{group.rule.id} {group.rule.slug}"
-        for head, line in group.rule.paragraphs:
+        for head, paragraph in group.rule.paragraphs:
             if head:
                 text.append(f"{head}: ", "bold")
-            text.append(line + between)
+            text.append(paragraph + between)
         text.rstrip()
         pane.show_text(text, (group.key, entry))
 
@@ -154,20 +160,13 @@ class FindingsView(View):
         self._explain()
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
-        """Enter: go to the place of a finding, which may be the only one of its group, or open or
-        close a group of several.
-        """
+        """Enter: go to the place of a finding, or open or close a group of several."""
         message.stop()
-        rows = self._rows
-        if rows is None:
-            return
-        group, entry = rows.lines[message.position]
-        if entry is None and group.count == 1:
-            entry = group.findings[0]
-        if entry is None:
-            self.action_fold_group()
+        line = self._line
+        if line is not None and line[1] is not None:
+            self._visit(*line[1])
         else:
-            self._visit(*entry)
+            self.action_fold_group()
 
     def _visit(self, at: int, finding: Finding) -> None:
         spot, document = finding.spot, self.document
@@ -208,17 +207,13 @@ class FindingsView(View):
 
     def action_fold_group(self) -> None:
         """Open or close the group under the cursor."""
-        rows = self._rows
-        if rows is None:
-            return
-        cursor = self.query_one("#findings", RowList).cursor
-        self._fold(rows.lines[cursor][0].key, rows.lines[cursor][0].key not in self.opened)
+        if (line := self._line) is not None:
+            self._fold(line[0].key, line[0].key not in self.opened)
 
     def action_fold(self, opening: bool) -> None:
         """Open or close the group of the line under the cursor."""
-        rows = self._rows
-        if rows is not None:
-            self._fold(rows.lines[self.query_one("#findings", RowList).cursor][0].key, opening)
+        if (line := self._line) is not None:
+            self._fold(line[0].key, opening)
 
     def _fold(self, key: tuple[str, int], opening: bool) -> None:
         if opening:
@@ -228,7 +223,7 @@ class FindingsView(View):
         rows = self._show_rows()
         if not opening:
             at = next(at for at, (group, _) in enumerate(rows.lines) if group.key == key)
-            self.query_one("#findings", RowList).go(at)
+            self._list.go(at)
         self._explain()
 
 
