@@ -37,8 +37,6 @@ __all__ = [
     "resumes",
 ]
 
-YES, NO, MORE = 1, 0, -1
-
 NAME_AT = SECTION_ID.size + 1
 OVERLAP = FOOTER.size + NAME_AT + 255 + SECTION_VERSIONS.size
 """A footer and the longest section header, in bytes: what a decision needs to see."""
@@ -85,16 +83,16 @@ class Ahead:
     """The bytes ahead on a main channel, in which a position is looked for: an offset in ``data``,
     -1 for none.
 
-    ``known`` are the sections by id; ``final`` says that the stream ends with ``data``.
+    ``known`` are the sections by id; ``final`` says that the stream ends with ``data``.  Where that
+    has too few bytes to tell whether a record can begin, one can if it is ``final``.
     """
 
-    __slots__ = ("data", "final", "known", "short")
+    __slots__ = ("data", "final", "known")
 
     def __init__(self, data: bytes, known: Mapping[int, Section], final: bool) -> None:
         self.data = data
         self.known = known
         self.final = final
-        self.short = YES if final else MORE  # the answer where bytes are lacking
 
     def own_footer(self, section_id: int) -> tuple[int, bool]:
         """A section's own footer, and whether the section that follows it confirms it."""
@@ -119,7 +117,7 @@ class Ahead:
         while at >= 0:
             behind = at + FOOTER.size
             own = int.from_bytes(self.data[at + 1 : behind], "big") in self.known
-            fits = self._fits(behind, any_name=own) == YES
+            fits = self._fits(behind, any_name=own)
             if fits and (own or not self.known or self._strong(behind)):
                 return at
             at = self.data.find(ANY_FOOTER, at + 1)
@@ -151,20 +149,19 @@ class Ahead:
         """Whether a stream without QEVM header may begin with a complete record, as after a
         postcopy recovery.
         """
-        return self.data[:1] in STRONG_STARTS and self._fits(0) == YES
+        return self.data[:1] in STRONG_STARTS and self._fits(0)
 
     # -- whether a record can begin -----------------------------------------------------------
 
-    def _fits(self, at: int, *, any_name: bool = False) -> int:
-        """Whether a record can begin at ``at``: ``YES``, ``NO``, or ``MORE`` for too few bytes to
-        tell.
+    def _fits(self, at: int, *, any_name: bool = False) -> bool:
+        """Whether a record can begin at ``at``.
 
         idstrs may be any bytes; ``any_name`` accepts ones that are not printable, where the bytes
         before the record are evidence enough.
         """
         left = len(self.data) - at
         if left <= 0:
-            return self.short
+            return self.final
         kind = self.data[at]
         if kind in (START, FULL):
             return self._named(at, any_name=any_name)
@@ -172,55 +169,49 @@ class Ahead:
             return self._part(at)
         if kind == RecordType.COMMAND:
             if left < COMMAND.size:
-                return self.short
+                return self.final
             _type, command, length = COMMAND.unpack(self.data, at)
-            return YES if command_length_fits(command, length) else NO
+            return command_length_fits(command, length)
         if kind != RecordType.EOF:
-            return NO
-        if left > 1 and self.data[at + 1] == RecordType.VMDESCRIPTION:
-            return YES
+            return False
         if left <= 1:
-            return self.short
-        return self._checkpoint(at + 1)
+            return self.final
+        return self.data[at + 1] == RecordType.VMDESCRIPTION or self._checkpoint(at + 1)
 
-    def _named(self, at: int, *, any_name: bool) -> int:
+    def _named(self, at: int, *, any_name: bool) -> bool:
         """Whether a START or FULL header fits; with ``any_name`` the name need not be printable."""
         data = self.data
         if len(data) - at < NAME_AT:
-            return self.short
+            return self.final
         if int.from_bytes(data[at + 1 : at + 5], "big") >= ID_LIMIT or not data[at + 5]:
-            return NO
+            return False
         end = at + NAME_AT + data[at + 5]
         name = data[at + NAME_AT : end]
         text = name.isascii() and name.decode("ascii").isprintable()
         if not text and (not any_name or b"\0" in name):
-            return NO
+            return False
         if len(data) < end + SECTION_VERSIONS.size:
-            return self.short
-        return YES if SECTION_VERSIONS.unpack(data, end)[1] < VERSION_LIMIT else NO
+            return self.final
+        return bool(SECTION_VERSIONS.unpack(data, end)[1] < VERSION_LIMIT)
 
-    def _part(self, at: int) -> int:
+    def _part(self, at: int) -> bool:
         """Whether a PART or END header fits, with the first word of its body."""
         if len(self.data) - at < SECTION_ID.size + 8:
-            return self.short
+            return self.final
         section_id = int.from_bytes(self.data[at + 1 : at + 5], "big")
         content = kind_by_content(self.data[at + 5 : at + 13])
         section = self.known.get(section_id)
         if section is None:
-            return YES if content and section_id < ID_LIMIT else NO
+            return bool(content) and section_id < ID_LIMIT
         if section.idstr == RAM_SECTION or is_vfio(section.idstr):
-            return YES if is_vfio(section.idstr) == is_vfio(content) and content else NO
-        return YES
+            return bool(content) and is_vfio(section.idstr) == is_vfio(content)
+        return True
 
-    def _checkpoint(self, at: int) -> int:
+    def _checkpoint(self, at: int) -> bool:
         """Whether a COLO message follows an EOF."""
         from dissectors.colo import AFTER_EOF, MESSAGE  # seldom needed
 
-        ahead = self.data[at : at + MESSAGE.size]
-        if ahead in AFTER_EOF:
-            return YES
-        begun = any(message.startswith(ahead) for message in AFTER_EOF)
-        return MORE if begun and not self.final else NO
+        return self.data[at : at + MESSAGE.size] in AFTER_EOF
 
     def _strong(self, at: int) -> bool:
         """Whether the record at ``at``, which fits, is recognisable by more than a few bytes."""
@@ -246,7 +237,7 @@ class Ahead:
     def _hit(self, footer: bytes, start: int) -> int:
         """The first place from ``start`` on of a footer that is followed by a plausible record."""
         at = self.data.find(footer, start)
-        while at >= 0 and self._fits(at + FOOTER.size, any_name=True) != YES:
+        while at >= 0 and not self._fits(at + FOOTER.size, any_name=True):
             at = self.data.find(footer, at + 1)
         return at
 
@@ -256,7 +247,7 @@ class Ahead:
         for begin in (b"\x04\0\0", b"\0\x06"):
             at = self.data.find(begin)
             while at >= 0 and (best < 0 or at < best):
-                if self._fits(at) == YES and self._strong(at):
+                if self._fits(at) and self._strong(at):
                     best = at
                     break
                 at = self.data.find(begin, at + 1)
@@ -266,6 +257,6 @@ class Ahead:
         """A section's own footer if the header of a section with a wrong type follows it."""
         footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
         at = self.data.find(footer)
-        while at >= 0 and self._named(at + FOOTER.size, any_name=False) != YES:
+        while at >= 0 and not self._named(at + FOOTER.size, any_name=False):
             at = self.data.find(footer, at + 1)
         return at
