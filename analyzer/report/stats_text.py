@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+
 from analyzer.migration.intervals import Coverage
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
@@ -16,10 +19,15 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
     from analyzer.report.stats_cells import Cell, Table
 
-__all__ = ["LANE", "NARROW_LANE", "Bars", "cells", "stats_text"]
+__all__ = ["Bars", "cells", "stats_text"]
 
 LANE = 32
 NARROW_LANE = 24
+LANE_MIN = 12
+"""Cells of a lane: as a rule, in a table with more than :data:`MANY` columns, and the shortest."""
+MANY = 8
+BETWEEN = 2
+"""Blanks in front of every column."""
 SHARE = 11
 STEPS = "▁▂▃▄▅▆▇█"
 PLAIN_STEPS = ".:-=+*%#"
@@ -65,40 +73,63 @@ class Bars:
 
 
 def stats_text(
-    figures: Sequence[Statistics], style: Style, bars: Bars, begin: int, verbose: bool = False
+    figures: Sequence[Statistics],
+    style: Style,
+    bars: Bars,
+    begin: int,
+    *,
+    verbose: bool = False,
+    width: int = sys.maxsize,
 ) -> Iterator[str]:
     """The lines; ``begin`` is the time of the capture's first frame (ns).
 
-    ``verbose`` lists everything that is otherwise summarised.
+    ``verbose`` lists everything that is otherwise summarised.  Text is wrapped and lanes are
+    shortened to fit ``width`` cells; a table that is still too wide is continued below itself,
+    with its first column repeated.
     """
     for number, entry in enumerate(figures):
         if number:
             yield ""
-        yield from _head(entry, style)
+        yield from _head(entry, style, width)
         for found in tables_of(entry, begin, verbose=verbose, every_iteration=verbose):
             yield ""
-            yield from _table(found, style, bars)
+            yield from _table(found, style, bars, width)
 
 
-def _head(figures: Statistics, style: Style) -> Iterator[str]:
+def _head(figures: Statistics, style: Style, width: int) -> Iterator[str]:
     migration = figures.migration
     outcome = outcome_of(migration)
-    yield style.bold(f"Migration {migration.number}") + (
-        f"  {migration.source} -> {migration.destination}  "
-        f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
-    )
-    for text, warns in headline(figures):
-        yield style.severity("warning", f"  {text}") if warns else f"  {text}"
+    title = f"Migration {migration.number}"
+    text = f"  {migration.source} -> {migration.destination}  {outcome.name}: {outcome.evidence}"
+    first, *more = _wrapped(title + terminal(text), width)
+    first = style.bold(title) + first.removeprefix(title)
+    yield first.replace(f"{outcome.name}: ", f"{style.outcome(outcome.name)}: ", 1)
+    yield from more
+    for said, warns in headline(figures):
+        for line in _wrapped(f"  {said}", width):
+            yield style.severity("warning", line) if warns else line
 
 
-def _table(found: Table, style: Style, bars: Bars) -> Iterator[str]:
-    yield style.bold(terminal(found.title))
+def _wrapped(text: str, width: int) -> list[str]:
+    indent = len(text) - len(text.lstrip())
+    return textwrap.wrap(text, max(20, width), subsequent_indent=" " * max(2, indent)) or [""]
+
+
+def _table(found: Table, style: Style, bars: Bars, width: int) -> Iterator[str]:
+    yield from (style.bold(line) for line in _wrapped(terminal(found.title), width))
     for note in found.notes:
-        yield f"  {style.dim(terminal(note))}"
-    width = NARROW_LANE if len(found.head) > 8 else LANE
-    yield from table(found.head, cells(found, bars, width), style, left=2)
+        yield from (style.dim(line) for line in _wrapped(f"  {terminal(note)}", width))
+    usual = NARROW_LANE if len(found.head) > MANY else LANE
+    rows = cells(found, bars, usual)
+    over = sum(_widths(found.head, rows)) - width
+    if over > 0:
+        rows = cells(found, bars, max(LANE_MIN, usual - over))
+    for number, columns in enumerate(_parts(_widths(found.head, rows), width)):
+        head = [found.head[at] for at in columns]
+        part = [[row[at] for at in columns] for row in rows]
+        yield from table(head, part, style, left=1 if number else 2)
     if found.more:
-        yield f"  {found.more}; --verbose shows all"
+        yield f"  {found.more}; mfshark stats --verbose shows all"
 
 
 def cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
@@ -112,3 +143,29 @@ def cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
         return bars.share(cell) if isinstance(cell, Share) else terminal(cell)
 
     return [[shown(cell) for cell in row] for row in found.rows]
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column with the blanks in front of it; 0 for an empty one, as it is left
+    out.
+    """
+    return [
+        max(len(line[at]) for line in (head, *rows)) + BETWEEN
+        if any(row[at] not in ("", "0") for row in rows)
+        else 0
+        for at in range(len(head))
+    ]
+
+
+def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The columns split into parts of at most ``width`` cells; each part begins with the first
+    column.
+    """
+    parts, taken = [[0]], widths[0]
+    for at in range(1, len(widths)):
+        if taken + widths[at] > width and len(parts[-1]) > 1:
+            parts.append([0])
+            taken = widths[0]
+        parts[-1].append(at)
+        taken += widths[at]
+    return [part for part in parts if len(part) == 1 or any(widths[at] for at in part[1:])]

@@ -22,8 +22,9 @@ from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
 from analyzer.report.saved_file import saved_verdict_text
+from analyzer.report.stats_text import Bars, stats_text
+from analyzer.report.style import Style
 from analyzer.report.verdict import verdict_text
-from analyzer.tui.figures import figures_lines
 from analyzer.tui.gate import Pacer, no_long_collection
 from analyzer.tui.pieces import pieces, with_payload
 from analyzer.tui.saved import holds_saved_migration, scan_of
@@ -357,7 +358,8 @@ class Document:
             Statistics(migration, self.activity.of(migration), engine.pauses)
             for migration in self.migrations(number)
         ]
-        return list(figures_lines(found, engine.first_time, width))
+        style = Style(colour=True)
+        return list(stats_text(found, style, Bars(), engine.first_time, width=width))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch; ``None`` without one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import random
 import re
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.analysis import analyze
+from analyzer.cli import main
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import BlockSendings, SentPages
 from analyzer.migration.statistics import Statistics
@@ -30,6 +33,13 @@ if TYPE_CHECKING:
 
 THREE = capture("10.0.13-vfio-3dev-4ch")
 EVIL = '<script>alert("x")</script>\x1b[31m&'
+
+
+class Terminal(io.StringIO):
+    """A standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def report(path: Path) -> Any:
@@ -99,6 +109,17 @@ def test_text_reads_like_this() -> None:
         "slowest while it carried data: multifd 0 with 12.0 MiB/s; fastest: multifd 2 with" in out
     )
     assert max(map(len, out.splitlines())) <= 160
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_text_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with contextlib.redirect_stdout(Terminal()) as out:
+        assert main(["stats", "--color", "never", str(THREE)]) == 0
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= columns
+    lacking = set(mfshark("stats", THREE).out.split()) - set(shown.split())
+    assert not [word for word in lacking if word.isalnum()]
 
 
 def test_a_column_is_explained_where_there_is_one() -> None:
@@ -174,7 +195,7 @@ def test_the_fastest_channel_is_not_the_one_with_the_shortest_packet() -> None:
 def test_many_channels_are_cut_short_unless_all_are_wanted() -> None:
     path = capture("10.0.13-multifd-64ch")
     short, whole = mfshark("stats", path).out, mfshark("stats", "--verbose", path).out
-    assert "... 48 more; --verbose shows all" in short
+    assert "... 48 more; mfshark stats --verbose shows all" in short
     assert "multifd 63 " in whole
 
 
