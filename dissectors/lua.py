@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 from dissectors.dialects import DIALECTS
 from dissectors.multifd import (
+    ARRAY_SIZES,
     CHANNEL_HEADER,
+    COMMON_PAGE_SIZE,
     COMPRESSED_MAX,
     DEVICE_MARKERS,
     DEVICE_STATE,
+    HASHED_COUNT,
     HEADER,
     INIT,
     MAGIC,
@@ -129,6 +132,8 @@ def _tables() -> Iterator[str]:
     marks = ", ".join(f"{flag:#04x}" for flag in (MultifdFlag.SYNC, *DEVICE_MARKERS))
     yield f"\nlocal SYNC, DEVICE_STATE, OLD_DEVICE_STATE = {marks}"
     yield f"local PAGE_SIZES = {_lua(PAGE_SIZES)}"
+    yield f"local ARRAY_SIZES, HASHED_COUNT = {_lua(ARRAY_SIZES)}, {HASHED_COUNT}"
+    yield f"local COMMON_PAGE_SIZE = {COMMON_PAGE_SIZE}"
     begin = "".join(f"\\{byte}" for byte in MAGIC_VERSION)
     yield f'local HEADER_BYTES = "{begin}"'
 

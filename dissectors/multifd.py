@@ -10,6 +10,7 @@ from enum import IntEnum, IntFlag
 from dissectors.fields import Field, Layout
 
 __all__ = [
+    "ARRAY_SIZES",
     "CHANNEL_HEADER",
     "CHANNEL_HEADER_START",
     "COMMON_COUNT",
@@ -18,6 +19,7 @@ __all__ = [
     "COMPRESSION_MASK",
     "DEVICE_MARKERS",
     "DEVICE_STATE",
+    "HASHED_COUNT",
     "HEADER",
     "INIT",
     "KNOWN_FLAGS",
@@ -188,6 +190,10 @@ COMMON_PAGE_SIZE = LIKELY_PAGE_SIZES[0]
 PAGE_COUNTS = tuple(PACKET_BYTES // size for size in reversed(PAGE_SIZES))
 """Entries of offset[] for those page sizes, ascending."""
 COMMON_COUNT = PACKET_BYTES // COMMON_PAGE_SIZE
+HASHED_COUNT = 1023
+"""Entries of offset[] in a vendor fork's packets while it hashes pages, whatever the page size."""
+ARRAY_SIZES = (*PAGE_COUNTS, HASHED_COUNT)
+"""Entries that offset[] may have, ascending."""
 
 
 def ram_header_size(page_count: int) -> int:
@@ -196,8 +202,12 @@ def ram_header_size(page_count: int) -> int:
 
 
 def page_size_of(page_count: int) -> int:
-    """Target page size in bytes of packets whose offset array has ``page_count`` entries."""
-    return PACKET_BYTES // page_count
+    """Target page size in bytes of packets whose offset array has ``page_count`` entries.
+
+    A number that is not a power of two is a vendor fork's and says nothing about the page size:
+    then it is the common one.
+    """
+    return COMMON_PAGE_SIZE if page_count & (page_count - 1) else PACKET_BYTES // page_count
 
 
 def page_count_of(page_size: int) -> int:

@@ -37,16 +37,17 @@ from scapy.fields import (
 from scapy.packet import Packet, bind_bottom_up
 
 from dissectors.multifd import (
+    ARRAY_SIZES,
     CHANNEL_HEADER,
     CHANNEL_HEADER_START,
     COMMON_COUNT,
     DEVICE_STATE,
+    HASHED_COUNT,
     HEADER,
     INIT,
     MAGIC,
     MAGIC_BYTES,
     MAGIC_VERSION,
-    PAGE_COUNTS,
     RAM,
     VERSION,
     MultifdFlag,
@@ -270,13 +271,15 @@ RAM_LAYERS: dict[int, type[MultiFDPacket]] = {MultiFDPacket.page_count: MultiFDP
 
 
 def _make_ram_layers() -> None:
-    for count in PAGE_COUNTS:
+    for count in ARRAY_SIZES:
         if count not in RAM_LAYERS:
-            suffix = f"{page_size_of(count) // 1024}K"
+            hashed = count == HASHED_COUNT
+            suffix = "Hashed" if hashed else f"{page_size_of(count) // 1024}K"
+            whose = "a vendor fork that hashes pages" if hashed else f"a target with {suffix} pages"
             body = {
-                "name": f"MultiFD RAM packet ({suffix} pages)",
+                "name": f"MultiFD RAM packet ({suffix.lower() if hashed else suffix} pages)",
                 "page_count": count,
-                "__doc__": f"A RAM or SYNC packet of a target with {suffix} pages.",
+                "__doc__": f"A RAM or SYNC packet of {whose}.",
                 "__module__": __name__,
             }
             RAM_LAYERS[count] = type(f"MultiFDPacket{suffix}", (MultiFDPacket,), body)
@@ -385,7 +388,7 @@ def _inferred_count(data: bytes, offset: int) -> int:
     count = _pages_alloc(data[offset : offset + RAM.size])
     if count:
         return count
-    for candidate in PAGE_COUNTS:
+    for candidate in ARRAY_SIZES:
         end = offset + _whole_size(data[offset : offset + RAM.size], RAM_LAYERS[candidate])
         if end == len(data) or data[end : end + 8] == MAGIC_VERSION:
             return candidate

@@ -10,7 +10,7 @@ import struct
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, ram_rule, walker_rule
 from analyzer.checks.wording import counted
 from analyzer.migration.rows import SYNC_PACKET
-from dissectors.multifd import COMPRESSED_MAX, NAME_SIZE
+from dissectors.multifd import COMPRESSED_MAX, HASHED_COUNT, NAME_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> S
     """A packet has neither pages nor SYNC.
 
     It has no effect.  Senders up to 8.1 emit it after a SYNC packet with pages, repeating its
-    packet_num; later ones never do.
+    packet_num; later ones never do.  A vendor fork's packets that count skipped pages are not
+    meant.
 
     Receiver: ignores it.
 
@@ -119,6 +120,8 @@ def empty_packet(packet: RamPacket, channel: Channel, migration: Migration) -> S
     """
     if packet.kind == SYNC_PACKET or _pages(packet):
         return None
+    if packet.reserved and migration.framing.page_count == HASHED_COUNT:
+        return None  # all pages skipped
     return Spot("no pages and no SYNC", noted_before="9.0")
 
 

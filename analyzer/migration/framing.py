@@ -13,6 +13,7 @@ from dissectors.multifd import (
     COMMON_PAGE_SIZE,
     COMPRESSION_MASK,
     DEVICE_STATE,
+    HASHED_COUNT,
     HEADER,
     MAGIC_VERSION,
     NAME_SIZE,
@@ -50,8 +51,10 @@ VFIO_VERSION = BUFFER["version"].size
 IDX = slice(BUFFER["idx"].offset, BUFFER["flags"].offset)
 STATE_FLAGS = slice(BUFFER["flags"].offset, BUFFER.size)
 RAMBLOCK = RAM["ramblock"].offset
+SKIPPED_END = RAM["unused64"].offset
+"""Where a vendor fork's count of skipped pages ends."""
 PAGES_MAX = 1024
-"""Largest plausible pages_alloc; a known vendor fork has 1023."""
+"""Largest plausible pages_alloc; a known vendor fork has HASHED_COUNT."""
 VARIANTS_KEPT = 50
 PAYLOAD_MAX = 1 << 26
 """Most payload in bytes that a header found by search may announce."""
@@ -329,12 +332,13 @@ class Framing:
         count = self.page_count or (alloc if 0 < alloc <= PAGES_MAX else COMMON_COUNT)
         if alloc not in (0, count) or normal + zero > alloc or number >= NUMBER_LIMIT:
             return None
-        if any(header[RAM_COUNTS.size : RAMBLOCK]):
+        reserved = RAM_COUNTS.size if count != HASHED_COUNT else SKIPPED_END
+        if any(header[reserved:RAMBLOCK]):
             return None
         name = header[RAMBLOCK : RAMBLOCK + NAME_SIZE]
         if (normal or zero) and name and not _printable(name):
             return None
-        if not flags & SYNC and not normal and not zero and not size:
+        if not (flags & SYNC or normal or zero or size or count == HASHED_COUNT):
             return None
         if not normal:
             return ram_header_size(count)

@@ -11,16 +11,17 @@ from analyzer.migration.resync import find_packet, near_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
+    ARRAY_SIZES,
     COMMON_COUNT,
     COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
+    HASHED_COUNT,
     HEADER,
     INIT,
     MAGIC_BYTES,
     MAGIC_VERSION,
     NAME_SIZE,
-    PAGE_COUNTS,
     RAM,
     RAM_COUNTS,
     VERSION,
@@ -46,6 +47,7 @@ __all__ = ["walk_midstream", "walk_multifd", "walk_packets"]
 
 COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
+SKIPPED_SIZE = RAM["unused32"].size
 INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
 TAKE_INIT = Take(INIT.size)
@@ -271,7 +273,7 @@ class MultifdWalker:
         if normal:
             plain = not packet.flags & COMPRESSION_MASK
             page = self.framing.page_size or page_size_of(count)
-            if normal > count or (plain and size != normal * page) or size > COMPRESSED_MAX:
+            if normal > count or (size != normal * page if plain else size > COMPRESSED_MAX):
                 yield from self._doubtful(packet, normal * page)
                 return
             sink = self.consumers.page_collector.payload(self.migration, self.channel, packet)
@@ -311,7 +313,7 @@ class MultifdWalker:
             return told
         data = b""
         count, guess = 0, COMMON_COUNT
-        for candidate in sorted({*PAGE_COUNTS, told} - {0}):
+        for candidate in sorted({*ARRAY_SIZES, told} - {0}):
             end = ram_header_size(candidate) - COUNTS_SIZE
             more = yield Take(end + len(MAGIC_VERSION) - len(data))
             if type(more) is bytes:
@@ -327,8 +329,8 @@ class MultifdWalker:
                     count = candidate  # smaller N are excluded, and the next header is in the hole
                 elif type(more) is Gap and self._is_cut(more):
                     length = more.last + 1 - self.start  # the next header is in the next frame
-                    count = next((n for n in PAGE_COUNTS if ram_header_size(n) == length), 0)
-                    guess = max(guess, candidate)
+                    count = next((n for n in ARRAY_SIZES if ram_header_size(n) == length), 0)
+                    guess = max(guess, candidate) if candidate < HASHED_COUNT else guess
                 break
         yield Push(data)
         count = count or told
@@ -571,8 +573,16 @@ class MultifdWalker:
 
 
 def _name(packet: RamPacket, header: bytes, at: int) -> None:
-    """Read what follows the counts, from ``at`` on: reserved words, block name, page offsets."""
+    """Read what follows the counts, from ``at`` on: reserved words, block name, page offsets.
+
+    While the vendor fork hashes pages, those that the destination has already are counted in the
+    first reserved word and listed between the normal and the zero pages; they are left out.
+    """
     name = at + RESERVED_SIZE
     packet.reserved = header.count(0, at, name) != RESERVED_SIZE
     packet.ramblock = header[name : name + NAME_SIZE]
     packet.offsets = header[name + NAME_SIZE :]
+    if packet.reserved and len(packet.offsets) == 8 * HASHED_COUNT:
+        skipped = int.from_bytes(header[at : at + SKIPPED_SIZE], "big")
+        normal, zero = 8 * packet.normal_pages, 8 * (packet.normal_pages + skipped)
+        packet.offsets = packet.offsets[:normal] + packet.offsets[zero:]

@@ -211,12 +211,12 @@ def test_no_rule_fires_on_an_ordinary_buffer(
     assert all(not fired for ordinary, fired in probe.buffers if ordinary)
 
 
-def test_an_odd_page_count_is_not_ordinary() -> None:
-    """A vendor fork's; what its pages are is a guess."""
+def test_an_odd_page_count_is_a_fork_s_whose_pages_are_taken_for_4_kib() -> None:
     offsets = (4096).to_bytes(8, "big").ljust(8 * 130, b"\0")
-    units = [ram([1], num=number, count=130, offsets=offsets) for number in (1, 2)]
+    sent: dict[str, Any] = {"count": 130, "offsets": offsets, "payload": bytes(4096)}
+    units = [ram([1], num=number, **sent) for number in (1, 2)]
     probe = answers(units, Migration(0, (b"",), Settings()))
-    assert probe.answers == [(False, set()), (False, set())]
+    assert probe.answers == [(True, set()), (True, set())]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import struct
+from typing import TYPE_CHECKING
+
 import pytest
 
 from analyzer.analysis import analyze
+from analyzer.migration.consumers import Watcher
 from analyzer.migration.framing import PAYLOAD_MAX, Framing
-from analyzer.migration.migration import Migration
+from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
-from dissectors.multifd import DEVICE_STATE, RAM_COUNTS, ram_header_size
+from dissectors.multifd import DEVICE_STATE, HASHED_COUNT, RAM_COUNTS, ram_header_size
 from dissectors.vfio import BUFFER, BUFFER_HOST
-from tests.checks.craft import PAGE, Tiny, buffer, init, ram, sync
+from tests.checks.craft import PAGE, Tiny, buffer, fired, init, ram, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.migration.channel import Channel
+    from analyzer.migration.migration import Migration
+    from analyzer.migration.rows import RamPacket
 
 WHOLE = ram([0, 1], num=2)
 UADK, DEVICE, ZLIB, ZSTD = 0x10, 0x40, 2, 4
@@ -142,6 +153,52 @@ def test_the_era_that_packets_show(number: int) -> None:
 def test_the_compression_is_that_of_most_packets(methods: list[int], most: int) -> None:
     packets = [ram([0], num=n, flags=flags, payload=bytes(PAGE)) for n, flags in enumerate(methods)]
     assert read(*packets).framing.compression == most
+
+
+class Pages(Watcher):
+    """The pages of every RAM and SYNC packet."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+    ) -> None:
+        del migration, channel, packet
+        self.seen.append(list(pages))
+
+
+def hashed(normal: Sequence[int], skipped: Sequence[int], zero: Sequence[int], num: int) -> bytes:
+    """A packet of the vendor fork that hashes pages: QEMU 7.2 with the skipped ones counted."""
+    listed = [PAGE * number for number in [*normal, *skipped, *zero]]
+    return ram(
+        normal,
+        zero,
+        num=num,
+        count=HASHED_COUNT,
+        payload=bytes(PAGE * len(normal)),
+        offsets=struct.pack(f">{len(listed)}Q", *listed).ljust(8 * HASHED_COUNT, b"\0"),
+        unused32=len(skipped),
+    )
+
+
+def test_a_vendor_fork_lists_skipped_pages_before_zero_pages() -> None:
+    """Its SYNC packets do not tell how long offset[] is, and come first."""
+    packets = [
+        sync(0, count=HASHED_COUNT),
+        hashed(range(300), range(300, 310), [311, 312], 1),
+        hashed([], [320], [], 2),
+        sync(3, count=HASHED_COUNT),
+    ]
+    watcher = Pages()
+    tiny = Tiny(device=False)
+    tiny.multifd = [[init(0), *packets]]
+    capture = tiny.pcap()
+    migration = Scan(capture, watchers=(watcher,)).run().migrations[0]
+    assert migration.framing.page_count == HASHED_COUNT
+    assert watcher.seen == [[], [PAGE * n for n in [*range(300), 311, 312]], [], []]
+    assert not {"MF201", "MF223", "MF227"} & set(fired(capture))
+    assert [length(packet) for packet in packets[1:3]] == [len(packet) for packet in packets[1:3]]
 
 
 def test_a_vendor_s_number_of_offsets_says_nothing_of_the_page_size() -> None:
