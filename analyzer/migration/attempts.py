@@ -26,6 +26,8 @@ LOOKED_AT = 64
 """How many of the latest attempts at the same port a channel can belong to."""
 CHANNELS_LOOKED_AT = 2048
 """How many channels these have in all, unless the latest attempt alone has more."""
+CHANNELS_MAX = 1024
+"""Channels of one attempt; QEMU opens at most 255 multifd channels."""
 SILENT_MAX = 512
 """How many of the latest connections are searched for the main of a newer attempt: it opens at most
 255 others before it sends anything.
@@ -101,13 +103,11 @@ class Attempts:
                 return attempt
         return None
 
-    def of_multifd(self, channel: Channel, most: int) -> Migration | None:
-        """The attempt that a multifd channel belongs to; an attempt has at most ``most``
-        channels.
-        """
+    def of_multifd(self, channel: Channel) -> Migration | None:
+        """The attempt that a multifd channel belongs to, if that exists already."""
         awaited: int | None = None
         for attempt in self._possible(channel):
-            if len(attempt.channels) >= most or over(attempt, channel):
+            if len(attempt.channels) >= CHANNELS_MAX or over(attempt, channel):
                 continue
             other = attempt.by_id.get(channel.id) if channel.id >= 0 else None
             if other is None:

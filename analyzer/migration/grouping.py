@@ -54,8 +54,6 @@ SEARCH_MAX = 1 << 25
 """How many bytes to search for the first multifd packet in such a stream."""
 MAIN_MARKS = RAM_END, STATE_END
 MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
-CHANNELS_MAX = 1024
-"""Channels of one migration; QEMU opens at most 255 multifd channels."""
 MIGRATIONS_MAX = 4096
 KNOWN_MAX = 1 << 15
 """Most channels known at a time, over all kinds and migrations."""
@@ -389,7 +387,7 @@ class Grouper:
 
     def _join(self, channel: Channel) -> Migration:
         """Assign a multifd channel to a migration, once its id is known or known to be missing."""
-        attempt = self._attempts.of_multifd(channel, CHANNELS_MAX) or self._begin(channel)
+        attempt = self._attempts.of_multifd(channel) or self._begin(channel)
         attempt.add(channel)
         if channel.channel_header is not None:
             attempt.framing.channel_header = True

@@ -70,7 +70,7 @@ def _extras(
     reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
 ) -> Steps:
     """Walk what may follow a block's length: page size, guest address, mapped-ram header."""
-    ahead = yield from _ahead(16)
+    ahead = yield from _ahead()
     if not block.index:
         _compare(reader, ram, capabilities, ahead, last)
     mapped, shared = (
@@ -118,9 +118,9 @@ def _note_contradiction(reader: Reader, ram: RamFacts, what: str) -> None:
     ram.anomalies.note("capabilities-differ", reader.offset, reader.last, what)
 
 
-def _ahead(size: int) -> Generator[Request, Reply, bytes]:
-    """Peek at up to ``size`` bytes."""
-    reply = yield Peek(size)
+def _ahead() -> Generator[Request, Reply, bytes]:
+    """Peek at up to 16 bytes."""
+    reply = yield Peek(16)
     if isinstance(reply, Gap):
         reply = yield Peek(reply.before)
     if isinstance(reply, End):
