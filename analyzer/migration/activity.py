@@ -214,15 +214,14 @@ class Activity(Watcher):
         """A device-state packet; see Watcher."""
         self._device(migration, channel, packet)
 
-    def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
-        """A RAM packet that the stream's end cut off; see Watcher."""
-        self._ram(migration, channel, packet, lost)
-
-    def device_cut(
-        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
     ) -> None:
-        """A device-state packet that the stream's end cut off; see Watcher."""
-        self._device(migration, channel, packet, lost)
+        """A packet that the stream's end cut off; see Watcher."""
+        if isinstance(packet, DevicePacket):
+            self._device(migration, channel, packet, lost)
+        else:
+            self._ram(migration, channel, packet, lost)
 
     def _device(
         self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int = 0

@@ -34,15 +34,12 @@ class Watcher:
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A complete device-state packet."""
 
-    def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
-        """A RAM packet whose stream ended inside its payload; ``lost`` of its missing bytes were
-        never sent.
-        """
-
-    def device_cut(
-        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
     ) -> None:
-        """The same for a device-state packet."""
+        """A packet whose stream ended inside its payload; ``lost`` of its missing bytes were never
+        sent.
+        """
 
     def clash(self, migration: Migration, channel: Channel, packet: RamPacket, page: int) -> None:
         """``packet`` carries the page at offset ``page``, which another channel carried in the same

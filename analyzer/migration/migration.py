@@ -235,12 +235,10 @@ class Migration:
         channel.cut_bytes = packet.length - lost
         if isinstance(packet, DevicePacket):
             channel.device_bytes += channel.cut_bytes
-            for watcher in self.consumers.watchers:
-                watcher.device_cut(self, channel, packet, lost)
         else:
             channel.ram_bytes += channel.cut_bytes
-            for watcher in self.consumers.watchers:
-                watcher.ram_cut(self, channel, packet, lost)
+        for watcher in self.consumers.watchers:
+            watcher.cut(self, channel, packet, lost)
 
     # -- devices ----------------------------------------------------------------------------------
 

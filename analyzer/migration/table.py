@@ -245,15 +245,14 @@ class PacketTable(Watcher):
         columns["cut"][row] = cut
         self._count += 1
 
-    def ram_cut(self, migration: Migration, channel: Channel, packet: RamPacket, lost: int) -> None:
-        """A RAM packet that the stream's end cut off; see Watcher."""
-        self._ram(migration, channel, packet, lost)
-
-    def device_cut(
-        self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int
+    def cut(
+        self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket, lost: int
     ) -> None:
-        """A device-state packet that the stream's end cut off; see Watcher."""
-        self._device(migration, channel, packet, lost)
+        """A packet that the stream's end cut off; see Watcher."""
+        if isinstance(packet, DevicePacket):
+            self._device(migration, channel, packet, lost)
+        else:
+            self._ram(migration, channel, packet, lost)
 
     def _row(self, migration: Migration, channel: Channel, packet: RamPacket | DevicePacket) -> int:
         """Fill in what packets of both kinds have; returns the row's index."""
