@@ -31,7 +31,7 @@ LINE = re.compile(
     re.ASCII,
 )
 PACKET = re.compile(
-    r"channel (\d{1,5}) packet_num (\d{1,20}).*"
+    r"channel (\d{1,5}) packet(?:_num| number) (\d{1,20}).*"
     r" flags 0x([0-9a-f]{1,8}) next packet size (\d{1,10})",
     re.ASCII,
 )

@@ -56,7 +56,8 @@ def vfio_version(packet: DevicePacket, channel: Channel, migration: Migration) -
 
     Receiver: ``packet has unknown version %u``; the migration fails.
 
-    Usual cause: a newer sender, or a damaged header.
+    Usual cause: a newer sender; QEMU 10.0.0 with zero-copy-send, which may send other memory than
+    the buffer; a damaged header.
     """
     return f"version is {packet.vfio_version}" if packet.vfio_version else None
 
@@ -175,7 +176,8 @@ def vfio_config_header(packet: DevicePacket, channel: Channel, migration: Migrat
 
     Receiver: ``expected FLAG_DEV_CONFIG_STATE but got %lx``; the migration fails.
 
-    Usual cause: CONFIG_STATE is set on a data buffer, or the data are damaged.
+    Usual cause: CONFIG_STATE is set on a data buffer, or the data are damaged, as QEMU 10.0.0 with
+    zero-copy-send may do.
     """
     return _config_problem(packet, "vfio-config-header")
 

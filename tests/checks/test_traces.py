@@ -318,6 +318,15 @@ def test_a_name_cannot_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in ran.out
 
 
+def test_the_words_of_a_destination_up_to_4_1_are_read(tmp_path: Path) -> None:
+    """Its multifd_recv says ``packet number``."""
+    log = tmp_path / "old.log"
+    line = "multifd_recv channel 0 packet number 7 pages 3 flags 0x1 next packet size 12288\n"
+    log.write_text(line, encoding="utf-8")
+    (run,) = trace_log.read_traces([str(log)])
+    assert [(p.packet_num, p.flags, p.size) for p in run.packets[0]] == [(7, 1, 12288)]
+
+
 def test_a_log_of_more_than_can_be_held_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
