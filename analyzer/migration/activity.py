@@ -189,8 +189,8 @@ class Activity(Watcher):
     def _ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, lost: int = 0
     ) -> None:
-        account = self.of(migration)
-        own = account.channel(channel)
+        activity = self.of(migration)
+        own = activity.channel(channel)
         is_sync = packet.kind == SYNC_PACKET
         if is_sync:
             own.sync_nums.append(packet.packet_num)
@@ -199,16 +199,16 @@ class Activity(Watcher):
         facts = migration.main_facts
         if facts is not None and facts.colo_count:
             # Each checkpoint's packets follow its request and reply.
-            account.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
+            activity.checkpoint(facts.colo_count - 1).add_ram(packet, lost)
             return
         if facts is not None and facts.in_switchover(packet.last):
-            account.late.add_ram(packet, lost)
+            activity.late.add_ram(packet, lost)
             if not is_sync:
                 own.late_ram.add_ram(packet, lost)
             return
         # A SYNC that was cut off did not end its round.
         number = len(channel.syncs) if lost else channel.round_of(packet)
-        account.round(number).add_ram(packet, lost)
+        activity.round(number).add_ram(packet, lost)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         """A device-state packet; see Watcher."""
@@ -226,13 +226,13 @@ class Activity(Watcher):
     def _device(
         self, migration: Migration, channel: Channel, packet: DevicePacket, lost: int = 0
     ) -> None:
-        account = self.of(migration)
-        own = account.channel(channel)
+        activity = self.of(migration)
+        own = activity.channel(channel)
         own.carry(own.state, packet, lost)
         own.states.add(packet, lost)
         key = migration.device_key(packet)
-        device = account.devices.get(key)
+        device = activity.devices.get(key)
         if device is None:
-            device = account.devices[key] = DeviceActivity()
+            device = activity.devices[key] = DeviceActivity()
         device.add(packet, lost)
         device.busy.add(packet.first.time, packet.last.time)

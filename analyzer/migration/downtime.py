@@ -77,7 +77,7 @@ class Downtime:
 
 def downtime_of(
     migration: Migration,
-    account: MigrationActivity,
+    activity: MigrationActivity,
     window: Switchover,
     pauses: Iterable[tuple[int, int, int]] = (),
 ) -> Downtime:
@@ -86,7 +86,7 @@ def downtime_of(
     ``pauses`` are the capture's times without a frame, as (begin, end, frame).
     """
     begin, end = window.begin, window.end
-    channels = account.channels.values()
+    channels = activity.channels.values()
     late = list(_late_records(migration, window))
     kinds: tuple[tuple[str, list[Span], Callable[[Record], bool]], ...] = (
         ("ram", [span for c in channels for span in c.ram.spans()], lambda r: r.has_pages),

@@ -77,19 +77,19 @@ class Phase:
         return self
 
 
-def phases_of(migration: Migration, account: MigrationActivity) -> list[Phase]:
+def phases_of(migration: Migration, activity: MigrationActivity) -> list[Phase]:
     """The phases in protocol order; without main, judged by the multifd packets alone."""
     facts, main = migration.main_facts, migration.main
     if facts is None or main is None or not main.flow.carries:
-        return list(_without_main(migration, account))
-    return list(_Phases(migration, account, facts).all())
+        return list(_without_main(migration, activity))
+    return list(_Phases(migration, activity, facts).all())
 
 
-def _without_main(migration: Migration, account: MigrationActivity) -> Iterator[Phase]:
+def _without_main(migration: Migration, activity: MigrationActivity) -> Iterator[Phase]:
     for number, scan in enumerate(scans_of(migration), 1):
-        found = _sum(account.rounds[scan.first : scan.end])
+        found = _sum(activity.rounds[scan.first : scan.end])
         yield Phase("iteration", found.first, found.last, number).add(found)
-    states = _sum(channel.states for channel in account.channels.values())
+    states = _sum(channel.states for channel in activity.channels.values())
     if states:
         yield Phase("device-state", states.first, states.last).add(states)
 
@@ -104,10 +104,10 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 class _Phases:
     """Derives the phases of a migration whose main was captured."""
 
-    def __init__(self, migration: Migration, account: MigrationActivity, facts: MainFacts) -> None:
+    def __init__(self, migration: Migration, activity: MigrationActivity, facts: MainFacts) -> None:
         assert migration.main is not None
         self.migration = migration
-        self.account = account
+        self.activity = activity
         self.facts = facts
         self.flow = migration.main.flow
         self.bounds = Bounds(migration, facts)
@@ -139,7 +139,7 @@ class _Phases:
     def _setup(self) -> Phase:
         phase = Phase("setup", self.flow.first.time, self.bounds.setup_last)
         phase.bytes = INIT.size * sum(c.init is not None for c in self.migration.multifd)
-        for found in self.account.rounds[: setup_rounds(self.migration, self.bounds)]:
+        for found in self.activity.rounds[: setup_rounds(self.migration, self.bounds)]:
             phase.add(found)
         return phase.add_main(self.bounds.setup_end)
 
@@ -157,7 +157,7 @@ class _Phases:
             end = max(offset, scan.cut.offset if scan.cut is not None else self.limit)
             at = scan.cut.time if scan.cut is not None else stop
             last = scan.end if number < len(scans) else None  # the rest belongs to the last
-            tally = _sum(self.account.rounds[scan.first : last])
+            tally = _sum(self.activity.rounds[scan.first : last])
             # It begins where the one before ends, as do its bytes; or with its first packet, which
             # may have been seen earlier on another connection.
             start = min(before, tally.first) if tally else before
@@ -171,13 +171,13 @@ class _Phases:
     # -- switchover ---------------------------------------------------------------------------
 
     def _switchover(self) -> Iterator[Phase]:
-        window, account = self.window, self.account
+        window, activity = self.window, self.activity
         assert window is not None
-        states = _sum(channel.states for channel in account.channels.values())
+        states = _sum(channel.states for channel in activity.channels.values())
         late = [record for record in self.facts.records if self.limit <= record.offset < self.stop]
-        whole = Phase("switchover", window.begin, window.end).add(account.late).add(states)
+        whole = Phase("switchover", window.begin, window.end).add(activity.late).add(states)
         yield whole.add_main(self.stop - self.limit, [r for r in late if r.name == RAM])
-        ram = _sum(channel.late_ram for channel in account.channels.values())
+        ram = _sum(channel.late_ram for channel in activity.channels.values())
         for rest in _part("ram-rest", ram, [r for r in late if r.has_pages]):
             # Its first packet may have begun before the switchover.
             rest.start = min(max(rest.start, window.begin), rest.end)
@@ -221,13 +221,13 @@ class _Phases:
         if self.migration.preempt_facts is not None:
             phase.normal_pages = self.migration.preempt_facts.ram.normal_pages
             phase.zero_pages = self.migration.preempt_facts.ram.zero_pages
-        records = [record for record in self.bounds.ram if record.offset >= self.stop]
+        records = self.bounds.between(self.stop, self.flow.offset)
         return phase.add_main(self.flow.offset - self.stop, records)
 
     def _colo(self, begin: Mark) -> Phase:
-        tally = _sum(self.account.checkpoints)
+        tally = _sum(self.activity.checkpoints)
         phase = Phase("colo", begin.time, max(tally.last, self.flow.last.time)).add(tally)
-        records = [record for record in self.bounds.ram if record.offset >= self.stop]
+        records = self.bounds.between(self.stop, self.flow.offset)
         return phase.add_main(self.flow.offset - self.stop, records)
 
     def _end(self) -> Phase | None:

@@ -56,8 +56,8 @@ class ChannelFigures:
 
     __slots__ = ("channel", "late_ram_bytes", "ram", "role", "state", "timed")
 
-    def __init__(self, channel: Channel, account: MigrationActivity) -> None:
-        found = account.channel(channel)
+    def __init__(self, channel: Channel, activity: MigrationActivity) -> None:
+        found = activity.channel(channel)
         self.channel = channel
         self.ram = found.ram.spans()
         self.state = found.state.spans()
@@ -147,8 +147,8 @@ class Statistics:
     """Everything that ``mfshark stats`` reports of a migration whose capture was read to the end;
     times in ns since the epoch.
 
-    ``account`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses`` are
-    the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
+    ``activity`` is what an :class:`analyzer.migration.activity.Activity` noted of it, ``pauses``
+    are the capture's times without a frame (:class:`analyzer.tcp.engine.Engine`).
 
     ``window`` is the switchover as far as it was seen, ``downtime`` where its time went;
     ``fairness_ram`` and ``fairness_state`` are Jain's indices; ``runs_ram`` is in the order of
@@ -165,24 +165,24 @@ class Statistics:
     def __init__(
         self,
         migration: Migration,
-        account: MigrationActivity,
+        activity: MigrationActivity,
         pauses: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         self.migration = migration
-        self.phases = phases_of(migration, account)
+        self.phases = phases_of(migration, activity)
         self.window = switchover_window(migration)
         self.downtime: Downtime | None = None
         if self.window is not None:
-            self.downtime = downtime_of(migration, account, self.window, pauses)
-        self.channels = [ChannelFigures(channel, account) for channel in migration.multifd]
-        self.devices = _devices(migration, account, self.window)
+            self.downtime = downtime_of(migration, activity, self.window, pauses)
+        self.channels = [ChannelFigures(channel, activity) for channel in migration.multifd]
+        self.devices = _devices(migration, activity, self.window)
         synchronised = [c for c in migration.multifd if c.synchronises]
         self.fairness_ram = jain([c.ram_bytes for c in synchronised])
         carriers = [c for c in migration.multifd if c.synchronises or c.device_bytes]
         self.fairness_state = jain([c.device_bytes for c in carriers])
-        self.runs_ram = _ram_runs(migration, account)
+        self.runs_ram = _ram_runs(migration, activity)
         self.runs_state = _state_runs(migration)
-        self.checkpoints = _checkpoints(migration, account, pauses)
+        self.checkpoints = _checkpoints(migration, activity, pauses)
         self.blocks: list[BlockSendings] | None = None
         self.uncounted = False
 
@@ -208,10 +208,10 @@ class Statistics:
 
 
 def _checkpoints(
-    migration: Migration, account: MigrationActivity, pauses: Sequence[tuple[int, int, int]]
+    migration: Migration, activity: MigrationActivity, pauses: Sequence[tuple[int, int, int]]
 ) -> list[CheckpointFigures]:
     silence = union((begin, end) for begin, end, _ in pauses)
-    tallies = account.checkpoints  # the last ones may have no packets on multifd channels
+    tallies = activity.checkpoints  # the last ones may have no packets on multifd channels
     return [
         CheckpointFigures(entry, tallies[at].bytes if at < len(tallies) else 0, silence)
         for at, entry in enumerate(handshakes_of(migration))
@@ -222,10 +222,10 @@ def _checkpoints(
 
 
 def _devices(
-    migration: Migration, account: MigrationActivity, window: Switchover | None
+    migration: Migration, activity: MigrationActivity, window: Switchover | None
 ) -> list[DeviceFigures]:
     figures = []
-    for key, found in account.devices.items():
+    for key, found in activity.devices.items():
         entry = DeviceFigures(*key, found.busy.spans())
         device = entry.device = migration.devices[key]
         entry.queue = device.queue()
@@ -234,7 +234,7 @@ def _devices(
         entry.bytes = device.bytes + sum(buffer.arrived for buffer in device.cut)
         figures.append(entry)
     figures.extend(_on_main(migration, window))
-    ram = union(span for c in account.channels.values() for span in c.ram.spans())
+    ram = union(span for c in activity.channels.values() for span in c.ram.spans())
     own = [entry.spans for entry in figures]
     for entry, time in zip(figures, alone([*own, ram]), strict=False):
         entry.exclusive = time
@@ -272,11 +272,11 @@ def _longest_gap(spans: list[Span], everything: Coverage) -> int:
 # -- order of channels -------------------------------------------------------------------------
 
 
-def _ram_runs(migration: Migration, account: MigrationActivity) -> Runs:
+def _ram_runs(migration: Migration, activity: MigrationActivity) -> Runs:
     """Runs by packet_num: the source numbers RAM packets as it assigns them to channels."""
 
     def numbered(channel: Channel) -> Iterator[tuple[int, int]]:
-        syncs = frozenset(account.channel(channel).sync_nums)
+        syncs = frozenset(activity.channel(channel).sync_nums)
         return ((num, channel.id) for num in sorted(channel.packet_nums) if num not in syncs)
 
     in_order = merge(*map(numbered, migration.multifd), key=itemgetter(0))
