@@ -93,7 +93,9 @@ class SectionWalk:
         broken = yield from self._body(kind, section, record, limit)
         record.body_length = self.reader.offset - record.body_offset
         if broken is None:
-            self._ended(kind, section, record)
+            if kind == END:
+                section.ended = record.mark
+                self.main.first_section_end = self.main.first_section_end or section.ended
             broken = yield from self._footer(section)
         return None if broken is None else broken.inside(f"{record.kind} {section.text!r}")
 
@@ -280,12 +282,6 @@ class SectionWalk:
         note, last = self.main.anomalies.note, self.reader.last
         for problem in parse_config(data).telling:
             note(problem.slug, begin + problem.offset, last, f"on main: {problem.detail}", name)
-
-    def _ended(self, kind: int, section: Section, record: Record) -> None:
-        if kind == END:
-            mark = record.mark
-            section.ended = mark
-            self.main.first_section_end = self.main.first_section_end or mark
 
     # -- footer -------------------------------------------------------------------------------
 
