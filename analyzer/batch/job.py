@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from analyzer.analysis import Analysis, analyze, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.checks.rule import INFO, RULES, SEVERITIES
@@ -55,10 +57,10 @@ class Job:
     ``path`` is opened; ``settings`` and ``selection`` are those of the analysis; ``digest``
     computes digests of the devices.  ``fail_on`` is the lowest severity that gives status 1,
     ``allow_empty`` accepts a capture without a migration.  ``wants`` says what the result must
-    contain (see :class:`Result`); ``colour``, ``verbose`` and ``style`` (``full``, ``brief``:
-    errors, warnings and what fails, or ``verdict``: one line) concern its text.  ``known`` are
-    fingerprints of findings that do not count, for the capture named ``known_as``; ``expectation``
-    is what the capture must meet, including expected findings.
+    contain (see :class:`Result`); ``colour``, ``width``, ``verbose`` and ``style`` (``full``,
+    ``brief``: errors, warnings and what fails, or ``verdict``: one line) concern its text.
+    ``known`` are fingerprints of findings that do not count, for the capture named ``known_as``;
+    ``expectation`` is what the capture must meet, including expected findings.
     """
 
     __slots__ = (
@@ -75,6 +77,7 @@ class Job:
         "style",
         "verbose",
         "wants",
+        "width",
     )
 
     def __init__(
@@ -88,6 +91,7 @@ class Job:
         allow_empty: bool = False,
         wants: Iterable[str] = (REPORT,),
         colour: bool = False,
+        width: int = sys.maxsize,
         verbose: bool = False,
         style: str = "full",
         known: frozenset[str] = frozenset(),
@@ -102,6 +106,7 @@ class Job:
         self.allow_empty = allow_empty
         self.wants = frozenset(wants)
         self.colour = colour
+        self.width = width
         self.verbose = verbose
         self.style = style
         self.known = known
@@ -303,7 +308,7 @@ def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str])
 
 
 def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[str]:
-    style = Style(job.colour)
+    style = Style(job.colour, job.width)
     if isinstance(analysis, Analysis):
         from analyzer.report.text import text_report
 

@@ -67,10 +67,23 @@ def settings_of(options: Namespace) -> Settings:
 
 
 def style_of(options: Namespace, stream: IO[str]) -> Style:
-    """The style for ``--color``; by default coloured on terminals, unless NO_COLOR is set."""
+    """The style for ``--color``, by default coloured on terminals, unless NO_COLOR is set; on
+    terminals it has their width.
+    """
+    coloured = options.color == "always"
     if options.color == "auto":
-        return Style(stream.isatty() and not os.environ.get("NO_COLOR"))
-    return Style(options.color == "always")
+        coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    return Style(coloured, _width(stream))
+
+
+def _width(stream: IO[str]) -> int:
+    if not stream.isatty():
+        return sys.maxsize
+    try:
+        columns = os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns
+        return max(0, int(columns)) or sys.maxsize
+    except (ValueError, OSError):
+        return sys.maxsize
 
 
 def complain(text: str) -> None:

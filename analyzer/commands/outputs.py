@@ -30,7 +30,7 @@ TEXT = FORMATS["text"]
 class Outputs:
     """All outputs of one run.
 
-    ``wants`` is what a result must contain for them, ``colour`` whether its text is coloured, and
+    ``wants`` is what a result must contain for them, ``style`` that of its text, and
     ``streams`` whether text goes to standard output; that is printed as results arrive, everything
     else when all are there.  ``inputs`` are files that must not be overwritten.  Raises
     :class:`UsageError` for an unknown format or a file that cannot be written, before any check
@@ -43,7 +43,8 @@ class Outputs:
         self.streams = (STDOUT, TEXT) in wanted
         in_files = any(one is TEXT and path != STDOUT for path, one in wanted)
         plain = options.color == "auto" and in_files
-        self.colour = style_of(options, sys.stdout).colour and not plain
+        style = style_of(options, sys.stdout)
+        self.style = Style(style.colour and not plain, sys.maxsize if in_files else style.width)
         self._results: list[Result] = []
         self._quiet = options.quiet
         self._rows: list[Row] = []
@@ -78,7 +79,7 @@ class Outputs:
         """Write the remaining outputs.  Raises :class:`UsageError` if a file cannot be written."""
         end: list[str] = []
         if len(self._rows) > 1 and not self._quiet:
-            end = [*([""] if self._begun else []), *summary(self._rows, Style(self.colour))]
+            end = [*([""] if self._begun else []), *summary(self._rows, self.style)]
         if self.streams:
             self._print(end)
         for one, file in self._documents:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 from analyzer.commands.common import judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
@@ -114,7 +111,6 @@ def _write(
     else:
         from analyzer.report.stats_text import Bars, stats_text
 
-        bars, style = Bars(getattr(stream, "encoding", None) or "utf-8"), style_of(options, stream)
-        width = shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
-        for line in stats_text(figures, style, bars, begin, verbose=options.verbose, width=width):
+        bars = Bars(getattr(stream, "encoding", None) or "utf-8")
+        for line in stats_text(figures, style_of(options, stream), bars, begin, options.verbose):
             print(line, file=stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 
 from analyzer.migration.intervals import Coverage
@@ -10,7 +9,7 @@ from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_tables import headline, tables_of
-from analyzer.report.style import Style, table
+from analyzer.report.style import Style, column_widths, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ NARROW_LANE = 24
 LANE_MIN = 12
 """Cells of a lane: as a rule, in a table with more than :data:`MANY` columns, and the shortest."""
 MANY = 8
-BETWEEN = 2
-"""Blanks in front of every column."""
+LEFT = 2
 SHARE = 11
 STEPS = "▁▂▃▄▅▆▇█"
 PLAIN_STEPS = ".:-=+*%#"
@@ -73,40 +71,33 @@ class Bars:
 
 
 def stats_text(
-    figures: Sequence[Statistics],
-    style: Style,
-    bars: Bars,
-    begin: int,
-    *,
-    verbose: bool = False,
-    width: int = sys.maxsize,
+    figures: Sequence[Statistics], style: Style, bars: Bars, begin: int, verbose: bool = False
 ) -> Iterator[str]:
     """The lines; ``begin`` is the time of the capture's first frame (ns).
 
-    ``verbose`` lists everything that is otherwise summarised.  Text is wrapped and lanes are
-    shortened to fit ``width`` cells; a table that is still too wide is continued below itself,
-    with its first column repeated.
+    ``verbose`` lists everything that is otherwise summarised.  Where the style has a width, text
+    is wrapped and lanes are shortened to fit.
     """
     for number, entry in enumerate(figures):
         if number:
             yield ""
-        yield from _head(entry, style, width)
+        yield from _head(entry, style)
         for found in tables_of(entry, begin, verbose=verbose, every_iteration=verbose):
             yield ""
-            yield from _table(found, style, bars, width)
+            yield from _table(found, style, bars)
 
 
-def _head(figures: Statistics, style: Style, width: int) -> Iterator[str]:
+def _head(figures: Statistics, style: Style) -> Iterator[str]:
     migration = figures.migration
     outcome = outcome_of(migration)
     title = f"Migration {migration.number}"
     text = f"  {migration.source} -> {migration.destination}  {outcome.name}: {outcome.evidence}"
-    first, *more = _wrapped(title + terminal(text), width)
+    first, *more = _wrapped(title + terminal(text), style.width)
     first = style.bold(title) + first.removeprefix(title)
     yield first.replace(f"{outcome.name}: ", f"{style.outcome(outcome.name)}: ", 1)
     yield from more
     for said, warns in headline(figures):
-        for line in _wrapped(f"  {said}", width):
+        for line in _wrapped(f"  {said}", style.width):
             yield style.severity("warning", line) if warns else line
 
 
@@ -115,19 +106,16 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(20, width), subsequent_indent=" " * max(2, indent)) or [""]
 
 
-def _table(found: Table, style: Style, bars: Bars, width: int) -> Iterator[str]:
-    yield from (style.bold(line) for line in _wrapped(terminal(found.title), width))
+def _table(found: Table, style: Style, bars: Bars) -> Iterator[str]:
+    yield from (style.bold(line) for line in _wrapped(terminal(found.title), style.width))
     for note in found.notes:
-        yield from (style.dim(line) for line in _wrapped(f"  {terminal(note)}", width))
+        yield from (style.dim(line) for line in _wrapped(f"  {terminal(note)}", style.width))
     usual = NARROW_LANE if len(found.head) > MANY else LANE
     rows = cells(found, bars, usual)
-    over = sum(_widths(found.head, rows)) - width
+    over = sum(column_widths(found.head, rows, LEFT).values()) - style.width
     if over > 0:
         rows = cells(found, bars, max(LANE_MIN, usual - over))
-    for number, columns in enumerate(_parts(_widths(found.head, rows), width)):
-        head = [found.head[at] for at in columns]
-        part = [[row[at] for at in columns] for row in rows]
-        yield from table(head, part, style, left=1 if number else 2)
+    yield from table(found.head, rows, style, left=LEFT)
     if found.more:
         yield f"  {found.more}; mfshark stats --verbose shows all"
 
@@ -143,29 +131,3 @@ def cells(found: Table, bars: Bars, lane: int) -> list[list[str]]:
         return bars.share(cell) if isinstance(cell, Share) else terminal(cell)
 
     return [[shown(cell) for cell in row] for row in found.rows]
-
-
-def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """The width of each column with the blanks in front of it; 0 for an empty one, as it is left
-    out.
-    """
-    return [
-        max(len(line[at]) for line in (head, *rows)) + BETWEEN
-        if any(row[at] not in ("", "0") for row in rows)
-        else 0
-        for at in range(len(head))
-    ]
-
-
-def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """The columns split into parts of at most ``width`` cells; each part begins with the first
-    column.
-    """
-    parts, taken = [[0]], widths[0]
-    for at in range(1, len(widths)):
-        if taken + widths[at] > width and len(parts[-1]) > 1:
-            parts.append([0])
-            taken = widths[0]
-        parts[-1].append(at)
-        taken += widths[at]
-    return [part for part in parts if len(part) == 1 or any(widths[at] for at in part[1:])]

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Style", "size_text", "table"]
+__all__ = ["Style", "column_widths", "size_text", "table"]
 
 COLOURS = {"error": "1;31", "warning": "33", "info": "36"}
 OUTCOMES = {"completed": "32", "cancelled": "33", "failed": "1;31", "incomplete": "33"}
+BETWEEN = 2
+"""Blanks in front of every column."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Style:
-    """Adds escape sequences, or none."""
+    """Adds escape sequences, or none; tables fit ``width`` cells."""
 
-    __slots__ = ("colour",)
+    __slots__ = ("colour", "width")
 
-    def __init__(self, colour: bool = False) -> None:
+    def __init__(self, colour: bool = False, width: int = sys.maxsize) -> None:
         self.colour = colour
+        self.width = width
 
     def _wrap(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code else text
@@ -56,25 +61,52 @@ def table(
 ) -> Iterator[str]:
     """Aligned columns, the first ``left`` of them left-aligned: they name the row.
 
-    Columns are left out that are empty in every row, and those of numbers that are all 0.
+    Columns are left out that are empty in every row, and those of numbers that are all 0.  A table
+    that is wider than the style allows goes on below itself, with its first column repeated.
     """
     if not rows:
         return
+    widths = column_widths(head, rows, left)
+
+    def line(cells: Sequence[str], columns: Sequence[int]) -> str:
+        return "".join(
+            " " * BETWEEN + cells[at].ljust(widths[at] - BETWEEN)
+            if at < left
+            else cells[at].rjust(widths[at])
+            for at in columns
+        ).rstrip()
+
+    for columns in _parts(widths, style.width):
+        yield style.dim(line(head, columns))
+        for row in rows:
+            yield line(row, columns)
+
+
+def column_widths(
+    head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> dict[int, int]:
+    """The width of each column that :func:`table` shows, with the blanks in front of it."""
     used = [
-        index
-        for index in range(len(head))
-        if any(row[index] not in ("", "0" if index >= left else "") for row in rows)
+        at
+        for at in range(len(head))
+        if any(row[at] not in ("", "0" if at >= left else "") for row in rows)
     ]
-    used = used or list(range(min(len(head), 1)))
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in used]
+    return {
+        at: max(len(row[at]) for row in (head, *rows)) + BETWEEN
+        for at in used or range(min(len(head), 1))
+    }
 
-    def line(cells: Sequence[str]) -> str:
-        parts = [
-            cells[i].ljust(width) if i < left else cells[i].rjust(width)
-            for i, width in zip(used, widths, strict=True)
-        ]
-        return ("  " + "  ".join(parts)).rstrip()
 
-    yield style.dim(line(head))
-    for row in rows:
-        yield line(row)
+def _parts(widths: dict[int, int], limit: int) -> list[list[int]]:
+    """The columns split into parts of at most ``limit`` cells; each begins with the first column,
+    and has one more, whatever its width.
+    """
+    first, *others = widths
+    parts, taken = [[first]], widths[first]
+    for at in others:
+        if taken + widths[at] > limit and len(parts[-1]) > 1:
+            parts.append([first])
+            taken = widths[first]
+        parts[-1].append(at)
+        taken += widths[at]
+    return parts

@@ -358,8 +358,8 @@ class Document:
             Statistics(migration, self.activity.of(migration), engine.pauses)
             for migration in self.migrations(number)
         ]
-        style = Style(colour=True)
-        return list(stats_text(found, style, Bars(), engine.first_time, width=width))
+        style = Style(colour=True, width=width)
+        return list(stats_text(found, style, Bars(), engine.first_time))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch; ``None`` without one."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer.cli import main
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Ran(NamedTuple):
@@ -20,3 +23,17 @@ def mfshark(*words: object) -> Ran:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main([str(word) for word in words])
     return Ran(status, out.getvalue(), err.getvalue())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
+    """What is printed on a terminal of that width, without colours."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    with contextlib.redirect_stdout(Terminal()) as out:
+        main([str(word) for word in words])
+    return out.getvalue()

@@ -10,7 +10,7 @@ import pytest
 
 from analyzer.cli import main
 from tests.checks.craft import Tiny
-from tests.commands.run import mfshark
+from tests.commands.run import mfshark, on_terminal
 from tests.shipped import capture
 
 LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
@@ -25,6 +25,19 @@ def test_several_outputs_at_once(tmp_path: Path) -> None:
     assert ran.out == files[2].read_text(encoding="utf-8")
     assert json.loads(files[0].read_text(encoding="utf-8"))["version"] == "2.1.0"
     assert files[1].read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_tables_fit_the_terminal_but_not_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = mfshark("check", LOST).out
+    shown = on_terminal(60, monkeypatch, "check", LOST)
+    tables = [line for line in shown.splitlines() if line.startswith("  0000:")]
+    assert max(map(len, tables)) <= 60
+    assert len(tables) > len([line for line in wide.splitlines() if line.startswith("  0000:")])
+    assert set(wide.split()) == set(shown.split())
+    on_terminal(60, monkeypatch, "check", LOST, "-o", "-", "-o", tmp_path / "r.txt")
+    assert (tmp_path / "r.txt").read_text(encoding="utf-8") == wide
 
 
 def test_the_table_tells_captures_that_are_damaged(tmp_path: Path) -> None:

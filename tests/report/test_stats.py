@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import random
 import re
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analyzer.analysis import analyze
-from analyzer.cli import main
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import BlockSendings, SentPages
 from analyzer.migration.statistics import Statistics
@@ -24,7 +21,7 @@ from analyzer.report.stats_json import stats_json
 from analyzer.report.stats_text import Bars, stats_text
 from analyzer.report.style import Style
 from analyzer.synth import synth
-from tests.commands.run import mfshark
+from tests.commands.run import mfshark, on_terminal
 from tests.schemas import conform
 from tests.shipped import FILES, capture, stem
 
@@ -33,13 +30,6 @@ if TYPE_CHECKING:
 
 THREE = capture("10.0.13-vfio-3dev-4ch")
 EVIL = '<script>alert("x")</script>\x1b[31m&'
-
-
-class Terminal(io.StringIO):
-    """A standard output that is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def report(path: Path) -> Any:
@@ -113,10 +103,7 @@ def test_text_reads_like_this() -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_text_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    with contextlib.redirect_stdout(Terminal()) as out:
-        assert main(["stats", "--color", "never", str(THREE)]) == 0
-    shown = out.getvalue()
+    shown = on_terminal(columns, monkeypatch, "stats", THREE)
     assert max(map(len, shown.splitlines())) <= columns
     lacking = set(mfshark("stats", THREE).out.split()) - set(shown.split())
     assert not [word for word in lacking if word.isalnum()]

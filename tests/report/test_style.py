@@ -24,3 +24,20 @@ def test_zero_is_a_name_like_others() -> None:
 
 def test_no_rows_are_no_table() -> None:
     assert not list(table(HEAD, [], Style()))
+
+
+def test_a_wide_table_goes_on_below_itself() -> None:
+    rows = [("main", "0", "12", "1", "late"), ("multifd 0", "1", "7", "0", "")]
+    assert list(table(HEAD, rows, Style(width=28), left=2)) == [
+        "  name       stream  bytes",
+        "  main       0          12",
+        "  multifd 0  1           7",
+        "  name       holes  note",
+        "  main           1  late",
+        "  multifd 0      0",
+    ]
+
+
+def test_a_column_wider_than_the_terminal_stands_beside_the_first_all_the_same() -> None:
+    lines = list(table(("name", "a", "b"), [("x" * 9, "1", "2")], Style(width=10)))
+    assert lines == ["  name       a", "  xxxxxxxxx  1", "  name       b", "  xxxxxxxxx  2"]
