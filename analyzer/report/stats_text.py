@@ -26,6 +26,7 @@ LANE_MIN = 12
 """Cells of a lane: as a rule, in a table with more than :data:`MANY` columns, and the shortest."""
 MANY = 8
 LEFT = 2
+"""Columns that name a row."""
 SHARE = 11
 STEPS = "▁▂▃▄▅▆▇█"
 PLAIN_STEPS = ".:-=+*%#"
