@@ -164,8 +164,9 @@ class FilterLine(Horizontal):
             self._set(text)
 
     def on_descendant_focus(self) -> None:
-        """A filter is being typed."""
+        """A filter is being typed: say at once what could follow."""
         self._offer_undo()
+        self._tell_completions(self._judge(self.input.value))
 
     def on_descendant_blur(self) -> None:
         """No filter is being typed any more."""

@@ -387,6 +387,7 @@ def test_what_has_ended_cannot_be_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
+        ("", "not number frame"),
         ("vf", "vfio.version vfio.idx"),
         ("migration", "migration: number of the migration, from 0"),
         ("kind == ", "ram sync"),
