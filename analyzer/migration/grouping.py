@@ -20,6 +20,7 @@ from analyzer.migration.pages import PageRoom
 from analyzer.migration.resync import find_packet
 from analyzer.migration.room import Room
 from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
+from analyzer.migration.unidentified import Unidentified
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
 from dissectors import return_path
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.requests import Reply, Request, Walker
 
+    Looking = Generator[Request, Reply, Walker | None]
+
 __all__ = ["ENCRYPTED_MAX", "KNOWN_MAX", "MIGRATIONS_MAX", "Grouper"]
 
-LOOK_AROUND = 1 << 17
-"""How many bytes of a stream without beginning to search for signs of main or multifd."""
 SEARCH_MAX = 1 << 25
-"""How many bytes to search for the first multifd packet in such a stream."""
+"""How many bytes to search for the first multifd packet in a stream without beginning."""
 MAIN_MARKS = RAM_END, STATE_END
 MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
 MIGRATIONS_MAX = 4096
@@ -95,6 +96,7 @@ class Grouper:
         self._consumers = consumers
         self._channels: dict[int, Channel] = {}  # by id of the flow
         self._attempts = Attempts(connections, lambda flow: id(flow) in self._channels)
+        self._unidentified = Unidentified()
         self._room = Room()
         self._page_room = PageRoom()
         # Return paths whose main is not known yet, by id of that direction.
@@ -186,17 +188,16 @@ class Grouper:
             self.tls.append(self._channel("tls", flow))
             yield from walk_tls(self.tls[-1])
 
-    def _encrypted_midstream(self, flow: Flow, held: bytes) -> Generator[Request, Reply, bool]:
-        """Walk a stream without beginning as TLS if it holds TLS records; gives whether it does.
+    def _encrypted_midstream(self, flow: Flow, held: bytes) -> Looking:
+        """Whether a stream without beginning holds TLS records: how to walk it, or ``None``.
 
         Without a handshake the side that sends more is taken for the client.
         """
         begin = find_records(held) if flow.offset > flow.peer.offset else None
         if begin is None:
-            return False
+            return None
         yield Push(held[begin:])
-        yield from self._encrypted(flow)
-        return True
+        return self._encrypted(flow)
 
     def _forced(self, flow: Flow) -> bool:
         return split_key(flow.key)[-1] in self._settings.decode_as
@@ -239,14 +240,25 @@ class Grouper:
             self._place_stranger(channel)
 
     def _midstream(self, reader: Reader, flow: Flow) -> Walker:
-        """Identify a stream whose beginning is missing by what follows."""
+        """Identify a stream whose beginning is missing by what follows, and walk it."""
+        self._unidentified.add(flow)
+        try:
+            walk = yield from self._look_around(reader, flow)
+            if walk is None:
+                walk = yield from self._look_for_packet(reader, flow)
+        finally:
+            self._unidentified.remove(flow)
+        if walk is not None:
+            yield from walk
+
+    def _look_around(self, reader: Reader, flow: Flow) -> Looking:
+        """Look for signs in some of what follows; gives how to walk it, or ``None``."""
         held = bytearray()
         known = 0  # up to here held was searched
-        while len(held) < LOOK_AROUND and held.find(MAGIC_VERSION, known) < 0:
+        while len(held) < self._unidentified.share and held.find(MAGIC_VERSION, known) < 0:
             if any(held.find(mark, known) >= 0 for mark in MAIN_MARKS):
                 yield Push(bytes(held))
-                yield from self._main(reader, flow, midstream=True)
-                return
+                return self._main(reader, flow, midstream=True)
             known = max(0, len(held) - MARK_MAX)
             piece = yield Some()
             if type(piece) is bytes:
@@ -255,21 +267,23 @@ class Grouper:
                 held.clear()
                 known = 0
             elif not return_path.is_message(held):
-                yield from self._encrypted_midstream(flow, bytes(held))
-                return
+                break
             if return_path.is_message(held):
                 yield Push(bytes(held))
-                yield from self._return_path(reader, flow, None)
-                return
-        if (yield from self._encrypted_midstream(flow, bytes(held))):
-            return
-        yield Push(bytes(held))
+                return self._return_path(reader, flow, None)
+        walk = yield from self._encrypted_midstream(flow, bytes(held))
+        if walk is None:
+            yield Push(bytes(held))
+        return walk
+
+    def _look_for_packet(self, reader: Reader, flow: Flow) -> Looking:
         found = yield from find_packet(reader, Framing(self._settings), SEARCH_MAX)
-        if found.header:
-            channel = self._channel("multifd", flow)
-            channel.skipped += found.skipped
-            channel.missing += found.gap
-            yield from walk_midstream(reader, channel, self._join, found)
+        if not found.header:
+            return None
+        channel = self._channel("multifd", flow)
+        channel.skipped += found.skipped
+        channel.missing += found.gap
+        return walk_midstream(reader, channel, self._join, found)
 
     def _other(self, reader: Reader, flow: Flow, head: bytes) -> Walker:
         """Identify a stream without magic: main of a recovered postcopy, a preempt channel, or one
@@ -281,7 +295,11 @@ class Grouper:
         if resumes(head):
             yield from self._main(reader, flow, midstream=True)
             return
-        ahead = yield Peek(INIT.size + len(MAGIC_VERSION))
+        self._unidentified.add(flow)
+        try:
+            ahead = yield Peek(INIT.size + len(MAGIC_VERSION))
+        finally:
+            self._unidentified.remove(flow)
         if type(ahead) is bytes and begins_stream(ahead):
             yield from self._main(reader, flow)
             return

@@ -8,6 +8,7 @@ import gc
 from array import array
 
 from analyzer.capture.link import endpoints, mirrored
+from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
 
 TYPE_CHECKING = False
@@ -221,6 +222,13 @@ class Flow:
         self.reader = reader
         self.checkpoint_positions = array("q")
         self.checkpoint_offsets = array("q")
+
+    def leave(self) -> None:
+        """Nobody wants to read any further."""
+        self.take_in_fast()
+        if self.reader is not None:
+            self.reader.leave()
+            self.reader = UNREAD
 
     def checkpoint(self, position: int) -> None:
         """A batch from file position ``position`` on that carried the flow has ended.

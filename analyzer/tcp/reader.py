@@ -135,6 +135,11 @@ class Reader:
         self._ended = True
         self._pump()
 
+    def leave(self) -> None:
+        """End the walker: the rest of the stream is ignored."""
+        self._walker.close()
+        self._resume(None)
+
     # -- the machine --------------------------------------------------------------------------
 
     def _resume(self, reply: Reply) -> None:

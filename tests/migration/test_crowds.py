@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.analysis import Analysis, analyze
-from analyzer.migration import attempts, grouping
+from analyzer.migration import attempts, grouping, unidentified
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.report.style import Style
 from analyzer.report.text import text_report
 from analyzer.tui.document import Document
 from analyzer.tui.stream_rows import capture_text, stream_lines
-from tests.checks.craft import HEADER, Craft, Tiny, init
+from tests.checks.craft import HEADER, RAM_END, Craft, Tiny, init, sync
 from tests.tcp.wire import forgetful
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ CLIENT_HELLO = bytes.fromhex("16030100050100000100")
 STRANGER = b"GET / HTTP/1.0\r\n"
 
 
-def crowd(count: int, data: bytes, *, closed: bool = False, tiny: bool = False) -> bytes:
+def crowd(
+    count: int, data: bytes, *, closed: bool = False, tiny: bool = False, syn: bool = True
+) -> bytes:
     """So many connections that begin with ``data``, then perhaps a migration."""
     capture = Craft()
     for number in range(count):
         connection = capture.connect(
-            50000, client=f"10.1.{number >> 8}.{number & 255}", first=10_000 + 777 * number
+            50000, client=f"10.1.{number >> 8}.{number & 255}", first=10_000 + 777 * number, syn=syn
         )
         connection.send(data)
         if closed:
@@ -116,6 +118,48 @@ def test_few_of_many_full_attempts_are_looked_at(monkeypatch: pytest.MonkeyPatch
     assert 0 < sum(len(attempt.channels) for attempt in found) <= 10
     early.send(init(9))
     assert len(Scan(capture.pcap()).run().migrations) == len(scan.migrations)
+
+
+@pytest.mark.parametrize(("size", "syn"), [(70, True), (300, False)])
+def test_unidentified_streams_are_forgotten(
+    size: int, syn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetful(monkeypatch, 20)
+    monkeypatch.setattr(unidentified, "STREAMS_MAX", 10)
+    scan = analyze(crowd(200, b"x" * size, tiny=True, syn=syn)).scan
+    assert len(scan.engine.connections) <= 40
+    assert {len(m.channels) for m in scan.migrations} == {4}
+    assert not scan.grouper._unidentified._flows  # the capture has ended
+
+
+def test_of_too_many_unidentified_streams_the_oldest_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unidentified, "STREAMS_MAX", 2)
+    capture = Craft()
+    begun = [capture.connect(46000 + number, syn=False) for number in range(3)]
+    for one in begun:
+        one.send(b"x" * 100)
+    for number, one in enumerate(begun):
+        one.send(init(number) + sync(0) + sync(1))
+    analysis = analyze(capture.pcap())
+    (migration,) = analysis.migrations
+    assert [c.flow.connection.number for c in migration.channels] == [1, 2]
+
+
+def test_unidentified_streams_share_what_is_held_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, one is held until the first sign of what it is; among many it is not."""
+    monkeypatch.setattr(unidentified, "HELD_MAX", 1 << 15)
+
+    def found(others: int) -> int:
+        capture = Craft()
+        for number in range(others):
+            capture.connect(50000, client=f"10.1.0.{number}", syn=False).send(b"x" * 100)
+        one = capture.connect(46000, syn=False)
+        one.send(b"x" * 5000 + RAM_END)
+        return len(Scan(capture.pcap()).run().migrations)
+
+    assert [found(0), found(20)] == [1, 0]
 
 
 @pytest.mark.parametrize("closed", [True, False])
