@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -147,9 +148,15 @@ def script() -> int:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may not fit the locale's encoding
+    signal.signal(signal.SIGTERM, _terminated)
     status = main()
     gc.freeze()  # the process ends at once; the interpreter need not clean up
     return status
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """End like after Ctrl-C: without what was half written, which may be guest memory."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
