@@ -20,7 +20,7 @@ from analyzer.tui.dialogs.commands import Commands
 from analyzer.tui.document import Document
 from analyzer.tui.filters import Filters, device_filter
 from analyzer.tui.gate import Gate
-from analyzer.tui.key_order import KeyOrder, at_work
+from analyzer.tui.key_order import KeyOrder
 from analyzer.tui.lines import TITLES, KeyLine, StatusLine, TabLine, keys_of, meaning, shown_key
 from analyzer.tui.messages import FilterChosen, Jump, Loaded
 from analyzer.tui.places import Places
@@ -364,7 +364,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         copied.
         """
         working = len(self.screen_stack) == 1 and self.view.awaited
-        opening = at_work(self, "figures")
+        opening = any(w.group == "figures" and not w.is_finished for w in self.workers)
         return working or opening or self.copying or super().awaited
 
     def key_taken(self) -> None:

@@ -15,22 +15,13 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from textual import events
-    from textual.widget import Widget
 
-__all__ = ["KeyOrder", "at_work"]
+__all__ = ["KeyOrder"]
 
 ROUNDS = 3
 """Times a follower is sent behind a key: the key's own messages and theirs are then handled."""
 PATIENCE = 0.5
 """Seconds after which the next key is handled in any case."""
-
-
-def at_work(node: App[Any] | Widget, group: str) -> bool:
-    """Whether a thread of the workers' ``group`` is at work for ``node``."""
-    return any(
-        worker.node is node and worker.group == group and not worker.is_finished
-        for worker in node.workers
-    )
 
 
 class KeyOrder(App[int]):

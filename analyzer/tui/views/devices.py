@@ -14,7 +14,6 @@ from analyzer.report.escape import terminal
 from analyzer.tui.device_facts import BufferRows, DeviceRows, device_facts
 from analyzer.tui.dialogs.extract import MODES, ExtractDialog
 from analyzer.tui.extraction import extract
-from analyzer.tui.key_order import at_work
 from analyzer.tui.messages import Selected
 from analyzer.tui.panes import ArrivalPane, MapPane
 from analyzer.tui.reassembly import Reassembly
@@ -97,8 +96,7 @@ class DevicesView(View):
     @property
     def awaited(self) -> bool:
         """See the base class."""
-        stale = self._facts_of != (self.document, self.state.migration)
-        return stale and at_work(self, "devices")
+        return self._facts_of != (self.document, self.state.migration)
 
     def show_growth(self) -> None:
         """Update the devices as long as there are few buffers."""

@@ -8,7 +8,6 @@ from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
 
 from analyzer.tui.binning import Bins
-from analyzer.tui.key_order import at_work
 from analyzer.tui.messages import Selected
 from analyzer.tui.time_axis import TimeWindow
 from analyzer.tui.time_panes import TimePane
@@ -141,7 +140,7 @@ class TimeView(View):
     def awaited(self) -> bool:
         """See the base class."""
         stale = self._shown_of != (self.document, self.state.migration)
-        return stale and at_work(self, self._group)
+        return stale and self.pane.display  # else it is worked out when it is shown again
 
     @property
     def _group(self) -> str:
