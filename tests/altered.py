@@ -8,7 +8,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import decode, network
+from analyzer.capture.link import network
+from analyzer.capture.segment import decode
 from analyzer.capture.source import open_source
 
 if TYPE_CHECKING:

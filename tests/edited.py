@@ -9,14 +9,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from analyzer.capture.link import FIN, RST, SYN, decode
+from analyzer.capture.segment import FIN, RST, SYN, decode
 from tests.altered import read
 from tests.checks.craft import Craft
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analyzer.capture.link import Segment
+    from analyzer.capture.segment import Segment
 
 OFFSETS = 128
 """Entries of the offset array, for pages of 4 KiB."""

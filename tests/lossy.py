@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.analysis import analyze
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.frames import SLACK
-from analyzer.capture.link import decode
+from analyzer.capture.segment import decode
 from analyzer.capture.source import open_source
 from analyzer.migration.outcome import outcome_of
 from analyzer.tcp.flow import Connection

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from analyzer.capture.link import LINUX_VXLAN
 from analyzer.capture.raw import OTHER, cut, frame_of
 from analyzer.capture.source import Source
 from analyzer.capture.tshark import Conversion, addresses_of
+from analyzer.capture.tunnels import LINUX_VXLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORD", "SLACK", "Batch", "Contents", "Interface"]
 
-SLACK = 128
+SLACK = 192
 """Bytes that may be read past the end of a frame; their values mean nothing."""
 RECORD = 16
 """Bytes in front of a frame that describe it: four 32-bit words."""

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections import deque
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import (
+from analyzer.capture.link import network
+from analyzer.capture.raw import EMPTY, HEADER, frame_of, record_of
+from analyzer.capture.segment import (
     ACK,
     FIN,
     MULTIPATH,
@@ -22,11 +24,9 @@ from analyzer.capture.link import (
     SYN,
     decode,
     mirrored,
-    network,
     options_of,
     split_key,
 )
-from analyzer.capture.raw import EMPTY, HEADER, frame_of, record_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import Source, open_source
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import os
 
     from analyzer.capture.frames import Batch
-    from analyzer.capture.link import Segment
     from analyzer.capture.raw import Record
+    from analyzer.capture.segment import Segment
 
     Mapping = tuple[int, int, int]
     """Relative subflow sequence number (1 is the first byte), data sequence number, length in

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from analyzer.capture.frames import SLACK
-from analyzer.capture.link import IPV4_HEADER, IPV6_HEADER, TCP, network
+from analyzer.capture.segment import IPV4_HEADER, IPV6_HEADER, TCP, innermost
 
 __all__ = ["USUAL", "Shape", "shape_of"]
 
@@ -52,10 +52,10 @@ _shapes = {(14, 4): USUAL}
 
 def shape_of(buffer: bytearray, start: int, stop: int, link_type: int) -> Shape | None:
     """The shape of the frame ``buffer[start:stop]``; ``None`` without IP, or with too many tags."""
-    found = network(buffer, start, stop, link_type)
+    found = innermost(buffer, start, stop, link_type)
     if isinstance(found, str) or found[1] - start > FRONT_MAX:
         return None
-    version, at = found
+    version, at, _ = found
     key = at - start, version
     if key not in _shapes:
         _shapes[key] = Shape(*key)

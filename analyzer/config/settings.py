@@ -189,7 +189,7 @@ SETTINGS = {
             "auto: mfshark; tshark if mfshark finds nothing\n"
             "native: only mfshark\n"
             "mptcp: mfshark, reassembling Multipath TCP (auto does this for files)\n"
-            "tshark: tshark, for tunnels and other formats\n"
+            "tshark: tshark, for rarer tunnels and other formats\n"
             "pyshark: tshark, through the pyshark library",
             default="auto",
         ),

@@ -5,7 +5,7 @@ Wire-format page, section 1.4.
 
 from __future__ import annotations
 
-from analyzer.capture.link import split_key
+from analyzer.capture.segment import split_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

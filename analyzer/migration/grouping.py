@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from analyzer.capture.link import split_key
+from analyzer.capture.segment import split_key
 from analyzer.migration.attempts import Attempts, closed_before, key_of, over
 from analyzer.migration.channel import Channel
 from analyzer.migration.framing import Framing

@@ -13,7 +13,8 @@ from contextlib import closing
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.frames import RECORD
-from analyzer.capture.link import ETHERNET, RST, SYN, decode
+from analyzer.capture.link import ETHERNET
+from analyzer.capture.segment import RST, SYN, TCP, decode
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from analyzer.capture.frames import Batch
-    from analyzer.capture.link import Segment
     from analyzer.capture.replayable import ReplayableStream
+    from analyzer.capture.segment import Segment
     from analyzer.capture.source import Source
     from analyzer.migration.table import PacketTable, StreamRef
 
@@ -176,6 +177,7 @@ class Replay:
                     plain
                     and buffer[start + 26 : start + 38] != key
                     and buffer[start + 12 : start + 15] == PLAIN
+                    and buffer[start + 23] == TCP
                 ):
                     continue
                 captured, original = batch.lengths(start)

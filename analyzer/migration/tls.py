@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import split_key
 from analyzer.capture.plaintext import open_plaintext, read_keys
 from analyzer.capture.replayable import ReplayableStream
+from analyzer.capture.segment import split_key
 from analyzer.errors import CaptureError
 from analyzer.migration.foreign import CUT_SHORT
 from analyzer.tcp.decrypted import Decryption

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import struct
+import sys
 
-from analyzer.capture.link import (
+from analyzer.capture.link import COOKED, COOKED2, ETHERNET, LOOP, NULL
+from analyzer.capture.segment import (
     AUTHENTICATION,
-    COOKED,
-    COOKED2,
-    ETHERNET,
     EXTENSIONS,
     FRAGMENT,
     IPV4_HEADER,
     IPV6_HEADER,
-    LOOP,
-    NULL,
     TCP,
-    UDP,
     Segment,
     decode,
-    network,
+    innermost,
 )
+from analyzer.capture.tunnels import UDP, UDP_HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +33,7 @@ __all__ = ["FrameScrubber"]
 NOP = 1
 IPV4_OFFSET, IPV6_OFFSET = 0x1FFF, 0xFFF8
 """Masks of the fragment offset; only the first fragment has the ports."""
-UDP_PORTS = 4
+UDP_PORTS, UDP_CHECKSUM = 4, 6
 LINK_HEADERS = {ETHERNET: 14, COOKED: 16, COOKED2: 20, NULL: 4, LOOP: 4}
 
 
@@ -54,14 +51,19 @@ class FrameScrubber:
         old = batch.buffer[start : start + captured]
         new = bytearray(old)
         segment = decode(batch.buffer, start, captured, original, link_type)
-        found = network(batch.buffer, start, start + captured, link_type)
-        self._link(new, link_type)
-        if isinstance(found, str):
+        path: list[tuple[int, int, int, int]] = []
+        innermost(batch.buffer, start, start + captured, link_type, path)
+        if not path:
+            self._link(new, 0, link_type)
             blank(new, LINK_HEADERS.get(link_type, 0))
             return new
-        version, at = found
-        at -= start
-        payload = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
+        payload: tuple[int, int] | None = None
+        for link_type, link, version, ip in path:
+            if payload is not None and payload[1]:
+                blank(new, payload[0] + UDP_CHECKSUM, payload[0] + UDP_HEADER)
+            self._link(new, link - start, link_type)
+            at = ip - start
+            payload = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
         if payload is None:
             blank(new, at)
         elif isinstance(segment, str):
@@ -71,8 +73,8 @@ class FrameScrubber:
             self._tcp(old, new, at, payload[0], version, segment, start)
         return new
 
-    def _link(self, new: bytearray, link_type: int) -> None:
-        """Link-layer addresses."""
+    def _link(self, new: bytearray, at: int, link_type: int) -> None:
+        """Link-layer addresses of the header at ``at``."""
         spans: tuple[tuple[int, int], ...] = ()
         if link_type == ETHERNET:
             spans = (0, 6), (6, 12)
@@ -80,7 +82,8 @@ class FrameScrubber:
             spans = ((6, 6 + min(int.from_bytes(new[4:6], "big"), 8)),)
         elif link_type == COOKED2 and len(new) >= 20:
             spans = ((12, 12 + min(new[11], 8)),)
-        for begin, end in spans:
+        for first, last in spans:
+            begin, end = at + first, at + last
             if begin < end <= len(new):
                 new[begin:end] = self._addresses.link(bytes(new[begin:end]))
 
@@ -145,9 +148,10 @@ class FrameScrubber:
         mend(new, tcp + 16, before, after, whole and before == 0)
 
 
-def blank(data: bytearray, begin: int) -> None:
-    """Zeros from ``begin`` on."""
-    data[begin:] = bytes(max(len(data) - begin, 0))
+def blank(data: bytearray, begin: int, end: int = sys.maxsize) -> None:
+    """Zeros from ``begin`` on, up to ``end``."""
+    end = min(end, len(data))
+    data[begin:end] = bytes(max(end - begin, 0))
 
 
 def total(data: bytes | bytearray) -> int:

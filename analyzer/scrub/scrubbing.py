@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from analyzer.capture.file import PCAP_MAGICS, CaptureFile
-from analyzer.capture.link import SYN
 from analyzer.capture.multipath import open_rejoined
+from analyzer.capture.segment import SYN
 from analyzer.capture.sequence import ahead_of
 from analyzer.capture.source import open_source
 from analyzer.capture.writing import PcapngWriter, PcapWriter
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    from analyzer.capture.link import Segment
+    from analyzer.capture.segment import Segment
     from analyzer.capture.source import Source
     from analyzer.capture.writing import Writable
     from analyzer.errors import CaptureError

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from analyzer.capture.link import decode
 from analyzer.capture.plaintext import OVERHEAD_MAX
+from analyzer.capture.segment import decode
 from analyzer.capture.sequence import MASK
 from analyzer.tcp.flow import Hole
 from analyzer.tcp.requests import Place

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import islice
 
-from analyzer.capture.link import ACK, FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
+from analyzer.capture.segment import ACK, FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
 from analyzer.tcp.flow import Connections, Waiting

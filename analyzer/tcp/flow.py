@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 from array import array
 
-from analyzer.capture.link import endpoints, mirrored
+from analyzer.capture.segment import endpoints, mirrored
 from analyzer.tcp.reader import UNREAD
 from analyzer.tcp.requests import Place
 

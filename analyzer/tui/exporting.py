@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import SYN, decode
+from analyzer.capture.segment import SYN, decode
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.source import open_source
 from analyzer.capture.writing import PcapngWriter
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
-    from analyzer.capture.link import Segment
+    from analyzer.capture.segment import Segment
     from analyzer.migration.table import StreamRef
     from analyzer.tui.document import Document
 

@@ -7,7 +7,7 @@ import struct
 from random import Random
 from typing import NamedTuple
 
-from analyzer.capture.link import ACK, FIN, RST, SYN, Segment, decode, mirrored
+from analyzer.capture.segment import ACK, FIN, RST, SYN, Segment, decode, mirrored
 from tests.altered import Frame, Frames, read
 
 MASK = 0xFFFFFFFF

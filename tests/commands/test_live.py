@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from analyzer.capture import live as capturing
-from analyzer.capture.link import Segment, decode
+from analyzer.capture.segment import Segment, decode
 from analyzer.commands import watch
 from analyzer.migration.scan import Scan
 from analyzer.synth import build

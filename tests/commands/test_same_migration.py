@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer.capture.link import decode
+from analyzer.capture.segment import decode
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from analyzer.migration.settings import Settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from analyzer.capture.link import Segment
+    from analyzer.capture.segment import Segment
     from analyzer.migration.two_views import MigrationPair
 
 AHEAD, THERE, BACK = 5_000_000_000, 300_000, 100_000

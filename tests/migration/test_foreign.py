@@ -7,18 +7,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scapy.contrib.erspan import ERSPAN_II
-from scapy.contrib.geneve import GENEVE
-from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import GRE, Ether
-from scapy.layers.ppp import PPP, PPPoE
-from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet, Raw
+from scapy.layers.inet import IP, fragment
 from scapy.utils import PcapReader, PcapWriter
 
 from analyzer.analysis import analyze
+from analyzer.capture.segment import endpoints
 from analyzer.errors import CaptureError, ToolUnavailable
 from analyzer.migration.replay import Replay
 from analyzer.migration.scan import Scan
@@ -31,49 +24,15 @@ from tests.capture.files import pcap
 from tests.commands.run import mfshark
 from tests.lossy import frames_of
 from tests.tcp.tshark import MISSING
+from tests.tunnelled import NATIVE, TUNNELS, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 needs_tshark = pytest.mark.skipif(MISSING, reason="tshark is not installed")
 
 TSHARK = Settings(via="tshark")
-OUTER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-HOSTS = IP(src="192.0.2.1", dst="192.0.2.2")
-AUTHENTICATION = Raw(b"\4\4" + bytes(22))
-"""IPsec's header before an IP packet."""
-
-
-def tagged(ethertype: int, content: bytes) -> Packet:
-    """A frame with a payload of this type."""
-    return Ether(src=OUTER.src, dst=OUTER.dst, type=ethertype) / Raw(content)
-
-
-TUNNELS: dict[str, Callable[[Packet], Packet]] = {
-    "vxlan": lambda f: OUTER / HOSTS / UDP(sport=50000, dport=4789) / VXLAN(vni=7, flags=8) / f,
-    "vxlan-of-linux": lambda f: (
-        OUTER / HOSTS / UDP(sport=50000, dport=8472) / VXLAN(vni=7, flags=8) / f
-    ),
-    "geneve": lambda f: (
-        OUTER / HOSTS / UDP(sport=50000, dport=6081) / GENEVE(vni=7, proto=0x6558) / f
-    ),
-    "gre": lambda f: OUTER / HOSTS / GRE(proto=0x0800) / f.payload,
-    "gre-in-ipv6": lambda f: (
-        OUTER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=47) / GRE(proto=0x0800) / f.payload
-    ),
-    "erspan": lambda f: OUTER / HOSTS / GRE(proto=0x88BE, seqnum_present=1) / ERSPAN_II() / f,
-    "ip-in-ip": lambda f: OUTER / HOSTS / f.payload,
-    "authentication-header": lambda f: (
-        OUTER / IP(src="192.0.2.1", dst="192.0.2.2", proto=51) / AUTHENTICATION / f.payload
-    ),
-    "macsec": lambda f: tagged(0x88E5, b"\x20" + bytes(13) + bytes(f)[12:] + bytes(16)),
-    "trill": lambda f: tagged(0x22F3, bytes.fromhex("000100010002") + bytes(f)),
-    "vn-tag": lambda f: tagged(0x8926, bytes.fromhex("00010002") + bytes(f)[12:]),
-    "cisco-metadata": lambda f: tagged(0x8909, bytes.fromhex("010100010002") + bytes(f)[12:]),
-    "mpls": lambda f: OUTER / MPLS(label=100, s=1, ttl=64) / f.payload,
-    "pppoe": lambda f: OUTER / PPPoE(sessionid=1) / PPP(proto=0x0021) / f.payload,
-}
 SAME = ("frames", "first_time", "last_time", "migrations", "tls", "findings")
 """What the report of a capture has in common with that of what is inside its tunnel."""
 ALIKE = (*SAME, "ignored_frames", "truncated_frames")
@@ -112,15 +71,6 @@ def inner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def wrapped(inner: Path, out: Path, wrap: Callable[[Packet], Packet]) -> Path:
-    with PcapReader(str(inner)) as frames, PcapWriter(str(out), nano=True) as writer:
-        for frame in frames:
-            outside = wrap(frame)
-            outside.time = frame.time
-            writer.write(outside)
-    return out
-
-
 def told(
     path: Path | bytes, settings: Settings | None = None, names: Sequence[str] = SAME
 ) -> dict[str, Any]:
@@ -128,14 +78,23 @@ def told(
     return {name: report[name] for name in names}
 
 
-@needs_tshark
-@pytest.mark.parametrize("name", TUNNELS)
-def test_a_tunnel_gives_the_report_of_what_is_inside(
+@pytest.mark.parametrize("name", NATIVE)
+def test_a_usual_tunnel_gives_the_report_of_what_is_inside(
     inner: Path, tmp_path: Path, name: str
 ) -> None:
+    path = wrapped(inner, tmp_path / f"{name}.pcap", NATIVE[name])
+    expected = told(inner)
+    assert expected["migrations"]
+    assert told(path, Settings(via="native")) == expected
+
+
+@needs_tshark
+@pytest.mark.parametrize("name", TUNNELS)
+def test_tshark_gives_the_report_of_what_is_inside(inner: Path, tmp_path: Path, name: str) -> None:
     path = wrapped(inner, tmp_path / f"{name}.pcap", TUNNELS[name])
     expected = told(inner)
     assert expected["migrations"]
+    assert told(path, TSHARK) == expected
     assert told(path) == expected
 
 
@@ -180,8 +139,53 @@ def test_other_file_formats_are_read(inner: Path, tmp_path: Path, kind: str) -> 
 
 
 @needs_tshark
-def test_packets_in_a_tunnel_can_be_read_again(inner: Path, tmp_path: Path) -> None:
-    path = wrapped(inner, tmp_path / "vxlan.pcap", TUNNELS["vxlan"])
+def test_fragments_of_a_tunnel_are_holes_that_tshark_can_fill(inner: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fragments.pcap"
+    with PcapReader(str(inner)) as frames, PcapWriter(str(path), nano=True) as writer:
+        for frame in frames:
+            for piece in fragment(NATIVE["vxlan"](frame), 4000):  # type: ignore[no-untyped-call]
+                piece.time = frame.time
+                writer.write(piece)
+    native, through = mfshark("check", path), mfshark("check", "--via", "tshark", path)
+    assert "frames ignored: IP fragment" in native.out
+    assert "--via tshark reassembles them" in native.out
+    assert (native.status, "MF901 tcp-hole" in native.out) == (0, True)
+    assert (through.status, "MF901 tcp-hole" in through.out) == (0, False)
+
+
+@needs_tshark
+def test_streams_in_tunnels_have_wiresharks_numbers(inner: Path, tmp_path: Path) -> None:
+    """The same connections once more without a tunnel, from another address, frame by frame."""
+    path = tmp_path / "both.pcap"
+    with PcapReader(str(inner)) as frames, PcapWriter(str(path), nano=True) as writer:
+        for number, frame in enumerate(frames):
+            names = list(NATIVE)
+            other = NATIVE[names[number % len(names)]](frame)
+            frame[IP].src = "198.51.100.1" if frame[IP].sport > 30000 else "198.51.100.2"
+            frame[IP].dst = "198.51.100.2" if frame[IP].sport > 30000 else "198.51.100.1"
+            for one in (other, frame) if number % 2 else (frame, other):
+                one.time = frame.time
+                writer.write(one)
+    scan = Scan(path).run()
+    assert len(scan.migrations) == 2
+    command = ["tshark", "-n", "-r", str(path), "-d", "udp.port==8472,vxlan", "-Y", "tcp"]
+    command += ["-T", "fields", "-e", "tcp.stream", "-e", "tcp.srcport", "-e", "frame.number"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    begins: dict[int, tuple[int, int]] = {}
+    for line in ran.stdout.splitlines():
+        stream, port, number = map(int, line.split("\t"))
+        begins.setdefault(stream, (port, number))
+    found = {
+        one.number: (endpoints(one.forward.key)[2], one.began.frame)
+        for one in scan.engine.connections
+    }
+    assert found == begins
+
+
+@needs_tshark
+@pytest.mark.parametrize("name", ["vxlan", "trill"])
+def test_packets_in_a_tunnel_can_be_read_again(inner: Path, tmp_path: Path, name: str) -> None:
+    path = wrapped(inner, tmp_path / f"{name}.pcap", TUNNELS[name])
     tables = PacketTable(), PacketTable()
     plain = Scan(inner, watchers=(tables[0],)).run()
     tunnelled = Scan(path, watchers=(tables[1],)).run()
@@ -198,7 +202,7 @@ def test_without_tshark_a_tunnel_is_noted(
     inner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    scan = Scan(wrapped(inner, tmp_path / "gre.pcap", TUNNELS["gre"])).run()
+    scan = Scan(wrapped(inner, tmp_path / "trill.pcap", TUNNELS["trill"])).run()
     assert scan.migrations == []
     assert any("--via tshark" in note for note in scan.file.notes)
 
@@ -212,7 +216,7 @@ def test_without_tshark_asking_for_it_is_an_error(
 
 
 def test_native_does_not_ask_tshark(inner: Path, tmp_path: Path) -> None:
-    path = wrapped(inner, tmp_path / "gre.pcap", TUNNELS["gre"])
+    path = wrapped(inner, tmp_path / "trill.pcap", TUNNELS["trill"])
     assert Scan(path, Settings(via="native")).run().reading.through == ""
 
 

@@ -16,9 +16,9 @@ from analyzer.migration.settings import Settings
 from analyzer.migration.table import COLUMNS, PacketTable
 from analyzer.synth import build
 from tests import shipped
-from tests.migration.test_foreign import TUNNELS, wrapped
 from tests.migration.tls_captures import EMBEDDED, KEYS, stripped
 from tests.tcp.tshark import MISSING
+from tests.tunnelled import TUNNELS, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path

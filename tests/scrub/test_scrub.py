@@ -16,7 +16,7 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.capture.file import CaptureFile
-from analyzer.capture.link import decode as segment_of
+from analyzer.capture.segment import decode as segment_of
 from analyzer.capture.source import open_source
 from analyzer.migration.consumers import DeviceCollector, PageCollector
 from analyzer.migration.scan import Scan
@@ -32,6 +32,7 @@ from tests.capture.files import pcap
 from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 from tests.shipped import FILES, capture, stem
+from tests.tunnelled import NATIVE, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -208,6 +209,27 @@ def test_addresses_become_others() -> None:
     for address in (b"\x0a\x4d\0\1", b"\x0a\x4d\0\2"):
         assert address in gzip.decompress(path.read_bytes())
         assert address not in result
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_addresses_of_tunnels_become_others_too(name: str, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.pcap"
+    plain.write_bytes(build({"ram": {"blocks": {"pc.ram": 1 << 20}}, "network": {"mtu": 9000}}))
+    path, result = wrapped(plain, tmp_path / "tunnel.pcap", NATIVE[name]), tmp_path / "result.pcap"
+    result.write_bytes(scrubbed(path))
+    assert verdict(analyze(result)) == verdict(analyze(path))
+    original, left = path.read_bytes(), result.read_bytes()
+    link = b"RT\0\x124V", b"RT\0\x124W"
+    outer = b"\xc0\0\2\1", b"\xc0\0\2\2", bytes.fromhex("20010db8") + bytes(11)
+    inner = b"\x0a\x4d\0\1", b"\x0a\x4d\0\2"
+    for address in (*link, *outer, *inner):
+        assert address not in left
+    assert all(address in original for address in (*link, *inner))
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    command = [*TSHARK, "-o", "udp.check_checksum:TRUE", "-Y", "udp.checksum.status == 0"]
+    ran = subprocess.run([*command, "-r", result], capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
 
 
 def test_devices_are_renamed_everywhere_alike() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.capture.link import Segment, decode, endpoints
+from analyzer.capture.segment import PACKETS_MAX, Segment, decode, endpoints
 
 TCP = struct.pack(">HHIIBBHHH", 1111, 2222, 7, 9, 0x50, 0x18, 500, 0, 0)
 PAYLOAD = b"payload"
@@ -110,6 +110,103 @@ def test_a_cut_frame_tells_how_much_is_missing() -> None:
 )
 def test_says_why_there_is_none(frame: bytes, reason: str) -> None:
     assert seen(frame, 1) == reason
+
+
+def udp(port: int, content: bytes) -> bytes:
+    return struct.pack(">HHHH", 50000, port, 8 + len(content), 0) + content
+
+
+VXLAN, GENEVE = b"\x08" + bytes(7), b"\0\0\x65\x58" + bytes(4)
+INSIDE = MAC + b"\x08\0" + V4
+NO_SEGMENT = {
+    "vxlan without its flag": (ipv4(udp(4789, bytes(8) + INSIDE), proto=17), "tunnel"),
+    "vxlan, cut": (ipv4(udp(4789, VXLAN[:7]), proto=17), "tunnel"),
+    "vxlan, fragment": (ipv4(udp(4789, VXLAN + INSIDE), proto=17, fragment=0x2000), "IP fragment"),
+    "vxlan with arp": (ipv4(udp(4789, VXLAN + MAC + b"\x08\6" + bytes(28)), proto=17), "non-IP"),
+    "vxlan with udp": (
+        ipv4(udp(4789, VXLAN + MAC + b"\x08\0" + ipv4(udp(53, bytes(9)), proto=17)), proto=17),
+        "non-TCP",
+    ),
+    "vxlan with a fragment": (
+        ipv4(udp(4789, VXLAN + MAC + b"\x08\0" + ipv4(TCP, fragment=0x2000)), proto=17),
+        "IP fragment",
+    ),
+    "vxlan, tcp cut": (ipv4(udp(4789, VXLAN + INSIDE[:50]), proto=17), "cut before TCP"),
+    "geneve of another version": (
+        ipv4(udp(6081, b"\x40" + GENEVE[1:] + INSIDE), proto=17),
+        "tunnel",
+    ),
+    "geneve with something else": (
+        ipv4(udp(6081, GENEVE[:2] + b"\x88\xb5" + bytes(4) + INSIDE), proto=17),
+        "tunnel",
+    ),
+    "geneve, cut in its options": (ipv4(udp(6081, b"\x3f" + GENEVE[1:]), proto=17), "non-IP"),
+    "gre, cut": (ipv4(b"\0\0\x08", proto=47), "tunnel"),
+    "gre of another version": (ipv4(b"\0\1\x08\0" + V4, proto=47), "tunnel"),
+    "gre with routing": (ipv4(b"\x40\0\x08\0" + bytes(4) + V4, proto=47), "tunnel"),
+    "gre with something else": (ipv4(b"\0\0\x88\xb5" + V4, proto=47), "tunnel"),
+    "erspan 3 without ethernet": (
+        ipv4(b"\x10\0\x22\xeb" + bytes(4) + bytes(10) + b"\x08\0" + V4, proto=47),
+        "tunnel",
+    ),
+    "another tunnel": (ipv4(udp(2152, bytes(8) + V4), proto=17), "tunnel"),
+    "a fragment of no tunnel": (ipv4(udp(2049, bytes(90)), proto=17, fragment=0x2000), "non-TCP"),
+}
+
+
+@pytest.mark.parametrize("name", NO_SEGMENT)
+def test_says_why_there_is_none_in_a_tunnel(name: str) -> None:
+    packet, reason = NO_SEGMENT[name]
+    assert seen(MAC + b"\x08\0" + packet, 1) == reason
+
+
+@pytest.mark.parametrize(
+    ("shim", "reason"),
+    [
+        (b"\x88\x47\0\0\x10\x40" + V4, "tunnel"),
+        (b"\x88\x47\0\0\x11\x40" + b"\0" + V4, "tunnel"),
+        (b"\x88\x64\x11\0\0\1\0\x63\xc0\x21" + bytes(40), "non-IP"),
+        (b"\x88\x64\x11\0\0\1\0\x63\0\x3d" + bytes(40), "tunnel"),
+        (b"\x88\x64\x21\0\0\1\0\x63\0\x21" + V4, "tunnel"),
+        (b"\x88\x64\x11", "tunnel"),
+    ],
+    ids=["no last label", "ethernet over mpls", "ppp control", "multilink", "pppoe 2", "cut"],
+)
+def test_says_why_there_is_none_behind_labels(shim: bytes, reason: str) -> None:
+    assert seen(MAC + shim, 1) == reason
+
+
+def test_tunnels_in_tunnels_end_somewhere() -> None:
+    def wrapped(times: int) -> Segment | str:
+        packet = V4
+        for _ in range(times):
+            packet = ipv4(packet, proto=4)
+        return seen(MAC + b"\x08\0" + packet, 1)
+
+    assert isinstance(wrapped(PACKETS_MAX - 1), Segment)
+    assert wrapped(PACKETS_MAX) == wrapped(2000) == "tunnel"
+
+
+@given(
+    st.sampled_from(
+        [
+            ipv4(udp(4789, VXLAN + MAC + b"\x08\0"), proto=17),
+            ipv4(udp(6081, GENEVE + MAC + b"\x08\0"), proto=17),
+            ipv4(b"\x30\0\x65\x58" + bytes(8) + MAC + b"\x08\0", proto=47),
+            ipv4(b"\x10\0\x22\xeb" + bytes(16) + MAC + b"\x08\0", proto=47),
+            ipv6(V4, kind=4),
+        ]
+    ),
+    st.binary(max_size=90),
+    st.integers(0, 200),
+)
+def test_any_bytes_in_a_tunnel_give_an_answer(packet: bytes, inside: bytes, length: int) -> None:
+    kind = b"\x08\0" if packet[0] >> 4 == 4 else b"\x86\xdd"
+    frame = (MAC + kind + packet + inside)[:length]
+    segment = seen(frame, 1)
+    if isinstance(segment, Segment):
+        assert 0 <= segment.captured <= segment.length
+        assert segment.start - 5 + segment.captured <= len(frame)
 
 
 @given(st.binary(max_size=120), st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 147]))
