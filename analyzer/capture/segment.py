@@ -141,22 +141,21 @@ def innermost(
     start: int,
     end: int,
     link_type: int,
-    path: list[tuple[int, int, int, int]] | None = None,
+    path: list[tuple[int, int]] | None = None,
 ) -> tuple[int, int, int] | str:
     """The IP packet in the frame ``buffer[start:end]`` that holds TCP: its version, where it
     begins, and where TCP begins; or a short reason why there is none.
 
-    ``path`` gets every IP packet on the way there, from the outermost on, also one whose header is
-    incomplete: the type of the link layer in front, where that begins, the IP version, and where IP
+    ``path`` gets every link layer on the way there, from the frame's own on: its type, and where it
     begins.
     """
     for _ in range(PACKETS_MAX):
+        if path is not None:
+            path.append((link_type, start))
         found = network(buffer, start, end, link_type)
         if isinstance(found, str):
             return found
         version, at = found
-        if path is not None:
-            path.append((link_type, start, version, at))
         inside = _ipv4(buffer, at, end) if version == 4 else _ipv6(buffer, at, end)
         if isinstance(inside, str):
             return inside

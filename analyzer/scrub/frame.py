@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 
-from analyzer.capture.link import COOKED, COOKED2, ETHERNET, LOOP, NULL
+from analyzer.capture.link import COOKED, COOKED2, ETHERNET, LOOP, NULL, network
 from analyzer.capture.segment import (
     AUTHENTICATION,
     EXTENSIONS,
@@ -51,18 +51,18 @@ class FrameScrubber:
         old = batch.buffer[start : start + captured]
         new = bytearray(old)
         segment = decode(batch.buffer, start, captured, original, link_type)
-        path: list[tuple[int, int, int, int]] = []
+        path: list[tuple[int, int]] = []
         innermost(batch.buffer, start, start + captured, link_type, path)
-        if not path:
-            self._link(new, 0, link_type)
-            blank(new, LINK_HEADERS.get(link_type, 0))
-            return new
         payload: tuple[int, int] | None = None
-        for link_type, link, version, ip in path:
+        for link_type, link in path:
             if payload is not None and payload[1]:
                 blank(new, payload[0] + UDP_CHECKSUM, payload[0] + UDP_HEADER)
             self._link(new, link - start, link_type)
-            at = ip - start
+            found = network(batch.buffer, link, start + captured, link_type)
+            if isinstance(found, str):
+                blank(new, link - start + LINK_HEADERS.get(link_type, 0))
+                return new
+            version, at = found[0], found[1] - start
             payload = self._ipv4(new, at) if version == 4 else self._ipv6(new, at)
         if payload is None:
             blank(new, at)
