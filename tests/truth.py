@@ -86,6 +86,7 @@ def differences(name: str, report: dict[str, Any], truth: dict[str, Any]) -> Ite
         return
     for migration, run in zip(migrations, _in_order(migrations, expected), strict=True):
         lossy = any(word in name for word in FAULTY)
+        yield from _page_size(migration, run)
         yield from _packets(migration, run, lossy, "then-retry" in name)
         yield from _devices(migration, run, lossy)
         yield from _outcome(name, migration, run)
@@ -122,6 +123,13 @@ def _by_pages(
 
 def _multifd(migration: dict[str, Any]) -> dict[int | None, dict[str, Any]]:
     return {c["id"]: c for c in migration["channels"] if c["kind"] == "multifd"}
+
+
+def _page_size(migration: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    account = (run.get("query_migrate_source") or {}).get("ram", {})
+    wanted = account.get("page-size")
+    if wanted is not None and migration["page_size"] != wanted:
+        yield f"pages of {migration['page_size']} bytes, QEMU says {wanted}"
 
 
 def _packets(

@@ -381,7 +381,7 @@ class Grouper:
         attempt.preempt = channel
         attempt.add(channel)
         facts = attempt.preempt_facts = PreemptFacts(self._room)
-        facts.ram.page_size = attempt.framing.page_size
+        facts.ram.page_size = attempt.page_size
         if attempt.main_facts is not None:
             facts.ram.know(attempt.main_facts.ram)
         facts.ram.taker = self._consumers.page_collector.records(attempt, facts.ram)

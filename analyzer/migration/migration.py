@@ -350,6 +350,12 @@ class Migration:
         """Number of SYNC rounds: the most SYNCs on any channel."""
         return max((len(channel.syncs) for channel in self.multifd), default=0)
 
+    @property
+    def page_size(self) -> int:
+        """Target page size in bytes, by the multifd packets or else by main; 0 while unknown."""
+        main = self.main_facts.ram.page_size if self.main_facts is not None else 0
+        return self.framing.page_size or main
+
     def bitmap_size(self, name: bytes) -> int | None:
         """Size in bytes of the bitmap of a RAM block's received pages: one bit per page, in words
         of 8 bytes.
@@ -358,10 +364,9 @@ class Migration:
         """
         facts = self.main_facts
         block = facts.ram.blocks.get(name) if facts is not None else None
-        page_size = self.framing.page_size or (facts.ram.page_size if facts is not None else 0)
-        if block is None or not block.listed or not page_size:
+        if block is None or not block.listed or not self.page_size:
             return None
-        return -(-(block.used_length // page_size) // 64) * 8
+        return -(-(block.used_length // self.page_size) // 64) * 8
 
     # -- attempts ---------------------------------------------------------------------------------
 

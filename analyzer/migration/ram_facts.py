@@ -217,8 +217,7 @@ class RamFacts:
         return self.normal_pages + self.xbzrle_pages + self.compressed_pages
 
     def know(self, other: RamFacts) -> None:
-        """Copy the page size and the block list of another stream."""
-        self.page_size = self.page_size or other.page_size
+        """Copy the block list of another stream."""
         self.mem_size = other.mem_size
         for name, block in other.blocks.items():
             if block.listed:

@@ -98,7 +98,7 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
         "uuid": uuid_text(uuid) if (uuid := migration.uuid) is not None else None,
         "dialect": _dialect(migration) if dialect is None else dialect.name,
         "ram_era": era.name if era is not None else None,
-        "page_size": migration.framing.page_size or None,
+        "page_size": migration.page_size or None,
         "machine": facts.machine if facts is not None else None,
         "source": migration.source,
         "destination": migration.destination,

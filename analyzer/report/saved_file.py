@@ -9,7 +9,7 @@ from __future__ import annotations
 from analyzer.checks.wording import counted
 from analyzer.report.escape import terminal
 from analyzer.report.parts import finding_report
-from analyzer.report.style import size_text, table
+from analyzer.report.style import pages_text, size_text, table
 from analyzer.report.text import findings_lines
 from analyzer.report.verdict import complaint_of, led
 from dissectors.multifd import text_of, uuid_text
@@ -169,7 +169,7 @@ def _facts(facts: MainFacts) -> Iterator[str]:
     if facts.machine:
         yield f"machine {facts.machine}"
     if facts.ram.page_size:
-        yield f"{facts.ram.page_size >> 10} KiB pages"
+        yield pages_text(facts.ram.page_size)
     yield from facts.capabilities
     if facts.uuid is not None:
         yield f"uuid {uuid_text(facts.uuid)}"

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Style", "column_widths", "size_text", "table"]
+__all__ = ["Style", "column_widths", "pages_text", "size_text", "table"]
 
 COLOURS = {"error": "1;31", "warning": "33", "info": "36"}
 OUTCOMES = {"completed": "32", "cancelled": "33", "failed": "1;31", "incomplete": "33"}
@@ -54,6 +54,11 @@ def size_text(size: int) -> str:
             break
         value /= 1024
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def pages_text(size: int) -> str:
+    """Pages of ``size`` bytes: ``4 KiB pages``."""
+    return f"{size >> 10} KiB pages" if size >= 1024 else f"{size}-byte pages"
 
 
 def table(

@@ -9,7 +9,7 @@ from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import id_text
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.escape import terminal
-from analyzer.report.style import Style, size_text, table
+from analyzer.report.style import Style, pages_text, size_text, table
 from analyzer.report.verdict import verdict
 from analyzer.report.wording import STATES
 from dissectors.multifd import text_of, uuid_text
@@ -96,8 +96,8 @@ def _facts(migration: Migration) -> Iterator[str]:
         yield f"dialect {dialect.name} ({dialect.meaning})"
     if era is not None:
         yield f"RAM packets as of {era.meaning}"
-    if migration.framing.page_size:
-        yield f"{migration.framing.page_size >> 10} KiB pages"
+    if migration.page_size:
+        yield pages_text(migration.page_size)
     uuid = migration.uuid
     if uuid is not None and any(uuid):
         yield f"uuid {uuid_text(uuid)}"

@@ -271,7 +271,7 @@ class _Trace:
     def _unit(self) -> int:
         """The page size of this stream, since zero pages stay zero."""
         owner = self._owner()
-        return (owner.framing.page_size if owner is not None else 0) or COMMON_PAGE_SIZE
+        return (owner.page_size if owner is not None else 0) or COMMON_PAGE_SIZE
 
     def covers(self, packet: RamPacket | DevicePacket) -> bool:
         """Whether the header was read; its magic and version may be kept without it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from analyzer.report.style import Style, table
+import pytest
+
+from analyzer.report.style import Style, pages_text, table
 
 HEAD = ("name", "stream", "bytes", "holes", "note")
 
@@ -41,3 +43,11 @@ def test_a_wide_table_goes_on_below_itself() -> None:
 def test_a_column_wider_than_the_terminal_stands_beside_the_first_all_the_same() -> None:
     lines = list(table(("name", "a", "b"), [("x" * 9, "1", "2")], Style(width=10)))
     assert lines == ["  name       a", "  xxxxxxxxx  1", "  name       b", "  xxxxxxxxx  2"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(256, "256-byte pages"), (1024, "1 KiB pages"), (65536, "64 KiB pages")],
+)
+def test_pages_smaller_than_a_kilobyte_are_counted_in_bytes(size: int, text: str) -> None:
+    assert pages_text(size) == text

@@ -28,9 +28,13 @@ from analyzer.scrub.structure import subsection_spans
 from analyzer.scrub.verdict import verdict
 from analyzer.synth import build
 from dissectors import xbzrle
+from dissectors.main_stream import RamFlag
 from tests.capture.files import pcap
+from tests.checks.craft import Craft
 from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
+from tests.migration import main_streams as streams
+from tests.migration.main_streams import EOS, RAM_ID
 from tests.shipped import FILES, capture, stem
 from tests.tunnelled import NATIVE, wrapped
 
@@ -264,6 +268,20 @@ def test_zero_pages_stay_zero(tmp_path: Path) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(build({"ram": {"blocks": {"pc.ram": 1 << 20}, "normal_pages": 20}}))
     assert verdict(analyze(scrubbed(path))) == verdict(analyze(path))
+
+
+@pytest.mark.parametrize("size", [1024, 4096, 16384])
+def test_parts_of_pages_on_main_do_not_stay_zero(size: int) -> None:
+    content = bytes([7]) * 100 + bytes(size - 100)
+    listed = streams.start(RAM_ID, b"ram", streams.mem_size({b"ram0": 4 * size}) + EOS)
+    pages = [
+        streams.record(at * size, RamFlag.PAGE, None if at else b"ram0", content) for at in range(3)
+    ]
+    sent = streams.part(RAM_ID, b"".join(pages) + EOS)
+    made = Craft()
+    made.connect(46000).send(streams.OPENING + listed + sent + streams.CLOSING)
+    assert bytes(min(size - 100, 1000)) in b"".join(payloads(made.pcap()))
+    assert bytes(100) not in b"".join(payloads(scrubbed(made.pcap())))
 
 
 @pytest.mark.parametrize(
