@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.worker import get_current_worker
@@ -177,17 +177,10 @@ class Actions(Part):
     def action_keys(self) -> None:
         """Show the keys."""
         app = self._app
-        seen: set[type] = set()
-        groups: list[tuple[str, Any]] = []
-        focused = app.focused
-        if focused is not None:
-            groups.append(("In this pane", _bindings(type(focused), seen)))
-        title = TITLES[SCREENS.index(app.state.screen)]
-        groups.append((f"On this screen ({title})", _bindings(type(app.view), seen)))
-        taken = {key for _, group in groups for one in group for key in one.key.split(",")}
-        everywhere = [one for one in app.BINDINGS if not taken.issuperset(_keys(one))]
-        groups.append(("Everywhere", everywhere))
-        app.push_screen(HelpScreen([group for group in groups if group[1]]))
+        screen = f"On this screen ({TITLES[SCREENS.index(app.state.screen)]})"
+        app.push_screen(
+            HelpScreen(("In this pane", app.focused), (screen, app.view), ("Everywhere", app))
+        )
 
     def action_time_format(self) -> None:
         """Switch to the next time format."""
@@ -219,18 +212,3 @@ class Actions(Part):
         app = self._app
         app.view.zoom(None if app.view.zoomed else app.focused)
         app.show_status()
-
-
-def _bindings(kind: type, seen: set[type]) -> list[Any]:
-    """The bindings of the project's own classes among a class and its ancestors."""
-    found: list[Any] = []
-    for base in kind.__mro__:
-        if base.__module__.startswith("analyzer.tui") and base not in seen:
-            seen.add(base)
-            found += base.__dict__.get("BINDINGS", [])
-    return found
-
-
-def _keys(binding: Any) -> list[str]:
-    keys: list[str] = binding.key.split(",")
-    return keys

@@ -14,6 +14,7 @@ from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
 from analyzer.migration.settings import Settings
 from analyzer.synth.compression import compressor
 from analyzer.tui.app import MfsharkApp
+from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
@@ -224,6 +225,23 @@ def test_places_of_buffers_add_up_to_the_state() -> None:
         }
 
     drive(capture("10.0.13-vfio-precopy-2ch"), way)
+
+
+def test_the_keys_of_the_window_and_its_panes_are_shown() -> None:
+    async def way(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        app.select_row(rows_of(app, DEVICE_STATE)[0])
+        await press(pilot, "p")
+        where = app.focused
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        lines = [line.strip() for line in app.screen._text.plain.splitlines()]
+        assert "In this pane" in lines
+        assert re.search(r"^n +Next on its channel$", "\n".join(lines), re.MULTILINE)
+        assert not any(line.startswith("7 ") for line in lines)
+        await press(pilot, "question_mark")
+        assert window(app).focused is where
+
+    drive(capture(VFIO), way)
 
 
 def test_what_has_no_payload_says_so() -> None:

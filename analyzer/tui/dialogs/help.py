@@ -11,7 +11,9 @@ from analyzer.tui.dialogs.tell import TellDialog
 from analyzer.tui.lines import meaning, shown_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from textual.dom import DOMNode
 
 __all__ = ["HelpScreen"]
 
@@ -24,8 +26,8 @@ KEY_WIDTH = 16
 
 
 class HelpScreen(TellDialog):
-    """Lists the keys in ``groups`` of (title, bindings), on a blank screen, which is drawn faster
-    than one dimmed.
+    """Lists the keys of ``places`` (title, widget), from the focused pane outwards, on a blank
+    screen, which is drawn faster than one dimmed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,18 +37,28 @@ class HelpScreen(TellDialog):
     HelpScreen { background: $background; }
     """
 
-    def __init__(self, groups: Sequence[tuple[str, Sequence[BindingType]]]) -> None:
-        super().__init__("Keys", _text(groups))
+    def __init__(self, *places: tuple[str, DOMNode | None]) -> None:
+        super().__init__("Keys", _text(places))
 
 
-def _text(groups: Sequence[tuple[str, Sequence[BindingType]]]) -> Text:
+def _text(places: Sequence[tuple[str, DOMNode | None]]) -> Text:
     text = Text(INTRODUCTION + "\n")
-    for title, bindings in groups:
-        text.append(f"\n{title}\n", "bold underline")
+    taken: set[str] = set()
+    for title, owner in places:
+        bindings = [b for b in _bindings(type(owner)) if not taken.issuperset(b.key.split(","))]
+        taken.update(key for binding in bindings for key in binding.key.split(","))
+        if bindings:
+            text.append(f"\n{title}\n", "bold underline")
         for binding in bindings:
-            if isinstance(binding, Binding) and binding.description:
-                keys = "  ".join(shown_key(key) for key in binding.key.split(","))
-                text.append(f"  {keys:<{KEY_WIDTH}}", "bold")
-                text.append(f" {meaning(binding)}\n")
+            keys = "  ".join(shown_key(key) for key in binding.key.split(","))
+            text.append(f"  {keys:<{KEY_WIDTH}}", "bold")
+            text.append(f" {meaning(binding)}\n")
     text.rstrip()
     return text
+
+
+def _bindings(kind: type) -> Iterator[Binding]:
+    """The bindings of the project's own classes among a class and its ancestors."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("analyzer.tui"):
+            yield from base.__dict__.get("BINDINGS", ())

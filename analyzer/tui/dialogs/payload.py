@@ -13,6 +13,7 @@ from textual.worker import get_current_worker
 from analyzer.migration.rows import RAM_PACKET
 from analyzer.tui.copying import hex_dump
 from analyzer.tui.dialogs.find import FindDialog
+from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.window import Window
 from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.hex_pane import HexPane
@@ -56,6 +57,7 @@ class PayloadScreen(Window[None]):
         Binding("N", "step(-1)", "Previous on its channel"),
         Binding("ctrl+f", "find", "Find", tooltip="Find text or bytes in the payload"),
         Binding("y", "app.copy", "Copy", tooltip="Copy what is selected"),
+        Binding("question_mark,f1", "keys", "Help", tooltip="Show the keys that work here"),
     ]
     DEFAULT_CSS = """
     PayloadScreen { align: center middle; }
@@ -258,6 +260,10 @@ class PayloadScreen(Window[None]):
                 return
         self._note("not found")
         self.app.bell()
+
+    def action_keys(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen(("In this pane", self.focused), ("In this window", self)))
 
     def action_leave(self) -> None:
         """Close the window."""
