@@ -89,10 +89,11 @@ class Folder:
         while True:
             path = self.root / f".mfshark-{os.getpid()}-{self._number}.part"
             self._number += 1
-            with contextlib.suppress(FileExistsError):
-                stream = path.open("xb+")
-                self._parts[name] = path
-                return stream
+            self._parts[name] = path  # before it exists: a signal may come in between
+            try:
+                return path.open("xb+")
+            except FileExistsError:
+                del self._parts[name]
 
     def add(self, name: str, **facts: Any) -> IO[bytes]:
         """A new file, to be closed by the caller."""

@@ -495,6 +495,30 @@ def test_an_empty_config_state_is_one_buffer(tmp_path: Path) -> None:
     assert device["buffers"] == 2
 
 
+def test_ctrl_c_right_after_a_file_was_created_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path, _mode: str) -> None:
+        path.touch()
+        raise KeyboardInterrupt
+
+    folder = Folder(tmp_path / "out", force=False, max_size=0)
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder.add("state")
+    folder.withdraw()
+    assert not folder.root.exists()
+
+
+def test_a_temporary_file_of_another_run_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / f".mfshark-{os.getpid()}-0.part"
+    other.write_bytes(b"other")
+    folder = Folder(tmp_path, force=False, max_size=0)
+    folder.add("state").close()
+    folder.withdraw()
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def test_stems_of_names_that_look_alike_differ(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "out", force=False, max_size=0)
     names = ("a/b", "a_b-2", "a:b", "A/B", "a_b-1", "a|b")
