@@ -42,6 +42,8 @@ COMMANDS = {
 
 OWN_OPTIONS = ("-h", "--help", "--version")
 """Options that can be used without a command."""
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+"""The signals of a job that is ended, and of a terminal that is closed."""
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
@@ -148,14 +150,20 @@ def script() -> int:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may not fit the locale's encoding
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _terminated)
     status = main()
     gc.freeze()  # the process ends at once; the interpreter need not clean up
     return status
 
 
 def _terminated(number: int, _frame: object) -> None:
-    """End like after Ctrl-C: without what was half written, which may be guest memory."""
+    """End like after Ctrl-C: without what was half written, which may be guest memory.  A second
+    signal, as a closed terminal sends it, does not disturb the cleaning up.
+    """
+    for each in ENDINGS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -142,6 +142,8 @@ def _work(connection: Connection) -> None:
     # Handlers, since ignored or blocked signals would be inherited by tshark.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _ended)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # The main process gets it too.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(EOFError, OSError):  # The main process is gone.
         while True:
@@ -152,6 +154,7 @@ def _work(connection: Connection) -> None:
 
 
 def _ended(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(1)
 
 

@@ -25,6 +25,7 @@ SETTLING = 1.0
 """Seconds that a migration's connections must stay closed, since the last frames may still arrive.
 """
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what ends a job, and a terminal that is closed; ``nohup`` ignores the last."""
 
 
 class Watch:
@@ -67,6 +68,8 @@ class Watch:
             signal.signal(number, before[signal.Signals(number)])
 
         before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+        if before[signal.SIGHUP] == signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             yield
         finally:

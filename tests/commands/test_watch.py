@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
-from analyzer.commands.watch import ended
+from analyzer.commands.watch import Watch, ended
 from analyzer.migration.scan import Scan
 from analyzer.synth import build
 from tests.altered import read
@@ -36,3 +39,16 @@ def test_it_is_not_over_while_another_migration_is_encrypted() -> None:
     assert not ended(Scan(both.pcap()).run())
     both.frames.extend(tls.frames[len(tls.frames) * 3 // 4 :])
     assert ended(Scan(both.pcap()).run())
+
+
+@pytest.mark.parametrize(("before", "stops"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_stops_it_but_under_nohup(before: signal.Handlers, stops: bool) -> None:
+    usual = signal.signal(signal.SIGHUP, before)
+    try:
+        watch = Watch()
+        with watch.signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert watch() is stops
+        assert signal.getsignal(signal.SIGHUP) == before
+    finally:
+        signal.signal(signal.SIGHUP, usual)
