@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Any
 
 from analyzer.errors import UsageError
@@ -61,10 +62,10 @@ def write(results: Iterable[Result], folder: str) -> None:
         "buffers": _rows(BUFFERS, (row for result in results for row in _buffers(result))),
         "findings": _rows(FINDINGS, (row for result in results for row in _findings(result))),
     }
-    for name, table in tables.items():
-        path = os.path.join(folder, f"{name}.parquet")
-        with ResultFile(path).binary() as stream:
-            store.write_table(table, stream)
+    with ExitStack() as files:  # the old tables stay until all of the new ones are written
+        for name, table in tables.items():
+            path = os.path.join(folder, f"{name}.parquet")
+            store.write_table(table, files.enter_context(ResultFile(path).binary()))
 
 
 def _rows(types: dict[str, str], rows: Iterable[Json]) -> Any:

@@ -273,6 +273,17 @@ def test_tables_have_their_columns_without_a_row(results: list[Result], tmp_path
     assert len(schemas) == 1
 
 
+def test_tables_of_two_runs_are_never_mixed(results: list[Result], tmp_path: Path) -> None:
+    parquet.write(results[:1], str(tmp_path))
+    (tmp_path / "findings.parquet").unlink()
+    (tmp_path / "findings.parquet").mkdir()  # cannot be written
+    before = (tmp_path / "packets.parquet").read_bytes()
+    with pytest.raises(UsageError, match=r"findings\.parquet cannot be written"):
+        parquet.write(results[1:], str(tmp_path))
+    assert (tmp_path / "packets.parquet").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_same_input_gives_the_same_bytes(name: str, results: list[Result]) -> None:
     again = [result_of(capture(LOST), "lost.pcap"), result_of(capture(CLEAN), "a b/clean.pcap")]
