@@ -18,9 +18,11 @@ ENDS = {"FAILED": "warning", "CANCELLED": "notice", "INCOMPLETE": "notice", "UNK
 """Verdicts that no finding need tell."""
 
 
-def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
-    """A line for each finding, and for each capture that could not be analysed or whose migration
-    did not complete.
+def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:
+    """A line for each finding (infos only if they count), and for each capture that could not be
+    analysed or whose migration did not complete.
+
+    GitHub shows few annotations, so facts worth knowing would hide what needs somebody's attention.
     """
     for result in results:
         file = _property(hosted_path(result.path))
@@ -30,7 +32,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             title = f"mfshark {result.word}"
             yield f"::{level} file={file},title={title}::{_data(result.sentence)}\n"
         for finding in result.findings:
-            if finding.get("known"):
+            if finding.get("known") or (finding["severity"] == "info" and fail_on != "info"):
                 continue
             title = _property(f"{finding['rule']} {finding['name']}")
             level = LEVELS[finding["severity"]]

@@ -148,13 +148,34 @@ def test_junit_has_cases_of_rules_that_were_asked_for() -> None:
     assert not {"MF520", "MF961", "MF971"} & set(result.rules)
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("11.1.3-load-failed-noreturnpath-2ch", "FAILED: migration failed ("),
+        ("10.0.13-cancelled-2ch", "CANCELLED: migration cancelled ("),
+    ],
+)
+def test_junit_tells_how_it_ended_though_no_rule_was_broken(name: str, begin: str) -> None:
+    root = ET.fromstring(render("junit", [result_of(capture(name), "x")]))
+    assert root.get("failures") == "0"
+    assert (root.findtext("testsuite/system-out") or "").startswith(begin)
+
+
 def test_github_annotations(results: list[Result]) -> None:
     lines = render("github", results).splitlines()
     assert lines[0].startswith(
         "::error file=lost.pcap,title=MF506 vfio-idx-gap::idx 3 is missing: "
     )
     assert sum(line.startswith("::error") for line in lines) == 3
-    assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in lines)
+    assert all(line.startswith(("::error ", "::warning ")) for line in lines)
+
+
+def test_github_gets_infos_only_where_they_count(results: list[Result]) -> None:
+    lost = results[:1]
+    infos = [f for f in lost[0].findings if f["severity"] == "info"]
+    lines = render("github", lost, "info").splitlines()
+    assert sum(line.startswith("::notice ") for line in lines) == len(infos) > 0
+    assert "::notice" not in render("github", lost, "warning")
 
 
 @pytest.mark.parametrize(
@@ -171,12 +192,12 @@ def test_github_is_told_how_it_ended_though_no_rule_was_broken(name: str, begin:
 
 
 def test_github_is_told_nothing_of_what_went_well() -> None:
-    assert "mfshark" not in render("github", [result_of(capture(CLEAN), "x")])
+    assert render("github", [result_of(capture(CLEAN), "x")]) == ""
 
 
 @pytest.mark.parametrize("name", ["github", "gitlab", "junit", "sarif", "html"])
 def test_channels_have_the_names_of_the_text_report(name: str) -> None:
-    text = render(name, [result_of(capture("10.0.13-midstream-2ch"), "late.pcap")])
+    text = render(name, [result_of(capture("10.0.13-midstream-2ch"), "late.pcap")], "info")
     for place in ("main", "multifd ? (stream 0)", "multifd ? (stream 1)"):
         assert f"(migration 0, {place}, frame " in text, place
     if name == "html":
@@ -405,7 +426,7 @@ def test_a_damaged_capture_says_what_is_wrong_beside_its_findings(
     path.write_bytes(Tiny().pcap() + b"\xff" * 64)
     result = result_of(path, "damaged.pcap")
     assert result.failure is not None
-    text = render(name, [result])
+    text = render(name, [result], "info")
     assert "damaged.pcap: " in text
     assert result.failure.partition(": ")[2][:20] in text
     assert all(finding["rule"] in text for finding in result.findings)
