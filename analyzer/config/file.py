@@ -144,6 +144,7 @@ class ConfigFile:
             at = (FILES, number)
             self._check_table(table, at)
             patterns = table.pop(PATTERN, None)
+            entries = list(self._entries(table, at, per_file=True))  # a misspelt pattern is told
             if isinstance(patterns, str):
                 patterns = [patterns]
             if not _texts(patterns):
@@ -151,7 +152,7 @@ class ConfigFile:
                     (*at, PATTERN),
                     f"{PATTERN} takes a file name pattern with * and ?, or a list of them",
                 )
-            yield FileTable(patterns, list(self._entries(table, at, per_file=True)))
+            yield FileTable(patterns, entries)
 
     def _check_table(self, value: Any, at: Path) -> None:
         if not isinstance(value, dict):
@@ -177,7 +178,7 @@ def _hint(section: str, name: str, per_file: bool) -> str:
     if section:
         return did_you_mean(name, (s.name for s in SETTINGS.values() if s.section == section))
     top = [key for key in SETTINGS if "." not in key]
-    return did_you_mean(name, [*top, *filter(None, SECTIONS), *([] if per_file else [FILES])])
+    return did_you_mean(name, [*top, *filter(None, SECTIONS), PATTERN if per_file else FILES])
 
 
 def _texts(value: Any) -> bool:

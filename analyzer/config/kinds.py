@@ -33,6 +33,9 @@ __all__ = [
     "Version",
 ]
 
+BOUNDLESS = 10**18
+"""Larger than any amount that makes sense."""
+
 
 class Kind(ABC):
     """``words`` describe the valid values in the documentation.  ``joined``: values from several
@@ -153,6 +156,7 @@ class Quantity(Parsed):
         super().__init__("N")
         self._measure = measure
         self._whole = whole
+        self._highest = 1 if measure == "share" else BOUNDLESS
         self.words = {
             "seconds": 'seconds, or a time as `"300 ms"`',
             "bytes": 'bytes, or a size as `"64 MiB"` or `"64M"`, powers of 1024',
@@ -164,7 +168,8 @@ class Quantity(Parsed):
         """A value of TOML."""
         if isinstance(value, str):
             return self.parse(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= self._highest:
             self._refuse(value)
         return int(value) if self._whole else float(value)
 
@@ -180,7 +185,8 @@ class Quantity(Parsed):
 
     def schema(self) -> Json:
         """The JSON schema of its values."""
-        return {"type": ["number", "string"], "minimum": 0}
+        schema: Json = {"type": ["number", "string"], "minimum": 0}
+        return schema if self._highest == BOUNDLESS else {**schema, "maximum": self._highest}
 
 
 class FilePath(Parsed):
