@@ -145,6 +145,29 @@ def test_a_reader_that_has_seen_enough_changes_no_verdict(
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (("check", LOST), 1, "idx 3 is missing"),
+        (("check", LOST, "--format", "html"), 1, "python -OO"),
+        (("rule", "MF506"), 0, "python -OO"),
+        (("synth", shipped.CAPTURES / "scenarios/lost-buffer.toml", "-o", "lost.pcap"), 0, ""),
+    ],
+)
+def test_docstrings_and_assertions_may_be_left_out(
+    words: tuple[str | Path, ...], status: int, told: str, tmp_path: Path
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-OO", "-m", "analyzer.cli", *map(str, words)],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (status, "")
+    assert told in ran.stdout
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
 @pytest.mark.parametrize("name", ["\xe9.pcap", "\udce9.pcap"])
 def test_a_name_need_not_fit_the_encoding(encoding: str, name: str, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ class Spot:
 
 HEADINGS = ("Receiver", "Usual cause")
 """The labels that paragraphs of an explanation can begin with."""
+UNTOLD = "Not explained: python -OO and PYTHONOPTIMIZE=2 drop the texts of rules."
 
 
 class Rule:
@@ -134,7 +135,7 @@ class Rule:
         self.holes = frozenset(holes)
         self.forgiven = forgiven
         self.test = test
-        self.explanation = test.__doc__ or ""
+        self.explanation = test.__doc__ or UNTOLD
 
     def __repr__(self) -> str:
         return f"Rule({self.id}, {self.slug})"

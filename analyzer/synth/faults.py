@@ -102,7 +102,8 @@ def register(stage: str, apply: Any, rules: str, example: Any, keys: dict[str, A
     """Add a fault function to the registry; its name is the kind, its docstring the meaning."""
     kind = apply.__name__.replace("_", "-")
     assert kind not in REGISTRY, kind
-    meaning = " ".join(apply.__doc__.split()).rstrip(".").replace("``", "`")
+    told = apply.__doc__ or ""  # python -OO drops it
+    meaning = " ".join(told.split()).rstrip(".").replace("``", "`")
     REGISTRY[kind] = FaultKind(kind, rules, meaning, stage, apply, keys, example or {})
 
 
