@@ -21,7 +21,12 @@ from tests.checks.craft import buffer
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "captures/MANIFEST.md"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MFSHARK = "import sys; from analyzer.cli import main; sys.exit(main())"
+MFSHARK = """\
+import sys
+from analyzer.cli import main
+if __name__ == "__main__":  # --jobs imports it again
+    sys.exit(main())
+"""
 OWN_FILES = ("configuration.md", "expectations.md")  # pages with tests of their own
 SHOWING = [
     page
@@ -89,7 +94,7 @@ def test_pages_show_what_commands_print(page: Path, tmp_path: Path) -> None:
     (tmp_path / "captures").symlink_to(ROOT / "captures")
     command_file = tmp_path / "bin" / "mfshark"
     command_file.parent.mkdir()
-    command_file.write_text(f"#!{sys.executable}\n{MFSHARK}\n", encoding="utf-8")
+    command_file.write_text(f"#!{sys.executable}\n{MFSHARK}", encoding="utf-8")
     command_file.chmod(0o755)
     path = f"{command_file.parent}:/usr/bin:/bin"
     environment = {"PYTHONPATH": str(ROOT), "PATH": path, "LC_ALL": "C.UTF-8"}
