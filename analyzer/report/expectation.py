@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import tomllib
 
+from analyzer.checks.families import load
+from analyzer.checks.rule import BY_SLUG, RULES
+from analyzer.checks.selection import no_such_rule
 from analyzer.errors import UsageError, did_you_mean
 from analyzer.filter.error import FilterError
 from analyzer.report.bounds import Bound, shown
@@ -212,8 +215,8 @@ class Expectation:
             )
         self._check(read, ("schema", "findings", *TABLES, "filter"), "")
         self._findings: Json | None = read.get("findings")
-        if self._findings is not None and not isinstance(self._findings, dict):
-            raise UsageError(f"{path}: findings: a table is expected, not {self._findings!r}")
+        if self._findings is not None:
+            self._findings = self._rules(self._findings)
         self._wanted: dict[str, list[Json]] = {}
         for kind in filter(read.__contains__, TABLES):
             self._wanted[kind] = self._tables(read[kind], (*TABLES[kind], "device"), kind)
@@ -243,6 +246,16 @@ class Expectation:
             yield from self._of_migrations(kind, wanted, facts[kind])
         for condition in self._filters:
             yield from self._of_filter(condition, table)
+
+    def _rules(self, findings: Any) -> Json:
+        """The table of findings by the rules' ids; it may have slugs."""
+        if not isinstance(findings, dict):
+            raise UsageError(f"{self.path}: findings: a table is expected, not {findings!r}")
+        load()
+        for name in findings:
+            if name not in RULES and name not in BY_SLUG:
+                raise UsageError(f"{self.path}: findings: {no_such_rule(name)}")
+        return {BY_SLUG[name].id if name in BY_SLUG else name: findings[name] for name in findings}
 
     def _of_findings(self, found: dict[str, int]) -> Iterator[str]:
         assert self._findings is not None

@@ -139,6 +139,7 @@ def test_expected_findings_do_not_count(tmp_path: Path) -> None:
     assert "findings of MF506: expected 2, found 1" in edited(
         LOST, tmp_path, ("MF506 = 1", "MF506 = 2")
     )
+    assert not edited(LOST, tmp_path, ("MF506 = 1", "vfio-idx-gap = 1"))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +173,7 @@ def test_packets_that_pass_a_filter_are_demanded_or_forbidden(
         ("schema = 'mfshark/expect/1'\nmigration = [3]", "table"),
         ("schema = 'mfshark/expect/1'\nfilter = [3]", "table"),
         ("schema = 'mfshark/expect/1'\nfindings = 3", "table"),
+        ("schema = 'mfshark/expect/1'\n[findings]\nvfio-idx-gapp = 1", "did you mean vfio-idx-gap"),
         ("schema = 'mfshark/expect/1'\n[[migration]]\ndevice = 3", "table"),
     ],
 )
