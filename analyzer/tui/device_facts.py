@@ -43,17 +43,17 @@ class DeviceFacts:
     """One device of one migration.
 
     ``device`` is ``None`` when nothing of it was seen on multifd, ``section`` when main does not
-    mention it.  ``arrived`` are the buffers in order of arrival, ``states`` the state of each,
-    ``waits`` how long (ns) the receiver had to wait for it while later ones were there; ``cut`` are
-    the buffers that the end of a stream cut off, ``cut_rows`` their rows in the packet table
-    (``None``: not known); ``span`` are the times (ns) of the first and the last byte of all these
-    buffers; ``lack`` says why no buffer is known.
+    mention it.  ``arrived`` are the buffers in order of arrival, ``order`` their indexes,
+    ``states`` the state of each, ``waits`` how long (ns) the receiver had to wait for it while
+    later ones were there; ``cut`` are the buffers that the end of a stream cut off, ``cut_rows``
+    their rows in the packet table (``None``: not known); ``span`` are the times (ns) of the first
+    and the last byte of all these buffers; ``lack`` says why no buffer is known.
     """
 
     __slots__ = (
         "arrived", "by_index", "channels", "complete", "cut", "cut_rows", "device", "duplicates",
-        "key", "lack", "late", "missing", "name", "queue", "reassembly", "section", "span",
-        "states", "waits",
+        "key", "lack", "late", "missing", "name", "order", "queue", "reassembly", "section",
+        "span", "states", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -72,12 +72,13 @@ class DeviceFacts:
         self.section = section
         seen = device if device is not None else Device(*key)
         self.arrived = seen.arrived()
+        self.order = [buffer.idx for buffer in self.arrived]
         arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
         self.cut = list(seen.cut)
         self.cut_rows = {cut: rows.get((*self.key, cut.channel, cut.idx)) for cut in self.cut}
         cut = {buffer.idx for buffer in self.cut if buffer.idx is not None}
         self.reassembly = Reassembly(arrivals, cut)
-        indexes = [idx for idx, _ in arrivals] + [
+        indexes = self.order + [
             buffer.idx if buffer.idx is not None else NO_INDEX for buffer in self.cut
         ]
         self.by_index = sorted(range(len(indexes)), key=indexes.__getitem__)

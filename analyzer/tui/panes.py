@@ -155,9 +155,10 @@ class ArrivalPane(Drawn):
         self._lines: tuple[tuple[int, int], list[str]] = ((0, 0), [])
 
     def show_order(self, order: list[int]) -> None:
-        """Show a device by its indexes in order of arrival."""
-        self._order = order
-        self._lines = ((0, 0), [])
+        """Show a device by its indexes in order of arrival; the same list is not plotted again."""
+        if order is not self._order:
+            self._order = order
+            self._lines = ((0, 0), [])
         self.refresh()
 
     def segments(self, y: int, width: int) -> list[Segment]:

@@ -6,6 +6,7 @@ hostile idx of four billion costs no more than an idx of three.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,18 +139,19 @@ def map_line(
     looks = styles(palette)
     marked = layout.cell_of(cursor) if cursor >= 0 else -1
     segments = []
-    for at, kind in enumerate(cell_states(state, layout, first, first + layout.per_line), first):
-        style = looks[kind]
-        if layout.cell == NUMBERED:
-            text = f"{at:>4}{GLYPHS[kind]}"
-            segments.append(Segment(text, style + palette.byte if at == marked else style))
-            segments.append(Segment(" "))
-            continue
-        if at == marked:
-            style = style + palette.byte
-        segments.append(Segment(GLYPHS[kind], style))
-        if layout.cell == 2:
-            segments.append(Segment(" "))
+    cells = cell_states(state, layout, first, first + layout.per_line)
+    if layout.cell == NUMBERED:
+        for at, kind in enumerate(cells, first):
+            style = looks[kind] + palette.byte if at == marked else looks[kind]
+            segments += [Segment(f"{at:>4}{GLYPHS[kind]}", style), Segment(" ")]
+        return segments
+    gap = " " * (layout.cell - 1)
+    kinds = ((kind, at == marked) for at, kind in enumerate(cells, first))
+    for (kind, here), run in groupby(kinds):
+        glyphs = gap.join(GLYPHS[kind] for _ in run)
+        segments.append(Segment(glyphs, looks[kind] + palette.byte if here else looks[kind]))
+        if gap:
+            segments.append(Segment(gap))
     return segments
 
 

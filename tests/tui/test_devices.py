@@ -10,6 +10,7 @@ import pytest
 from textual.widgets import ContentSwitcher
 
 from analyzer.synth import build
+from analyzer.tui.arrival_plot import arrival_plot
 from analyzer.tui.device_facts import BufferRows, device_facts
 from analyzer.tui.palette import DEFAULT, current_palette
 from analyzer.tui.panes import MapPane
@@ -20,7 +21,7 @@ from tests.shipped import capture
 from tests.tui.driving import opened, press, settle, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from textual.pilot import Pilot
@@ -276,6 +277,29 @@ def test_facts_are_worked_out_once_for_a_capture(monkeypatch: pytest.MonkeyPatch
             assert len(app.view.query_one("#devices", RowList).rows) == 2
             await press(pilot, "r")
             assert found == [ALL, 1, 1]
+
+    asyncio.run(run())
+
+
+def test_the_order_of_arrival_is_plotted_once_for_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plotted: list[Sequence[int]] = []
+
+    def plot(order: Sequence[int], width: int, height: int) -> list[str]:
+        plotted.append(order)
+        return arrival_plot(order, width, height)
+
+    monkeypatch.setattr("analyzer.tui.panes.arrival_plot", plot)
+
+    async def run() -> None:
+        async with opened(capture(LOST), (120, 30)) as (_, pilot):
+            await press(pilot, "2")
+            plotted.clear()
+            await press(pilot, "tab", "left", "left")
+            assert plotted == []
+            await press(pilot, "shift+tab", "up")
+            assert len(plotted) == 1
 
     asyncio.run(run())
 

@@ -61,6 +61,12 @@ def test_map_fits_and_shows_a_hole_at_any_scale(total: int, width: int, height: 
     assert "".join(lines).count("✗") == (total > 2)
 
 
+def test_cells_of_one_state_are_drawn_as_one_piece() -> None:
+    state = Reassembly([(index, False) for index in range(100_000)])
+    layout = MapLayout(state.total, 130, 15)
+    assert [len(map_line(state, layout, line, 0, DEFAULT)) for line in range(2)] == [2, 1]
+
+
 def test_a_hostile_index_costs_nothing() -> None:
     state = Reassembly([(0, False), (0xFFFFFFFE, False), (5, False)])
     assert state.total == 0xFFFFFFFF

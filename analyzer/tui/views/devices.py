@@ -154,7 +154,7 @@ class DevicesView(View):
         index, rows = self.index, buffers.rows
         pane = self.query_one(MapPane)
         pane.show_map(facts.name, facts.reassembly, index, facts.lack)
-        self.query_one(ArrivalPane).show_order([buffer.idx for buffer in facts.arrived])
+        self.query_one(ArrivalPane).show_order(facts.order)
         if not isinstance(rows, BufferRows) or rows.facts is not facts:
             buffers.empty = facts.lack
             buffers.show_rows(self._buffer_rows(facts))
