@@ -62,7 +62,7 @@ class DeviceFacts:
         key: tuple[bytes, int],
         device: Device | None,
         section: VfioSection | None,
-        table: PacketTable,
+        document: Document,
         rows: CutRows,
     ) -> None:
         """``rows`` are the rows of all cut-off packets, see :meth:`Document.cut_rows`."""
@@ -85,10 +85,12 @@ class DeviceFacts:
         self.states = list(arrival_states(arrivals))
         self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
         times = [(buffer.time, buffer.end_time) for buffer in self.arrived]
-        times += [_times(table, row) for row in self.cut_rows.values() if row is not None]
+        times += [_times(document.table, row) for row in self.cut_rows.values() if row is not None]
         self.span = (min(times)[0], max(last for _, last in times)) if times else None
-        self.lack = _lack(migration, seen, section)
-        self.complete = is_complete(device, migration) if device is not None else None
+        self.lack = _lack(migration, seen, section, document)
+        announced = section is not None and section.announced == "multifd"
+        awaited = device is not None or announced
+        self.complete = is_complete(seen, migration) if awaited else None
         self.queue = seen.queue()
         self.channels = seen.by_channel()
         self.waits = self.queue.waited
@@ -96,7 +98,9 @@ class DeviceFacts:
         self.duplicates = self.states.count(DUPLICATE)
 
 
-def _lack(migration: Migration, device: Device, section: VfioSection | None) -> str:
+def _lack(
+    migration: Migration, device: Device, section: VfioSection | None, document: Document
+) -> str:
     """Why no index of a device is known: it has no buffer, or the capture lacks bytes."""
     if device.unindexed:
         return f"{count(device.unindexed, 'packet')} arrived, but no index could be read"
@@ -109,6 +113,8 @@ def _lack(migration: Migration, device: Device, section: VfioSection | None) -> 
         return f"unknown what arrived: {why} {size_text(missing)} of multifd"
     if lacks_channels(migration) or any(c.incomplete_start for c in migration.multifd):
         return "unknown what arrived: the capture lacks multifd channels, or their beginning"
+    if not document.done:
+        return "no device-state buffer has come over multifd yet"
     return "no device-state buffer came over multifd"
 
 
@@ -126,9 +132,7 @@ def device_facts(document: Document, number: int) -> list[DeviceFacts]:
         main = migration.main_facts
         sections = dict(main.devices) if main is not None else {}
         for key in sorted({*devices, *sections}):
-            facts = DeviceFacts(
-                migration, key, devices.get(key), sections.get(key), document.table, rows
-            )
+            facts = DeviceFacts(migration, key, devices.get(key), sections.get(key), document, rows)
             found.append(facts)
     return found
 
@@ -211,18 +215,13 @@ def _missing(facts: DeviceFacts) -> str:
 
 
 def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
-    if facts.device is None:
-        announced = facts.section.announced if facts.section is not None else None
-        if announced == "multifd":
-            return "✗ never came", palette.error
-        if announced == "main":
-            return "on main", palette.muted
-        return "? cannot tell", palette.warning
     if facts.complete:
         return "✓ complete", palette.device
-    if facts.complete is None:
-        return "? cannot tell", palette.warning
-    return "✗ incomplete", palette.error
+    if facts.complete is False:
+        return "✗ never came" if facts.device is None else "✗ incomplete", palette.error
+    if facts.device is None and facts.section is not None and facts.section.announced == "main":
+        return "on main", palette.muted
+    return "? cannot tell", palette.warning
 
 
 def _frames(first: int, last: int) -> str:

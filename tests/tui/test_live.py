@@ -15,8 +15,9 @@ from analyzer.tui import app as application
 from analyzer.tui.app import MfsharkApp
 from analyzer.tui.filter_line import FilterInput
 from analyzer.tui.row_list import RowList
+from tests.checks.craft import IDSTR, Tiny
 from tests.migration.tls_captures import stripped
-from tests.tui.driving import opened, press, settle
+from tests.tui.driving import opened, press, settle, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -140,6 +141,52 @@ def test_tls_is_told_while_it_waits_for_the_end(tmp_path: Path) -> None:
             await until(pilot, lambda: "3 TLS connections" in app.document.lack())
             await press(pilot, "F")
             assert app.document.verdict[0] == "ENCRYPTED"
+
+    asyncio.run(use())
+
+
+def test_what_has_not_come_yet_is_not_called_lost(tmp_path: Path) -> None:
+    path = tmp_path / "live.pcap"
+    made = Tiny()
+    del made.multifd[0][-2:], made.multifd[1][-1:]  # main tells of a device before a buffer comes
+    whole = made.pcap()
+    made.close = []
+    begun = made.pcap()
+    told = begun.index(IDSTR)
+    path.write_bytes(begun[:told])
+
+    async def use() -> None:
+        async with growing(path) as (app, pilot):
+            await pilot.press("2")
+            await until(pilot, lambda: "no device state yet" in shown(app))
+            with path.open("ab") as file:
+                file.write(begun[told:])
+            await until(pilot, lambda: "has come over multifd yet" in shown(app))
+            assert "? cannot tell" in shown(app)
+            with path.open("ab") as file:
+                file.write(whole[len(begun) :])
+            await press(pilot, "F")
+            assert "no device-state buffer came over multifd" in shown(app)
+            assert "✗ never came" in shown(app)
+
+    asyncio.run(use())
+
+
+def test_an_index_that_may_still_come_is_not_called_lost(tmp_path: Path) -> None:
+    path = tmp_path / "live.pcap"
+    made = Tiny()
+    del made.multifd[1][-1:]
+    made.close = []
+    path.write_bytes(made.pcap())
+
+    async def use() -> None:
+        async with growing(path) as (app, pilot):
+            await pilot.press("2")
+            await until(pilot, lambda: "■ 0■ 1✗ 2C" in shown(app))
+            await pilot.press("tab", "left")
+            await until(pilot, lambda: "index 1 has not arrived yet" in shown(app))
+            await press(pilot, "F")
+            assert "index 1 never arrived" in shown(app)
 
     asyncio.run(use())
 

@@ -121,7 +121,8 @@ class DevicesView(View):
         devices = self.query_one("#devices", RowList)
         devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 4
         several = len(self.document.migrations()) > 1
-        devices.empty = self.document.obstacle() or NO_DEVICE
+        lack = NO_DEVICE if self.document.done else "no device state yet"
+        devices.empty = self.document.obstacle() or lack
         devices.show_rows(DeviceRows(facts, self.document.start, several))
         self.show_selection()
 
@@ -170,7 +171,8 @@ class DevicesView(View):
         if isinstance(rows, BufferRows):
             parts = [f"Buffers by {'index' if self.by_index else 'arrival'}"]
             if index >= 0 and rows.position(index) is None:
-                parts.append(f"index {index} never arrived")
+                never = "never arrived" if self.document.done else "has not arrived yet"
+                parts.append(f"index {index} {never}")
             elif rows.facts.cut:
                 parts.append(f"{len(rows.facts.cut)} cut off")
             buffers.border_title = "; ".join(parts)
