@@ -50,15 +50,16 @@ class ReplayableStream:
         return self._file.name
 
 
-def copied(source: Source) -> IO[bytes]:
-    """A temporary file with all bytes of a source.
+def copied(source: Source, *, whole: bool = True) -> IO[bytes]:
+    """A temporary file with all bytes of a source, or those before its damage unless the ``whole``
+    is wanted.
 
     Raises :class:`CaptureError`, also where there is no room for it.
     """
     kept = tempfile.NamedTemporaryFile(prefix="mfshark-", suffix=".pcap")  # noqa: SIM115
     try:
         view = memoryview(bytearray(CHUNK))
-        while count := source.readinto(view):
+        while count := _more(source, view, whole):
             kept.write(view[:count])
         kept.flush()
     except BaseException as error:
@@ -71,3 +72,12 @@ def copied(source: Source) -> IO[bytes]:
             ) from error
         raise
     return kept
+
+
+def _more(source: Source, view: memoryview, whole: bool) -> int:
+    try:
+        return source.readinto(view)
+    except CaptureError:
+        if whole:
+            raise
+        return 0

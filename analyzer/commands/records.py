@@ -14,14 +14,17 @@ from analyzer.report.records import record_facts, records_csv, records_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeAlias
 
     from analyzer.analysis import SavedAnalysis
     from analyzer.report.main_lines import MainLine
     from analyzer.report.records import Trees
     from analyzer.report.style import Style
     from dissectors.tree import Node
+
+    Reading: TypeAlias = Callable[[MainLine, int], bytes]
+    """Gives the first bytes of a record or message, as many as the number says."""
 
 __all__ = ["add_arguments", "run"]
 
@@ -108,20 +111,30 @@ def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
 
 
 def _trees(analysis: Analysis | SavedAnalysis) -> Trees:
-    from analyzer.capture.replayable import ReplayableStream
-    from analyzer.migration.replay import Replay, reopening
-    from analyzer.migration.saved_file import fetch
-    from analyzer.migration.table import StreamRef
-
+    read = _reread(analysis) if isinstance(analysis, Analysis) else _reread_saved(analysis.path)
     trees = MainTrees()
-    replay = Replay(analysis.scan) if isinstance(analysis, Analysis) else None
-    unpacked = ReplayableStream(analysis.path, reopening(analysis.path))
 
     def nodes(line: MainLine) -> list[Node]:
-        length = min(line.length, READ_MAX)
-        if replay is None:
-            return trees.nodes(line, fetch(unpacked.name, line.offset, length))
-        stream = StreamRef.of(line.channel.flow)
-        return trees.nodes(line, replay.stretch(stream, line.offset, length, line.place.pos).data)
+        return trees.nodes(line, read(line, min(line.length, READ_MAX)))
 
     return nodes
+
+
+def _reread(analysis: Analysis) -> Reading:
+    from analyzer.migration.replay import Replay
+    from analyzer.migration.table import StreamRef
+
+    replay = Replay(analysis.scan)
+
+    def read(line: MainLine, length: int) -> bytes:
+        stream = StreamRef.of(line.channel.flow)
+        return replay.stretch(stream, line.offset, length, line.place.pos).data
+
+    return read
+
+
+def _reread_saved(path: str) -> Reading:
+    from analyzer.migration.saved_bytes import SavedBytes
+
+    saved = SavedBytes(path)
+    return lambda line, length: saved.read(line.offset, length)

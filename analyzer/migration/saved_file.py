@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.capture.source import Source
     from analyzer.migration.consumers import DeviceCollector, PageCollector
 
-__all__ = ["SavedFile", "fetch", "read"]
+__all__ = ["SavedFile", "read"]
 
 CHUNK = 1 << 20
 
@@ -120,25 +120,3 @@ def _feed(reader: Reader, source: Source, pieces: Iterator[bytes]) -> None:
             break
         reader.feed(data, Place(0, 0, position))
         position += len(data)
-
-
-def fetch(path: str | os.PathLike[str] | bytes, offset: int, size: int) -> bytes:
-    """``size`` bytes at ``offset`` (uncompressed), fewer at the file's end.
-
-    Raises :class:`CaptureError`.
-    """
-    source = open_source(path)
-    try:
-        if source.size:
-            return source.read_at(offset, size) or b""
-        parts = []
-        position = 0
-        for piece in _pieces(source):
-            if position + len(piece) > offset:
-                parts.append(piece[max(offset - position, 0) : offset + size - position])
-            position += len(piece)
-            if position >= offset + size:
-                break
-        return b"".join(parts)
-    finally:
-        source.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import CaptureError
 from analyzer.migration.packet_pages import PageReader
 from analyzer.migration.replay import Excerpt, Replay
-from analyzer.migration.saved_file import fetch
+from analyzer.migration.saved_bytes import SavedBytes
 from analyzer.migration.table import StreamRef
 from analyzer.report.escape import terminal
 
@@ -38,6 +38,7 @@ class Reread:
         self._document = document
         self._lock = threading.Lock()
         self._replay: Replay | None = None
+        self._saved: SavedBytes | None = None
         self._pages_lock = threading.Lock()
         self._page_reader = PageReader(document.table, self.packet)
         self.error = ""
@@ -96,15 +97,21 @@ class Reread:
 
     def _of_saved(self, offset: int, length: int) -> Excerpt:
         """Bytes of a saved migration, whose stream is the file."""
-        try:
-            return Excerpt(fetch(self._document.path, offset, length), [])
-        except (CaptureError, OSError) as error:
-            self.error = terminal(str(error))
-            return NOTHING
+        with self._lock:
+            try:
+                if self._saved is None:
+                    self._saved = SavedBytes(self._document.path)
+                return Excerpt(self._saved.read(offset, length), [])
+            except (CaptureError, OSError) as error:
+                self.error = terminal(str(error))
+                return NOTHING
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         with self._lock:
             if self._replay is not None:
                 self._replay.close()
                 self._replay = None
+            if self._saved is not None:
+                self._saved.close()
+                self._saved = None

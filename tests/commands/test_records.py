@@ -78,6 +78,17 @@ def test_a_device_has_the_fields_of_its_description() -> None:
     assert ran.out.count("FULL") == 2  # the line, and the type
 
 
+def test_fields_up_to_where_a_compressed_file_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mig.gz"
+    path.write_bytes(SAVED.read_bytes()[:50_000])
+    ran = mfshark("records", path, "-V", "--format", "jsonl")
+    assert ran.status == 2
+    assert "damaged compression" in ran.err
+    entries = [json.loads(line) for line in ran.out.splitlines()]
+    assert [entry["record"] for entry in entries][-2:] == ["SECTION_START", "SECTION_PART"]
+    assert all(entry["fields"] for entry in entries)
+
+
 def test_only_what_contains_a_text() -> None:
     assert {entry["record"] for entry in listed(THREE, "--only", "command")} == {"COMMAND"}
     found = listed(THREE, "--only", "VFIO")
