@@ -271,6 +271,11 @@ def test_a_key_log_that_is_not_there_is_an_error() -> None:
         Scan(shipped.capture(NO_KEYS), settings=Settings(keylog="/nowhere/keys.log")).run()
 
 
+def test_a_key_log_need_not_be_there_without_tls() -> None:
+    ran = mfshark("check", shipped.capture("10.0.13-ipv6-2ch"), "--keylog", "/nowhere/keys.log")
+    assert (ran.status, ran.err) == (0, "")
+
+
 def test_without_tshark_an_asked_for_key_log_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ToolUnavailable, match="apt install tshark"):
