@@ -35,6 +35,7 @@ from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 from tests.migration import main_streams as streams
 from tests.migration.main_streams import EOS, RAM_ID
+from tests.migration.tls_captures import KEYS, stripped
 from tests.shipped import FILES, capture, stem
 from tests.tunnelled import NATIVE, wrapped
 
@@ -424,3 +425,15 @@ def test_secrets_and_contents_of_tls_are_gone() -> None:
     for data in payloads(result):
         assert len(data.replace(b"\0", b"")) < 200
     assert len(analyze(result).scan.grouper.tls) == 3
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_key_log_does_not_make_the_verdicts_differ(
+    by_variable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(KEYS) if by_variable else "")
+    keys = () if by_variable else ("--keylog", KEYS)
+    original, out = stripped(tmp_path / "tls.pcapng"), tmp_path / "scrubbed.pcapng"
+    ran = mfshark("scrub", original, out, *keys)
+    assert ran.status == 2, ran.err  # no migration can be read in the copy
+    assert "please report" not in ran.err
