@@ -157,7 +157,7 @@ def open_capture(path: str) -> Source:
         raise CaptureError(
             "is a saved migration",
             path=path,
-            advice="check, extract, expect, records and tui read it",
+            advice="check, diff, expect, extract, records and tui read it",
         )
     return source
 

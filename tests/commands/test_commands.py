@@ -452,7 +452,7 @@ def test_a_saved_migration_is_known_for_what_it_is(command: str, tmp_path: Path)
     target = (tmp_path / "out",) if command == "scrub" else ()
     ran = mfshark(command, file, *target)
     assert (ran.status, ran.out) == (2, "")
-    told = "is a saved migration; check, extract, expect, records and tui read it"
+    told = "is a saved migration; check, diff, expect, extract, records and tui read it"
     assert ran.err == f"mfshark: {file}: {told}\n"
 
 
