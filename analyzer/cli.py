@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mfshark: {terminal(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        from analyzer.commands.result_file import drop_output
+        from analyzer.commands.standard_output import drop_output
 
         drop_output()
         if isinstance(error, BrokenPipeError):

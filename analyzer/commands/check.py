@@ -32,9 +32,9 @@ from analyzer.commands.options import (
     add_follow_options,
     add_shown_options,
     add_wire_options,
+    inputs_of,
 )
 from analyzer.commands.outputs import Outputs
-from analyzer.commands.result_file import inputs_of
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS
 from analyzer.report.result import REPORT

@@ -8,7 +8,7 @@ from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.commands.common import BROKEN, complain, judged, need_file, open_analysis
 from analyzer.commands.options import add_shown_options, add_wire_options
-from analyzer.commands.result_file import standard_output
+from analyzer.commands.standard_output import print_pieces
 from analyzer.errors import UsageError
 from analyzer.extraction.devices import DeviceFiles
 from analyzer.extraction.folder import SIZE_MAX, Folder
@@ -105,8 +105,7 @@ def run(options: Namespace) -> int:
         name = terminal(str(error.filename or options.output))
         raise UsageError(f"{name} cannot be written: {error.strerror}") from error
     if not options.quiet:
-        with standard_output() as stream:
-            stream.writelines(f"{terminal(line)}\n" for line in listing)
+        print_pieces(f"{terminal(line)}\n" for line in listing)
     return status
 
 

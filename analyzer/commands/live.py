@@ -19,7 +19,7 @@ from analyzer.commands.options import (
     add_shown_options,
     add_wire_options,
 )
-from analyzer.commands.result_file import drop_output
+from analyzer.commands.standard_output import drop_output
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.migration.reading import THROUGH_TSHARK

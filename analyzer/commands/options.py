@@ -7,7 +7,7 @@ from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, _ActionsContainer
+    from argparse import ArgumentParser, Namespace, _ActionsContainer
     from collections.abc import Callable, Iterable
     from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "add_settings",
     "add_shown_options",
     "add_wire_options",
+    "inputs_of",
     "reported",
 ]
 
@@ -29,6 +30,19 @@ VERDICT_ONLY = "print only the verdict, no progress"
 """Help of ``--quiet`` for commands that print a verdict."""
 REPORT_WHOLE = "report every capture in full, with info findings and all rows of tables"
 """Help of ``--verbose`` for commands that print the report of ``check``."""
+INPUTS = (
+    "capture",
+    "captures",
+    "a",
+    "b",
+    "scenario",
+    "keylog",
+    "config",
+    "expect",
+    "baseline",
+    "trace",
+)
+"""The options that hold files that commands read."""
 
 
 def add_wire_options(
@@ -115,3 +129,9 @@ def add_follow_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--duration", type=float, metavar="SECONDS", help="with --follow: stop after this time"
     )
+
+
+def inputs_of(options: Namespace) -> list[str]:
+    """The files that a command reads."""
+    given = (getattr(options, name, None) for name in INPUTS)
+    return [path for one in given if one for path in ([one] if isinstance(one, str) else one)]

@@ -6,11 +6,10 @@ import sys
 from importlib import import_module
 
 from analyzer.commands.common import style_of
-from analyzer.commands.result_file import standard_output
+from analyzer.commands.standard_output import print_pieces
 from analyzer.errors import UsageError
 from analyzer.report.formats import FORMATS, format_of
 from analyzer.report.formats.text import Row, summary
-from analyzer.report.result_file import ResultFile
 from analyzer.report.style import Style
 
 TYPE_CHECKING = False
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.report.formats import Format
     from analyzer.report.result import Result
+    from analyzer.report.result_file import ResultFile
 
 __all__ = ["Outputs"]
 
@@ -56,6 +56,8 @@ class Outputs:
                 import_module(one.module).prepare(path)
                 self._folders.append((one, path))
             elif path != STDOUT:
+                from analyzer.report.result_file import ResultFile
+
                 self._documents.append((one, ResultFile(path, inputs)))
             elif one is not TEXT:
                 self._documents.append((one, None))
@@ -67,13 +69,8 @@ class Outputs:
             self._results.append(result)
         lines = result.lines or []
         if self.streams:
-            self._print(["", *lines] if self._begun and len(lines) > 1 else lines)
+            _print(["", *lines] if self._begun and len(lines) > 1 else lines)
         self._begun = self._begun or bool(lines)
-
-    def _print(self, lines: list[str]) -> None:
-        """Print to standard output."""
-        with standard_output() as stream:
-            stream.writelines(f"{line}\n" for line in lines)
 
     def finish(self, fail_on: str) -> None:
         """Write the remaining outputs.  Raises :class:`UsageError` if a file cannot be written."""
@@ -81,7 +78,7 @@ class Outputs:
         if len(self._rows) > 1 and not self._quiet:
             end = [*([""] if self._begun else []), *summary(self._rows, self.style)]
         if self.streams:
-            self._print(end)
+            _print(end)
         for one, file in self._documents:
             lines = import_module(one.module).render(self._results, fail_on)
             if one is TEXT:
@@ -91,11 +88,14 @@ class Outputs:
             import_module(one.module).write(self._results, path)
 
 
+def _print(lines: list[str]) -> None:
+    print_pieces(f"{line}\n" for line in lines)
+
+
 def _write(file: ResultFile | None, pieces: Iterable[str]) -> None:
     """Write a whole document, to standard output if no file is given."""
     if file is None:
-        with standard_output() as stream:
-            stream.writelines(pieces)
+        print_pieces(pieces)
         return
     with file.text() as stream:
         stream.writelines(pieces)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager, nullcontext
 
+from analyzer.commands.options import inputs_of
+from analyzer.commands.standard_output import drop_output
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 from analyzer.report.formats import format_of
@@ -18,22 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import IO, BinaryIO
 
-__all__ = ["drop_output", "inputs_of", "output", "packed", "settle_format", "standard_output"]
-
-INPUTS = (
-    "capture",
-    "captures",
-    "a",
-    "b",
-    "scenario",
-    "keylog",
-    "config",
-    "expect",
-    "baseline",
-    "trace",
-)
-"""The options that hold files that commands read."""
-
+__all__ = ["output", "packed", "settle_format"]
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -55,31 +41,19 @@ def settle_format(options: Namespace, formats: tuple[str, ...]) -> None:
     options.format = name
 
 
-def inputs_of(options: Namespace) -> list[str]:
-    """The files that a command reads."""
-    given = (getattr(options, name, None) for name in INPUTS)
-    return [path for one in given if one for path in ([one] if isinstance(one, str) else one)]
-
-
 @contextmanager
 def output(options: Namespace, *, live: bool = False, listing: bool = False) -> Iterator[IO[str]]:
     """The output stream: standard output, or the file that ``-o`` names; ``live`` if it will be
-    read while it grows, ``listing`` as for :func:`standard_output`.  Raises :class:`UsageError`.
+    read while it grows.  Raises :class:`UsageError`.
+
+    A reader that closes standard output early changes nothing, as for :func:`print_pieces`; but a
+    ``listing`` is printed while the capture is read, which then ends too: raises
+    :class:`BrokenPipeError`.
     """
-    if not options.output or options.output == "-":
-        with standard_output(listing=listing) as stream:
+    if options.output and options.output != "-":
+        with ResultFile(options.output, inputs_of(options), live=live).text() as stream:
             yield stream
         return
-    with ResultFile(options.output, inputs_of(options), live=live).text() as stream:
-        yield stream
-
-
-@contextmanager
-def standard_output(*, listing: bool = False) -> Iterator[IO[str]]:
-    """Standard output.  A reader that closes it early, as ``head`` does, misses what follows; the
-    exit status stays that of the whole.  A ``listing`` is printed while the capture is read, which
-    then ends too: raises :class:`BrokenPipeError`.
-    """
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -87,11 +61,6 @@ def standard_output(*, listing: bool = False) -> Iterator[IO[str]]:
         if listing:
             raise
         drop_output()
-
-
-def drop_output() -> None:
-    """Keep Python from complaining about standard output that can no longer be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def packed(file: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:

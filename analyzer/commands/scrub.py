@@ -17,8 +17,9 @@ from analyzer.commands.common import (
     open_capture,
     settings_of,
 )
-from analyzer.commands.options import add_wire_options
-from analyzer.commands.result_file import inputs_of, packed, standard_output
+from analyzer.commands.options import add_wire_options, inputs_of
+from analyzer.commands.result_file import packed
+from analyzer.commands.standard_output import print_pieces
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 from analyzer.report.result_file import ResultFile
@@ -161,8 +162,7 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
 
 
 def _say(text: str) -> None:
-    with standard_output() as stream:
-        print(text, file=stream)
+    print_pieces((f"{text}\n",))
 
 
 def _verdict(options: Namespace, path: str) -> object:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from analyzer.commands.common import CLEAN
-from analyzer.commands.result_file import inputs_of, packed
+from analyzer.commands.options import inputs_of
+from analyzer.commands.result_file import packed
 from analyzer.errors import UsageError
 from analyzer.report.escape import terminal
 from analyzer.report.result_file import ResultFile
