@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = (
     "scapy", "numpy", "textual", "rich", "pyshark", "lark", "zstandard", "tomllib", "typing",
-    "dataclasses", "inspect", "hashlib", "argcomplete",
+    "dataclasses", "inspect", "hashlib", "argcomplete", "contextlib", "dissectors.vfio_config",
 )  # fmt: skip
 
 

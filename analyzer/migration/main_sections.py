@@ -27,7 +27,6 @@ from dissectors.main_stream import (
 )
 from dissectors.multifd import text_of
 from dissectors.vfio import VfioTag
-from dissectors.vfio_config import parse_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -279,6 +278,8 @@ class SectionWalk:
 
     def _note_config(self, data: bytes, begin: int, name: str) -> None:
         """Note what is wrong with a config state on main."""
+        from dissectors.vfio_config import parse_config  # only needed where there is one
+
         note, last = self.main.anomalies.note, self.reader.last
         for problem in parse_config(data).telling:
             note(problem.slug, begin + problem.offset, last, f"on main: {problem.detail}", name)
