@@ -59,7 +59,7 @@ def why_foreign(file: CaptureFile, engine: Engine) -> str:
     if hidden > engine.frames - sum(ignored.values()):
         what = "tunnels" if ignored.get(TUNNEL) else "IP fragments"
         return f"{hidden} of {engine.frames} frames are {what}"
-    if file.damage is not None and _has_longer_records(file.source):
+    if _has_longer_records(file.source):  # misread, they need not look damaged
         return "its records are not those of plain pcap"
     return ""
 

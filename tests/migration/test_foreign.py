@@ -56,6 +56,22 @@ def test_pcap_with_longer_records(more: int, inner: Path, tmp_path: Path) -> Non
     assert capture_report(analysis)["migrations"] == capture_report(analyze(inner))["migrations"]
 
 
+@needs_tshark
+def test_longer_records_that_look_like_one_that_is_cut_off(tmp_path: Path) -> None:
+    """Read as plain pcap the second one begins 4 bytes early: its microseconds are its length."""
+    plain = build({"device": [], "ram": {"normal_pages": 1}})
+    longer, at, micros = bytearray(plain[:24]), 24, (262_143).to_bytes(4, "little")
+    assert len(plain) < 262_143
+    while at < len(plain):
+        (size,) = struct.unpack_from("<I", plain, at + 8)
+        head = plain[at : at + 4] + micros + plain[at + 8 : at + 16]
+        longer += head + bytes(4) + plain[at + 16 : at + 16 + size]
+        at += 16 + size
+    path = tmp_path / "longer.pcap"
+    path.write_bytes(longer)
+    assert len(analyze(path).scan.migrations) == 1
+
+
 @pytest.fixture(scope="module")
 def inner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("inner") / "inner.pcap"
