@@ -54,8 +54,8 @@ def init_magic(migration: Migration) -> Iterator[Spot]:
             yield _at_init(channel, f"begins with {channel.init.magic:#010x}, not {MAGIC:#x}")
     for channel in migration.strangers:
         if channel.channel_header is None and channel.head and not _is_size(migration, channel):
-            if is_ram_record(channel.head):
-                continue
+            if is_ram_record(channel.head) and migration.preempt is None:
+                continue  # it may be that channel: MF121
             what = "a connection to the migration port begins with"
             yield _at_start(channel, f"{what} {channel.head[:8].hex(' ')}, not a known channel")
 

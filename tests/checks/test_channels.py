@@ -15,8 +15,12 @@ from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, example, verify
 from tests.checks.craft import (
+    EOF,
+    HEADER,
     MACHINE,
+    RAM_END,
     RAM_ID,
+    RAM_START,
     Craft,
     Tiny,
     channel_header,
@@ -396,6 +400,17 @@ def test_announced_preempt_channel() -> None:
     tiny.multifd.append([RAM_RECORD])
     found = fired(tiny.pcap())
     assert not {"MF101", "MF121"} & set(found)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_there_is_one_preempt_channel(count: int) -> None:
+    made = Craft()
+    main = made.connect(46000)
+    main.send(HEADER + records.command(3, struct.pack(">QQ", 4096, 4096)) + RAM_START)
+    for port in range(46001, 46001 + count):
+        made.connect(port).send(RAM_RECORD)
+    main.send(RAM_END + EOF)
+    assert ("MF101" in fired(made.pcap())) == (count == 2)
 
 
 def test_a_part_of_the_magic_is_a_short_initial_packet() -> None:
