@@ -168,6 +168,33 @@ def test_docstrings_and_assertions_may_be_left_out(
     assert told in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("check", LOST, "--deep", "--digest", "sha256", "--format", "sarif"), 1),
+        (("check", CLEAN, LOST, "--jobs", "2", "--quiet"), 1),
+        (("packets", CLEAN, "-Y", "frame < 100"), 0),
+        (("records", CLEAN, "-V"), 0),
+        (("devices", LOST), 0),
+        (("stats", CLEAN, "--format", "html"), 0),
+        (("extract", CLEAN, "-o", "memory", "--ram", "pc.ram"), 0),
+        (("diff", CLEAN, LOST), 1),
+        (("diff", CLEAN, CLEAN, "--same-migration"), 0),
+        (("expect", CLEAN), 0),
+        (("scrub", CLEAN, "copy.pcapng.gz"), 0),
+    ],
+)
+def test_every_file_is_closed(words: tuple[str | Path, ...], status: int, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "default::ResourceWarning", "-m", "analyzer.cli", *map(str, words)],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (status, "")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
 @pytest.mark.parametrize("name", ["\xe9.pcap", "\udce9.pcap"])
 def test_a_name_need_not_fit_the_encoding(encoding: str, name: str, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager, nullcontext
+
 from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
 from analyzer.commands.common import judged, open_analysis, style_of
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from analyzer.report.main_lines import MainLine
     from analyzer.report.records import Trees
     from analyzer.report.style import Style
-    from dissectors.tree import Node
 
     Reading: TypeAlias = Callable[[MainLine, int], bytes]
     """Gives the first bytes of a record or message, as many as the number says."""
@@ -88,15 +89,15 @@ def _texts(
     analysis: Analysis | SavedAnalysis, lines: list[MainLine], options: Namespace, style: Style
 ) -> Iterator[str]:
     begin = analysis.scan.engine.first_time if isinstance(analysis, Analysis) else 0
-    trees = _trees(analysis) if options.fields else None
-    if options.format == "text":
-        several = len(analysis.migrations) > 1
-        yield from (f"{text}\n" for text in records_text(lines, begin, style, several, trees))
-    elif options.format == "csv":
-        yield from records_csv(lines, begin)
-    else:
-        entries = (record_facts(line, begin, trees) for line in lines)
-        yield from _json(entries, options.format == "jsonl")
+    with _trees(analysis) if options.fields else nullcontext() as trees:
+        if options.format == "text":
+            several = len(analysis.migrations) > 1
+            yield from (f"{text}\n" for text in records_text(lines, begin, style, several, trees))
+        elif options.format == "csv":
+            yield from records_csv(lines, begin)
+        else:
+            entries = (record_facts(line, begin, trees) for line in lines)
+            yield from _json(entries, options.format == "jsonl")
 
 
 def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
@@ -110,31 +111,28 @@ def _json(entries: Iterable[dict[str, Any]], in_lines: bool) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _trees(analysis: Analysis | SavedAnalysis) -> Trees:
-    read = _reread(analysis) if isinstance(analysis, Analysis) else _reread_saved(analysis.path)
+@contextmanager
+def _trees(analysis: Analysis | SavedAnalysis) -> Iterator[Trees]:
     trees = MainTrees()
-
-    def nodes(line: MainLine) -> list[Node]:
-        return trees.nodes(line, read(line, min(line.length, READ_MAX)))
-
-    return nodes
+    with _reading(analysis) as read:
+        yield lambda line: trees.nodes(line, read(line, min(line.length, READ_MAX)))
 
 
-def _reread(analysis: Analysis) -> Reading:
+@contextmanager
+def _reading(analysis: Analysis | SavedAnalysis) -> Iterator[Reading]:
+    if not isinstance(analysis, Analysis):
+        from analyzer.migration.saved_bytes import SavedBytes
+
+        with closing(SavedBytes(analysis.path)) as saved:
+            yield lambda line, length: saved.read(line.offset, length)
+        return
     from analyzer.migration.replay import Replay
     from analyzer.migration.table import StreamRef
 
-    replay = Replay(analysis.scan)
+    with closing(Replay(analysis.scan)) as replay:
 
-    def read(line: MainLine, length: int) -> bytes:
-        stream = StreamRef.of(line.channel.flow)
-        return replay.stretch(stream, line.offset, length, line.place.pos).data
+        def read(line: MainLine, length: int) -> bytes:
+            stream = StreamRef.of(line.channel.flow)
+            return replay.stretch(stream, line.offset, length, line.place.pos).data
 
-    return read
-
-
-def _reread_saved(path: str) -> Reading:
-    from analyzer.migration.saved_bytes import SavedBytes
-
-    saved = SavedBytes(path)
-    return lambda line, length: saved.read(line.offset, length)
+        yield read
