@@ -9,15 +9,15 @@ from analyzer.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 __all__ = ["captures_in"]
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
     """The given files, with each folder replaced by the captures below it, sorted by name; ``-`` is
-    always standard input.  Raises :class:`UsageError` for a folder without captures, or one that
-    cannot be read.
+    always standard input.  A folder that cannot be read stands for itself, and fails as a capture
+    does.  Raises :class:`UsageError` for a folder without captures.
     """
     found: list[str] = []
     for path in paths:
@@ -32,13 +32,12 @@ def captures_in(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _below(folder: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder, onerror=_unreadable):
-        for name in names:
-            path = os.path.join(place, name)
-            if is_called_capture(path):
-                yield path
+def _below(folder: str) -> list[str]:
+    found: list[str] = []
 
+    def unreadable(error: OSError) -> None:
+        found.append(error.filename)
 
-def _unreadable(error: OSError) -> None:
-    raise UsageError(f"{error.filename} cannot be read: {error.strerror}")
+    for place, _, names in os.walk(folder, onerror=unreadable):
+        found += filter(is_called_capture, [os.path.join(place, name) for name in names])
+    return found

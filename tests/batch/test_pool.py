@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sys
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Thread
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -23,6 +24,9 @@ from analyzer.migration.settings import Settings
 from analyzer.report.formats import FORMATS
 from tests.commands.run import mfshark
 from tests.shipped import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("7.2-multifd-2ch", "10.0.13-vlan-2ch", "10.0.13-vfio-truncated-no-returnpath-2ch")
@@ -49,6 +53,25 @@ def test_folders_are_searched(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"their names end in \.pcap, "):
         captures_in([str(tmp_path / "empty")])
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = folder / "lost+found"
+    secret.mkdir()
+    usual: Callable[[str], object] = os.scandir
+
+    def refuse(path: str) -> object:
+        if path == str(secret):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return usual(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    ran = mfshark("check", folder)
+    assert ran.status == 2
+    assert f"mfshark: {secret}: cannot be opened: " in ran.err
+    assert "5 captures: " in ran.out
 
 
 def test_every_finding_that_fails_is_told(folder: Path) -> None:
