@@ -67,7 +67,11 @@ def interfaces() -> list[tuple[str, str]]:
     path = find()
     try:
         ran = subprocess.run(
-            [path, "-D", "-M"], capture_output=True, text=True, timeout=READY_SECONDS, check=False
+            [path, "-D", "-M"],
+            capture_output=True,
+            errors="surrogateescape",  # names as in the arguments of a command
+            timeout=READY_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise _not_run(path, error) from error

@@ -105,7 +105,7 @@ def run(options: Namespace) -> int:
     Raises :class:`UsageError` and :class:`analyzer.errors.CaptureError`.
     """
     if options.list_interfaces:
-        found = interfaces()
+        found = [(terminal(name), terminal(text)) for name, text in interfaces()]
         width = max(len(name) for name, _ in found)
         for name, text in found:
             print(f"{name:<{width}}  {text}".rstrip())

@@ -188,6 +188,11 @@ def test_interfaces_are_listed(folder: Path) -> None:
     assert mfshark("live", "-D").out == "lo    Loopback 127.0.0.1\neth0\n"
 
 
+def test_an_interface_may_have_any_name(folder: Path) -> None:
+    FakeDumpcap(folder, interfaces="1. \udce9\x1b[2J\t\t\t0\t\tnetwork\n")
+    assert mfshark("live", "-D").out == "\\udce9\\x1b[2J\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -15,7 +15,7 @@ def say(*lines):
     print(*lines, sep="\\n", file=sys.stderr, flush=True)
 plan = json.loads({plan!r})
 if "-D" in sys.argv:
-    print(plan["interfaces"])
+    sys.stdout.buffer.write(os.fsencode(plan["interfaces"]))
     sys.exit(0)
 if plan["refusal"]:
     say(*plan["refusal"])
