@@ -163,6 +163,12 @@ def _results(check: Check, paths: list[str], options: Namespace) -> Iterator[Res
             if settings.keylog is not None:
                 settings.keylog = os.path.abspath(settings.keylog)
         yield from run_on_cluster(jobs, options.dask)
+    elif paths == ["-"]:
+        from analyzer.commands.watch import piped
+
+        with piped():
+            result = check.result("-")
+        yield result
     elif options.jobs is None or len(paths) == 1:
         for path in paths:
             yield check.result(path)

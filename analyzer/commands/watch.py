@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import stat
+import sys
 import time
 
 from analyzer.capture.growing import follow
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from analyzer.checks.checker import Checker
     from analyzer.migration.scan import Scan
 
-__all__ = ["Watch", "followed"]
+__all__ = ["Watch", "followed", "piped"]
 
 SETTLING = 1.0
 """Seconds that a migration's connections must stay closed, since the last frames may still arrive.
@@ -103,3 +106,18 @@ def followed(path: str, options: Namespace) -> Iterator[tuple[GrowingSource, Wat
             yield source, watch
     finally:
         source.close()
+
+
+@contextlib.contextmanager
+def piped() -> Iterator[None]:
+    """If standard input is a pipe, leave the first Ctrl-C to the program that fills it: that one
+    ends, and with it the capture, of which the report follows.  A second one ends mfshark.
+    """
+    if not stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: signal.signal(number, before))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

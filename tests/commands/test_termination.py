@@ -1,10 +1,15 @@
-"""SIGTERM, as a job that has run out of time gets it, and SIGHUP, as when a terminal is closed."""
+"""SIGTERM, as a job that has run out of time gets it, SIGHUP, as when a terminal is closed, and
+Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +17,7 @@ import pytest
 from analyzer.synth import build
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -53,3 +59,36 @@ def test_nohup_is_heeded(tmp_path: Path) -> None:
         process.wait()
     assert process.returncode == 0
     assert any(folder.iterdir())
+
+
+@contextmanager
+def reading(data: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    """A check that has taken ``data`` from a pipe, and waits for more."""
+    command = [sys.executable, "-m", "analyzer.cli", "check", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(data)
+        process.stdin.flush()
+        while int.from_bytes(ioctl(process.stdin, FIONREAD, bytes(4)), sys.byteorder):
+            assert process.poll() is None
+        yield process
+
+
+def test_what_came_through_a_pipe_is_reported_after_one_interrupt() -> None:
+    whole = build({})
+    with reading(whole[:5000]) as process:
+        process.send_signal(signal.SIGINT)  # the shell sends it to both ends of the pipe
+        out, _ = process.communicate(whole[5000:])  # what the other end still writes out
+    assert process.returncode == 0
+    assert out.startswith(b"OK  <stdin>: migration completed")
+
+
+def test_two_interrupts_end_it() -> None:
+    with reading(build({})) as process:
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)  # the next one comes when this one was taken
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert process.returncode == 130
