@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Baseline"]
 
 SCHEMA = "mfshark/baseline/1"
+STDIN = "<stdin>"
 
 
 class Baseline:
@@ -51,9 +52,11 @@ class Baseline:
             self._known[name] = known
 
     def name(self, capture: str) -> str:
-        """The name of a capture in the baseline."""
+        """The name of a capture in the baseline; a stream, as ``<stdin>``, lies in no folder."""
         if capture == "-":
-            return capture
+            return STDIN
+        if capture.startswith("<"):
+            return unicode(capture)
         folder = os.path.dirname(os.path.abspath(self.path))
         return unicode(os.path.relpath(os.path.abspath(capture), folder))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,17 @@ def test_known_findings_do_not_count(tmp_path: Path) -> None:
     known = [f["rule"] for f in report["captures"][0]["findings"] if f.get("known")]
     assert known == ["MF506", "MF203"]
     assert report["summary"]["error"] == 0
+
+
+def test_standard_input_is_the_same_capture_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "known.json"
+    for options, status in ((("--update-baseline",), 1), ((), 0)):
+        with LOST.open("rb") as stream:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream))
+            assert mfshark("check", "--baseline", file, *options, "-").status == status
+    assert list(json.loads(file.read_text("utf-8"))["captures"]) == ["<stdin>"]
 
 
 def test_new_and_fixed_are_told(tmp_path: Path) -> None:
