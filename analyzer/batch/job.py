@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "run_job"]
 
 CLEAN, FOUND, BROKEN = 0, 1, 2
-EXPECTED = "MF961"
-"""The rule of findings about an unmet expectation."""
 
 
 class Job:
@@ -237,8 +235,6 @@ def _verified(job: Job, analysis: Analysis | SavedAnalysis) -> set[str]:
     elif not analysis.migrations:
         tls = analysis.scan.grouper.tls
         asked = [rule for rule in asked if rule.subject == "capture" and tls]
-    if job.expectation is None:
-        asked = [rule for rule in asked if rule.id != EXPECTED]
     return {rule.id for rule in asked} | {finding.rule.id for finding in analysis.findings}
 
 

@@ -23,6 +23,7 @@ NEEDED = {
     "MF520": "max_queued_buffers",
     "MF618": "destination_version",
     "MF8": "deep",
+    "MF961": "expect",
     "MF962": "expected_dialect",
     "MF963": "require",
     "MF97": "traces",
@@ -57,7 +58,8 @@ class Selection:
     :data:`USUAL`.  ``expected_dialect`` is the name of the dialect that migrations must have
     (MF962); ``require`` is ``completed`` if every migration must have completed (MF963, which then
     runs whatever ``select`` says).  ``deep``: decompress and verify the payload of RAM packets
-    (MF8).  ``traces``: QEMU's own trace logs, to be compared with the capture (MF97).
+    (MF8).  ``traces``: QEMU's own trace logs, to be compared with the capture (MF97).  ``expect``:
+    the findings will be compared with an expectation (MF961).
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Selection:
         "deep",
         "destination_transfer_off",
         "destination_version",
+        "expect",
         "expected_dialect",
         "ignore",
         "limits",
@@ -91,6 +94,7 @@ class Selection:
         traces: tuple[TraceRun, ...] = (),
         expected_dialect: str | None = None,
         require: str | None = None,
+        expect: bool = False,
     ) -> None:
         self.select = select
         self.ignore = ignore
@@ -105,6 +109,7 @@ class Selection:
         self.traces = traces
         self.expected_dialect = expected_dialect
         self.require = require
+        self.expect = expect
 
     def limit(self, name: str) -> float:
         """A threshold: the user's, else the usual one."""

@@ -122,6 +122,7 @@ def selection_of(options: Namespace) -> Selection:
         expected_dialect=options.expected_dialect,
         require=options.require,
         traces=_traces(options.trace),
+        expect=getattr(options, "expect", None) is not None,
     )
     if selection.select and not any(map(selection.asks, RULES.values())):
         raise UsageError(f"--select leaves no rule to verify{_lacking(selection)}")

@@ -123,6 +123,7 @@ def test_a_limit_without_a_value_says_what_it_takes() -> None:
     [
         (("--select", "MF8"), ": it needs --deep"),
         (("--select", "MF97"), ": it needs --trace"),
+        (("--select", "expectation-unmet"), ": it needs --expect"),
         (("--select", "not-completed"), ": it needs --require"),
         (("--select", "MF5", "--ignore", "MF5", "--max-queued-bytes", "1M"), ""),
     ],
