@@ -82,13 +82,11 @@ def _extras(
             reader, ram, "a mapped-ram header, but the configuration does not announce mapped-ram"
         )
     if not mapped and page_size_follows(ahead, shared=shared, last=last):
-        block.page_size = int.from_bytes(ahead[:8], "big")
         yield Take(8)
     if shared:
         address = yield Take(8)
         if not isinstance(address, bytes):
             return Broken(address, "guest physical address", reader.offset)
-        block.gpa = int.from_bytes(address, "big")
     if mapped:
         return (yield from walk_mapped_ram(reader, ram, block))
     return None

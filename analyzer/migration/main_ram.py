@@ -409,7 +409,6 @@ class RamWalk:
             self.ram.taker.encoded(block, self.ram.last_address, data)
         block.xbzrle_pages += 1
         self.ram.xbzrle_pages += 1
-        self.ram.coded_bytes += size
         return None
 
     def _compressed(self, block: RamBlock, at: int) -> Steps:
@@ -429,7 +428,6 @@ class RamWalk:
             self._inflate(self.ram.taker, block, None if missing else held)
         block.compressed_pages += 1
         self.ram.compressed_pages += 1
-        self.ram.coded_bytes += size
         return None
 
     def _inflate(self, taker: RecordTaker, block: RamBlock, data: bytearray | None) -> None:

@@ -72,13 +72,11 @@ class RamBlock:
 
     __slots__ = (
         "compressed_pages",
-        "gpa",
         "index",
         "listed",
         "mapped",
         "name",
         "normal_pages",
-        "page_size",
         "used_length",
         "xbzrle_pages",
         "zero_pages",
@@ -89,8 +87,6 @@ class RamBlock:
         self.index = index
         self.used_length = used_length
         self.listed = listed
-        self.page_size: int | None = None
-        self.gpa: int | None = None
         self.mapped: MappedRam | None = None
         self.normal_pages = 0
         self.zero_pages = 0
@@ -149,11 +145,10 @@ class RamFacts:
     ``mem_size`` is the total size in the block list, ``None`` before the list, ``blocks`` are in
     its order.  ``flushes`` and ``section_ends`` are where MULTIFD_FLUSH and EOS records end, as far
     as these marks are kept; ``iterations`` are the scans between two wraps of guest memory, with
-    multifd the first is the setup round.  ``bytes`` counts the bytes of RAM records,
-    ``coded_bytes`` those of the content of encoded pages.  ``taker`` gets the pages, if set.
-    ``ended`` says that later records belong to COLO's checkpoints, not to scans over guest memory.
-    ``byte_order`` is that of the sender's native words, empty while unknown.  ``belied`` are
-    capabilities that were announced but contradicted by the block list.
+    multifd the first is the setup round.  ``bytes`` counts the bytes of RAM records.  ``taker``
+    gets the pages, if set.  ``ended`` says that later records belong to COLO's checkpoints, not to
+    scans over guest memory.  ``byte_order`` is that of the sender's native words, empty while
+    unknown.  ``belied`` are capabilities that were announced but contradicted by the block list.
     """
 
     __slots__ = (
@@ -162,7 +157,6 @@ class RamFacts:
         "blocks",
         "byte_order",
         "bytes",
-        "coded_bytes",
         "compressed_pages",
         "current",
         "ended",
@@ -197,7 +191,6 @@ class RamFacts:
         self.xbzrle_pages = 0
         self.compressed_pages = 0
         self.bytes = 0
-        self.coded_bytes = 0
         self.settled = 0  # stream offset up to which ``bytes`` counts
         self.flushes: list[Mark] = []
         self.flush_count = 0

@@ -48,9 +48,12 @@ def mapped_file(
 
 
 class Taken:
-    """Takes the pages of RAM records: the first byte of each by address, and runs of zero pages."""
+    """Takes the pages of RAM records: the first byte of each by address, runs of zero pages, and
+    the number of encoded bytes.
+    """
 
     def __init__(self) -> None:
+        self.encoded_bytes = 0
         self.pages: dict[int, bytes] = {}
         self.runs: list[Sequence[int]] = []
         self.unread_pages: list[int] = []
@@ -65,8 +68,8 @@ class Taken:
     def zeros(self, _block: RamBlock, addresses: Sequence[int]) -> None:
         self.runs.append(addresses)
 
-    def encoded(self, _block: RamBlock, address: int, delta: bytes) -> None:
-        pass
+    def encoded(self, _block: RamBlock, _address: int, delta: bytes) -> None:
+        self.encoded_bytes += len(delta)
 
     def unread(self, _block: RamBlock, address: int) -> None:
         self.unread_pages.append(address)
