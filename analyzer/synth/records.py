@@ -91,6 +91,12 @@ GLOBALSTATE_FIELDS = [
 ]
 
 
+def device_id(number: int) -> int:
+    """The section id of a scenario's device: none that another section has."""
+    ident = FIRST_DEVICE_ID + number
+    return ident + (ident >= GLOBALSTATE_ID)
+
+
 def header() -> bytes:
     """Magic and version."""
     return FILE_HEADER.struct.pack(MAGIC, VERSION)

@@ -184,12 +184,12 @@ class Script:
     def section(self, kind: int, number: int) -> bytes:
         """The head of a device's section."""
         device = self.migration.device[number]
-        ident = records.FIRST_DEVICE_ID + number
+        ident = records.device_id(number)
         return records.section(kind, ident, device.idstr, device.instance_id, 1)
 
     def section_unit(self, kind: str, number: int, parts: tuple[Bytes, ...]) -> Unit:
         """A section of a device, with its footer."""
-        end = records.footer(records.FIRST_DEVICE_ID + number)
+        end = records.footer(records.device_id(number))
         return Unit(MAIN, kind, parts=(*parts, end), device=number)
 
     def iterate(self) -> Iterator[Unit]:

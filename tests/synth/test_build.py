@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.synth import ScenarioError, build, override, synth
 
 
@@ -16,6 +17,14 @@ def test_same_bytes_every_time() -> None:
 
 def test_seed_changes_the_bytes() -> None:
     assert build({}) != build({"seed": 2})
+
+
+def test_sections_of_many_devices_have_ids_of_their_own() -> None:
+    devices = [{"idstr": f"0000:00:{n:02x}.0/vfio", "size": 100} for n in range(32)]
+    (main,) = [m.main_facts for m in analyze(build({"device": devices})).migrations]
+    assert main is not None
+    assert not main.anomalies
+    assert len(main.sections) == 35
 
 
 def test_writes_to_a_path_and_to_a_file_object(tmp_path: Path) -> None:
