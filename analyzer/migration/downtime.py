@@ -111,10 +111,15 @@ def _late_records(migration: Migration, window: Switchover) -> Iterator[Record]:
         yield from (record for record in facts.records if record.offset >= window.offset)
 
 
-def data_spans(migration: Migration, window: Switchover, section_id: int) -> list[Span]:
-    """Tidy spans in which main carried one device's data during the switchover."""
-    late = _late_records(migration, window)
-    return _spans(r for r in late if r.data_bytes and r.section_id == section_id)
+def data_spans(migration: Migration, window: Switchover) -> dict[int, list[Span]]:
+    """Tidy spans in which main carried the data of VFIO devices during the switchover, by the
+    section's id.
+    """
+    late: dict[int, list[Record]] = {}
+    for record in _late_records(migration, window):
+        if record.data_bytes and record.section_id is not None:
+            late.setdefault(record.section_id, []).append(record)
+    return {section_id: _spans(records) for section_id, records in late.items()}
 
 
 def _spans(records: Iterable[Record]) -> list[Span]:

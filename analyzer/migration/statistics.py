@@ -252,10 +252,11 @@ def _on_main(migration: Migration, window: Switchover | None) -> list[DeviceFigu
     if facts is None or window is None:
         return []
     figures = []
+    carried = data_spans(migration, window)
     for (idstr, instance_id), section in facts.devices.items():
         if not section.late_bytes or (idstr, instance_id) in migration.devices:
             continue
-        spans = data_spans(migration, window, section.section_id)
+        spans = carried.get(section.section_id)
         if spans:
             entry = DeviceFigures(idstr, instance_id, spans)
             entry.bytes = section.late_bytes

@@ -7,27 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from analyzer.migration import downtime
 from analyzer.migration.activity import Activity
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import Statistics
+from analyzer.synth.builder import build
 from tests.checks.craft import Tiny
 from tests.shipped import FILES, capture, stem, truth
 from tests.truth import SENT_AGAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from analyzer.migration.main_channel import MainFacts
+    from analyzer.migration.main_channel import MainFacts, Record
+    from analyzer.migration.migration import Migration
     from analyzer.migration.statistics import Statistics
+    from analyzer.migration.switchover import Switchover
 
 LOSSY = ("gap", "snaplen", "midstream")
 SEVERAL = ("two-vms",)
 
 
 @cache
-def figures(path: Path) -> list[Statistics]:
+def figures(path: Path | bytes) -> list[Statistics]:
     activity = Activity()
     scan = Scan(path, watchers=(activity,)).run()
     pauses = scan.engine.pauses
@@ -185,6 +190,27 @@ def test_a_device_whose_state_went_over_main_is_told_too() -> None:
     uses = {use.name: use.busy for use in entry.downtime.uses}
     assert uses["device-state"] == total(entry.devices[0].spans)
     assert entry.fairness_state is None
+
+
+def test_records_are_looked_at_once_however_many_devices_went_over_main(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+    late_records = downtime._late_records
+
+    def noted(migration: Migration, window: Switchover) -> Iterator[Record]:
+        for record in late_records(migration, window):
+            looked.append(record)
+            yield record
+
+    monkeypatch.setattr(downtime, "_late_records", noted)
+    device = {"transfer": False, "size": 100}
+    devices = [{**device, "idstr": f"0000:00:{n:02x}.0/vfio"} for n in range(32)]
+    (entry,) = figures(build({"device": devices}))
+    assert [found.bytes for found in entry.devices] == [100] * 32
+    assert all(found.on_main for found in entry.devices)
+    assert entry.migration.main_facts is not None
+    assert len(looked) < 3 * len(entry.migration.main_facts.records)
 
 
 def test_devices_on_both_ways_side_by_side() -> None:
