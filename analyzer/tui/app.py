@@ -65,7 +65,9 @@ FOLLOW_PAUSE = 1.0
 NO_CAPTURE = 2
 """Exit status when the file turned out to be no capture, the same as for other commands."""
 PANES = "RowList, HexPane, MapPane, TimePane, TextPane"
-"""The widgets that Tab goes through: all that can have the focus except the filter line."""
+"""The widgets that Tab goes through, and of which the first has the focus at the beginning: all
+that can have it except the filter line.
+"""
 
 
 class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
@@ -77,6 +79,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
     """
 
     TITLE = "mfshark"
+    AUTO_FOCUS = PANES
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(

@@ -59,6 +59,19 @@ def test_the_picker_opens_a_capture_in_a_folder(
     asyncio.run(run())
 
 
+def test_nobody_is_asked_for_a_filter_at_the_beginning(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as (app, pilot):
+            await press(pilot, "escape")
+            app.screen.set_focus(None)
+            app.screen._update_auto_focus()  # as in a terminal, whose first events come later
+            await settle(pilot)
+            assert isinstance(app.focused, RowList)
+            assert "time.relative" not in shown(app)
+
+    asyncio.run(run())
+
+
 def test_enter_opens_the_only_capture_that_is_left(tmp_path: Path) -> None:
     for name in ("one.pcapng.gz", "other.pcapng.gz"):
         shutil.copy(capture(VFIO), tmp_path / name)
