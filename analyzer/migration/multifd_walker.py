@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from analyzer.migration.channel import Init
 from analyzer.migration.framing import PAGES_MAX
+from analyzer.migration.ram_header import COUNTS_SIZE, page_count, read_names
 from analyzer.migration.resync import find_packet, near_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
-    ARRAY_SIZES,
     COMMON_COUNT,
     COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
-    HASHED_COUNT,
     HEADER,
     INIT,
     MAGIC_BYTES,
     MAGIC_VERSION,
-    NAME_SIZE,
     RAM,
     RAM_COUNTS,
     VERSION,
@@ -45,9 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["walk_midstream", "walk_multifd", "walk_packets"]
 
-COUNTS, COUNTS_SIZE = RAM_COUNTS.unpack, RAM_COUNTS.size
-RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
-SKIPPED_SIZE = RAM["unused32"].size
+COUNTS = RAM_COUNTS.unpack
 INIT_KNOWN = INIT["unused1"].offset
 FLAGS = HEADER["flags"].offset
 TAKE_INIT = Take(INIT.size)
@@ -227,7 +223,7 @@ class MultifdWalker:
             if type(rest) is bytes:
                 packet = RamPacket(self.channel.id, self.start, first, COUNTS(head))
                 packet.header_size = size
-                _name(packet, head + rest, COUNTS_SIZE)
+                read_names(packet, head + rest, COUNTS_SIZE)
                 # Take less after a SYNC packet: what follows it may be long in coming.
                 if packet.kind == SYNC_PACKET:
                     self.take = TAKE_HEAD
@@ -251,12 +247,12 @@ class MultifdWalker:
         framing = self.framing
         count = framing.page_count
         if not count:
-            count = yield from self._page_count(packet)
+            count = yield from page_count(packet, framing, self.channel.flow)
         packet.header_size = ram_header_size(count)
         size = packet.header_size - COUNTS_SIZE
         names = yield Take(size)
         if type(names) is bytes:
-            _name(packet, names, 0)
+            read_names(packet, names, 0)
         elif type(names) is Gap:
             missing = yield Skip(size)
             if type(missing) is not int:
@@ -301,47 +297,6 @@ class MultifdWalker:
         self.migration.ram_packet(self.channel, packet)
         self.migration.doubtful_size(self.channel, packet, payload, receiver_size)
         self.found(found)
-
-    def _page_count(self, packet: RamPacket) -> Generator[Request, Reply, int]:
-        """N: from pages_alloc or, for a packet without payload, from the position of the next one,
-        since pages_alloc is 0 in a SYNC packet and may be damaged.
-        """
-        framing = self.framing
-        told = packet.pages_alloc if packet.pages_alloc <= PAGES_MAX else 0
-        if told and packet.normal_pages:
-            framing.page_count = told
-            return told
-        data = b""
-        count, guess = 0, COMMON_COUNT
-        for candidate in sorted({*ARRAY_SIZES, told} - {0}):
-            end = ram_header_size(candidate) - COUNTS_SIZE
-            more = yield Take(end + len(MAGIC_VERSION) - len(data))
-            if type(more) is bytes:
-                data += more
-                if data.endswith(MAGIC_VERSION):
-                    count = candidate
-                    break
-            else:
-                if type(more) is End:
-                    data += more.data
-                    count = candidate if len(data) == end else 0
-                elif type(more) is Gap and end == len(data) + more.before:
-                    count = candidate  # smaller N are excluded, and the next header is in the hole
-                elif type(more) is Gap and self._is_cut(more):
-                    length = more.last + 1 - self.start  # the next header is in the next frame
-                    count = next((n for n in ARRAY_SIZES if ram_header_size(n) == length), 0)
-                    guess = max(guess, candidate) if candidate < HASHED_COUNT else guess
-                break
-        yield Push(data)
-        count = count or told
-        if count:
-            framing.page_count = framing.page_count or count
-        return count or framing.page_count or guess
-
-    def _is_cut(self, gap: Gap) -> bool:
-        """Whether snaplen cut the missing bytes off."""
-        hole = self.channel.flow.hole_in(gap.first, gap.last)
-        return hole is not None and hole.cut
 
     # -- device state -------------------------------------------------------------------------
 
@@ -536,7 +491,7 @@ class MultifdWalker:
             framing.page_count = packet.pages_alloc
         packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
         if len(header) >= packet.header_size:
-            _name(packet, header[: packet.header_size], COUNTS_SIZE)
+            read_names(packet, header[: packet.header_size], COUNTS_SIZE)
         packet.payload = found.length - packet.header_size
         packet.missing = found.missing
         packet.last = self.reader.last
@@ -570,19 +525,3 @@ class MultifdWalker:
 
     def _report(self, slug: str, detail: str) -> None:
         self.channel.anomalies.note(slug, self.start, self.reader.last, detail)
-
-
-def _name(packet: RamPacket, header: bytes, at: int) -> None:
-    """Read what follows the counts, from ``at`` on: reserved words, block name, page offsets.
-
-    While the vendor fork hashes pages, those that the destination has already are counted in the
-    first reserved word and listed between the normal and the zero pages; they are left out.
-    """
-    name = at + RESERVED_SIZE
-    packet.reserved = header.count(0, at, name) != RESERVED_SIZE
-    packet.ramblock = header[name : name + NAME_SIZE]
-    packet.offsets = header[name + NAME_SIZE :]
-    if packet.reserved and len(packet.offsets) == 8 * HASHED_COUNT:
-        skipped = int.from_bytes(header[at : at + SKIPPED_SIZE], "big")
-        normal, zero = 8 * packet.normal_pages, 8 * (packet.normal_pages + skipped)
-        packet.offsets = packet.offsets[:normal] + packet.offsets[zero:]
