@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from analyzer.analysis import Analysis
     from analyzer.scrub.scrubbing import Scrubbed
 
 __all__ = ["add_arguments", "run"]
@@ -133,7 +134,7 @@ def _write_digests(options: Namespace, target: ResultFile) -> None:
 
 
 def _tell(options: Namespace, done: Scrubbed) -> int:
-    """Report what was done, and compare the verdicts."""
+    """Report what was done; returns the exit status."""
     if done.damage is not None:
         complain(failure(done.damage))
     name = terminal(options.output)
@@ -153,7 +154,20 @@ def _tell(options: Namespace, done: Scrubbed) -> int:
     status = BROKEN if done.damage is not None or not done.migrations else CLEAN
     if options.no_verify or (done.encrypted and done.secrets):
         return status
-    if _verdict(options, options.capture) != _verdict(options, options.output):
+    return _compare(options, done, status)
+
+
+def _compare(options: Namespace, done: Scrubbed, status: int) -> int:
+    """Compare the verdicts; returns the exit status, ``status`` unless they differ."""
+    from analyzer.scrub.verdict import verdict
+
+    original = _checked(options, options.capture)
+    if not done.migrations and (why := original.scan.reading.through):
+        what = "scrub does not read through tshark what check does"
+        complain(f"{terminal(options.capture)}: {what}: {why}")
+        return status
+    if verdict(original) != verdict(_checked(options, options.output)):
+        name = terminal(options.output)
         complain(f"{name}: mfshark check does not give the same verdict on it; please report this")
         return FOUND
     if not options.quiet:
@@ -165,12 +179,8 @@ def _say(text: str) -> None:
     print_pieces((f"{text}\n",))
 
 
-def _verdict(options: Namespace, path: str) -> object:
-    """The verdict of ``check`` without a key log, whose secrets decrypt only the original, and
-    without replaced values.
-    """
-    from analyzer.scrub.verdict import verdict
-
+def _checked(options: Namespace, path: str) -> Analysis:
+    """What ``check`` finds without a key log, whose secrets decrypt only the original."""
     settings = settings_of(options)
     settings.keylog = os.devnull
-    return verdict(analyze(path, settings))
+    return analyze(path, settings)

@@ -35,9 +35,10 @@ from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 from tests.migration import main_streams as streams
 from tests.migration.main_streams import EOS, RAM_ID
+from tests.migration.test_foreign import needs_tshark
 from tests.migration.tls_captures import KEYS, stripped
 from tests.shipped import FILES, capture, stem
-from tests.tunnelled import NATIVE, wrapped
+from tests.tunnelled import NATIVE, TUNNELS, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -437,3 +438,13 @@ def test_a_key_log_does_not_make_the_verdicts_differ(
     ran = mfshark("scrub", original, out, *keys)
     assert ran.status == 2, ran.err  # no migration can be read in the copy
     assert "please report" not in ran.err
+
+
+@needs_tshark
+def test_what_only_tshark_can_read_is_zeros_and_no_verdict_that_differs(tmp_path: Path) -> None:
+    inner, tunnel = tmp_path / "inner.pcap", tmp_path / "tunnel.pcap"
+    inner.write_bytes(build({"device": []}))
+    ran = mfshark("scrub", wrapped(inner, tunnel, TUNNELS["trill"]), tmp_path / "out.pcap")
+    assert ran.status == 2, ran.err
+    assert ran.err.endswith(" frames are tunnels\n")
+    assert b"QEVM" not in (tmp_path / "out.pcap").read_bytes()
