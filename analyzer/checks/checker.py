@@ -44,6 +44,10 @@ __all__ = ["Checker", "main_spots", "unknown_rules"]
 
 LISTED = 50
 """The maximum of findings of one rule on one channel and device that are listed individually."""
+LISTED_IN_ALL = 1 << 17
+"""As many findings as this are listed of all, some 500 bytes each; beyond them those of one rule on
+one channel are counted together, whatever the device, and only the first is listed.
+"""
 
 
 class Checker(Watcher):
@@ -149,11 +153,17 @@ class Checker(Watcher):
         self._add(rule, spot, migration)
 
     def _add(self, rule: Rule, spot: Spot, migration: Migration | None) -> None:
-        key = _group(rule, spot, migration)
+        key, most = _group(rule, spot, migration), LISTED
+        if len(self._spots) >= LISTED_IN_ALL:
+            key, most = self._counted_in(key), 1
         count = self._counts.get(key, 0)
         self._counts[key] = count + 1 + spot.more
-        if count < LISTED:
+        if count < most:
             self._spots.append((rule, spot, migration))
+
+    def _counted_in(self, group: Group) -> Group:
+        """The group itself or, if nothing was listed of it in time, that of all devices."""
+        return group if group in self._counts else (*group[:3], None)
 
     # -- at the end ---------------------------------------------------------------------------
 
@@ -186,7 +196,8 @@ class Checker(Watcher):
             known = excuses[migration] if migration is not None else None
             finding = self._judged(rule, spot, migration, known)
             found.append(finding)
-            listed.setdefault(_group(rule, spot, migration), []).append(finding)
+            key = self._counted_in(_group(rule, spot, migration))
+            listed.setdefault(key, []).append(finding)
         for key, findings in listed.items():
             findings[-1].repeats = self._counts[key] - len(findings)
         found.sort(key=_order)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from analyzer.checks import checker as checker_module
 from analyzer.checks.checker import LISTED, Checker
 from analyzer.migration.scan import Scan
 from tests import shipped
@@ -18,6 +21,25 @@ def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
     assert len(found) <= LISTED
     assert sum(1 + f.repeats for f in found) == 200
     assert "more like it" in found[-1].message
+
+
+def test_findings_about_very_many_devices_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many devices the packets name: a finding takes more memory than a packet."""
+    monkeypatch.setattr(checker_module, "LISTED_IN_ALL", 10)
+    tiny = Tiny()
+    for number in range(60):
+        idstr = b"0000:00:%02x.0/vfio" % (number % 20)
+        wrong = buffer(number, idstr=idstr, header={"version": 7, "flags": 128})
+        tiny.multifd[number % 2].append(wrong)
+    found = findings(tiny.pcap())
+    for rule in ("MF502", "MF512"):
+        own = [finding for finding in found if finding.rule.id == rule]
+        assert len(own) <= 8  # 5 with room, one a channel without, and the last one's repeats
+        assert {f.spot.channel.id for f in own if f.spot.channel is not None} == {0, 1}
+        assert sum(1 + finding.repeats for finding in own) == 60
+    assert len(found) < 60
 
 
 def test_of_the_findings_in_one_frame_the_first_in_the_stream_comes_first() -> None:
