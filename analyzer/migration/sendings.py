@@ -39,7 +39,8 @@ ROUND_MAX = 0xFFFD
 POSTCOPY = ROUND_MAX + 1
 """The round number of pages sent after the switchover."""
 TIMES_MAX = 0xFFFF
-GROWTH = 1 << 16
+GROWTH = 1 << 12
+"""Pages that room is made for at a time: small, for the ROM of every device is a block."""
 TRACKED_MAX = 1 << 24
 """Most pages counted, over all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
 

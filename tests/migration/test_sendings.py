@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.migration import sendings
+from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.scan import Scan
 from analyzer.migration.sendings import POSTCOPY, BlockSendings, Sendings, SentPages
 from tests.checks.craft import PAGE, Tiny, ram
@@ -100,6 +101,16 @@ def test_all_blocks_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> No
     sent, (block, other) = counted(migration.pcap())
     assert sent.untracked
     assert (block.pages, other.pages) == (6, 0)
+
+
+def test_pages_of_as_many_small_blocks_as_there_may_be_are_counted() -> None:
+    (migration,) = Scan(Tiny().pcap()).run().migrations
+    sent = SentPages()
+    for number in range(BLOCKS_MAX):
+        name = f"{number}.rom".encode()
+        sent.count(migration, name, range(0, 64 * PAGE, PAGE), PAGE, 0, zero=False)
+    assert {block.pages for block in sent.of(migration)} == {64}
+    assert not sent.untracked
 
 
 def test_blocks_without_end_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
