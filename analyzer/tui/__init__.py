@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
@@ -34,6 +35,8 @@ def run(path: str | None, settings: Settings, live: GrowingSource | None = None)
     from analyzer.tui.filters import store_path
 
     share_time()
+    if isinstance(sys.__stderr__, TextIOWrapper):  # where Textual draws
+        sys.__stderr__.reconfigure(errors="replace")  # an escape would take more than one cell
     app = MfsharkApp(path, settings, store_path(), live)
     if app.console.color_system in ("standard", "windows"):
         app.theme = "ansi-dark"  # the terminal's own sixteen colours

@@ -112,6 +112,17 @@ def test_standard_input_may_be_a_file(tmp_path: Path) -> None:
         assert shown.leave() == 0
 
 
+def test_what_the_terminal_cannot_show_takes_a_cell_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    with terminal([str(CAPTURE)], tmp_path) as shown:
+        shown.until(VERDICT)
+        assert shown.leave() == 0
+    assert b"?????" in shown.seen
+    assert b"\\u25" not in shown.seen
+
+
 def test_named_pipe(tmp_path: Path) -> None:
     folder, path = tmp_path / "folder", tmp_path / "pipe.pcap"
     folder.mkdir()
