@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Node", "bytes_text", "field_node", "layout_tree", "shown"]
 
 BYTES_SHOWN = 32
+SMALL = 15
+"""Named numbers above this are written in hex, as QEMU's source and the wire format have them."""
 
 
 class Node:
@@ -91,10 +93,11 @@ def shown(field: Field, value: int | bytes) -> str:
 
 
 def _enum_text(enum: type[IntEnum] | type[IntFlag], value: int) -> str:
+    number = f"{value:#x}" if value > SMALL else str(value)
     for member in enum:
         if member.value == value:
-            return f"{member.name} ({value})"
-    return f"unknown ({value})"
+            return f"{member.name} ({number})"
+    return f"unknown ({number})"
 
 
 def _flags_text(enum: type[IntEnum] | type[IntFlag], value: int) -> str:

@@ -10,6 +10,7 @@ from dissectors.fields import Field, Layout
 from dissectors.main_stream import RecordType
 from dissectors.multifd import DEVICE_STATE, HEADER, INIT, MAGIC, RAM
 from dissectors.tree import Node, layout_tree, shown
+from dissectors.vfio import VfioTag
 
 
 class Colour(IntFlag):
@@ -23,7 +24,13 @@ class Colour(IntFlag):
         (Field("n", "I", ""), 7, "7"),
         (Field("n", "H", "", "hex"), 7, "0x0007"),
         (Field("n", "B", "", "enum", enum=RecordType), 2, "SECTION_PART (2)"),
-        (Field("n", "B", "", "enum", enum=RecordType), 99, "unknown (99)"),
+        (Field("n", "B", "", "enum", enum=RecordType), 126, "SECTION_FOOTER (0x7e)"),
+        (Field("n", "B", "", "enum", enum=RecordType), 99, "unknown (0x63)"),
+        (
+            Field("n", "Q", "", "enum", enum=VfioTag),
+            0xFFFF_FFFF_EF10_0002,
+            "DEV_CONFIG_STATE (0xffffffffef100002)",
+        ),
         (Field("n", "B", "", "flags", enum=Colour), 5, "RED | BLUE (0x5)"),
         (Field("n", "B", "", "flags", enum=Colour), 9, "RED | 0x8 (0x9)"),
         (Field("n", "B", "", "flags", enum=Colour), 0, "0x0"),
