@@ -125,8 +125,9 @@ class Checker(Watcher):
         else:
             agrees = f"the next packet is {found} bytes further on, which matches neither"
         slug = "size-zero-with-pages" if not announced else "size-mismatch-nocomp"
-        text = f"{packet.normal_pages} pages need {receiver} bytes, next_packet_size says "
-        spot = Spot(f"{text}{announced}; {agrees}", channel=channel, mark=packet.mark)
+        pages = counted(packet.normal_pages, "page")
+        text = f"next_packet_size is {announced}, not the {receiver} bytes of {pages}; {agrees}"
+        spot = Spot(text, channel=channel, mark=packet.mark)
         self.note(slug, spot, migration)
 
     def note(self, slug: str, spot: Spot, migration: Migration | None) -> None:

@@ -112,8 +112,8 @@ def sync_mode_mixed(migration: Migration) -> Iterator[Spot]:
         return
     if _mixed(rounds, facts) and not _matches(rounds, migration, facts):
         flushes = counted(facts.ram.flush_count, "FLUSH record")
-        text = f"{counted(rounds, 'SYNC round')} with {flushes} "
-        text += f"and {facts.ram.section_end_count} RAM sections"
+        sections = counted(facts.ram.section_end_count, "RAM section")
+        text = f"{counted(rounds, 'SYNC round')} with {flushes} and {sections}"
         yield Spot(text, channel=migration.main, frame=facts.ram.flushes[0].frame)
 
 

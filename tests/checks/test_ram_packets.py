@@ -350,6 +350,11 @@ def test_which_size_agrees_with_the_next_header(size: int, payload: int, words: 
     assert words in only(capture, "MF223" if size else "MF224").message
 
 
+def test_a_size_that_one_page_does_not_have() -> None:
+    found = only(put(data((0,), payload=bytes(4096), next_packet_size=1))(), "MF223")
+    assert found.message.startswith("next_packet_size is 1, not the 4096 bytes of 1 page; ")
+
+
 def test_a_compressed_packet_without_payload() -> None:
     bad = ram([0], num=6, flags=2, payload=b"")
     assert "1 compressed page, but" in only(all_zlib(last=bad)(), "MF224").message

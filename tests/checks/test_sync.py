@@ -15,6 +15,7 @@ from tests.checks.craft import (
     FLUSH,
     RAM_END,
     RAM_ID,
+    RAM_PART,
     SWITCHOVER_START,
     Craft,
     Tiny,
@@ -201,6 +202,16 @@ def test_legacy_rounds_count_sections() -> None:
     legacy(tiny)
     tiny.main.insert(3, part(RAM_ID, EOS))
     assert fired(tiny.pcap())["MF302"] == "error"
+
+
+def test_a_single_section_is_counted_in_the_singular() -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.main = [unit for unit in tiny.main if unit not in (RAM_PART, RAM_END)]
+        tiny.multifd[0].remove(sync(7))
+        tiny.multifd[1].remove(sync(8))
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.rule.id == "MF303"]
+    assert finding.message == "2 SYNC rounds with 1 FLUSH record and 1 RAM section"
 
 
 def test_a_forced_mode_counts() -> None:
