@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
-from analyzer.report.json_text import json_text
+from analyzer.report.json_text import json_pieces
 from analyzer.report.wording import hosted_path, placed
 
 TYPE_CHECKING = False
@@ -24,12 +24,16 @@ BROKEN: dict[str, object] = {
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The document; frame numbers are used as line numbers."""
-    issues: list[Json] = []
+    yield from json_pieces(_issues(results), 0)
+    yield "\n"
+
+
+def _issues(results: Iterable[Result]) -> Iterator[Json]:
     for result in results:
         path = hosted_path(result.path)
         if result.failure is not None:
             mark = fingerprints([BROKEN], path)[0]
-            issues.append(_issue(path, "broken", "blocker", result.failure, 0, mark))
+            yield _issue(path, "broken", "blocker", result.failure, 0, mark)
         findings = result.findings
         for finding, mark in zip(findings, fingerprints(findings, path), strict=True):
             if finding.get("known"):
@@ -37,9 +41,7 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
             name = f"{finding['rule']} {finding['name']}"
             text = f"{name}: {placed(finding)}"
             level = LEVELS[finding["severity"]]
-            issues.append(_issue(path, name, level, text, finding["frame"] or 0, mark))
-    yield json_text(issues, 1)
-    yield "\n"
+            yield _issue(path, name, level, text, finding["frame"] or 0, mark)
 
 
 def _issue(path: str, name: str, severity: str, text: str, frame: int, fingerprint: str) -> Json:

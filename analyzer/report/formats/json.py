@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyzer.report.json_text import json_text
+from analyzer.report.json_text import json_pieces
 from analyzer.report.model import report
 
 TYPE_CHECKING = False
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
+DEPTH = 3
+"""Of the lists of findings and migrations."""
+
 
 def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: ARG001
     """The whole document."""
     parts = [result.report for result in results if result.report is not None]
-    yield json_text(report(parts), 1)
+    yield from json_pieces(report(parts), DEPTH)
     yield "\n"

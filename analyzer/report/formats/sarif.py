@@ -12,7 +12,7 @@ from analyzer.checks.families import load
 from analyzer.checks.rule import RULES
 from analyzer.report.escape import terminal
 from analyzer.report.fingerprint import fingerprints
-from analyzer.report.json_text import json_text
+from analyzer.report.json_text import json_pieces
 from analyzer.report.wording import explanation_parts, hosted_path, placed
 from analyzer.version import VERSION
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
+DEPTH = 3
+"""Of the list of results."""
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 KNOWN = {"kind": "external", "justification": "in the baseline, or expected"}
@@ -63,13 +65,13 @@ def render(results: Iterable[Result], fail_on: str) -> Iterator[str]:  # noqa: A
         ],
         "artifacts": [{"location": {"uri": _uri(result.path)}} for result in results],
         "columnKind": "unicodeCodePoints",
-        "results": [
+        "results": (
             _result(result, number, finding, mark, numbers)
             for number, result in enumerate(results)
             for finding, mark in _marked(result)
-        ],
+        ),
     }
-    yield json_text({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, 1)
+    yield from json_pieces({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, DEPTH)
     yield "\n"
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ET
+from copy import copy
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,15 @@ def test_junit_tells_how_it_ended_though_no_rule_was_broken(name: str, begin: st
     root = ET.fromstring(render("junit", [result_of(capture(name), "x")]))
     assert root.get("failures") == "0"
     assert (root.findtext("testsuite/system-out") or "").startswith(begin)
+
+
+@pytest.mark.parametrize("name", ["json", "sarif", "gitlab"])
+def test_many_findings_come_in_pieces(name: str, results: list[Result]) -> None:
+    """For their text takes ten times their memory."""
+    many = copy(results[0])
+    many.report = {**(many.report or {}), "findings": many.findings[:1] * 3000}
+    pieces = list(import_module(FORMATS[name].module).render([many], "error"))
+    assert max(map(len, pieces)) < sum(map(len, pieces)) / 5
 
 
 def test_github_annotations(results: list[Result]) -> None:
