@@ -284,3 +284,14 @@ def test_what_is_expected_is_told(window: str, mode: int, text: str, told: str) 
             assert len(app.screen_stack) == 1
 
     asyncio.run(run())
+
+
+def test_the_first_and_the_last_choice_have_the_keys_of_vim() -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "s", "G", "enter")
+            assert app.state.sorted_by.column == "notes"
+            await press(pilot, "s", "g", "enter")
+            assert app.state.sorted_by.column == "number"
+
+    asyncio.run(run())

@@ -40,6 +40,8 @@ class ChooseDialog(Window["str | None"]):
         Binding("escape,q", "give_up", "Cancel"),
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
+        Binding("g", "edge(0)", "First", show=False),
+        Binding("G", "edge(1)", "Last", show=False),
         Binding("delete,d", "forget", "Delete", show=False),
     ]
     DEFAULT_CSS = """
@@ -99,6 +101,14 @@ class ChooseDialog(Window["str | None"]):
             options.action_cursor_down()
         else:
             options.action_cursor_up()
+
+    def action_edge(self, end: int) -> None:
+        """Move the highlight to the first or last choice."""
+        options = self.query_one(OptionList)
+        if end:
+            options.action_last()
+        else:
+            options.action_first()
 
     def action_forget(self) -> None:
         """Delete the highlighted choice, if it can be deleted."""
