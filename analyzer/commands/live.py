@@ -18,12 +18,14 @@ from analyzer.commands.options import (
     VERDICT_ONLY,
     add_shown_options,
     add_wire_options,
+    inputs_of,
 )
 from analyzer.commands.standard_output import drop_output
 from analyzer.commands.watch import Watch
 from analyzer.errors import UsageError
 from analyzer.migration.reading import THROUGH_TSHARK
 from analyzer.report.escape import terminal
+from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,8 +116,7 @@ def run(options: Namespace) -> int:
         raise UsageError("live needs an interface: -i IFACE; mfshark live -D lists them")
     if options.buffer_size < 1:
         raise UsageError("--buffer-size takes a number of MiB above 0")
-    if options.write == "-":
-        raise UsageError("-w takes the name of a file; standard output is for the report")
+    _check_target(options)
     if options.trace:
         raise UsageError(f"{UNFINISHED}: keep the capture with -w FILE, and check it afterwards")
     if options.tui and options.each:
@@ -135,6 +136,17 @@ def run(options: Namespace) -> int:
         from analyzer.tui import run as run_application
 
         return run_application(file, settings_of(options), source)
+
+
+def _check_target(options: Namespace) -> None:
+    """Raise :class:`UsageError` if the capture cannot, or must not, be kept in the file."""
+    if options.write is None:
+        return
+    if options.write in ("", "-"):
+        raise UsageError("-w takes the name of a file; standard output is for the report")
+    if os.path.exists(options.write) and not os.path.isfile(options.write):
+        raise UsageError(f"{terminal(options.write)} is not a regular file; -w writes one")
+    ResultFile(options.write, inputs_of(options))
 
 
 @contextlib.contextmanager

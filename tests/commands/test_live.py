@@ -174,6 +174,17 @@ def test_a_wrong_option_is_refused_before_a_capture_is_replaced(
     assert kept.read_bytes() == b"of yesterday"
 
 
+@pytest.mark.parametrize("option", ["--config", "--keylog", "--expect", "--baseline"])
+def test_what_is_read_is_not_captured_to(option: str, folder: Path, tmp_path: Path) -> None:
+    FakeDumpcap(folder, CAPTURE)
+    file = tmp_path / "file"
+    file.write_bytes(b"deep = true\n")
+    ran = mfshark("live", "-i", "lo", "--until-ended", option, file, "-w", file)
+    assert (ran.status, ran.out) == (2, "")
+    assert "is an input: results must not overwrite it" in ran.err
+    assert file.read_bytes() == b"deep = true\n"
+
+
 def test_without_dumpcap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(capturing, "PLACES", ())
@@ -202,6 +213,9 @@ def test_an_interface_may_have_any_name(folder: Path) -> None:
         (["-i", "lo", "--tui", "--each"], "--tui"),
         (["-i", "lo", "--trace", "qemu.log"], "--trace takes complete logs"),
         (["-i", "lo", "-w", "-"], "-w takes the name of a file"),
+        (["-i", "lo", "-w", ""], "-w takes the name of a file"),
+        (["-i", "lo", "-w", "/dev/null"], "/dev/null is not a regular file"),
+        (["-i", "lo", "-w", "/no/folder/x"], "/no/folder/x cannot be written"),
     ],
 )
 def test_wrong_options_are_told(words: list[str], message: str) -> None:
