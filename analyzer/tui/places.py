@@ -203,12 +203,12 @@ class Places(Part):
     def action_mark(self) -> None:
         """Mark the packet, or clear its mark."""
         app = self._app
-        if len(app.document.table):
-            app.state.toggle_mark(app.state.row)
-            app.view.show_marks()
-            app.show_status()
-        else:
-            app.tell(Text(app.document.lack()))
+        if lack := app.view.lack():
+            app.tell(Text(lack))
+            return
+        app.state.toggle_mark(app.state.row)
+        app.view.show_marks()
+        app.show_status()
 
     def action_to_mark(self, by: int) -> None:
         """Go to the next or previous marked packet, of those that are shown."""

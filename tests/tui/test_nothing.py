@@ -109,6 +109,22 @@ def test_the_verdict_comes_back_after_a_message() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("key", "pdfDmy")
+def test_what_a_filter_hides_is_not_selected(key: str) -> None:
+    """Also the packet that was selected before is not, when all of them are hidden."""
+
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-3dev-4ch")) as (app, pilot):
+            await press(pilot, "G", "slash", *"channel == 9", "enter")
+            await press(pilot, key, *(["t"] if key == "y" else []))
+            none = "nothing to copy as text here" if key == "y" else "no packet matches the filter"
+            assert none in shown(app)
+            assert (app.state.filter, app.state.screen) == ("channel == 9", "packets")
+            assert not app.state.marks
+
+    asyncio.run(run())
+
+
 def test_no_capture_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for text in screens(None, "escape").values():

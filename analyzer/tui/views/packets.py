@@ -129,6 +129,10 @@ class PacketsView(View):
         self._ordered = wanted, order
         self.show_document()
 
+    def lack(self) -> str:
+        """See the base class; a filter may hide all packets."""
+        return "" if self.rows is not None and len(self.rows) else self._empty()
+
     def _empty(self) -> str:
         document = self.document
         return document.lack() or "no packet matches the filter" + ("" if document.done else " yet")
@@ -209,7 +213,7 @@ class PacketsView(View):
         dump.
         """
         row, panes = self.state.row, self.query_one(FieldPanes)
-        if row >= len(self.document.table):
+        if self.lack():
             return None
         if form == "json":
             return json_text(self.document.table.row(row), panes.fields.nodes)
@@ -281,8 +285,8 @@ class PacketsView(View):
         self._toggle_filter(self.mfshark.filters.of_device(table, self.state.row, several))
 
     def _toggle_filter(self, text: str | None) -> None:
-        if text is None:
-            self.mfshark.tell(Text(self.document.lack() or NO_DEVICE))
+        if text is None or self.lack():
+            self.mfshark.tell(Text(self.lack() or NO_DEVICE))
         else:
             self.post_message(FilterChosen("" if text == self.state.filter else text))
 
@@ -312,8 +316,8 @@ class PacketsView(View):
     def action_to_device(self) -> None:
         """Go to the packet's device."""
         table, row = self.document.table, self.state.row
-        if row >= len(table) or table.column("kind")[row] != DEVICE_STATE:
-            self.mfshark.tell(Text(self.document.lack() or NO_DEVICE))
+        if self.lack() or table.column("kind")[row] != DEVICE_STATE:
+            self.mfshark.tell(Text(self.lack() or NO_DEVICE))
             return
         self.mfshark.select_row(row)
         self.post_message(

@@ -96,6 +96,10 @@ class View(Vertical):
         """Whether what is selected is still being read."""
         return self.awaited
 
+    def lack(self) -> str:
+        """Why no packet is selected, in words; empty if one is."""
+        return self.document.lack()
+
     def copied(self, form: str) -> str | None:
         """The selection as ``text``, ``json`` or ``hex``; ``None`` if it has no such form."""
         focused = self.app.focused
@@ -104,9 +108,9 @@ class View(Vertical):
 
     def action_payload(self) -> None:
         """Show the payload of the selected packet: its pages, or its buffer."""
-        table, row = self.document.table, self.state.row
-        if row >= len(table) or not with_payload(table, row, row + 1)[0]:
-            self.mfshark.tell(Text(self.document.lack() or "this packet has no payload"))
+        table, row, lack = self.document.table, self.state.row, self.lack()
+        if lack or row >= len(table) or not with_payload(table, row, row + 1)[0]:
+            self.mfshark.tell(Text(lack or "this packet has no payload"))
         else:
             self.app.push_screen(PayloadScreen(self.mfshark, row))
 
