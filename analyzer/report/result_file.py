@@ -32,6 +32,8 @@ class ResultFile:
     def __init__(self, path: str, inputs: Iterable[str] = (), *, live: bool = False) -> None:
         if path == "-":
             raise UsageError("this cannot go to standard output (-): name a file")
+        if path.endswith("/"):
+            raise UsageError(f"{terminal(path)} cannot be written: it names a folder")
         self.path = path
         self._target = os.path.realpath(path)
         ordinary = os.path.isfile(path) or os.path.isdir(path)

@@ -79,6 +79,8 @@ def test_a_prefix_names_the_format(tmp_path: Path) -> None:
         (("-o", "parquet:-"), "-o FOLDER says where"),
         (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),
         (("-o", "x.json", "-o", "sarif:x.json"), "x.json is given twice"),
+        (("-o", "new/"), "new/ cannot be written: it names a folder"),
+        (("-o", "x.json/"), "x.json/ cannot be written: it names a folder"),
     ],
     ids=lambda value: "" if isinstance(value, tuple) else value,
 )
@@ -174,9 +176,10 @@ def test_a_made_capture_goes_to_standard_output(
     assert capfdbinary.readouterr().out == file.read_bytes()
 
 
-def test_tables_in_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_tables_in_a_folder(ending: str, tmp_path: Path) -> None:
     folder = tmp_path / "run.parquet"
-    assert mfshark("check", LOST, "-o", folder).status == 1
+    assert mfshark("check", LOST, "-o", f"{folder}{ending}").status == 1
     names = {path.name for path in folder.iterdir()}
     assert names == {"packets.parquet", "buffers.parquet", "findings.parquet"}
 

@@ -48,7 +48,7 @@ FORMATS = {
 
 
 def format_of(path: str) -> Format | None:
-    """The format that a file's name selects; the longest suffix wins."""
-    name = path.lower()
+    """The format that the name of a file, or of a folder, selects; the longest suffix wins."""
+    name = path.rstrip("/").lower()
     fitting = [(e, one) for one in FORMATS.values() for e in one.endings if name.endswith(e)]
     return max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else None
