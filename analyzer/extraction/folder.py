@@ -51,6 +51,7 @@ class Folder:
         self._written = 0
         self._spanned = 0
         self._open: dict[str, tuple[IO[bytes], Any]] = {}
+        self._given: list[IO[bytes]] = []
         self._stems: set[str] = set()
         self._parts: dict[str, Path] = {}  # where files are until they are complete
         self._number = 0
@@ -96,7 +97,12 @@ class Folder:
                 del self._parts[name]
 
     def add(self, name: str, **facts: Any) -> IO[bytes]:
-        """A new file, to be closed by the caller."""
+        """A new file, to be closed by the caller when it is complete."""
+        stream = self._begin(name, facts)
+        self._given.append(stream)
+        return stream
+
+    def _begin(self, name: str, facts: dict[str, Any]) -> IO[bytes]:
         stream = self._part(name)
         self.files[name] = {"file": name, **facts, "bytes": 0}
         return stream
@@ -111,7 +117,7 @@ class Folder:
                 stream = self._parts[name].open("ab")
                 digest = self.files[name]["_sha256"]
             else:
-                stream = self.add(name, **facts)
+                stream = self._begin(name, facts)
                 digest = self.files[name]["_sha256"] = hashlib.sha256()
             self._open[name] = stream, digest
         if not self.fill(len(data)):
@@ -148,7 +154,7 @@ class Folder:
 
     def withdraw(self) -> None:
         """Remove incomplete files, and the folder if it was created and is empty."""
-        for stream, _ in self._open.values():
+        for stream in (*(stream for stream, _ in self._open.values()), *self._given):
             with contextlib.suppress(OSError):  # what a full disk has no room for
                 stream.close()
         self._open.clear()

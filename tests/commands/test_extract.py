@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.migration.main_streams import page
 from tests.migration.test_postcopy import RECV_BITMAP, RESUME, interrupted, recovered
-from tests.shipped import capture, truth
+from tests.shipped import CAPTURES, capture, truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,6 +172,27 @@ def test_a_full_disk_leaves_nothing_behind(
     assert ran.status == 2
     assert "cannot be written: File too large" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [(), ("--ram", "pc.ram"), ("--stream", "0")], ids=str)
+def test_a_full_disk_is_told_once(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Not again, from Python 3.13 on with a traceback, for a file that was left open."""
+    script = (
+        "import resource, sys\n"
+        "from analyzer.cli import script\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))\n"
+        "sys.exit(script())\n"
+    )
+    python = [sys.executable, "-B", "-W", "default::ResourceWarning", "-c", script]
+    source = str(capture(SMALL_SEGMENTS))
+    ran = subprocess.run(
+        [*python, "extract", source, *words, "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CAPTURES.parent)},
+    )
+    assert ran.returncode == 2
+    assert ran.stderr == f"mfshark: {tmp_path / 'out'} cannot be written: File too large\n"
 
 
 def test_a_capture_without_device_state_leaves_no_folder(tmp_path: Path) -> None:
