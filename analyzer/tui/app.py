@@ -299,15 +299,18 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
         if document is self._loading:
             before, state = self.document, self.state
             at_end = state.row >= len(before.table) - 1
-            state.row = before.row_in(document, state.row)
-            state.marks = {before.row_in(document, row) for row in state.marks}
+            last = max(0, len(document.table) - 1)
+            row = before.row_in(document, state.row)
+            state.row = last if row is None else row
+            marks = (before.row_in(document, row) for row in state.marks)
+            state.marks = {row for row in marks if row is not None}
             self.document, self._loading = document, None
             self._reread_anew()
             if not state.follow:
                 packets = f": {count(len(document.table), 'packet')}" if len(document.table) else ""
                 self.tell(Text(f"read again{packets}"))
             elif at_end:
-                self.select_row(max(0, len(document.table) - 1))
+                self.select_row(last)
         elif document is not self.document:
             return
         self._read_at = time.monotonic()

@@ -415,16 +415,16 @@ class Document:
                 return begin + int(rows[0])
         return None
 
-    def row_in(self, later: Document, row: int) -> int:
+    def row_in(self, later: Document, row: int) -> int | None:
         """The row that a packet has in the same capture read again later: cut-off packets have the
-        last rows, and others once they are whole.
+        last rows, and others once they are whole.  ``None`` if the file has become too short.
         """
         table = self.table
-        if row >= len(table) or not table.column("cut")[row]:
-            return row
-        stream, offset = table.column("stream")[row], table.column("offset")[row]
-        found = later.find_row(stream=stream, offset=offset)
-        return row if found is None else found
+        if row < len(table) and table.column("cut")[row]:
+            stream, offset = table.column("stream")[row], table.column("offset")[row]
+            found = later.find_row(stream=stream, offset=offset)
+            row = row if found is None else found
+        return row if row < len(later.table) else None
 
     def find_payload(self, row: int, by: int, shown: Callable[[int], bool]) -> int | None:
         """The next packet (the previous one if ``by`` is -1) that has a payload, is ``shown``, and

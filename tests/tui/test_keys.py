@@ -383,6 +383,22 @@ def test_view_survives_reloading_a_file_that_grew(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_nothing_is_selected_behind_the_end_of_a_file_that_was_replaced(tmp_path: Path) -> None:
+    whole = capture("10.0.13-alpha-8k-pages-2ch").read_bytes()
+    path = tmp_path / "replaced.pcapng"
+    path.write_bytes(whole)
+
+    async def run() -> None:
+        async with opened(path) as (app, pilot):
+            await press(pilot, "m", "end", "m", "6")
+            path.write_bytes(whole[: len(whole) // 2])
+            await press(pilot, "r")
+            assert app.state.row == len(app.document.table) - 1
+            assert app.state.marks == {0}
+
+    asyncio.run(run())
+
+
 def test_a_packet_that_was_cut_off_keeps_its_mark_when_it_is_whole(tmp_path: Path) -> None:
     """Its row is another one by then."""
     data = gzip.decompress(capture(VFIO).read_bytes())
