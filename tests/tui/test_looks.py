@@ -126,7 +126,7 @@ def test_the_titles_of_panes_and_windows_can_be_read_in_every_theme() -> None:
                 app.theme = name
                 await settle(pilot)
                 parts = [part for strip in app.screen._compositor.render_strips() for part in strip]
-                for title in ("Packet 134, 0000", "Buffer", "n next  N previous"):
+                for title in ("Packet 134, 0000", "Buffer", "n N step"):
                     style = next(it.style for it in parts if it.text.strip().startswith(title))
                     assert style is not None
                     assert style.color is not None

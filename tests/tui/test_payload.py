@@ -155,13 +155,13 @@ def test_a_text_is_found_in_pages_though_they_came_compressed() -> None:
         for number, offset in places[:3]:
             assert window(app).query_one("#pages RowList", RowList).cursor == number
             assert (hexes.data, hexes.field) == (contents[number], (offset, 4))
-            assert f"found at byte {offset:#x}  n next" in below(app)
+            assert f"found at byte {offset:#x}  n N step" in below(app)
             await press(pilot, "ctrl+f", "enter")
         await press(pilot, "G", "enter", "G", "ctrl+f", "enter")
         assert (hexes.data, hexes.field) == (contents[places[0][0]], (places[0][1], 4))
         await press(pilot, "n", "N", "ctrl+f")
         await enter(pilot, "nowhere")
-        assert below(app).startswith("not found  n next")
+        assert below(app).startswith("not found  n N step")
 
     drive(capture(ZSTD), way)
 
@@ -236,6 +236,9 @@ def test_the_keys_of_the_window_and_its_panes_are_shown() -> None:
         assert isinstance(app.screen, HelpScreen)
         lines = [line.strip() for line in app.screen._text.plain.splitlines()]
         assert "In this pane" in lines
+        assert [line for line in lines if "␣" in line] == [
+            "␣                Open or close the branch"
+        ]
         assert re.search(r"^n +Next on its channel$", "\n".join(lines), re.MULTILINE)
         assert not any(line.startswith("7 ") for line in lines)
         await press(pilot, "question_mark")

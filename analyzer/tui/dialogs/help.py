@@ -45,14 +45,15 @@ def _text(places: Sequence[tuple[str, DOMNode | None]]) -> Text:
     text = Text(INTRODUCTION + "\n")
     taken: set[str] = set()
     for title, owner in places:
-        bindings = [b for b in _bindings(type(owner)) if not taken.issuperset(b.key.split(","))]
-        taken.update(key for binding in bindings for key in binding.key.split(","))
-        if bindings:
-            text.append(f"\n{title}\n", "bold underline")
-        for binding in bindings:
-            keys = "  ".join(shown_key(key) for key in binding.key.split(","))
-            text.append(f"  {keys:<{KEY_WIDTH}}", "bold")
-            text.append(f" {meaning(binding)}\n")
+        heading = f"\n{title}\n"
+        for binding in _bindings(type(owner)):
+            keys = [key for key in binding.key.split(",") if key not in taken]
+            if keys:
+                text.append(heading, "bold underline")
+                text.append(f"  {'  '.join(map(shown_key, keys)):<{KEY_WIDTH}}", "bold")
+                text.append(f" {meaning(binding)}\n")
+                taken.update(keys)
+                heading = ""
     text.rstrip()
     return text
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PayloadScreen"]
 
-KEYS = "n next  N previous  ^f finds  y copies  Esc closes"
+KEYS = "n N step  ^f finds  y copies  ? helps  Esc closes"
 HINT = "In the data of the buffer, or in the pages, decompressed. ^f again finds the next place."
 WIDE = 150
 """Terminal width from which on pages and bytes are shown side by side."""
