@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import stat
@@ -22,6 +23,11 @@ PAUSE = 0.05
 """Seconds between polls.  What arrives in the meantime is read in one go, so that a slow stream
 makes few batches.
 """
+HASTE_MAX = 64
+"""How many times as often a pipe is polled whose writer would have to wait."""
+PIPE_SIZE = 1 << 20
+PIPE_USUAL = 1 << 16
+F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
 GRACE = 1.0
 """Seconds after a file was removed or replaced until its end counts as final."""
 PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
@@ -36,6 +42,7 @@ class NotFollowedError(CaptureError):
 class Feed:
     """The bytes of a descriptor that another process writes to, until :meth:`finish` is called.
 
+    ``room`` is how many of them may wait before the writer has to; 0 if it never has to.
     :meth:`read` raises :class:`OSError` where they cannot be read.
     """
 
@@ -43,6 +50,7 @@ class Feed:
         self._descriptor = descriptor
         self._finished = False
         self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self.room = 0 if self._regular else _widened(descriptor)
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
 
@@ -163,6 +171,7 @@ class GrowingSource(Source):
         self.stops: list[Callable[[], bool]] = []
         self._feed = feed
         self._finishing = False
+        self._haste = 1
 
     def readinto(self, view: memoryview) -> int:
         """Fill ``view`` with what is available; waits for the first bytes.  Gives the count, 0 at
@@ -172,7 +181,7 @@ class GrowingSource(Source):
         by earlier calls.  Raises :class:`NotFollowedError` for data that cannot be read as they
         come; if they are kept in :attr:`file`, when all of them have come.
         """
-        count = 0
+        count, waited = 0, False
         try:
             while count < len(view):
                 self._look()
@@ -183,13 +192,16 @@ class GrowingSource(Source):
                 elif data is not None or (count and self._offset + count >= HEAD):
                     break
                 else:
-                    time.sleep(PAUSE)
+                    time.sleep(PAUSE / self._haste)
+                    waited = True
         except OSError as error:
             raise self._broken(reason_of(error)) from error
         if not count:
             if not self._finishing and (reason := self._feed.failure()):
                 raise self._broken(reason)
             self.notes, self.lost = self._feed.notes(), self._feed.lost()
+        if waited:
+            self._adapt(count)
         begins = not self._offset
         self._offset += count
         if begins and (refusal := _refusal(self.path, bytes(view[:4]))) is not None:
@@ -197,6 +209,13 @@ class GrowingSource(Source):
                 pass  # the feed keeps what comes
             raise refusal
         return count
+
+    def _adapt(self, count: int) -> None:
+        """Make shorter pauses after one in which half of a pipe was filled, and longer ones again
+        after others: while a pipe is full, its writer waits, and one that captures loses frames.
+        """
+        hurried = 2 * self._haste if 0 < self._feed.room <= 2 * count else self._haste // 2
+        self._haste = max(1, min(hurried, HASTE_MAX))
 
     def _look(self) -> None:
         if not self._finishing and any(stop() for stop in self.stops):
@@ -250,6 +269,16 @@ def keep(path: str, descriptor: int, file: str) -> GrowingSource:
     source = GrowingSource(path, _KeptFeed(descriptor, file))
     source.file = file
     return source
+
+
+def _widened(descriptor: int) -> int:
+    """Make a pipe hold more bytes, if possible; gives how many it holds."""
+    try:
+        if fcntl.fcntl(descriptor, F_GETPIPE_SZ) < PIPE_SIZE:
+            fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError:
+        return PIPE_USUAL
+    return PIPE_SIZE
 
 
 def _refusal(path: str, head: bytes) -> NotFollowedError | None:

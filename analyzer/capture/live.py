@@ -5,7 +5,6 @@ dumpcap writes to a file, which is read while it grows, or to a pipe, of which n
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -31,8 +30,6 @@ READY_SECONDS = 20
 END_SECONDS = 10
 LINES_KEPT = 20
 LINE_MAX = 1000
-PIPE_SIZE = 1 << 20
-F_SETPIPE_SZ = 1031
 GROUP = (
     "on Debian and Ubuntu 'sudo dpkg-reconfigure wireshark-common' (answer yes), then 'sudo "
     "usermod -aG wireshark $USER' and log in again; elsewhere join the group that may run it, or "
@@ -154,10 +151,6 @@ class LiveCapture:
             return _DumpcapFeed(written, self._process, self._told)
         assert self._process.stdout is not None
         descriptor = os.dup(self._process.stdout.fileno())
-        with contextlib.suppress(OSError):
-            import fcntl
-
-            fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_SIZE)
         self._process.stdout.close()
         return _DumpcapFeed(descriptor, self._process, self._told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -197,3 +198,44 @@ def test_what_cannot_be_followed_is_an_error(name: str, message: str, tmp_path: 
     (tmp_path / "file.mig").write_bytes(b"QEVM" + bytes(40))
     with pytest.raises(CaptureError, match=message):
         read(follow(str(tmp_path / name)))
+
+
+class Bursts(Feed):
+    """A pipe for 100 bytes, in which so many have come whenever it is empty."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.room = 100
+        self._pieces = [piece for size in sizes for piece in (None, bytes(size), None)]
+
+    def read(self, size: int) -> bytes | None:
+        assert size > 100
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+def test_pauses_are_short_while_a_pipe_fills_up_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that waits for room in a pipe loses frames."""
+    pauses: list[float] = []
+    monkeypatch.setattr(growing, "PAUSE", 64.0)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    source = GrowingSource("pipe", Bursts([40] * 2 + [50] * 8 + [49] * 8))
+    while source.readinto(memoryview(bytearray(1000))):
+        pass
+    assert pauses[:3] == [64, 64, 64]
+    assert pauses[3:11] == [32, 16, 8, 4, 2, 1, 1, 1]
+    assert pauses[11:] == [2, 4, 8, 16, 32, 64, 64]
+
+
+def test_a_pipe_is_made_to_hold_more() -> None:
+    reading, writing = os.pipe()
+    feed = Feed(reading)
+    assert feed.room == fcntl.fcntl(writing, growing.F_GETPIPE_SZ)
+    os.close(writing)
+    feed.close()
+
+
+def test_a_file_has_no_room_to_fill(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    feed = Feed(os.open(path, os.O_RDONLY))
+    assert not feed.room
+    feed.close()
