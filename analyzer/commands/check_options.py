@@ -97,7 +97,7 @@ def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:
     requested.
     """
     new = sum(sum(result.counts[name] for name in SEVERITIES[1:]) for result in results)
-    unchanged = sum(result.known for result in results)
+    unchanged = sum(map(baseline.unchanged, results))
     fixed = [(result.path, text) for result in results for text in baseline.fixed(result)]
     for path, text in fixed:
         complain(f"{terminal(path)}: fixed: {terminal(text)}")

@@ -69,6 +69,13 @@ class Baseline:
         now = set(self._marks(result))
         return [text for mark, text in self._of(result).items() if mark not in now]
 
+    def unchanged(self, result: Result) -> int:
+        """How many findings are known."""
+        findings = (result.report or {}).get("findings", [])
+        marked = zip(fingerprints(findings, self.name(result.path)), findings, strict=True)
+        known = self.known(result.path)
+        return sum(1 + finding["repeats"] for mark, finding in marked if mark in known)
+
     def update(self, results: Iterable[Result]) -> None:
         """Replace the findings of the given captures with the current ones; other captures keep
         theirs, and so does one that could not be read.  Raises :class:`UsageError` if the file

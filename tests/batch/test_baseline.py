@@ -45,6 +45,14 @@ def test_standard_input_is_the_same_capture_again(
     assert list(json.loads(file.read_text("utf-8"))["captures"]) == ["<stdin>"]
 
 
+def test_what_an_expectation_expects_is_not_known_to_the_baseline(tmp_path: Path) -> None:
+    expected, file = tmp_path / "expect.toml", tmp_path / "known.json"
+    mfshark("expect", LOST, "-o", expected)
+    file.write_text('{"schema": "mfshark/baseline/1", "captures": {}}', encoding="utf-8")
+    ran = mfshark("check", "--baseline", file, "--expect", expected, LOST)
+    assert (ran.status, ran.err) == (0, "mfshark: baseline: 0 new, 0 fixed, 0 unchanged\n")
+
+
 def test_new_and_fixed_are_told(tmp_path: Path) -> None:
     file = tmp_path / "known.json"
     mfshark("check", "--baseline", file, "--update-baseline", LOST)
