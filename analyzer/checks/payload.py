@@ -220,7 +220,8 @@ class _RecordPages:
 
         def sink(piece: bytes | memoryview | None, count: int) -> None:
             nonlocal left, zero
-            zero = zero and piece is not None and not any(piece)
+            # Compared at once: any() looks at a page that is zero byte by byte.
+            zero = zero and piece is not None and bytes(piece) == bytes(count)
             left -= count
             if zero and not left:
                 self._first = self._first or f"{address:#x} of {text_of(block.name)!r}"
