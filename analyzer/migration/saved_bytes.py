@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import closing
 
 from analyzer.capture.replayable import copied
@@ -43,6 +44,7 @@ class SavedBytes:
             return source
         with closing(source):
             self._unpacked = copied(source, whole=False)
+        weakref.finalize(self, self._unpacked.close)  # also at interpreter exit
         return open_source(self._unpacked.name)
 
     def close(self) -> None:
