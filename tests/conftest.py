@@ -7,7 +7,9 @@ slow.
 from __future__ import annotations
 
 import gc
+import mmap
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +21,9 @@ os.environ[DEBUG] = "1"
 # How long an example takes says nothing where workers outnumber the cores.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+GROWTH = 128 << 20
+kept = 0  # memory in use after the last look for garbage
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -34,3 +39,17 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 50)
+
+
+def pytest_runtest_logfinish() -> None:
+    """Look for garbage where a few tests have left much: a few objects may hold whole captures."""
+    global kept
+    if resident() > kept + GROWTH:
+        gc.collect()
+        kept = resident()
+
+
+def resident() -> int:
+    """Bytes of memory in use."""
+    with Path("/proc/self/statm").open(encoding="ascii") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _no_nohup() -> Iterator[None]:
-    """The tests themselves may run under nohup, which programs inherit."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _heeded() -> Iterator[None]:
+    """The tests themselves may run in the background or under nohup, where these are ignored, also
+    by what they start.
+    """
+    before = [
+        (signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL)),
+        (signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+    ]
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
