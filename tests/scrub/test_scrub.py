@@ -231,8 +231,13 @@ def test_addresses_of_tunnels_become_others_too(name: str, tmp_path: Path) -> No
     for address in (*link, *outer, *inner):
         assert address not in left
     assert all(address in original for address in (*link, *inner))
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
+
+
+@needs_tshark
+def test_checksums_of_tunnels_are_none_rather_than_wrong(tmp_path: Path) -> None:
+    plain, result = tmp_path / "plain.pcap", tmp_path / "result.pcap"
+    plain.write_bytes(build({"ram": {"blocks": {"pc.ram": 1 << 20}}}))
+    result.write_bytes(scrubbed(wrapped(plain, tmp_path / "tunnel.pcap", NATIVE["vxlan"])))
     command = [*TSHARK, "-o", "udp.check_checksum:TRUE", "-Y", "udp.checksum.status == 0"]
     ran = subprocess.run([*command, "-r", result], capture_output=True, text=True, check=True)
     assert ran.stdout == ""
