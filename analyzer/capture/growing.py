@@ -27,7 +27,6 @@ HASTE_MAX = 64
 """How many times as often a pipe is polled whose writer would have to wait."""
 PIPE_SIZE = 1 << 20
 PIPE_USUAL = 1 << 16
-F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
 GRACE = 1.0
 """Seconds after a file was removed or replaced until its end counts as final."""
 PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
@@ -274,11 +273,11 @@ def keep(path: str, descriptor: int, file: str) -> GrowingSource:
 def _widened(descriptor: int) -> int:
     """Make a pipe hold more bytes, if possible; gives how many it holds."""
     try:
-        if fcntl.fcntl(descriptor, F_GETPIPE_SZ) < PIPE_SIZE:
-            fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_SIZE)
+        if (size := fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)) < PIPE_SIZE:
+            size = fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
         return PIPE_USUAL
-    return PIPE_SIZE
+    return size
 
 
 def _refusal(path: str, head: bytes) -> NotFollowedError | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from analyzer.capture.link import TUNNEL, network
-from analyzer.capture.tunnels import carried, is_tunnel
+from analyzer.capture.tunnels import NOT_TCP, carried, is_tunnel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = [
     "EXTENSIONS",
     "FIN",
     "FRAGMENT",
+    "FRAGMENTED",
     "IPV4_HEADER",
     "IPV6_HEADER",
     "MULTIPATH",
@@ -179,7 +180,7 @@ def _ipv4(buffer: bytearray, at: int, end: int) -> tuple[int, int] | str:
     protocol, upper = buffer[at + 9], at + header
     if _u16(buffer, at + 6)[0] & 0x3FFF:
         wanted = protocol == TCP or is_tunnel(buffer, protocol, upper, end)
-        return FRAGMENTED if wanted else "non-TCP"
+        return FRAGMENTED if wanted else NOT_TCP
     return protocol, upper
 
 

@@ -10,7 +10,9 @@ import struct
 
 from analyzer.capture.link import ETHERNET, RAW, TUNNEL
 
-__all__ = ["LINUX_VXLAN", "UDP", "UDP_HEADER", "carried", "is_tunnel"]
+__all__ = ["LINUX_VXLAN", "NOT_TCP", "UDP", "UDP_HEADER", "carried", "is_tunnel"]
+
+NOT_TCP = "non-TCP"
 
 UDP, GRE = 17, 47
 IP_IN_IP = (4, 41)
@@ -51,7 +53,7 @@ def carried(buffer: bytearray, protocol: int, at: int, end: int) -> tuple[int, i
     that begins, or a short reason why there is none.
     """
     if not is_tunnel(buffer, protocol, at, end):
-        return "non-TCP"
+        return NOT_TCP
     found = None
     if protocol in IP_IN_IP:
         found = RAW, at

@@ -8,6 +8,7 @@ from analyzer.capture.dissected import open_dissected
 from analyzer.capture.file import PCAP_MAGICS, CaptureFile
 from analyzer.capture.link import LINK_TYPES, TUNNEL
 from analyzer.capture.pcapng import dropped_note
+from analyzer.capture.segment import FRAGMENTED
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CUT_SHORT", "note_end", "open_foreign", "why_foreign"]
 
-FRAGMENT = "IP fragment"
 CUT_SHORT = "cut short"
 LONGER_BY = (4, 8)
 HOUR = 3600
@@ -55,7 +55,7 @@ def why_foreign(file: CaptureFile, engine: Engine) -> str:
     if strange:
         return f"link type {strange[0]}"
     ignored = engine.ignored
-    hidden = ignored.get(TUNNEL, 0) + ignored.get(FRAGMENT, 0)
+    hidden = ignored.get(TUNNEL, 0) + ignored.get(FRAGMENTED, 0)
     if hidden > engine.frames - sum(ignored.values()):
         what = "tunnels" if ignored.get(TUNNEL) else "IP fragments"
         return f"{hidden} of {engine.frames} frames are {what}"

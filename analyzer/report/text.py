@@ -5,6 +5,7 @@ A clean capture takes at most one screen.
 
 from __future__ import annotations
 
+from analyzer.capture.segment import FRAGMENTED
 from analyzer.checks.wording import counted, duration
 from analyzer.migration.channel import id_text
 from analyzer.migration.outcome import is_complete, outcome_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["facts_text", "findings_lines", "first_findings", "text_report"]
 
 IGNORED = {
-    "IP fragment": "; --via tshark reassembles them",
+    FRAGMENTED: "; --via tshark reassembles them",
     "cut before TCP": "",
     "malformed IP": "",
     "malformed TCP": "",

@@ -228,7 +228,7 @@ def test_pauses_are_short_while_a_pipe_fills_up_in_them(monkeypatch: pytest.Monk
 def test_a_pipe_is_made_to_hold_more() -> None:
     reading, writing = os.pipe()
     feed = Feed(reading)
-    assert feed.room == fcntl.fcntl(writing, growing.F_GETPIPE_SZ)
+    assert feed.room == fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
     os.close(writing)
     feed.close()
 
