@@ -17,7 +17,7 @@ from dissectors.multifd import COMMON_PAGE_SIZE, text_of
 from dissectors.return_path import ReturnPathType
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
-from dissectors.vfio_config import config_tree
+from dissectors.vfio_config_tree import config_tree
 from dissectors.vmstate import decode_section
 
 TYPE_CHECKING = False

@@ -7,6 +7,8 @@ finding.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +50,7 @@ SEVERITIES = (INFO, WARNING, ERROR)
 RULES: dict[str, Rule] = {}
 """All rules by id."""
 BY_SLUG: dict[str, Rule] = {}
+BY_SUBJECT: dict[str, list[Rule]] = {}
 
 
 class Spot:
@@ -168,6 +171,7 @@ def _registrar(subject: str) -> Callable[..., Callable[[Body], Body]]:
             assert id not in RULES and slug not in BY_SLUG, id  # noqa: PT018
             RULES[id] = rule
             BY_SLUG[slug] = rule
+            BY_SUBJECT.setdefault(subject, []).append(rule)
             return test
 
         return add
@@ -203,4 +207,5 @@ walker_rule = _registrar("walker")
 
 def rules_of(*subjects: str) -> list[Rule]:
     """All rules about the given subjects, by id."""
-    return sorted((r for r in RULES.values() if r.subject in subjects), key=lambda r: r.id)
+    found = [rule for subject in subjects for rule in BY_SUBJECT.get(subject, ())]
+    return sorted(found, key=attrgetter("id"))

@@ -7,7 +7,9 @@ section 3.6.
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
+from operator import itemgetter
 
 from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import BLOCKS_MAX, OTHERS
@@ -207,8 +209,9 @@ class PageTracker:
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
         low, top = offsets[0], offsets[-1]
+        pages: Sequence[int]
         if type(offsets) is range:
-            pages: Sequence[int] = range(low // page_size, top // page_size + 1)
+            pages = range(low // page_size, top // page_size + 1)
         else:
             low, top = min(offsets), max(offsets)
             pages = [offset // page_size for offset in offsets]
@@ -219,7 +222,10 @@ class PageTracker:
         listed = main.ram.blocks.get(name) if main is not None else None
         if current is not None and listed is not None:
             current.reach(listed.index, low, top)
-        clash = self._mark(block, pages, bytes((number % 255 + 1, channel.id & 0xFF)))
+        last = top // page_size
+        if 2 * last >= len(block.marks) and not self._extend(block, last):
+            return None
+        clash = _mark(block, pages, bytes((number % 255 + 1, channel.id & 0xFF)))
         return clash * page_size if clash is not None else None
 
     def _round(self, number: int) -> PageRound:
@@ -240,44 +246,6 @@ class PageTracker:
             found = self.blocks[name] = BlockPages(name)
         return found
 
-    def _mark(self, block: BlockPages, pages: Sequence[int], mark: bytes) -> int | None:
-        """Mark pages, by number; gives one that another channel carried in the same round."""
-        run = type(pages) is range
-        top = pages[-1] if run else max(pages)
-        marks = block.marks
-        if 2 * top >= len(marks) and not self._extend(block, top):
-            return None
-        if run:
-            span = slice(2 * pages[0], 2 * top + 2)
-            before = bytes(marks[span])
-            marks[span] = mark * len(pages)
-        else:
-            with memoryview(marks).cast("H") as words:
-                before = array("H", [words[page] for page in pages]).tobytes()
-                word = array("H", mark)[0]
-                for page in pages:
-                    words[page] = word
-        if before.count(0) == len(before):
-            return None
-        return self._again(block, before, mark, pages)
-
-    def _again(
-        self, block: BlockPages, before: bytes, mark: bytes, pages: Sequence[int]
-    ) -> int | None:
-        """Count the pages that had a mark ``before``; gives one whose round was this one."""
-        clash = None
-        again = 0
-        for index, page in enumerate(pages):
-            old, carrier = before[2 * index], before[2 * index + 1]
-            if not old:
-                continue
-            if old != mark[0]:
-                again += 1
-            elif carrier != mark[1] and clash is None:
-                clash = page
-        block.resent += again
-        return clash
-
     def _extend(self, block: BlockPages, top: int) -> bool:
         wanted = (top | 0xFFF) + 1
         grow = wanted - len(block.marks) // 2
@@ -287,3 +255,38 @@ class PageTracker:
         block.marks.extend(bytes(2 * grow))
         self.tracked += grow
         return True
+
+
+def _mark(block: BlockPages, pages: Sequence[int], mark: bytes) -> int | None:
+    """Mark pages, by number; gives one that another channel carried in the same round."""
+    marks = block.marks
+    if type(pages) is range:
+        span = slice(2 * pages[0], 2 * pages[-1] + 2)
+        before = bytes(marks[span])
+        marks[span] = mark * len(pages)
+    else:  # two or more: one alone is a range
+        with memoryview(marks).cast("H") as words:
+            old = itemgetter(*pages)(words)
+            word = int.from_bytes(mark, sys.byteorder)
+            for page in pages:
+                words[page] = word
+        before = array("H", old).tobytes() if any(old) else b""
+    if before.count(0) == len(before):
+        return None
+    return _again(block, before, mark, pages)
+
+
+def _again(block: BlockPages, before: bytes, mark: bytes, pages: Sequence[int]) -> int | None:
+    """Count the pages that had a mark ``before``; gives one whose round was this one."""
+    clash = None
+    again = 0
+    for index, page in enumerate(pages):
+        old, carrier = before[2 * index], before[2 * index + 1]
+        if not old:
+            continue
+        if old != mark[0]:
+            again += 1
+        elif carrier != mark[1] and clash is None:
+            clash = page
+    block.resent += again
+    return clash

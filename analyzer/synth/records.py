@@ -35,7 +35,7 @@ from dissectors.vfio_config import (
     CONVENTIONAL,
     EXPRESS,
     IRQ_STATE,
-    PciCapability,
+    MSIX_CAPABILITY,
     msix_size,
 )
 
@@ -180,7 +180,7 @@ def config_state(device: Device) -> bytes:
     if device.msix:
         space[CONFIG_SPACE["status"].offset] = CAPABILITIES_BIT
         space[CAPABILITIES_AT] = CAPABILITIES_BEGIN
-        entry = PciCapability.MSIX, 0, device.msix - 1
+        entry = MSIX_CAPABILITY, 0, device.msix - 1
         struct.pack_into("<BBH", space, CAPABILITIES_BEGIN, *entry)
         msix = bytes(msix_size(device.msix))
     return b"".join(

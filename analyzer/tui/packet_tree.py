@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dissectors.multifd import DEVICE_STATE, INIT, RAM
 from dissectors.tree import Node, bytes_text, layout_tree
 from dissectors.vfio import BUFFER, BUFFER_HOST, VfioStateFlag
-from dissectors.vfio_config import config_tree
+from dissectors.vfio_config_tree import config_tree
 
 if TYPE_CHECKING:
     from analyzer.migration.framing import Framing

@@ -17,7 +17,7 @@ from analyzer.tui.packet_tree import CONFIG_STATE, DEVICE_DATA_AT, device_header
 from analyzer.tui.quantities import count
 from dissectors.multifd import METHODS, Compression
 from dissectors.tree import Node
-from dissectors.vfio_config import config_tree
+from dissectors.vfio_config_tree import config_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from dissectors.tree import Node
 from dissectors.vfio import VfioTag
-from dissectors.vfio_config import config_tree, parse_config
+from dissectors.vfio_config import parse_config
+from dissectors.vfio_config_tree import config_tree
 
 BEGIN = int(VfioTag.DEV_CONFIG_STATE).to_bytes(8, "big")
 END = int(VfioTag.END_OF_STATE).to_bytes(8, "big")
