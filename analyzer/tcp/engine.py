@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import islice
 
+from analyzer.capture.link import ETHERNET
 from analyzer.capture.segment import ACK, FIN, MULTIPATH, RST, SYN, Segment, decode, options_of
 from analyzer.capture.sequence import MASK, ahead_of
 from analyzer.capture.shape import USUAL, shape_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.capture.frames import Batch
-    from analyzer.capture.shape import Shape
     from analyzer.capture.source import Source
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.reader import Reader
@@ -94,7 +94,7 @@ class Engine:
         self._waiting_bytes = 0
         self._waiting_segments = 0
         self._waited: dict[Flow, None] = {}  # flows with queued segments, the longest first
-        self._shapes: dict[int, Shape] = {}  # of the most frequent frames, by link type
+        self._shapes = {ETHERNET: USUAL}  # of the most frequent frames, by link type
         self._slow = 0  # segments with payload in this batch that took the slow path
         self._slow_at = 0  # where the frame of the last of them begins
 
@@ -114,7 +114,12 @@ class Engine:
         """Process all frames of a batch."""
         buffer, frame, follow, flows = batch.buffer, self._frame, self._follow, self._flows
         self._batch = batch.base
-        shape = self._shapes.get(batch.interface.link_type, USUAL)
+        shape = self._shapes.get(batch.interface.link_type)
+        if shape is None:  # nor do known keys mean anything in frames of an unknown link type
+            for start in batch.starts:
+                frame(batch, start)
+            self._close_batch(batch)
+            return
         unpack, header, reach = shape.unpack, shape.header, shape.reach
         whole, mask, window = shape.whole, shape.mask, shape.window
         for start, stop in zip(batch.starts, batch.stops, strict=True):
@@ -194,10 +199,10 @@ class Engine:
             flow.checkpoint(batch.base)
         self._moved.clear()
         if 2 * self._slow > len(starts):
-            shape = shape_of(
-                batch.buffer, self._slow_at, batch.stops[-1], batch.interface.link_type
-            )
-            self._shapes[batch.interface.link_type] = shape or USUAL
+            link_type = batch.interface.link_type
+            shape = shape_of(batch.buffer, self._slow_at, batch.stops[-1], link_type)
+            if shape is not None:
+                self._shapes[link_type] = shape
         self._slow = 0
 
     def _candidates(self, batch: Batch) -> Iterable[Flow]:
@@ -206,8 +211,10 @@ class Engine:
         """
         if len(batch.starts) >= len(self._known.carrying):
             return self._known.carrying
-        unpack = self._shapes.get(batch.interface.link_type, USUAL).unpack
-        keys = {unpack(batch.buffer, start)[2] for start in batch.starts}
+        shape = self._shapes.get(batch.interface.link_type)
+        if shape is None:
+            return ()
+        keys = {shape.unpack(batch.buffer, start)[2] for start in batch.starts}
         known = (self._flows[key] for key in keys if key in self._flows)
         return [side for flow in known for side in flow.connection.flows]
 
@@ -221,7 +228,7 @@ class Engine:
             flow.fast_start = 0
             self._moved.add(flow)
         if answer and flow.reader is not None:
-            shape = self._shapes.get(batch.interface.link_type, USUAL)
+            shape = self._shapes[batch.interface.link_type]
             begin = answer + shape.window - ACK_TO_WINDOW
             _note_acked(flow, int.from_bytes(batch.buffer[begin : begin + 4], "big"))
             flow.peer.ack_start = 0

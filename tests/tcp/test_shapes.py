@@ -11,7 +11,7 @@ import pytest
 from analyzer.capture import file
 from analyzer.tcp.engine import Engine
 from analyzer.tcp.requests import End, Skip, Take
-from tests.capture.files import pcap
+from tests.capture.files import Section, pcap
 from tests.tcp.wire import ACK, FIN, Result, Wire
 
 if TYPE_CHECKING:
@@ -128,3 +128,21 @@ def test_one_that_is_not_like_those_before_it_takes_the_readable_way(name: str) 
     result = Result(pcap(frames), walk)
     assert missing == [1 if name == "cut by snaplen" else SIZE]
     assert result.engine.frames == len(frames)
+
+
+@pytest.mark.parametrize("link", [147, 101])
+def test_a_known_key_in_frames_of_another_link_type_means_nothing(link: int) -> None:
+    """As if the first of two interfaces were Ethernet, and bytes of the other looked like it."""
+
+    def walk(_reader: Reader) -> Walker:
+        yield Skip(200 * SIZE)
+
+    made = Wire().open()
+    for number in range(20):
+        made.send(number * SIZE, bytes(SIZE))
+    section = Section().interface(1).interface(link)
+    for number, (time, data, original) in enumerate(made.frames):
+        section.enhanced(time, data, original, number=int(number >= 10))
+    result = Result(bytes(section), walk)
+    assert result.flow.offset == 8 * SIZE
+    assert result.engine.ignored == {"non-IP": 12}
