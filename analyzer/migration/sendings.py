@@ -184,11 +184,11 @@ class SentPages(Watcher, PageCollector):
     """Counts the pages of a scan, which takes it as watcher and as page collector; payloads are
     skipped.
 
-    ``untracked`` says that there are more pages than could be counted.
+    ``untracked`` are the numbers of the migrations with more pages than could be counted.
     """
 
     def __init__(self) -> None:
-        self.untracked = False
+        self.untracked: set[int] = set()
         self._blocks: dict[int, dict[bytes, BlockSendings]] = {}
         self._tracked = 0
 
@@ -221,9 +221,11 @@ class SentPages(Watcher, PageCollector):
         else:
             numbers = [offset // size for offset in offsets]
             end = max(numbers) + 1
-        if self._reserve(block, end):
-            block.end = max(block.end, end)
-            block.count(numbers, round_number, zero=zero)
+        if not self._reserve(block, end):
+            self.untracked.add(migration.number)
+            return
+        block.end = max(block.end, end)
+        block.count(numbers, round_number, zero=zero)
 
     def _block(self, migration: Migration, name: bytes, page_size: int) -> BlockSendings | None:
         """The block called ``name``, ``None`` if there are too many."""
@@ -231,7 +233,8 @@ class SentPages(Watcher, PageCollector):
         block = blocks.get(name)
         if block is None and len(blocks) < BLOCKS_MAX:
             block = blocks[name] = BlockSendings(name, page_size)
-        self.untracked = self.untracked or block is None
+        if block is None:
+            self.untracked.add(migration.number)
         return block
 
     def _reserve(self, block: BlockSendings, end: int) -> bool:
@@ -241,7 +244,6 @@ class SentPages(Watcher, PageCollector):
         wanted = -(-end // GROWTH) * GROWTH
         grow = wanted - len(block.times)
         if self._tracked + grow > TRACKED_MAX:
-            self.untracked = True
             return False
         self._tracked += grow
         block.reserve(wanted)

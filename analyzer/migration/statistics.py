@@ -189,7 +189,7 @@ class Statistics:
     def count_pages(self, sent: SentPages) -> None:
         """Take over the counts of pages."""
         self.blocks = sent.of(self.migration)
-        self.uncounted = sent.untracked
+        self.uncounted = self.migration.number in sent.untracked
 
     @property
     def iterations(self) -> int:

@@ -109,6 +109,7 @@ def migration_report(migration: Migration, assembler: Assembler | None = None) -
             "blocks": _blocks(migration),
             "sync_rounds": migration.sync_rounds,
             "resent_pages": migration.pages.resent,
+            "resent_uncounted": migration.pages.untracked,
         },
         "devices": [report for _, report in device_reports(migration, assembler)],
         **_colo(migration),

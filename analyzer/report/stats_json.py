@@ -68,7 +68,9 @@ class _Migration:
         """All of it."""
         figures, migration = self.figures, self.migration
         outcome, wire = outcome_of(migration), figures.wire_downtime
-        counted = {} if figures.blocks is None else {"ram_blocks": _blocks(figures.blocks)}
+        counted: Json = {}
+        if figures.blocks is not None:
+            counted = {"ram_blocks": _blocks(figures.blocks), "uncounted": figures.uncounted}
         return {
             "number": migration.number,
             "source": migration.source,
@@ -173,6 +175,7 @@ class _Migration:
             "postcopy_normal": preempt.ram.normal_pages if preempt is not None else 0,
             "postcopy_zero": preempt.ram.zero_pages if preempt is not None else 0,
             "resent": self.migration.pages.resent,
+            "resent_uncounted": self.migration.pages.untracked,
         }
 
     def _channel(self, figures: ChannelFigures) -> Json:

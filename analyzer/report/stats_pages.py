@@ -30,20 +30,20 @@ UNCOUNTED = "there are more pages than are counted: these are lower bounds"
 def page_tables(figures: Statistics, *, verbose: bool) -> Iterator[Table]:
     """Where in each block pages were sent again, and in which round."""
     blocks = figures.blocks or []
-    notes = [WHERE]
-    if figures.uncounted:
-        notes.append(UNCOUNTED)
+    bounds = (UNCOUNTED,) if figures.uncounted else ()
     again = [block for block in blocks if any(r.again for r in block.rounds.values())]
     shown = again if verbose else again[:BLOCKS_SHOWN]
     head = ("block", "where", *map(_column, TIMES), "most")
     more = f"{len(again) - len(shown)} more blocks" if len(again) > len(shown) else ""
-    yield Table("Pages sent more than once", head, [_block(b) for b in shown], notes, more)
+    yield Table(
+        "Pages sent more than once", head, [_block(b) for b in shown], (WHERE, *bounds), more
+    )
     rounds = _rounds(blocks)
     rows = [_round(number, rounds[number]) for number in sorted(rounds)]
     kept = rows if verbose else rows[:ITERATIONS_SHOWN]
     more = f"{len(rows) - len(kept)} more rounds" if len(rows) > len(kept) else ""
     head = ("round", "pages", "zero pages", "sent before")
-    yield Table("Pages by round", head, kept, (ROUNDS,), more)
+    yield Table("Pages by round", head, kept, (ROUNDS, *bounds), more)
 
 
 def _column(times: tuple[int, int]) -> str:

@@ -21,6 +21,7 @@ from analyzer.report.stats_json import stats_json
 from analyzer.report.stats_text import Bars, stats_text
 from analyzer.report.style import Style
 from analyzer.synth import synth
+from tests.checks.craft import PAGE, Tiny, ram
 from tests.commands.run import mfshark, on_terminal
 from tests.schemas import conform
 from tests.shipped import FILES, capture, stem
@@ -133,6 +134,27 @@ def test_pages_that_were_sent_again_are_shown_where_they_are() -> None:
     assert lines[at + 3].split() == ["pc.ram", strip, "16128", "256", "3"]
     assert lines[-1].split() == ["7", "256", "0", "256"]
     assert "Pages sent again" not in mfshark("stats", capture("10.0.13-vlan-2ch")).out
+
+
+def test_counts_that_are_lower_bounds_are_said_to_be_in_text_and_json(tmp_path: Path) -> None:
+    path = tmp_path / "far.pcap"
+    migration = Tiny()
+    migration.multifd[0][2] = ram([0, 1], [(1 << 40) // PAGE, 5], num=2)
+    path.write_bytes(migration.pcap())
+    for one, far in ((path, True), (THREE, False)):
+        (found,) = report(one)["migrations"]
+        assert found["uncounted"] is far
+        assert found["pages"]["resent_uncounted"] is far
+        assert ("these are lower bounds" in mfshark("stats", one).out) is far
+
+
+def test_only_the_migration_with_too_many_pages_has_lower_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "two.pcap"
+    far, near = Tiny(), Tiny()
+    far.multifd[0][2] = ram([0, 1], [(1 << 40) // PAGE, 5], num=2)
+    near.server_port = 4445
+    path.write_bytes(near.craft(far.craft()).pcap())
+    assert [found["uncounted"] for found in report(path)["migrations"]] == [True, False]
 
 
 def test_the_strip_shows_once_and_most() -> None:
