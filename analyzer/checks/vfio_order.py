@@ -134,8 +134,8 @@ def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
         before = first.setdefault(buffer.idx, buffer)
         if before is not buffer and not (before.is_config and buffer.is_config):
             yield _spot(
-                f"idx {buffer.idx} again; it was already in frame {before.frame} on multifd "
-                f"{before.channel}",
+                f"idx {buffer.idx} again; it was already in frame {before.frame} on "
+                f"{multifd_name(before.channel)}",
                 buffer,
             )
 

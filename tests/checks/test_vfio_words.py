@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.synth import records
+from analyzer.synth import build, records
 from dissectors.vfio import VfioTag
 from tests.checks.craft import IDSTR, VFIO_FULL, VFIO_ID, Tiny, buffer, config, findings, full
 
@@ -34,6 +34,15 @@ def test_an_index_that_comes_twice(first: bytes, second: bytes, again: bool) -> 
     found = said("MF505", [buffer(0), first, second], [config(2)])
     assert [text.partition(";")[0] for text in found] == ["idx 1 again"] * again
     assert bool(said("MF510", [buffer(0), first, second], [])) is (second == first == CONFIG)
+
+
+def test_the_channel_of_a_buffer_that_comes_twice() -> None:
+    """Where the capture began late, no initial packet tells its number."""
+    (known,) = said("MF505", [buffer(0), DATA, DATA], [config(2)])
+    assert known.endswith(" on multifd 0")
+    late = [{"kind": "vfio-idx-duplicate"}, {"kind": "tcp-midstream", "channel": "0", "at": 12}]
+    (unknown,) = (f.message for f in findings(build({"fault": late})) if f.rule.id == "MF505")
+    assert " on multifd ? (stream " in unknown
 
 
 CUT = buffer(3, bytes(50))[:-10]
