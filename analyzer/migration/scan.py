@@ -24,6 +24,7 @@ __all__ = ["Scan"]
 
 MULTIPATH_NOTE = "Multipath TCP connections are not reassembled; use --via mptcp"
 
+UNTIMED = "the frames carry no times: how long anything took is not known"
 UNCOMPARED = "not all retransmissions were compared with the first copy: it would take too long"
 
 
@@ -148,6 +149,8 @@ class Scan:
         self.grouper.end()
         if self.engine.copies.gave_up:
             reading.file.notes.append(UNCOMPARED)
+        if self.grouper.migrations and not self.engine.last_time:
+            reading.file.notes.append(UNTIMED)
         reading.end()
 
     def _pass_through_tshark(self) -> Iterator[float]:

@@ -211,7 +211,7 @@ def _text(field: FilterField, value: Value) -> str:
     if field.type == "bool":
         return "1" if value else "0"
     if field.type == "time":
-        return iso_time(value) or str(value)
+        return iso_time(value) or (str(value) if value else "")
     if field.type == "duration":
         sign = "-" if value < 0 else ""
         return f"{sign}{abs(value) // SECOND}.{abs(value) % SECOND:09d}"
@@ -229,6 +229,8 @@ def _plain(field: FilterField, value: Value) -> Any:
     """A value for JSON: numbers as numbers, durations in seconds, times as ISO 8601."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bytes) or field.type == "time":
+    if field.type == "time":
+        return _text(field, value) or None
+    if isinstance(value, bytes):
         return _text(field, value)
     return value / SECOND if field.type == "duration" else value

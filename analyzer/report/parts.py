@@ -35,7 +35,11 @@ def finding_report(finding: Finding) -> Json:
 
 
 def iso_time(ns: int) -> str | None:
-    """ISO 8601 in UTC with nanoseconds; ``None`` if the time is out of range."""
+    """ISO 8601 in UTC with nanoseconds; ``None`` if the time is out of range, or 0, as in captures
+    whose frames carry no times.
+    """
+    if not ns:
+        return None
     import time
 
     seconds, rest = divmod(ns, 1_000_000_000)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from analyzer.cli import COMMANDS, build_parser
+from analyzer.migration.scan import UNTIMED
 from analyzer.synth import build
 from tests import shipped
+from tests.capture.files import Section
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
 from tests.schemas import conform, load
@@ -50,6 +52,22 @@ def test_devices_and_packets_count_time_from_the_same_frame() -> None:
     assert len(rows) == len(told)
     for row in rows:
         assert told[row["multifd.idstr"], row["vfio.idx"]] == pytest.approx(row["time.relative"])
+
+
+def test_a_capture_without_times_has_none(tmp_path: Path) -> None:
+    """Simple Packet Blocks carry no times."""
+    section, path = Section().interface(), tmp_path / "simple.pcapng"
+    for frame in Tiny().craft().frames:
+        section.simple(frame.data, len(frame.data))
+    path.write_bytes(bytes(section))
+    (told,) = json.loads(mfshark("check", "--format", "json", path).out)["captures"]
+    assert (told["first_time"], told["last_time"]) == (None, None)
+    assert told["notes"] == [UNTIMED]
+    assert f"note: {UNTIMED}" in mfshark("check", path).out
+    assert UNTIMED in mfshark("stats", path).err
+    packets = json.loads(mfshark("packets", "--format", "json", path).out)
+    assert {packet["time"] for packet in packets} == {None}
+    assert set(mfshark("packets", "-e", "time", path).out) == {"\n"}
 
 
 def test_devices_tells_what_was_cut_off() -> None:
