@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.extraction.folder import seen
 from analyzer.migration.assembly import Assembler
+from analyzer.migration.channel import known_number
 from dissectors.multifd import names_device
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ class DeviceFiles:
             what = "config" if buffer.is_config else f"{buffer.idx:06d}.buffer"
             entry = files.get(f"{stem}.{what}")
             if entry is not None and entry["index"] == buffer.idx:
-                entry["channel"] = buffer.channel
+                entry["channel"] = known_number(buffer.channel)
                 entry |= seen(buffer.frame, buffer.time, buffer.end_frame, buffer.end_time)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow, Hole
     from analyzer.tcp.requests import Place
 
-__all__ = ["Channel", "Init", "MethodUse", "id_text", "multifd_name"]
+__all__ = ["Channel", "Init", "MethodUse", "id_text", "known_number", "multifd_name"]
 
 STATE_ONLY = int(ChannelType.DEVICE_STATE)
 
@@ -183,7 +183,7 @@ class Channel:
     @property
     def known_id(self) -> int | None:
         """The id of a multifd channel, if the capture has its initial packet."""
-        return self.id if self.kind == "multifd" and self.id >= 0 else None
+        return known_number(self.id) if self.kind == "multifd" else None
 
     @property
     def client(self) -> str:
@@ -224,6 +224,11 @@ class Channel:
 def multifd_name(number: int) -> str:
     """The name in reports of the multifd channel with an id; negative ids encode ``tcp.stream``."""
     return f"multifd {number}" if number >= 0 else f"multifd ? ({id_text(number, 'stream ')})"
+
+
+def known_number(number: int) -> int | None:
+    """The id of a multifd channel as data, ``None`` where it is not known."""
+    return number if number >= 0 else None
 
 
 def id_text(number: int, stream: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.wording import counted, duration
-from analyzer.migration.channel import id_text, multifd_name
+from analyzer.migration.channel import id_text, known_number, multifd_name
 from analyzer.migration.outcome import is_complete
 from analyzer.report.escape import terminal
 from analyzer.report.model import device_reports
@@ -74,7 +74,7 @@ def _buffers_of(device: Device, migration: Migration, chosen: Choice | None) -> 
 def _arrival(buffer: Buffer, begin: int) -> dict[str, Any]:
     return {
         "index": buffer.idx,
-        "channel": buffer.channel if buffer.channel >= 0 else None,
+        "channel": known_number(buffer.channel),
         "bytes": buffer.size,
         "missing_bytes": buffer.missing,
         "config": buffer.is_config,

@@ -5,7 +5,7 @@ Its format is that of ``analyzer/report/schema/report-1.json``.
 from __future__ import annotations
 
 from analyzer.analysis import SavedAnalysis
-from analyzer.migration.channel import id_text
+from analyzer.migration.channel import id_text, known_number
 from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete, outcome_of
 from analyzer.report.parts import finding_report, iso_time
@@ -224,7 +224,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "cut": [
             {
                 "index": cut.idx,
-                "channel": cut.channel if cut.channel >= 0 else None,
+                "channel": known_number(cut.channel),
                 "arrived": cut.arrived,
                 "announced": cut.size,
             }

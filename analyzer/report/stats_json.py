@@ -5,6 +5,7 @@ Points in time are in seconds since the capture's first frame, durations in seco
 
 from __future__ import annotations
 
+from analyzer.migration.channel import known_number
 from analyzer.migration.intervals import clipped, total, union
 from analyzer.migration.outcome import outcome_of
 from analyzer.version import VERSION
@@ -250,6 +251,6 @@ def _runs(runs: Runs) -> Json:
         "packets": runs.packets,
         "runs": runs.runs,
         "longest": runs.longest,
-        "longest_on": runs.longest_on if runs.longest_on is None or runs.longest_on >= 0 else None,
+        "longest_on": None if runs.longest_on is None else known_number(runs.longest_on),
         "again": None if again is None else round(again, 6),
     }

@@ -20,6 +20,7 @@ from analyzer.commands.extract import size_of
 from analyzer.errors import UsageError
 from analyzer.extraction.folder import Folder, _digest
 from analyzer.report.bounds import Bound, quantity
+from analyzer.synth import build
 from tests.checks.craft import BLOCK, PAGE, Tiny, buffer, config, ram
 from tests.commands.run import mfshark
 from tests.migration.main_streams import page
@@ -309,6 +310,16 @@ def test_the_manifest_says_where_device_state_was_seen(tmp_path: Path) -> None:
     listed = json.loads(mfshark("packets", capture(name), "-Y", "vfio.idx == 0",
                                 "--format", "jsonl").out)  # fmt: skip
     assert buffers[0]["first_frame"] == listed["frame"]
+
+
+def test_the_channel_of_a_buffer_is_told_only_where_its_number_is_known(tmp_path: Path) -> None:
+    """As ``devices`` tells it: a capture that began late has no initial packets."""
+    path = tmp_path / "late.pcap"
+    path.write_bytes(build({"fault": [{"kind": "tcp-midstream", "channel": "0", "at": 12}]}))
+    mfshark("extract", path, "--buffers", "-o", tmp_path)
+    told = [entry["channel"] for entry in manifest(tmp_path).values() if "index" in entry]
+    assert told
+    assert set(told) == {None}
 
 
 def truth_digest(name: str) -> str:
