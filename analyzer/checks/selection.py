@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.capture.trace_log import TraceRun
     from analyzer.checks.rule import Rule
 
-__all__ = ["REQUIRED", "USUAL", "Selection", "names_rule", "needs", "no_such_rule"]
+__all__ = ["REQUIRED", "USUAL", "Selection", "names_rule", "no_such_rule"]
 
 
 REQUIRED = "not-completed"
@@ -131,14 +131,17 @@ class Selection:
         """Whether a rule is selected and has the input it needs, so that no finding means that it
         passed.
         """
-        return self.takes(rule) and all(
-            getattr(self, name) not in (None, False, ()) for name in needs(rule)
-        )
+        return self.takes(rule) and not self.lacks(rule)
+
+    def lacks(self, rule: Rule) -> list[str]:
+        """The attributes without which a rule does not run and that are not given."""
+        needed = (name for start, name in NEEDED.items() if rule.id.startswith(start))
+        return [name for name in needed if not _is_given(getattr(self, name))]
 
 
-def needs(rule: Rule) -> list[str]:
-    """The attributes of :class:`Selection` without which a rule does not run."""
-    return [name for start, name in NEEDED.items() if rule.id.startswith(start)]
+def _is_given(value: object) -> bool:
+    """Whether an attribute was set; a limit may be 0."""
+    return bool(value) or type(value) is int
 
 
 def names_rule(rule: Rule, names: Iterable[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyzer.checks.rule import RULES, SEVERITIES
-from analyzer.checks.selection import Selection, names_rule, needs
+from analyzer.checks.selection import Selection, names_rule
 from analyzer.commands.common import complain
 from analyzer.commands.options import add_settings, reported
 from analyzer.config.settings import LIMIT, SETTINGS, in_section
@@ -136,7 +136,7 @@ def _lacking(selection: Selection) -> str:
         for rule in RULES.values()
         if names_rule(rule, selection.select) and not names_rule(rule, selection.ignore)
     ]
-    lacking = {need for rule in named for need in needs(rule) if not getattr(selection, need)}
+    lacking = {need for rule in named for need in selection.lacks(rule)}
     options = sorted("--trace" if need == "traces" else f"--{need}" for need in lacking)
     return f": it needs {' or '.join(options).replace('_', '-')}" if options else ""
 

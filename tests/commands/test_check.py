@@ -202,6 +202,12 @@ def test_limits_turn_measures_into_warnings() -> None:
     assert "MF519" in queued.out
 
 
+def test_a_limit_of_0_is_a_limit() -> None:
+    ran = mfshark("check", "--select", "MF519", "--max-queued-bytes", "0", CLEAN)
+    assert (ran.status, ran.err) == (0, "")
+    assert "the limit is 0" in ran.out
+
+
 def test_what_is_required_gives_the_exit_status(tmp_path: Path) -> None:
     path = shipped.capture("10.0.13-cancelled-2ch")
     junit, sarif = tmp_path / "r.xml", tmp_path / "r.sarif"
