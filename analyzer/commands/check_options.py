@@ -81,7 +81,7 @@ def expectation_of(options: Namespace) -> Expectation | None:
 
 def baseline_of(options: Namespace) -> Baseline | None:
     """The baseline.  Raises :class:`UsageError` for a file that cannot be read or is not a
-    baseline.
+    baseline, and for one that cannot be written if it is to be updated.
     """
     if options.baseline is None:
         if options.update_baseline:
@@ -89,7 +89,12 @@ def baseline_of(options: Namespace) -> Baseline | None:
         return None
     from analyzer.report.baseline import Baseline
 
-    return Baseline(options.baseline, missing_ok=options.update_baseline)
+    baseline = Baseline(options.baseline, missing_ok=options.update_baseline)
+    if options.update_baseline:
+        from analyzer.report.result_file import ResultFile
+
+        ResultFile(options.baseline)  # before checks are made that could not be kept
+    return baseline
 
 
 def compare(baseline: Baseline, results: list[Result], *, update: bool) -> None:

@@ -16,8 +16,9 @@ from analyzer.report.result_file import ResultFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from analyzer.report.parts import Json
     from analyzer.report.result import Result
 
 __all__ = ["Baseline"]
@@ -66,25 +67,28 @@ class Baseline:
 
     def fixed(self, result: Result) -> list[str]:
         """The known findings that were not found again, as text."""
-        now = set(self._marks(result))
+        now = {mark for mark, _ in self._marked(result)}
         return [text for mark, text in self._of(result).items() if mark not in now]
 
     def unchanged(self, result: Result) -> int:
         """How many findings are known."""
-        findings = (result.report or {}).get("findings", [])
-        marked = zip(fingerprints(findings, self.name(result.path)), findings, strict=True)
         known = self.known(result.path)
-        return sum(1 + finding["repeats"] for mark, finding in marked if mark in known)
+        return sum(1 + f["repeats"] for mark, f in self._marked(result) if mark in known)
 
     def update(self, results: Iterable[Result]) -> None:
-        """Replace the findings of the given captures with the current ones; other captures keep
-        theirs, and so does one that could not be read.  Raises :class:`UsageError` if the file
-        cannot be written.
+        """Replace the findings of the given captures with the current ones, without those that only
+        an expectation expects; other captures keep theirs, and so does one that could not be read.
+        Raises :class:`UsageError` if the file cannot be written.
         """
         for result in results:
             if result.report is None or "error" in result.report:
                 continue
-            found = self._marks(result)
+            known = self.known(result.path)
+            found = {
+                mark: f"{finding['rule']} {finding['name']}: {finding['message']}"
+                for mark, finding in self._marked(result)
+                if mark in known or not finding.get("known")
+            }
             self._known.pop(self.name(result.path), None)
             if found:
                 self._known[self.name(result.path)] = found
@@ -95,12 +99,10 @@ class Baseline:
     def _of(self, result: Result) -> dict[str, str]:
         return self._known.get(self.name(result.path), {})
 
-    def _marks(self, result: Result) -> dict[str, str]:
-        """Errors and warnings by fingerprint; info findings are not kept in baselines."""
+    def _marked(self, result: Result) -> Iterator[tuple[str, Json]]:
+        """Errors and warnings with their fingerprints; info findings are not kept in baselines."""
         findings = (result.report or {}).get("findings", [])
         marks = fingerprints(findings, self.name(result.path))
-        return {
-            mark: f"{finding['rule']} {finding['name']}: {finding['message']}"
-            for mark, finding in zip(marks, findings, strict=True)
-            if finding["severity"] != "info"
-        }
+        for mark, finding in zip(marks, findings, strict=True):
+            if finding["severity"] != "info":
+                yield mark, finding

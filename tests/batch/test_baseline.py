@@ -53,6 +53,30 @@ def test_what_an_expectation_expects_is_not_known_to_the_baseline(tmp_path: Path
     assert (ran.status, ran.err) == (0, "mfshark: baseline: 0 new, 0 fixed, 0 unchanged\n")
 
 
+def test_what_an_expectation_expects_is_not_written_to_the_baseline(tmp_path: Path) -> None:
+    expected, file = tmp_path / "expect.toml", tmp_path / "known.json"
+    mfshark("expect", LOST, "-o", expected)
+    text = expected.read_text("utf-8")
+    options = ("check", "--baseline", file, "--update-baseline", LOST)
+    mfshark(*options, "--expect", expected)
+    assert json.loads(file.read_text("utf-8"))["captures"] == {}
+    expected.write_text(text.replace("MF506 = 1", ""), "utf-8")
+    mfshark(*options, "--expect", expected)
+    (marks,) = json.loads(file.read_text("utf-8"))["captures"].values()
+    assert {told[:5] for told in marks.values()} == {"MF506", "MF961"}
+    assert "baseline: 0 new, 0 fixed, 2 unchanged" in mfshark(*options, "--expect", expected).err
+    mfshark(*options)
+    (marks,) = json.loads(file.read_text("utf-8"))["captures"].values()
+    assert {told[:5] for told in marks.values()} == {"MF506", "MF203"}
+
+
+def test_a_baseline_that_cannot_be_written_is_told_before_any_check(tmp_path: Path) -> None:
+    file = tmp_path / "no such folder" / "known.json"
+    ran = mfshark("check", "--baseline", file, "--update-baseline", LOST)
+    assert (ran.status, ran.out) == (2, "")
+    assert f"{file} cannot be written" in ran.err
+
+
 def test_new_and_fixed_are_told(tmp_path: Path) -> None:
     file = tmp_path / "known.json"
     mfshark("check", "--baseline", file, "--update-baseline", LOST)
