@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -106,16 +107,19 @@ def _wanted(outputs: list[str], name: str | None) -> list[tuple[str, Format]]:
     single output regardless of its suffix; with several outputs, that of files whose suffix does
     not imply one.
     """
-    wanted: dict[str, Format] = {}
+    wanted: list[tuple[str, Format]] = []
+    files = set()
     for text in outputs:
         prefix, colon, rest = text.partition(":")
         path, forced = (rest, prefix) if colon and prefix in FORMATS else (text, None)
         if len(outputs) == 1:
             forced = forced or name
-        if path in wanted:
+        file = path if path == STDOUT else os.path.realpath(path)  # may have several names
+        if file in files:
             raise UsageError(f"{path} is given twice as an output")
-        wanted[path] = _format(path, forced, name)
-    return list(wanted.items())
+        files.add(file)
+        wanted.append((path, _format(path, forced, name)))
+    return wanted
 
 
 def _format(path: str, forced: str | None, usual: str | None) -> Format:

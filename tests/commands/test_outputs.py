@@ -79,6 +79,8 @@ def test_a_prefix_names_the_format(tmp_path: Path) -> None:
         (("-o", "parquet:-"), "-o FOLDER says where"),
         (("-o", "no/such/folder/x.json"), "cannot be written: No such file or directory"),
         (("-o", "x.json", "-o", "sarif:x.json"), "x.json is given twice"),
+        (("-o", "x.json", "-o", "./x.json"), "./x.json is given twice"),
+        (("-o", "x.parquet", "-o", "x.parquet/"), "x.parquet/ is given twice"),
         (("-o", "new/"), "new/ cannot be written: it names a folder"),
         (("-o", "x.json/"), "x.json/ cannot be written: it names a folder"),
     ],
@@ -93,6 +95,14 @@ def test_what_cannot_be_is_refused_before_any_work(
     assert told in ran.err
     assert "no such capture" not in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_symbolic_link_is_another_name_of_an_output(tmp_path: Path) -> None:
+    file, link = tmp_path / "x.json", tmp_path / "link.json"
+    link.symlink_to(file)
+    ran = mfshark("check", "no such capture", "-o", file, "-o", link)
+    assert (ran.status, file.exists()) == (2, False)
+    assert f"{link} is given twice" in ran.err
 
 
 def test_a_full_disk_is_told() -> None:
