@@ -15,9 +15,10 @@ __all__ = ["captures_in"]
 
 
 def captures_in(paths: Iterable[str]) -> list[str]:
-    """The given files, with each folder replaced by the captures below it, sorted by name; ``-`` is
-    always standard input.  A folder that cannot be read stands for itself, and fails as a capture
-    does.  Raises :class:`UsageError` for a folder without captures.
+    """The given files, with each folder replaced by the captures below it, sorted by name, but
+    for hidden files and folders; ``-`` is always standard input.  A folder that cannot be read
+    stands for itself, and fails as a capture does.  Raises :class:`UsageError` for a folder without
+    captures.
     """
     found: list[str] = []
     for path in paths:
@@ -38,6 +39,12 @@ def _below(folder: str) -> list[str]:
     def unreadable(error: OSError) -> None:
         found.append(error.filename)
 
-    for place, _, names in os.walk(folder, onerror=unreadable):
-        found += filter(is_called_capture, [os.path.join(place, name) for name in names])
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = filter(_is_shown, folders)  # the others are not entered
+        shown = filter(_is_shown, names)
+        found += filter(is_called_capture, [os.path.join(place, name) for name in shown])
     return found
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".")

@@ -51,8 +51,18 @@ def test_folders_are_searched(folder: Path, tmp_path: Path) -> None:
         "10.0.13-vlan", "7.2-multifd-", "10.0.13-vfio", "broken.pcap", "other.pcap",
     ]  # fmt: skip
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".hidden.pcap").write_bytes(b"")
     with pytest.raises(UsageError, match=r"their names end in \.pcap, "):
         captures_in([str(tmp_path / "empty")])
+
+
+def test_hidden_files_and_folders_are_left_out_unless_they_are_named(tmp_path: Path) -> None:
+    shown, hidden = tmp_path / "a.pcap", tmp_path / ".git" / "b.pcap"
+    hidden.parent.mkdir()
+    for path in (shown, hidden, tmp_path / "._a.pcap"):
+        path.write_bytes(b"")
+    assert captures_in([str(tmp_path)]) == [str(shown)]
+    assert captures_in([str(hidden.parent), str(hidden)]) == [str(hidden), str(hidden)]
 
 
 def test_a_folder_that_cannot_be_read_stops_no_other(
