@@ -34,11 +34,15 @@ PATTERN = "pattern"
 
 
 def find(folder: str) -> str | None:
-    """The configuration file in force in a folder: there or in the nearest one above."""
+    """The configuration file in force in a folder: there or in the nearest one above.  A symbolic
+    link to nothing is one, which cannot be read: settings that were meant must not be left out.
+    """
     while True:
         for name in (OWN, SHARED):
             path = os.path.join(folder, name)
             if os.path.isfile(path) and (name == OWN or _is_ours(path)):
+                return path
+            if name == OWN and os.path.islink(path) and not os.path.exists(path):
                 return path
         above = os.path.dirname(folder)
         if above == folder:

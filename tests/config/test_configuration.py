@@ -62,6 +62,14 @@ def test_the_nearest_file_is_taken(project: Path) -> None:
     assert find(str(inner)) == str(near)
 
 
+def test_a_link_to_a_file_that_is_gone_is_no_silent_pass(project: Path) -> None:
+    (project / "mfshark.toml").symlink_to("gone.toml")
+    ran = mfshark("check", CLEAN)
+    assert (ran.status, ran.out) == (2, "")
+    assert "mfshark.toml cannot be read: No such file or directory" in ran.err
+    assert mfshark("check", "--no-config", CLEAN).status == 0
+
+
 def test_found_named_and_none(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(project, "severity.uuid-zero = 'error'\n")
     other = write(project, "severity.uuid-zero = 'warning'\n", "other.toml")
