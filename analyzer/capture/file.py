@@ -90,8 +90,8 @@ class CaptureFile(Contents):
             if self._fill_from(self._ahead):
                 return True
             self._stop_ahead()  # the file may have grown: read on without the thread
-            if self.damage is not None:
-                return False
+        if self.damage is not None:
+            return False
         buffer = self._buffer
         left = self._end - self._pos
         if self._pos:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.capture import pcapng
-from analyzer.capture.file import CaptureFile
+from analyzer.capture.file import LARGE, CaptureFile
 from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError
 from tests.capture.files import Frame, Section, pcap
@@ -215,6 +215,17 @@ def test_broken_compression_is_damage(tmp_path: Path) -> None:
     found, file = frames_of(path)
     assert found
     assert file.damage is not None
+
+
+def test_damage_inside_a_block_while_the_buffer_grows() -> None:
+    """The error that ended the reading still holds the buffer, which so cannot be made larger."""
+    section = Section().interface()
+    for number in range(LARGE // 1400):
+        section.enhanced(number, bytes(1400), 1400)
+    packed = gzip.compress(bytes(section.block(0xBAD, bytes(1 << 19))), 0)
+    found, file = frames_of(packed[: -(1 << 18)])
+    assert len(found) == LARGE // 1400
+    assert "damaged compression" in str(file.damage)
 
 
 SMALL = bytes(Section().interface().enhanced(1, b"abc", 3).simple(b"defgh", 5)) + bytes(
