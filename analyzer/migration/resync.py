@@ -62,13 +62,15 @@ class _Search:
         self.expected: dict[int, Found] = {}  # by offset expected of the next header
 
     def gap(self, first: int, last: int) -> None:
-        self.look(b"", True)  # a header cut by the hole may still be recognised
+        # A header cut by the hole may still be recognised.  The packet that it confirms lies before
+        # the hole, where no walker can go on any more.
+        self.look(b"", True, confirm=False)
         self.missing += last - first + 1
         self.held.clear()
         self.base = last + 1
 
-    def look(self, piece: bytes, ended: bool) -> Found | None:
-        """Search another piece; gives the candidate that a header in it confirms."""
+    def look(self, piece: bytes, ended: bool, *, confirm: bool = True) -> Found | None:
+        """Search another piece; gives the candidate that a header in it confirms, if wanted."""
         held = self.held
         held += piece
         needed = self.framing.header_needed()
@@ -78,7 +80,7 @@ class _Search:
             length = self.framing.packet_length(header)
             if length is not None:
                 offset = self.base + at
-                if (candidate := self.expected.get(offset)) is not None:
+                if confirm and (candidate := self.expected.get(offset)) is not None:
                     del held[:at]
                     return candidate
                 skipped = offset - self.began - self.missing
