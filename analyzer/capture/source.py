@@ -211,8 +211,9 @@ class Source:
 
     def close(self) -> None:
         """Close the file."""
+        stdin = getattr(sys.stdin, "buffer", None)  # some programs have none, or one of their own
         for handle in (self._raw, self._file, self._outer):
-            if handle is not None and handle is not sys.stdin.buffer:
+            if handle is not None and handle is not stdin:
                 getattr(handle, "close", lambda: None)()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import struct
 from typing import TYPE_CHECKING
@@ -121,6 +122,19 @@ def test_damage_is_where_reading_stopped(size: int, pack: Callable[[bytes], byte
 def test_an_open_source_stays_as_it_is() -> None:
     source = open_source(CONTENT)
     assert open_source(source) is source
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO()], ids=["closed", "replaced"])
+def test_files_need_no_standard_input(
+    stdin: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that uses the library may have none, or one without bytes."""
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr("sys.stdin", stdin)
+    source = open_source(path)
+    assert everything(source) == CONTENT
+    source.close()
 
 
 class Failing:
