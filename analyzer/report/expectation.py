@@ -107,7 +107,7 @@ def _device(told: Json) -> Json:
     return {
         "idstr": told["idstr"],
         "instance_id": told["instance_id"],
-        "transfer": "multifd" if told["buffers"] else "main",
+        "transfer": told["transfer"],
         "complete": told["complete"],
         "buffers": told["buffers"],
         "bytes": told["bytes"],

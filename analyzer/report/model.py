@@ -188,7 +188,7 @@ def device_reports(
     ]
     for section in migration.on_main:
         report = device_report(Device(*section.key), migration, assembler)
-        reports.append((None, {**report, "complete": section.complete}))
+        reports.append((None, {**report, "transfer": "main", "complete": section.complete}))
     return sorted(reports, key=lambda found: (found[1]["idstr"], found[1]["instance_id"]))
 
 
@@ -203,6 +203,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
     return {
         "idstr": text_of(device.idstr),
         "instance_id": device.instance_id,
+        "transfer": "multifd",
         "buffers": len(device.buffers),
         "bytes": device.bytes,
         "first_index": min(indices, default=None),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from analyzer.errors import UsageError
 from analyzer.report.bounds import Bound
 from analyzer.report.expectation import Expectation, _string
+from analyzer.synth import build
 from tests.altered import cut_anew, out_of_order, read
 from tests.checks.craft import Tiny, buffer
 from tests.commands.run import mfshark
@@ -72,6 +73,13 @@ def test_the_order_of_migrations_and_devices_does_not_matter(tmp_path: Path) -> 
     assert len(parts) == 3
     file.write_text(head + "\n".join(reversed(parts)), encoding="utf-8")
     assert mfshark("check", "--expect", file, capture(DEVICES)).status == 0
+
+
+def test_state_that_never_came_was_announced_for_multifd_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    path.write_bytes(build({"fault": [{"kind": "devstate-announced-missing"}]}))
+    (device,) = tomllib.loads(expected(path, tmp_path).read_text("utf-8"))["migration"][0]["device"]
+    assert (device["transfer"], device["buffers"]) == ("multifd", 0)
 
 
 def test_saved_migrations_are_compared_too(tmp_path: Path) -> None:
