@@ -165,6 +165,7 @@ class RowList(ScrollView, can_focus=True):
 
     def go(self, position: int, *, centre: bool = False) -> None:
         """Put the cursor on a row and scroll to it, without posting a message."""
+        self._measure()  # another thread may have added rows
         position = max(0, min(position, len(self.rows) - 1))
         if position != self.cursor:
             old, self.cursor = self.cursor, position

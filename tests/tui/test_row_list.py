@@ -87,6 +87,22 @@ def test_five_million_rows() -> None:
     asyncio.run(run())
 
 
+def test_the_cursor_is_in_sight_on_rows_added_since_the_list_was_drawn() -> None:
+    rows = Numbers(30)
+
+    async def run() -> None:
+        app = ListApp(rows)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.pause()
+            rows.count = 100
+            await pilot.press("G")
+            rows_list = app.query_one(RowList)
+            assert rows_list.cursor == 99
+            assert rows_list.scroll_y == 100 + 1 - 24
+
+    asyncio.run(run())
+
+
 def test_rows_that_come_and_go() -> None:
     rows = Numbers(3)
 
