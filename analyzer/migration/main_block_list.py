@@ -33,8 +33,8 @@ __all__ = ["walk_block_list"]
 def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: list[str]) -> Steps:
     """Walk the list of RAM blocks, whose lengths add up to ``total`` bytes."""
     ram.mem_size = total
-    left = total
     ram.current = None
+    left, number = total, 0
     while left > 0:
         at = reader.offset
         size = yield Take(1)
@@ -57,7 +57,8 @@ def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: lis
             )
             return Broken(None, "block list", at)
         left -= used
-        block.index = len(ram.blocks) - 1
+        block.index = number
+        number += 1
         block.used_length = used
         block.listed = True
         broken = yield from _extras(reader, ram, block, capabilities, last=left == 0)

@@ -131,6 +131,13 @@ def test_so_many_blocks_and_no_more() -> None:
     assert (anomaly.slug, anomaly.detail[-15:]) == ("ram-block-list-sum", "are 4096 blocks")
 
 
+def test_a_list_that_is_sent_again_orders_its_blocks_as_before() -> None:
+    listed = build.mem_size(build.BLOCKS)
+    main = walk(ram(listed, build.zero(0, b"vga.vram"), blocks=listed))
+    assert not main.anomalies
+    assert [block.index for block in main.ram.blocks.values()] == [0, 1]
+
+
 def test_rounds_end_with_a_flush() -> None:
     rounds = build.zero(0, b"pc.ram") + FLUSH + build.zero(0, b"pc.ram") + FLUSH
     main = walk(ram(rounds))
