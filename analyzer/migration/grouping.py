@@ -145,9 +145,8 @@ class Grouper:
             self._channels.pop(id(flow), None)
 
     def _identify(self, reader: Reader, flow: Flow) -> Walker:
-        peer = self._channels.get(id(flow.peer))
-        if peer is not None and peer.kind == "main":
-            yield from self._return_path(reader, flow, peer)
+        if self._main_of(flow) is not None:
+            yield from self._return_path(reader, flow)
             return
         head = yield Take(8)
         if type(head) is bytes:
@@ -270,7 +269,7 @@ class Grouper:
                 break
             if return_path.is_message(held):
                 yield Push(bytes(held))
-                return self._return_path(reader, flow, None)
+                return self._return_path(reader, flow)
         walk = yield from self._encrypted_midstream(flow, bytes(held))
         if walk is None:
             yield Push(bytes(held))
@@ -358,11 +357,16 @@ class Grouper:
         for watcher in self._consumers.watchers:
             watcher.record(migration, record)
 
-    def _return_path(self, reader: Reader, flow: Flow, main: Channel | None) -> Walker:
+    def _main_of(self, flow: Flow) -> Channel | None:
+        """The main channel that a flow is the return path of, if that is known already."""
+        peer = self._channels.get(id(flow.peer))
+        return peer if peer is not None and peer.kind == "main" else None
+
+    def _return_path(self, reader: Reader, flow: Flow) -> Walker:
         from analyzer.migration.return_path import ReturnFacts
         from analyzer.migration.return_path_walker import walk_return_path
 
-        channel = self._channel("return-path", flow)
+        channel, main = self._channel("return-path", flow), self._main_of(flow)
         facts = ReturnFacts(self._room)
         migration = self._owner(main) if main is not None else None
         if migration is not None:

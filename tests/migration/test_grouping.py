@@ -212,3 +212,13 @@ def test_a_channel_without_syn_may_have_a_hole_in_its_first_bytes(lost: slice) -
     (found,) = migration.channels
     assert len(found.syncs) >= 4
     assert found.decoded + found.skipped + found.missing == len(data)
+
+
+def test_a_return_path_with_a_hole_in_front_belongs_to_the_main_known_by_then() -> None:
+    made = Craft()
+    connection = made.connect(46000)
+    connection.lose(PONG, "server")
+    connection.send(PONG * 2, "server")
+    connection.send(HEADER + RAM_START)
+    (migration,) = Scan(made.pcap()).run().migrations
+    assert [channel.kind for channel in migration.channels] == ["main", "return-path"]
