@@ -40,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from analyzer.migration.account import Accounted
     from analyzer.migration.consumers import Consumers
     from analyzer.migration.main_channel import Record
     from analyzer.migration.return_path import ReturnFacts
@@ -280,6 +281,9 @@ class Grouper:
         if not found.header:
             return None
         channel = self._channel("multifd", flow)
+        # The search began behind what _look_around has read.
+        found.gap = reader.missing - found.missing
+        found.skipped = found.offset - found.gap
         channel.skipped += found.skipped
         channel.missing += found.gap
         return walk_midstream(reader, channel, self._join, found)
@@ -336,6 +340,10 @@ class Grouper:
         earlier = paused or self._attempts.newest(flow)
         migration = self._join_main(channel)
         facts = migration.main_facts = MainFacts(self._room)
+        if header is not None:
+            facts.decoded += reader.offset
+        else:
+            _pass_over(reader, facts)
         if paused is not None:
             paused.recovery, migration.earlier = migration, paused
         if midstream and earlier is not None and not migration.framing.page_count:
@@ -368,6 +376,7 @@ class Grouper:
 
         channel, main = self._channel("return-path", flow), self._main_of(flow)
         facts = ReturnFacts(self._room)
+        _pass_over(reader, facts)
         migration = self._owner(main) if main is not None else None
         if migration is not None:
             migration.add_return_path(channel, facts)
@@ -442,6 +451,12 @@ class Grouper:
             if migration.main is channel:
                 return migration
         return None
+
+
+def _pass_over(reader: Reader, facts: Accounted) -> None:
+    """Account for what was read of a stream before it was known what it is."""
+    facts.missing += reader.missing
+    facts.skipped += reader.offset - reader.missing
 
 
 def _is_init_but_for_magic(data: bytes) -> bool:

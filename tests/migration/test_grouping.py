@@ -222,3 +222,31 @@ def test_a_return_path_with_a_hole_in_front_belongs_to_the_main_known_by_then() 
     connection.send(HEADER + RAM_START)
     (migration,) = Scan(made.pcap()).run().migrations
     assert [channel.kind for channel in migration.channels] == ["main", "return-path"]
+
+
+@pytest.mark.parametrize("lost", [1, 8, 20])
+@pytest.mark.parametrize("kind", BEGUN_LATE)
+def test_every_byte_before_a_stream_is_recognised_is_accounted_for(kind: str, lost: int) -> None:
+    side = "server" if kind == "return-path" else "client"
+    made = Craft()
+    connection = made.connect(46000)
+    for size in (lost, 3):
+        connection.lose(bytes(size), side)
+        connection.send(bytes(5), side)
+    connection.lose(bytes(1), side)
+    connection.send(BEGUN_LATE[kind], side)
+    if side == "server":
+        connection.send(HEADER + RAM_START)
+    (migration,) = Scan(made.pcap()).run().migrations
+    channel = next(channel for channel in migration.channels if channel.kind == kind)
+    facts = migration.facts_of(channel)
+    assert facts.missing == lost + 4
+    assert facts.decoded + facts.skipped + facts.missing == channel.length
+
+
+def test_the_channel_header_of_main_is_accounted_for() -> None:
+    made = Craft()
+    made.connect(46000).send(channel_header(0) + HEADER + RAM_START)
+    (migration,) = Scan(made.pcap()).run().migrations
+    (main,) = migration.channels
+    assert migration.facts_of(main).decoded == main.length
