@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 
 from analyzer.filter.amounts import SIZES
@@ -26,6 +27,14 @@ MEASURES = {
 }
 """The units of a measure."""
 NUMBER = r"(-?\d+(?:\.\d+)?)\s*([A-Za-z%]*)"
+SIGNS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
 COMPARED = re.compile(rf"(<=|>=|<|>|!=|=)\s*{NUMBER}")
 RANGE = re.compile(rf"{NUMBER}\s*\.\.\s*{NUMBER}")
 ANY = "any"
@@ -64,15 +73,9 @@ class Bound:
             return type(value) is type(self._wanted) and bool(value == self._wanted)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        return {
-            "<": value < self._low,
-            "<=": value <= self._low,
-            ">": value > self._low,
-            ">=": value >= self._low,
-            "=": value == self._low,
-            "!=": value != self._low,
-            "..": self._low <= value <= self._high,
-        }[self._sign]
+        if self._sign == "..":
+            return self._low <= value <= self._high
+        return bool(SIGNS[self._sign](value, self._low))
 
 
 def shown(value: Any) -> str:

@@ -6,7 +6,9 @@ channels and devices never does.
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
+from itertools import islice
 
 from analyzer.checks.families import load
 from analyzer.checks.rule import BY_SLUG, RULES
@@ -20,11 +22,16 @@ from dissectors.multifd import device_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from analyzer.filter.filter import Filter
     from analyzer.migration.table import PacketTable
     from analyzer.report.parts import Json
+
+    Bounds: TypeAlias = dict[str, Bound]
+    """By the names of facts."""
+    Key: TypeAlias = tuple[Any, Any]
+    """A device's idstr and instance id."""
 
 __all__ = ["SCHEMA", "Expectation", "facts_of", "written"]
 
@@ -47,6 +54,8 @@ DEVICE = (
 CARRIERS = ("multifd", "main", "postcopy")
 """What carries pages, in figures of stats."""
 SAVED = ("uuid", "machine", "page_size", "complete", "sections", "normal_pages", "zero_pages")
+KEY = ("idstr", "instance_id")
+"""The facts that say which device it is."""
 SAVED_DEVICE = ("idstr", "instance_id", "complete", "main_bytes", "config_bytes")
 DEVICES = {"migration": DEVICE, "saved": SAVED_DEVICE}
 TABLES = {"migration": MIGRATION, "saved": SAVED}
@@ -214,20 +223,17 @@ class Expectation:
                 f"{path}: schema is not {SCHEMA!r}: 'mfshark expect' writes such files"
             )
         self._check(read, ("schema", "findings", *TABLES, "filter"), "")
-        self._findings: Json | None = read.get("findings")
-        if self._findings is not None:
-            self._findings = self._rules(self._findings)
-        self._wanted: dict[str, list[Json]] = {}
-        for kind in filter(read.__contains__, TABLES):
-            self._wanted[kind] = self._tables(read[kind], (*TABLES[kind], "device"), kind)
-            for migration in self._wanted[kind]:
-                self._devices(migration.get("device"), DEVICES[kind], f"{kind}.device")
+        found = read.get("findings")
+        self._findings = None if found is None else self._rules(found)
+        self._wanted = {
+            kind: self._migrations(read[kind], kind) for kind in filter(read.__contains__, TABLES)
+        }
         self._filters = self._tables(read.get("filter"), FILTER, "filter")
         for wanted in self._filters:
             if ("must" in wanted) == ("never" in wanted):
                 raise UsageError(f"{path}: a filter has either must or never")
             self._compiled(wanted)
-        self._bounds(read)
+            wanted["count"] = self._bound(wanted.get("count", ">= 1"))
 
     @property
     def needs_packets(self) -> bool:
@@ -247,15 +253,16 @@ class Expectation:
         for condition in self._filters:
             yield from self._of_filter(condition, table)
 
-    def _rules(self, findings: Any) -> Json:
-        """The table of findings by the rules' ids; it may have slugs."""
+    def _rules(self, findings: Any) -> Bounds:
+        """How often a rule may fire, by its id; the table may have slugs."""
         if not isinstance(findings, dict):
             raise UsageError(f"{self.path}: findings: a table is expected, not {findings!r}")
         load()
         for name in findings:
             if name not in RULES and name not in BY_SLUG:
                 raise UsageError(f"{self.path}: findings: {no_such_rule(name)}")
-        return {BY_SLUG[name].id if name in BY_SLUG else name: findings[name] for name in findings}
+        rules = {name: BY_SLUG[name].id if name in BY_SLUG else name for name in findings}
+        return {rule: self._bound(findings[name]) for name, rule in rules.items()}
 
     def _of_findings(self, found: dict[str, int]) -> Iterator[str]:
         assert self._findings is not None
@@ -265,41 +272,23 @@ class Expectation:
             if rule not in self._findings:
                 yield f"findings of {rule}: none expected, found {number}"
 
-    def _of_migrations(self, kind: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
+    def _of_migrations(self, kind: str, wanted: list[_Wanted], found: list[Json]) -> Iterator[str]:
         """Each expected migration is compared with the one that differs least from it."""
         if len(found) != len(wanted):
             yield f"{NAMES[kind]}s: expected {len(wanted)}, found {len(found)}"
-        left = list(enumerate(found))
-        for one in wanted:
-            if not left:
-                return
-            differences = {
-                number: list(self._of_migration(f"{NAMES[kind]} {number}", one, got))
-                for number, got in left
-            }
-            best = min(differences, key=lambda number: len(differences[number]))
-            yield from differences[best]
-            left = [(number, got) for number, got in left if number != best]
-
-    def _of_migration(self, where: str, wanted: Json, found: Json) -> Iterator[str]:
-        for name, value in wanted.items():
-            if name == "device":
-                yield from self._of_devices(where, value, found[name])
-            else:
-                yield from _compared(f"{where}: ", name, value, found[name])
-
-    def _of_devices(self, where: str, wanted: list[Json], found: list[Json]) -> Iterator[str]:
-        left = {_key(device): device for device in found}
-        for device in wanted:
-            key = _key(device)
-            got = left.pop(key, None)
-            if got is None:
-                yield f"{where}: device {device_name(*key)}: expected, not found"
-                continue
-            for name, value in device.items():
-                yield from _compared(f"{where}: {device_name(*key)}: ", name, value, got[name])
-        for key in left:
-            yield f"{where}: device {device_name(*key)}: not expected, found"
+        left = dict(enumerate(found))
+        for one in wanted[: len(found)]:
+            best, least, fewest = 0, list[str](), sys.maxsize
+            for number, got in left.items():
+                # As there may be thousands, no more is compared than decides which is the best.
+                told = one.differences(f"{NAMES[kind]} {number}", got)
+                differences = list(islice(told, fewest))
+                if len(differences) < fewest:
+                    best, least, fewest = number, differences, len(differences)
+                if not fewest:
+                    break
+            yield from least
+            del left[best]
 
     def _of_filter(self, wanted: Json, table: PacketTable | None) -> Iterator[str]:
         """``table`` is ``None`` if there are no packets: for a saved migration."""
@@ -308,7 +297,7 @@ class Expectation:
         if "never" in wanted and count:
             yield f"filter {condition.text}: no packet may match, {count} do"
         elif "must" in wanted:
-            bound = Bound(wanted.get("count", ">= 1"))
+            bound = wanted["count"]
             if not bound.holds(count):
                 yield f"filter {condition.text}: {bound.text} packets must match, {count} do"
 
@@ -339,36 +328,73 @@ class Expectation:
             self._check(table, names, where)
         return tables or []
 
-    def _devices(self, tables: Any, names: Iterable[str], where: str) -> None:
-        """Likewise, for devices: their names are not bounds."""
+    def _migrations(self, tables: Any, kind: str) -> list[_Wanted]:
+        """What is expected of each migration."""
+        made = []
+        for table in self._tables(tables, (*TABLES[kind], "device"), kind):
+            devices = None
+            if "device" in table:
+                devices = self._devices(table.pop("device"), DEVICES[kind], f"{kind}.device")
+            made.append(_Wanted(self._bounds(table), devices))
+        return made
+
+    def _devices(self, tables: Any, names: Iterable[str], where: str) -> list[tuple[Key, Bounds]]:
+        """Likewise, of devices by their names, which are not bounds."""
+        made = []
         for device in self._tables(tables, names, where):
-            idstr, instance = _key(device)
+            idstr, instance = key = _key(device)
             if not isinstance(idstr, str) or not isinstance(instance, int):
                 raise UsageError(
                     f"{self.path}: [[{where}]]: idstr is a text and instance_id a number, not "
                     f"{idstr!r} and {instance!r}"
                 )
+            facts = {name: value for name, value in device.items() if name not in KEY}
+            made.append((key, self._bounds(facts)))
+        return made
 
-    def _bounds(self, value: Any) -> None:
-        """All bounds in it, made once, so that an unknown unit is reported before any capture is
-        read.
-        """
-        if isinstance(value, dict | list):
-            for inner in value.values() if isinstance(value, dict) else value:
-                self._bounds(inner)
-        else:
-            try:
-                Bound(value)
-            except ValueError as error:
-                raise UsageError(f"{self.path}: {value!r}: {error}") from None
+    def _bounds(self, table: Json) -> Bounds:
+        return {name: self._bound(value) for name, value in table.items()}
+
+    def _bound(self, value: Any) -> Bound:
+        """Made before any capture is read, so that an unknown unit is reported."""
+        try:
+            return Bound(value)
+        except ValueError as error:
+            raise UsageError(f"{self.path}: {value!r}: {error}") from None
 
 
-def _key(device: Json) -> tuple[Any, Any]:
+class _Wanted:
+    """The bounds on a migration's facts, and on those of its devices; ``None`` if any may be
+    there.
+    """
+
+    def __init__(self, facts: Bounds, devices: list[tuple[Key, Bounds]] | None) -> None:
+        self._facts = facts
+        self._devices = devices
+
+    def differences(self, where: str, found: Json) -> Iterator[str]:
+        """A sentence for each fact that is out of bounds."""
+        for name, bound in self._facts.items():
+            yield from _compared(f"{where}: ", name, bound, found[name])
+        if self._devices is None:
+            return
+        left = {_key(device): device for device in found["device"]}
+        for key, bounds in self._devices:
+            got = left.pop(key, None)
+            if got is None:
+                yield f"{where}: device {device_name(*key)}: expected, not found"
+                continue
+            for name, bound in bounds.items():
+                yield from _compared(f"{where}: {device_name(*key)}: ", name, bound, got[name])
+        for key in left:
+            yield f"{where}: device {device_name(*key)}: not expected, found"
+
+
+def _key(device: Json) -> Key:
     return device.get("idstr", ""), device.get("instance_id", 0)
 
 
-def _compared(where: str, name: str, wanted: Any, found: Any) -> Iterator[str]:
-    bound = Bound(wanted)
+def _compared(where: str, name: str, bound: Bound, found: Any) -> Iterator[str]:
     if not bound.holds(found):
         timed = name in SECONDS and found is not None
         told = _milliseconds(found) if timed else shown(found)

@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyzer.batch.job import Job, run_job
+from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
+from analyzer.migration.settings import Settings
 from analyzer.report.bounds import Bound
-from analyzer.report.expectation import Expectation, _string
+from analyzer.report.expectation import Expectation, _string, facts_of, written
+from analyzer.report.result import REPORT, STATS
 from analyzer.synth import build
 from tests.altered import cut_anew, out_of_order, read
 from tests.checks.craft import Tiny, buffer
@@ -80,6 +84,34 @@ def test_state_that_never_came_was_announced_for_multifd_all_the_same(tmp_path: 
     path.write_bytes(build({"fault": [{"kind": "devstate-announced-missing"}]}))
     (device,) = tomllib.loads(expected(path, tmp_path).read_text("utf-8"))["migration"][0]["device"]
     assert (device["transfer"], device["buffers"]) == ("multifd", 0)
+
+
+def test_thousands_of_migrations_are_not_all_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(str(capture(DEVICES)), Settings(), Selection(), wants=(REPORT, STATS))
+    result = run_job(job)
+    assert result.report is not None
+    facts = facts_of(result.report, result.stats)
+    facts["migration"] *= 100
+    expectation = Expectation("\n".join(written(facts, "")), "")
+    compared = 0
+
+    def holds(self: Bound, value: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return whole(self, value)
+
+    whole = Bound.holds
+    monkeypatch.setattr(Bound, "holds", holds)
+    assert not list(expectation.differences(facts, None))
+    assert compared < 100 * 100
+    facts["migration"] = [{**facts["migration"][0], "outcome": "failed"}] * 2
+    told = list(expectation.differences(facts, None))
+    assert told[0] == "migrations: expected 100, found 2"
+    assert told[1:] == [
+        f'migration {n}: outcome: expected "completed", found "failed"' for n in range(2)
+    ]
 
 
 def test_saved_migrations_are_compared_too(tmp_path: Path) -> None:
