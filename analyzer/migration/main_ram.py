@@ -138,6 +138,8 @@ class RamWalk:
                     self._odd_address(block, address, self.reader.offset - WORD.size)
                 ram.last_address = address
                 if flags == PAGE_AGAIN:
+                    if not ram.page_size:
+                        yield from self._find_page_size(address)
                     missing = yield self.skip if ram.taker is None else self._content_of(block)
                     if isinstance(missing, End):
                         return Broken(missing, "page content", self.reader.offset)
@@ -307,18 +309,22 @@ class RamWalk:
             ram.current = block
         return None
 
+    def _find_page_size(self, address: int) -> Generator[Request, Reply, None]:
+        """Find the page size by what follows the first page that has content, at ``address``."""
+        for size in (*LIKELY_PAGE_SIZES, TINY_PAGE):
+            after = None if address % size else (yield Peek(size + WORD.size))
+            if isinstance(after, bytes) and plausible_word(
+                int.from_bytes(after[size:], "big"), size
+            ):
+                self.ram.page_size = size
+                self._use_page_size(size)
+                return
+
     def _content(self, block: RamBlock, address: int, at: int) -> Steps:
-        """Walk the content of a page; before the first one the page size has to be found."""
+        """Walk the content of a page."""
         ram = self.ram
         if not ram.page_size:
-            for size in (*LIKELY_PAGE_SIZES, TINY_PAGE):
-                after = None if address % size else (yield Peek(size + WORD.size))
-                if isinstance(after, bytes) and plausible_word(
-                    int.from_bytes(after[size:], "big"), size
-                ):
-                    ram.page_size = size
-                    self._use_page_size(size)
-                    break
+            yield from self._find_page_size(address)
         missing = yield self._content_of(block)
         if isinstance(missing, End):
             return Broken(missing, "page content", at)

@@ -59,6 +59,15 @@ def test_the_page_size_is_found_at_the_first_page(size: int) -> None:
     assert main.ram.normal_pages == 7
 
 
+@pytest.mark.parametrize("size", [8192, 16384, 65536])
+def test_the_page_size_is_found_behind_a_zero_page_of_the_same_block(size: int) -> None:
+    blocks = build.mem_size({b"ram0": 4 * size})
+    pages = build.zero(0, b"ram0") + build.page(size, None, size) + build.page(3 * size, None, size)
+    main = walk(ram(pages, blocks=blocks))
+    assert not main.anomalies
+    assert (main.ram.page_size, main.ram.zero_pages, main.ram.normal_pages) == (size, 1, 2)
+
+
 @pytest.mark.parametrize("size", [256, 1024])
 def test_small_pages_show_in_addresses(size: int) -> None:
     blocks = build.mem_size({b"ram0": 16 * size})
