@@ -48,9 +48,12 @@ class Group:
         return sum(1 + finding.repeats for _, finding in self.findings)
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        """Sort key: gravest first; at the same severity, rules that are graver by default first."""
-        return -self.rank, -SEVERITIES.index(self.rule.severity), self.rule.id
+    def order(self) -> tuple[int, int]:
+        """Sort key: gravest first; of mere information, rules that are graver by default first.
+        Otherwise groups stay in the order of their first findings, as in reports, whose verdict
+        names the first.
+        """
+        return -self.rank, 0 if self.rank else -SEVERITIES.index(self.rule.severity)
 
 
 def groups_of(findings: list[Finding], migration: int | None) -> list[Group]:

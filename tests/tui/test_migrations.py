@@ -15,10 +15,12 @@ from analyzer.tui.packet_rows import packet_columns
 from analyzer.tui.palette import DEFAULT
 from analyzer.tui.row_list import RowList
 from analyzer.tui.stream_rows import StreamRows
+from tests.commands.run import mfshark
 from tests.shipped import capture
 from tests.tui.driving import SMALL, opened, press, shown
 
 TWO, FAILED = "10.0.13-vfio-two-vms-2ch-3ch", "11.1.3-vfio-queue-limit-exceeded-4ch"
+TRUNCATED = "10.0.13-vfio-truncated-no-returnpath-2ch"
 
 
 def column(rows: RowList, title: str) -> list[str]:
@@ -85,6 +87,13 @@ def test_errors_that_the_failure_explains_stand_before_information() -> None:
             assert cells[-3] == str(alone.spot.frame or "")
         else:
             assert cells[-1] == group.rule.paragraphs[0][1]
+
+
+def test_findings_begin_with_the_one_that_the_verdict_names() -> None:
+    document = Document(str(capture(TRUNCATED)), Settings())
+    document.load(lambda: False)
+    first = groups_of(document.findings, None)[0].rule.id
+    assert f"first {first} " in mfshark("check", "--quiet", capture(TRUNCATED)).out
 
 
 def test_sizes_have_their_units() -> None:

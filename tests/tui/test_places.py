@@ -430,11 +430,13 @@ def test_where_the_time_went() -> None:
 def test_enter_on_the_only_finding_of_a_rule_goes_to_its_place() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "5", "enter")
+        assert (app.state.screen, app.state.index) == ("devices", 3)
+        await press(pilot, "5", "down", "down", "enter")
         assert app.state.screen == "packets"
         assert app.document.table.column("cut")[app.state.row] > 0
         await press(pilot, "D")
         assert (app.state.screen, app.state.index) == ("devices", 3)
-        await press(pilot, "5", "G", "space", "enter")  # one that is not open at first
+        await press(pilot, "5", "G", "up", "space", "enter")  # not open at first
         assert app.state.screen != "findings"
 
     drive(LOST, use)
@@ -476,7 +478,7 @@ def test_escape_leads_back_to_where_one_came_from(
 def test_escape_goes_the_whole_way_back() -> None:
     async def run() -> None:
         async with opened(capture(LOST)) as (app, pilot):
-            await press(pilot, "5", "enter", "D", "tab", "enter")
+            await press(pilot, "5", "down", "down", "enter", "D", "tab", "enter")
             for screen in ("devices", "devices", "packets", "findings", "findings"):
                 await press(pilot, "escape")
                 assert app.state.screen == screen

@@ -48,11 +48,11 @@ def test_space_still_closes_a_group() -> None:
             await press(pilot, "5")
             keys = app.query_one(KeyLine)
             assert "Open/close" in keys.render_line(0).text
-            assert "▾ ✗ MF203" in shown(app)
+            assert "▾ ✗ MF506" in shown(app)
             await press(pilot, "space")
-            assert "▸ ✗ MF203" in shown(app)
+            assert "▸ ✗ MF506" in shown(app)
             await press(pilot, "tab", "space")
-            assert "▸ ✗ MF203" in shown(app)
+            assert "▸ ✗ MF506" in shown(app)
             assert "Open/close" not in keys.render_line(0).text
 
     asyncio.run(run())
