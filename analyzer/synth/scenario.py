@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 from uuid import UUID
 
 from analyzer.errors import UsageError
+from analyzer.report.bounds import quantity
 from dissectors.dialects import DIALECTS, RAM_ERAS
 from dissectors.multifd import PAGE_SIZES, Compression
 
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 MIB: Final = 1 << 20
-UNITS: Final = {"KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}
 T = TypeVar("T")
 
 
@@ -383,9 +383,11 @@ def typed(hint: Any, value: Any, key: str) -> Any:
 
 def size_of(text: str) -> int | str:
     """``64 KiB`` and the like as a number; other text as it is."""
-    number, _, unit = text.partition(" ")
-    factor = UNITS.get(unit)
-    return int(number) * factor if factor and number.isdecimal() else text
+    try:
+        size = quantity(text, "bytes")
+    except ValueError:
+        return text
+    return int(size) if size.is_integer() else text
 
 
 def tables(values: Any, key: str) -> list[dict[str, Any]]:

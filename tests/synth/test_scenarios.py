@@ -10,7 +10,7 @@ import pytest
 
 from analyzer.analysis import analyze
 from analyzer.synth import FAULTS, FaultKind, build, load, override, synth
-from analyzer.synth.scenario import Capture, Device, Migration, Network, Noise, Ram
+from analyzer.synth.scenario import Capture, Device, Migration, Network, Noise, Ram, ScenarioError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/synth.md").read_text("utf-8")
@@ -39,6 +39,17 @@ def test_shipped_scenario_builds(path: Path) -> None:
         small = ["ram.blocks.ram=2 MiB", "device.0.size=1 MiB", "device.1.size=4096"]
         scenario = override(scenario, small)
     assert synth(scenario, Count()) > 100_000
+
+
+@pytest.mark.parametrize("size", ["8 KiB", "8KiB", "8K", "0.0078125 MiB", 8192])
+def test_a_size_is_written_as_in_settings_and_filters(size: object) -> None:
+    assert build({"device": [{"size": size}]}) == build({"device": [{"size": 8192}]})
+
+
+@pytest.mark.parametrize("size", ["8 kilos", "0.3 KiB", "many", "1 KiB 2"])
+def test_what_is_no_whole_size_is_refused(size: str) -> None:
+    with pytest.raises(ScenarioError, match="is not a whole number"):
+        build({"device": [{"size": size}]})
 
 
 def test_memory_does_not_grow_with_the_capture() -> None:
