@@ -15,7 +15,7 @@ from analyzer.checks.rule import (
 )
 from analyzer.checks.sync import shown_sync
 from analyzer.checks.vfio_buffers import ORDERS
-from analyzer.checks.wording import counted
+from analyzer.checks.wording import counted, listed
 from analyzer.migration.outcome import is_complete, outcome_of
 from dissectors.multifd import MultifdFlag
 
@@ -90,9 +90,9 @@ def not_completed(migration: Migration) -> Iterator[Spot]:
     broken = [name for name, state in states.items() if state is False]
     unknown = [name for name, state in states.items() if state is None]
     if broken:
-        yield Spot(f"device state is incomplete: {', '.join(broken)}", frame=outcome.frame)
+        yield Spot(f"device state is incomplete: {listed(broken)}", frame=outcome.frame)
     elif unknown:
-        text = f"cannot tell whether device state is complete: {', '.join(unknown)}"
+        text = f"cannot tell whether device state is complete: {listed(unknown)}"
         yield Spot(text, frame=outcome.frame)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from analyzer.checks.rule import ERROR, INFO, WARNING, Spot, migration_rule, ram_rule
-from analyzer.checks.wording import counted, ranges
+from analyzer.checks.wording import counted, listed, ranges
 from analyzer.migration.absent_channels import (
     absent_ids,
     all_captured,
@@ -115,7 +115,7 @@ def packet_num_duplicate(migration: Migration) -> Iterator[Spot]:
     examples = [
         f"{number} ({first.name} and {second.name})" for number, first, second in numbers.twice
     ]
-    text = f"packet_num {_listed(examples, numbers.twice_count)} occurs twice"
+    text = f"packet_num {listed(examples, numbers.twice_count)} occurs twice"
     found = (migration.repeated[n] for n, _, _ in numbers.twice if n in migration.repeated)
     channel, mark = next(found, (numbers.twice[0][2], None))
     yield Spot(text, channel=channel, mark=mark, noted_before="9.0")
@@ -209,8 +209,3 @@ def packet_num_start(migration: Migration) -> Iterator[Spot]:
     )
     if lowest:
         yield Spot(f"the lowest packet_num is {lowest}")
-
-
-def _listed(examples: list[str], count: int) -> str:
-    more = f" and {count - len(examples)} more" if count > len(examples) else ""
-    return ", ".join(examples) + more

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from analyzer.migration.channel import Channel
 
-__all__ = ["counted", "duration", "names", "ranges"]
+__all__ = ["counted", "duration", "listed", "names", "ranges"]
+
+LISTED = 20
+"""The maximum number of names or ranges in a row: a hostile capture has thousands."""
 
 
 def counted(number: int, noun: str, digits: str = "") -> str:
@@ -21,15 +24,23 @@ def duration(time: int) -> str:
     return f"{time / 1e6:.1f} ms" if time < 1e9 else f"{time / 1e9:.2f} s"
 
 
+def listed(texts: Sequence[str], count: int | None = None) -> str:
+    """The first of ``count`` texts (by default of all that are given): ``a, b and 3 more``."""
+    shown = texts[:LISTED]
+    more = (len(texts) if count is None else count) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 def ranges(numbers: Iterable[int]) -> str:
-    """``0-3, 7``."""
+    """``0-3, 7``, or ``0, 2, 4 and 9 more``."""
     parts: list[list[int]] = []
     for number in sorted(set(numbers)):
         if parts and parts[-1][1] == number - 1:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+    texts = [str(a) if a == b else f"{a}-{b}" for a, b in parts[:LISTED]]
+    return listed(texts, len(texts) + sum(b - a + 1 for a, b in parts[LISTED:]))
 
 
 def names(channels: Iterable[Channel]) -> str:
@@ -41,6 +52,7 @@ def names(channels: Iterable[Channel]) -> str:
             words.append(channel.name)
         else:
             ids.append(channel.known_id)
+    parts = [listed(words)] if words else []
     if ids:
-        words.append(f"multifd {ranges(ids)}")
-    return ", ".join(words)
+        parts.append(f"multifd {ranges(ids)}")
+    return ", ".join(parts)

@@ -15,7 +15,7 @@ from analyzer.errors import UsageError
 from analyzer.migration.settings import Settings
 from analyzer.testing import check
 from tests.checks.case import Case, verify
-from tests.checks.craft import Tiny, findings, fired
+from tests.checks.craft import Tiny, buffer, findings, fired
 from tests.shipped import CAPTURES, capture
 
 if TYPE_CHECKING:
@@ -110,6 +110,15 @@ def test_what_did_not_complete_is_an_error(name: str, told: str | None) -> None:
     assert [finding.severity for finding in found] == (["error"] if told else [])
     assert all(finding.message.startswith(told or "") for finding in found)
     assert not check(capture(name)).findings_of("MF963")
+
+
+def test_not_every_one_of_thousands_of_devices_is_named() -> None:
+    tiny = Tiny()
+    tiny.multifd[0] += [buffer(0, idstr=f"{number}/vfio".encode()) for number in range(100)]
+    found = findings(tiny.pcap(), selection=Selection(require="completed"))
+    (told,) = (finding.message for finding in found if finding.rule.id == "MF963")
+    assert told.startswith("device state is incomplete: 0/vfio#0, 1/vfio#0, ")
+    assert told.endswith(", 19/vfio#0 and 80 more")
 
 
 def test_a_saved_migration_must_come_to_its_end(tmp_path: Path) -> None:
