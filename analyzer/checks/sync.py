@@ -68,7 +68,8 @@ def sync_vs_flush(migration: Migration) -> Iterator[Spot]:
     """The channels carried more or fewer SYNCs than main has sync points.
 
     Main synchronises at every MULTIFD_FLUSH record; with QEMU or machine types up to 8.0, at the
-    EOS of every RAM section instead.  QEMU 9.1 and 9.2 send one extra SYNC round at the end.
+    EOS of every RAM section instead.  QEMU 9.1 and 9.2, and v3 of the device-state series, send one
+    extra SYNC round at the end.
 
     Receiver: fewer SYNCs than sync points: main waits forever.  More: each channel's thread stops
     at the SYNC that has no sync point on main, and never reads what follows.
@@ -326,19 +327,19 @@ def _matches(rounds: int, migration: Migration, facts: MainFacts) -> bool:
 
 
 def _may_end_with_sync(migration: Migration, facts: MainFacts) -> bool:
-    """Whether the sender may be QEMU 9.1 or 9.2, which end RAM with a SYNC round without a FLUSH.
+    """Whether the sender may end with a SYNC round without a FLUSH, as QEMU 9.1 and 9.2 do.
 
-    v2 and v3 of the device-state series were based on those.
+    So do v2 and v3 of the device-state series, whatever QEMU they are applied to.
     """
     if not _by_flush(migration, facts):
         return False
     era = migration.era
     if era is not None and era.name == "7.2":
         return False
+    if migration.framing.byte_order == "le":
+        return True
     machine = facts.machine_version
-    if machine is not None:
-        return machine <= (9, 2)
-    return facts.switchover_start is None or migration.framing.byte_order == "le"
+    return facts.switchover_start is None if machine is None else machine <= (9, 2)
 
 
 def _mixed(rounds: int, facts: MainFacts) -> bool:
