@@ -6,9 +6,10 @@ Wire-format page, section 6.6.
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
+from analyzer.migration.looking import window
 from analyzer.migration.mapped_ram import walk_mapped_ram
 from analyzer.migration.ram_facts import BLOCKS_MAX
-from analyzer.tcp.requests import End, Gap, Peek, Take
+from analyzer.tcp.requests import Take
 from dissectors.main_stream import (
     IGNORE_SHARED,
     MAPPED_RAM,
@@ -20,12 +21,9 @@ from dissectors.multifd import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from analyzer.migration.broken import Steps
     from analyzer.migration.ram_facts import RamBlock, RamFacts
     from analyzer.tcp.reader import Reader
-    from analyzer.tcp.requests import Reply, Request
 
 __all__ = ["walk_block_list"]
 
@@ -71,7 +69,7 @@ def _extras(
     reader: Reader, ram: RamFacts, block: RamBlock, capabilities: list[str], *, last: bool
 ) -> Steps:
     """Walk what may follow a block's length: page size, guest address, mapped-ram header."""
-    ahead = yield from _ahead()
+    ahead, _ = yield from window(16)
     if not block.index:
         _compare(reader, ram, capabilities, ahead, last)
     mapped, shared = (
@@ -115,14 +113,3 @@ def _compare(
 
 def _note_contradiction(reader: Reader, ram: RamFacts, what: str) -> None:
     ram.anomalies.note("capabilities-differ", reader.offset, reader.last, what)
-
-
-def _ahead() -> Generator[Request, Reply, bytes]:
-    """Peek at up to 16 bytes."""
-    reply = yield Peek(16)
-    if isinstance(reply, Gap):
-        reply = yield Peek(reply.before)
-    if isinstance(reply, End):
-        return reply.data
-    assert isinstance(reply, bytes)
-    return reply

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from analyzer.migration.broken import Broken
 from analyzer.migration.colo import ColoFacts, Turns
+from analyzer.migration.looking import window
 from analyzer.migration.mark import Mark
-from analyzer.migration.section_body import window
 from analyzer.tcp.requests import Gap, Take
 from dissectors.colo import AFTER_EOF, BY_PRIMARY, MESSAGE, SIZE, ColoMessage
 from dissectors.main_stream import SECTIONS, RecordType
@@ -28,13 +28,13 @@ REQUEST = MESSAGE.struct.pack(ColoMessage.CHECKPOINT_REQUEST)
 LOOK = 1 + MESSAGE.size
 
 
-def unannounced(reader: Reader, main: MainFacts) -> Generator[Request, Reply, ColoFacts | None]:
+def unannounced(main: MainFacts) -> Generator[Request, Reply, ColoFacts | None]:
     """Recognise COLO by what follows main's EOF; ``None`` if that is not COLO.
 
     It has to be a checkpoint's first message or, after a hole, a later part of a checkpoint.  Newer
     senders do not send ENABLE_COLO, and of older ones the capture may lack it.
     """
-    ahead, cut, _final = yield from window(reader, LOOK, None)
+    ahead, cut = yield from window(LOOK)
     message = ahead[: MESSAGE.size]
     begins = message == REQUEST or (isinstance(cut, Gap) and REQUEST.startswith(message))
     rest = message in AFTER_EOF or _is_inside(ahead, lost=True)

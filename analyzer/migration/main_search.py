@@ -6,6 +6,9 @@ a hole, are found by searching for a footer followed by a plausible record.  Wir
 
 from __future__ import annotations
 
+from itertools import islice
+
+from analyzer.migration.looking import occurrences
 from analyzer.migration.main_ram import is_ram_record
 from dissectors.main_stream import (
     ANY_FOOTER,
@@ -25,7 +28,7 @@ from dissectors.vfio import VfioTag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from analyzer.migration.main_channel import Section
 
@@ -97,13 +100,11 @@ class Ahead:
     def own_footer(self, section_id: int) -> tuple[int, bool]:
         """A section's own footer, and whether the section that follows it confirms it."""
         footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
-        first = at = self._hit(footer, 0)
-        for _ in range(HITS_TRIED):
-            if at < 0:
-                break
+        first = -1
+        for at in islice(self._hits(footer), HITS_TRIED):
             if self._goes_on(at + FOOTER.size):
                 return at, True
-            at = self._hit(footer, at + 1)
+            first = at if first < 0 else first
         return first, False
 
     def any_footer(self) -> int:
@@ -113,14 +114,12 @@ class Ahead:
         only counts before a record that is recognisable by more than a few bytes, since a short one
         may be chance.
         """
-        at = self.data.find(ANY_FOOTER)
-        while at >= 0:
+        for at in occurrences(self.data, ANY_FOOTER):
             behind = at + FOOTER.size
             own = int.from_bytes(self.data[at + 1 : behind], "big") in self.known
             fits = self._fits(behind, any_name=own)
             if fits and (own or not self.known or self._strong(behind)):
                 return at
-            at = self.data.find(ANY_FOOTER, at + 1)
         return -1
 
     def next_record(self, section_id: int) -> int:
@@ -230,33 +229,30 @@ class Ahead:
         name = data[at + NAME_AT : at + NAME_AT + data[at + 5]]
         if name == RAM_SECTION or is_vfio(name):
             return bool(kind_by_content(data[body : body + 8])) or data[at] == START
-        return self._hit(bytes((FOOTER_BYTE,)) + data[at + 1 : at + 5], body) >= 0
+        return any(True for _ in self._hits(bytes((FOOTER_BYTE,)) + data[at + 1 : at + 5], body))
 
     # -- looking ------------------------------------------------------------------------------
 
-    def _hit(self, footer: bytes, start: int) -> int:
-        """The first place from ``start`` on of a footer that is followed by a plausible record."""
-        at = self.data.find(footer, start)
-        while at >= 0 and not self._fits(at + FOOTER.size, any_name=True):
-            at = self.data.find(footer, at + 1)
-        return at
+    def _hits(self, footer: bytes, start: int = 0) -> Iterator[int]:
+        """The places from ``start`` on of a footer that is followed by a plausible record."""
+        for at in occurrences(self.data, footer, start):
+            if self._fits(at + FOOTER.size, any_name=True):
+                yield at
 
     def _next_record(self) -> int:
         """The first record that is recognisable by more than a few bytes."""
         best = -1
         for begin in (b"\x04\0\0", b"\0\x06"):
-            at = self.data.find(begin)
-            while at >= 0 and (best < 0 or at < best):
+            for at in occurrences(self.data, begin):
+                if 0 <= best <= at:
+                    break
                 if self._fits(at) and self._strong(at):
                     best = at
                     break
-                at = self.data.find(begin, at + 1)
         return best
 
     def _footer_before_untyped(self, section_id: int) -> int:
         """A section's own footer if the header of a section with a wrong type follows it."""
         footer = FOOTER.struct.pack(FOOTER_BYTE, section_id)
-        at = self.data.find(footer)
-        while at >= 0 and not self._named(at + FOOTER.size, any_name=False):
-            at = self.data.find(footer, at + 1)
-        return at
+        found = occurrences(self.data, footer)
+        return next((at for at in found if self._named(at + FOOTER.size, any_name=False)), -1)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
+from analyzer.migration.looking import window
 from analyzer.migration.main_channel import DESCRIPTION_KEPT, RESYNCS_KEPT, Record, Resync
 from analyzer.migration.main_commands import walk_command
 from analyzer.migration.main_configuration import walk_configuration
 from analyzer.migration.main_search import OVERLAP, RESUMING, Ahead, resumes
 from analyzer.migration.main_sections import SectionWalk
 from analyzer.migration.mark import Mark
-from analyzer.migration.section_body import WINDOW, window
+from analyzer.migration.section_body import WINDOW
 from analyzer.tcp.requests import REST, Deliver, End, Gap, Push, Skip, Take
 from dissectors.main_stream import FILE_HEADER, FOOTER, MAGIC, SECTIONS, VERSION, RecordType
 
@@ -149,10 +150,10 @@ class _Walk:
         """Find the first record of a stream without header: its first bytes, or what follows the
         first footer that is followed by a record.
         """
-        data, _cut, final = yield from window(self.reader, RESUMING, None)
+        data, _ = yield from window(RESUMING)
         if not resumes(data):  # a recovery is read at once: pages on other channels need to know
-            data, _cut, final = yield from window(self.reader, OVERLAP, None)
-            if not Ahead(data, self.main.sections, final).plausible_start():
+            data, cut = yield from window(OVERLAP)
+            if not Ahead(data, self.main.sections, isinstance(cut, End)).plausible_start():
                 yield from self.resynchronise()
         return None
 
@@ -204,7 +205,7 @@ class _Walk:
         if main.colo is None and (head == EOF or main.interrupted):
             from analyzer.migration.main_colo import unannounced  # seldom needed
 
-            main.colo = yield from unannounced(reader, main)
+            main.colo = yield from unannounced(main)
         if main.colo is None:
             main.trailing = head[0], Mark(at, place)
         self.settle(at)
@@ -219,7 +220,7 @@ class _Walk:
         main.ram.ended = True
         while not main.ended:
             resyncs = main.resync_count
-            ahead, cut, _final = yield from window(reader, LOOK, None)
+            ahead, cut = yield from window(LOOK)
             if not ahead and isinstance(cut, End):
                 main.ended = True
                 break
@@ -355,8 +356,8 @@ class _Walk:
         missing = reader.missing
         size = FIRST_LOOK
         while True:
-            data, cut, final = yield from window(reader, size, None)
-            at = Ahead(data, main.sections, final).any_footer()
+            data, cut = yield from window(size)
+            at = Ahead(data, main.sections, isinstance(cut, End)).any_footer()
             if at >= 0:
                 yield Skip(at + FOOTER.size)
                 break

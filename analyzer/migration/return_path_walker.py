@@ -9,9 +9,9 @@ from heapq import merge
 
 from analyzer.migration.account import Account
 from analyzer.migration.broken import Broken
+from analyzer.migration.looking import occurrences, window
 from analyzer.migration.mark import Mark
 from analyzer.migration.return_path import COLO, MESSAGES_KEPT, NAMES, Message, ReturnFacts
-from analyzer.migration.section_body import window
 from analyzer.tcp.requests import REST, End, Gap, Skip, Take
 from dissectors.colo import BY_SECONDARY, MESSAGE, ColoMessage
 from dissectors.multifd import text_of
@@ -27,7 +27,7 @@ from dissectors.return_path import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from analyzer.migration.broken import Steps
     from analyzer.migration.colo import Turns
@@ -223,10 +223,9 @@ class _Walk:
 
     def resynchronise(self) -> Steps:
         """Skip to where several messages follow one another."""
-        reader = self.reader
         while True:
-            data, cut, final = yield from window(reader, WINDOW, None)
-            at = _find_messages(data, final)
+            data, cut = yield from window(WINDOW)
+            at = _find_messages(data, isinstance(cut, End))
             if at >= 0:
                 yield Skip(at)
                 break
@@ -246,7 +245,8 @@ def _find_messages(data: bytes, final: bool) -> int:
     """Position of the first of CHAIN consecutive messages, or of fewer that reach exactly to the
     stream's end; -1 if not found.
     """
-    for start in _starts(data):
+    # The first place is usually the right one, and no other is looked for before it is asked for.
+    for start in merge(*(occurrences(data, pattern) for pattern in PATTERNS)):
         at = start
         found = 0
         while at + HEADER.size <= len(data) and found < CHAIN:
@@ -260,17 +260,3 @@ def _find_messages(data: bytes, final: bool) -> int:
         if found == CHAIN or (found and at == len(data) and final):
             return start
     return -1
-
-
-def _starts(data: bytes) -> Iterator[int]:
-    """Where messages may begin, ascending; the first one is usually the right one, so none is
-    looked for before it is asked for.
-    """
-    return merge(*(_places(data, pattern) for pattern in PATTERNS))
-
-
-def _places(data: bytes, pattern: bytes) -> Iterator[int]:
-    at = data.find(pattern)
-    while at >= 0:
-        yield at
-        at = data.find(pattern, at + 1)

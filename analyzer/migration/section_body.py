@@ -6,9 +6,10 @@ Wire-format page, section 6.9.
 from __future__ import annotations
 
 from analyzer.migration.broken import Broken
+from analyzer.migration.looking import window
 from analyzer.migration.main_channel import BODIES_KEPT
 from analyzer.migration.main_search import OVERLAP, Ahead
-from analyzer.tcp.requests import End, Gap, Peek, Skip, Take
+from analyzer.tcp.requests import Gap, Skip, Take
 from dissectors.main_stream import RecordType
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.reader import Reader
     from analyzer.tcp.requests import Reply, Request
 
-__all__ = ["WINDOW", "walk_unknown_body", "window"]
+__all__ = ["WINDOW", "walk_unknown_body"]
 
 FIRST_LOOK = 512
 CONFIRMATION = 64 << 10
@@ -34,30 +35,12 @@ LEAST_WINDOW = 4096
 """What that shrinks to at least."""
 
 
-def window(
-    reader: Reader, size: int, limit: int | None
-) -> Generator[Request, Reply, tuple[bytes, Gap | End | None, bool]]:
-    """Peek at up to ``size`` bytes, none of them after stream offset ``limit``.
-
-    Gives the bytes, the hole or end of stream that made them fewer (``None`` without), and whether
-    nothing can follow them.
-    """
-    room = size if limit is None else max(min(size, limit - reader.offset), 0)
-    reply = yield Peek(room)
-    if isinstance(reply, bytes):
-        return reply, None, room < size
-    if isinstance(reply, Gap):
-        data = yield Peek(reply.before)
-        assert isinstance(data, bytes)
-        return data, reply, False
-    assert isinstance(reply, End)
-    return reply.data, reply, True
-
-
 def walk_unknown_body(
     reader: Reader, main: MainFacts, section: Section, record: Record, limit: int | None
 ) -> Steps:
-    """Skip a body up to its footer; keep a FULL section's bytes while there is room."""
+    """Skip a body, which ends before stream offset ``limit``, up to its footer; keep a FULL
+    section's bytes while there is room.
+    """
     # Each guess halves the next window, so that no stream can make every section cost a long
     # search.
     most = max(WINDOW >> main.doubtful_ends, LEAST_WINDOW)
@@ -65,9 +48,11 @@ def walk_unknown_body(
     record.by_search = True
     kept: list[bytes] | None = [] if record.kind == RecordType.SECTION_FULL.name else None
     while True:
-        data, cut, final = yield from window(reader, size, limit)
-        everything = cut is not None or final or len(data) >= most
-        ahead = Ahead(data, main.sections, final)
+        room = size if limit is None else max(min(size, limit - reader.offset), 0)
+        data, cut = yield from window(room)
+        over = cut is not None or room < size  # no more can be seen
+        everything = over or len(data) >= most
+        ahead = Ahead(data, main.sections, over and not isinstance(cut, Gap))
         if main.footers is False:
             at, sure = ahead.without_footer()
         else:
@@ -75,9 +60,9 @@ def walk_unknown_body(
             if at < 0 and everything:
                 at = ahead.next_record(section.section_id)
         if at >= 0 and (sure or everything or len(data) >= CONFIRMATION):
-            main.doubtful_ends += not sure and cut is None and not final
+            main.doubtful_ends += not sure and not over
             break
-        if cut is not None or final:
+        if over:
             return Broken(cut, "section body", reader.offset)
         if everything:
             kept = yield from _advance(main, kept, len(data) - OVERLAP)

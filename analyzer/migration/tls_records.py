@@ -6,6 +6,7 @@ Wire-format page, section 1.3.
 
 from __future__ import annotations
 
+from analyzer.migration.looking import occurrences
 from analyzer.tcp.requests import Skip, Take
 
 TYPE_CHECKING = False
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["find_records", "is_handshake", "is_server_hello", "walk_tls"]
 
 HEADER = Take(5)
-HEADER_SIZE = 5
 HELLO = Take(38)
 """Handshake type, length and version, and the random by which key logs name a session."""
 RANDOM_AT = 6
@@ -47,17 +47,15 @@ def find_records(data: bytes) -> int | None:
     """Position of the first TLS record in a part of a stream without beginning; ``None`` without
     enough consecutive records to be sure.
     """
-    at = data.find(DATA_HEADER)
-    while at >= 0:
+    for at in occurrences(data, DATA_HEADER):
         end = at
         for _ in range(IN_A_ROW):
-            size = int.from_bytes(data[end + 3 : end + HEADER_SIZE], "big")
+            size = int.from_bytes(data[end + 3 : end + HEADER.size], "big")
             if not data.startswith(DATA_HEADER, end) or size > FRAGMENT_MAX:
                 break
-            end += HEADER_SIZE + size
+            end += HEADER.size + size
         else:
             return at
-        at = data.find(DATA_HEADER, at + 1)
     return None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import islice, pairwise
 
+from analyzer.migration.looking import occurrences
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from analyzer.migration.main_channel import MainFacts
     from analyzer.scrub.plan import Plan
     from analyzer.scrub.secret import Names
@@ -38,11 +38,11 @@ class ToldNames:
             self._learn(name, self._names.block(name))
         self._blocks = len(main.ram.blocks)
         for size, others in self._others.items():
-            for pos in _places(run, bytes((size,))):
+            for pos in occurrences(run, bytes((size,))):
                 if (other := others.get(run[pos + 1 : pos + 1 + size])) is not None:
                     self._plan.put_late(at + pos + 1, other)
         if main.uuid is not None and any(main.uuid):
-            for pos in _places(run, main.uuid):
+            for pos in occurrences(run, main.uuid):
                 self._plan.put_late(at + pos, self._names.uuid(main.uuid))
 
     def keep_description(self, main: MainFacts, begin: int, end: int) -> None:
@@ -52,15 +52,7 @@ class ToldNames:
             return  # parts are missing
         self._plan.keep_late(begin, end)
         others = {s.idstr: self._names.idstr(s.idstr) for s in main.sections.values()}
-        for quote, following in pairwise(_places(text, b'"')):
+        for quote, following in pairwise(occurrences(text, b'"')):
             name = text[quote + 1 : following]
             if (other := others.get(name, name)) != name:
                 self._plan.put_late(begin + quote + 1, other)
-
-
-def _places(data: bytes, part: bytes) -> Iterator[int]:
-    """Where a part is found in data."""
-    at = data.find(part)
-    while at >= 0:
-        yield at
-        at = data.find(part, at + 1)

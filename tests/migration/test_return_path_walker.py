@@ -67,15 +67,15 @@ def test_the_first_messages_behind_a_fault_are_searched_no_farther(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked = 0
-    places = return_path_walker._places
+    found = return_path_walker.occurrences
 
     def counting(data: bytes, pattern: bytes) -> Iterator[int]:
         nonlocal looked
-        for at in places(data, pattern):
+        for at in found(data, pattern):
             looked += 1
             yield at
 
-    monkeypatch.setattr(return_path_walker, "_places", counting)
+    monkeypatch.setattr(return_path_walker, "occurrences", counting)
     bad = message(5, b"\1a") + message(1, u32(0))  # a bitmap whose size is that of a message
     rp = walk(bad * 100)
     assert rp.resync_count > 90
