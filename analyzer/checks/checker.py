@@ -44,6 +44,10 @@ __all__ = ["Checker", "main_spots", "unknown_rules"]
 
 LISTED = 50
 """The maximum of findings of one rule on one channel and device that are listed individually."""
+AT_END = ("capture", "channel", "device", "flow", "limit", "metric", "migration")
+"""The subjects of rules that run when the capture has been read; those about main, which saved
+migrations have too, are :func:`main_spots`'s.
+"""
 LISTED_IN_ALL = 1 << 17
 """As many findings as this are listed of all, some 500 bytes each; beyond them those of one rule on
 one channel are counted together, whatever the device, and only the first is listed.
@@ -60,11 +64,12 @@ class Checker(Watcher):
     def __init__(self, selection: Selection | None = None) -> None:
         load()
         self.selection = selection or Selection()
-        takes = self.selection.takes
-        self._ram = [r for r in rules_of("ram", "packet") if takes(r)]
-        self._device = [r for r in rules_of("device-packet", "packet") if takes(r)]
+        self._ram = self._chosen("ram", "packet")
+        self._device = self._chosen("device-packet", "packet")
         self._every_ram = [r for r in self._ram if r.id not in ANSWERED]
         self._every_device = [r for r in self._device if r.id not in ANSWERED]
+        # Looked up once, as there may be thousands of channels and devices.
+        self._at_end = {subject: self._chosen(subject) for subject in AT_END}
         self._spots: list[tuple[Rule, Spot, Migration | None]] = []
         self._counts: dict[Group, int] = {}
         self._descriptions: dict[MainFacts, list[Anomaly]] = {}
@@ -82,6 +87,9 @@ class Checker(Watcher):
     def watchers(self) -> tuple[Watcher, ...]:
         """Itself, and what compares the packets with trace logs, if there are any."""
         return (self,) if self._traced is None else (self, self._traced)
+
+    def _chosen(self, *subjects: str) -> list[Rule]:
+        return [rule for rule in rules_of(*subjects) if self.selection.takes(rule)]
 
     # -- while the capture streams by ---------------------------------------------------------
 
@@ -213,12 +221,12 @@ class Checker(Watcher):
             for rule, spot in self._tests("metric", migration, self.selection, scan):
                 yield rule, spot, migration
         if only is None:
-            for rule in filter(self.selection.takes, rules_of("capture")):
+            for rule in self._at_end["capture"]:
                 yield from ((rule, *found) for found in rule.test(scan))
 
     def _tests(self, subject: str, *arguments: object) -> Iterator[tuple[Rule, Spot]]:
         """What the selected rules about a subject find, given their ``arguments``."""
-        for rule in filter(self.selection.takes, rules_of(subject)):
+        for rule in self._at_end[subject]:
             for spot in rule.test(*arguments):
                 yield rule, spot
 
