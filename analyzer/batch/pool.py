@@ -51,7 +51,9 @@ class _Pool:
         self._waiting = deque(range(len(jobs)))
         self._workers: list[_Worker] = []
         self._done: dict[int, Result] = {}
-        self._reached = [(0.0, 0)] * len(jobs)
+        self._reached: dict[int, tuple[float, int]] = {}  # of the jobs that are being read
+        self._ended = 0  # jobs, and their frames
+        self._frames = 0
         self._progress = progress
 
     def results(self, workers: int) -> Iterator[Result]:
@@ -98,7 +100,8 @@ class _Pool:
                 self._finished(worker.number, told)
                 self._give(worker)
             else:
-                self._reach(worker.number, told)
+                self._reached[worker.number] = told
+                self._tell()
 
     def _lost(self, worker: _Worker) -> None:
         """A process died, and its current job fails."""
@@ -111,13 +114,15 @@ class _Pool:
 
     def _finished(self, number: int, result: Result) -> None:
         self._done[number] = result
-        self._reach(number, (1.0, self._reached[number][1]))
+        self._ended += 1
+        self._frames += self._reached.pop(number, (0.0, 0))[1]
+        self._tell()
 
-    def _reach(self, number: int, reached: tuple[float, int]) -> None:
-        self._reached[number] = reached
+    def _tell(self) -> None:
         if self._progress is not None:
-            done = sum(fraction for fraction, _ in self._reached)
-            self._progress(done / len(self._jobs), sum(frames for _, frames in self._reached))
+            done = self._ended + sum(fraction for fraction, _ in self._reached.values())
+            frames = self._frames + sum(frames for _, frames in self._reached.values())
+            self._progress(done / len(self._jobs), frames)
 
 
 class _Worker:

@@ -140,6 +140,7 @@ def test_a_process_that_dies_costs_one_capture() -> None:
     results = list(pool.run_jobs(jobs, 2, lambda *reached: told.append(reached)))
     assert [result.word for result in results] == ["OK", "BROKEN", "ERROR", "OK", "OK", "ERROR"]
     assert "died" in results[1].sentence
+    assert [reached for reached, _ in told] == sorted(reached for reached, _ in told)
     assert told[-1][0] == 1
     assert told[-1][1] > 1000
     assert not active_children()
