@@ -11,7 +11,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from analyzer.commands.help_text import Parser
-from analyzer.errors import DEBUG, CaptureError, UsageError, unforeseen
+from analyzer.errors import DEBUG, CaptureError, UsageError, reason_of, unforeseen
 from analyzer.version import VERSION
 
 TYPE_CHECKING = False
@@ -114,7 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drop_output()
         if isinstance(error, BrokenPipeError):
             return 0  # the reader of the output has closed it
-        print(f"mfshark: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        from analyzer.report.escape import terminal
+
+        told = f"{error.filename or 'output'}: {reason_of(error)}"
+        print(f"mfshark: {terminal(told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from analyzer.checks.families import load
 from analyzer.checks.rule import RULES
+from analyzer.commands import standard_output
 from analyzer.errors import DEBUG
 from tests.commands.run import mfshark
 from tests.shipped import capture
@@ -53,6 +55,26 @@ def test_other_commands_say_so_too() -> None:
     ran = mfshark("stats", ODD)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("mfshark: internal error: ZeroDivisionError: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "a\x1b[31m"), "a\\x1b[31m: No space left"),
+        (OSError("gone\x07"), "output: gone\\x07"),
+    ],
+    ids=["with a name", "without"],
+)
+def test_what_the_system_says_is_escaped(
+    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    load()
+    monkeypatch.setattr(RULES["MF962"], "test", fail)
+    monkeypatch.setattr(standard_output, "drop_output", lambda: None)
+    assert mfshark("stats", ODD).err == f"mfshark: {told}\n"
 
 
 @pytest.mark.usefixtures("faulty")
