@@ -54,8 +54,9 @@ __all__ = ["ENCRYPTED_MAX", "KNOWN_MAX", "MIGRATIONS_MAX", "Grouper"]
 
 SEARCH_MAX = 1 << 25
 """How many bytes to search for the first multifd packet in a stream without beginning."""
-MAIN_MARKS = RAM_END, STATE_END
-MARK_MAX = max(map(len, (*MAIN_MARKS, MAGIC_VERSION)))
+MARKS = RAM_END, STATE_END, MAGIC_VERSION
+"""What tells a stream without beginning: the first two main, the last a multifd channel."""
+MARK_MAX = max(map(len, MARKS))
 MIGRATIONS_MAX = 4096
 KNOWN_MAX = 1 << 15
 """Most channels known at a time, over all kinds and migrations."""
@@ -255,8 +256,11 @@ class Grouper:
         """Look for signs in some of what follows; gives how to walk it, or ``None``."""
         held = bytearray()
         known = 0  # up to here held was searched
-        while len(held) < self._unidentified.share and held.find(MAGIC_VERSION, known) < 0:
-            if any(held.find(mark, known) >= 0 for mark in MAIN_MARKS):
+        while len(held) < self._unidentified.share:
+            mark = _first_mark(held, known)
+            if mark == MAGIC_VERSION:
+                break
+            if mark:
                 yield Push(bytes(held))
                 return self._main(reader, flow, midstream=True)
             known = max(0, len(held) - MARK_MAX)
@@ -451,6 +455,12 @@ class Grouper:
             if migration.main is channel:
                 return migration
         return None
+
+
+def _first_mark(held: bytearray, begin: int) -> bytes:
+    """The mark that is complete first, from position ``begin`` on; empty if there is none."""
+    found = [(at + len(mark), mark) for mark in MARKS if (at := held.find(mark, begin)) >= 0]
+    return min(found, default=(0, b""))[1]
 
 
 def _pass_over(reader: Reader, facts: Accounted) -> None:

@@ -103,6 +103,15 @@ def test_a_stream_that_began_late_is_told_whatever_the_size_of_its_segments(
     assert channel.kind == kind
 
 
+@pytest.mark.parametrize("size", [1, 50, 1400])
+def test_the_first_mark_tells_a_stream_that_began_late(size: int) -> None:
+    """Also if what another channel's packets begin with is in the same segment."""
+    made = Craft()
+    made.connect(46000, syn=False).send(bytes(50) + RAM_PART + RAM_END + init(0), size=size)
+    (migration,) = Scan(made.pcap()).run().migrations
+    assert [channel.kind for channel in migration.channels] == ["main"]
+
+
 FIRST = {
     "channel": (init(7) + sync(3), "multifd", "multifd"),
     "magic": (MAGIC_BYTES, "multifd", "multifd"),
