@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyzer.migration import return_path_walker
+from analyzer.migration import looking, return_path_walker
 from analyzer.migration.mark import Mark
 from analyzer.migration.return_path import (
     MESSAGES_KEPT,
@@ -67,7 +67,7 @@ def test_the_first_messages_behind_a_fault_are_searched_no_farther(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked = 0
-    found = return_path_walker.occurrences
+    found = looking.occurrences
 
     def counting(data: bytes, pattern: bytes) -> Iterator[int]:
         nonlocal looked
