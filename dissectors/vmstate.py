@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 DEPTH_MAX = 64
-NODES_MAX = 1_000_000
+NODES_MAX = 1 << 18
+"""Most nodes made of a section, each of which takes some hundred bytes."""
 FIELDS_MAX = 1 << 22
 UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
@@ -159,6 +160,8 @@ class _Reader:
             if not self.values and self.passed(field, depth):
                 continue
             for index in self.elements(field):
+                if self.count >= NODES_MAX:
+                    self.lost = self.stopped = True
                 if self.stopped:
                     return nodes
                 nodes.append(self.field(field, index, depth))
@@ -232,7 +235,7 @@ class _Reader:
         size = _number(field, "size", 0)
         begin = self.at
         self.count += 1
-        if begin + size > len(self.data) or self.count > NODES_MAX:
+        if begin + size > len(self.data):
             self.stop(
                 "vmdesc-section-size",
                 f"field {name!r} of {size} bytes ends behind the section's end",

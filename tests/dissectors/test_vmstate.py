@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dissectors import vmstate
 from dissectors.vmstate import decode_section
 
 
@@ -135,6 +136,17 @@ def test_a_description_makes_no_more_nodes_than_there_are_bytes() -> None:
     many = device(field("a", "uint8", 0, array_len=10**15), field("b", "uint8", 1, array_len=10**9))
     decoded = decode_section(many, b"123")
     assert len(decoded.nodes) < 6
+
+
+@pytest.mark.parametrize("inner", [{}, {"struct": {"fields": [field("x", "uint8", 1)]}}])
+def test_more_fields_than_nodes_are_no_problem(
+    inner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vmstate, "NODES_MAX", 9)
+    elements = field("f", "uint8", 1, array_len=10, **inner)
+    decoded = decode_section(device(elements), bytes(10))
+    assert (decoded.told, decoded.problems) == (False, [])
+    assert 1 <= len(decoded.nodes) <= 9
 
 
 def test_nesting_is_bounded() -> None:
