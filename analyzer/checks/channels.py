@@ -76,7 +76,7 @@ def init_version(channel: Channel, migration: Migration) -> Iterator[Spot]:
         yield _at_init(channel, f"version {init.version} in the initial packet, not {VERSION}")
 
 
-@walker_rule("MF103", "init-short", ERROR, holes="EG", forgiven=True)
+@walker_rule("MF103", "init-short", ERROR, holes="EA", forgiven=True)
 def init_short() -> None:
     """The stream ends inside the initial packet.
 

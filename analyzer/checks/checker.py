@@ -398,9 +398,11 @@ class _Excuses:
 def _own_hole(rule: Rule, spot: Spot, channel: Channel) -> str:
     if "L" in rule.holes and channel.incomplete_start:
         return f"the beginning of {channel.name} is not in the capture"
-    if "G" in rule.holes and channel.holes:
+    if channel.holes:
         first = channel.holes[0]
-        if spot.offset is None or spot.channel is None or first.first <= spot.offset:
+        place = None if spot.channel is None else spot.offset
+        before = "G" in rule.holes and (place is None or first.first <= place)
+        if before or "A" in rule.holes:
             return _missing(first, channel)
     if "E" in rule.holes and channel.incomplete_end:
         return f"the end of {channel.name} is not in the capture"

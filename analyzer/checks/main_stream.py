@@ -56,7 +56,7 @@ def main_no_configuration() -> None:
     """
 
 
-@walker_rule("MF604", "main-truncated", ERROR, holes="LEG", forgiven=True)
+@walker_rule("MF604", "main-truncated", ERROR, holes="LEA", forgiven=True)
 def main_truncated() -> None:
     """The main stream, or a postcopy preempt channel, ends inside a record.
 

@@ -61,7 +61,7 @@ def packet_version() -> None:
     """
 
 
-@walker_rule("MF203", "packet-truncated", ERROR, holes="EG", forgiven=True)
+@walker_rule("MF203", "packet-truncated", ERROR, holes="EA", forgiven=True)
 def packet_truncated() -> None:
     """The stream ends inside a packet.
 
@@ -170,7 +170,7 @@ def sync_with_pages(packet: RamPacket, channel: Channel, migration: Migration) -
     return Spot(text, noted_before="9.0")
 
 
-@walker_rule("MF236", "trailing-bytes", ERROR, holes="GE", forgiven=True)
+@walker_rule("MF236", "trailing-bytes", ERROR, holes="AE", forgiven=True)
 def trailing_bytes() -> None:
     """After its last packet the stream continues with bytes that are not a packet.
 

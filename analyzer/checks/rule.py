@@ -110,11 +110,12 @@ class Rule:
     """A verification rule.
 
     ``holes`` are letters, one for each defect of the capture that can excuse a finding: ``L`` the
-    capture began late, ``E`` it ends early, ``G`` a hole at or before the place, ``X`` a hole in
-    another stream of the migration, ``C`` a multifd channel is not in the capture, ``M`` bytes of
-    main before its description could not be decoded, ``B`` bytes before its first END, ``S`` the
-    channels' SYNC counts differ, so that the round of a packet is uncertain.  ``forgiven`` says
-    that a cancelled or failed migration excuses it.  ``subject`` is what ``test`` looks at:
+    capture began late, ``E`` it ends early, ``G`` a hole at or before the place, ``A`` a hole
+    anywhere in its stream (of what goes on to the stream's end), ``X`` a hole in another stream of
+    the migration, ``C`` a multifd channel is not in the capture, ``M`` bytes of main before its
+    description could not be decoded, ``B`` bytes before its first END, ``S`` the channels' SYNC
+    counts differ, so that the round of a packet is uncertain.  ``forgiven`` says that a cancelled
+    or failed migration excuses it.  ``subject`` is what ``test`` looks at:
     ``ram``, ``device-packet``, ``packet``, ``channel``, ``device``, ``main``, ``migration``,
     ``flow``, ``capture``, ``limit``, ``metric`` or ``walker`` (the walker itself reports it).
     """

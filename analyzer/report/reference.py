@@ -25,6 +25,7 @@ EXCUSES = {
     "L": "a capture that began late",
     "E": "a capture that ends early",
     "G": "a hole in the stream",
+    "A": "a hole in the stream",
     "X": "a hole in another stream of the migration",
     "C": "a multifd channel that is not in the capture",
     "M": "bytes of main that could not be decoded",
@@ -52,7 +53,7 @@ FAMILIES = {
 
 def excuses(rule: Rule) -> list[str]:
     """The excuses that downgrade a finding of the rule to info, as text."""
-    found = [EXCUSES[letter] for letter in "LEGXCMBS" if letter in rule.holes]
+    found = [EXCUSES[letter] for letter in "LEGAXCMBS" if letter in rule.holes]
     return [*found, "a migration that was cancelled or failed"] if rule.forgiven else found
 
 

@@ -333,6 +333,24 @@ def test_a_cancelled_migration_may_end_inside_a_packet() -> None:
     assert (found.severity, found.excuse) == ("info", "the migration was cancelled")
 
 
+MARKED = b"x" * 4000 + b"MARK" + b"y" * 4188
+
+
+@pytest.mark.parametrize(
+    ("rule", "last"),
+    [
+        ("MF203", [ram([0, 1], num=9, payload=MARKED)[:-100]]),
+        ("MF236", [b"\xa5" * 20, b"MARK", b"\xa5" * 20]),
+    ],
+    ids=["truncated", "no packet"],
+)
+def test_a_hole_inside_what_the_stream_ends_with_excuses_it(rule: str, last: list[bytes]) -> None:
+    tiny = Tiny(device=False)
+    tiny.multifd[0] += last
+    assert {found.severity for found in of_rule(tiny.pcap(), rule)} == {"error"}
+    assert {found.severity for found in of_rule(lacking(tiny, b"MARK"), rule)} == {"info"}
+
+
 # -- messages --------------------------------------------------------------------------------------
 
 
