@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ChannelRows", "carried", "fairness_text"]
 
 BAR = 10
+ENDING_MAX = 40
+"""The most cells that the longest ending takes from other columns."""
 
 
 class ChannelRows:
@@ -39,7 +41,8 @@ class ChannelRows:
         main channels, by that number.
         """
         self.channels = channels
-        self._mains = mains or {}
+        facts = mains or {}
+        self._endings = [ending(channel, facts.get(number)) for number, channel in channels]
         self._several = several
         self._totals: Counter[int] = Counter()
         for number, channel in channels:
@@ -47,6 +50,7 @@ class ChannelRows:
         migration = (Column("Mig", 3, right=True),) if several else ()
         state = any(channel.device_packets for _, channel in channels)
         lost = any(channel.flow.missing for _, channel in channels)
+        ended = max(map(len, self._endings), default=0)
         self.columns: Sequence[Column] = (
             *migration,
             Column("Channel", 11, grow=1, most=20, key="channel"),
@@ -61,7 +65,7 @@ class ChannelRows:
             Column("Share", 5, right=True, optional=4, key="share"),
             Column("", BAR, optional=8),
             Column("Missing", 9, right=True, optional=1, filled=lost),
-            Column("How it ended", 16, grow=2, optional=2),
+            Column("How it ended", min(max(12, ended), ENDING_MAX), grow=2, optional=2),
         )
 
     def __len__(self) -> int:
@@ -86,7 +90,7 @@ class ChannelRows:
             (f"{share:4.0%}", palette.ram) if multifd else "",
             ("█" * round(share * BAR), palette.ram) if multifd else "",
             (size_text(channel.flow.missing) if channel.flow.missing else "", palette.error),
-            ending(channel, self._mains.get(number)),
+            self._endings[position],
         ]
         return cells, palette.plain
 
@@ -130,7 +134,7 @@ def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
     cut = sum(channel.cut_bytes > 0 for _, channel in channels)
     if cut:
         # The rows count whole packets only, so bytes without a packet need an explanation.
-        parts.append(f"bytes include those of {count(cut, 'cut-off packet')}")
+        parts.append(f"bytes include {count(cut, 'cut-off packet')}")
     return "; ".join(parts)
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FindingRows", "Group", "groups_of"]
 
+NAME_MAX = 26
+"""The most cells that names of rules and devices take from what was found."""
+
 
 class Group:
     """All findings of one rule with one severity; ``findings`` are (position in the document's
@@ -83,16 +86,18 @@ class FindingRows:
         self._several = several
         migration = (Column("Mig", 3, right=True),) if several else ()
         spots = [finding.spot for group in groups for _, finding in group.findings]
+        names = [group.rule.slug for group in groups]
+        names += [terminal(spot.device or "") for spot in spots]
         channels = any(spot.channel is not None for spot in spots)
         self.columns: Sequence[Column] = (
             Column("", 4),
             Column("Rule", 6),
             *migration,
-            Column("Name", 26, optional=1),
+            Column("Name", min(max(map(len, names), default=0), NAME_MAX), optional=1),
             Column("Count", 6, right=True),
             Column("Frame", 8, right=True),
             Column("Channel", 11, optional=2, filled=channels),
-            Column("What", 40, grow=1),
+            Column("What", 34, grow=1),
         )
         self.lines: list[Line] = []
         for group in groups:

@@ -24,14 +24,14 @@ __all__ = ["TreeList", "TreeRows"]
 
 MEASURED = 1000
 """The width of the columns is chosen by this many lines."""
-NAME_MIN, VALUE_MIN = 12, 20
+NAME_MIN, VALUE_MIN, NUMBER_MIN = 12, 20, 4
 
 
 class TreeRows:
     """A line per node; those of a group follow it if it is open.
 
-    ``opened`` are the paths of the open groups, as names from the outermost group on.  Names and
-    values get no more room than they need.
+    ``opened`` are the paths of the open groups, as names from the outermost group on.  Columns get
+    no more room than they need.
     """
 
     def __init__(self, nodes: list[Node], opened: set[tuple[str, ...]]) -> None:
@@ -43,11 +43,13 @@ class TreeRows:
         name = max((2 * len(path) + len(node.name) for node, path in measured), default=0)
         value = max((len(node.value) for node, _ in measured), default=0)
         name, value = max(name, NAME_MIN), max(value, VALUE_MIN)
+        offset = max((len(str(node.offset)) for node, _ in measured), default=0)
+        size = max((len(str(node.size)) for node, _ in measured), default=0)
         self.columns: Sequence[Column] = (
             Column("Field", min(name, 26), grow=1, most=min(name, 40)),
             Column("Value", 20, grow=6, most=value),
-            Column("Offset", 8, right=True, optional=2),
-            Column("Size", 7, right=True, optional=3),
+            Column("Offset", max(offset, NUMBER_MIN), right=True, optional=2),
+            Column("Size", max(size, NUMBER_MIN), right=True, optional=3),
             Column("Meaning", 22, grow=4, optional=1),
         )
 

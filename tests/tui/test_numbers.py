@@ -279,7 +279,7 @@ def test_bytes_of_a_cut_packet_explain_all_of_a_channel() -> None:
     rows = ChannelRows(numbered)
     found, _ = rows.row(0, DEFAULT)
     assert found[-1] == "FIN in payload at 735.1 KiB"
-    assert fairness_text(numbered).endswith("; bytes include those of 1 cut-off packet")
+    assert fairness_text(numbered).endswith("; bytes include 1 cut-off packet")
 
 
 @pytest.mark.parametrize("name", ["7.2-plain-tcp-nomultifd", "7.2-multifd-2ch"])

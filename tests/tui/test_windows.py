@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from analyzer.tui.app import MfsharkApp
 
-LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 VFIO, TWO = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-two-vms-2ch-3ch"
+LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 
 
 def keys_below(app: MfsharkApp) -> str:
@@ -250,6 +250,10 @@ def test_columns_with_nothing_in_them_give_way() -> None:
         (VFIO, "6", "Stream What From Bytes"),
         ("10.0.13-vfio-gaps-2ch", "2", "Bytes Lost"),
         ("10.0.13-vfio-gaps-2ch", "3", "Missing How it ended"),
+        (LOST, "1", "00000000-0000-0000-0000-…"),
+        (LOST, "3", "Share How it ended"),
+        (LOST, "3", "FIN in payload at 735.1 KiB"),
+        (LOST, "3", "device state 1.00; bytes include 1 cut-off packet─"),
         ("10.0.13-vfio-gaps-2ch", "6", "Bytes Holes Missing Again Order End"),
         (TWO, "7", "Mig Time Record Name Length What it carries"),
     ],
@@ -261,6 +265,15 @@ def test_a_small_terminal_shows_the_columns_that_matter(
         async with opened(capture(name)) as (app, pilot):
             await press(pilot, screen)
             assert wanted in shown(app)
+
+    asyncio.run(run())
+
+
+def test_a_hundred_columns_show_the_channel_of_a_finding() -> None:
+    async def run() -> None:
+        async with opened(capture("10.0.13-vfio-gaps-2ch"), (100, 30)) as (app, pilot):
+            await press(pilot, "5")
+            assert "219 multifd 0 1448 bytes missing" in shown(app)
 
     asyncio.run(run())
 
