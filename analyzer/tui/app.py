@@ -183,7 +183,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
     def on_mount(self) -> None:
         """Start reading, or let the user choose a capture."""
         self.set_interval(TICK, self._tick)
-        self.theme_changed_signal.subscribe(self, lambda _theme: self.view.show_document())
+        self.theme_changed_signal.subscribe(self, lambda _theme: self._show_again())
         if self._path is not None:
             self.open(self._path, self._live)
         else:
@@ -191,6 +191,11 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
             self.show_screen(self.state.screen)
             self.show_status()
             self.choose(self._folder or here())
+
+    def _show_again(self) -> None:
+        """Show everything in the colours of another theme."""
+        self.view.show_document()
+        self.show_status()
 
     def action_command_palette(self) -> None:
         """Open the command palette."""

@@ -79,6 +79,20 @@ def test_every_colour_can_be_read_on_the_ground_and_text_under_the_cursor(name: 
     assert contrast(text, under) >= READABLE
 
 
+def test_another_theme_colours_the_verdict_anew() -> None:
+    async def run() -> None:
+        async with opened(capture(LOST)) as (app, pilot):
+            for theme in ("textual-light", "textual-dark"):
+                app.theme = theme
+                await settle(pilot)
+                line = app.query_one(StatusLine).render()
+                word = next(span for span in line.spans if line.plain[span.start :][:5] == "ERROR")
+                assert isinstance(word.style, Style)
+                assert word.style.color == current_palette(app).error.color
+
+    asyncio.run(run())
+
+
 def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
