@@ -14,6 +14,7 @@ from analyzer.migration.rows import DEVICE_STATE, RAM_PACKET
 from analyzer.migration.settings import Settings
 from analyzer.synth.compression import compressor
 from analyzer.tui.app import MfsharkApp
+from analyzer.tui.dialogs.find import FindDialog
 from analyzer.tui.dialogs.help import HelpScreen
 from analyzer.tui.dialogs.payload import PayloadScreen
 from analyzer.tui.field_panes import FieldPanes
@@ -180,6 +181,17 @@ def test_bytes_are_found_in_a_buffer() -> None:
         await press(pilot, "escape", "n")
         assert app._told is not None
         assert app._told.plain.startswith("found in packet")
+
+    drive(capture(VFIO), way)
+
+
+def test_what_was_looked_for_as_text_is_looked_for_as_text_in_the_payload() -> None:
+    async def way(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "ctrl+f")
+        await enter(pilot, "vfio")
+        await press(pilot, "p", "ctrl+f")
+        assert isinstance(app.screen, FindDialog)
+        assert app.screen.mode == "text in bytes"
 
     drive(capture(VFIO), way)
 

@@ -17,15 +17,16 @@ __all__ = ["FindDialog"]
 
 class FindDialog(AskDialog):
     """Returns the text and the mode; ``hint`` says what is searched, ``last`` is the last search
-    (``None``: there was none).
+    (``None``: there was none), whose text is looked for in bytes where ``modes`` lack its mode.
     """
 
     def __init__(self, hint: str, last: Answer | None, modes: Sequence[str] = MODES) -> None:
+        text, mode = (last.text, last.mode) if last is not None else ("", modes[0])
         super().__init__(
             "Find",
             hint,
-            value=last.text if last is not None else "",
-            mode=last.mode if last is not None else "",
+            value=text,
+            mode=mode if mode in modes else modes[-1],
             modes=modes,
             check=_complaint,
         )
