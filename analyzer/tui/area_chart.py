@@ -37,9 +37,9 @@ def marked(segment: Segment, mark: Style) -> Segment:
 
 
 def runs(cells: Iterable[tuple[str, Style]]) -> list[Segment]:
-    """Cells of one character each, joined into as few segments as possible, which draw faster."""
+    """Texts joined into as few segments as possible, which draw faster."""
     return [
-        Segment("".join(char for char, _ in group), style)
+        Segment("".join(text for text, _ in group), style)
         for style, group in groupby(cells, key=STYLE)
     ]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
+from analyzer.tui.area_chart import runs
 
 if TYPE_CHECKING:
-    from rich.style import Style
+    from rich.segment import Segment
 
     from analyzer.tui.palette import Palette
 
@@ -43,9 +43,7 @@ def hex_line(
     strongly (-1: none), ``missing`` the ranges (first, last) that the capture lacks.
     """
     piece = data[offset : offset + per_line]
-    left = _Runs()
-    right = _Runs()
-    left.add(f"{offset:08x}  ", palette.axis)
+    left, right = [(f"{offset:08x}  ", palette.axis)], []
     begin, end = field[0], field[0] + field[1]
     for at, value in enumerate(piece, offset):
         inside = begin <= at < end
@@ -56,30 +54,10 @@ def hex_line(
         elif inside:
             style = style + palette.field
         joined = style if inside and at + 1 < end and at != cursor else palette.plain
-        left.add("--" if gone else f"{value:02x}", style)
-        left.add("  " if (at - offset) % 8 == 7 else " ", joined)
-        right.add("?" if gone else PRINTABLE[value], style)
+        left.append(("--" if gone else f"{value:02x}", style))
+        left.append(("  " if (at - offset) % 8 == 7 else " ", joined))
+        right.append(("?" if gone else PRINTABLE[value], style))
     lacking = per_line - len(piece)
     groups = per_line // 8 - len(piece) // 8
-    left.add(" " * (3 * lacking + groups + 1), palette.plain)
-    return left.segments() + right.segments()
-
-
-class _Runs:
-    """Collects text; neighbours of the same style become one segment."""
-
-    __slots__ = ("_runs",)
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[list[str], Style]] = []
-
-    def add(self, text: str, style: Style) -> None:
-        """Append text."""
-        if self._runs and self._runs[-1][1] == style:
-            self._runs[-1][0].append(text)
-        else:
-            self._runs.append(([text], style))
-
-    def segments(self) -> list[Segment]:
-        """The segments so far."""
-        return [Segment("".join(texts), style) for texts, style in self._runs]
+    left.append((" " * (3 * lacking + groups + 1), palette.plain))
+    return runs(left) + runs(right)
