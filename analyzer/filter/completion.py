@@ -96,7 +96,7 @@ def _texts(table: PacketTable, name: str) -> Iterator[str]:
     field = TABLE_FIELDS[name]
     rows = Rows(table, 0, len(table))
     numbers, there = rows.column(field.column), rows.present(name)
-    seen = numpy.zeros(table.text_count(field.texts), numpy.bool_)
+    seen = numpy.zeros(field.text_count(table), numpy.bool_)
     seen[numbers if there is None else numbers[there]] = True
     for number in seen.nonzero()[0][:NAMES_MAX]:
         yield str(field.text(table, int(number)))

@@ -183,7 +183,7 @@ class TextTest:
         """Test the texts that are new."""
         if self._table is not table:
             self._table, self._known = table, numpy.zeros(0, numpy.bool_)
-        count = table.text_count(self._field.texts)
+        count = self._field.text_count(table)
         if count > len(self._known):
             fresh = [
                 self._test(self._field.text(table, number))

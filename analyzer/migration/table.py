@@ -441,17 +441,6 @@ class PacketTable(Watcher):
         """The RAM block's name, the device's idstr, or the uuid (by kind); empty without one."""
         return self.names[self._columns["name"][row]]
 
-    def text_count(self, texts: str) -> int:
-        """The number of texts that a column's numbers can refer to, see TableField.texts."""
-        known: dict[str, Sequence[Any]] = {
-            "names": self.names,
-            "uuids": self.names,
-            "devices": self.devices,
-            "kinds": KINDS,
-            "severities": SEVERITIES,
-        }
-        return len(known[texts])
-
     def device_text(self, device: int) -> str:
         """``idstr#instance`` of an entry of ``devices``; not escaped."""
         name, instance = self.devices[device]

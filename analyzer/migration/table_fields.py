@@ -81,6 +81,14 @@ class TableField:
             return table.device_text(number)
         return (KINDS if self.texts == "kinds" else SEVERITIES)[number]
 
+    def text_count(self, table: PacketTable) -> int:
+        """How many texts the numbers of such a column can refer to."""
+        if self.texts in ("names", "uuids"):
+            return len(table.names)
+        if self.texts == "devices":
+            return len(table.devices)
+        return len(KINDS if self.texts == "kinds" else SEVERITIES)
+
 
 def flag_of(flags: Any, mask: int, kind: Any) -> Any:
     """Whether a packet has a flag; arrays of flags and kinds give an array.

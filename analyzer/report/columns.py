@@ -44,7 +44,7 @@ def packet_columns(table: PacketTable) -> dict[str, Column]:
         field = TABLE_FIELDS[name]
         texts = None
         if field.texts:
-            known = range(table.text_count(field.texts))
+            known = range(field.text_count(table))
             texts = [_text(field.text(table, number)) for number in known]
         # Columns that are views of the table must not outlive it.
         columns[name] = Column(rows.numbers(name).copy(), rows.present(name), texts)

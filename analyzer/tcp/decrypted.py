@@ -69,7 +69,7 @@ class Decryption:
         self._attach = attach
         self._flows: dict[bytes, list[Flow]] = {}
         self._encrypted: dict[Flow, _Encrypted] = {}
-        self._open: list[Flow] = []
+        self._open: dict[Flow, None] = {}  # those with plaintext and no end yet
         self._ending: list[tuple[int, int, Flow]] = []  # flows with an end, that first
         for connection in connections:
             for flow in connection.flows:
@@ -112,7 +112,7 @@ class Decryption:
             flow.base = seq - 1 & MASK
             flow.first = place
             flow.reader = self._attach(flow)
-            self._open.append(flow)
+            self._open[flow] = None
             encrypted = self._encrypted[flow]
             if encrypted.end_frame:
                 heappush(self._ending, (encrypted.end_frame, encrypted.number, flow))
@@ -132,7 +132,7 @@ class Decryption:
             self._end(flow)
 
     def _end(self, flow: Flow) -> None:
-        self._open.remove(flow)
+        del self._open[flow]
         sealed = self._run.sealed.get((flow.connection.number, flow.key))
         failed = sealed.failed if sealed is not None else 0
         encrypted = self._encrypted[flow]
