@@ -9,7 +9,7 @@ import stat
 import sys
 import time
 
-from analyzer.capture.source import GZIP_MAGIC, ZSTD_MAGIC, Source
+from analyzer.capture.source import GZIP_MAGIC, ZSTD_MAGICS, Source
 from analyzer.errors import CaptureError, reason_of
 from dissectors.main_stream import MAGIC_BYTES
 
@@ -29,7 +29,7 @@ PIPE_SIZE = 1 << 20
 PIPE_USUAL = 1 << 16
 GRACE = 1.0
 """Seconds after a file was removed or replaced until its end counts as final."""
-PACKED = (GZIP_MAGIC, ZSTD_MAGIC)
+PACKED = (GZIP_MAGIC, *ZSTD_MAGICS)
 HEAD = 28
 """Bytes that a reader needs to recognise the format."""
 

@@ -26,7 +26,7 @@ __all__ = [
     "ENDINGS",
     "GZIP_MAGIC",
     "WINDOW",
-    "ZSTD_MAGIC",
+    "ZSTD_MAGICS",
     "Source",
     "is_called_capture",
     "open_source",
@@ -38,7 +38,8 @@ PACKED_ENDINGS = tuple(ending + packed for ending in ENDINGS for packed in ("", 
 WINDOW = 1 << 22
 """The last bytes of a compressed or piped source that can be read again, at least."""
 GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_MAGICS = b"\x28\xb5\x2f\xfd", *(b"%c\x2a\x4d\x18" % first for first in range(0x50, 0x60))
+"""And those of the skippable frames, which pzstd puts before each of the others."""
 
 
 class Source:
@@ -270,7 +271,7 @@ def _unpacked(path: str, handle: io.FileIO | io.BufferedIOBase, head: bytes) -> 
 
         unpacked = gzip.GzipFile(fileobj=handle, mode="rb")
         return Source(path, unpacked, outer=handle, unpacking=(EOFError, zlib.error))
-    if head == ZSTD_MAGIC:
+    if head in ZSTD_MAGICS:
         from analyzer.capture.zstd_stream import BROKEN, ZstdStream
 
         return Source(path, ZstdStream(handle), outer=handle, unpacking=BROKEN)

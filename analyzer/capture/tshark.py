@@ -18,7 +18,7 @@ import weakref
 
 from analyzer.capture.raw import EMPTY, HEADER, record_of
 from analyzer.capture.replayable import copied
-from analyzer.capture.source import ZSTD_MAGIC, Source, open_source
+from analyzer.capture.source import ZSTD_MAGICS, Source, open_source
 from analyzer.errors import CaptureError, ToolUnavailable
 
 TYPE_CHECKING = False
@@ -309,7 +309,7 @@ def _input_file(path: str | os.PathLike[str] | bytes) -> Iterator[str]:
             raise CaptureError(
                 f"cannot be opened: {error.strerror}", path=name, advice="check the path"
             ) from error
-        if head != ZSTD_MAGIC:
+        if head not in ZSTD_MAGICS:
             yield os.path.abspath(name)  # a name may begin with a dash
             return
     source = open_source(path)

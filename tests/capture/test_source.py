@@ -85,6 +85,13 @@ def zstd_frames(data: bytes) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.parametrize("first", [b"\x50", b"\x5f"])
+def test_zstd_may_begin_with_a_skippable_frame(first: bytes) -> None:
+    """As pzstd writes it."""
+    skipped = first + b"\x2a\x4d\x18" + (4).to_bytes(4, "little") + bytes(4)
+    assert everything(open_source(skipped + zstandard.compress(CONTENT))) == CONTENT
+
+
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_zstd_is_whole_at_the_end_of_a_frame_and_nowhere_else(
     in_memory: bool, tmp_path: Path
