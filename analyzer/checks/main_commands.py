@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SWITCHOVER_SINCE = (10, 0)
 
 
-@walker_rule("MF614", "command-unknown", ERROR, holes="G")
+@walker_rule("MF614", "command-unknown", ERROR, holes="LG")
 def command_unknown() -> None:
     """A command is not one that QEMU up to 11.1 knows (1 to 11).
 

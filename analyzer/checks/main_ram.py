@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
 
 
-@walker_rule("MF619", "ram-flags-unknown", ERROR, holes="G")
+@walker_rule("MF619", "ram-flags-unknown", ERROR, holes="LG")
 def ram_flags_unknown() -> None:
     """The flags of a RAM record are unknown, or contradict each other.
 
@@ -49,7 +49,7 @@ def ram_unknown_block() -> None:
     """
 
 
-@walker_rule("MF622", "ram-block-list-sum", ERROR, holes="G")
+@walker_rule("MF622", "ram-block-list-sum", ERROR, holes="LG")
 def ram_block_list_sum() -> None:
     """The lengths of the RAM blocks do not add up to the total in MEM_SIZE.
 
@@ -101,7 +101,7 @@ def ram_xbzrle() -> None:
     """
 
 
-@walker_rule("MF626", "ram-no-eos", ERROR, holes="G")
+@walker_rule("MF626", "ram-no-eos", ERROR, holes="LG")
 def ram_no_eos() -> None:
     """A RAM section ends with its footer, but without the EOS record.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainFacts, Section
 
 
-@walker_rule("MF607", "section-unknown-type", ERROR, holes="G")
+@walker_rule("MF607", "section-unknown-type", ERROR, holes="LG")
 def section_unknown_type() -> None:
     """The byte where a record must begin is not a known record type.
 
@@ -53,7 +53,7 @@ def section_id_reused() -> None:
     """
 
 
-@walker_rule("MF610", "footer-missing", ERROR, holes="G")
+@walker_rule("MF610", "footer-missing", ERROR, holes="LG")
 def footer_missing() -> None:
     """A section is not followed by a footer.
 
@@ -68,7 +68,7 @@ def footer_missing() -> None:
     """
 
 
-@walker_rule("MF611", "footer-mismatch", ERROR, holes="G")
+@walker_rule("MF611", "footer-mismatch", ERROR, holes="LG")
 def footer_mismatch() -> None:
     """A section's footer has the id of another section.
 

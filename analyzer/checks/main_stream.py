@@ -142,7 +142,7 @@ def colo_message() -> None:
     """
 
 
-@walker_rule("MF645", "record-unreadable", ERROR, holes="G")
+@walker_rule("MF645", "record-unreadable", ERROR, holes="LG")
 def record_unreadable() -> None:
     """A record holds a flag, number or position that QEMU never writes.
 

@@ -125,7 +125,7 @@ def told_page_sizes(facts: MainFacts) -> Iterator[tuple[int, str, Mark | None]]:
         yield int(digits), "the description says", facts.description
 
 
-@packet_rule("MF233", "data-in-postcopy", ERROR, holes="G")
+@packet_rule("MF233", "data-in-postcopy", ERROR, holes="GLX")
 def data_in_postcopy(
     packet: RamPacket | DevicePacket, channel: Channel, migration: Migration
 ) -> str | None:

@@ -11,6 +11,7 @@ from analyzer.synth import records
 from dissectors.main_stream import SECTION_VERSIONS, Command
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
+    END_OF_STATE,
     EOS,
     RAM_END,
     RAM_ID,
@@ -18,6 +19,7 @@ from tests.checks.craft import (
     RAM_START,
     STATE,
     VFIO_END,
+    VFIO_ID,
     VFIO_START,
     Craft,
     Tiny,
@@ -181,3 +183,18 @@ def test_what_a_background_snapshot_never_has(old: bytes, new: bytes) -> None:
     assert SNAPSHOT.count(old) == 1
     analysis = alone(SNAPSHOT.replace(old, new))
     assert "MF612" in {f.rule.id for f in analysis.findings if f.severity == "error"}
+
+
+def test_a_late_start_explains_what_a_section_was_taken_for() -> None:
+    """Nobody saw what it is: storage attributes of s390 look like RAM records."""
+    storage = build.u64(0x4000 | 2) + build.u64(8) + bytes(8) + build.u64(1)
+    tiny = Tiny()
+    at = tiny.main.index(RAM_PART)
+    vfio = build.part(VFIO_ID, END_OF_STATE)
+    tiny.main[at:at] = [vfio, vfio, vfio, build.part(UNKNOWN_ID, storage)]
+    made = tiny.craft()
+    first = next(i for i, frame in enumerate(made.frames) if frame.data.endswith(vfio))
+    del made.frames[:first]
+    found = fired(made.pcap())
+    assert found["MF619"] == "info"
+    assert "error" not in found.values()

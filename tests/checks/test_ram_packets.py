@@ -12,6 +12,7 @@ from analyzer.migration.settings import Settings
 from analyzer.synth import records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
+    EOS,
     PAGE,
     RAM_ID,
     SWITCHOVER_START,
@@ -21,6 +22,7 @@ from tests.checks.craft import (
     findings,
     fired,
     init,
+    part,
     ram,
     sync,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 ADVISE = records.command(3, struct.pack(">QQ", PAGE, PAGE))
 POSTCOPY_RUN = records.command(4) + records.command(5)
+PAGE_RECORD = struct.pack(">Q", 8) + records.counted("pc.ram") + bytes(PAGE)
 ZLIB: dict[str, Any] = {"flags": 2, "payload": b"x" * 60}
 
 
@@ -101,17 +104,26 @@ def dedicated(unit: bytes) -> Callable[[], bytes]:
     return edited(edit, device=False)
 
 
-def after_run(unit: bytes) -> Callable[[], bytes]:
-    """A migration that switches to postcopy; then ``unit`` comes on channel 0."""
+def after_run(unit: bytes, *, late: bool = False) -> Callable[[], bytes]:
+    """A migration that switches to postcopy; then ``unit`` comes on channel 0.  ``late``: the
+    capture begins behind main's FLUSHes.
+    """
 
     def build() -> bytes:
         tiny = Tiny(device=False)
         capture = Craft()
         main = capture.connect(46000)
         channel = capture.connect(46001)
-        for part in tiny.multifd[0][:4]:
-            channel.send(part)
-        main.send(b"".join([*tiny.main[:4], ADVISE, POSTCOPY_RUN]))
+        for sent in tiny.multifd[0][:4]:
+            channel.send(sent)
+        main.send(b"".join(tiny.main[:4]))
+        if late:
+            capture.frames.clear()
+            channel.send(sync(4))
+            main.send(part(RAM_ID, EOS))
+        main.send(ADVISE + POSTCOPY_RUN)
+        if late:
+            main.send(part(RAM_ID, PAGE_RECORD + EOS))  # enough to find where records begin
         channel.send(unit)
         for connection in (channel, main):
             connection.fin("client")
@@ -302,6 +314,11 @@ def test_a_gap_behind_a_hole_cannot_be_told() -> None:
     tiny.multifd[0][3] = sync(44)
     found = only(lacking(tiny, tiny.multifd[0][2][:700]), "MF229")
     assert (found.severity, bool(found.excuse)) == ("info", True)
+
+
+def test_data_after_a_late_start_may_belong_before_the_switch() -> None:
+    """Nobody knows how many SYNCs main waited for before it."""
+    assert fired(after_run(ram([7], num=6), late=True)())["MF233"] == "info"
 
 
 def test_a_gap_beside_an_absent_channel_cannot_be_told() -> None:
