@@ -301,9 +301,10 @@ def _at_edge(page: int, packet: RamPacket) -> bool:
     return page.to_bytes(8, "big") in (offsets[:8], offsets[last : last + 8])
 
 
-def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
+def anomaly_spots(anomalies: Sequence[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
     """What walkers reported, as violations of the rules they name."""
     unlisted = anomalies.unlisted() if isinstance(anomalies, AnomalyList) else {}
+    last = {anomaly.slug: anomaly for anomaly in anomalies}
     for anomaly in anomalies:
         spot = Spot(
             anomaly.detail,
@@ -312,7 +313,8 @@ def anomaly_spots(anomalies: Iterable[Anomaly]) -> Iterator[tuple[Rule, Spot]]:
             device=anomaly.device,
             index=anomaly.index,
         )
-        spot.more = unlisted.pop(anomaly.slug, 0)
+        if anomaly is last[anomaly.slug]:
+            spot.more = unlisted.get(anomaly.slug, 0)
         yield BY_SLUG[anomaly.slug], spot
 
 
