@@ -412,9 +412,16 @@ def _is_size(migration: Migration, channel: Channel) -> bool:
     """Whether an unidentified connection begins with a channel header of the RFC whose size is
     wrong.
     """
-    if not any(c.channel_header is not None for c in migration.channels):
-        return False
+    return any(c.channel_header is not None for c in migration.channels) and _has_size(channel)
+
+
+def _has_size(channel: Channel) -> bool:
     return len(channel.head) == 8 and int.from_bytes(channel.head, "big") < HEADER_SIZES
+
+
+def is_told_apart(channel: Channel) -> bool:
+    """Whether the first bytes of an unidentified connection may decide which rule it breaks."""
+    return is_ram_record(channel.head) or _has_size(channel)
 
 
 def _pages_before_postcopy(migration: Migration) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from analyzer.checks.channels import is_told_apart
 from analyzer.migration.consumers import Consumers, Watcher
 from analyzer.migration.grouping import Grouper
 from analyzer.migration.main_ram import ZERO_AND_WORD
@@ -70,7 +71,7 @@ class Tracer(Watcher):
             trace.end()
         for migration in self.grouper.migrations:
             self._subsections(migration)
-        strangers = {id(c.flow) for m in self.grouper.migrations for c in m.strangers}
+        strangers = {id(c.flow): c for m in self.grouper.migrations for c in m.strangers}
         channels = {id(c.flow) for m in self.grouper.migrations for c in m.channels}
         encrypted = {id(c.flow) for c in self.grouper.tls}
         for connection in engine.connections:
@@ -84,7 +85,10 @@ class Tracer(Watcher):
                     trace.plan.differences[frame] = min(known, difference.offset)
                 if id(flow) in encrypted:
                     trace.plan.blank = True
-                elif id(flow) not in channels and id(flow) not in strangers:
+                elif (stranger := strangers.get(id(flow))) is not None:
+                    if is_told_apart(stranger):
+                        trace.plan.keep_late(0, len(stranger.head))
+                elif id(flow) not in channels:
                     trace.plan.drop()
                 trace.plan.settle()
         return {key: trace.plan for key, trace in self._traces.items()}

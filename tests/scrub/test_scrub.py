@@ -30,7 +30,8 @@ from analyzer.synth import build
 from dissectors import xbzrle
 from dissectors.main_stream import RamFlag
 from tests.capture.files import pcap
-from tests.checks.craft import Craft
+from tests.checks.craft import Craft, fired
+from tests.checks.test_channels import RAM_RECORD, rfc0, with_stranger
 from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
 from tests.migration import main_streams as streams
@@ -41,7 +42,7 @@ from tests.shipped import FILES, capture, stem
 from tests.tunnelled import NATIVE, TUNNELS, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 KEY = b"k" * 32
@@ -76,6 +77,20 @@ def payloads(path: Path | bytes) -> Iterator[bytes]:
 def test_check_says_the_same(path: Path) -> None:
     result = scrubbed(path)
     assert verdict(analyze(result)) == verdict(analyze(path))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        with_stranger(RAM_RECORD),
+        rfc0(stranger=bytes(16)),
+        rfc0(stranger=RAM_RECORD),
+        with_stranger(b"GET / HTTP/1.1\r\n"),
+    ],
+)
+def test_check_says_the_same_of_a_connection_that_is_no_channel(made: Callable[[], bytes]) -> None:
+    original = made()
+    assert sorted(fired(scrubbed(original))) == sorted(fired(original))
 
 
 class Originals(DeviceCollector, PageCollector):
