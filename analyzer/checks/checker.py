@@ -5,14 +5,13 @@ A finding that a hole in the capture could explain is never an error.
 
 from __future__ import annotations
 
-from math import inf
-
 from analyzer.checks.families import load
 from analyzer.checks.finding import FORGIVEN, Finding
 from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.ordinary import ANSWERED, is_ordinary, is_ordinary_buffer
 from analyzer.checks.rule import BY_SLUG, INFO, RULES, Spot, rules_of
 from analyzer.checks.selection import Selection, names_rule
+from analyzer.checks.tally import Tally
 from analyzer.checks.traces import Traced
 from analyzer.checks.wording import counted
 from analyzer.migration.absent_channels import lacks_channels
@@ -24,7 +23,6 @@ from analyzer.migration.rows import DevicePacket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import TypeAlias
 
     from analyzer.checks.payload import PayloadRules
     from analyzer.checks.rule import Rule
@@ -37,20 +35,11 @@ if TYPE_CHECKING:
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Hole
 
-    Group: TypeAlias = tuple[str, int, int, str | None]
-    """Findings that are counted together: id of the rule, migration, stream, device."""
-
 __all__ = ["Checker", "main_spots", "unknown_rules"]
 
-LISTED = 50
-"""The maximum of findings of one rule on one channel and device that are listed individually."""
 AT_END = ("capture", "channel", "device", "flow", "limit", "metric", "migration")
 """The subjects of rules that run when the capture has been read; those about main, which saved
 migrations have too, are :func:`main_spots`'s.
-"""
-LISTED_IN_ALL = 1 << 17
-"""As many findings as this are listed of all, some 500 bytes each; beyond them those of one rule on
-one channel are counted together, whatever the device, and only the first is listed.
 """
 
 
@@ -70,8 +59,7 @@ class Checker(Watcher):
         self._every_device = [r for r in self._device if r.id not in ANSWERED]
         # Looked up once, as there may be thousands of channels and devices.
         self._at_end = {subject: self._chosen(subject) for subject in AT_END}
-        self._spots: list[tuple[Rule, Spot, Migration | None]] = []
-        self._counts: dict[Group, int] = {}
+        self._tally = Tally()
         self._descriptions: dict[MainFacts, list[Anomaly]] = {}
         self._payload: PayloadRules | None = None
         self.page_collector: PageCollector | None = None
@@ -142,7 +130,7 @@ class Checker(Watcher):
         """Add a finding of the rule with that slug."""
         rule = BY_SLUG[slug]
         if self.selection.takes(rule):
-            self._add(rule, spot, migration)
+            self._tally.add(rule, spot, migration)
 
     def _packet(
         self,
@@ -159,20 +147,7 @@ class Checker(Watcher):
         if isinstance(packet, DevicePacket):
             spot.device = migration.device(packet).name
             spot.index = packet.idx
-        self._add(rule, spot, migration)
-
-    def _add(self, rule: Rule, spot: Spot, migration: Migration | None) -> None:
-        key, most = _group(rule, spot, migration), LISTED
-        if len(self._spots) >= LISTED_IN_ALL:
-            key, most = self._counted_in(key), 1
-        count = self._counts.get(key, 0)
-        self._counts[key] = count + 1 + spot.more
-        if count < most:
-            self._spots.append((rule, spot, migration))
-
-    def _counted_in(self, group: Group) -> Group:
-        """The group itself or, if nothing was listed of it in time, that of all devices."""
-        return group if group in self._counts else (*group[:3], None)
+        self._tally.add(rule, spot, migration)
 
     # -- at the end ---------------------------------------------------------------------------
 
@@ -181,36 +156,18 @@ class Checker(Watcher):
 
         Can be called again after more was read.
         """
-        before = list(self._spots), dict(self._counts)
-        try:
-            for rule, spot, migration in self._ends(scan, only):
-                self._add(rule, spot, migration)
-            for slug, spot, owner in self._payload.ends() if self._payload is not None else ():
-                self.note(slug, spot, owner)
-            for slug, spot, traced in self._traced.ends(scan) if self._traced is not None else ():
-                self.note(slug, spot, traced)
-            return self._all(only)
-        finally:
-            self._spots, self._counts = before
-
-    def _all(self, only: Migration | None) -> list[Finding]:
-        found: list[Finding] = []
-        listed: dict[Group, list[Finding]] = {}
         excuses: dict[Migration, _Excuses] = {}
-        for rule, spot, migration in self._spots:
-            if only is not None and migration is not only:
-                continue
+        tally = self._tally.copy()
+        for found in self._ends(scan, only):
+            tally.add(*found)
+
+        def judge(rule: Rule, spot: Spot, migration: Migration | None) -> Finding:
             if migration is not None and migration not in excuses:
                 excuses[migration] = _Excuses(migration)
             known = excuses[migration] if migration is not None else None
-            finding = self._judged(rule, spot, migration, known)
-            found.append(finding)
-            key = self._counted_in(_group(rule, spot, migration))
-            listed.setdefault(key, []).append(finding)
-        for key, findings in listed.items():
-            findings[-1].repeats = self._counts[key] - len(findings)
-        found.sort(key=_order)
-        return found
+            return self._judged(rule, spot, migration, known)
+
+        return tally.findings(judge, only)
 
     def _ends(
         self, scan: Scan, only: Migration | None
@@ -223,6 +180,16 @@ class Checker(Watcher):
         if only is None:
             for rule in self._at_end["capture"]:
                 yield from ((rule, *found) for found in rule.test(scan))
+        for slug, spot, owner in self._summed_up(scan):
+            if self.selection.takes(rule := BY_SLUG[slug]):
+                yield rule, spot, owner
+
+    def _summed_up(self, scan: Scan) -> Iterator[tuple[str, Spot, Migration | None]]:
+        """What was counted while the capture streamed by, with the slugs of the rules."""
+        if self._payload is not None:
+            yield from self._payload.ends()
+        if self._traced is not None:
+            yield from self._traced.ends(scan)
 
     def _tests(self, subject: str, *arguments: object) -> Iterator[tuple[Rule, Spot]]:
         """What the selected rules about a subject find, given their ``arguments``."""
@@ -275,22 +242,6 @@ class Checker(Watcher):
             if excuse:
                 severity = INFO
         return Finding(rule, spot, migration, severity, excuse)
-
-
-def _order(finding: Finding) -> tuple[int, int, float, str]:
-    """The most severe first, then in capture order: of those in one frame, the first in its
-    stream.
-    """
-    spot = finding.spot
-    offset = inf if spot.offset is None else spot.offset
-    return -finding.rank, spot.frame or 0, offset, finding.rule.id
-
-
-def _group(rule: Rule, spot: Spot, migration: Migration | None) -> Group:
-    """Which findings a finding is counted with."""
-    number = migration.number if migration is not None else -1
-    stream = spot.channel.stream if spot.channel is not None else -1
-    return rule.id, number, stream, spot.device
 
 
 def _at_edge(page: int, packet: RamPacket) -> bool:

@@ -9,6 +9,7 @@ from analyzer.checks.finding import Finding
 from analyzer.checks.main_description import description_anomalies
 from analyzer.checks.rule import BY_SLUG, INFO
 from analyzer.checks.selection import Selection
+from analyzer.checks.tally import Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,22 +47,18 @@ class SavedFileChecker:
 
     def findings(self, saved: SavedFile) -> list[Finding]:
         """All findings, the most severe first, then in file order."""
-        found = []
-        last: dict[str, Finding] = {}
-        for rule, spot in self._spots(saved):
-            if not self.selection.takes(rule):
-                continue
+
+        def judge(rule: Rule, spot: Spot, _migration: Migration | None) -> Finding:
             excuse = UNREADABLE if "E" in rule.holes and saved.damage is not None else ""
             severity = self.selection.severity.get(rule.id) or spot.severity or rule.severity
-            finding = Finding(rule, spot, None, INFO if excuse else severity, excuse)
-            found.append(finding)
-            last[rule.slug] = finding
-        kept = [anomaly.slug for anomaly in saved.main.anomalies]
-        for slug, count in saved.main.anomalies.counts.items():
-            if slug in last:
-                last[slug].repeats = count - kept.count(slug)
-        found.sort(key=lambda f: (-f.rank, f.spot.offset or 0, f.rule.id))
-        return found
+            return Finding(rule, spot, None, INFO if excuse else severity, excuse)
+
+        tally = Tally()
+        for rule, spot in self._spots(saved):
+            if self.selection.takes(rule):
+                tally.add(rule, spot, None)
+        # What is about the whole file comes before what is about a place in it.
+        return sorted(tally.findings(judge), key=lambda f: (-f.rank, f.spot.offset or 0, f.rule.id))
 
     def _spots(self, saved: SavedFile) -> Iterator[tuple[Rule, Spot]]:
         yield from main_spots(saved.main, None, description_anomalies(saved.main))

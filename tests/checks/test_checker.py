@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.checks import checker as checker_module
-from analyzer.checks.checker import LISTED, Checker
+from analyzer.checks import tally
+from analyzer.checks.checker import Checker
 from analyzer.migration.scan import Scan
 from tests import shipped
 from tests.checks.craft import Tiny, buffer, findings, init, ram
@@ -18,7 +18,7 @@ def test_repeats_of_one_rule_at_one_place_are_counted() -> None:
     checker = Checker()
     scan = Scan(tiny.pcap(), watchers=(checker,)).run()
     found = [f for f in checker.findings(scan) if f.rule.id == "MF202"]
-    assert len(found) == LISTED
+    assert len(found) == tally.LISTED
     assert sum(1 + f.repeats for f in found) == 200
     assert "more like it" in found[-1].message
 
@@ -27,7 +27,7 @@ def test_findings_about_very_many_devices_are_counted_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many devices the packets name: a finding takes more memory than a packet."""
-    monkeypatch.setattr(checker_module, "LISTED_IN_ALL", 10)
+    monkeypatch.setattr(tally, "LISTED_IN_ALL", 10)
     tiny = Tiny()
     for number in range(60):
         idstr = b"0000:00:%02x.0/vfio" % (number % 20)
