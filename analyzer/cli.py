@@ -9,6 +9,7 @@ import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from time import monotonic
 
 from analyzer.commands.help_text import Parser
 from analyzer.errors import DEBUG, CaptureError, UsageError, reason_of, unforeseen
@@ -44,6 +45,8 @@ OWN_OPTIONS = ("-h", "--help", "--version")
 """Options that can be used without a command."""
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 """The signals of a job that is ended, and of a terminal that is closed."""
+AGAIN = 1.0
+"""Seconds until Ctrl-C counts again, should the cleaning up hang."""
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
@@ -153,21 +156,31 @@ def script() -> int:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may not fit the locale's encoding
-    for number in ENDINGS:
+    ended = _Ended()
+    for number in (signal.SIGINT, *ENDINGS):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _terminated)
+            signal.signal(number, ended)
     status = main()
     gc.freeze()  # the process ends at once; the interpreter need not clean up
     return status
 
 
-def _terminated(number: int, _frame: object) -> None:
-    """End like after Ctrl-C: without what was half written, which may be guest memory.  A second
-    signal, as a closed terminal sends it, does not disturb the cleaning up.
+class _Ended:
+    """Ends the program without what was half written, which may be guest memory.  A second signal,
+    as a closed terminal or a key that is held down sends it, does not disturb the cleaning up.
     """
-    for each in ENDINGS:
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def __call__(self, number: int, _frame: object) -> None:
+        now = monotonic()
+        if self._since and (number != signal.SIGINT or now - self._since < AGAIN):
+            return
+        self._since = now
+        for each in ENDINGS:
+            signal.signal(each, signal.SIG_IGN)  # also while the interpreter ends
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ import sys
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from termios import FIONREAD
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from analyzer.synth import build
+from analyzer.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,20 +37,23 @@ def _heeded() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_nothing_half_written_is_left(sent: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    command = [sys.executable, "-m", "analyzer.cli", "extract", "-", "-o", str(folder)]
+    command = [sys.executable, "-m", "analyzer.cli", "extract", "-", "-o", str(folder), "--buffers"]
+    many = build({"device": [{"size": "64 KiB", "buffer_size": 256}]})
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        process.stdin.write(build({})[:-100])  # and it waits for more
+        process.stdin.write(many[:-100])  # and it waits for more
         process.stdin.flush()
-        while not any(folder.glob(".*.part")):
+        while len(list(folder.glob(".*.part"))) < 40:
             assert process.poll() is None
-        process.send_signal(sent)
-        process.send_signal(sent)  # as the kernel and the shell both do
+        for _ in range(100):  # as the kernel and the shell both do, or a key that is held down
+            process.send_signal(sent)
+            sleep(0.0005)
         process.wait()
-    assert process.returncode == 128 + sent
+    ended = [128 + sent] if sent != signal.SIGINT else [130, -sent]  # while the interpreter ends
+    assert process.returncode in ended
     assert not folder.exists()
 
 
@@ -106,3 +111,24 @@ def test_two_interrupts_end_it() -> None:
         assert process.stdout is not None
         assert process.stdout.read() == b""
     assert process.returncode == 130
+
+
+def test_an_interrupt_while_the_program_is_loaded_shows_no_traceback() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'argparse':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from analyzer.__main__ import start\n"
+        "sys.exit(start())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_the_package_is_the_program() -> None:
+    command = [sys.executable, "-m", "analyzer", "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout == f"mfshark {VERSION}\n"
