@@ -22,7 +22,7 @@ from analyzer.migration.room import Room
 from analyzer.migration.tls_records import find_records, is_handshake, is_server_hello, walk_tls
 from analyzer.migration.unidentified import Unidentified
 from analyzer.tcp.reader import Reader
-from analyzer.tcp.requests import End, Gap, Peek, Push, Some, Take
+from analyzer.tcp.requests import End, Gap, Peek, Push, Skip, Some, Take
 from dissectors import return_path
 from dissectors.main_stream import MAGIC_BYTES as QEVM
 from dissectors.main_stream import RAM_END, STATE_END, begins_stream
@@ -268,6 +268,7 @@ class Grouper:
             if type(piece) is bytes:
                 held += piece
             elif type(piece) is Gap:
+                yield Skip(piece.last - piece.first + 1)
                 held.clear()
                 known = 0
             elif not return_path.is_message(held):

@@ -61,16 +61,16 @@ class _Search:
         self.missing = 0
         self.expected: dict[int, Found] = {}  # by offset expected of the next header
 
-    def gap(self, first: int, last: int) -> None:
-        # A header cut by the hole may still be recognised.  The packet that it confirms lies before
-        # the hole, where no walker can go on any more.
-        self.look(b"", True, confirm=False)
-        self.missing += last - first + 1
+    def passed(self, gap: Gap) -> None:
+        """A hole was stepped over."""
+        self.missing += gap.last - gap.first + 1
         self.held.clear()
-        self.base = last + 1
+        self.base = gap.last + 1
 
-    def look(self, piece: bytes, ended: bool, *, confirm: bool = True) -> Found | None:
-        """Search another piece; gives the candidate that a header in it confirms, if wanted."""
+    def look(self, piece: bytes, ended: bool) -> Found | None:
+        """Search another piece, behind which the stream or a hole ``ended`` it; gives the candidate
+        that a header in it confirms.
+        """
         held = self.held
         held += piece
         needed = self.framing.header_needed()
@@ -80,7 +80,7 @@ class _Search:
             length = self.framing.packet_length(header)
             if length is not None:
                 offset = self.base + at
-                if confirm and (candidate := self.expected.get(offset)) is not None:
+                if (candidate := self.expected.get(offset)) is not None:
                     del held[:at]
                     return candidate
                 skipped = offset - self.began - self.missing
@@ -115,24 +115,20 @@ def find_packet(
 ) -> Generator[Request, Reply, Found]:
     """Search from the reader's position for the next packet, in about ``limit`` bytes."""
     search = _Search(framing, reader)
-    candidate: Found | None = None
     while True:
         reply = yield Some()
-        if type(reply) is bytes:
-            candidate = search.look(reply, False)
-            if candidate is not None:
-                yield Push(bytes(search.held))
-                break
-            if limit is not None and reader.offset - search.began > limit:
-                break
-        elif type(reply) is Gap:
-            search.gap(reply.first, reply.last)
+        piece = reply if type(reply) is bytes else b""
+        candidate = search.look(piece, ended=not piece)  # a hole may have cut a header
+        if candidate is not None:
+            yield Push(bytes(search.held))
+            break
+        if type(reply) is Gap:
+            yield Skip(reply.last - reply.first + 1)
+            search.passed(reply)
         elif type(reply) is End:
-            candidate = search.look(b"", True)
-            if candidate is not None:
-                yield Push(bytes(search.held))
-            else:
-                candidate = search.expected.get(reader.offset)
+            candidate = search.expected.get(reader.offset)
+            break
+        elif limit is not None and reader.offset - search.began > limit:
             break
     if candidate is None:
         skipped = reader.offset - search.began - search.missing

@@ -338,10 +338,7 @@ class Reader:
         if self._pieces:
             piece = self._pieces[0]
             if piece.data is None:
-                first = self.offset
-                count = piece.size - piece.used
-                self._consume(piece, count)
-                self._resume(Gap(first, first + count - 1, 0))
+                self._resume(Gap(self.offset, self.offset + piece.size - piece.used - 1, 0))
             else:
                 data = bytes(piece.data[piece.used : piece.used + SOME_MAX])
                 self._note(piece.place)

@@ -13,7 +13,8 @@ request       reply
 ``Skip(n)``   ``int``: how many of the n bytes were missing from the capture; or :class:`End`
 ``Deliver``   as ``Skip``; the bytes go to ``sink(piece, size)`` as they come, holes as
               ``sink(None, missing)``
-``Some()``    ``bytes``: the next bytes available (at least one), or :class:`Gap`, or :class:`End`
+``Some()``    ``bytes``: the next bytes available (at least one); or :class:`Gap` (the hole is next:
+              nothing is consumed); or :class:`End`
 ``Push(b)``   ``None``: bytes consumed before are put back to the front of the stream
 ============  =================================================================================
 
