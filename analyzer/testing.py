@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from analyzer.analysis import chosen
 from analyzer.batch.job import Job, run_job
-from analyzer.checks.rule import SEVERITIES
+from analyzer.checks.rule import RULES, SEVERITIES
+from analyzer.checks.selection import names_rule
 from analyzer.errors import CaptureError
 from analyzer.report.escape import terminal
 from analyzer.report.result import LINES, REPORT
@@ -197,13 +198,7 @@ class Capture:
         return [
             finding
             for finding in self.findings
-            if finding.severity in grave
-            and (
-                not rules
-                or any(
-                    finding.name == r.lower() or finding.rule.startswith(r.upper()) for r in rules
-                )
-            )
+            if finding.severity in grave and (not rules or names_rule(RULES[finding.rule], rules))
         ]
 
     def findings_by_rule(self) -> dict[str, list[Finding]]:

@@ -65,7 +65,7 @@ def is_ordinary_buffer(packet: DevicePacket, migration: Migration) -> bool:
     buffer, not the config state.
     """
     raw, framing, facts = packet.raw, migration.framing, migration.main_facts
-    if raw is None or packet.flags != framing.device_flag or migration.framing.compression:
+    if raw is None or packet.flags != framing.device_flag or framing.compression:
         return False
     if facts is not None and facts.postcopy_run is not None:
         return False
@@ -85,7 +85,7 @@ def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
     framing = migration.framing
     if packet.pages_alloc != framing.page_count:
         return False
-    if method and (method != migration.framing.compression or migration.devices):
+    if method and (method != framing.compression or migration.devices):
         return False
     if packet.zero_pages and framing.settings.era is not None:
         return False
@@ -93,7 +93,7 @@ def _sizes_fit(packet: RamPacket, migration: Migration) -> bool:
         return not size
     if method:
         return 0 < size <= COMPRESSED_MAX
-    return migration.framing.compression == 0 and size == normal * framing.page_size
+    return framing.compression == 0 and size == normal * framing.page_size
 
 
 def _pages_fit(

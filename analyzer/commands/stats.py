@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from analyzer.analysis import Analysis
-    from analyzer.migration.statistics import Statistics
 
 __all__ = ["add_arguments", "run"]
 

@@ -93,9 +93,7 @@ class Setting:
 
 def _limit(name: str, measure: str, meaning: str) -> Setting:
     default = None if USUAL[name] == float("inf") else USUAL[name]
-    return Setting(
-        f"limits.{name}", Quantity(measure), meaning, default=default, option=LIMIT
-    )  # fmt: skip
+    return Setting(f"limits.{name}", Quantity(measure), meaning, default=default, option=LIMIT)
 
 
 SETTINGS = {

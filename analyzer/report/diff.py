@@ -8,6 +8,8 @@ compared only on request.
 from __future__ import annotations
 
 from analyzer.errors import CaptureError, UsageError
+from analyzer.report.model import SCHEMA as REPORT
+from analyzer.report.stats_json import SCHEMA as STATS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "SECTIONS", "Content", "Difference", "Side", "compare", "diff_json"]
 
 SCHEMA = "mfshark/diff/1"
-REPORT, STATS = "mfshark/report/1", "mfshark/stats/1"
 
 MIGRATION = ("uuid", "dialect", "ram_era", "page_size", "machine", "outcome")
 CHANNEL = (
