@@ -105,7 +105,7 @@ class Attempts:
 
     def of_multifd(self, channel: Channel) -> Migration | None:
         """The attempt that a multifd channel belongs to, if that exists already."""
-        awaited: int | None = None
+        silent: list[int] | None = None
         for attempt in self._possible(channel):
             if len(attempt.channels) >= CHANNELS_MAX or over(attempt, channel):
                 continue
@@ -115,10 +115,12 @@ class Attempts:
             if closed_before(other, channel.flow.connection.began.frame):
                 continue
             # A duplicate id while the first channel is still open is a fault of one attempt, unless
-            # there is a newer connection that has not sent anything yet: the main of a newer
-            # attempt connects first.
-            awaited = self._awaited_main(channel.flow) if awaited is None else awaited
-            if awaited <= other.flow.connection.number:
+            # a connection between these two has not sent anything yet: the main of a newer attempt
+            # connects first.  While this attempt's own main is silent too, it is one of its
+            # channels.
+            silent = self._silent_before(channel.flow) if silent is None else silent
+            began = other.flow.connection.number
+            if max(silent, default=-1) < began or (attempt.main is None and min(silent) < began):
                 return attempt
         return None
 
@@ -143,17 +145,20 @@ class Attempts:
             found.append(attempt)
         return found[::-1]
 
-    def _awaited_main(self, flow: Flow) -> int:
-        """The number of the newest connection to a flow's port that is open and has not sent
-        anything yet; -1 without one.
+    def _silent_before(self, flow: Flow) -> list[int]:
+        """The numbers of the connections to a flow's port that were opened before it, are open and
+        have not sent anything yet.
         """
-        key = key_of(flow)
-        for connection in reversed(self._connections()[-SILENT_MAX:]):
-            client = connection.forward
-            silent = client.syn is not None and not connection.closed
-            if silent and key_of(client) == key and not any(map(self._known, connection.flows)):
-                return connection.number
-        return -1
+        key, began = key_of(flow), flow.connection.number
+        return [
+            connection.number
+            for connection in self._connections()[-SILENT_MAX:]
+            if connection.number < began
+            and connection.forward.syn is not None
+            and not connection.closed
+            and key_of(connection.forward) == key
+            and not any(map(self._known, connection.flows))
+        ]
 
 
 def key_of(flow: Flow) -> Key:

@@ -81,7 +81,6 @@ def test_strangers_beyond_some_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
 def test_channels_of_one_id_look_for_a_silent_main_once_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Even if the latest connections are recognised first, so that every attempt comes later."""
     looked = 0
     key_of = attempts.key_of
 
@@ -93,14 +92,14 @@ def test_channels_of_one_id_look_for_a_silent_main_once_each(
     monkeypatch.setattr(attempts, "key_of", counting)
     monkeypatch.setattr(attempts, "SILENT_MAX", 12)
     capture = Craft()
-    opened = [capture.connect(46000 + number) for number in range(150)]
-    for one in opened[:-12:-1]:  # all but one of those that are looked at
-        one.send(init(1))
-    for one in opened[-13::-1]:
-        one.send(init(0))
+    count = 150
+    for number in range(count):
+        main, channel = (capture.connect(port + number) for port in (46000, 47000))
+        channel.send(init(0))
+        main.send(HEADER)
     scan = Scan(capture.pcap()).run()
-    assert len(scan.migrations) > 100
-    assert looked < 20 * len(opened)
+    assert len(scan.migrations) == count
+    assert looked < 2 * 20 * count
 
 
 def test_few_of_many_full_attempts_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,19 @@ def test_a_retry_whose_multifd_channels_speak_before_its_main() -> None:
     assert channels(made.pcap()) == [(2, True), (2, True)]
 
 
+@pytest.mark.parametrize("late", [2, 3])
+def test_an_id_given_twice_while_other_channels_are_silent_is_no_retry(late: int) -> None:
+    """Channels connect side by side: one that has not introduced itself yet is no newer main."""
+    made = Craft()
+    main, *opened = (made.connect(46000 + number) for number in range(4))
+    order = [one for number, one in enumerate(opened, 1) if number != late]
+    for connection in order:
+        connection.send(init(0))
+    opened[late - 1].send(init(1))
+    main.send(HEADER)
+    assert channels(made.pcap()) == [(3, True)]
+
+
 @pytest.mark.parametrize("lost", ["init", "main"])
 def test_a_channel_recognised_late_belongs_to_the_attempt_of_its_time(lost: str) -> None:
     """What stands in front of it was lost; it is given up only when the connection ends."""
