@@ -26,7 +26,7 @@ class FindDialog(AskDialog):
             "Find",
             hint,
             value=text,
-            mode=mode if mode in modes else modes[-1],
+            mode=modes[-1] if text and mode not in modes else mode,
             modes=modes,
             check=_complaint,
         )
