@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,11 @@ class Actions(Part):
     def action_open(self) -> None:
         """Choose a capture."""
         path = self._app.document.path
-        self.choose(Path(path).parent if path else here())
+        self.choose(Path(path).parent if path else here(), os.path.basename(path))
 
-    def choose(self, folder: Path) -> None:
-        """Choose a capture, starting in a folder."""
-        self._app.push_screen(PickerScreen(folder, self._app.view.palette), self._open)
+    def choose(self, folder: Path, name: str = "") -> None:
+        """Choose a capture, starting in a folder, at the file of that name."""
+        self._app.push_screen(PickerScreen(folder, self._app.view.palette, name), self._open)
 
     def _open(self, path: str | None) -> None:
         if path is not None:

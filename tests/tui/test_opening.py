@@ -39,6 +39,29 @@ def test_a_folder_lets_one_choose(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_the_picker_begins_where_one_is(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    for directory in (folder, tmp_path / "a", tmp_path / "z"):
+        directory.mkdir()
+    for name in ("a", "b", "c"):
+        shutil.copy(capture(VFIO), folder / f"{name}.pcapng.gz")
+
+    async def run() -> None:
+        async with opened(folder / "b.pcapng.gz") as (app, pilot):
+            await press(pilot, "o", "down", "enter")
+            assert app.document.path == str(folder / "c.pcapng.gz")
+            await press(pilot, "o", "backspace")
+            assert under_cursor(app) == "m/"
+            await press(pilot, "enter", "home", "enter")
+            assert under_cursor(app) == "m/"
+
+    asyncio.run(run())
+
+
+def under_cursor(app: MfsharkApp) -> str | None:
+    return app.screen.query_one(RowList).copied("text")
+
+
 def test_the_picker_opens_a_capture_in_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

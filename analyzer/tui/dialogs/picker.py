@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PickerScreen"]
 
 FILES_MAX = 10_000
+UP = ".."
 HINT = "Enter opens, / narrows, Backspace goes up, Esc leaves"
 HINT_EMPTY = "Enter and Backspace change the directory"
 NOTHING_HERE = f"no capture here ({', '.join(ENDINGS)})"
@@ -106,7 +107,10 @@ def _changed(when: float) -> str:
 
 
 class PickerScreen(Window["str | None"]):
-    """Returns the path of a capture, or ``None`` if the user cancels."""
+    """Returns the path of a capture, or ``None`` if the user cancels.
+
+    It begins in a directory, with the cursor on the capture called ``name``, or else the first.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel"),
@@ -123,9 +127,10 @@ class PickerScreen(Window["str | None"]):
     PickerScreen #hint { height: 1; padding: 0 1; color: $text-muted; }
     """
 
-    def __init__(self, folder: Path, palette: Palette) -> None:
+    def __init__(self, folder: Path, palette: Palette, name: str = "") -> None:
         super().__init__()
         self._folder = folder
+        self._first = name
         self._palette = palette
 
     def compose(self) -> ComposeResult:
@@ -138,10 +143,11 @@ class PickerScreen(Window["str | None"]):
     def on_mount(self) -> None:
         """List the directory."""
         self.query_one(RowList).palette = self._palette
-        self._show(self._folder)
+        self._show(self._folder, self._first)
         self.screen.set_focus(self.query_one(RowList))
 
-    def _show(self, folder: Path) -> None:
+    def _show(self, folder: Path, name: str = "") -> None:
+        """List a directory, with the cursor on the entry called ``name``, or the first capture."""
         self._folder = folder.resolve()
         part = self.query_one(Input).value
         why = NOTHING_SO_NAMED if part else NOTHING_HERE
@@ -151,14 +157,14 @@ class PickerScreen(Window["str | None"]):
             listed, why = [], reason_of(error)
         captures = sum(not entry.folder for entry in listed)
         self.query_one("#hint", Static).update(HINT if captures else f"{why}; {HINT_EMPTY}")
-        listed.insert(0, Entry(self._folder.parent, ".."))
+        listed.insert(0, Entry(self._folder.parent, UP))
         window = self.query_one(Vertical)
         window.border_title = Content(f"Open a capture: {terminal(str(self._folder))}")
         window.border_subtitle = count(captures, "capture")
         files = self.query_one(RowList)
         files.show_rows(EntryRows(listed))
-        first = next((at for at, entry in enumerate(listed) if not entry.folder), 0)
-        files.go(first)
+        named = [at for at, entry in enumerate(listed) if entry.name == name]
+        files.go(*named or [at for at, entry in enumerate(listed) if not entry.folder][:1] or [0])
 
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Open a directory, or return the path of a capture."""
@@ -166,7 +172,9 @@ class PickerScreen(Window["str | None"]):
         rows = message.sender.rows
         if isinstance(rows, EntryRows):
             entry = rows.listed[message.position]
-            if entry.folder:
+            if entry.name == UP:
+                self.action_up()
+            elif entry.folder:
                 self.query_one(Input).value = ""
                 self._show(entry.path)
             else:
@@ -196,8 +204,9 @@ class PickerScreen(Window["str | None"]):
             self._show(typed)
 
     def action_up(self) -> None:
-        """Go to the parent directory."""
-        self._show(self._folder.parent)
+        """Go to the parent directory, with the cursor on the one left."""
+        self.query_one(Input).value = ""
+        self._show(self._folder.parent, self._folder.name)
 
     def action_narrow(self) -> None:
         """Focus the input."""
@@ -208,4 +217,4 @@ class PickerScreen(Window["str | None"]):
         if self.query_one(Input).has_focus:
             self.screen.set_focus(self.query_one(RowList))
         else:
-            self.dismiss(None)
+            super().action_leave()
