@@ -48,8 +48,9 @@ def survives(data: bytes) -> Analysis | None:
     list(devices_text(analysis, Style(), True))
     devices_json(analysis)
     for migration in analysis.migrations:
-        for channel in migration.multifd:
-            assert channel.decoded + channel.skipped + channel.missing <= channel.length
+        for channel in migration.channels:
+            facts = migration.facts_of(channel)
+            assert facts.decoded + facts.skipped + facts.missing == channel.length
     return analysis
 
 
