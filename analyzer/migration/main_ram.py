@@ -212,6 +212,10 @@ class RamWalk:
 
         ``None`` instead of a word: the section ended without EOS.
         """
+        if self.framed and word >> 24 == FOOTER_BYTE << 32 | self.section_id:
+            self._note("ram-no-eos", "the section's footer is where a record should be")
+            yield Push(word.to_bytes(8, "big"))
+            return None
         if word & RAM_FLAG_BITS & KINDS:
             broken = yield from self._page(word)
         elif word & RAM_FLAG_BITS == MEM_SIZE:
@@ -222,10 +226,6 @@ class RamWalk:
             broken = None
             self.ram.flushed(Mark(self.reader.offset, self.reader.last))
             self._refuse_if_mapped("a MULTIFD_FLUSH")
-        elif self.framed and word >> 24 == FOOTER_BYTE << 32 | self.section_id:
-            self._note("ram-no-eos", "the section's footer is where a record should be")
-            yield Push(word.to_bytes(8, "big"))
-            return None
         elif word == HOOK:
             broken = None
         else:

@@ -15,6 +15,7 @@ from tests.checks.craft import (
     RAM_ID,
     RAM_PART,
     RAM_START,
+    SWITCHOVER_START,
     findings,
     fired,
     part,
@@ -82,6 +83,12 @@ def test_what_is_wrong_in_a_mapped_ram_header(field: str, bad: bytes, said: str)
     at = made.index(HEADER_BEGINS) + MAPPED_RAM_HEADER[field].offset
     found = findings(made[:at] + bad + made[at + len(bad) :])
     assert [f.message for f in found if f.rule.id == "MF640"] == [f"block 'a': {said}"]
+
+
+def test_a_section_without_eos_before_a_command() -> None:
+    """Its footer and SWITCHOVER_START together look like a page record with further flags."""
+    found = findings(inserted(SWITCHOVER_START, part(RAM_ID, FIRST))())
+    assert [f.rule.id for f in found if f.severity != "info"] == ["MF626"]
 
 
 def test_start_without_a_list_of_blocks() -> None:
