@@ -162,10 +162,9 @@ class _Extras:
     def finish(self, analysis: Analysis) -> None:
         """The whole capture has been read."""
         if self.activity is not None:
-            from analyzer.migration.statistics import Statistics
+            from analyzer.migration.statistics import figures_of
 
-            of, pauses = self.activity.of, analysis.scan.engine.pauses
-            self.figures = [Statistics(m, of(m), pauses) for m in analysis.migrations]
+            self.figures = figures_of(analysis.scan, self.activity)
 
 
 def _analysis(

@@ -32,7 +32,7 @@ from analyzer.migration.contents import (
     first_differences,
 )
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import Statistics
+from analyzer.migration.statistics import figures_of
 from analyzer.report.diff import SECTIONS, Content, Side, compare, diff_json
 from analyzer.report.diff_text import diff_text
 from analyzer.report.model import capture_report
@@ -183,9 +183,8 @@ def _capture(source: Source, options: Namespace) -> tuple[Side, DeviceContents]:
         _need_all(analysis.damage)
         if not analysis.migrations:
             raise CaptureError(no_migration(analysis))
-        engine = analysis.scan.engine
-        figures = [Statistics(m, activity.of(m), engine.pauses) for m in analysis.migrations]
-        stats = stats_json(figures, analysis.path, engine.first_time)
+        scan = analysis.scan
+        stats = stats_json(figures_of(scan, activity), analysis.path, scan.engine.first_time)
         report = capture_report(analysis)
     return Side(source.path, report, stats), contents
 

@@ -8,7 +8,7 @@ from analyzer.commands.result_file import output, settle_format
 from analyzer.errors import UsageError
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import SentPages
-from analyzer.migration.statistics import Statistics
+from analyzer.migration.statistics import figures_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from analyzer.analysis import Analysis
+    from analyzer.migration.statistics import Statistics
 
 __all__ = ["add_arguments", "run"]
 
@@ -57,8 +58,7 @@ def run(options: Namespace) -> int:
     )
     status = judged(analysis, options)
     if analysis.migrations:
-        pauses = analysis.scan.engine.pauses
-        figures = [Statistics(m, activity.of(m), pauses) for m in analysis.migrations]
+        figures = figures_of(analysis.scan, activity)
         for entry in figures:
             entry.count_pages(sent)
         with output(options) as stream:

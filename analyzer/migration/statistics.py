@@ -18,9 +18,9 @@ from analyzer.migration.switchover import switchover_window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from analyzer.migration.activity import MigrationActivity
+    from analyzer.migration.activity import Activity, MigrationActivity
     from analyzer.migration.channel import Channel
     from analyzer.migration.colo_handshake import Handshake
     from analyzer.migration.device import Device
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from analyzer.migration.intervals import Span
     from analyzer.migration.migration import Migration
     from analyzer.migration.reassembly import Queue
+    from analyzer.migration.scan import Scan
     from analyzer.migration.sendings import BlockSendings, SentPages
     from analyzer.migration.switchover import Switchover
 
@@ -36,6 +37,7 @@ __all__ = [
     "CheckpointFigures",
     "DeviceFigures",
     "Statistics",
+    "figures_of",
 ]
 
 
@@ -205,6 +207,14 @@ class Statistics:
         if self.window is None or not self.window.finished:
             return None
         return self.window.duration
+
+
+def figures_of(
+    scan: Scan, activity: Activity, migrations: Iterable[Migration] | None = None
+) -> list[Statistics]:
+    """The figures of all migrations of a capture that has been read, or of some of them."""
+    chosen = scan.migrations if migrations is None else migrations
+    return [Statistics(one, activity.of(one), scan.engine.pauses) for one in chosen]
 
 
 def _checkpoints(

@@ -17,7 +17,7 @@ from analyzer.migration.activity import Activity
 from analyzer.migration.phases import phases_of
 from analyzer.migration.rows import DEVICE_STATE
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import Statistics
+from analyzer.migration.statistics import figures_of
 from analyzer.migration.switchover import switchover_window
 from analyzer.migration.table import PacketTable
 from analyzer.report.escape import terminal
@@ -353,13 +353,9 @@ class Document:
         """
         if not self.done or self.scan is None or self.saved is not None:
             return []
-        engine = self.scan.engine
-        found = [
-            Statistics(migration, self.activity.of(migration), engine.pauses)
-            for migration in self.migrations(number)
-        ]
+        found = figures_of(self.scan, self.activity, self.migrations(number))
         style = Style(colour=True, width=width)
-        return list(stats_text(found, style, Bars(), engine.first_time))
+        return list(stats_text(found, style, Bars(), self.scan.engine.first_time))
 
     def switchover(self, number: int) -> int | None:
         """When the switchover of a migration began, ns since the epoch; ``None`` without one."""

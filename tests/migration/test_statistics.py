@@ -12,7 +12,7 @@ from analyzer.migration.activity import Activity
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
-from analyzer.migration.statistics import Statistics
+from analyzer.migration.statistics import Statistics, figures_of
 from analyzer.synth.builder import build
 from tests.checks.craft import Tiny
 from tests.shipped import FILES, capture, stem, truth
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from analyzer.migration.main_channel import MainFacts, Record
     from analyzer.migration.migration import Migration
-    from analyzer.migration.statistics import Statistics
     from analyzer.migration.switchover import Switchover
 
 LOSSY = ("gap", "snaplen", "midstream")
@@ -35,8 +34,7 @@ SEVERAL = ("two-vms",)
 def figures(path: Path | bytes) -> list[Statistics]:
     activity = Activity()
     scan = Scan(path, watchers=(activity,)).run()
-    pauses = scan.engine.pauses
-    return [Statistics(m, activity.of(m), pauses) for m in scan.migrations]
+    return figures_of(scan, activity)
 
 
 def only(name: str) -> Statistics:

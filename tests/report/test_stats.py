@@ -14,7 +14,7 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.migration.activity import Activity
 from analyzer.migration.sendings import BlockSendings, SentPages
-from analyzer.migration.statistics import Statistics
+from analyzer.migration.statistics import figures_of
 from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_html import stats_html
 from analyzer.report.stats_json import stats_json
@@ -42,7 +42,7 @@ def test_every_capture_in_every_format(path: Path) -> None:
     activity, sent = Activity(), SentPages()
     with analyze(path, watchers=(activity, sent), page_collector=sent) as analysis:
         engine = analysis.scan.engine
-        figures = [Statistics(m, activity.of(m), engine.pauses) for m in analysis.migrations]
+        figures = figures_of(analysis.scan, activity)
     for entry in figures:
         entry.count_pages(sent)
     if not figures:
