@@ -68,11 +68,14 @@ def walk_multifd(reader: Reader, channel: Channel, join: Join) -> Walker:
     """
     data = yield TAKE_INIT
     if type(data) is Gap and data.before >= INIT_KNOWN:  # cut in the reserved bytes
-        known = yield Take(data.before)
-        missing = yield Skip(INIT.size - data.before)
-        if type(known) is bytes and type(missing) is int:
-            channel.missing += missing
-            channel.decoded -= missing
+        before = data.before
+        known = yield Take(before)
+        rest = yield Skip(INIT.size - before)
+        channel.missing += reader.missing
+        channel.decoded -= reader.missing
+        if type(rest) is End:
+            data = End(before + rest.have)
+        elif type(known) is bytes:
             data = known.ljust(INIT.size, b"\0")
     if type(data) is not bytes:
         yield from _broken_init(reader, channel, join, data)

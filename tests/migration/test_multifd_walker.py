@@ -17,7 +17,7 @@ from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tcp.flow import NEVER, Connection
 from dissectors.multifd import DEVICE_STATE, PACKET_BYTES, ram_header_size
-from tests.checks.craft import Tiny, buffer, config, init, ram, sync
+from tests.checks.craft import Craft, Tiny, buffer, config, init, ram, sync
 from tests.migration.main_streams import Piece, feed
 
 if TYPE_CHECKING:
@@ -248,3 +248,18 @@ def test_the_first_packet_may_have_pages() -> None:
         (64 + len(packets[0]), len(packets[1]), 0x40, "0000:00:02.0/vfio#0", 0),
         (64 + len(packets[0] + packets[1]), len(packets[2]), 1, 2, ""),
     ]
+
+
+@pytest.mark.parametrize("known", [10, 30, 46, 62])
+def test_an_initial_packet_that_ends_in_a_hole_is_accounted_for(known: int) -> None:
+    made = Craft()
+    channel = made.connect(46000)
+    channel.send(init(0)[:known])
+    channel.lose(bytes(63 - known))
+    channel.fin()
+    scan = Scan(made.pcap()).run()
+    accounted(scan)
+    (migration,) = scan.migrations
+    (found,) = migration.multifd
+    assert found.length == 63
+    assert found.missing == 63 - known
