@@ -484,7 +484,9 @@ class MultifdWalker:
         self._done(found.length, found.missing)
         if device:
             state = self._device_packet(header, found.place)
-            self._vfio_header(state, header[DEVICE_STATE.size : DEVICE_STATE.size + BUFFER.size])
+            raw = header[DEVICE_STATE.size : HEAD_SIZE]
+            if len(raw) == BUFFER.size:  # else a hole cut it off
+                self._vfio_header(state, raw)
             state.missing = found.missing
             state.last = self.reader.last
             self.migration.device_packet(self.channel, state)

@@ -228,6 +228,14 @@ def test_a_hole_anywhere_costs_what_it_touches(size: int) -> None:
         assert channel.id == (0 if at >= 25 else -1), at  # behind the initial packet's id
 
 
+def test_a_search_may_find_a_packet_whose_headers_have_a_hole() -> None:
+    packet, following = buffer(0, bytes(range(200))), buffer(1) + sync(1)
+    for at in range(DEVICE_STATE.size, len(packet) - 20):
+        rows, channel = walked(init(0), 90, packet[:at], 20, packet[at + 20 :] + following)
+        assert [row[:1] for row in rows] == [(154 + len(packet),), (154 + len(packet + buffer(1)),)]
+        assert (channel.skipped, channel.device_packets) == (0, 2), at
+
+
 def test_a_stream_may_end_anywhere() -> None:
     whole, _ = walked(WHOLE)
     for at in near(-1, 0, 1, 3, 8):
