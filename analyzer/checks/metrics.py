@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.checks.rule import INFO, Spot, limit_rule, metric_rule
 from analyzer.checks.wording import counted, duration, names
-from analyzer.migration.fairness import jain
+from analyzer.migration.fairness import jain, ram_channels, state_channels
 from analyzer.migration.intervals import Coverage, total, union
 from analyzer.migration.switchover import switchover_of
 
@@ -40,7 +40,7 @@ def fairness_ram(migration: Migration, selection: Selection) -> Iterator[Spot]:
 
     Usual cause: more channels than the source can fill; one slower connection.
     """
-    channels = [channel for channel in migration.multifd if channel.synchronises]
+    channels = ram_channels(migration.multifd)
     packets = sum(channel.ram_packets for channel in channels)
     if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
         return
@@ -60,7 +60,7 @@ def fairness_device(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: few large buffers; channels that still had RAM to send.
     """
-    channels = [c for c in migration.multifd if c.synchronises or c.device_bytes]
+    channels = state_channels(migration.multifd)
     packets = sum(channel.device_packets for channel in channels)
     if len(channels) < 2 or packets < PACKETS_JUDGED * len(channels):
         return

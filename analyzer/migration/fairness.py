@@ -6,7 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Runs", "jain", "runs_of"]
+    from analyzer.migration.channel import Channel
+
+__all__ = ["Runs", "jain", "ram_channels", "runs_of", "state_channels"]
 
 
 def jain(shares: Sequence[int]) -> float | None:
@@ -15,6 +17,18 @@ def jain(shares: Sequence[int]) -> float | None:
     """
     squares = sum(share * share for share in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else None
+
+
+def ram_channels(multifd: Iterable[Channel]) -> list[Channel]:
+    """The channels that RAM could be spread over: not those for device state only."""
+    return [channel for channel in multifd if channel.synchronises]
+
+
+def state_channels(multifd: Iterable[Channel]) -> list[Channel]:
+    """The channels that device state could be spread over: a channel for device state only that
+    carried none is one too many.
+    """
+    return [channel for channel in multifd if channel.synchronises or channel.device_bytes]
 
 
 class Runs:

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from analyzer.migration.colo_handshake import handshakes_of
 from analyzer.migration.downtime import data_spans, downtime_of
-from analyzer.migration.fairness import Runs, jain, runs_of
+from analyzer.migration.fairness import Runs, jain, ram_channels, runs_of, state_channels
 from analyzer.migration.intervals import Coverage, alone, clipped, total, union
 from analyzer.migration.phases import phases_of
 from analyzer.migration.switchover import switchover_window
@@ -178,10 +178,8 @@ class Statistics:
             self.downtime = downtime_of(migration, activity, self.window, pauses)
         self.channels = [ChannelFigures(channel, activity) for channel in migration.multifd]
         self.devices = _devices(migration, activity, self.window)
-        synchronised = [c for c in migration.multifd if c.synchronises]
-        self.fairness_ram = jain([c.ram_bytes for c in synchronised])
-        carriers = [c for c in migration.multifd if c.synchronises or c.device_bytes]
-        self.fairness_state = jain([c.device_bytes for c in carriers])
+        self.fairness_ram = jain([c.ram_bytes for c in ram_channels(migration.multifd)])
+        self.fairness_state = jain([c.device_bytes for c in state_channels(migration.multifd)])
         self.runs_ram = _ram_runs(migration, activity)
         self.runs_state = _state_runs(migration)
         self.checkpoints = _checkpoints(migration, activity, pauses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from analyzer.migration.fairness import jain
+from analyzer.migration.fairness import jain, ram_channels, state_channels
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.quantities import count
@@ -139,10 +139,10 @@ def fairness_text(channels: Sequence[tuple[int, Channel]]) -> str:
 
 
 def _fairness(multifd: list[Channel]) -> str:
-    ram = jain([channel.ram_bytes for channel in multifd])
-    device = jain([channel.device_bytes for channel in multifd])
+    ram = jain([channel.ram_bytes for channel in ram_channels(multifd)])
+    device = jain([channel.device_bytes for channel in state_channels(multifd)])
     return ", ".join(
-        f"{word} {value:.3f}"
+        f"{word} {value:.2f}"
         for word, value in (("RAM", ram), ("device state", device))
         if value is not None
     )

@@ -15,6 +15,7 @@ from textual.geometry import Region
 from analyzer.errors import DEBUG
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
+from analyzer.migration.statistics import Statistics
 from analyzer.synth import build
 from analyzer.tui import pieces
 from analyzer.tui.binning import Bins, shortened
@@ -240,6 +241,22 @@ def test_shares_and_fairness_are_those_of_one_migration() -> None:
     for number in (0, 1):
         own = fairness_text([(at, channel) for at, channel in numbered if at == number])
         assert f"{number}: {own.removeprefix('fairness (Jain) ')}" in text
+
+
+def test_fairness_is_that_of_stats_also_with_channels_for_device_state_only(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rfc0.pcap"
+    scenario = {"migration": [{"dialect": "rfc0", "channels": 2}], "device": [{"size": 8_000_000}]}
+    path.write_bytes(build(scenario))
+    document = Document(str(path), Settings())
+    document.load(lambda: False)
+    (migration,) = document.migrations()
+    figures = Statistics(migration, document.activity.of(migration))
+    text = fairness_text([(0, channel) for channel in document.channels()])
+    assert figures.fairness_ram is not None
+    assert f"RAM {figures.fairness_ram:.2f}," in text
+    assert f"device state {figures.fairness_state:.2f}" in text
 
 
 def test_main_has_no_bytes_under_ram() -> None:
