@@ -13,7 +13,7 @@ from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.palette import MARK_GLYPH, SEVERITY_GLYPHS
 from analyzer.tui.quantities import clock_time, seconds
-from dissectors.multifd import MultifdFlag, text_of
+from dissectors.multifd import MultifdFlag, text_of, uuid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +152,7 @@ class PacketRows:
             self.time(at, position),
             channel_text(value["channel"]),
             word,
-            name_text(table.name(at)) if kind != INIT_PACKET else f"uuid {table.name(at).hex()}",
+            _name(kind, table.name(at)),
             _index(kind, value),
             flags_text(value["flags"]),
             _pages(kind, value),
@@ -214,6 +214,13 @@ def _kind(kind: int, value: dict[str, int], palette: Palette) -> tuple[str, Styl
     if kind == RAM_PACKET:
         return ("RAM", palette.ram) if value["normal_pages"] else ("zero", palette.zero)
     return "init", palette.muted
+
+
+def _name(kind: int, name: bytes) -> str:
+    """The block or device; of an initial packet the guest's uuid, if it has one."""
+    if kind != INIT_PACKET:
+        return name_text(name)
+    return f"uuid {uuid_text(name)}" if any(name) else ""
 
 
 def _index(kind: int, value: dict[str, int]) -> str:

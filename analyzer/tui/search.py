@@ -9,9 +9,9 @@ import numpy as np
 from analyzer.errors import CaptureError
 from analyzer.migration.replay import Replay
 from analyzer.migration.rows import CONFIG_STATE, DEVICE_STATE, RAM_PACKET
-from analyzer.migration.table import KINDS, NO_NUMBER
+from analyzer.migration.table import INIT_PACKET, KINDS, NO_NUMBER
 from analyzer.tui.pieces import PIECE
-from dissectors.multifd import text_of
+from dissectors.multifd import text_of, uuid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,11 +61,9 @@ def find_text(
     """
     wanted = text.casefold()
     table = document.table
-    names = [
-        number
-        for number, name in enumerate(list(table.names))
-        if wanted in text_of(name).casefold() or wanted in name.hex()
-    ]
+    every = list(enumerate(list(table.names)))
+    names = [number for number, name in every if wanted in text_of(name).casefold()]
+    uuids = [number for number, name in every if any(name) and wanted in uuid_text(name)]
     kinds = [number for number, kind in enumerate(KINDS) if wanted in kind]
     noted = sorted(
         row
@@ -75,9 +73,9 @@ def find_text(
     number = _number(text)
 
     def matches(first: int, last: int) -> npt.NDArray[np.bool_]:
-        mask: npt.NDArray[Any] = np.isin(table.view("name", first, last), names)
-        kind = table.view("kind", first, last)
-        mask |= np.isin(kind, kinds)
+        name, kind = table.view("name", first, last), table.view("kind", first, last)
+        mask: npt.NDArray[Any] = np.isin(kind, kinds)
+        mask |= np.where(kind == INIT_PACKET, np.isin(name, uuids), np.isin(name, names))
         if wanted in "zero":
             mask |= (kind == RAM_PACKET) & (table.view("normal_pages", first, last) == 0)
         if wanted in "config":

@@ -222,6 +222,26 @@ def test_find_text_and_bytes() -> None:
     drive(VFIO, path)
 
 
+def test_a_guests_uuid_is_shown_and_found_as_others_write_it() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        assert "uuid 8f0c2a4e-1b3d-4c5f-9a7e-0123456789ab" in shown(app)
+        await press(pilot, "G", "ctrl+f")
+        await enter(pilot, "4c5f-9a7e")
+        assert app.state.row == 0
+
+    drive("10.0.13-uuid-name-2ch", path, (120, 40))
+
+
+def test_text_is_not_looked_for_in_the_hexadecimal_digits_of_names() -> None:
+    async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
+        assert "7" in b"pc.ram".hex()
+        await press(pilot, "ctrl+f")
+        await enter(pilot, "7")
+        assert app.document.table.column("packet_num")[app.state.row] == 7
+
+    drive(VFIO, path)
+
+
 @pytest.mark.parametrize("word", ["CONFIG", "zero"])
 def test_the_words_of_the_list_are_found(word: str) -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
