@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from analyzer.checks.wording import counted
 from analyzer.report.style import size_text
 
-__all__ = ["clock_time", "count", "duration", "moment", "rate", "seconds", "size_text"]
+__all__ = ["clock_time", "count", "duration", "rate", "seconds"]
 
 
 SECOND = 1_000_000_000
@@ -30,32 +30,19 @@ def count(value: int, noun: str = "") -> str:
     return counted(value, noun, ",") if noun else f"{value:,}"
 
 
-def duration(ns: float) -> str:
-    """Nanoseconds in the unit that fits: ``12.3 ms``."""
-    value = abs(ns)
-    sign = "-" if ns < 0 else ""
-    if value < 1e3:
-        return f"{sign}{value:.0f} ns"
-    if value < 1e6:
-        return f"{sign}{value / 1e3:.1f} µs"
-    if value < 1e9:
-        return f"{sign}{value / 1e6:.1f} ms"
-    if value < 100e9:
-        return f"{sign}{value / 1e9:.2f} s"
-    minutes, rest = divmod(value / 1e9, 60)
-    return f"{sign}{minutes:.0f} min {rest:.0f} s"
+def duration(ns: float, step: int = SECOND) -> str:
+    """Nanoseconds in the unit that fits, with enough decimals to tell them from ``step`` more.
 
-
-def moment(ns: int, step: int) -> str:
-    """A duration with enough decimals to tell it from one that is ``step`` ns longer.
-
-    >>> moment(2_351_336_000, 10_000_000), moment(2_351_336_000, 1_000)
-    ('2.35 s', '2.351336 s')
+    >>> duration(12_345_678), duration(2_351_336_000), duration(2_351_336_000, 1_000)
+    ('12.3 ms', '2.35 s', '2.351336 s')
     """
     for limit, unit, word, usual in UNITS:
         if abs(ns) < limit:
             return f"{ns / unit:.{max(usual, _decimals(unit, step))}f} {word}"
-    return f"{ns / SECOND:.{_decimals(SECOND, step)}f} s" if step < SECOND else duration(ns)
+    if step < SECOND:
+        return f"{ns / SECOND:.{_decimals(SECOND, step)}f} s"
+    minutes, rest = divmod(round(abs(ns) / SECOND), 60)
+    return f"{'-' if ns < 0 else ''}{minutes} min {rest} s"
 
 
 def _decimals(unit: int, step: int) -> int:

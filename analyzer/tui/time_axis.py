@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from analyzer.tui.quantities import moment
+from analyzer.tui.quantities import duration
 
 if TYPE_CHECKING:
     from analyzer.tui.palette import Palette
@@ -112,14 +112,14 @@ def axis_line(
     zero = window.first if origin is None else bounded(origin)
     room = TICK_WIDTH
     step = _step(window.span, max(1, width // room))
-    while (wide := len(moment(window.end - zero, step)) + 2) > room:
+    while (wide := len(duration(window.end - zero, step)) + 2) > room:
         room = wide
         step = _step(window.span, max(1, width // room))
     text = [" "] * width
     at = -(-(window.start - zero) // step) * step
     while at <= window.end - zero:
         column = window.column(zero + at, width)
-        label = f"╵{moment(at, step) if at else '0'}"
+        label = f"╵{duration(at, step) if at else '0'}"
         if column + len(label) <= width and not column <= cursor < column + len(label):
             text[column : column + len(label)] = label
         at += step

@@ -10,12 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
+from analyzer.report.style import size_text
 from analyzer.tui.area_chart import sparkline, stacked_chart, with_mark
 from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
 from analyzer.tui.phase_line import phase_at, phase_line
-from analyzer.tui.quantities import count, duration, moment, rate, size_text
+from analyzer.tui.quantities import count, duration, rate
 from analyzer.tui.time_axis import TimeWindow, axis_line, bounded
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class TimePane(Drawn, can_focus=True):
 
     def time_text(self, bins: Bins) -> str:
         """The cursor's time."""
-        return moment(self.since(bins, self.moment), round(bins.bin_ns))
+        return duration(self.since(bins, self.moment), round(bins.bin_ns))
 
     def show_bins(self, bins: Bins, phases: list[Phase], moment: int) -> None:
         """Show other bins and phases, with the cursor at a time (ns since the epoch)."""

@@ -203,6 +203,11 @@ def test_times_beyond_reason() -> None:
     assert duration(-1500.0) == "-1.5 µs"
 
 
+def test_minutes_have_sixty_seconds() -> None:
+    assert duration(119_700_000_000) == "2 min 0 s"
+    assert duration(-100_400_000_000) == "-1 min 40 s"
+
+
 def test_few_buffers_are_plotted_as_glyphs() -> None:
     assert arrival_plot([0, 2, 1], 9, 3) == ["    ■    ", "        ▲", "■        "]
     assert arrival_plot([0], 9, 2) == [" " * 9, "■        "]
