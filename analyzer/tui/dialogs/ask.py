@@ -39,7 +39,7 @@ class AskDialog(Window["Answer | None"]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "give_up", "Cancel"),
+        Binding("escape", "leave", "Cancel"),
         Binding("tab,ctrl+t", "mode", "Other mode", priority=True),
     ]
     DEFAULT_CSS = """
@@ -151,7 +151,3 @@ class AskDialog(Window["Answer | None"]):
         if action == "mode" and len(self._modes) == 1:
             return False
         return super().check_action(action, parameters)
-
-    def action_give_up(self) -> None:
-        """Return ``None``."""
-        self.dismiss(None)

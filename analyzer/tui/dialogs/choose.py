@@ -37,7 +37,7 @@ class ChooseDialog(Window["str | None"]):
     """Returns the value of the choice, or ``None`` if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "give_up", "Cancel"),
+        Binding("escape,q", "leave", "Cancel"),
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
         Binding("g", "edge(0)", "First", show=False),
@@ -131,7 +131,3 @@ class ChooseDialog(Window["str | None"]):
         """Return the choice on Enter or a click."""
         message.stop()
         self.dismiss(self._choices[message.option_index].value)
-
-    def action_give_up(self) -> None:
-        """Return ``None``."""
-        self.dismiss(None)

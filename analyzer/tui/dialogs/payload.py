@@ -264,7 +264,3 @@ class PayloadScreen(Window[None]):
     def action_keys(self) -> None:
         """Show the keys."""
         self.app.push_screen(HelpScreen(("In this pane", self.focused), ("In this window", self)))
-
-    def action_leave(self) -> None:
-        """Close the window."""
-        self.dismiss(None)

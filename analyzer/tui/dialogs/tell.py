@@ -52,7 +52,3 @@ class TellDialog(Window[None]):
         window.border_title = Content(self._title)
         window.border_subtitle = "Esc closes"
         yield window
-
-    def action_leave(self) -> None:
-        """Close the window."""
-        self.dismiss(None)

@@ -39,6 +39,10 @@ class Window(ModalScreen[ScreenResultType]):
         """What is below the window is on top again."""
         show_keys(self.app)
 
+    def action_leave(self) -> None:
+        """Close the window without a result."""
+        self.dismiss(None)
+
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """See the base class; does nothing once it has been called."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
