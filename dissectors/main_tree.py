@@ -14,9 +14,9 @@ from dissectors import return_path as back
 from dissectors.fields import Field, Layout
 from dissectors.main_stream import Command, RamFlag, RecordType
 from dissectors.multifd import COMMON_PAGE_SIZE, text_of
-from dissectors.return_path import ReturnPathType
 from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
+from dissectors.vfio_config import TAG
 from dissectors.vfio_config_tree import config_tree
 from dissectors.vmstate import decode_section
 
@@ -35,7 +35,6 @@ TEXT_SHOWN = 120
 TYPE = Field("type", "B", "what record this is", "enum", enum=RecordType)
 LENGTH = Field("length", "I", "bytes that follow")
 ID = Field("section_id", "I", "number of the section")
-TAG = Field("tag", "Q", "what follows", "enum", enum=VfioTag)
 SIZE = Field("size", "Q", "bytes that follow")
 USED = Field("used_length", "Q", "bytes of the block", "hex")
 PAGE_SIZE = Field("page_size", "Q", "page size of the block, if it is not the common one")
@@ -114,11 +113,7 @@ def message_tree(data: bytes) -> list[Node]:
     nodes = layout_tree(back.HEADER, data)
     kind = int.from_bytes(data[:2], "big")
     at = back.HEADER.size
-    layout = None
-    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
-        layout = back.VALUE
-    elif kind in (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID):
-        layout = back.REQ_PAGES
+    layout = back.PAYLOADS.get(kind)
     if layout is not None and len(data) >= at + layout.size:
         nodes += layout_tree(layout, data, at)
         at += layout.size

@@ -12,6 +12,7 @@ from dissectors.fields import Field, Layout
 __all__ = [
     "BITMAP_END",
     "HEADER",
+    "PAYLOADS",
     "PAYLOAD_MAX",
     "REQ_PAGES",
     "RESUMED",
@@ -45,7 +46,6 @@ HEADER = Layout(
 )
 
 VALUE = Layout("value", "rp", "1.7", (Field("value", "I", "result, or the PING's value", "hex"),))
-"""Payload of SHUT, PONG and RESUME_ACK."""
 RESUMED = 1
 """The only valid value of RESUME_ACK."""
 
@@ -58,8 +58,15 @@ REQ_PAGES = Layout(
         Field("length", "I", "bytes"),
     ),
 )
-"""Payload of REQ_PAGES; in REQ_PAGES_ID a length byte and the block's name follow it."""
 
+PAYLOADS: dict[int, Layout] = {
+    ReturnPathType.SHUT: VALUE,
+    ReturnPathType.PONG: VALUE,
+    ReturnPathType.REQ_PAGES_ID: REQ_PAGES,
+    ReturnPathType.REQ_PAGES: REQ_PAGES,
+    ReturnPathType.RESUME_ACK: VALUE,
+}
+"""What payloads begin with; in REQ_PAGES_ID a length byte and the block's name follow it."""
 PAYLOAD_MAX = 512
 BITMAP_END = 0x0123456789ABCDEF
 """The end mark of the bitmap that follows RECV_BITMAP."""
@@ -85,12 +92,10 @@ def is_message(data: bytes | bytearray) -> bool:
 
 def length_fits(kind: int, length: int) -> bool:
     """Whether a message of this type may have this length; false for an unknown type."""
-    if kind in (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK):
-        return length == VALUE.size
-    if kind == ReturnPathType.REQ_PAGES:
-        return length == REQ_PAGES.size
-    if kind == ReturnPathType.REQ_PAGES_ID:
-        return REQ_PAGES.size + 1 <= length <= REQ_PAGES.size + 256
-    if kind == ReturnPathType.RECV_BITMAP:
-        return 1 <= length <= 256
-    return kind == ReturnPathType.SWITCHOVER_ACK and length == 0
+    if kind == ReturnPathType.SWITCHOVER_ACK:
+        return length == 0
+    layout = PAYLOADS.get(kind)
+    fixed = layout.size if layout is not None else 0
+    if kind in (ReturnPathType.REQ_PAGES_ID, ReturnPathType.RECV_BITMAP):
+        return fixed < length <= fixed + 256  # a length byte, and a name
+    return layout is not None and length == fixed

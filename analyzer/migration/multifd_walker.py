@@ -506,14 +506,15 @@ class MultifdWalker:
         self, header: bytes, start: int, place: Place, length: int, found: bool
     ) -> None:
         whole = header[4:8] == MAGIC_VERSION[4:] or header.startswith(MAGIC_BYTES)
-        slug = "packet-magic" if found or whole else "trailing-bytes"
-        seen = header[:4].hex()
         goes_on = f"the next packet begins {length} bytes on" if found else "no packet follows"
-        text = f"magic {seen} where a packet must start, {goes_on}"
         if self._behind_sync(start, length):
             slug = "sync-packet-has-payload"
             text = f"{length} bytes follow a SYNC packet without pages, {goes_on}"
-        elif not found and not whole:
+        elif found or whole:
+            slug = "packet-magic"
+            text = f"magic {header[:4].hex()} where a packet must start, {goes_on}"
+        else:
+            slug = "trailing-bytes"
             text = f"no packet: {length} byte{'s' if length != 1 else ''} at the stream's end"
         self.channel.anomalies.note(slug, start, place, text)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left, bisect_right
 from contextlib import closing
+from itertools import chain
 
 from analyzer.capture.file import CaptureFile
 from analyzer.capture.frames import RECORD
@@ -22,7 +23,7 @@ from analyzer.migration.scan import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import TypeAlias
 
     from analyzer.capture.frames import Batch
@@ -106,19 +107,7 @@ class Replay:
         pieces = self.stream_bytes(
             table.flows[at["flow"]], at["offset"], length, at["pos"], missing
         )
-        data = bytearray()
-        holes: list[tuple[int, int]] = []
-        for piece, size in pieces:
-            kept = min(size, limit - len(data))
-            if piece is None:
-                holes.append((len(data), len(data) + kept))
-            data += bytes(kept) if piece is None else piece[:kept]
-            if len(data) >= limit:
-                break
-        if cut and (kept := min(cut, limit - len(data))):
-            holes.append((len(data), len(data) + kept))
-            data += bytes(kept)
-        return Excerpt(bytes(data), holes)
+        return _excerpt(chain(pieces, [(None, cut)]), limit)
 
     def stream_bytes(
         self, stream: StreamRef, offset: int, length: int, pos: int, missing: int = 0
@@ -154,13 +143,7 @@ class Replay:
 
     def stretch(self, stream: StreamRef, offset: int, length: int, pos: int) -> Excerpt:
         """The same as :meth:`stream_bytes` in one piece, with zeros where bytes are missing."""
-        data = bytearray()
-        holes: list[tuple[int, int]] = []
-        for piece, size in self.stream_bytes(stream, offset, length, pos):
-            if piece is None:
-                holes.append((len(data), len(data) + size))
-            data += bytes(size) if piece is None else piece
-        return Excerpt(bytes(data), holes)
+        return _excerpt(self.stream_bytes(stream, offset, length, pos), length)
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -215,6 +198,20 @@ class Replay:
         file.begin_at(pos, self._declarations)
         self._batch = None
         self._batches = file.batches()
+
+
+def _excerpt(pieces: Iterable[Piece], limit: int) -> Excerpt:
+    """The first ``limit`` bytes of consecutive pieces."""
+    data = bytearray()
+    holes: list[tuple[int, int]] = []
+    for piece, size in pieces:
+        kept = min(size, limit - len(data))
+        if piece is None and kept:
+            holes.append((len(data), len(data) + kept))
+        data += bytes(kept) if piece is None else piece[:kept]
+        if len(data) >= limit:
+            break
+    return Excerpt(bytes(data), holes)
 
 
 def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, int]]:

@@ -19,8 +19,10 @@ from dissectors.return_path import (
     BITMAP_END,
     HEADER,
     PAYLOAD_MAX,
+    PAYLOADS,
     REQ_PAGES,
     RESUMED,
+    VALUE,
     ReturnPathType,
     length_fits,
 )
@@ -44,8 +46,6 @@ BITMAP_MAX = 1 << 32
 """Largest bitmap in bytes: enough for 128 TiB of guest memory in 4 KiB pages."""
 EXCESS_READ = 4096
 """A bitmap announced with more excess bytes than this over its block's size is not read."""
-VALUES = (ReturnPathType.SHUT, ReturnPathType.PONG, ReturnPathType.RESUME_ACK)
-REQUESTS = (ReturnPathType.REQ_PAGES, ReturnPathType.REQ_PAGES_ID)
 PATTERNS = (
     *(kind.to_bytes(2, "big") for kind in ReturnPathType),
     *(MESSAGE.struct.pack(message) for message in BY_SECONDARY),
@@ -167,7 +167,8 @@ class _Walk:
         """Keep what a message of valid length says."""
         rp = self.rp
         kind = message.kind
-        if kind in VALUES:
+        layout = PAYLOADS.get(kind)
+        if layout is VALUE:
             message.value = int.from_bytes(payload, "big")
             if kind == ReturnPathType.PONG:
                 if rp.room.has(len(rp.pongs), MESSAGES_KEPT):
@@ -178,7 +179,7 @@ class _Walk:
                 mark = message.mark
                 detail = f"RESUME_ACK {message.value:#x}, expected {RESUMED:#x}"
                 rp.anomalies.note("rp-resume-ack", mark.offset, mark.place, detail)
-        elif kind in REQUESTS:
+        elif layout is REQ_PAGES:
             message.start, message.size = REQ_PAGES.unpack(payload)
             if kind == ReturnPathType.REQ_PAGES_ID:
                 self.block = payload[REQ_PAGES.size + 1 :]

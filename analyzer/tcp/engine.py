@@ -479,11 +479,7 @@ class Engine:
         entry = flow.waiting[0]
         size = entry.offset - flow.offset
         if size > 0:
-            flow.add_hole(flow.offset, entry.offset - 1, flow.last.frame, entry.place)
-            flow.next = flow.next + size & MASK
-            flow.offset += size
-            assert flow.reader is not None
-            flow.reader.gap(size, entry.place)
+            _lose(flow, size, entry.place)
         flow.doubts = 0
         self._drain(flow, None)
 
@@ -557,11 +553,7 @@ class Engine:
                 end -= 1  # a FIN takes a sequence number, if there was one
         size = end - flow.offset
         if size > 0:
-            flow.add_hole(flow.offset, end - 1, flow.last.frame, flow.fin or self.now)
-            flow.next = flow.next + size & MASK
-            flow.offset = end
-            assert flow.reader is not None
-            flow.reader.gap(size, flow.fin or self.now)
+            _lose(flow, size, flow.fin or self.now)
 
     def end(self) -> None:
         """End of the capture: give up on missing bytes, and end every walker's stream."""
@@ -577,6 +569,15 @@ def _place(batch: Batch, start: int, time: int) -> Place:
     """The place of the frame at ``start`` of a batch, which was captured at ``time``."""
     number = batch.first + bisect_left(batch.starts, start)
     return Place(number, time, batch.position(start))
+
+
+def _lose(flow: Flow, size: int, after: Place) -> None:
+    """The next ``size`` bytes of the stream will not come; ``after`` is the place behind them."""
+    flow.add_hole(flow.offset, flow.offset + size - 1, flow.last.frame, after)
+    flow.next = flow.next + size & MASK
+    flow.offset += size
+    assert flow.reader is not None
+    flow.reader.gap(size, after)
 
 
 def _note_acked(flow: Flow, ack: int) -> int:
