@@ -34,10 +34,13 @@ def all_captured(migration: Migration) -> bool:
 def lacks_channels(migration: Migration) -> bool:
     """Whether multifd channels are missing from the capture: an id is missing, or at least as many
     packet numbers as each channel needs for its SYNCs, the first ones among them.
+
+    The number of its last SYNC may be above all those that are in the capture.
     """
     unused = _unused_numbers(migration)
     if unused is not None:
-        return 0 < migration.sync_rounds <= unused and not _first_round_whole(migration)
+        enough = unused > 0 and 0 < migration.sync_rounds <= unused + 1
+        return enough and not _first_round_whole(migration)
     return bool(absent_ids(migration))
 
 

@@ -54,6 +54,11 @@ def test_a_channel_leaves_numbers_unused(channel: list[bytes], ids: list[int]) -
     assert absent_ids(alone) == ids
 
 
+def test_an_absent_channel_may_have_had_the_last_number() -> None:
+    """A third channel had 2 and 5, and nothing but those two SYNCs."""
+    assert lacks_channels(read([init(0), sync(0), sync(3)], [init(1), sync(1), sync(4)]))
+
+
 def test_fewer_numbers_than_rounds_are_no_channel() -> None:
     few = read(ZERO, [*ONE[:2], *ONE[3:]])
     assert all_captured(few)
