@@ -13,8 +13,11 @@ from analyzer.errors import CaptureError, UsageError, unforeseen
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.result import (
+    BROKEN,
+    CLEAN,
     DEVICES,
     FIGURES,
+    FOUND,
     LINES,
     PLACES,
     REPORT,
@@ -23,7 +26,7 @@ from analyzer.report.result import (
     Result,
 )
 from analyzer.report.style import Style
-from analyzer.report.verdict import no_migration, verdict, verdict_text
+from analyzer.report.verdict import led, no_migration, verdict_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
     Step = Callable[[Scan, Checker], None]
 
 __all__ = ["Job", "run_job"]
-
-CLEAN, FOUND, BROKEN = 0, 1, 2
 
 
 class Job:
@@ -215,7 +216,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     result.damaged = analysis.damage is not None
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
-        result.lines = list(_lines(job, analysis, word))
+        result.lines = list(_lines(job, analysis, result))
         if known and job.style == "full":
             result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
@@ -302,25 +303,21 @@ def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str])
     return FOUND if any(f.rank >= threshold for f in analysis.findings) else CLEAN
 
 
-def _lines(job: Job, analysis: Analysis | SavedAnalysis, word: str) -> Iterator[str]:
+def _lines(job: Job, analysis: Analysis | SavedAnalysis, result: Result) -> Iterator[str]:
     style = Style(job.colour, job.width)
-    if isinstance(analysis, Analysis):
-        from analyzer.report.text import text_report
+    if job.style == "full":
+        if isinstance(analysis, Analysis):
+            from analyzer.report.text import text_report
 
-        if job.style == "full":
             yield from text_report(analysis, style, verbose=job.verbose)
-            return
-        line = verdict(analysis, style)
-    else:
-        from analyzer.report.saved_file import saved_text, saved_verdict
+        else:
+            from analyzer.report.saved_file import saved_text
 
-        if job.style == "full":
             yield from saved_text(analysis, style, verbose=job.verbose)
-            return
-        line = saved_verdict(analysis, style)
+        return
     told = [f for f in analysis.findings if f.severity != INFO or job.fail_on == INFO]
-    if told or word == "FAILED" or job.style == "verdict":
-        yield line
+    if told or result.word == "FAILED" or job.style == "verdict":
+        yield led(result.word, result.sentence, result.path, style)
     if job.style == "brief":
         from analyzer.report.text import first_findings
 

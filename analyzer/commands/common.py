@@ -10,6 +10,7 @@ from analyzer.capture.source import open_source
 from analyzer.errors import CaptureError, UsageError
 from analyzer.migration.settings import Settings
 from analyzer.report.escape import terminal
+from analyzer.report.result import BROKEN, CLEAN, FOUND
 from analyzer.report.style import Style
 from analyzer.report.verdict import no_migration
 from dissectors.multifd import PAGE_SIZES
@@ -17,7 +18,6 @@ from dissectors.multifd import PAGE_SIZES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
     from typing import IO
 
     from analyzer.analysis import SavedAnalysis
@@ -47,7 +47,6 @@ __all__ = [
     "style_of",
 ]
 
-CLEAN, FOUND, BROKEN = 0, 1, 2
 PROGRESS_SECONDS = 0.5
 SIZES = {f"{size >> 10}k": size for size in PAGE_SIZES}
 
@@ -182,7 +181,6 @@ def open_analysis(
     """Analyse one capture, with progress.  Raises :class:`CaptureError`."""
     name = path if isinstance(path, str) else path.path
     progress = Progress(name, not (options.quiet or options.no_progress))
-    tick: Callable[[float, int], None] = progress
     try:
         analysis = analyze(
             open_capture(path) if isinstance(path, str) else path,
@@ -192,7 +190,7 @@ def open_analysis(
             assembler=assembler,
             watchers=watchers,
             page_collector=page_collector,
-            progress=tick,
+            progress=progress,
         )
     finally:
         progress.done()

@@ -6,10 +6,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from analyzer.report.parts import Json
 
-__all__ = ["DEVICES", "FIGURES", "LINES", "PLACES", "REPORT", "STATS", "TABLES", "Result"]
+__all__ = [
+    "BROKEN",
+    "CLEAN",
+    "DEVICES",
+    "FIGURES",
+    "FOUND",
+    "LINES",
+    "PLACES",
+    "REPORT",
+    "STATS",
+    "TABLES",
+    "Result",
+]
 
-BROKEN = 2
-"""The status of a file that could not be analysed."""
+CLEAN, FOUND, BROKEN = 0, 1, 2
+"""The exit statuses: nothing that counts, findings or differences, something not analysed."""
 LINES, REPORT, STATS, DEVICES = "lines", "report", "stats", "devices"
 FIGURES, PLACES, TABLES = "figures", "places", "tables"
 """The parts that a result can hold besides its verdict; a job says which are wanted."""
@@ -17,11 +29,11 @@ FIGURES, PLACES, TABLES = "figures", "places", "tables"
 
 class Result:
     """The result of one file.  ``path`` names it as the user did, ``status`` is the exit status it
-    gives (0 nothing at or above the threshold, 1 findings, 2 not analysed).  ``word`` and
-    ``sentence`` are its verdict, ``outcomes`` those of its migrations, ``counts`` how many findings
-    there are by severity, repeats included and known ones left out, ``known`` how many are known or
-    expected.  ``damaged`` says that only a part of the file could be read.  ``complaints`` are
-    lines for standard error, ``rules`` the ids of the rules that were verified.
+    gives.  ``word`` and ``sentence`` are its verdict, ``outcomes`` those of its migrations,
+    ``counts`` how many findings there are by severity, repeats included and known ones left out,
+    ``known`` how many are known or expected.  ``damaged`` says that only a part of the file could
+    be read.  ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were
+    verified.
 
     The following are ``None`` unless requested: ``lines``, the text report; ``report``, the file's
     part of the JSON report, or its path and ``error``; ``stats`` and ``devices``, the JSON of the

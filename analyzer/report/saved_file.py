@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
-__all__ = ["saved_report", "saved_text", "saved_verdict", "saved_verdict_text"]
+__all__ = ["saved_report", "saved_text", "saved_verdict_text"]
 
 ROWS_SHOWN = 10
 FORMAT = "file"
@@ -125,13 +125,10 @@ def _block_report(block: RamBlock) -> Json:
 # -- text ------------------------------------------------------------------------------------------
 
 
-def saved_verdict(analysis: SavedAnalysis, style: Style) -> str:
-    """The first line: what the file holds, and what is wrong with it."""
-    return led(*saved_verdict_text(analysis), analysis.path, style)
-
-
 def saved_verdict_text(analysis: SavedAnalysis) -> tuple[str, str]:
-    """The leading word and the sentence; the sentence is safe on terminals."""
+    """What the file holds, and what is wrong with it: the leading word and the sentence, which is
+    safe on terminals.
+    """
     facts = analysis.saved.main
     parts = [f"saved migration {'complete' if is_complete(facts) else 'INCOMPLETE'}"]
     parts.append(size_text(analysis.saved.size))
@@ -147,7 +144,7 @@ def saved_verdict_text(analysis: SavedAnalysis) -> tuple[str, str]:
 def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
     """The lines of the report.  ``verbose`` shows everything that is otherwise summarised."""
     facts = analysis.saved.main
-    yield saved_verdict(analysis, style)
+    yield led(*saved_verdict_text(analysis), analysis.path, style)
     if known := list(_facts(facts)):
         yield ""
         yield "  " + terminal(", ".join(known))
