@@ -49,7 +49,7 @@ class Actions(Part):
 
     def choose(self, folder: Path, name: str = "") -> None:
         """Choose a capture, starting in a folder, at the file of that name."""
-        self._app.push_screen(PickerScreen(folder, self._app.view.palette, name), self._open)
+        self._app.push_screen(PickerScreen(folder, name), self._open)
 
     def _open(self, path: str | None) -> None:
         if path is not None:

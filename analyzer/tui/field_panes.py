@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from analyzer.migration.replay import Excerpt
-    from analyzer.tui.palette import Palette
     from dissectors.tree import Node
 
 __all__ = ["FieldPanes"]
@@ -78,7 +77,6 @@ class FieldPanes(Container):
         what: object,
         nodes: list[Node],
         excerpt: Excerpt,
-        palette: Palette,
         title: str,
         note: str = "",
     ) -> None:
@@ -87,7 +85,6 @@ class FieldPanes(Container):
             return  # the application is ending
         self._shown = what
         tree, pane = self.fields, self.bytes
-        tree.palette = pane.palette = palette
         missing = tuple((first, end - 1) for first, end in excerpt.holes)
         pane.show_bytes(excerpt.data, note, missing)
         tree.show_nodes(nodes)
@@ -111,11 +108,10 @@ class FieldPanes(Container):
                 self.fields.reveal(path)
             self.bytes.mark_field(offset, size)
 
-    def clear(self, palette: Palette) -> None:
+    def clear(self) -> None:
         """Show no fields and bytes."""
         self._wanted = self._shown = None
         self._entitle("Fields", "Bytes")
-        self.fields.palette = self.bytes.palette = palette
         self.fields.show_nodes([])
         self.bytes.show_bytes(b"")
 

@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
-from analyzer.tui.palette import DEFAULT
+from analyzer.tui.palette import Painted
 
 if TYPE_CHECKING:
     from textual import events
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HexPane"]
 
 
-class HexPane(ScrollView, can_focus=True):
+class HexPane(ScrollView, Painted, can_focus=True):
     """Bytes with a cursor; :class:`Pointed` says which byte the user chose."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,7 +51,6 @@ class HexPane(ScrollView, can_focus=True):
         self.missing: tuple[tuple[int, int], ...] = ()
         self.field = (0, 0)
         self.cursor = -1
-        self.palette = DEFAULT
 
     # -- what it shows ------------------------------------------------------------------------
 

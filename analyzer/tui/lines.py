@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from analyzer.tui.messages import Jump
-from analyzer.tui.palette import current_palette
+from analyzer.tui.palette import Painted
 from analyzer.tui.state import SCREENS
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class StatusLine(Widget):
         await self.run_action("app.verdict")
 
 
-class KeyLine(Widget):
+class KeyLine(Widget, Painted):
     """The most important keys now: those that the focused widget and its screen show."""
 
     DEFAULT_CSS = "KeyLine { height: 1; background: $panel; color: $text; }"
@@ -212,7 +212,7 @@ class KeyLine(Widget):
         """The line."""
         width = self.size.width
         segments: list[Segment] = []
-        ground, look = self.rich_style, current_palette(self.app).key
+        ground, look = self.rich_style, self.palette.key
         at = 0
         self._edges = []
         if self._shown is None:

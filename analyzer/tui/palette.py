@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.style import Style
 from rich.text import Text
@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from textual.app import App
+    from textual.widget import Widget
 
-__all__ = ["DEFAULT", "MARK_GLYPH", "SEVERITY_GLYPHS", "Palette", "current_palette", "palette_of"]
+__all__ = [
+    "DEFAULT",
+    "MARK_GLYPH",
+    "SEVERITY_GLYPHS",
+    "Painted",
+    "Palette",
+    "current_palette",
+    "palette_of",
+]
 
 SEVERITY_GLYPHS = (" ", "i", "!", "✗")
 """By severity number: none, info, warning, error."""
@@ -177,6 +186,21 @@ def current_palette(app: App[Any]) -> Palette:
     """The palette of the application's theme; without colours, marks are shown in reverse video."""
     theme = app.current_theme
     return palette_of(app.theme_variables, theme.dark, theme.ansi or app.no_color, app.no_color)
+
+
+class Painted:
+    """A widget that draws in the colours of the application's theme."""
+
+    _painted: tuple[Mapping[str, str], Palette] | None = None
+    """What the palette was made from, and the palette: every line drawn asks for it."""
+
+    @property
+    def palette(self) -> Palette:
+        """The palette of the theme."""
+        app = cast("Widget", self).app
+        if self._painted is None or self._painted[0] is not app.theme_variables:
+            self._painted = app.theme_variables, current_palette(app)
+        return self._painted[1]
 
 
 DEFAULT = Palette({}, dark=True, ansi=False)

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from analyzer.tui.arrival_plot import LATE, arrival_plot
 from analyzer.tui.columns import wrapped
-from analyzer.tui.palette import DEFAULT
+from analyzer.tui.palette import Painted
 from analyzer.tui.reassembly import MapLayout, Reassembly, legend, map_line, shown_index
 
 if TYPE_CHECKING:
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["ArrivalPane", "Drawn", "MapPane"]
 
 
-class Drawn(Widget):
+class Drawn(Widget, Painted):
     """Base class of panes that draw their lines themselves."""
 
     DEFAULT_CSS = """
     Drawn { height: 1fr; }
     """
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
-        self.palette = DEFAULT
 
     def segments(self, y: int, width: int) -> list[Segment]:  # noqa: ARG002 - for those that draw
         """The segments of line ``y``; to be overridden, blank by default."""

@@ -20,7 +20,7 @@ from textual.strip import Strip
 
 from analyzer.tui.columns import fit, row_segments, wrapped
 from analyzer.tui.dialogs.tell import TellDialog
-from analyzer.tui.palette import DEFAULT, Palette
+from analyzer.tui.palette import Painted, Palette
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ class NoRows:
         raise IndexError(position, palette)
 
 
-class RowList(ScrollView, can_focus=True):
+class RowList(ScrollView, Painted, can_focus=True):
     """A list with a cursor.
 
     ``rows`` is what it shows; call :meth:`renew` after they changed.  ``empty`` is the text shown
@@ -121,9 +121,7 @@ class RowList(ScrollView, can_focus=True):
         self.header = header
         self.empty = empty
         self.cursor = 0
-        self.palette = DEFAULT
-        self._generation = 0
-        self._lines: OrderedDict[tuple[int, int, int, int], Strip] = OrderedDict()
+        self._lines: OrderedDict[tuple[int, int, int, Palette], Strip] = OrderedDict()
 
     # -- what it shows ------------------------------------------------------------------------
 
@@ -134,7 +132,6 @@ class RowList(ScrollView, can_focus=True):
 
     def renew(self) -> None:
         """Redraw all rows, after they changed."""
-        self._generation += 1
         self._lines.clear()
         self._measure()
         self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
@@ -295,7 +292,7 @@ class RowList(ScrollView, can_focus=True):
             text = wrapped(self.empty, width, y - self.header) if not len(self.rows) else ""
             return self._finished([Segment(text, self.palette.muted)], width, None)
         focus = 0 if position != self.cursor else 2 if self.has_focus else 1
-        key = (position, width, focus, self._generation)
+        key = (position, width, focus, self.palette)
         strip = self._lines.get(key)
         if strip is None:
             strip = self._lines[key] = self._draw(position, layout, width, focus)

@@ -129,7 +129,7 @@ def test_fields_that_come_when_the_application_ends_are_dropped() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         panes = app.view.query_one(FieldPanes)
         await panes.remove_children()
-        panes.show(app.document, [], NOTHING, app.view.palette, "Packet 1")
+        panes.show(app.document, [], NOTHING, "Packet 1")
         await settle(pilot)
         assert app.is_running
 

@@ -93,6 +93,23 @@ def test_another_theme_colours_the_verdict_anew() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("window", ["p", "o"])
+def test_another_theme_colours_open_windows_too(window: str) -> None:
+    async def run() -> None:
+        async with opened(capture(VFIO)) as (app, pilot):
+            await press(pilot, "G", window)
+            rows = app.screen.query(RowList).last()
+            for theme in ("textual-light", "textual-dark"):
+                app.theme = theme
+                await settle(pilot)
+                palette = current_palette(app)
+                assert rows.palette is palette
+                line = rows.render_line(rows.cursor + rows.header - round(rows.scroll_y))
+                assert palette.cursor.bgcolor in {one.style.bgcolor for one in line if one.style}
+
+    asyncio.run(run())
+
+
 def test_without_colours_glyphs_tell_kinds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 

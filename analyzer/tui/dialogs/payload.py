@@ -88,8 +88,6 @@ class PayloadScreen(Window[None]):
 
     def on_mount(self) -> None:
         """Start reading the payload."""
-        palette = self._mfshark.view.palette
-        self._pages.palette = self._bytes.palette = palette
         self._note("")
         self._read()
 
@@ -178,8 +176,7 @@ class PayloadScreen(Window[None]):
         nodes = buffer_tree(row, excerpt, migration)
         note = "" if excerpt.data else self._mfshark.reread.error
         panes.fields.opened |= {(node.name,) for node in nodes}
-        palette = self._mfshark.view.palette
-        panes.show(number, nodes, buffer_data(excerpt), palette, "Buffer", note)
+        panes.show(number, nodes, buffer_data(excerpt), "Buffer", note)
         if not panes.bytes.has_focus:
             self.set_focus(panes.fields)
 

@@ -127,11 +127,10 @@ class PickerScreen(Window["str | None"]):
     PickerScreen #hint { height: 1; padding: 0 1; color: $text-muted; }
     """
 
-    def __init__(self, folder: Path, palette: Palette, name: str = "") -> None:
+    def __init__(self, folder: Path, name: str = "") -> None:
         super().__init__()
         self._folder = folder
         self._first = name
-        self._palette = palette
 
     def compose(self) -> ComposeResult:
         """The window."""
@@ -142,7 +141,6 @@ class PickerScreen(Window["str | None"]):
 
     def on_mount(self) -> None:
         """List the directory."""
-        self.query_one(RowList).palette = self._palette
         self._show(self._folder, self._first)
         self.screen.set_focus(self.query_one(RowList))
 

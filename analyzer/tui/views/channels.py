@@ -75,7 +75,6 @@ class ChannelsView(TimeView):
             text.append(segment.text, segment.style or "")
         self.query_one("#legend", Static).update(text)
         table = self.query_one("#channels", RowList)
-        table.palette = self.palette
         table.empty = self._no_channel()
         fairness = fairness_text(numbered)
         order = "by share" if self.by_share else "" if fairness else "Channels"

@@ -82,11 +82,6 @@ class DevicesView(View):
         """Compute the facts about the devices, in a thread: there may be 100,000 buffers; unless
         they are known and cannot have changed.
         """
-        for pane in self.query(RowList):
-            pane.palette = self.palette
-            pane.renew()
-        self.query_one(MapPane).palette = self.palette
-        self.query_one(ArrivalPane).palette = self.palette
         if self._final and self._facts_of == (self.document, self.state.migration):
             self.workers.cancel_group(self, "devices")
             self._show_facts(self.facts)

@@ -69,7 +69,6 @@ class FindingsView(View):
     def show_document(self) -> None:
         """Group the findings again; open groups stay open."""
         findings = self._list
-        findings.palette = self.palette
         document = self.document
         if not document.done:
             findings.empty = "the rules are checked when the whole capture has been read"

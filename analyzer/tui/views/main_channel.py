@@ -90,7 +90,6 @@ class MainView(View):
         """List the records again."""
         document = self.document
         self._trees = MainTrees()
-        self.records.palette = self.palette
         migrations = document.migrations(self.state.migration)
         silent = any(migration.silent_main is not None for migration in migrations)
         absent = "main never carried a byte" if silent else "no main channel in this capture"
@@ -122,7 +121,7 @@ class MainView(View):
         """Show the selected record."""
         rows = self.rows
         if rows is None:
-            self.query_one(FieldPanes).clear(self.palette)
+            self.query_one(FieldPanes).clear()
             return
         self.records.go(min(self.state.record, len(rows) - 1), centre=True)
         self._read(rows.lines[self.records.cursor])
@@ -166,7 +165,7 @@ class MainView(View):
             title = line.text.rstrip()
         elif line.message is not None:
             title = f"{line.message.name} (return path)"
-        self.query_one(FieldPanes).show(line, nodes, excerpt, self.palette, title, note)
+        self.query_one(FieldPanes).show(line, nodes, excerpt, title, note)
 
     @property
     def behind(self) -> bool:

@@ -92,7 +92,6 @@ class PacketsView(View):
     def show_document(self) -> None:
         """List the packets again: loaded anew, or another filter, time format or migration."""
         document, packets = self.document, self.packets
-        packets.palette = self.palette
         matching = self.mfshark.filters.matching
         several = len(document.migrations()) > 1
         packets.empty = self._empty()
@@ -156,7 +155,7 @@ class PacketsView(View):
         """Show the selected packet."""
         rows = self.rows
         if rows is None or not len(rows):
-            self.query_one(FieldPanes).clear(self.palette)
+            self.query_one(FieldPanes).clear()
             return
         position = min(rows.position(self.state.row), len(rows) - 1)
         if position != self.packets.cursor or self.packets.scroll_y > position:
@@ -197,7 +196,7 @@ class PacketsView(View):
         if row.missing:
             title += f", {lack_text(row.missing, row.cut)}"
         what = self.document, number
-        self.query_one(FieldPanes).show(what, nodes, excerpt, self.palette, title, note)
+        self.query_one(FieldPanes).show(what, nodes, excerpt, title, note)
 
     def mark_bytes(self, row: int, offset: int, size: int) -> None:
         """Mark bytes of a packet as soon as they have been read."""

@@ -66,7 +66,6 @@ class StreamsView(View):
 
     def show_document(self) -> None:
         """List all streams again."""
-        self._list.palette = self.palette
         self._list.empty = self._lack()
         several = len(self.document.migrations()) > 1
         lines = stream_lines(self.document, self.state.migration)

@@ -86,7 +86,6 @@ class TimeView(View):
 
     def show_document(self) -> None:
         """Compute the bins again."""
-        self.pane.palette = self.palette
         self._tell_lack()
         self.pane.wanted = self.window
         self._work_out()

@@ -9,14 +9,13 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 from analyzer.tui.dialogs.payload import PayloadScreen
-from analyzer.tui.palette import current_palette
+from analyzer.tui.palette import Painted
 from analyzer.tui.pieces import with_payload
 from analyzer.tui.row_list import RowList
 
 if TYPE_CHECKING:
     from analyzer.tui.app import MfsharkApp
     from analyzer.tui.document import Document
-    from analyzer.tui.palette import Palette
     from analyzer.tui.state import ViewState
 
 __all__ = ["View"]
@@ -25,7 +24,7 @@ WIDE = 170
 """Terminal width from which on fields and bytes are shown side by side, with all their columns."""
 
 
-class View(Vertical):
+class View(Vertical, Painted):
     """A screen, which shows one view of the document and of the selection.
 
     :meth:`show_document` is called when the document or the way to show it changed,
@@ -46,11 +45,6 @@ class View(Vertical):
     def state(self) -> ViewState:
         """The view state, which holds the selection."""
         return self.mfshark.state
-
-    @property
-    def palette(self) -> Palette:
-        """Colours of the theme."""
-        return current_palette(self.app)
 
     def on_resize(self) -> None:
         """Choose the layout by the width."""
