@@ -284,9 +284,8 @@ class RowList(ScrollView, Painted, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
         width = self.scrollable_content_region.width
-        layout = fit(self.rows.columns, width)
         if self.header and y == 0:
-            return self._head(layout, width)
+            return self._head(width)
         position = round(self.scroll_y) + y - self.header
         if not 0 <= position < len(self.rows):
             text = wrapped(self.empty, width, y - self.header) if not len(self.rows) else ""
@@ -295,13 +294,14 @@ class RowList(ScrollView, Painted, can_focus=True):
         key = (position, width, focus, self.palette)
         strip = self._lines.get(key)
         if strip is None:
-            strip = self._lines[key] = self._draw(position, layout, width, focus)
+            strip = self._lines[key] = self._draw(position, width, focus)
             if len(self._lines) > LINES_KEPT:
                 self._lines.popitem(last=False)
         return strip
 
-    def _head(self, layout: list[tuple[int, int]], width: int) -> Strip:
+    def _head(self, width: int) -> Strip:
         columns, style = self.rows.columns, self.palette.header
+        layout = fit(columns, width)
         segments = row_segments([column.title for column in columns], columns, layout, style)
         used = sum(taken + 1 for _, taken in layout)
         if len(layout) == len(columns) or used > width:
@@ -309,12 +309,13 @@ class RowList(ScrollView, Painted, can_focus=True):
         head = self._finished(segments, width, style).crop(0, width - 1)
         return Strip.join([head, self._finished([Segment(MORE)], 1, style)])
 
-    def _draw(self, position: int, layout: list[tuple[int, int]], width: int, focus: int) -> Strip:
+    def _draw(self, position: int, width: int, focus: int) -> Strip:
         cells, style = self.rows.row(position, self.palette)
         over = (None, self.palette.cursor_blurred, self.palette.cursor)[focus]
         if over is not None:
             style = style + over
-        segments = row_segments(cells, self.rows.columns, layout, style)
+        columns = self.rows.columns
+        segments = row_segments(cells, columns, fit(columns, width), style)
         return self._finished(segments, width, over)
 
     def _finished(self, segments: list[Segment], width: int, style: Style | None) -> Strip:
