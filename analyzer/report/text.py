@@ -36,6 +36,8 @@ IGNORED = {
     "malformed TCP": "",
 }
 """Why frames are ignored that may have belonged to a migration, with advice."""
+MANY = 8
+"""As many migrations all have a part of the report; of more, as many of the worst."""
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
@@ -48,7 +50,15 @@ EACH_SHOWN = frozenset(("MF961",))
 def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> Iterator[str]:
     """The lines of the report.  ``verbose`` shows everything that is otherwise summarised."""
     yield verdict(analysis, style)
-    for migration in analysis.migrations:
+    told = analysis.migrations
+    if len(told) > MANY and not verbose:
+        from analyzer.report.many_migrations import Overview
+
+        overview = Overview(analysis)
+        yield ""
+        yield from overview.lines(style, MANY)
+        told = overview.worst[:MANY]
+    for migration in told:
         yield ""
         yield from _migration(migration, style, verbose)
         if analysis.assembler is not None:

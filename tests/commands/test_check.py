@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests import shipped
+from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
 from tests.schemas import conform
 
@@ -268,3 +269,28 @@ def test_help_has_a_line_for_each_reader() -> None:
     assert "native: only mfshark" in lines
     assert "limits, and facts about the destination:" in lines
     assert "expectations and baselines:" in lines
+
+
+def test_of_many_migrations_the_report_is_a_table_and_the_worst(tmp_path: Path) -> None:
+    made = None
+    for number in range(30):
+        one = Tiny()
+        one.server_port = 5000 + number
+        if number in (7, 20):
+            del one.multifd[0][-2]  # buffer 0
+        made = one.craft(made)
+    assert made is not None
+    path = tmp_path / "many.pcap"
+    path.write_bytes(made.pcap())
+    lines = mfshark("check", path).out.splitlines()
+    assert lines[2].split()[:5] == ["migration", "source", "destination", "outcome", "channels"]
+    assert [line.split()[0] for line in lines[3:7]] == ["7", "20", "0", "1"]
+    assert lines[19:22] == [
+        "  14 more",
+        "",
+        "28 migrations without a part below; --verbose shows all",
+    ]
+    parts = [line.split()[1] for line in lines if line.startswith("Migration ")]
+    assert parts == ["7", "20"]
+    whole = mfshark("check", "--verbose", path).out
+    assert sum(line.startswith("Migration ") for line in whole.splitlines()) == 30
