@@ -76,6 +76,18 @@ class RamImage:
         self._rounds = array("H")  # by page: 0 for never, n + 1 for round n
         self._states = bytearray()
 
+    def with_page_size(self, page_size: int) -> RamImage:
+        """The same image with pages of another size, if it has only zero pages so far: the size
+        was a guess then.
+        """
+        if page_size == self.page_size or any(self._states):
+            return self
+        image = RamImage(self.target, page_size, self.first, self.length)
+        for number, sent in enumerate(self._rounds):
+            if sent:
+                image.put(self._base + number * self.page_size, None, sent - 1)
+        return image
+
     # -- pages --------------------------------------------------------------------------------
 
     def put(
@@ -227,6 +239,8 @@ class RamImages(Watcher):
     def image(self, migration: Migration, name: bytes, page_size: int) -> RamImage | None:
         """The image of a block, opened at its first page; ``None`` if it is not wanted.
 
+        The page size may be known only later, from the first page with content.
+
         A recovered postcopy goes on with the images of the attempt that was paused.
         """
         origin = self._origins.get(migration.number)
@@ -241,6 +255,8 @@ class RamImages(Watcher):
                 if target is not None
                 else None
             )
+        elif (image := self.images[key]) is not None:
+            self.images[key] = image.with_page_size(page_size)
         return self.images[key]
 
     def attempts(self, number: int) -> list[int]:

@@ -12,7 +12,8 @@ from analyzer.migration.scan import Scan
 from analyzer.synth.compression import compressor
 from dissectors import xbzrle
 from dissectors.multifd import Compression
-from tests.checks.craft import PAGE, Craft, Tiny, init, ram, sync
+from tests.checks.craft import EOS, PAGE, RAM_ID, RAM_PART, Craft, Tiny, init, part, ram, sync
+from tests.migration import main_streams as build
 
 if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
@@ -169,6 +170,27 @@ def test_a_whole_migration() -> None:
     (image,) = images.images.values()
     assert image is not None
     assert image.sent.sent_times() == {1: 5, 2: 1}
+
+
+def test_zero_pages_before_the_page_size_is_known() -> None:
+    """The first page with content shows it, and comes behind zero pages of its block."""
+    size = 2 * PAGE
+    content = bytes([2]) * size
+    records = build.zero(0, b"pc.ram") + build.zero(size) + build.page(2 * size, None, size)
+    tiny = Tiny(device=False)
+    tiny.multifd = []
+    tiny.main[tiny.main.index(RAM_PART)] = part(RAM_ID, records + EOS)
+    memory = Memory()
+    images = RamImages(lambda _migration, _name: memory)
+    Scan(
+        tiny.pcap(),
+        watchers=(images,),
+        page_collector=PagePayloads(images, images.records),
+    ).run()
+    (image,) = images.images.values()
+    assert image is not None
+    assert (image.page_size, image.misplaced, image.sent.pages) == (size, 0, 3)
+    assert bytes(memory.data) == bytes(2 * size) + content
 
 
 @pytest.mark.parametrize("method", [m.name for m in Compression])
