@@ -56,8 +56,7 @@ def ramblock_unknown(migration: Migration) -> Iterator[Spot]:
     if facts is None or facts.ram.mem_size is None:
         return
     for name, block in migration.pages.blocks.items():
-        listed = facts.ram.blocks.get(name[:NAME_MAX])
-        if name and (listed is None or not listed.listed):
+        if name and facts.ram.lacks(name[:NAME_MAX]):
             pages = counted(block.normal + block.zero, "page")
             yield _at(block, f"block {text_of(name)} ({pages}) is not in the block list")
 

@@ -322,10 +322,11 @@ def _request_fault(message: Message, facts: MainFacts) -> str:
         return f"{size} bytes at {start:#x} requested, but no request named a block before"
     if (start | size) % HOST_PAGE_MIN:
         return f"{size} bytes at {start:#x} requested, not whole pages of a host"
-    block, name = facts.ram.blocks.get(message.block), text_of(message.block)
-    if block is None or not block.listed:
+    name = text_of(message.block)
+    if facts.ram.lacks(message.block):
         return f"{size} bytes at {start:#x} requested of {name!r}, which is not in the block list"
-    if start + size > block.used_length:
+    block = facts.ram.blocks.get(message.block)
+    if block is not None and start + size > block.used_length:
         return (
             f"{size} bytes at {start:#x} requested of {name!r}, whose length is "
             f"{block.used_length:#x}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from analyzer.migration.broken import Broken
 from analyzer.migration.looking import window
 from analyzer.migration.mapped_ram import walk_mapped_ram
-from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.tcp.requests import Take
 from dissectors.main_stream import (
     IGNORE_SHARED,
@@ -45,20 +44,20 @@ def walk_block_list(reader: Reader, ram: RamFacts, total: int, capabilities: lis
         name = row[:-8]
         block = ram.block(name) if name and used <= left else None
         if block is None:
-            full = len(ram.blocks) >= BLOCKS_MAX
             ram.anomalies.note(
                 "ram-block-list-sum",
                 at,
                 reader.last,
                 f"block {text_of(name)!r} of {used:#x} bytes, of {total:#x} announced "
-                f"{left:#x} are left" + f", and there are {BLOCKS_MAX} blocks" * full,
+                f"{left:#x} are left",
             )
             return Broken(None, "block list", at)
         left -= used
-        block.index = number
-        number += 1
-        block.used_length = used
-        block.listed = True
+        if block is not ram.unnamed:
+            block.index = number
+            number += 1
+            block.used_length = used
+            block.listed = True
         broken = yield from _extras(reader, ram, block, capabilities, last=left == 0)
         if broken is not None:
             return broken.inside(f"block {text_of(name)!r}")

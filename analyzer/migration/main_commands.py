@@ -148,12 +148,12 @@ def _discard_fault(main: MainFacts, payload: bytes) -> str:
         return f"a block name of {payload[1]} bytes without its end"
     if not ranges or len(ranges) % DISCARD_RANGE.size:
         return f"{len(ranges)} bytes of ranges, which have {DISCARD_RANGE.size} each"
-    block = main.ram.blocks.get(name)
-    if block is None or not block.listed:
+    if main.ram.lacks(name):
         return "" if main.interrupted else f"{text_of(name)!r} is not in the block list"
+    block = main.ram.blocks.get(name)
     for at in range(0, len(ranges), DISCARD_RANGE.size):
         start, length = DISCARD_RANGE.unpack(ranges, at)
-        if start + length > block.used_length:
+        if block is not None and start + length > block.used_length:
             return (
                 f"{length:#x} bytes at {start:#x} of {text_of(name)!r}, whose length is "
                 f"{block.used_length:#x}"

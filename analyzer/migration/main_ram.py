@@ -294,8 +294,10 @@ class RamWalk:
             return Broken(name, "block name", at)
         ram = self.ram
         block = ram.block(name)
-        if block is None:
-            return Broken(None, "block name", at)
+        if block is ram.unnamed:
+            ram.last_address = -1
+            ram.current = block
+            return None
         if self.strict and not block.listed:
             if ram.mem_size is not None:
                 self._note("ram-unknown-block", f"block {text_of(name)!r}")

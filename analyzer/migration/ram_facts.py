@@ -149,6 +149,8 @@ class RamFacts:
     gets the pages, if set.  ``ended`` says that later records belong to COLO's checkpoints, not to
     scans over guest memory.  ``byte_order`` is that of the sender's native words, empty while
     unknown.  ``belied`` are capabilities that were announced but contradicted by the block list.
+    ``crowded`` says that there are more blocks than are told apart: the others count as the
+    ``unnamed`` one, as pages do whose block name was in a hole.
     """
 
     __slots__ = (
@@ -158,6 +160,7 @@ class RamFacts:
         "byte_order",
         "bytes",
         "compressed_pages",
+        "crowded",
         "current",
         "ended",
         "flush_count",
@@ -183,7 +186,8 @@ class RamFacts:
         self.room = room
         self.blocks: dict[bytes, RamBlock] = {}
         self.current: RamBlock | None = None
-        self.unnamed = RamBlock(b"", -1)  # for pages whose block name was in a hole
+        self.unnamed = RamBlock(b"", -1)
+        self.crowded = False
         self.mem_size: int | None = None
         self.page_size = 0
         self.normal_pages = 0
@@ -212,17 +216,25 @@ class RamFacts:
     def know(self, other: RamFacts) -> None:
         """Copy the block list of another stream."""
         self.mem_size = other.mem_size
+        self.crowded = other.crowded
         for name, block in other.blocks.items():
             if block.listed:
                 self.blocks[name] = RamBlock(name, block.index, block.used_length, listed=True)
 
-    def block(self, name: bytes) -> RamBlock | None:
-        """The block called ``name``, added if it is new; ``None`` if there are too many."""
+    def block(self, name: bytes) -> RamBlock:
+        """The block called ``name``, added if it is new; the unnamed one if there are too many."""
         block = self.blocks.get(name)
-        if block is None and len(self.blocks) < BLOCKS_MAX:
-            block = RamBlock(name, len(self.blocks))
-            self.blocks[name] = block
+        if block is None:
+            if len(self.blocks) >= BLOCKS_MAX:
+                self.crowded = True
+                return self.unnamed
+            block = self.blocks[name] = RamBlock(name, len(self.blocks))
         return block
+
+    def lacks(self, name: bytes) -> bool:
+        """Whether a block is not in the list, as far as that is known."""
+        block = self.blocks.get(name)
+        return not self.crowded if block is None else not block.listed
 
     def lose_place(self) -> None:
         """Records were skipped: it is unknown which block the next ones continue."""

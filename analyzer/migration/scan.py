@@ -5,6 +5,7 @@ from __future__ import annotations
 from analyzer.capture.source import open_source
 from analyzer.migration.consumers import Consumers
 from analyzer.migration.grouping import ENCRYPTED_MAX, KNOWN_MAX, MIGRATIONS_MAX, Grouper
+from analyzer.migration.ram_facts import BLOCKS_MAX
 from analyzer.migration.reading import MultipathReading, Ways
 from analyzer.migration.settings import Settings
 from analyzer.tcp.engine import Engine, Multipath
@@ -116,6 +117,12 @@ class Scan:
                 f"channels not read: {self.grouper.untold}, beyond the limits of {MIGRATIONS_MAX} "
                 f"migrations, {KNOWN_MAX} channels altogether, or {ENCRYPTED_MAX} encrypted ones"
             )
+        self.file.notes.extend(
+            f"migration {migration.number} has more than {BLOCKS_MAX} RAM blocks: the others are "
+            "not told apart"
+            for migration in self.migrations
+            if migration.main_facts is not None and migration.main_facts.ram.crowded
+        )
         if self.grouper.tls:
             from analyzer.migration.tls import decrypt
 

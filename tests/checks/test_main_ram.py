@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.analysis import analyze
+from analyzer.migration.ram_facts import BLOCKS_MAX
+from analyzer.synth import records
 from dissectors.main_stream import MAPPED_RAM_HEADER, RamFlag
 from tests.checks.case import Case, verify
 from tests.checks.craft import (
@@ -16,11 +19,13 @@ from tests.checks.craft import (
     RAM_PART,
     RAM_START,
     SWITCHOVER_START,
+    Tiny,
     findings,
     fired,
     part,
     start,
 )
+from tests.checks.craft import ram as multifd_ram
 from tests.checks.main_edits import PAGES_AT, inserted, mapped_ram, replaced
 from tests.migration import main_streams as build
 from tests.shipped import capture
@@ -112,3 +117,23 @@ def test_pages_on_main_without_multifd(name: str) -> None:
 def test_pages_on_main_with_multifd(name: str) -> None:
     found = fired(capture(name).read_bytes())
     assert {f"MF{number}" for number in range(619, 629)} & set(found) == {"MF628"}
+
+
+def test_more_blocks_than_are_told_apart_are_no_fault_of_the_sender() -> None:
+    names = [f"{number}.rom" for number in range(BLOCKS_MAX + 100)]
+    listed = records.block_list({"pc.ram": 1 << 20, **dict.fromkeys(names, 4 * PAGE)})
+    last = names[-1]
+    pages = [records.zero_page(last, 0, False), records.zero_page(last, PAGE, True)]
+    pages += [records.zero_page(names[-2], PAGE, False), records.zero_page("pc.ram", 0, False)]
+    tiny = Tiny()
+    tiny.main[tiny.main.index(RAM_START)] = start("ram", RAM_ID, listed + FLUSH + EOS)
+    tiny.main[tiny.main.index(RAM_PART)] = part(RAM_ID, b"".join(pages) + FLUSH + EOS)
+    tiny.multifd[1][2] = multifd_ram([2], [6], num=3, block=last.encode())
+    analysis = analyze(tiny.pcap())
+    assert analysis.count("error") == analysis.count("warning") == 0
+    told = f"migration 0 has more than {BLOCKS_MAX} RAM blocks: the others are not told apart"
+    assert analysis.scan.file.notes == [told]
+    (migration,) = analysis.migrations
+    assert migration.main_facts is not None
+    assert migration.main_facts.ram.zero_pages == len(pages)
+    assert [entry.reason for entry in migration.main_facts.ram.iterations].count("wrap") == 0
