@@ -146,12 +146,14 @@ class Rule:
 
     @property
     def paragraphs(self) -> list[tuple[str, str]]:
-        """The paragraphs of the explanation as (label, text), without markup, each on one line:
-        what is wrong, why it matters, then the labelled ones (see :data:`HEADINGS`; the label of
-        the others is empty).
+        """The paragraphs of the explanation as (label, text), each on one line: what is wrong, why
+        it matters, then the labelled ones (see :data:`HEADINGS`; the label of the others is
+        empty).  Messages, which have blanks, are in quotes; names are without markup.
         """
         found = []
-        for part in self.explanation.replace("``", "").strip().split("\n\n"):
+        parts = self.explanation.strip().split("``")
+        parts[1::2] = (f'"{text}"' if " " in text else text for text in parts[1::2])
+        for part in "".join(parts).split("\n\n"):
             line = " ".join(part.split())
             head, _, rest = line.partition(": ")
             found.append((head, rest) if head in HEADINGS else ("", line))
