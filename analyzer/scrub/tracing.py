@@ -111,10 +111,10 @@ class Tracer(Watcher):
     def ram(
         self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
     ) -> None:
-        """A RAM packet: its header is kept, even if it was found by search."""
+        """A RAM packet: its header is kept, even if it was found by search or has a hole."""
         del migration, pages
         trace = self._traces[id(channel.flow)]
-        if not trace.covers(packet):
+        if packet.ramblock is None or not trace.covers(packet):
             trace.headers.found_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
