@@ -332,10 +332,9 @@ def _add_documents(result: Result, job: Job, analysis: Analysis, extras: _Extras
 
         result.stats = stats_json(extras.figures, analysis.path, begin)
     if FIGURES in job.wants:
-        from analyzer.report.stats_html import migration_html
+        from analyzer.report.stats_html import first_figures
 
-        parts = (part for entry in extras.figures for part in migration_html(entry, begin))
-        result.figures = "".join(parts)
+        result.figures = "".join(first_figures(extras.figures, begin))
     if DEVICES in job.wants:
         from analyzer.report.devices import devices_json
 

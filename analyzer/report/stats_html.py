@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from analyzer.migration.statistics import Statistics
     from analyzer.report.stats_cells import Cell, Table
 
-__all__ = ["migration_html", "stats_html"]
+__all__ = ["first_figures", "stats_html"]
 
+MIGRATIONS_DRAWN = 200
 ROWS_DRAWN = 64
 ROWS_LISTED = 1000
 STRIP_CELLS = 256
@@ -36,11 +37,22 @@ def stats_html(figures: Sequence[Statistics], path: str, begin: int) -> Iterator
         f"mfshark {VERSION} stats, {counted(len(figures), 'migration')}",
     )
     for entry in figures:
-        yield from migration_html(entry, begin)
+        yield from _migration_html(entry, begin)
     yield PAGE_END
 
 
-def migration_html(figures: Statistics, begin: int) -> Iterator[str]:
+def first_figures(figures: Sequence[Statistics], begin: int) -> Iterator[str]:
+    """The parts of the first migrations, for a page that is about more than their figures: a few
+    milliseconds and some 20 KB each are too much for thousands of them.
+    """
+    for entry in figures[:MIGRATIONS_DRAWN]:
+        yield from _migration_html(entry, begin)
+    if (more := len(figures) - MIGRATIONS_DRAWN) > 0:
+        told = counted(more, "more migration")
+        yield f'<p class="soft">figures of {told}: mfshark stats --format html</p>\n'
+
+
+def _migration_html(figures: Statistics, begin: int) -> Iterator[str]:
     """One migration's part of a page."""
     migration = figures.migration
     outcome = outcome_of(migration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from math import ceil, floor, log10
 
 import leather
 from leather import theme
@@ -45,6 +46,8 @@ LEGEND = 24
 STRIP = 512
 STRIP_HEIGHT = 14
 FAINTEST = 0.15
+TICKS = 8
+"""The highest number of parts of the time axis."""
 STEPS = 2000
 """Spans are drawn separately down to this fraction of the width."""
 
@@ -92,7 +95,7 @@ def lanes_plot(
     """
     _look()
     chart = leather.Chart()
-    chart.set_x_scale(leather.Linear(0, max(1e-6, (end - begin) / 1e6)))
+    chart.set_x_scale(_Time(max(1e-6, (end - begin) / 1e6)))
     rows = [str(number) for number in range(len(labels))]
     chart.set_y_scale(leather.Ordinal(rows[::-1]))
     names = [terminal(label) for label in labels]
@@ -147,6 +150,33 @@ def _visible(spans: Iterable[Span], begin: int, end: int) -> Iterator[Span]:
     cut = ((max(a, begin), min(b, end)) for a, b in spans if b >= begin and a <= end)
     wide = union((a, max(b, a + least)) for a, b in cut)
     yield from ((a, min(b, end + least)) for a, b in wide)
+
+
+class _Time(leather.Scale):  # type: ignore[misc]
+    """From 0 to at least ``last`` ms.  leather's own scale tries some hundred ways to divide it,
+    which takes longer than all the rest of a plot.
+    """
+
+    def __init__(self, last: float) -> None:
+        power = 10.0 ** floor(log10(last / TICKS))
+        step = next(step * power for step in (1, 2, 5, 10) if last <= TICKS * step * power)
+        self._ticks = [step * number for number in range(ceil(last / step) + 1)]
+
+    def contains(self, value: float) -> bool:
+        """Whether it is on the scale."""
+        return 0 <= value <= self._ticks[-1]
+
+    def project(self, value: float, low: float, high: float) -> float:
+        """Where a time is between two positions."""
+        return low + (high - low) * float(value) / self._ticks[-1]
+
+    def project_interval(self, value: Any, low: float, high: float) -> Any:
+        """Only for bars, of which there are none."""
+        raise NotImplementedError
+
+    def ticks(self) -> list[float]:
+        """The times written on the axis."""
+        return self._ticks
 
 
 class _Spans(leather.Shape):  # type: ignore[misc]

@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyzer.analysis import analyze
 from analyzer.migration.activity import Activity
@@ -18,6 +20,7 @@ from analyzer.migration.statistics import figures_of
 from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_html import stats_html
 from analyzer.report.stats_json import stats_json
+from analyzer.report.stats_plot import _Time
 from analyzer.report.stats_text import Bars, stats_text
 from analyzer.report.style import Style
 from analyzer.synth import synth
@@ -265,3 +268,37 @@ def test_damaged_captures_give_figures_that_make_sense(seed: int, tmp_path: Path
     if ran.out:
         conform(json.loads(ran.out), "stats-1")
     assert mfshark("stats", path).out.startswith("Migration") == bool(ran.out)
+
+
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [
+        (646.0, [0, 100, 200, 300, 400, 500, 600, 700]),
+        (8.0, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (8.1, [0, 2, 4, 6, 8, 10]),
+        (1e-6, [0, 2e-7, 4e-7, 6e-7, 8e-7, 1e-6]),
+        (5e12, [0, 1e12, 2e12, 3e12, 4e12, 5e12]),
+    ],
+)
+def test_time_is_divided_at_round_numbers(last: float, ticks: list[float]) -> None:
+    scale = _Time(last)
+    assert scale.ticks() == pytest.approx(ticks)
+    assert scale.project(scale.ticks()[-1], 10, 970) == 970
+
+
+@given(st.floats(1e-6, 1e13))
+def test_any_time_is_on_a_scale_of_few_parts(last: float) -> None:
+    scale = _Time(last)
+    assert scale.contains(last)
+    assert 2 <= len(scale.ticks()) <= 10
+
+
+def test_figures_of_very_many_migrations_are_left_to_stats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analyzer.report.stats_html.MIGRATIONS_DRAWN", 1)
+    two = capture("10.0.13-vfio-two-vms-2ch-3ch")
+    page = mfshark("check", "--format", "html", two).out
+    assert page.count("<h2>Migration ") == 1
+    assert "figures of 1 more migration: mfshark stats --format html" in page
+    assert mfshark("stats", "--format", "html", two).out.count("<h2>Migration ") == 2
