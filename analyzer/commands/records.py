@@ -6,9 +6,11 @@ from contextlib import closing, contextmanager, nullcontext
 
 from analyzer.analysis import Analysis, analyze_saved_file, is_saved
 from analyzer.capture.source import open_source
-from analyzer.commands.common import judged, open_analysis, style_of
+from analyzer.checks.wording import counted
+from analyzer.commands.common import complain, judged, open_analysis, style_of
 from analyzer.commands.options import add_output_options, add_shown_options, add_wire_options
 from analyzer.commands.result_file import output, settle_format
+from analyzer.report.escape import terminal
 from analyzer.report.json_text import json_text
 from analyzer.report.main_lines import MainTrees, main_lines
 from analyzer.report.records import record_facts, records_csv, records_text
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from analyzer.analysis import SavedAnalysis
+    from analyzer.migration.migration import Migration
     from analyzer.report.main_lines import MainLine
     from analyzer.report.records import Trees
     from analyzer.report.style import Style
@@ -67,6 +70,9 @@ def run(options: Namespace) -> int:
     status = judged(analysis, options)
     if not analysis.migrations:
         return status
+    if not options.quiet:
+        for text in _unlisted(analysis.migrations):
+            complain(f"{terminal(analysis.path)}: {text}")
     lines = main_lines(analysis.migrations)
     if options.only:
         wanted = options.only.casefold()
@@ -75,6 +81,18 @@ def run(options: Namespace) -> int:
         for text in _texts(analysis, lines, options, style_of(options, stream)):
             stream.write(text)
     return status
+
+
+def _unlisted(migrations: Iterable[Migration]) -> Iterator[str]:
+    """How many pages came alone, on the channel of postcopy, in records of no section."""
+    for migration in migrations:
+        if (facts := migration.preempt_facts) is not None:
+            pages = counted(facts.ram.normal_pages, "page")
+            zeros = counted(facts.ram.zero_pages, "zero page")
+            yield (
+                f"migration {migration.number}: the postcopy channel carries {pages} and {zeros}, "
+                "which are not listed; mfshark extract --ram writes them"
+            )
 
 
 def _analysis(options: Namespace) -> Analysis | SavedAnalysis:

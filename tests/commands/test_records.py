@@ -26,6 +26,13 @@ RETURNING = capture("11.1.3-returnpath-2ch")
 SAVED = CAPTURES / "10.0.13-file-plain.mig.gz"
 
 
+def test_pages_of_the_postcopy_channel_are_counted() -> None:
+    told = "migration 1: the postcopy channel carries 323 pages and 0 zero pages, which are not"
+    path = capture("8.2.2-preempt-recovered")
+    assert told in mfshark("records", path).err
+    assert mfshark("records", "--quiet", path).err == ""
+
+
 def listed(path: Path, *words: str) -> list[dict[str, object]]:
     lines = mfshark("records", path, "--format", "jsonl", *words).out.splitlines()
     return [json.loads(line) for line in lines]
