@@ -196,7 +196,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     if isinstance(analysis, Analysis):
         extras.finish(analysis)
     if job.expectation is not None:
-        _expect(job.expectation, analysis, extras)
+        _expect(job, job.expectation, analysis, extras)
     report = _report(job, analysis)
     known = _leave_out_known(job, analysis, report)
     if isinstance(analysis, Analysis):
@@ -245,7 +245,9 @@ def _is_about_saved(rule: Rule) -> bool:
     return rule.subject == "main" or rule.slug == REQUIRED
 
 
-def _expect(expectation: Expectation, analysis: Analysis | SavedAnalysis, extras: _Extras) -> None:
+def _expect(
+    job: Job, expectation: Expectation, analysis: Analysis | SavedAnalysis, extras: _Extras
+) -> None:
     """Turn every difference from the expectation into a finding."""
     from analyzer.checks.expected import unmet
     from analyzer.report.expectation import facts_of
@@ -258,8 +260,9 @@ def _expect(expectation: Expectation, analysis: Analysis | SavedAnalysis, extras
         figures = stats_json(extras.figures, analysis.path, analysis.scan.engine.first_time)
         table = analysis.packets
     facts = facts_of(file_report(analysis), figures)
-    found = [unmet(text) for text in expectation.differences(facts, table)]
+    found = [unmet(text, job.selection) for text in expectation.differences(facts, table)]
     analysis.findings[:0] = found
+    analysis.findings.sort(key=lambda finding: -finding.rank)  # of equal rank, these come first
 
 
 def _report(job: Job, analysis: Analysis | SavedAnalysis) -> Json | None:

@@ -155,6 +155,7 @@ def _not_of(dialect: Dialect, migration: Migration) -> Iterator[tuple[str, str]]
         yield f"the channels {have} the RFC's header", WARNING
 
 
-def unmet(difference: str) -> Finding:
+def unmet(difference: str, selection: Selection) -> Finding:
     """The finding for a sentence that describes a difference from the expectation."""
-    return Finding(RULES["MF961"], Spot(difference), None, ERROR, "")
+    severity = selection.severity.get("MF961", ERROR)
+    return Finding(RULES["MF961"], Spot(difference), None, severity, "")

@@ -171,6 +171,17 @@ def test_what_differs_is_told(change: tuple[str, str], told: str, tmp_path: Path
     assert told in found if told else not found
 
 
+def test_a_difference_has_the_severity_that_the_user_gives_it(tmp_path: Path) -> None:
+    path = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
+    expectation = expected(capture("10.0.13-vfio-3dev-4ch"), tmp_path)
+    options = ("check", path, "--expect", expectation, "--severity", "MF961=info")
+    ran = mfshark(*options, "--format", "json")
+    findings = json.loads(ran.out)["captures"][0]["findings"]
+    severities = [f["severity"] for f in findings]
+    assert {f["severity"] for f in findings if f["rule"] == "MF961"} == {"info"}
+    assert severities == sorted(severities, key=["error", "warning", "info"].index)
+
+
 def test_expected_findings_do_not_count(tmp_path: Path) -> None:
     assert not edited(LOST, tmp_path)
     assert "findings of MF506: none expected, found 1" in edited(
