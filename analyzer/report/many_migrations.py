@@ -55,8 +55,8 @@ class Overview:
         yield from table(HEAD, rows, style, left=4)
         if untold := len(self._migrations) - len(self.worst[:parts]):
             yield ""
-            told = f"{counted(untold, 'migration')} without a part below"
-            yield style.dim(f"{told}; --verbose shows all")
+            left_out = f"the details of {counted(untold, 'migration')} are left out"
+            yield style.dim(f"{left_out}; --verbose shows all")
 
     def _row(self, migration: Migration) -> tuple[str, ...]:
         counts = self._counts

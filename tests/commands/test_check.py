@@ -288,7 +288,7 @@ def test_of_many_migrations_the_report_is_a_table_and_the_worst(tmp_path: Path) 
     assert lines[19:22] == [
         "  14 more",
         "",
-        "28 migrations without a part below; --verbose shows all",
+        "the details of 28 migrations are left out; --verbose shows all",
     ]
     parts = [line.split()[1] for line in lines if line.startswith("Migration ")]
     assert parts == ["7", "20"]
