@@ -281,7 +281,7 @@ class Engine:
             self._acknowledge(peer, segment)
         if segment.window == 0 and not segment.flags & RST:
             flow.close_window(place)
-        elif flow.zero_since:
+        elif flow.zero_since is not None:
             flow.open_window(place)
         if segment.length:
             self._slow += 1
@@ -293,7 +293,7 @@ class Engine:
         if segment.flags & (FIN | RST):
             self._finish(flow, segment, place)
         flow.acks_idle = (
-            not peer.waiting and not flow.zero_since and not flow.reset and not peer.never_sent
+            not (peer.waiting or flow.reset or peer.never_sent) and flow.zero_since is None
         )
         flow.open_fast_path()
 
@@ -560,7 +560,7 @@ class Engine:
         self.now = Place(self.frames, self.last_time, self.now.pos)
         for flow in self._flows.values():
             flow.take_in_fast()
-            if flow.zero_since:
+            if flow.zero_since is not None:
                 flow.open_window(self.now)
             self._end(flow)
 

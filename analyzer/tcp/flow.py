@@ -208,7 +208,7 @@ class Flow:
         self.keep_alives = 0
         self.data_after_end = 0  # bytes after this side's FIN or RST, ignored
         self.data_after_reset = 0  # bytes sent although the other side had sent a RST
-        self.zero_since = 0
+        self.zero_since: int | None = None  # time of the zero window that lasts
         self.zero_window = 0  # ns with a closed window, announced by this side
         self.zero_window_longest = 0
         self.zero_window_place: Place | None = None
@@ -257,7 +257,7 @@ class Flow:
             reader is not None
             and not self.waiting
             and not self.peer.waiting
-            and not self.zero_since
+            and self.zero_since is None
             and not self.fin
             and not self.reset
             and not self.peer.reset
@@ -295,14 +295,15 @@ class Flow:
 
     def close_window(self, place: Place) -> None:
         """A zero window was announced at ``place``."""
-        if not self.zero_since:
+        if self.zero_since is None:
             self.zero_since = place.time
             self.zero_window_place = self.zero_window_place or place
 
     def open_window(self, place: Place) -> None:
         """The window was opened again at ``place``."""
+        assert self.zero_since is not None
         closed = max(0, place.time - self.zero_since)
-        self.zero_since = 0
+        self.zero_since = None
         self.zero_window += closed
         self.zero_window_longest = max(self.zero_window_longest, closed)
 

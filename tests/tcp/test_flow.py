@@ -160,3 +160,14 @@ def test_the_longest_time_without_room_is_told_with_its_place() -> None:
     assert receiver.zero_window_longest == 3_000_000
     assert receiver.zero_window_place is not None
     assert receiver.zero_window_place.frame == 4
+
+
+def test_a_window_may_be_closed_at_time_0() -> None:
+    """A capture without clock, or with times relative to its first frame."""
+    receiver = flow()
+    first = Place(1, 0, 0)
+    receiver.close_window(first)
+    receiver.close_window(Place(2, 1000, 0))
+    receiver.open_window(Place(3, 3000, 0))
+    assert receiver.zero_window == 3000
+    assert receiver.zero_window_place is first
