@@ -35,6 +35,7 @@ PACKET = re.compile(
     r" flags 0x([0-9a-f]{1,8}) next packet size (\d{1,10})",
     re.ASCII,
 )
+CHANNEL = re.compile(r"\d{1,5}", re.ASCII)
 BUFFER = re.compile(r"(.*\S)\s+idx (\d{1,10})", re.ASCII)
 STARTS = {"multifd_send_thread_start": "source", "multifd_recv_thread_start": "destination"}
 PACKETS = {
@@ -131,8 +132,8 @@ class _Reading:
         event, rest = found["event"], found["rest"] or ""
         if event.startswith(LOADING):
             self._run("destination").loads = True
-        if event in STARTS and rest.isascii() and rest.isdecimal():
-            self._run(STARTS[event], int(rest[:9]))
+        if event in STARTS and (channel := CHANNEL.fullmatch(rest)):
+            self._run(STARTS[event], int(channel[0]))
         elif event in PACKETS and (packet := PACKET.fullmatch(rest)):
             traced = TracedPacket(int(packet[2]), int(packet[3], 16), int(packet[4]), _time(found))
             self._run(PACKETS[event]).packets.setdefault(int(packet[1]), []).append(traced)
@@ -147,11 +148,17 @@ class _Reading:
             self._ignored += 1
 
     def _run(self, side: str, channel: int | None = None) -> TraceRun:
-        """The side's current run; a channel that starts a second time begins a new one."""
+        """The side's current run; a channel that starts a second time begins a new one, unless
+        nothing was kept of this one: then it begins anew.
+        """
         run = self._open.get(side)
-        if run is None or (channel is not None and channel in run.started):
+        again = run is not None and channel in run.started
+        if run is None or (again and (run.packets or run.buffers or run.loaded)):
             run = self._open[side] = TraceRun(self._path, side)
             self._runs.append(run)
+        elif again:
+            run.started.clear()
+            run.loads = False
         if channel is not None:
             run.started.add(channel)
         return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -340,6 +341,22 @@ def test_a_log_of_more_than_can_be_held_is_refused(
     log.write_text("".join(map(line.format, range(3))), encoding="utf-8")
     with pytest.raises(UsageError, match="more than 2 traced packets"):
         trace_log.read_traces([str(log)])
+
+
+def test_threads_that_start_without_end_are_one_run(tmp_path: Path) -> None:
+    """A run of which nothing was kept takes no memory; one of which something was is another."""
+    log = tmp_path / "starts.log"
+    start = "multifd_recv_thread_start 0\n"
+    line = "multifd_recv channel 0 packet_num {} flags 0x1 next packet size 0\n"
+    log.write_text("".join((start * 50_000, line.format(1), start * 2, line.format(2))), "utf-8")
+    tracemalloc.start()
+    try:
+        runs = read_traces([str(log)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [[p.packet_num for p in run.packets[0]] for run in runs] == [[1], [2]]
+    assert peak < 8 << 20
 
 
 def test_packets_of_one_number_are_told_apart() -> None:
