@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyzer.migration.channel import Init
 from analyzer.migration.framing import PAGES_MAX
-from analyzer.migration.ram_header import COUNTS_SIZE, page_count, read_names
+from analyzer.migration.ram_header import COUNTS_SIZE, page_count, read_cut_name, read_names
 from analyzer.migration.resync import find_packet, near_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
@@ -257,9 +257,13 @@ class MultifdWalker:
         if type(names) is bytes:
             read_names(packet, names, 0)
         elif type(names) is Gap:
-            missing = yield Skip(size)
+            before = names.before
+            known = yield Take(before)
+            if type(known) is bytes:
+                read_cut_name(packet, known, 0)
+            missing = yield Skip(size - before)
             if type(missing) is not int:
-                self._end(missing, OFFSETS, COUNTS_SIZE)
+                self._end(missing, OFFSETS, COUNTS_SIZE + before)
                 return
             packet.missing = missing
         else:
@@ -497,6 +501,8 @@ class MultifdWalker:
         packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
         if len(header) >= packet.header_size:
             read_names(packet, header[: packet.header_size], COUNTS_SIZE)
+        else:
+            read_cut_name(packet, header, COUNTS_SIZE)
         packet.payload = found.length - packet.header_size
         packet.missing = found.missing
         packet.last = self.reader.last

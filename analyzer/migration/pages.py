@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from analyzer.migration.mark import Mark
 from analyzer.migration.ram_facts import BLOCKS_MAX, OTHERS
-from dissectors.multifd import name_of
+from dissectors.multifd import RAM, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ def offsets_of(packet: RamPacket, page_size: int) -> Sequence[int]:
     if not used or offsets is None or not page_size or used * 8 > len(offsets):
         return ()
     return read_offsets(offsets, used, page_size)
+
+
+def _only_offsets_lost(packet: RamPacket) -> bool:
+    """Whether a packet with pages tells all about them but their offsets, which are in a hole."""
+    used = packet.normal_pages + packet.zero_pages
+    known = packet.offsets is None and packet.ramblock is not None
+    return known and 0 < 8 * used <= packet.header_size - RAM.size
 
 
 def read_offsets(offsets: bytes, count: int, page_size: int) -> Sequence[int]:
@@ -192,7 +199,7 @@ class PageTracker:
         main: MainFacts | None,
     ) -> int | None:
         """Count a complete packet and its pages, at ``offsets`` if these can be read; ``main`` is
-        what main has said by then.
+        what main has said by then.  Pages whose offsets are in a hole only count for their block.
 
         Gives the offset of one that another channel carried in the same round, if any.
         """
@@ -201,13 +208,15 @@ class PageTracker:
         if main is None or not (main.colo_count or main.in_switchover(packet.last)):
             current = self._round(number)
             current.has_pages |= packet.normal_pages > 0 or packet.zero_pages > 0
-        if not offsets:
+        if not offsets and not _only_offsets_lost(packet):
             return None
         assert packet.ramblock is not None
         name = name_of(packet.ramblock)
         block = self._block(name)
         block.normal += packet.normal_pages
         block.zero += packet.zero_pages
+        if not offsets:
+            return None
         low, top = offsets[0], offsets[-1]
         pages: Sequence[int]
         if type(offsets) is range:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.tcp.flow import Flow
     from analyzer.tcp.requests import Reply, Request
 
-__all__ = ["COUNTS_SIZE", "page_count", "read_names"]
+__all__ = ["COUNTS_SIZE", "page_count", "read_cut_name", "read_names"]
 
 COUNTS_SIZE = RAM_COUNTS.size
 RESERVED_SIZE = RAM["ramblock"].offset - COUNTS_SIZE
@@ -91,3 +91,12 @@ def read_names(packet: RamPacket, header: bytes, at: int) -> None:
         skipped = int.from_bytes(header[at : at + SKIPPED_SIZE], "big")
         normal, zero = 8 * packet.normal_pages, 8 * (packet.normal_pages + skipped)
         packet.offsets = packet.offsets[:normal] + packet.offsets[zero:]
+
+
+def read_cut_name(packet: RamPacket, header: bytes, at: int) -> None:
+    """Read the block name, from ``at`` behind the counts on, of a header that a hole cuts off: it
+    is known if its NUL is there, or all of the field.
+    """
+    field = header[at + RESERVED_SIZE : at + RESERVED_SIZE + NAME_SIZE]
+    if b"\0" in field or len(field) == NAME_SIZE:
+        packet.ramblock = field.ljust(NAME_SIZE, b"\0")

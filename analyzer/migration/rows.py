@@ -44,7 +44,8 @@ class RamPacket:
     byte; ``missing`` counts its bytes that the capture lacks.  ``header_size`` is 320 + 8 N;
     ``payload`` the number of bytes that followed.  ``reserved`` says that bytes 36 to 63 are not
     all zero.  ``ramblock`` (256 bytes) and ``offsets`` (8 N bytes, without those of pages
-    that a vendor fork skipped) are ``None`` if the header has a hole there.
+    that a vendor fork skipped) are ``None`` if the header has a hole there; a name whose NUL comes
+    before the hole is known.
     """
 
     __slots__ = (

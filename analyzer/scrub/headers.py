@@ -35,8 +35,10 @@ IDSTR = DEVICE_STATE["idstr"].offset
 IDSTR_END = IDSTR + NAME_SIZE
 HEAD = DEVICE_STATE.size + BUFFER.size
 BUFFER_FLAGS = DEVICE_STATE.size + BUFFER["flags"].offset
-CUT_OFF = b"ram".ljust(NAME_SIZE, b"\0")
-"""In place of a name with a hole in it, since a search knows headers by a name that begins well."""
+CUT_OFF = b"x" * NAME_SIZE
+"""In place of a name whose end is in a hole, which must not get one: a search knows headers by a
+name that begins well.
+"""
 UUID = INIT["uuid"].offset
 UUID_END = UUID + INIT["uuid"].size
 
@@ -109,13 +111,9 @@ class Headers:
     def found_ram(self, packet: RamPacket) -> None:
         """Keep the header of a RAM packet that no walker has read whole."""
         at, block = packet.offset, packet.ramblock
-        if block is not None:
-            self._plan.keep_late(at, at + packet.header_size)
-            self._plan.put_late(at + NAME, self._names.block_field(block))
-            return
-        self._plan.keep_late(at, at + NAME_END)
-        has_pages = packet.normal_pages or packet.zero_pages
-        self._plan.put_late(at + NAME, CUT_OFF if has_pages else bytes(NAME_SIZE))
+        cut = packet.offsets is None
+        self._plan.keep_late(at, at + (NAME_END if cut else packet.header_size))
+        self._plan.put_late(at + NAME, CUT_OFF if block is None else self._names.block_field(block))
 
     def found_device(self, packet: DevicePacket) -> None:
         """Keep the header of a device-state packet, likewise."""

@@ -114,7 +114,7 @@ class Tracer(Watcher):
         """A RAM packet: its header is kept, even if it was found by search or has a hole."""
         del migration, pages
         trace = self._traces[id(channel.flow)]
-        if packet.ramblock is None or not trace.covers(packet):
+        if packet.offsets is None or not trace.covers(packet):
             trace.headers.found_ram(packet)
 
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:

@@ -16,7 +16,7 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tcp.flow import NEVER, Connection
-from dissectors.multifd import DEVICE_STATE, PACKET_BYTES, ram_header_size
+from dissectors.multifd import DEVICE_STATE, PACKET_BYTES, RAM, ram_header_size
 from tests.checks.craft import Craft, Tiny, buffer, config, init, ram, sync
 from tests.migration.main_streams import Piece, feed
 
@@ -234,6 +234,22 @@ def test_a_search_may_find_a_packet_whose_headers_have_a_hole() -> None:
         rows, channel = walked(init(0), 90, packet[:at], 20, packet[at + 20 :] + following)
         assert [row[:1] for row in rows] == [(154 + len(packet),), (154 + len(packet + buffer(1)),)]
         assert (channel.skipped, channel.device_packets) == (0, 2), at
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["expected", "found by search"])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_block_is_known_where_the_end_of_its_name_is(found: bool, known: bool) -> None:
+    rows = Rows()
+    migration = Migration(0, (), Settings(), consumers=Consumers((rows,)))
+    channel = Channel("multifd", Connection(0, bytes(12), NEVER).forward)
+    packet, at = ram([0, 1], [7], num=1), RAM["ramblock"].offset + len("pc.ram") + known
+    lost: list[Piece] = [90] if found else []
+    pieces = init(0), sync(0), *lost, packet[:at], 300, packet[at + 300 :], sync(2)
+    feed(lambda reader: walk_multifd(reader, channel, lambda _: migration), pieces)
+    _, row, _ = rows.rows
+    assert row[5:] == (1, "pc.ram" if known else "?", (), 300)
+    blocks = {name: (block.normal, block.zero) for name, block in migration.pages.blocks.items()}
+    assert blocks == ({b"pc.ram": (2, 1)} if known else {})
 
 
 def test_a_stream_may_end_anywhere() -> None:

@@ -29,8 +29,9 @@ from analyzer.scrub.verdict import verdict
 from analyzer.synth import build
 from dissectors import xbzrle
 from dissectors.main_stream import RamFlag
+from dissectors.multifd import RAM
 from tests.capture.files import pcap
-from tests.checks.craft import Craft, fired
+from tests.checks.craft import Craft, Tiny, fired
 from tests.checks.test_channels import RAM_RECORD, rfc0, with_stranger
 from tests.commands.run import mfshark
 from tests.lossy import CONNECTIONS, LOSSES, frames_of, kept, without
@@ -91,6 +92,14 @@ def test_check_says_the_same(path: Path) -> None:
 def test_check_says_the_same_of_a_connection_that_is_no_channel(made: Callable[[], bytes]) -> None:
     original = made()
     assert sorted(fired(scrubbed(original))) == sorted(fired(original))
+
+
+@pytest.mark.parametrize("name", [3, 6, 7], ids=lambda size: f"{size} bytes")
+def test_check_says_the_same_of_headers_cut_in_the_block_name(name: int) -> None:
+    cut = Tiny().craft().pcap(snaplen=54 + RAM["ramblock"].offset + name)
+    before, after = analyze(cut), analyze(scrubbed(cut))
+    assert verdict(after) == verdict(before)
+    assert [len(m.pages.blocks) for m in before.migrations] == [int(name == 7)]
 
 
 class Originals(DeviceCollector, PageCollector):
