@@ -12,7 +12,6 @@ from analyzer.migration.resync import find_packet, near_packet
 from analyzer.migration.rows import SYNC_PACKET, DevicePacket, RamPacket
 from analyzer.tcp.requests import Deliver, End, Gap, Push, Skip, Take
 from dissectors.multifd import (
-    COMMON_COUNT,
     COMPRESSED_MAX,
     COMPRESSION_MASK,
     DEVICE_STATE,
@@ -498,12 +497,14 @@ class MultifdWalker:
         packet = RamPacket(self.channel.id, found.offset, found.place, COUNTS(header))
         if not framing.page_count and 0 < packet.pages_alloc <= PAGES_MAX:
             framing.page_count = packet.pages_alloc
-        packet.header_size = ram_header_size(framing.page_count or COMMON_COUNT)
-        if len(header) >= packet.header_size:
+        # Another channel may have told N since the header was found: it counts as it was read then.
+        payload = packet.next_packet_size if packet.normal_pages else 0
+        packet.payload = min(payload, found.length)  # less only if a forced dialect is wrong
+        packet.header_size = found.length - packet.payload
+        if RAM.size <= packet.header_size <= len(header):
             read_names(packet, header[: packet.header_size], COUNTS_SIZE)
         else:
             read_cut_name(packet, header, COUNTS_SIZE)
-        packet.payload = found.length - packet.header_size
         packet.missing = found.missing
         packet.last = self.reader.last
         self.migration.ram_packet(self.channel, packet)

@@ -16,6 +16,8 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.synth import build
 from analyzer.tcp.flow import NEVER, Connection
+from analyzer.tcp.reader import Reader
+from analyzer.tcp.requests import Place
 from dissectors.multifd import DEVICE_STATE, PACKET_BYTES, RAM, ram_header_size
 from tests.checks.craft import Craft, Tiny, buffer, config, init, ram, sync
 from tests.migration.main_streams import Piece, feed
@@ -41,6 +43,19 @@ class Rows(Watcher):
     def device(self, migration: Migration, channel: Channel, packet: DevicePacket) -> None:
         row = (migration.number, channel.id, packet.offset, packet.length, packet.flags)
         self.rows.append((*row, packet.device, packet.idx, packet.is_config, packet.missing))
+
+
+class Packets(Watcher):
+    """Keeps RAM and SYNC packets."""
+
+    def __init__(self) -> None:
+        self.packets: list[RamPacket] = []
+
+    def ram(
+        self, migration: Migration, channel: Channel, packet: RamPacket, pages: Sequence[int]
+    ) -> None:
+        del migration, channel, pages
+        self.packets.append(packet)
 
 
 def rows_of(data: bytes, settings: Settings | None = None) -> tuple[list[tuple[Any, ...]], Scan]:
@@ -250,6 +265,37 @@ def test_a_block_is_known_where_the_end_of_its_name_is(found: bool, known: bool)
     assert row[5:] == (1, "pc.ram" if known else "?", (), 300)
     blocks = {name: (block.normal, block.zero) for name, block in migration.pages.blocks.items()}
     assert blocks == ({b"pc.ram": (2, 1)} if known else {})
+
+
+def test_a_packet_found_is_as_long_as_when_it_was_found() -> None:
+    """Its size was guessed, and before the next packet confirmed it, another channel told N."""
+    kept = Packets()
+    migration = Migration(0, (), Settings(), consumers=Consumers((kept,)))
+    channel = Channel("multifd", Connection(0, bytes(12), NEVER).forward)
+    reader = Reader(lambda reader: walk_multifd(reader, channel, lambda _: migration))
+    place = Place(1, 1000, 0)
+    reader.feed(init(0), place)
+    reader.gap(90, place)
+    reader.feed(sync(0), place)
+    migration.framing.page_count = 512
+    reader.feed(sync(1) + bytes(8 * (512 - 128)), place)
+    assert [(p.packet_num, p.header_size, p.payload) for p in kept.packets] == [
+        (0, ram_header_size(128), 0),
+        (1, ram_header_size(512), 0),
+    ]
+
+
+def test_a_packet_found_under_a_wrong_dialect_has_no_negative_size() -> None:
+    """It is known by its idstr, and then read as a RAM packet, as the user says."""
+    kept = Packets()
+    settings = Settings(dialect="upstream")
+    migration = Migration(0, (), settings, consumers=Consumers((kept,)))
+    channel = Channel("multifd", Connection(0, bytes(12), NEVER).forward)
+    packet = buffer(0, bytes(50), flags=0x10)
+    pieces = init(0), 90, packet, buffer(1, flags=0x10), bytes(2000)
+    feed(lambda reader: walk_multifd(reader, channel, lambda _: migration), pieces)
+    assert [(p.length, p.payload >= 0) for p in kept.packets[:1]] == [(len(packet), True)]
+    assert kept.packets[0].header_size >= 0
 
 
 def test_a_stream_may_end_anywhere() -> None:
