@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "run_job"]
 
+NO_PACKETS = "a saved migration has no packets that --trace could compare"
+
 
 class Job:
     """How one file is checked.
@@ -213,6 +215,8 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
         result.outcomes = [outcome_of(migration).name for migration in analysis.migrations]
         if scan.detour:
             result.complaints.append(f"{terminal(analysis.path)}: {terminal(scan.detour)}")
+    elif job.selection.traces:
+        result.complaints.append(f"{terminal(analysis.path)}: {NO_PACKETS}")
     result.damaged = analysis.damage is not None
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:

@@ -55,6 +55,14 @@ def test_verbose_leaves_nothing_out() -> None:
     assert "globalstate" in mfshark("check", "--verbose", PLAIN).out
 
 
+def test_a_trace_log_has_nothing_to_be_compared_with() -> None:
+    log = CAPTURES / "7.2-multifd-2ch.src.trace.log.gz"
+    ran = mfshark("check", PLAIN, "--trace", log)
+    assert (ran.status, ran.out) == (0, mfshark("check", PLAIN).out)
+    told = "a saved migration has no packets that --trace could compare"
+    assert ran.err == f"mfshark: {PLAIN}: {told}\n"
+
+
 def test_quiet_is_the_verdict_alone() -> None:
     assert len(mfshark("check", "--quiet", PLAIN, MAPPED).out.splitlines()) == 2
 
