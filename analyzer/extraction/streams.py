@@ -27,7 +27,8 @@ class StreamFiles:
 
     def __init__(self, folder: Folder, wanted: Sequence[str]) -> None:
         self._folder = folder
-        self._wanted = [text.removeprefix("multifd").strip(" -") or text for text in wanted]
+        names = [text.removeprefix("multifd").strip(" -") or text for text in wanted]
+        self._wanted = list(dict.fromkeys(names))
 
     def write(self, scan: Scan) -> Iterator[str]:
         """Read the capture again; returns a list of complaints.
