@@ -200,6 +200,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
     config = device.config
     queue = device.queue()
     indices = [buffer.idx for buffer in device.buffers]
+    missing, duplicates = device.missing_ranges(), device.duplicates()
     return {
         "idstr": text_of(device.idstr),
         "instance_id": device.instance_id,
@@ -208,8 +209,10 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
         "bytes": device.bytes,
         "first_index": min(indices, default=None),
         "last_index": max(indices, default=None),
-        "missing": [list(pair) for pair in device.missing_ranges()[:MISSING_LISTED]],
-        "duplicates": device.duplicates()[:MISSING_LISTED],
+        "missing": [list(pair) for pair in missing[:MISSING_LISTED]],
+        "missing_count": sum(last - first + 1 for first, last in missing),
+        "duplicates": duplicates[:MISSING_LISTED],
+        "duplicate_count": len(duplicates),
         "config_index": config.idx if config is not None else None,
         "complete": is_complete(device, migration),
         "out_of_order": device.out_of_order(),

@@ -16,12 +16,13 @@ from analyzer.batch.job import Job, run_job
 from analyzer.checks.selection import Selection
 from analyzer.errors import UsageError
 from analyzer.migration.settings import Settings
+from analyzer.report import model
 from analyzer.report.bounds import Bound
 from analyzer.report.expectation import Expectation, _string, facts_of, written
 from analyzer.report.result import REPORT, STATS
 from analyzer.synth import build
 from tests.altered import cut_anew, out_of_order, read
-from tests.checks.craft import Tiny, buffer
+from tests.checks.craft import Tiny, buffer, config
 from tests.commands.run import mfshark
 from tests.migration.main_streams import configuration, header
 from tests.shipped import CAPTURES, FILES, capture, stem
@@ -313,3 +314,16 @@ def test_the_page_shows_what_is_written_and_can_be(tmp_path: Path) -> None:
     for row in re.findall(r"(?m)^\| `([a-z_]+ = .*)` \|", page):
         (bound,) = tomllib.loads(row).values()
         assert Bound(bound).text
+
+
+def test_what_the_report_does_not_list_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "MISSING_LISTED", 1)
+    tiny = Tiny()
+    tiny.multifd[0][-2:] = [buffer(0), buffer(0), buffer(2), buffer(2), buffer(5), config(7)]
+    del tiny.multifd[1][-1]
+    path = tmp_path / "x.pcap"
+    path.write_bytes(tiny.pcap())
+    (device,) = tomllib.loads(expected(path, tmp_path).read_text("utf-8"))["migration"][0]["device"]
+    assert (device["missing"], device["duplicates"]) == (4, 2)
