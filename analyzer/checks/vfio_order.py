@@ -186,9 +186,10 @@ def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
             after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
             count = last - first + 1
             yield elsewhere.missing(device, text, count, frame=after.frame, index=first)
-        if len(ranges) > RANGES_LISTED:
-            text = f"{len(ranges) - RANGES_LISTED} more gaps"
-            yield elsewhere.missing(device, text, len(ranges))
+        if more := ranges[RANGES_LISTED:]:
+            count = sum(last - first + 1 for first, last in more)
+            text = f"{counted(len(more), 'more gap')}: {counted(count, 'buffer')}"
+            yield elsewhere.missing(device, text, count)
 
 
 @device_rule("MF507", "vfio-idx-above-last", ERROR)

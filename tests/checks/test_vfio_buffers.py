@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.checks.device_packets import PACKET_MIN
 from analyzer.checks.selection import Selection
 from analyzer.migration.framing import Framing
 from analyzer.migration.settings import Settings
@@ -25,6 +26,7 @@ from tests.checks.craft import (
     findings,
     fired,
     full,
+    ram,
 )
 from tests.shipped import capture
 
@@ -178,7 +180,18 @@ def test_many_gaps_are_counted() -> None:
     made = state([config(100)], [buffer(idx) for idx in range(0, 100, 2)])
     messages = [found.message for found in of_rule(made(), "MF506")]
     assert len(messages) == 21
-    assert "30 more gaps" in messages
+    assert "30 more gaps: 30 buffers" in messages
+
+
+def test_bytes_that_hold_as_many_buffers_as_there_are_gaps_do_not_excuse_them() -> None:
+    """25 gaps of 3 buffers each, and undecoded bytes with room for 10."""
+    junk = b"\xff" * 10 * PACKET_MIN
+    last = [ram([7], num=60), config(100)]
+    made = state([junk, *last], [buffer(idx) for idx in range(0, 100, 4)])
+    told = {one.message: one.severity for one in of_rule(made(), "MF506")}
+    (excused,) = (text for text in told if text.startswith("idx 1 to 3 are missing"))
+    assert told[excused] == "info"
+    assert told["5 more gaps: 15 buffers"] == "error"
 
 
 def test_a_missing_start_is_no_gap() -> None:
