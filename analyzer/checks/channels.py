@@ -198,7 +198,9 @@ def init_id_out_of_count(migration: Migration, selection: Selection) -> Iterator
         count = len(migration.multifd) + len(migration.strangers)
     for channel in migration.multifd:
         if channel.id >= count:
-            yield _at_init(channel, f"id {channel.id} with {counted(count, 'channel')}")
+            spot = _at_init(channel, f"id {channel.id} with {counted(count, 'channel')}")
+            spot.certain = selection.channels is not None
+            yield spot
 
 
 @channel_rule("MF109", "init-reserved-nonzero", INFO)

@@ -237,7 +237,7 @@ class Checker(Watcher):
             severity = INFO
         severity = self.selection.severity.get(rule.id, severity)
         excuse = ""
-        if severity != INFO and excuses is not None:
+        if severity != INFO and excuses is not None and not spot.certain:
             excuse = excuses.of(rule, spot)
             if excuse:
                 severity = INFO

@@ -59,11 +59,12 @@ class Spot:
     ``frame`` is the frame to look at, ``offset`` the offset in the channel's stream; a ``mark``
     gives both.  ``severity`` overrides the rule's, where a dialect or an option changes it; for
     senders older than the RAM era ``noted_before`` the severity becomes ``info``.  (The era may
-    only be known later in the capture.)  ``more`` counts further places of the same kind that were
-    not kept.
+    only be known later in the capture.)  What is ``certain`` has no excuse.  ``more`` counts
+    further places of the same kind that were not kept.
     """
 
     __slots__ = (
+        "certain",
         "channel",
         "device",
         "frame",
@@ -87,6 +88,7 @@ class Spot:
         index: int | None = None,
         severity: str | None = None,
         noted_before: str | None = None,
+        certain: bool = False,
     ) -> None:
         if mark is not None:
             frame, offset = mark.frame or None, mark.offset  # a saved file has no frames
@@ -98,6 +100,7 @@ class Spot:
         self.index = index
         self.severity = severity
         self.noted_before = noted_before
+        self.certain = certain
         self.more = 0
 
 

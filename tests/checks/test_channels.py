@@ -253,6 +253,12 @@ def test_users_count_of_channels() -> None:
     assert "MF108" not in fired(Tiny().pcap(), selection=Selection(channels=2))
 
 
+def test_a_hole_elsewhere_says_nothing_against_the_users_count_of_channels() -> None:
+    capture = Tiny().craft()
+    del capture.frames[next(n for n, f in enumerate(capture.frames) if len(f.data) > 1000)]
+    assert fired(capture.pcap(), selection=Selection(channels=1))["MF108"] == "error"
+
+
 def test_main_with_pages_is_no_missing_multifd() -> None:
     tiny = Tiny(device=False)
     tiny.multifd = []
