@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             """Decode the next payload, which should hold ``pages`` pages."""
 
 
-__all__ = ["STREAMS", "Decoded", "Problem", "decoder_of", "inflated_page"]
+__all__ = ["STREAMS", "Decoded", "Problem", "decoder_of", "inflated_page", "inflated_size"]
 
 STREAMS = frozenset({Compression.zlib, Compression.zstd})
 """Methods whose payloads can be decoded only after all earlier payloads of the channel."""
@@ -299,6 +299,18 @@ def inflated_page(data: Payload, page_size: int, wbits: int = zlib.MAX_WBITS) ->
     if len(page) < page_size or not stream.eof:
         return Problem("page-bad", f"inflates to {len(page)} of {page_size} bytes")
     return page
+
+
+def inflated_size(data: Payload, limit: int) -> int | None:
+    """How many bytes data inflate to; ``None`` if that is more than ``limit``, or not all is
+    there.
+    """
+    stream = zlib.decompressobj()
+    try:
+        size = len(stream.decompress(data, limit + 1))
+    except zlib.error:
+        return None
+    return size if stream.eof and size <= limit else None
 
 
 class GzipMembers:

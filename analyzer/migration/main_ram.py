@@ -21,7 +21,7 @@ from dissectors.main_stream import (
     TINY_PAGE,
     RamFlag,
 )
-from dissectors.multifd import COMMON_PAGE_SIZE, LIKELY_PAGE_SIZES, text_of
+from dissectors.multifd import COMMON_PAGE_SIZE, LIKELY_PAGE_SIZES, PAGE_SIZES, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -424,6 +424,8 @@ class RamWalk:
         if not isinstance(head, bytes):
             return Broken(head, "compressed length", at)
         size = int.from_bytes(head, "big")
+        if not self.ram.page_size and size <= 2 * PAGE_SIZES[-1]:
+            yield from self._find_inflated_size(size)
         if size > 2 * (self.ram.page_size or COMMON_PAGE_SIZE):
             self._note("ram-flags-unknown", f"a compressed page of {size} bytes")
             return Broken(None, "compressed length", at)
@@ -437,6 +439,16 @@ class RamWalk:
         block.compressed_pages += 1
         self.ram.compressed_pages += 1
         return None
+
+    def _find_inflated_size(self, size: int) -> Generator[Request, Reply, None]:
+        """Find the page size by the first page that is compressed, to ``size`` bytes."""
+        from dissectors.compression import inflated_size  # seldom needed
+
+        data = yield Peek(size)
+        found = inflated_size(data, PAGE_SIZES[-1]) if isinstance(data, bytes) else None
+        if found in PAGE_SIZES:
+            self.ram.page_size = found
+            self._use_page_size(found)
 
     def _inflate(self, taker: RecordTaker, block: RamBlock, data: bytearray | None) -> None:
         """Decompress the page at the last address and pass it to ``taker``; ``data`` is ``None`` if

@@ -179,6 +179,16 @@ class BlockSendings(Sendings):
         self.page_size = page_size
         self.end = 0
 
+    def enlarge(self, page_size: int) -> int:
+        """Number the pages anew, which are larger than was known before the first one with content;
+        gives how much room is left over.
+        """
+        step, before = page_size // self.page_size, len(self.times)
+        self.page_size = page_size
+        self.times = self.times[::step]
+        self.end = -(-self.end // step)
+        return before - len(self.times)
+
 
 class SentPages(Watcher, PageCollector):
     """Counts the pages of a scan, which takes it as watcher and as page collector; payloads are
@@ -233,6 +243,8 @@ class SentPages(Watcher, PageCollector):
         block = blocks.get(name)
         if block is None and len(blocks) < BLOCKS_MAX:
             block = blocks[name] = BlockSendings(name, page_size)
+        elif block is not None and page_size > block.page_size:
+            self._tracked -= block.enlarge(page_size)
         if block is None:
             self.untracked.add(migration.number)
         return block

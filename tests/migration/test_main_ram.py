@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+import zlib
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,11 @@ def ram(*records: bytes, blocks: bytes = b"", opening: bytes = OPENING) -> bytes
     return opening + listed + build.part(RAM_ID, b"".join(records) + EOS) + CLOSING
 
 
+def compressed(address: int, name: bytes | None, content: bytes) -> bytes:
+    data = zlib.compress(content, 1)
+    return build.record(address, RamFlag.COMPRESS_PAGE, name, build.u32(len(data)) + data)
+
+
 def lengths(main: MainFacts) -> dict[bytes, int]:
     return {name: block.used_length for name, block in main.ram.blocks.items()}
 
@@ -41,6 +48,29 @@ def test_encoded_pages() -> None:
     assert main.ram.sent_pages == 2
     parts = [record for record in main.records if record.kind == "SECTION_PART"]
     assert parts[0].coded_pages == 2
+
+
+@pytest.mark.parametrize("size", [1024, 4096, 16384, 65536])
+@pytest.mark.parametrize("chance", [False, True], ids=["compressible", "not"])
+def test_the_page_size_is_found_at_the_first_compressed_page(size: int, chance: bool) -> None:
+    """What does not compress is larger than a common page may be."""
+    content = Random(size).randbytes(size) if chance else bytes([7]) * size
+    pages = build.zero(0, b"ram0") + compressed(2 * size, None, content)
+    pages += compressed(3 * size, None, content) + build.page(4 * size, None, size)
+    main = walk(ram(pages, blocks=build.mem_size({b"ram0": 8 * size})))
+    assert not main.anomalies
+    assert main.ram.page_size == size
+    block = main.ram.blocks[b"ram0"]
+    assert (block.compressed_pages, block.normal_pages) == (2, 1)
+
+
+def test_a_compressed_page_with_a_hole_does_not_tell_the_page_size() -> None:
+    content = Random(1).randbytes(4096)
+    stream = ram(compressed(0, b"pc.ram", content), build.page(PAGE))
+    at = stream.index(content[:64]) + 100
+    main = walk(stream[:at], 50, stream[at + 50 :])
+    assert not main.anomalies
+    assert main.ram.page_size == PAGE
 
 
 def test_a_hook_carries_nothing() -> None:

@@ -120,3 +120,14 @@ def test_blocks_without_end_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     sent, blocks = counted(migration.pcap())
     assert sent.untracked
     assert len(blocks) == 1
+
+
+def test_zero_pages_before_the_page_size_is_known() -> None:
+    """They were numbered as if pages were of the common size."""
+    sent = SentPages()
+    (migration,) = Scan(Tiny().pcap()).run().migrations
+    sent.count(migration, b"ram0", range(0, 6 * 8192, 8192), 4096, 0, zero=True)
+    sent.count(migration, b"ram0", (5 * 8192, 6 * 8192), 8192, 0, zero=False)
+    (block,) = sent.of(migration)
+    assert (block.page_size, block.end, block.sent_times()) == (8192, 7, {1: 6, 2: 1})
+    assert block.heat(7, 7) == [1, 1, 1, 1, 1, 2, 1]
