@@ -342,11 +342,11 @@ class Rejoined:
                 self._tokens.pop(token, None)
 
     def _learn(self, subflow: _Subflow, option: bytes) -> None:
-        """Take the sender's key from an MP_CAPABLE option: it gives the connection's token and the
-        initial data sequence number.
+        """Take the sender's key from an MP_CAPABLE option, which only the first subflow has: it
+        gives the connection's token and the initial data sequence number.
         """
         stream, key = subflow.stream, option[2:10]
-        if stream.shift is not None or len(key) < 8 or stream.origin is None:
+        if stream.shift is not None or len(key) < 8 or stream.origin is None or not subflow.first:
             return
         import hashlib
 

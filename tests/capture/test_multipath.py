@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from analyzer.analysis import analyze
+from analyzer.capture import multipath
+from analyzer.capture.multipath import open_rejoined
 from analyzer.migration.replay import Replay, frame_places
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
@@ -166,3 +168,21 @@ def test_hostile_options() -> None:
         ]
         for via in ("mptcp", "auto"):
             Scan(Frames(1, made).pcap(), Settings(via=via)).run()
+
+
+def test_a_connection_whose_first_subflow_is_forgotten_learns_no_token() -> None:
+    """Nothing would forget it again."""
+    _, rejoined = open_rejoined(Frames(1, []).pcap())
+    first, second = (bytes(8) + port.to_bytes(2, "big") + b"\x11\x5c" for port in (40000, 40001))
+    connection = multipath._Connection(first)
+    for key in (first, second):
+        rejoined._enter(key, connection, 0, first=key is first)
+        rejoined._subflows[key].begin(1000)
+    subflows = rejoined._subflows[first], rejoined._subflows[second]
+    rejoined._learn(subflows[0], b"\x01\x81" + bytes(8))
+    assert len(rejoined._tokens) == 1
+    rejoined._forget(first)
+    connection.streams[0].shift = None
+    rejoined._learn(subflows[1], b"\x01\x81" + bytes(range(8)))
+    rejoined._forget(second)
+    assert not rejoined._tokens
