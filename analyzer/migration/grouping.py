@@ -154,12 +154,16 @@ class Grouper:
         if type(head) is bytes:
             yield from self._by_content(reader, flow, head)
         elif type(head) is End and not flow.midstream:
-            begins = (
-                MAGIC_BYTES.startswith(head.data[:4]) and self._attempts.newest(flow) is not None
-            )
-            if head.data.startswith(MAGIC_BYTES) or (head.data and begins):
+            begins = head.data[: len(MAGIC_BYTES)]
+            # A part of a magic only counts where there is a migration already.
+            known = begins and self._attempts.newest(flow) is not None
+            known = known or len(begins) == len(MAGIC_BYTES)
+            if known and MAGIC_BYTES.startswith(begins):
                 yield Push(head.data)
                 yield from self._multifd(reader, flow)
+            elif known and QEVM.startswith(begins):
+                yield Push(head.data)
+                yield from self._main(reader, flow)
             else:
                 self._stranger(flow, head.data)
         elif type(head) is Gap:

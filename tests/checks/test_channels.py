@@ -219,6 +219,15 @@ def test_magic_cut_off_in_its_first_bytes() -> None:
     assert fired(tiny.pcap())["MF103"] == "error"
 
 
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_main_cut_off_in_its_first_bytes(size: int) -> None:
+    tiny = Tiny(device=False, return_path=False)
+    tiny.main = [HEADER[:size]]
+    found = {finding.rule.id: finding.message for finding in findings(tiny.pcap())}
+    assert "MF101" not in found
+    assert found["MF604"].startswith("the stream ends in file header")
+
+
 def test_two_attempts_may_use_the_same_ids() -> None:
     first = Tiny(return_path=False, device=False)
     cut_main(first)
