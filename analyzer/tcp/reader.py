@@ -53,7 +53,6 @@ class Reader:
         "_ahead",
         "_began",
         "_ended",
-        "_holes",
         "_left",
         "_missing",
         "_pieces",
@@ -75,11 +74,12 @@ class Reader:
         self.last = NOWHERE
         self.done = False
         self._ended = False
+        # What is not consumed yet.  A hole is always the last piece: it answers any request, so the
+        # walker is behind it before more is fed.
         self._pieces: deque[_Piece] = deque()
         # Offset and place of the pieces consumed last.
         self._trail: deque[tuple[int, Place]] = deque(maxlen=TRAIL_PIECES)
-        self._ahead = 0  # contiguous bytes at the head of _pieces
-        self._holes = 0  # number of holes in _pieces
+        self._ahead = 0  # bytes in _pieces, without a hole
         self._missing = 0
         self._sink: Sink | None = None
         self._began = False
@@ -110,8 +110,7 @@ class Reader:
         if not size:
             return
         pieces = self._pieces
-        if not self._holes:
-            self._ahead += size
+        self._ahead += size
         pieces.append(_Piece(data, size, place))
         self._pump()
         if pieces:
@@ -124,7 +123,6 @@ class Reader:
     def gap(self, missing: int, place: Place) -> None:
         """Feed a hole of ``missing`` bytes; ``place`` is that of the bytes after it."""
         if missing > 0:
-            self._holes += 1
             self._pieces.append(_Piece(None, missing, place))
             self._pump()
 
@@ -216,13 +214,6 @@ class Reader:
             self.missing += count
         if piece.used == piece.size:
             self._pieces.popleft()
-            if piece.data is None:
-                self._holes -= 1
-                self._ahead = 0
-                for later in self._pieces:
-                    if later.data is None:
-                        break
-                    self._ahead += later.size - later.used
 
     def _pump(self) -> None:
         while True:
@@ -253,8 +244,8 @@ class Reader:
             else:
                 self._resume(self._whole(piece, size))
             return True
-        if self._holes:
-            hole = next(piece for piece in pieces if piece.data is None)
+        hole = pieces[-1] if pieces else None
+        if hole is not None and hole.data is None:
             first = self.offset + self._ahead
             self.first = pieces[0].place
             self._resume(Gap(first, first + hole.size - hole.used - 1, self._ahead))
