@@ -186,9 +186,9 @@ def _block_rows(facts: MainFacts) -> list[tuple[str, ...]]:
         (
             terminal(text_of(block.name)),
             size_text(block.used_length),
-            str(block.normal_pages),
-            str(block.zero_pages),
-            str(block.xbzrle_pages + block.compressed_pages),
+            f"{block.normal_pages:,}",
+            f"{block.zero_pages:,}",
+            f"{block.xbzrle_pages + block.compressed_pages:,}",
         )
         for block in facts.ram.blocks.values()
     ]

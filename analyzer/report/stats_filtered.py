@@ -103,7 +103,7 @@ def filtered_text(
 ) -> Iterator[str]:
     """The lines of the report."""
     total = len(packets)
-    yield f"{style.bold(terminal(path))}: {len(rows)} of {total} packets match {terminal(text)}"
+    yield f"{style.bold(terminal(path))}: {len(rows):,} of {total:,} packets match {terminal(text)}"
     if not len(rows):
         return
     begin = packets.start
@@ -118,10 +118,10 @@ def _line(sums: Sums, begin: int) -> tuple[str, ...]:
     rate = sums.rate
     return (
         terminal(sums.name),
-        str(sums.packets),
+        f"{sums.packets:,}",
         size_text(sums.bytes),
-        str(sums.normal_pages),
-        str(sums.zero_pages),
+        f"{sums.normal_pages:,}",
+        f"{sums.zero_pages:,}",
         f"{(sums.first - begin) / 1e9:.6f}",
         f"{(sums.last - begin) / 1e9:.6f}",
         size_text(round(rate)) if rate is not None else "-",

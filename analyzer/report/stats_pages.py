@@ -56,10 +56,10 @@ def _column(times: tuple[int, int]) -> str:
 def _block(block: BlockSendings) -> Row:
     counts = block.sent_times()
     columns = (
-        str(sum(count for times, count in counts.items() if low <= times <= high))
+        f"{sum(count for times, count in counts.items() if low <= times <= high):,}"
         for low, high in TIMES
     )
-    return (text_of(block.name), Heat(block), *columns, str(max(counts)))
+    return (text_of(block.name), Heat(block), *columns, f"{max(counts):,}")
 
 
 def _rounds(blocks: Sequence[BlockSendings]) -> dict[int, RoundCounts]:
@@ -73,4 +73,4 @@ def _rounds(blocks: Sequence[BlockSendings]) -> dict[int, RoundCounts]:
 
 def _round(number: int, tally: RoundCounts) -> Row:
     name = "postcopy" if number == POSTCOPY else str(number)
-    return name, str(tally.pages), str(tally.zero_pages), str(tally.again)
+    return name, f"{tally.pages:,}", f"{tally.zero_pages:,}", f"{tally.again:,}"

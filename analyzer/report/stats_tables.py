@@ -4,7 +4,7 @@ capture; the code that shows a cell escapes it.
 
 from __future__ import annotations
 
-from analyzer.checks.wording import counted
+from analyzer.checks.wording import counted, duration
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.stats_cells import ITERATIONS_SHOWN, Lane, Share, Table
@@ -100,16 +100,12 @@ def tables_of(
         yield from page_tables(figures, verbose=verbose)
 
 
-def milliseconds(time: int) -> str:
-    """A duration, from ns."""
-    if time < 10_000:
-        return "<0.01 ms" if time else "0"
-    digits = 2 if time < 10_000_000 else 1
-    return f"{time / 1e6:.{digits}f} ms"
-
-
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f}%" if whole else ""
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
 
 
 def _rate(rate: float | None) -> str:
@@ -130,10 +126,10 @@ def _phases(phases: list[Phase], begin: int, every: bool) -> Table:
                 _name(group),
                 Lane([(start, end)], first, last, group[0].name),
                 f"{(start - begin) / 1e9:.6f}",
-                milliseconds(end - start),
+                duration(end - start),
                 size_text(sum(phase.bytes for phase in group)),
-                str(sum(phase.normal_pages for phase in group) or ""),
-                str(sum(phase.zero_pages for phase in group) or ""),
+                _count(sum(phase.normal_pages for phase in group)),
+                _count(sum(phase.zero_pages for phase in group)),
             )
         )
     head = ("phase", "when", "start s", "length", "bytes", "pages", "zero pages")
@@ -165,9 +161,7 @@ def _name(group: list[Phase]) -> str:
 
 def _downtime(figures: Statistics, downtime: Downtime) -> Table:
     window, whole = downtime.window, downtime.duration
-    parts = [
-        (USES[use.name], use.name, use.spans, milliseconds(use.alone)) for use in downtime.uses
-    ]
+    parts = [(USES[use.name], use.name, use.spans, duration(use.alone)) for use in downtime.uses]
     parts.append(("nothing on its way", "idle", downtime.idle, ""))
     parts.append(("waiting for an index", "waits", downtime.waits, ""))
     parts.append(("silence of 10 ms or more", "silence", downtime.silence, ""))
@@ -175,7 +169,7 @@ def _downtime(figures: Statistics, downtime: Downtime) -> Table:
         (
             name,
             Lane(spans, window.begin, window.end, kind),
-            milliseconds(total(spans)),
+            duration(total(spans)),
             _percent(total(spans), whole),
             alone,
         )
@@ -187,10 +181,8 @@ def _downtime(figures: Statistics, downtime: Downtime) -> Table:
         notes.append("all of it came at once")
     if downtime.both:
         share = _percent(downtime.both, whole)
-        notes.append(f"RAM and device state together {milliseconds(downtime.both)} ({share})")
-    title = (
-        f"Downtime on the wire: {milliseconds(whole)}, from {window.began_by} to {window.ended_by}"
-    )
+        notes.append(f"RAM and device state together {duration(downtime.both)} ({share})")
+    title = f"Downtime on the wire: {duration(whole)}, from {window.began_by} to {window.ended_by}"
     return Table(title, ("spent by", "when", "time", "share", "nothing else"), rows, notes)
 
 
@@ -232,17 +224,17 @@ def _checkpoint(number: int, entry: CheckpointFigures, begin: int) -> Row:
     start, pause = handshake.checkpoint.begin, handshake.pause
 
     def part(name: str) -> str:
-        return milliseconds(parts[name]) if name in parts else ""
+        return duration(parts[name]) if name in parts else ""
 
     return (
         str(number),
         f"{(start.time - begin) / 1e9:.6f}" if start is not None else "",
         part("reply"),
-        milliseconds(pause) if pause is not None else "",
+        duration(pause) if pause is not None else "",
         part("memory"),
         part("state"),
         part("load"),
-        milliseconds(entry.silence) if entry.silence else "",
+        duration(entry.silence) if entry.silence else "",
         size_text(entry.memory_bytes),
         size_text(handshake.checkpoint.size),
     )
@@ -271,19 +263,19 @@ def _device(entry: DeviceFigures, begin: int, end: int) -> Row:
     queue = entry.queue
     peak = wait = ""
     if queue is not None and queue.peak_buffers:
-        peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}"
+        peak = f"{queue.peak_buffers:,} / {size_text(queue.peak_bytes)}"
     if queue is not None and queue.longest_wait:
-        wait = f"{milliseconds(queue.longest_wait)} for {queue.waited_for}"
+        wait = f"{duration(queue.longest_wait)} for {queue.waited_for}"
     instance = f"#{entry.instance_id}" if entry.instance_id else ""
     return (
         text_of(entry.idstr) + instance + (" on main" if entry.on_main else ""),
         Lane(entry.spans, begin, end, "device-state"),
         size_text(entry.bytes),
         _rate(entry.rate),
-        milliseconds(total(entry.spans)),
-        milliseconds(entry.exclusive),
-        milliseconds(entry.longest_gap) if entry.longest_gap else "",
-        milliseconds(entry.starved) if entry.starved else "",
+        duration(total(entry.spans)),
+        duration(entry.exclusive),
+        duration(entry.longest_gap) if entry.longest_gap else "",
+        duration(entry.starved) if entry.starved else "",
         peak,
         wait,
     )
@@ -357,6 +349,6 @@ def _runs(runs: Runs) -> str:
     if runs.again is None:
         return ""
     return (
-        f", same channel again {runs.again:.0%} of {runs.packets} packets, longest run "
-        f"{runs.longest}"
+        f", same channel again {runs.again:.0%} of {counted(runs.packets, 'packet', ',')}, "
+        f"longest run {runs.longest:,}"
     )

@@ -120,7 +120,7 @@ def _facts(migration: Migration) -> Iterator[str]:
         yield colo_sentence(migration)
     if migration.pages.resent:
         more = "at least " if migration.pages.untracked else ""
-        yield f"{more}{counted(migration.pages.resent, 'page')} sent again"
+        yield f"{more}{counted(migration.pages.resent, 'page', ',')} sent again"
 
 
 CHANNEL_HEAD = (
@@ -161,8 +161,8 @@ def _channel_row(channel: Channel, migration: Migration) -> tuple[str, ...]:
         str(channel.stream),
         channel.client,
         size_text(channel.length),
-        *([str(count) for count in counts] or [""] * 6),
-        str(channel.flow.hole_count or ""),
+        *([f"{count:,}" for count in counts] or [""] * 6),
+        f"{channel.flow.hole_count:,}" if channel.flow.hole_count else "",
         size_text(channel.flow.missing) if channel.flow.missing else "",
         size_text(skipped) if skipped else "",
     )
@@ -170,13 +170,13 @@ def _channel_row(channel: Channel, migration: Migration) -> tuple[str, ...]:
 
 def _rest_row(rest: list[Channel]) -> tuple[str, ...]:
     def total(name: str) -> str:
-        return str(sum(getattr(channel, name) for channel in rest))
+        return f"{sum(getattr(channel, name) for channel in rest):,}"
 
     return (
         f"{len(rest)} more", "", "", size_text(sum(channel.length for channel in rest)),
         total("packets"), total("ram_packets"), total("sync_packets"), total("device_packets"),
         total("normal_pages"), total("zero_pages"),
-        str(sum(c.flow.hole_count for c in rest) or ""),
+        f"{holes:,}" if (holes := sum(c.flow.hole_count for c in rest)) else "",
         size_text(missing) if (missing := sum(c.flow.missing for c in rest)) else "",
         size_text(skipped) if (skipped := sum(c.skipped for c in rest)) else "",
     )  # fmt: skip
@@ -216,16 +216,16 @@ def _device_row(device: Device, migration: Migration) -> tuple[str, ...]:
     section = migration.vfio_sections.get(device.key)
     queue = device.queue()
     whole = is_complete(device, migration)
-    peak = f"{queue.peak_buffers} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
-    wait = duration(queue.longest_wait) if queue.longest_wait else "0"
+    peak = f"{queue.peak_buffers:,} / {size_text(queue.peak_bytes)}" if queue.peak_buffers else "0"
+    wait = duration(queue.longest_wait)
     return (
         _device_name(device.idstr, device.instance_id),
         STATES[whole],
-        str(len(device.buffers)),
+        f"{len(device.buffers):,}",
         size_text(device.bytes),
         size_text(section.main_bytes) if section is not None else "",
         _lacking(device),
-        str(device.out_of_order()),
+        f"{device.out_of_order():,}",
         peak,
         wait,
         " ".join(f"{id_text(k, 's')}:{v}" for k, v in list(device.by_channel().items())[:8]),
@@ -272,9 +272,9 @@ def _notes(analysis: Analysis) -> list[str]:
     if scan.file.damage is not None:
         notes.append(str(scan.file.damage))
     if scan.engine.truncated:
-        notes.append(f"{counted(scan.engine.truncated, 'frame')} cut by the capture's snaplen")
+        notes.append(f"{counted(scan.engine.truncated, 'frame', ',')} cut by the capture's snaplen")
     notes.extend(
-        f"{counted(count, 'frame')} ignored: {reason}{advice}"
+        f"{counted(count, 'frame', ',')} ignored: {reason}{advice}"
         for reason, advice in IGNORED.items()
         if (count := scan.engine.ignored.get(reason))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analyzer.checks.wording import duration
 from analyzer.migration.absent_channels import lacks_channels
 from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete
@@ -12,7 +13,7 @@ from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
-from analyzer.tui.quantities import count, duration, seconds
+from analyzer.tui.quantities import count, seconds
 from analyzer.tui.reassembly import CUT, GLYPHS, WORDS, Reassembly
 from dissectors.multifd import device_name
 

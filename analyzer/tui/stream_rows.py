@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from analyzer.checks.wording import duration
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
-from analyzer.tui.quantities import count, duration, seconds
+from analyzer.tui.quantities import count, seconds
 from analyzer.tui.state import ALL
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from analyzer.tui.quantities import duration
+from analyzer.checks.wording import duration
 
 if TYPE_CHECKING:
     from analyzer.tui.palette import Palette

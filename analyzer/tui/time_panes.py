@@ -10,13 +10,14 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
+from analyzer.checks.wording import duration
 from analyzer.report.style import size_text
 from analyzer.tui.area_chart import sparkline, stacked_chart, with_mark
 from analyzer.tui.columns import cell_text, wrapped
 from analyzer.tui.lane_lines import lane_line
 from analyzer.tui.panes import Drawn
 from analyzer.tui.phase_line import phase_at, phase_line
-from analyzer.tui.quantities import count, duration, rate
+from analyzer.tui.quantities import count, rate
 from analyzer.tui.time_axis import TimeWindow, axis_line, bounded
 
 if TYPE_CHECKING:

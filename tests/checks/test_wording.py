@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.checks.wording import names, ranges
+from analyzer.checks.wording import duration, names, ranges
 from analyzer.migration.scan import Scan
 from tests.checks.craft import Craft, sync
 
@@ -31,3 +31,8 @@ def test_channels_without_a_number_are_not_all_named() -> None:
     told = names(migration.channels)
     assert told.startswith("multifd ? (stream 0), multifd ? (stream 1), ")
     assert told.endswith(" (stream 19) and 80 more")
+
+
+def test_a_duration_has_the_unit_that_fits() -> None:
+    told = [duration(ns) for ns in (0, 999, 49_951, 8_290_000, 1_151_000_000, 100_000_000_000)]
+    assert told == ["0", "999 ns", "50.0 µs", "8.3 ms", "1.15 s", "1 min 40 s"]

@@ -134,7 +134,7 @@ def test_pages_that_were_sent_again_are_shown_where_they_are() -> None:
     at = lines.index("Pages sent more than once")
     assert lines[at + 2].split() == ["block", "where", "once", "3", "to", "4", "most"]
     strip = "[▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁]"
-    assert lines[at + 3].split() == ["pc.ram", strip, "16128", "256", "3"]
+    assert lines[at + 3].split() == ["pc.ram", strip, "16,128", "256", "3"]
     assert lines[-1].split() == ["7", "256", "0", "256"]
     assert "Pages sent again" not in mfshark("stats", capture("10.0.13-vlan-2ch")).out
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
+from analyzer.checks.wording import duration
 from analyzer.migration.settings import Settings
 from analyzer.tui.area_chart import sparkline, stacked_chart
 from analyzer.tui.arrival_plot import arrival_plot, braille_plot
@@ -16,7 +17,7 @@ from analyzer.tui.columns import Column, cell_text, fit
 from analyzer.tui.document import Document
 from analyzer.tui.hex_lines import bytes_per_line, hex_line
 from analyzer.tui.palette import DEFAULT, palette_of
-from analyzer.tui.quantities import clock_time, duration
+from analyzer.tui.quantities import clock_time
 from analyzer.tui.reassembly import MapLayout, Reassembly, map_line
 from analyzer.tui.time_axis import TimeWindow, axis_line
 from analyzer.tui.time_panes import lane_thickness
