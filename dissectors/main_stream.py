@@ -182,8 +182,8 @@ FILE_HEADER = Layout(
     "main",
     "6.1",
     (
-        Field("magic", "I", "0x5145564d, QEVM", "hex"),
-        Field("version", "I", "3"),
+        Field("magic", "I", "marks the stream: 0x5145564d, QEVM", "hex"),
+        Field("version", "I", "format version, always 3"),
     ),
 )
 
@@ -241,7 +241,7 @@ MAPPED_RAM_HEADER = Layout(
     "main.mapped_ram",
     "7",
     (
-        Field("version", "I", "1", since="9.0"),
+        Field("version", "I", "format version, always 1", since="9.0"),
         Field("page_size", "Q", "target page size in bytes", since="9.0"),
         Field("bitmap_offset", "Q", "file offset of the block's bitmap", "hex", since="9.0"),
         Field("pages_offset", "Q", "file offset of the block's pages", "hex", since="9.0"),

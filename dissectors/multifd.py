@@ -122,8 +122,8 @@ INIT = Layout(
     "multifd.init",
     "2",
     (
-        Field("magic", "I", "0x11223344", "hex"),
-        Field("version", "I", "1"),
+        Field("magic", "I", "marks channels: 0x11223344", "hex"),
+        Field("version", "I", "format version, always 1"),
         Field("uuid", "16s", "SMBIOS uuid of the guest; zero when it has none", "uuid"),
         Field("id", "B", "number of the channel, from 0"),
         Field("unused1", "7s", "reserved, sent as zero", "bytes"),
@@ -136,8 +136,8 @@ HEADER = Layout(
     "multifd",
     "3.1",
     (
-        Field("magic", "I", "0x11223344", "hex"),
-        Field("version", "I", "1"),
+        Field("magic", "I", "marks a header: 0x11223344", "hex"),
+        Field("version", "I", "format version, always 1"),
         Field("flags", "I", "SYNC, compression method, DEVICE_STATE", "flags", enum=MultifdFlag),
     ),
 )
@@ -147,8 +147,8 @@ RAM = Layout(
     "multifd",
     "3.3",
     (
-        Field("magic", "I", "0x11223344", "hex"),
-        Field("version", "I", "1"),
+        Field("magic", "I", "marks a header: 0x11223344", "hex"),
+        Field("version", "I", "format version, always 1"),
         Field("flags", "I", "SYNC and compression method", "flags", enum=MultifdFlag),
         Field("pages_alloc", "I", "capacity in pages; 0 in SYNC packets since 9.2"),
         Field("normal_pages", "I", "pages whose content is in the payload"),
@@ -171,8 +171,8 @@ DEVICE_STATE = Layout(
     "multifd",
     "4",
     (
-        Field("magic", "I", "0x11223344", "hex"),
-        Field("version", "I", "1"),
+        Field("magic", "I", "marks a header: 0x11223344", "hex"),
+        Field("version", "I", "format version, always 1"),
         Field("flags", "I", "DEVICE_STATE", "flags", enum=MultifdFlag),
         Field("idstr", "256s", "idstr of the device's section, NUL-padded", "name", since="10.0"),
         Field("instance_id", "I", "instance id of the section", since="10.0"),

@@ -35,7 +35,7 @@ BUFFER = Layout(
     "vfio",
     "5.1",
     (
-        Field("version", "I", "0", since="10.0"),
+        Field("version", "I", "format version, always 0", since="10.0"),
         Field("idx", "I", "place of the buffer in the device's state, from 0", since="10.0"),
         Field("flags", "I", "CONFIG_STATE", "flags", enum=VfioStateFlag, since="10.0"),
     ),

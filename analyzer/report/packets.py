@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from analyzer.checks.wording import counted
 from analyzer.errors import UsageError
+from analyzer.migration.framing import marker_of
+from analyzer.migration.rows import DEVICE_STATE, KINDS
 from analyzer.migration.table_fields import TABLE_FIELDS
 from analyzer.report.escape import csv_cell, terminal
 from analyzer.report.parts import iso_time
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from analyzer.migration.table_fields import Value
     from dissectors.registry import FilterField
 
-__all__ = ["LATE", "USUAL", "Listing", "chosen_fields"]
+__all__ = ["LATE", "USUAL", "Listing", "chosen_fields", "flags_text", "pages_text"]
 
 SECOND = 1_000_000_000
+DEVICE = KINDS[DEVICE_STATE]
 LATE = frozenset(("severity",))
 """Fields that are only known once the whole capture has been read."""
 ALIASES = frozenset(("frame.number",))
@@ -142,8 +145,8 @@ class Listing:
             row.kind,
             terminal(row.device or row.ramblock or ""),
             _number(row),
-            _flags(row),
-            _pages(row),
+            flags_text(row.kind == DEVICE, row.flags or 0, row.state_flags or 0),
+            pages_text(row.normal_pages or 0, row.zero_pages or 0),
             size_text(row.length),
             ", ".join(_notes(row)),
         ]
@@ -162,29 +165,31 @@ def _aligned(cells: Sequence[str]) -> str:
 def _number(row: Row) -> str:
     if row.packet_num is not None:
         return f"#{row.packet_num}"
-    if row.kind != "device-state":
+    if row.kind != DEVICE:
         return ""
     return f"idx {row.idx}" if row.idx is not None else "idx ?"
 
 
-def _flags(row: Row) -> str:
-    """Names of the flags that the kind does not already imply."""
-    if row.kind == "device-state":
-        return _flag_names(VfioStateFlag, row.state_flags or 0)
-    return _flag_names(MultifdFlag, row.flags or 0)
-
-
 @lru_cache(maxsize=1024)
-def _flag_names(enum: type[IntFlag], flags: int) -> str:
+def flags_text(device: bool, flags: int, state_flags: int) -> str:
+    """Names of the flags that the kind of a packet does not already imply; of a ``device`` state
+    packet those of its buffer too.
+    """
+    if not device:
+        return _names(MultifdFlag, flags)
+    parts = _names(MultifdFlag, flags & ~marker_of(flags)), _names(VfioStateFlag, state_flags)
+    return "|".join(filter(None, parts))
+
+
+def _names(enum: type[IntFlag], flags: int) -> str:
     names = [str(flag.name) for flag in enum if flags & flag]
     unknown = flags & ~sum(int(flag) for flag in enum)
     return "|".join([*names, f"{unknown:#x}"] if unknown else names)
 
 
-def _pages(row: Row) -> str:
-    if not row.normal_pages and not row.zero_pages:
-        return ""
-    return f"{row.normal_pages}+{row.zero_pages}"
+def pages_text(normal: int, zero: int) -> str:
+    """How many pages a packet has with content, and how many zero pages: ``3+125z``."""
+    return f"{normal}+{zero}z" if zero else str(normal or "")
 
 
 def _notes(row: Row) -> Iterator[str]:

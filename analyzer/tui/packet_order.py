@@ -104,6 +104,11 @@ def _number(shown: Shown) -> Values:
     return np.where(shown.column("kind") == DEVICE_STATE, index, shown.column("packet_num"))
 
 
+def _flags(shown: Shown) -> Values:
+    found: Values = shown.column("flags").astype(np.uint64) << 32 | shown.column("state_flags")
+    return found
+
+
 def _pages(shown: Shown) -> Values:
     return shown.column("normal_pages").astype(np.int64) + shown.column("zero_pages")
 
@@ -131,7 +136,7 @@ COLUMNS: dict[str, Keys] = {
     "kind": _kind,
     "name": _name,
     "index": _number,
-    "flags": _plain("flags"),
+    "flags": _flags,
     "pages": _pages,
     "size": _plain("length"),
     "notes": _notes,

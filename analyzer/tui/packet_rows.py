@@ -9,11 +9,12 @@ from rich.cells import cell_len
 from analyzer.migration.rows import CONFIG_STATE, DEVICE_STATE, RAM_PACKET, SYNC_PACKET
 from analyzer.migration.table import INIT_PACKET
 from analyzer.report.escape import terminal
+from analyzer.report.packets import flags_text, pages_text
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.palette import MARK_GLYPH, SEVERITY_GLYPHS
 from analyzer.tui.quantities import clock_time, seconds
-from dissectors.multifd import MultifdFlag, text_of, uuid_text
+from dissectors.multifd import text_of, uuid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PacketRows",
     "channel_text",
-    "flags_text",
     "lack_text",
     "name_text",
     "packet_columns",
@@ -42,8 +42,6 @@ TIME_TITLES = {
     "previous": "Since previous",
     "switchover": "Switchover",
 }
-SHORT_FLAGS = {flag.value: str(flag.name) for flag in MultifdFlag}
-SHORT_FLAGS[MultifdFlag.DEVICE_STATE.value] = "DEVICE"
 
 
 def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
@@ -61,7 +59,7 @@ def packet_columns(time_format: str, several: bool) -> tuple[Column, ...]:
         Column("Kind", 6, key="kind"),
         Column("Block or device", 17, grow=3, most=41, key="name"),
         Column("Number", 7, right=True, key="index"),
-        Column("Flags", 11, optional=4, grow=1, most=24, key="flags"),
+        Column("Flags", 12, optional=4, grow=1, most=24, key="flags"),
         Column("Pages", 9, right=True, optional=2, key="pages"),
         Column("Size", 10, right=True, key="size"),
         Column("Notes", 20, optional=3, grow=4, key="notes"),
@@ -75,13 +73,6 @@ def _show_order(columns: Sequence[Column], by: SortedBy) -> None:
             column.title += "▼" if by.descending else "▲"
             column.width = max(column.width, cell_len(column.title))
             column.optional = 0
-
-
-def flags_text(flags: int) -> str:
-    """Names of the set flags, then unknown bits in hexadecimal."""
-    names = [name for bit, name in SHORT_FLAGS.items() if flags & bit]
-    rest = flags & ~sum(SHORT_FLAGS)
-    return "|".join([*names, f"{rest:#x}"] if rest else names)
 
 
 def channel_text(channel: int) -> str:
@@ -154,8 +145,8 @@ class PacketRows:
             word,
             _name(kind, table.name(at)),
             _index(kind, value),
-            flags_text(value["flags"]),
-            _pages(kind, value),
+            flags_text(kind == DEVICE_STATE, value["flags"], value["state_flags"]),
+            pages_text(value["normal_pages"], value["zero_pages"]),
             size_text(value["length"]),
             self.notes(at, value["missing"], value["cut"], palette),
         ]
@@ -227,10 +218,3 @@ def _index(kind: int, value: dict[str, int]) -> str:
     if kind == DEVICE_STATE:
         return str(value["idx"]) if value["idx"] >= 0 else "?"
     return f"#{value['packet_num']}" if kind in (RAM_PACKET, SYNC_PACKET) else ""
-
-
-def _pages(kind: int, value: dict[str, int]) -> str:
-    if kind != RAM_PACKET:
-        return ""
-    normal, zero = value["normal_pages"], value["zero_pages"]
-    return f"{normal}+{zero}z" if zero else str(normal)

@@ -16,7 +16,7 @@ from analyzer.errors import UsageError
 from analyzer.migration.scan import Scan
 from analyzer.migration.table import PacketTable
 from analyzer.migration.table_fields import TABLE_FIELDS
-from analyzer.report.packets import LATE, USUAL, Listing, chosen_fields
+from analyzer.report.packets import LATE, USUAL, Listing, chosen_fields, flags_text
 from analyzer.report.style import Style
 from analyzer.synth import build
 from dissectors.registry import FIELDS
@@ -68,11 +68,27 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert cells[0][:6] == ["No.", "Frame", "Time", "Mig", "Chan", "Kind"]
     assert cells[1] == ["1", "16", "0.010175", "0", "2", "init", "64", "B"]
     assert cells[2][5:] == ["sync", "#0", "SYNC", "1.3", "KiB"]
-    assert cells[3][5:] == ["ram", "pc.ram", "#4", "0+128", "1.3", "KiB"]
+    assert cells[3][5:] == ["ram", "pc.ram", "#4", "0+128z", "1.3", "KiB"]
     assert cells[4][5:] == [
         "device-state", "0000:00:02.0/vfio#0", "idx", "5", "CONFIG_STATE", "4.3", "KiB",
     ]  # fmt: skip
     assert len({line.index("KiB") for line in lines if "KiB" in line}) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "flags", "of_buffer", "told"),
+    [
+        (True, 0x40, 0, ""),
+        (True, 0x10, 1, "CONFIG_STATE"),
+        (True, 0x41, 3, "SYNC|CONFIG_STATE|0x2"),
+        (False, 0x03, 0, "SYNC|ZLIB"),
+        (False, 0x110, 0, "UADK|0x100"),
+    ],
+)
+def test_flags_are_those_that_the_kind_does_not_imply(
+    device: bool, flags: int, of_buffer: int, told: str
+) -> None:
+    assert flags_text(device, flags, of_buffer) == told
 
 
 def test_a_row_notes_the_bytes_missing_or_the_uuid(capsys: pytest.CaptureFixture[str]) -> None:
