@@ -427,8 +427,9 @@ def test_a_number_twice_far_away() -> None:
     assert str(1 << 40) in only(edited(edit)(), "MF228").message
 
 
-def test_findings_point_at_the_packet() -> None:
-    capture = put(data(block=b"pc.rom"))()
+@pytest.mark.parametrize("pages", [(0, 1), (0,)])
+def test_findings_point_at_the_packet(pages: tuple[int, ...]) -> None:
+    capture = put(data(pages, (), block=b"pc.rom"))()
     spot = only(capture, "MF214").spot
     assert spot.channel is not None
     assert (spot.channel.name, spot.offset) == ("multifd 0", 64 + 1344)

@@ -216,6 +216,33 @@ def test_legacy_rounds_count_sections() -> None:
     assert fired(tiny.pcap())["MF302"] == "error"
 
 
+def test_sections_of_postcopy_have_no_round() -> None:
+    """The channels are done by then, main goes on to send pages."""
+    tiny = Tiny(device=False)
+    legacy(tiny)
+    at = tiny.main.index(WITHOUT_FLUSH)
+    tiny.main[at:at] = [records.command(records.POSTCOPY_RUN), part(RAM_ID, PAGE_RECORD + EOS)]
+    assert "MF302" not in fired(tiny.pcap())
+
+
+def test_a_round_too_many_of_a_sender_that_has_no_last_one_without_a_sync_point() -> None:
+    """Only senders of QEMU 9.1 and 9.2 that write FLUSH records have one: the channels hang."""
+
+    def round_more(tiny: Tiny) -> None:
+        tiny.multifd[0].append(sync(9))
+        tiny.multifd[1].append(sync(10))
+
+    for machine, era, flush in (("8.0", None, False), ("8.1", "7.2", True), ("9.1", None, True)):
+        tiny = Tiny(device=False)
+        tiny.main.remove(SWITCHOVER_START)
+        if not flush:
+            legacy(tiny)
+        tiny.main[0] = records.header() + records.configuration(f"pc-q35-{machine}")
+        round_more(tiny)
+        settings = Settings(era=era)
+        assert ("MF302" in fired(tiny.pcap(), settings)) == (machine != "9.1"), machine
+
+
 def test_a_single_section_is_counted_in_the_singular() -> None:
     def edit(tiny: Tiny) -> None:
         tiny.main = [unit for unit in tiny.main if unit not in (RAM_PART, RAM_END)]

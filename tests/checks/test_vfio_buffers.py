@@ -166,6 +166,11 @@ def test_one_cause_is_told_once() -> None:
 # -- indices ---------------------------------------------------------------------------------------
 
 
+def test_a_buffer_under_a_wrong_name_is_only_that_of_its_own_index() -> None:
+    made = state([buffer(0), config(2)], [buffer(7, idstr=b"0000:00:99.0/vfio")])
+    assert only(made(), "MF506").message == "idx 1 is missing"
+
+
 def test_each_gap_is_named() -> None:
     made = state([buffer(0), config(9)], [buffer(2), buffer(3), buffer(6)])
     found = sorted(of_rule(made(), "MF506"), key=lambda one: one.spot.index or 0)
@@ -349,6 +354,11 @@ def test_marks_of_some_devices_only() -> None:
 
     found = only(edited(edit)(), "MF524")
     assert found.spot.device == f"{IDSTR.decode()}#0"
+
+
+def test_a_device_that_main_does_not_have_needs_no_mark() -> None:
+    stray = buffer(0, idstr=b"0000:00:99.0/vfio")
+    assert not of_rule(load_ready(buffer(0), config(2), stray)(), "MF524")
 
 
 def test_the_rarer_byte_order_is_the_wrong_one_wherever_it_stands() -> None:

@@ -59,8 +59,10 @@ def test_what_was_held_is_used_when_its_turn_comes_and_holds_up_nothing_later() 
     assert (queue.longest_wait, queue.waited_for, queue.meanwhile) == (MS, 1, 1)  # the first
 
 
-def test_a_buffer_that_comes_twice_is_held_once() -> None:
-    queue = device([(0, 10, False), (2, 30, False), (2, 30, False), (1, 20, False)]).queue()
+def test_a_buffer_that_comes_twice_is_held_once_and_not_late() -> None:
+    found = device([(0, 10, False), (2, 30, False), (2, 30, False), (1, 20, False)])
+    assert found.out_of_order() == 1
+    queue = found.queue()
     assert (queue.peak_buffers, queue.peak_bytes, queue.meanwhile) == (1, 30, 1)
 
 

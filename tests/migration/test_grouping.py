@@ -197,6 +197,17 @@ def test_an_id_given_twice_while_other_channels_are_silent_is_no_retry(late: int
     assert channels(made.pcap()) == [(3, True)]
 
 
+def test_an_id_given_twice_before_another_channel_connected_is_no_retry() -> None:
+    """The main of a newer attempt connects before its channels, not behind them."""
+    made = Craft()
+    main, first, second, later = (made.connect(46000 + number) for number in range(4))
+    main.send(HEADER)
+    for channel in (first, second):
+        channel.send(init(0))
+    later.send(init(1))
+    assert channels(made.pcap()) == [(3, True)]
+
+
 @pytest.mark.parametrize("lost", ["init", "main"])
 def test_a_channel_recognised_late_belongs_to_the_attempt_of_its_time(lost: str) -> None:
     """What stands in front of it was lost; it is given up only when the connection ends."""

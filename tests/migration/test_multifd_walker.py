@@ -177,6 +177,16 @@ def test_a_bad_magic_costs_one_packet() -> None:
     assert channel.anomalies.counts == {"packet-magic": 1}
 
 
+def test_a_wrong_version_costs_nothing() -> None:
+    tiny = Tiny()
+    at = tiny.multifd[1].index(buffer(1))
+    tiny.multifd[1][at] = buffer(1, version=2)
+    rows, scan = rows_of(tiny.pcap())
+    accounted(scan)
+    assert [row[6] for row in rows if row[4] == 0x40] == [0, 2, 1]
+    assert scan.migrations[0].multifd[1].anomalies.counts == {"packet-version": 1}
+
+
 def test_magic_inside_guest_memory_does_not_mislead_the_search() -> None:
     """Guest pages that hold migration traffic: one header alone is never believed."""
     bait = ram(normal=[], zero=[5], num=7777)[:1344]
@@ -307,6 +317,12 @@ def test_a_stream_may_end_anywhere() -> None:
         begin = max(boundary for boundary in BOUNDARIES if boundary <= at)
         headers = DEVICE_STATE.size if begin in DEVICES else ram_header_size(128)
         assert channel.cut_bytes == (at - begin if at - begin >= headers else 0), at
+
+
+def test_what_the_last_packet_lacks_is_not_what_was_missing_before_it() -> None:
+    hole, end = BOUNDARIES[2] + 2000, BOUNDARIES[6] - 100
+    _, channel = walked(WHOLE[:hole], 50, WHOLE[hole + 50 : end])
+    assert (channel.cut_in, channel.missing) == ("payload", 50)
 
 
 def test_the_first_packet_may_have_pages() -> None:

@@ -376,6 +376,13 @@ def test_it_is_told_who_ended_main_and_how(how: str, name: str, evidence: str) -
     assert (found.name, found.evidence) == (name, evidence)
 
 
+def test_a_source_that_closed_main_and_then_reset_it_closed_it() -> None:
+    """The kernel resets what was closed before everything was read."""
+    tiny = given_up()
+    tiny.close = [("main", "fin client"), ("main", "reset client")]
+    assert outcome(tiny.pcap()).evidence == "the source closed main before its EOF byte"
+
+
 def test_a_source_that_gives_up_in_setup_may_have_failed() -> None:
     tiny = given_up(main=2)
     for channel in tiny.multifd:

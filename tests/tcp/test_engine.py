@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,20 @@ def test_a_zero_window_is_timed() -> None:
     wire = Wire().open().send(0, b"a").ack(1, window=0).ack(1, window=0).ack(1, window=9)
     result = analysed(wire)
     assert result.flow.peer.zero_window == 2_000_000
+
+
+def test_a_window_that_is_never_opened_again_is_closed_until_the_end() -> None:
+    wire = Wire().open().send(0, b"a").ack(1, window=0).send(1, b"b").send(2, b"c")
+    assert analysed(wire).flow.peer.zero_window_longest == 2_000_000
+
+
+def test_few_bytes_of_a_flow_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing before them is given up, so that memory is bounded."""
+    monkeypatch.setattr("analyzer.tcp.engine.WAITING_BYTES", 100)
+    wire = Wire().open().send(0, b"a").send(2, b"c" * 60).send(62, b"d" * 40).send(1, b"b")
+    assert analysed(wire).client == b"ab" + b"c" * 60 + b"d" * 40
+    wire = Wire().open().send(0, b"a").send(2, b"c" * 60).send(62, b"d" * 41).send(1, b"b")
+    assert analysed(wire).client == b"a?" + b"c" * 60 + b"d" * 41
 
 
 def test_wireshark_numbers_are_given_in_order_of_appearance() -> None:

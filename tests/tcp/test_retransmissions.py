@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from analyzer.migration.scan import Scan
 from analyzer.tcp import retransmission
 from analyzer.tcp.flow import OVERTAKEN, ROUND_TRIP
 from tests.capture.files import pcap
-from tests.tcp.wire import Result, Wire, analysed
+from tests.tcp.wire import CLIENT, SERVER, Result, Wire, analysed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,14 @@ def test_a_waiting_segment_that_comes_again_with_other_bytes_is_noted() -> None:
     result = analysed(wire)
     assert result.client == b"abcdef"
     assert [d.offset for d in result.flow.differences] == [4]
+
+
+def test_payload_that_ends_in_its_own_addresses_and_ports_is_no_segment() -> None:
+    """Guest memory may hold anything, also right in front of the second copy."""
+    key = bytes([10, 0, 0, 1, 10, 0, 0, 2]) + struct.pack(">HH", CLIENT, SERVER)
+    flow = analysed(Wire().open().send(0, b"abc" + key).send(0, b"aXc" + key)).flow
+    assert [(d.offset, d.count) for d in flow.differences] == [(1, 1)]
+    assert flow.unverified == 0
 
 
 def test_a_keep_alive_is_no_retransmission() -> None:
