@@ -129,8 +129,6 @@ def _misaligned(count: int, page_size: int) -> int:
     """The bits of ``count`` offsets, as one number, that are zero in page-aligned ones."""
     mask = _masks.get((count, page_size))
     if mask is None:
-        if page_size & (page_size - 1):
-            return -1  # no target has such pages
         one = (page_size - 1).to_bytes(8, "big")
         mask = _masks[count, page_size] = int.from_bytes(one * count, "big")
     return mask
