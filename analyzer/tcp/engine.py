@@ -238,11 +238,7 @@ class Engine:
 
         ``length`` bytes of payload begin at ``data``.  A shortcut for what :meth:`_frame` would do.
         """
-        time, captured, original = batch.header(start)
-        if captured < original:
-            self.truncated += 1
-            self.cut_to = max(self.cut_to, captured)
-        self.now = place = _place(batch, start, time)
+        self.now = place = _place(batch, start, batch.time(start))
         flow.ack_start = start
         flow.seen += 1
         flow.take_in_fast()
