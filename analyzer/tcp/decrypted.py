@@ -61,7 +61,7 @@ class Decryption:
         connections: Iterable[Connection],
         run: Plaintext,
         opened: Callable[[Connection], None],
-        attach: Callable[[Flow], Reader | None],
+        attach: Callable[[Flow], Reader],
     ) -> None:
         self.lost: list[tuple[Flow, int]] = []
         self._run = run

@@ -60,20 +60,20 @@ class Multipath(Exception):
 class Engine:
     """The stream engine: fed with batches, it drives one reader per direction that carries data.
 
-    ``attach(flow)`` is called at a direction's first payload and gives the reader to drive, or
-    ``None`` to ignore the bytes; ``multipath()`` is called before it if that segment has a
-    Multipath TCP option; ``crowded`` is as in :class:`analyzer.tcp.flow.Connections`.  ``frames``
-    counts all frames, ``ignored`` those without a usable TCP segment, by reason, ``truncated``
-    those cut by snaplen, to at most ``cut_to`` bytes.  ``first_time`` and ``last_time`` are the
-    times of the first and last frame, in ns; ``now`` is the place of the frame processed last on
-    the slow path.  ``pauses`` are times without any frame: begin and end in ns, and the frame that
-    ended it.  ``copies`` compares retransmitted bytes.
+    ``attach(flow)`` is called at a direction's first payload and gives the reader to drive;
+    ``multipath()`` is called before it if that segment has a Multipath TCP option; ``crowded`` is
+    as in :class:`analyzer.tcp.flow.Connections`.  ``frames`` counts all frames, ``ignored`` those
+    without a usable TCP segment, by reason, ``truncated`` those cut by snaplen, to at most
+    ``cut_to`` bytes.  ``first_time`` and ``last_time`` are the times of the first and last frame,
+    in ns; ``now`` is the place of the frame processed last on the slow path.  ``pauses`` are times
+    without any frame: begin and end in ns, and the frame that ended it.  ``copies`` compares
+    retransmitted bytes.
     """
 
     def __init__(
         self,
         source: Source,
-        attach: Callable[[Flow], Reader | None],
+        attach: Callable[[Flow], Reader],
         crowded: Callable[[], None] | None = None,
         multipath: Callable[[], None] | None = None,
     ) -> None:
@@ -339,7 +339,7 @@ class Engine:
             ):
                 self._multipath()
             flow.peer.ack_start = 0  # it may refer to an earlier batch
-            flow.begin_payload(self._attach(flow) or UNREAD)
+            flow.begin_payload(self._attach(flow))
             self._known.carrying.append(flow)
         if flow.peer.reset is not None:
             flow.data_after_reset += segment.length
