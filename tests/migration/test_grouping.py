@@ -197,6 +197,17 @@ def test_an_id_given_twice_while_other_channels_are_silent_is_no_retry(late: int
     assert channels(made.pcap()) == [(3, True)]
 
 
+def test_the_answer_alone_tells_when_a_channel_connected() -> None:
+    """Behind the end of the attempt before it: neither its SYN nor its first bytes are there."""
+    made = tiny(46000).craft()
+    channel = made.connect(47001)
+    del made.frames[-2]
+    channel.lose(init(0))
+    for number in range(3):
+        channel.send(sync(number))
+    assert channels(made.pcap()) == [(2, True), (1, False)]
+
+
 def test_an_id_given_twice_before_another_channel_connected_is_no_retry() -> None:
     """The main of a newer attempt connects before its channels, not behind them."""
     made = Craft()

@@ -9,6 +9,7 @@ import pytest
 from analyzer.migration.framing import Framing
 from analyzer.migration.resync import CANDIDATES, Found, find_packet
 from analyzer.migration.settings import Settings
+from analyzer.tcp.requests import Take
 from dissectors.multifd import MAGIC_VERSION
 from tests.checks.craft import buffer, ram, sync
 from tests.migration.main_streams import Piece, feed
@@ -102,6 +103,17 @@ def test_headers_in_guest_memory_do_not_hide_the_packet() -> None:
     false = b"".join(ram([0], num=n)[: HEADER + 9] for n in range(2 * CANDIDATES))
     found, _ = search(false, PACKET + sync(3))
     assert figures(found) == (len(false), len(PACKET), len(false), 0, 0)
+
+
+def test_a_limit_counts_from_where_the_search_begins() -> None:
+    found: list[Found] = []
+
+    def walk(reader: Reader) -> Walker:
+        yield Take(len(JUNK))
+        found.append((yield from find_packet(reader, Framing(Settings()), 2 * len(JUNK))))
+
+    feed(walk, (JUNK, JUNK, PACKET + sync(3)))
+    assert figures(found[0]) == (2 * len(JUNK), len(PACKET), len(JUNK), 0, 0)
 
 
 @pytest.mark.parametrize(("limit", "found_at"), [(len(JUNK), None), (2 * len(JUNK), 2 * len(JUNK))])
