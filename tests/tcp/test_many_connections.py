@@ -101,6 +101,17 @@ def test_connections_that_carry_something_are_forgotten_too(
     assert len(result.engine._flows) <= 150
 
 
+def test_a_connection_that_is_read_goes_on_behind_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgetful(monkeypatch, 50)
+    kept = Wire(port=60000).open().send(0, bytes(100))
+    frames = list(kept.frames)
+    for port in range(1, 500):
+        frames += Wire(port=port).open().frames
+    result = Result(pcap(frames + kept.send(100, b"more").frames[3:]))
+    assert bytes(result.streams[0, "10.0.0.1:60000"]) == bytes(100) + b"more"
+    assert result.engine.streams == 500
+
+
 def test_a_flood_of_connections_that_are_read_is_not_gone_through_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
