@@ -8,9 +8,22 @@ import pytest
 
 from analyzer.analysis import Analysis, analyze
 from analyzer.migration.outcome import outcome_of
+from analyzer.migration.scan import Scan
 from analyzer.synth import records
 from tests.capture.files import pcap
-from tests.checks.craft import HEADER, RAM_PART, RAM_START, SHUT, SYN, Craft, Tiny, init, ram, sync
+from tests.checks.craft import (
+    HEADER,
+    RAM_PART,
+    RAM_START,
+    SHUT,
+    SYN,
+    Craft,
+    Tiny,
+    buffer,
+    init,
+    ram,
+    sync,
+)
 from tests.lossy import frames_of
 from tests.migration.endings import answered_late, given_up, outcome
 from tests.shipped import capture
@@ -49,8 +62,6 @@ def test_frames_lost_in_front_of_the_end_do_not_make_it_fail(lost: int) -> None:
 
 
 def test_data_sent_again_behind_a_cancel_do_not_make_it_a_failure() -> None:
-    made = given_up().craft()
-    late = made.frames.pop(next(n for n, f in enumerate(made.frames) if f.data.endswith(sync(8))))
     tiny = given_up()
     tiny.close += [(1, "fin server")]
     made = tiny.craft()
@@ -412,3 +423,50 @@ def test_a_lost_fin_of_main_shows_in_what_the_destination_acknowledged() -> None
     del made.frames[-1]
     main.fin("server")
     assert outcome(made.pcap()).name == "failed"
+
+
+def test_who_reported_an_error_failed_where_the_end_of_main_is_lost() -> None:
+    """Whether the source had closed it before is not known."""
+    made = Craft()
+    main = made.connect(46000)
+    main.send(b"".join(given_up().main))
+    main.lose(bytes(100))
+    main.send(FAILED, "server")
+    main.fin("server")
+    found = outcome(made.pcap())
+    assert (found.name, found.evidence) == ("failed", "the destination reported error 1")
+
+
+def test_what_the_destination_had_read_of_tls_tells_nothing_of_its_plaintext() -> None:
+    made = Craft()
+    main = made.connect(46000)
+    main.send(b"".join(given_up().main))
+    main.client.sent += 1  # a FIN, of which only the acknowledgment is seen
+    main.send(FAILED, "server")
+    main.fin("server")
+    (migration,) = Scan(made.pcap()).run().migrations
+    assert migration.main is not None
+    assert outcome_of(migration).name == "cancelled"
+    migration.main.flow.decrypted = True
+    assert outcome_of(migration).name == "failed"
+
+
+def broken_off() -> Tiny:
+    """A destination that resets channel 1 inside a buffer, and sends nothing on main."""
+    tiny = Tiny(return_path=False)
+    tiny.multifd[1][-1] = buffer(1, bytes(5000))[:3000]
+    tiny.close = [("main", "fin client"), (1, "reset server")]
+    return tiny
+
+
+def test_a_destination_that_gives_up_behind_the_end_of_main_failed() -> None:
+    """Without a return path the source closes main without waiting for anything."""
+    found = outcome(broken_off().pcap())
+    assert found.name == "failed"
+    assert found.evidence == "the destination reset multifd 1 before its data ended"
+
+
+def test_a_destination_that_gives_up_failed_also_where_main_is_not_in_the_capture() -> None:
+    tiny = broken_off()
+    tiny.main = []
+    assert outcome(tiny.pcap()).name == "failed"
