@@ -4,6 +4,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q
+from scapy.layers.ppp import PPP, PPPoE
 from scapy.packet import Packet, Raw
 
 from analyzer.capture.frames import SLACK
@@ -15,10 +16,13 @@ START = 5
 INNER = (
     OUTER / HOSTS / TCP(sport=1111, dport=2222, seq=7, ack=9, flags="PA", window=500) / Raw(b"x")
 )
+INNER6 = OUTER / IPv6(src="2001:db8::1", dst="2001:db8::2") / INNER[TCP]
 FRAMES = {name: wrap(INNER) for name, wrap in NATIVE.items()} | {
     "plain": INNER,
     "two tags": OUTER / Dot1Q(vlan=5) / Dot1Q(vlan=6) / INNER.payload,
-    "ipv6": OUTER / IPv6(src="2001:db8::1", dst="2001:db8::2") / INNER[TCP],
+    "ipv6": INNER6,
+    "ipv6 in mpls": NATIVE["mpls"](INNER6),
+    "ipv6 in pppoe": OUTER / PPPoE(sessionid=1) / PPP(proto=0x0057) / INNER6.payload,
 }
 
 
