@@ -155,7 +155,7 @@ def parse_config(data: bytes) -> ConfigState:
     last = int.from_bytes(data[-TAG.size :], "big")
     if last != VfioTag.END_OF_STATE or state.end_at < TAG.size:
         state.problems.append(
-            SectionProblem("vfio-config-end", max(state.end_at, 0), f"ends with {last:#018x}")
+            SectionProblem("vfio-config-end", state.end_at, f"ends with {last:#018x}")
         )
         state.end_at = len(data)
     state.version = int.from_bytes(data[TAG.size : state.space_at], "big")
