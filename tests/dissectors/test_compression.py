@@ -39,7 +39,7 @@ def pages(first: int, count: int) -> list[bytes]:
 @pytest.mark.parametrize("name", NAMES)
 def test_pages_come_back(name: str) -> None:
     compress, decoder = compressor(name), decoder_of(Compression[name])
-    for first, count in ((0, 3), (3, 1), (4, 128)):
+    for first, count in ((0, 3), (3, 1), (4, 128), (132, 21)):
         sent = pages(first, count)
         decoded = decoder.decode(b"".join(compress(sent)), count, PAGE)
         assert decoded.problems == []

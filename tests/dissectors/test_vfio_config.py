@@ -65,6 +65,11 @@ def test_all_faults_of_a_config_state_are_told(data: bytes, slugs: list[str]) ->
     assert [problem.slug for problem in parse_config(data).problems] == slugs
 
 
+def test_a_fault_stands_where_the_right_bytes_should_be() -> None:
+    (end,) = parse_config(state(256)[:-8] + bytes(8)).telling
+    assert (end.slug, end.offset) == ("vfio-config-end", len(state(256)) - 8)
+
+
 def test_a_loop_of_capabilities_ends() -> None:
     content = bytearray(state(256, 1))
     content[12 + 0x51] = 0x40
