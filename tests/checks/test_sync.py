@@ -164,6 +164,15 @@ def test_the_packet_behind_the_last_sync_is_shown() -> None:
     assert [finding.spot.frame] == frames
 
 
+def test_packets_behind_the_last_sync_are_told_where_the_capture_began_late_too() -> None:
+    tiny = Tiny(device=False)
+    tiny.multifd[0].append(ram([9], num=9))
+    capture = tiny.craft()
+    begins = max(n for n, f in enumerate(capture.frames) if f.data.endswith((init(0), init(1))))
+    del capture.frames[: begins + 1]
+    assert "MF307" in fired(capture.pcap())
+
+
 def test_more_flushes_than_rounds() -> None:
     tiny = Tiny()
     at = tiny.main.index(SWITCHOVER_START)
@@ -292,6 +301,15 @@ def test_hole_over_the_first_sync() -> None:
     first = next(i for i, f in enumerate(capture.frames) if f.data[54:].startswith(sync(0)[:20]))
     del capture.frames[first]
     assert "MF306" not in fired(capture.pcap())
+
+
+def test_a_channel_without_any_sync_does_not_begin_with_one() -> None:
+    def edit(tiny: Tiny) -> None:
+        tiny.multifd[1] = [unit for unit in tiny.multifd[1] if len(unit) != len(sync(1))]
+
+    (finding,) = [f for f in findings(edited(edit)()) if f.rule.id == "MF306"]
+    assert finding.spot.channel is not None
+    assert finding.spot.channel.name == "multifd 1"
 
 
 def test_channel_that_ends_early_is_told_once() -> None:

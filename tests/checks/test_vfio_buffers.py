@@ -17,6 +17,7 @@ from dissectors.vfio import IDX_MAX, VfioTag
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     DEVICE,
+    END_OF_STATE,
     IDSTR,
     VFIO_FULL,
     VFIO_ID,
@@ -171,6 +172,17 @@ def test_a_buffer_under_a_wrong_name_is_only_that_of_its_own_index() -> None:
     assert only(made(), "MF506").message == "idx 1 is missing"
 
 
+def test_a_buffer_under_a_wrong_name_is_missing_in_one_device_only() -> None:
+    def edit(tiny: Tiny) -> None:
+        name = SECOND_IDSTR.decode()
+        at = tiny.main.index(VFIO_FULL)
+        tiny.main[at:at] = [full(name, VFIO_ID + 1, END_OF_STATE)]
+        tiny.multifd[0] += [buffer(0, idstr=SECOND_IDSTR), config(2, idstr=SECOND_IDSTR)]
+        tiny.multifd[1][-1] = buffer(1, idstr=b"0000:00:99.0/vfio")
+
+    assert only(edited(edit)(), "MF506").spot.device == f"{SECOND_IDSTR.decode()}#0"
+
+
 def test_each_gap_is_named() -> None:
     made = state([buffer(0), config(9)], [buffer(2), buffer(3), buffer(6)])
     found = sorted(of_rule(made(), "MF506"), key=lambda one: one.spot.index or 0)
@@ -225,6 +237,10 @@ def test_a_huge_config_state() -> None:
 
 def test_a_config_state_twice_with_one_index() -> None:
     assert grave(more(config(2))()) == {"MF510"}
+
+
+def test_data_with_the_index_of_the_config_state_are_not_below_it() -> None:
+    assert "MF525" not in fired(state([buffer(0), config(1), buffer(1)], [])())
 
 
 def test_where_the_second_copy_is() -> None:
