@@ -181,7 +181,3 @@ class _Ended:
         for each in ENDINGS:
             signal.signal(each, signal.SIG_IGN)  # also while the interpreter ends
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-
-if __name__ == "__main__":
-    sys.exit(script())

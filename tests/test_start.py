@@ -81,7 +81,7 @@ def test_nothing_is_left_behind(words: tuple[str, ...], tmp_path: Path) -> None:
     """Also of a program that was given a pipe, and of what tshark was told."""
     path = shipped.capture("10.0.13-tls13-x509-2ch-secrets-embedded")
     ran = subprocess.run(
-        [sys.executable, "-m", "analyzer.cli", "check", *words, "-"],
+        [sys.executable, "-m", "analyzer", "check", *words, "-"],
         input=path.read_bytes(),
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -96,7 +96,7 @@ def test_a_full_disk_behind_standard_output_is_told(format_: str) -> None:
     path = shipped.capture("10.0.13-vlan-2ch")
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
-            [sys.executable, "-m", "analyzer.cli", "check", "--format", format_, str(path)],
+            [sys.executable, "-m", "analyzer", "check", "--format", format_, str(path)],
             stdout=full,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -132,7 +132,7 @@ def test_a_reader_that_has_seen_enough_changes_no_verdict(
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
-        [sys.executable, "-m", "analyzer.cli", *map(str, words)],
+        [sys.executable, "-m", "analyzer", *map(str, words)],
         stdout=writing,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -158,7 +158,7 @@ def test_docstrings_and_assertions_may_be_left_out(
     words: tuple[str | Path, ...], status: int, told: str, tmp_path: Path
 ) -> None:
     ran = subprocess.run(
-        [sys.executable, "-OO", "-m", "analyzer.cli", *map(str, words)],
+        [sys.executable, "-OO", "-m", "analyzer", *map(str, words)],
         capture_output=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -186,7 +186,7 @@ def test_docstrings_and_assertions_may_be_left_out(
 )
 def test_every_file_is_closed(words: tuple[str | Path, ...], status: int, tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-W", "default::ResourceWarning", "-m", "analyzer.cli", *map(str, words)],
+        [sys.executable, "-W", "default::ResourceWarning", "-m", "analyzer", *map(str, words)],
         capture_output=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -222,7 +222,7 @@ def test_a_name_need_not_fit_the_encoding(encoding: str, name: str, tmp_path: Pa
 )
 def test_streams_may_be_closed(closed: str, status: int, told: str) -> None:
     path = shipped.capture("10.0.13-vlan-2ch")
-    ran = _in_a_shell(f"{sys.executable} -m analyzer.cli check {path} {closed}", ROOT)
+    ran = _in_a_shell(f"{sys.executable} -m analyzer check {path} {closed}", ROOT)
     assert ran.returncode == status, ran.stderr
     assert ran.stdout[:3] == told
     assert "Traceback" not in ran.stderr
@@ -232,7 +232,7 @@ def test_the_current_directory_may_be_gone(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     path = shipped.capture("10.0.13-vlan-2ch")
-    ran = _in_a_shell(f"rmdir {folder}; {sys.executable} -m analyzer.cli check {path}", folder)
+    ran = _in_a_shell(f"rmdir {folder}; {sys.executable} -m analyzer check {path}", folder)
     assert ran.returncode == 0, ran.stderr
 
 

@@ -198,7 +198,7 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     if isinstance(analysis, Analysis):
         extras.finish(analysis)
     if job.expectation is not None:
-        _expect(job, job.expectation, analysis, extras)
+        _expect(job.expectation, job.selection, analysis, extras)
     report = _report(job, analysis)
     known = _leave_out_known(job, analysis, report)
     if isinstance(analysis, Analysis):
@@ -250,7 +250,10 @@ def _is_about_saved(rule: Rule) -> bool:
 
 
 def _expect(
-    job: Job, expectation: Expectation, analysis: Analysis | SavedAnalysis, extras: _Extras
+    expectation: Expectation,
+    selection: Selection,
+    analysis: Analysis | SavedAnalysis,
+    extras: _Extras,
 ) -> None:
     """Turn every difference from the expectation into a finding."""
     from analyzer.checks.expected import unmet
@@ -264,7 +267,7 @@ def _expect(
         figures = stats_json(extras.figures, analysis.path, analysis.scan.engine.first_time)
         table = analysis.packets
     facts = facts_of(file_report(analysis), figures)
-    found = [unmet(text, job.selection) for text in expectation.differences(facts, table)]
+    found = [unmet(text, selection) for text in expectation.differences(facts, table)]
     analysis.findings[:0] = found
     analysis.findings.sort(key=lambda finding: -finding.rank)  # of equal rank, these come first
 

@@ -170,10 +170,6 @@ class _Time(leather.Scale):  # type: ignore[misc]
         """Where a time is between two positions."""
         return low + (high - low) * float(value) / self._ticks[-1]
 
-    def project_interval(self, value: Any, low: float, high: float) -> Any:
-        """Only for bars, of which there are none."""
-        raise NotImplementedError
-
     def ticks(self) -> list[float]:
         """The times written on the axis."""
         return self._ticks

@@ -115,7 +115,7 @@ def test_every_format_is_the_same_whoever_read_the_captures(folder: Path) -> Non
     for name, words in (("one", ()), ("many", ("--jobs", "2"))):
         files = [word for ending in endings for word in ("-o", folder.parent / (name + ending))]
         ran = subprocess.run(
-            [sys.executable, "-m", "analyzer.cli", "check", "captures", *words, *files],
+            [sys.executable, "-m", "analyzer", "check", "captures", *words, *files],
             cwd=folder.parent, env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
     for pipe in pipes:
         os.mkfifo(pipe)
     ran = subprocess.Popen(
-        [sys.executable, "-m", "analyzer.cli", "check", "--jobs", "2", *pipes],
+        [sys.executable, "-m", "analyzer", "check", "--jobs", "2", *pipes],
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip

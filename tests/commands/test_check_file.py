@@ -170,7 +170,7 @@ def test_standard_input_and_pipes(path: Path, unpack: bool) -> None:
         data = gzip.decompress(data)
     for word in ("-", "/dev/stdin"):
         ran = subprocess.run(
-            [sys.executable, "-m", "analyzer.cli", "check", "-q", word],
+            [sys.executable, "-m", "analyzer", "check", "-q", word],
             input=data,
             capture_output=True,
             check=False,

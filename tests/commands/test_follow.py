@@ -59,7 +59,7 @@ def test_a_file_that_grows_gives_what_it_gives_when_it_is_whole(
 def test_packets_are_printed_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "growing.pcap"
     path.write_bytes(CAPTURE[: len(CAPTURE) // 2])
-    command = [sys.executable, "-m", "analyzer.cli", "packets", str(path), "--follow"]
+    command = [sys.executable, "-m", "analyzer", "packets", str(path), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
@@ -72,7 +72,7 @@ def test_packets_are_printed_as_they_come(tmp_path: Path) -> None:
 def test_standard_input_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "whole.pcap"
     path.write_bytes(CAPTURE)
-    command = [sys.executable, "-m", "analyzer.cli", "check", "-", "--follow"]
+    command = [sys.executable, "-m", "analyzer", "check", "-", "--follow"]
     ran = subprocess.run(command, input=CAPTURE, capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert ran.stdout.startswith(b"OK  <stdin>: migration completed")

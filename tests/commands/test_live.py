@@ -93,7 +93,7 @@ def test_duration_ends_it_without_a_migration(folder: Path) -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_the_report_comes(sent: signal.Signals, folder: Path) -> None:
     FakeDumpcap(folder, CAPTURE)
-    command = [sys.executable, "-m", "analyzer.cli", "live", "-i", "lo", "--each"]
+    command = [sys.executable, "-m", "analyzer", "live", "-i", "lo", "--each"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()  # the verdict on the migration: it is being read
@@ -108,7 +108,7 @@ def test_a_reader_that_closes_early_ends_it_and_the_status_is_that_of_the_report
     folder: Path,
 ) -> None:
     FakeDumpcap(folder, build({"fault": [{"kind": "vfio-idx-gap"}]}))
-    command = [sys.executable, "-m", "analyzer.cli", "live", "-i", "lo", "--each"]
+    command = [sys.executable, "-m", "analyzer", "live", "-i", "lo", "--each"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stdout is not None

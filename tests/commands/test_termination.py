@@ -40,7 +40,7 @@ def _heeded() -> Iterator[None]:
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_nothing_half_written_is_left(sent: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    command = [sys.executable, "-m", "analyzer.cli", "extract", "-", "-o", str(folder), "--buffers"]
+    command = [sys.executable, "-m", "analyzer", "extract", "-", "-o", str(folder), "--buffers"]
     many = build({"device": [{"size": "64 KiB", "buffer_size": 256}]})
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -60,7 +60,7 @@ def test_nothing_half_written_is_left(sent: signal.Signals, tmp_path: Path) -> N
 def test_nohup_is_heeded(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     data = build({})
-    command = ["nohup", sys.executable, "-m", "analyzer.cli", "extract", "-", "-o", str(folder)]
+    command = ["nohup", sys.executable, "-m", "analyzer", "extract", "-", "-o", str(folder)]
     pipes: dict[str, Any] = {
         "stdin": subprocess.PIPE,
         "stdout": subprocess.DEVNULL,
@@ -83,7 +83,7 @@ def test_nohup_is_heeded(tmp_path: Path) -> None:
 @contextmanager
 def reading(data: bytes) -> Iterator[subprocess.Popen[bytes]]:
     """A check that has taken ``data`` from a pipe, and waits for more."""
-    command = [sys.executable, "-m", "analyzer.cli", "check", "-"]
+    command = [sys.executable, "-m", "analyzer", "check", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(data)

@@ -76,7 +76,7 @@ class Captured:
 @contextmanager
 def live(port: int, *words: str) -> Iterator[subprocess.Popen[str]]:
     """``mfshark live`` on loopback, capturing."""
-    command = [sys.executable, "-m", "analyzer.cli", "live", "-i", "lo", "-f", f"tcp port {port}",
+    command = [sys.executable, "-m", "analyzer", "live", "-i", "lo", "-f", f"tcp port {port}",
                "--until-ended", "--duration", "40", *words]  # fmt: skip
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:

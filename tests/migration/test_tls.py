@@ -160,7 +160,7 @@ def test_frames_cut_from_some_place_on_are_no_errors(
 
 @needs_tshark
 def test_standard_input_is_kept_for_the_second_reading(without_secrets: Path) -> None:
-    command = [sys.executable, "-m", "analyzer.cli", "check", "-", "--keylog", str(KEYS)]
+    command = [sys.executable, "-m", "analyzer", "check", "-", "--keylog", str(KEYS)]
     with without_secrets.open("rb") as stdin:
         ran = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -175,7 +175,7 @@ def test_embedded_secrets_are_used_however_the_file_comes(
 ) -> None:
     path = tmp_path / "capture"
     path.write_bytes(pack(shipped.capture(EMBEDDED).read_bytes()))
-    command = [sys.executable, "-m", "analyzer.cli", "packets", "-" if piped else str(path)]
+    command = [sys.executable, "-m", "analyzer", "packets", "-" if piped else str(path)]
     with path.open("rb") as stdin:
         ran = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=True)
     assert ran.stderr == ""

@@ -42,7 +42,7 @@ class Terminal:
         fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         size = {"LINES": str(lines), "COLUMNS": str(columns)}  # a test's worker has others
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "analyzer.cli", *words],
+            [sys.executable, "-m", "analyzer", *words],
             stdin=screen if stdin is None else stdin,
             stdout=screen,
             stderr=screen,
