@@ -89,7 +89,7 @@ def altered(draw: st.DrawFn) -> bytes:
 
 
 @settings(
-    max_examples=120,
+    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(capture=altered())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 FLAWS = ("cut", "out of order", "twice")
-TRIES = 3
+TRIES = 2
 
 
 def flawed(flaw: str, frames: Frames, chance: random.Random) -> Frames:

@@ -238,8 +238,6 @@ def test_native_does_not_ask_tshark(inner: Path, tmp_path: Path) -> None:
 FILES = {
     "report.json": b'{"schema": "mfshark/report/1", "captures": []}',
     "picture.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(300),
-    "program": b"\x7fELF\x02\x01\x01" + bytes(300),
-    "page.xml": b'<?xml version="1.0"?><a/>',
     "junk": b"abcde",
 }
 
