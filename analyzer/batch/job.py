@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from analyzer.checks.rule import Rule
     from analyzer.checks.selection import Selection
     from analyzer.migration.activity import Activity
+    from analyzer.migration.channel import Channel
     from analyzer.migration.scan import Scan
     from analyzer.migration.settings import Settings
     from analyzer.migration.statistics import Statistics
@@ -213,6 +214,9 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     if isinstance(analysis, Analysis):
         scan = analysis.scan
         result.outcomes = [outcome_of(migration).name for migration in analysis.migrations]
+        channels = [channel for migration in analysis.migrations for channel in migration.streams]
+        result.begun_before = _connections(c for c in channels if c.midstream)
+        result.still_open = _connections(c for c in channels if not c.flow.closed)
         if scan.detour:
             result.complaints.append(f"{terminal(analysis.path)}: {terminal(scan.detour)}")
     elif job.selection.traces:
@@ -229,6 +233,10 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     if isinstance(analysis, Analysis):
         _add_documents(result, job, analysis, extras)
     return result
+
+
+def _connections(channels: Iterable[Channel]) -> frozenset[tuple[str, str]]:
+    return frozenset((channel.client, channel.server) for channel in channels)
 
 
 def _verified(job: Job, analysis: Analysis | SavedAnalysis) -> set[str]:

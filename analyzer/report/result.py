@@ -33,7 +33,8 @@ class Result:
     ``counts`` how many findings there are by severity, repeats included and known ones left out,
     ``known`` how many are known or expected.  ``damaged`` says that only a part of the file could
     be read.  ``complaints`` are lines for standard error, ``rules`` the ids of the rules that were
-    verified.
+    verified.  ``begun_before`` are the connections (client, server) of channels whose beginning the
+    capture lacks, ``still_open`` those of channels that may go on behind its end.
 
     The following are ``None`` unless requested: ``lines``, the text report; ``report``, the file's
     part of the JSON report, or its path and ``error``; ``stats`` and ``devices``, the JSON of the
@@ -44,6 +45,7 @@ class Result:
     """
 
     __slots__ = (
+        "begun_before",
         "complaints",
         "counts",
         "damaged",
@@ -59,6 +61,7 @@ class Result:
         "sentence",
         "stats",
         "status",
+        "still_open",
         "tables",
         "word",
     )
@@ -74,6 +77,8 @@ class Result:
         self.damaged = False
         self.complaints: list[str] = []
         self.rules: list[str] = []
+        self.begun_before: frozenset[tuple[str, str]] = frozenset()
+        self.still_open: frozenset[tuple[str, str]] = frozenset()
         self.lines: list[str] | None = None
         self.report: Json | None = None
         self.stats: Json | None = None

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from analyzer.cli import main
+from tests.capture.files import pcap
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark, on_terminal
+from tests.lossy import frames_of
 from tests.shipped import capture
 
 LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
@@ -49,6 +51,21 @@ def test_the_table_tells_captures_that_are_damaged(tmp_path: Path) -> None:
     assert ran.status == 2
     assert ran.out.endswith("\n\n2 captures: 1 OK (damaged), 1 OK\n")
     assert page.read_text(encoding="utf-8").count('<span class="error">OK (damaged)</span>') == 2
+
+
+def test_parts_of_one_capture_are_told(tmp_path: Path) -> None:
+    frames, link = frames_of(LOST)
+    third = len(frames) // 3
+    for number in range(3):
+        part = frames[number * third : (number + 1) * third]
+        (tmp_path / f"ring{number}.pcap").write_bytes(pcap(part, link=link))
+    (tmp_path / "a.pcap").write_bytes(pcap(frames, link=link))
+    ran = mfshark("check", tmp_path, "-j2")
+    told = [line for line in ran.out.splitlines() if "mergecap" in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"{tmp_path}/ring0.pcap and the 2 after it: each goes on where")
+    (tmp_path / "ring1.pcap").unlink()
+    assert "mergecap" not in mfshark("check", *sorted(tmp_path.iterdir())[:2]).out
 
 
 def test_format_is_that_of_standard_output_where_files_have_endings(tmp_path: Path) -> None:
