@@ -86,7 +86,8 @@ def run(options: Namespace) -> int:
 def _unlisted(migrations: Iterable[Migration]) -> Iterator[str]:
     """How many pages came alone, on the channel of postcopy, in records of no section."""
     for migration in migrations:
-        if (facts := migration.preempt_facts) is not None:
+        facts = migration.preempt_facts
+        if facts is not None and facts.ram.normal_pages + facts.ram.zero_pages:
             pages = counted(facts.ram.normal_pages, "page")
             zeros = counted(facts.ram.zero_pages, "zero page")
             yield (

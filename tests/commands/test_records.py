@@ -16,8 +16,20 @@ import pytest
 from analyzer.analysis import analyze
 from analyzer.report.records import COLUMNS
 from analyzer.synth import records
-from tests.checks.craft import HEADER, Tiny
+from dissectors.main_stream import Command
+from tests.checks.craft import HEADER, Craft, Tiny
 from tests.commands.run import mfshark
+from tests.migration.main_streams import (
+    CLOSING,
+    EOS,
+    OPENING,
+    PAGE,
+    RAM_ID,
+    RAM_START,
+    command,
+    end,
+    u64,
+)
 from tests.schemas import conform
 from tests.shipped import CAPTURES, FILES, capture, stem
 
@@ -31,6 +43,21 @@ def test_pages_of_the_postcopy_channel_are_counted() -> None:
     path = capture("8.2.2-preempt-recovered")
     assert told in mfshark("records", path).err
     assert mfshark("records", "--quiet", path).err == ""
+
+
+def test_a_postcopy_channel_without_pages_is_not_worth_a_word(tmp_path: Path) -> None:
+    """QEMU always opens it, and sends its EOS also if the switch to postcopy never came."""
+    made, path = Craft(), tmp_path / "idle.pcap"
+    main = made.connect(46000)
+    main.send(OPENING + command(Command.POSTCOPY_ADVISE, u64(PAGE) + u64(PAGE)) + RAM_START)
+    preempt = made.connect(46001)
+    preempt.send(EOS)
+    main.send(end(RAM_ID, EOS) + CLOSING)
+    preempt.fin()
+    main.fin()
+    path.write_bytes(made.pcap())
+    assert analyze(path).migrations[0].preempt_facts is not None
+    assert mfshark("records", path).err == ""
 
 
 def listed(path: Path, *words: str) -> list[dict[str, object]]:
