@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 __all__ = [
+    "LISTS",
     "DecodedSection",
     "SectionProblem",
     "decode_section",
     "is_untold",
     "json_list",
     "json_text",
+    "with_elements",
 ]
 
 DEPTH_MAX = 64
@@ -33,6 +35,10 @@ FIELDS_MAX = 1 << 22
 UNSIGNED = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 SIGNED = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "timer": 8}
 TIMER_OFF = -1
+TREE = "gtree"
+LISTS = ("qtailq", "qlist", TREE)
+"""Types of fields whose elements are described one by one, see :func:`with_elements`."""
+OF_ELEMENT = ("vmsd_name", "version", "fields", "subsections")
 TEXT_MIN = 3
 """A buffer of at least this many printable characters is shown as text."""
 
@@ -90,6 +96,30 @@ def _number(holder: Json, key: str, default: int) -> int:
     if type(value) is int and value >= 0:  # bool, a subclass of int, does not count
         return value
     return default
+
+
+def with_elements(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """An object of a description, for :func:`json.loads` to call.
+
+    QEMU describes every element of a list in the list's own object, so the same names are in it
+    once for each; they become a list of their own, ``elements``.
+    """
+    found = dict(pairs)
+    if found.get("type") in LISTS:
+        elements: list[Json] = []
+        for name, value in pairs:
+            if name == OF_ELEMENT[0]:
+                elements.append({})
+            if elements and name in OF_ELEMENT and isinstance(last := elements[-1], dict):
+                last[name] = value
+        found = {name: value for name, value in found.items() if name not in OF_ELEMENT}
+        found["elements"] = elements
+    return found
+
+
+def _elements(field: Json) -> list[Json]:
+    """How each element of a list is described, empty if the field is none or has none."""
+    return json_list(field, "elements") if json_text(field, "type") in LISTS else []
 
 
 def _inner(field: Json) -> Json:
@@ -181,6 +211,8 @@ class _Reader:
         size = _number(field, "size", 0)
         if (inner := _inner(field)) is not None and self.fixed_size(inner, depth + 1) != size:
             return False
+        if _elements(field):
+            return False
         end = self.at + size * _number(field, "array_len", 1)
         if end > len(self.data):
             return False
@@ -190,8 +222,8 @@ class _Reader:
     def fixed_size(self, holder: Json, depth: int) -> int:
         """Size in bytes of a structure if the description alone determines it, else -1.
 
-        It does not if the structure has subsections or an untold field, or if a nested structure
-        differs in size from the field that holds it.
+        It does not if the structure has subsections, a list or an untold field, or if a nested
+        structure differs in size from the field that holds it.
         """
         size = self.sizes.get(id(holder))
         if size is None:
@@ -204,7 +236,7 @@ class _Reader:
         total = 0
         for field in json_list(holder, "fields"):
             self.left -= 1
-            if self.left <= 0 or is_untold(field):
+            if self.left <= 0 or is_untold(field) or _elements(field):
                 return -1
             if isinstance(field, dict):
                 size = _number(field, "size", 0)
@@ -235,18 +267,15 @@ class _Reader:
         size = _number(field, "size", 0)
         begin = self.at
         self.count += 1
-        if begin + size > len(self.data):
-            self.stop(
-                "vmdesc-section-size",
-                f"field {name!r} of {size} bytes ends behind the section's end",
-            )
-            return Node(name, "behind the section's end", begin, len(self.data) - begin)
-        inner = _inner(field)
-        if inner is None:
-            raw = self.data[begin : begin + size]
-            self.at = begin + size
-            return Node(name, _value_text(kind, raw), begin, size, meaning=kind)
-        children = self.structure(inner, depth + 1)
+        inner, elements = _inner(field), _elements(field)
+        if begin + size > len(self.data) or (inner is None and not elements):
+            return self.plain(name, kind, size)
+        if elements:
+            children = self.listed(name, kind, elements, depth + 1)
+            value = "1 element" if len(elements) == 1 else f"{len(elements)} elements"
+        else:
+            children = self.structure(inner, depth + 1)
+            value = json_text(inner, "vmsd_name")
         if self.lost:  # this structure's own size is known, so go on behind it
             self.lost = self.stopped = False
             self.at = begin + size
@@ -259,7 +288,51 @@ class _Reader:
                 )
             )
             self.at = begin + size
-        return Node(name, json_text(inner, "vmsd_name"), begin, size, children, kind)
+        return Node(name, value, begin, size, children, kind)
+
+    def plain(self, name: str, kind: str, size: int) -> Node:
+        """Read bytes that are shown as one value."""
+        begin = self.at
+        if begin + size > len(self.data):
+            self.stop(
+                "vmdesc-section-size",
+                f"field {name!r} of {size} bytes ends behind the section's end",
+            )
+            return Node(name, "behind the section's end", begin, len(self.data) - begin)
+        self.at = begin + size
+        return Node(name, _value_text(kind, self.data[begin : self.at]), begin, size, meaning=kind)
+
+    def listed(self, name: str, kind: str, elements: list[Json], depth: int) -> list[Node]:
+        """Read the elements of a list: in front of each is a byte 1, behind the last a byte 0.
+
+        A tree has their number in front, and each of its values a key, which is either a number
+        or described too, in front of the value.
+        """
+        nodes: list[Node] = []
+        each = 1
+        if kind == TREE:
+            nodes.append(self.plain("nnodes", "uint32", UNSIGNED["uint32"]))
+            each = len({json_text(element, "vmsd_name") for element in elements})
+        for index, element in enumerate(elements):
+            self.count += 1
+            self.left -= 1
+            if self.count >= NODES_MAX or self.left <= 0:
+                self.lost = self.stopped = True
+            if index % each == 0 and not self.stopped:
+                nodes.append(self.plain("more", "bool", 1))
+                if kind == TREE and each == 1 and not self.stopped:
+                    nodes.append(self.plain("key", "uint64", UNSIGNED["uint64"]))
+            if self.stopped:
+                return nodes
+            begin = self.at
+            children = self.structure(element, depth)
+            is_key = each > 1 and index % each == 0
+            label = "key" if is_key else f"{name}[{index // each}]"
+            value = json_text(element, "vmsd_name")
+            nodes.append(Node(label, value, begin, self.at - begin, children, "struct"))
+        if not self.stopped:
+            nodes.append(self.plain("more", "bool", 1))
+        return nodes
 
     def subsection(self, subsection: Json, depth: int, nodes: list[Node]) -> None:
         """Read a subsection: ``05``, name, version and its fields."""

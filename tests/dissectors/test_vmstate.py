@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dissectors import vmstate
-from dissectors.vmstate import decode_section
+from dissectors.vmstate import decode_section, with_elements
 
 
 def field(name: str, kind: str, size: int, **more: Any) -> dict[str, Any]:
@@ -96,6 +96,89 @@ def test_a_structure_that_holds_such_an_array_has_a_size() -> None:
     decoded = decode_section(text, bytes(20) + b"\7")
     assert (decoded.told, decoded.end, decoded.problems) == (True, 21, [])
     assert decoded.nodes[-1].value == "7"
+
+
+def listed(kind: str, *elements: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """A device whose list QEMU describes with these names and values, which repeat."""
+    members = [("name", "l"), ("type", kind), *elements, ("size", 0)]
+    text = ", ".join(f'"{name}": {json.dumps(value)}' for name, value in members)
+    last = json.dumps(field("b", "uint8", 1))
+    loaded = json.loads(f'{{"fields": [{{{text}}}, {last}]}}', object_pairs_hook=with_elements)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def element(name: str, *fields: dict[str, Any], **more: Any) -> list[tuple[str, Any]]:
+    """What QEMU says of an element in the list's own object."""
+    return [("vmsd_name", name), ("version", 1), ("fields", list(fields)), *more.items()]
+
+
+SUB = {"vmsd_name": "e/sub", "version": 1, "fields": [field("z", "uint8", 1)]}
+NUMBER = element("e", field("n", "uint16", 2))
+NAMED = element("e", field("n", "uint16", 2), field("name", "buffer", 3), subsections=[SUB])
+KEY, VALUE = element("k", field("low", "uint8", 1)), element("v", field("n", "uint16", 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements", "data", "shown"),
+    [
+        ("qtailq", [*NUMBER], "01 0007 00", ["true", "e", "false"]),
+        (
+            "qlist",
+            [*NUMBER, *NAMED, *NUMBER],
+            "01 0007 01 0008616263 0505652f73756200000001 09 01 0009 00",
+            ["true", "e", "true", "e", "true", "e", "false"],
+        ),
+        (
+            "gtree",
+            [*NUMBER, *NUMBER],
+            "00000002 01 0000000000000005 0007 01 0000000000000006 0008 00",
+            ["2", "true", "5", "e", "true", "6", "e", "false"],
+        ),
+        (
+            "gtree",
+            [*KEY, *VALUE, *KEY, *VALUE],
+            "00000002 01 05 0007 01 06 0008 00",
+            ["2", "true", "k", "v", "true", "k", "v", "false"],
+        ),
+        ("qtailq", [], "00", []),
+        ("gtree", [], "0000000000", []),
+    ],
+)
+@pytest.mark.parametrize("values", [True, False])
+def test_the_elements_of_a_list_are_described_one_by_one(
+    kind: str, elements: list[tuple[str, Any]], data: str, shown: list[str], values: bool
+) -> None:
+    raw = bytes.fromhex(data)
+    text = listed(kind, *elements)
+    text["fields"][0]["size"] = len(raw)
+    decoded = decode_section(text, raw + b"\x2a", values=values)
+    assert (decoded.told, decoded.end, decoded.problems) == (True, len(raw) + 1, [])
+    if values or shown:
+        node = decoded.nodes[0]
+        assert (node.name, node.size) == ("l", len(raw))
+        assert [child.value for child in node.children] == shown
+        assert sum(child.size for child in node.children) in {0, len(raw)}
+    if values:
+        assert decoded.nodes[1].value == "42 (0x2a)"
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 9])
+def test_a_list_that_is_not_as_long_as_described(size: int) -> None:
+    text = listed("qtailq", *NUMBER)
+    text["fields"][0]["size"] = size
+    decoded = decode_section(text, b"\1\0\7\0\x2a")
+    assert {problem.slug for problem in decoded.problems} == {"vmdesc-section-size"}
+
+
+@pytest.mark.parametrize("limit", ["NODES_MAX", "FIELDS_MAX"])
+def test_a_list_has_its_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    text = listed("qtailq", *element("e") * 9)
+    text["fields"][0]["size"] = 10
+    monkeypatch.setattr(vmstate, limit, 3)
+    decoded = decode_section(text, b"\1" * 9 + b"\0\x2a", fields=vmstate.FIELDS_MAX)
+    assert not decoded.told
+    assert len(decoded.nodes[0].children) < 6
 
 
 def test_a_subsection_is_decoded_where_it_stands() -> None:

@@ -81,6 +81,24 @@ def test_fields_are_decoded() -> None:
     assert pic.record.name == "i8259#1"
 
 
+@pytest.mark.parametrize("kind", ["qtailq", "qlist"])
+def test_a_list_is_described_with_names_that_repeat(kind: str) -> None:
+    """As QEMU does for the EFI variables of ``uefi-vars`` and the mappings of ``virtio-iommu``."""
+    named = '"vmsd_name": "e", "version": 1, "fields": [{"name": "n", "type": "uint8", "size": 1}]'
+    other = named.replace('"size": 1', '"size": 3').replace("uint8", "buffer")
+    size = 1 + 2 + 4
+    text = '{"devices": [{"name": "d", "instance_id": 0, "fields": [{"name": "l", '
+    text += f'"type": "{kind}", {named}, {other}, "size": {size}}}]}}]}}'
+    stream = OPENING + RAM_START + build.full(4, b"d", b"\1\7\1abc\0") + b"\0"
+    main = walk(stream + build.vmdescription([], text.encode()))
+    assert not vmdescription.verify(main)
+    (device,) = vmdescription.decode(main)
+    assert device.complete
+    (node,) = device.nodes
+    assert node.value == "2 elements"
+    assert [n.children[0].value for n in node.children if n.children] == ["7", '"abc"']
+
+
 def test_a_description_that_stops_short_is_noticed() -> None:
     device = dict(CPU_DEVICE, fields=[{"name": "a", "type": "buffer", "size": 100}])
     (cpu, _pic) = vmdescription.decode(walk(described(device, PIC_DEVICE)))
