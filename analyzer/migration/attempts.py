@@ -80,7 +80,8 @@ class Attempts:
         """Give every attempt the connections between its hosts, to its port, that carried nothing:
         :attr:`Migration.silent`.
 
-        Main connects first, so one that was open when an attempt without main began is its main.
+        Main connects first, so one that was open when an attempt without main began is its main.  A
+        source that is cancelled then may have closed its side of it already.
         """
         for connection in self._connections():
             client = connection.forward
@@ -88,8 +89,7 @@ class Attempts:
                 continue
             attempts = self._by_key.get(key_of(client), [])[-LOOKED_AT:]
             began = connection.began.frame
-            ends = [flow.own_end.frame for flow in connection.flows if flow.own_end is not None]
-            until = min(ends, default=FOREVER)
+            until = connection.closed_at or FOREVER
             later = (a for a in attempts if a.main is None and began < a.began < until)
             before = (a for a in reversed(attempts) if a.began <= began)
             owner = next(later, None) or next(before, None)

@@ -413,12 +413,18 @@ class Connection:
         return self.forward, self.reverse
 
     @property
+    def closed_at(self) -> int | None:
+        """The frame that closed it, a RST or the second side's FIN; ``None`` if none was seen."""
+        frames = [flow.reset.frame for flow in self.flows if flow.reset is not None]
+        fins = [flow.fin.frame for flow in self.flows if flow.fin is not None]
+        if len(fins) == 2:
+            frames.append(max(fins))
+        return min(frames, default=None)
+
+    @property
     def closed(self) -> bool:
         """Whether a RST, or a FIN of each side, was seen."""
-        forward, reverse = self.forward, self.reverse
-        if forward.reset or reverse.reset:
-            return True
-        return forward.fin is not None and reverse.fin is not None
+        return self.closed_at is not None
 
 
 class Connections:

@@ -303,15 +303,19 @@ def test_a_destination_that_stopped_reading_is_told(seconds: int) -> None:
 
 
 def unused_main(
-    *, closed: bool = False, refused: bool = False, early: bool = False, gone: str = ""
+    *,
+    closed: bool = False,
+    refused: bool = False,
+    early: tuple[str, ...] = (),
+    gone: str = "",
 ) -> bytes:
-    """Two multifd channels of a source in setup, and its main; ``early``: that was closed before
-    they began, and is no main.  ``gone``: what the destination closes first.
+    """Two multifd channels of a source in setup, and its main; ``early``: who closed that before
+    they began.  ``gone``: what the destination closes first.
     """
     made = Craft()
     main = made.connect(46000)
-    if early:
-        main.fin()
+    for side in early:
+        main.fin(side)
     for number in (0, 1):
         last = made.connect(46001 + number)
         last.send(init(number))
@@ -366,9 +370,15 @@ def test_a_main_whose_bytes_the_capture_lacks_is_not_silent() -> None:
 
 def test_a_connection_that_was_over_before_is_not_main() -> None:
     """Such as the probe of a port."""
-    assert outcome(unused_main(early=True)).evidence == (
+    assert outcome(unused_main(early=("client", "server"))).evidence == (
         "the capture ends before all channels are closed"
     )
+
+
+def test_a_source_cancelled_at_once_closes_main_before_it_connects_the_others() -> None:
+    found = outcome(unused_main(early=("client",)))
+    assert found.name == "cancelled"
+    assert found.evidence == ("main (stream 0) never carried a byte; the source closed it in setup")
 
 
 @pytest.mark.parametrize(
