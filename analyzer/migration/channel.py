@@ -80,6 +80,7 @@ class Channel:
         "sync_packets",
         "syncs",
         "tls_close_notify",
+        "tls_data",
         "tls_random",
         "uncounted",
         "zero_pages",
@@ -113,6 +114,7 @@ class Channel:
         self.anomalies = AnomalyList()
         self.head = b""  # first bytes of a stream that is no channel
         self.tls_close_notify = False  # whether a TLS stream ends with an alert record
+        self.tls_data = 0  # records of application data, as which TLS 1.3 disguises its handshake
         self.tls_random = b""  # the ClientHello's random, by which key logs name the session
         self.since_sync = 0  # packets with pages since the last SYNC
         self.behind_sync: Mark | None = None  # the first packet with pages since the last SYNC

@@ -36,7 +36,12 @@ NO_SECRETS = "the key log holds no secrets of TLS sessions (lines as CLIENT_RAND
 LATE = "the capture lacks the handshake, without which nothing can be decrypted"
 STRANGE = "the secrets at hand are those of other sessions"
 REFUSED = "tshark did not decrypt it, though its secrets are at hand"
+IDLE = "tshark found no more in it than a handshake"
 RANDOM_DIGITS = 64
+HANDSHAKE_MAX = 3
+"""Most records of application data in which a client finishes its handshake: with its certificate,
+the proof that it has the key, and the end.
+"""
 
 
 def decrypt(
@@ -93,14 +98,17 @@ def _still_encrypted(channels: list[Channel], keys: bytes) -> dict[str, list[int
     late: list[int] = []
     strange: list[int] = []
     refused: list[int] = []
+    idle: list[int] = []
     for channel in channels:
         if not channel.tls_random:
             late.append(channel.stream)
         elif channel.tls_random.hex().encode() not in known:
             strange.append(channel.stream)
+        elif channel.tls_data <= HANDSHAKE_MAX and not channel.flow.missing:
+            idle.append(channel.stream)
         else:
             refused.append(channel.stream)
-    reasons = {LATE: late, STRANGE: strange, REFUSED: refused}
+    reasons = {LATE: late, STRANGE: strange, REFUSED: refused, IDLE: idle}
     return {reason: numbers for reason, numbers in reasons.items() if numbers}
 
 

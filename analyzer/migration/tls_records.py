@@ -81,5 +81,6 @@ def walk_tls(channel: Channel) -> Walker:
         if type(whole) is not int:
             return
         last = header[0], size
+        channel.tls_data += header[0] == APPLICATION_DATA
     kind, size = last
     channel.tls_close_notify = kind == ALERT or (kind == APPLICATION_DATA and size <= ALERT_MAX)

@@ -108,7 +108,7 @@ def _nothing(analysis: Analysis) -> tuple[str, str]:
         servers = ", ".join(sorted({channel.server for channel in tls})[:3])
         text += f"; {counted(len(tls), 'TLS connection')} to {servers}"
         if not any(channel.flow.peer.carries for channel in tls):
-            text += ", without any answer, as from a destination that has no tls-creds"
+            text += ", without any answer, as from a destination with no tls-creds or another key"
     return "NOTHING", text
 
 

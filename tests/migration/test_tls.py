@@ -194,6 +194,21 @@ def test_the_wrong_keys_leave_it_encrypted_and_a_note_says_why() -> None:
 
 
 @needs_tshark
+@pytest.mark.parametrize("last", [27, 54], ids=["ClientHello", "Finished"])
+def test_a_connection_without_data_is_not_one_that_tshark_could_not_decrypt(
+    last: int, tmp_path: Path
+) -> None:
+    """As a postcopy preempt channel without urgent pages, or one that the destination refused."""
+    path = tmp_path / "idle.pcapng"
+    command = ["tshark", "-n", "-r", str(shipped.capture(EMBEDDED)), "-w", str(path),
+               "-Y", f"tcp.stream == 1 and frame.number <= {last}"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    scan = Scan(path, settings=Settings(keylog=str(KEYS))).run()
+    assert [channel.stream for channel in scan.grouper.tls] == [0]
+    assert scan.file.notes == ["TLS in stream 0: tshark found no more in it than a handshake"]
+
+
+@needs_tshark
 @pytest.mark.parametrize("keys", ["wrong", "empty"])
 @pytest.mark.parametrize("command", ["check", "devices"])
 def test_who_gave_a_key_log_is_told_what_is_wrong_with_it(
