@@ -18,7 +18,7 @@ from dissectors.tree import Node, bytes_text, field_node, layout_tree
 from dissectors.vfio import VfioTag
 from dissectors.vfio_config import TAG
 from dissectors.vfio_config_tree import config_tree
-from dissectors.vmstate import decode_section
+from dissectors.vmstate import decode_section, with_elements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class _Cursor:
         if self.short:
             return
         try:
-            found = json.loads(self.data[begin : begin + size].decode("utf-8", "replace"))
+            text = self.data[begin : begin + size].decode("utf-8", "replace")
+            found = json.loads(text, object_pairs_hook=with_elements)
         except (ValueError, RecursionError):
             return
         if isinstance(found, dict):

@@ -188,6 +188,13 @@ def test_a_description_opens() -> None:
     assert (told["name"], told["instance_id"]) == ('"cpu"', "3")
 
 
+def test_every_element_of_a_list_in_a_description_is_shown() -> None:
+    text = b'{"name": "l", "type": "qtailq", "vmsd_name": "a", "fields": [], "vmsd_name": "b"}'
+    nodes = record_tree(build.vmdescription(text_=text))
+    (elements,) = [node for node in nodes[-1].children if node.name == "elements"]
+    assert names(elements.children) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
