@@ -100,7 +100,7 @@ def flags_method_changes(channel: Channel, migration: Migration) -> Iterator[Spo
     """Data packets use a different compression method than the rest of the migration.
 
     The method is a parameter of the whole migration; all channels use it from the first data packet
-    to the last.  A packet with only zero pages may omit the bits.  The finding is reported at the
+    to the last, and packets with only zero pages name it too.  The finding is reported at the
     channel's first packet of the rarer method.
 
     Receiver: ``multifd %u: flags received %x flags expected %x``; the migration fails.

@@ -116,12 +116,9 @@ class RamPacket:
 
     @property
     def data_method(self) -> int | None:
-        """The valid compression method of a packet with pages, else ``None``; a packet with only
-        zero pages may omit it.
-        """
+        """The valid compression method of a packet with pages, be they all zero, else ``None``."""
         method = self.flags & COMPRESSION_MASK
-        told = self.normal_pages or (method and self.zero_pages)
-        return method if told and method in METHODS else None
+        return method if method in METHODS and (self.normal_pages or self.zero_pages) else None
 
     @property
     def block(self) -> str:

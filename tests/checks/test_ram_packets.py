@@ -404,6 +404,12 @@ def test_the_rarer_method_is_the_wrong_one() -> None:
     assert (found.spot.channel.name, found.spot.offset) == ("multifd 0", 64 + 1344)
 
 
+def test_a_packet_with_only_zero_pages_names_the_method_too() -> None:
+    """A receiver looks at the method before it looks for content."""
+    assert only(all_zlib(last=ram([], [9], num=6))(), "MF205").severity == "error"
+    assert "MF205" not in fired(all_zlib(last=ram([], [9], num=6, flags=2))())
+
+
 def test_an_era_that_shows_later_counts_too() -> None:
     """The first packet of all has lost its SYNC bit: only the next ones tell what made it."""
     assert only(put(ram(num=0, pages_alloc=0), at=1)(), "MF227").severity == "warning"
