@@ -52,9 +52,9 @@ def channel_ended_early(migration: Migration) -> Iterator[Spot]:
     Usual cause: a send thread of the source that ended early, or a middlebox that closed an idle
     connection.
     """
-    for channel, fin, missed in ended_early(migration):
+    for channel, fin, number, missed in ended_early(migration):
         done = len(channel.syncs)
-        text = f"closed after SYNC round {done}; round {done + 1} follows in frame {missed.frame}"
+        text = f"closed after SYNC round {done}; round {number + 1} follows in frame {missed.frame}"
         yield Spot(text, channel=channel, frame=fin.frame)
 
 

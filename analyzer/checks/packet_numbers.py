@@ -165,7 +165,7 @@ def _unread(migration: Migration) -> str:
             return f"; {counted(channel.skipped, 'byte')} of {channel.name} could not be decoded"
         if channel.cut_in is not None:
             return f"; {channel.name} ends inside a packet"
-    for channel, _, _ in ended_early(migration):
+    for channel, *_ in ended_early(migration):
         return f"; {channel.name} was closed early"
     if migration.strangers:
         return f"; stream {migration.strangers[0].stream} to the same port could not be decoded"

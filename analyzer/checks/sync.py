@@ -266,7 +266,7 @@ def _whole(migration: Migration) -> list[Channel]:
     Those without an initial packet (MF103), refused (MF112), truncated (MF203) or closed early
     (MF116) are reported by those rules.
     """
-    early = {id(channel) for channel, _, _ in ended_early(migration)}
+    early = {id(channel) for channel, *_ in ended_early(migration)}
     early |= {id(channel) for _, channel in refused(migration)}
     return [
         channel

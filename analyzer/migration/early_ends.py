@@ -64,15 +64,17 @@ def _is_unused(channel: Channel) -> bool:
     return channel.kind == "multifd" and not channel.packets and not channel.flow.missing
 
 
-def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
-    """Channels that the source closed before a round that was still to come: the FIN, and the first
-    SYNC or FLUSH of that round.  Those that the destination refused do not count.
+def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, int, Mark]]:
+    """Channels that the source closed before a round that was still to come: the FIN, and number
+    and first SYNC or FLUSH of that round.  Those that the destination refused do not count.
 
     Other connections may lag in the capture; but a round that begins after the close did not wait
-    for this channel.  A channel with a SYNC for every FLUSH of main has missed none, even if
+    for this channel, be it not the first that the channel missed: the others' SYNCs of that one may
+    be ahead of the close.  A channel with a SYNC for every FLUSH of main has missed none, even if
     another channel has more.
     """
-    flushes = migration.main_facts.ram.flushes if migration.main_facts is not None else []
+    facts = migration.main_facts
+    flushes = facts.ram.flushes if facts is not None else []
     rounds: list[Iterable[Mark]] = [channel.syncs for channel in migration.multifd]
     firsts: list[Mark] = []
     for marks in (*rounds, flushes):
@@ -81,6 +83,9 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
                 firsts.append(mark)
             elif mark.frame < firsts[number].frame:
                 firsts[number] = mark
+    awaited = len(flushes)
+    if facts is not None and facts.missing:  # of all rounds the last alone may be without a FLUSH
+        awaited = max(awaited, len(firsts) - 1)
     unwanted = {id(channel) for _, channel in refused(migration)}
     for channel in migration.multifd:
         fin, done = channel.flow.fin, len(channel.syncs)
@@ -88,7 +93,9 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, Mark]]:
             continue
         if fin is None or not channel.ended_at_boundary or not channel.synchronises:
             continue
-        if flushes and done >= len(flushes):
+        if flushes and done >= awaited:
             continue
-        if done < len(firsts) and firsts[done].frame > fin.frame:
-            yield channel, fin, firsts[done]
+        for number in range(done, len(firsts)):
+            if firsts[number].frame > fin.frame:
+                yield channel, fin, number, firsts[number]
+                break

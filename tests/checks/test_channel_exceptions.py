@@ -15,6 +15,7 @@ from tests.checks.craft import (
     FLUSH,
     RAM_END,
     RAM_ID,
+    RAM_PART,
     RAM_START,
     SHUT,
     Craft,
@@ -22,7 +23,9 @@ from tests.checks.craft import (
     channel_header,
     findings,
     fired,
+    init,
     part,
+    sync,
 )
 from tests.migration.endings import closed_early
 
@@ -169,6 +172,27 @@ def test_which_round_a_closed_channel_missed() -> None:
     tiny.multifd[1].pop()
     (told,) = messages(closed_early(tiny, RAM_END).pcap(), "MF116")
     assert told.startswith("closed after SYNC round 2; round 3 follows in frame ")
+
+
+def test_a_channel_closed_instead_of_its_sync() -> None:
+    """Another channel's SYNC of that round is ahead of the close, the next round behind it."""
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[1][3:] = [b"", b""]  # each unit keeps its time
+    capture = closed_early(tiny, RAM_END).pcap()
+    (told,) = messages(capture, "MF116")
+    assert told.startswith("closed after SYNC round 1; round 3 follows in frame ")
+    assert not messages(capture, "MF301")
+
+
+@pytest.mark.parametrize(("syncs", "told"), [(2, 1), (3, 0)])
+def test_rounds_whose_flushes_the_capture_lacks(syncs: int, told: int) -> None:
+    """The last round may be one that has no FLUSH."""
+    tiny = Tiny(return_path=False, device=False)
+    tiny.multifd[0].append(sync(9))
+    tiny.multifd[1] = [init(1), *(sync(number) for number in (1, 5, 8)[:syncs])]
+    made = closed_early(tiny, sync(7))
+    made.frames = [frame for frame in made.frames if RAM_PART not in frame.data]
+    assert len(messages(made.pcap(), "MF116")) == told
 
 
 def test_a_destination_that_closes_main_in_order_has_read_it() -> None:

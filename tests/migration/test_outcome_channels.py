@@ -84,7 +84,7 @@ def test_a_completed_migration_refused_no_channel_that_carried_something() -> No
 
 def early(made: Craft) -> list[tuple[str, int, int]]:
     """Name, frame of the FIN, and frame of the round that was to come."""
-    return [(c.name, fin.frame, mark.frame) for c, fin, mark in ended_early(read(made))]
+    return [(c.name, fin.frame, mark.frame) for c, fin, _, mark in ended_early(read(made))]
 
 
 @pytest.mark.parametrize("main_first", [True, False])
