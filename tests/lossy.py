@@ -26,7 +26,7 @@ TELLS = ("MF90", "MF107", "MF111", "MF229")
 """Rules about what the capture lacks: bytes, or whole channels."""
 
 
-def frames_of(path: Path) -> tuple[Frames, int]:
+def frames_of(path: Path | bytes) -> tuple[Frames, int]:
     """All frames as (ns, bytes, original length), and their link type."""
     frames: Frames = []
     link = 1

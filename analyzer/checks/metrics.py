@@ -1,14 +1,16 @@
 """MF95x: measures with thresholds (wire-format page, sections 8 and 11).
 
-Findings are info beyond a default threshold, and warnings beyond one that the user sets.
+Findings are info beyond a default threshold, and warnings beyond one that the user sets, or where
+nobody can tell whether that one is kept.
 """
 
 from __future__ import annotations
 
-from analyzer.checks.rule import INFO, Spot, limit_rule, metric_rule
+from analyzer.checks.rule import INFO, WARNING, Spot, limit_rule, metric_rule
 from analyzer.checks.wording import counted, duration, names
 from analyzer.migration.fairness import jain, ram_channels, state_channels
 from analyzer.migration.intervals import Coverage, total, union
+from analyzer.migration.outcome import outcome_of
 from analyzer.migration.switchover import switchover_of
 
 TYPE_CHECKING = False
@@ -84,6 +86,7 @@ def device_starved(migration: Migration, selection: Selection) -> Iterator[Spot]
     devices = [device for device in migration.devices.values() if device.buffers]
     if len(devices) < 2:
         return
+    yield from unmeasured("device-starved", migration, selection)
     limit, level = selection.limit("device-starved"), selection.level("device-starved")
     moving = Coverage(union(span for device in devices for span in _spans(device)))
     for device in devices:
@@ -111,8 +114,11 @@ def downtime(migration: Migration, selection: Selection) -> Iterator[Spot]:
     ``downtime-limit`` that allows it.
     """
     switchover = switchover_of(migration)
+    if switchover is None:
+        yield from _no_switchover("downtime", migration, selection)
+        return
     limit = selection.limit("downtime")
-    if switchover is None or switchover.duration <= limit * 1e9:
+    if switchover.duration <= limit * 1e9:
         return
     text = (
         f"downtime at least {duration(switchover.duration)} (limit {limit * 1e3:g} ms), from "
@@ -136,6 +142,7 @@ def switchover_gap(migration: Migration, selection: Selection, scan: Scan) -> It
     """
     switchover = switchover_of(migration)
     if switchover is None:
+        yield from _no_switchover("switchover-gap", migration, selection)
         return
     limit = selection.limit("switchover-gap") * 1e9
     for begin, end, frame in scan.engine.pauses:
@@ -213,6 +220,7 @@ def checkpoint_pause(migration: Migration, selection: Selection) -> Iterator[Spo
         return
     from analyzer.migration.colo_handshake import handshakes_of  # seldom needed
 
+    yield from unmeasured("checkpoint-pause", migration, selection)
     limit = selection.limit("checkpoint-pause") * 1e9
     handshakes = handshakes_of(migration)
     pauses = [(pause, n) for n, h in enumerate(handshakes) if (pause := h.pause) and pause > limit]
@@ -235,6 +243,25 @@ def _unfair(name: str, what: str, shares: list[int], selection: Selection) -> It
     if index is not None and index < selection.limit(name):
         text = f"Jain's index of {what} over {len(shares)} channels is {index:.2f}"
         yield Spot(text, severity=selection.level(name))
+
+
+def unmeasured(
+    name: str, migration: Migration, selection: Selection, otherwise: str = ""
+) -> Iterator[Spot]:
+    """A warning that nobody can tell whether a limit on a time, if the user set it, is kept: the
+    frames carry no times, or for the reason that the caller knows.
+    """
+    why = otherwise if migration.timed else "the frames carry no times"
+    if why and name in selection.limits:
+        text = f"cannot tell whether {name} is within its limit: {why}"
+        yield Spot(text, severity=WARNING)
+
+
+def _no_switchover(name: str, migration: Migration, selection: Selection) -> Iterator[Spot]:
+    """The same about a time of the switchover, without which no migration completes."""
+    if outcome_of(migration).name == "completed" and not migration.resumes_postcopy:
+        why = "the capture does not show the whole switchover"
+        yield from unmeasured(name, migration, selection, why)
 
 
 def _spans(device: Device) -> Iterator[Span]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from analyzer.checks.metrics import unmeasured
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -207,6 +208,7 @@ def tcp_zero_window(migration: Migration, selection: Selection) -> Iterator[Spot
 
     Usual cause: a device that takes long to load its state; a SYNC round that waits.
     """
+    yield from unmeasured("tcp-zero-window", migration, selection)
     limit = selection.limit("tcp-zero-window")
     level = selection.level("tcp-zero-window")
     for channel in migration.channels:

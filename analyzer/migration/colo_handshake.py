@@ -62,15 +62,17 @@ class Handshake:
 
     @property
     def pause_span(self) -> tuple[int, int] | None:
-        """Begin and end of the pause, in ns since the epoch; ``None`` unless both were seen."""
-        if self.replied is None or self.loaded is None:
+        """Begin and end of the pause, in ns since the epoch; ``None`` unless both were seen, and
+        when they were.
+        """
+        if self.replied is None or self.loaded is None or not self.loaded.time:
             return None
         return self.replied.time, self.loaded.time
 
     @property
     def pause(self) -> int | None:
         """From CHECKPOINT_REPLY to VMSTATE_LOADED, in ns: both guests were stopped for at least
-        that long.  ``None`` unless both were seen.
+        that long.  ``None`` unless both were seen, and when they were.
         """
         span = self.pause_span
         return span[1] - span[0] if span is not None else None

@@ -185,6 +185,11 @@ class Migration:
         return any(channel.incomplete_end for channel in self.channels)
 
     @property
+    def timed(self) -> bool:
+        """Whether its frames carry times; without, all times are 0 and nothing can be measured."""
+        return any(channel.flow.last.time for channel in self.channels)
+
+    @property
     def silent_main(self) -> Connection | None:
         """The connection that must be main, if that was opened and carried nothing."""
         if self.main is not None:

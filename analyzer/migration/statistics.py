@@ -174,7 +174,7 @@ class Statistics:
         self.phases = phases_of(migration, activity)
         self.window = switchover_window(migration)
         self.downtime: Downtime | None = None
-        if self.window is not None:
+        if self.window is not None and migration.timed:
             self.downtime = downtime_of(migration, activity, self.window, pauses)
         self.channels = [ChannelFigures(channel, activity) for channel in migration.multifd]
         self.devices = _devices(migration, activity, self.window)
@@ -201,10 +201,11 @@ class Statistics:
 
     @property
     def wire_downtime(self) -> int | None:
-        """From the switchover's beginning to its end, in ns; ``None`` unless both were seen."""
-        if self.window is None or not self.window.finished:
-            return None
-        return self.window.duration
+        """From the switchover's beginning to its end, in ns; ``None`` unless both were seen, and
+        when they were.
+        """
+        whole = self.downtime is not None and self.downtime.window.finished
+        return self.downtime.duration if self.downtime is not None and whole else None
 
 
 def figures_of(

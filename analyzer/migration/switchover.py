@@ -51,9 +51,9 @@ class Switchover:
 
 
 def switchover_of(migration: Migration) -> Switchover | None:
-    """The complete switchover; ``None`` unless both its ends were seen."""
+    """The complete switchover; ``None`` unless both its ends were seen, and when they were."""
     found = switchover_window(migration)
-    return found if found is not None and found.finished else None
+    return found if found is not None and found.finished and migration.timed else None
 
 
 def switchover_window(migration: Migration) -> Switchover | None:

@@ -110,6 +110,48 @@ def test_the_users_threshold_makes_a_warning(rule: str, selection: Selection) ->
     assert fired(CASES[rule].faulty(), selection=selection)[rule] == "warning"
 
 
+def untimed(made: bytes) -> bytes:
+    """The same frames without times."""
+    frames, link = frames_of(made)
+    return pcap([(0, data, size) for _, data, size in frames], link=link)
+
+
+TIMES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "MF953": ("device-starved", starved),
+    "MF954": ("downtime", Tiny().pcap),
+    "MF955": ("switchover-gap", Tiny().pcap),
+    "MF958": ("checkpoint-pause", partial(colo, 1)),
+    "MF909": ("tcp-zero-window", Tiny().pcap),
+}
+
+
+@pytest.mark.parametrize("rule", TIMES)
+def test_a_time_that_cannot_be_measured_is_not_within_its_limit(rule: str) -> None:
+    name, made = TIMES[rule]
+    capture, longest = untimed(made()), 1.0 if rule == "MF953" else 60.0
+    asked = Selection(limits={name: longest})
+    (told,) = (found for found in findings(capture, selection=asked) if found.rule.id == rule)
+    assert told.severity == "warning"
+    assert told.message == (
+        f"cannot tell whether {name} is within its limit: the frames carry no times"
+    )
+    assert rule not in fired(capture)
+    assert rule not in fired(made(), selection=asked)
+
+
+@pytest.mark.parametrize("rule", ["MF954", "MF955"])
+def test_a_switchover_that_the_capture_lacks_is_not_within_its_limit(rule: str) -> None:
+    name, _ = TIMES[rule]
+    lacking, cancelled = Tiny().craft(), Tiny(return_path=False)
+    ends = Tiny().main[5:8]  # SWITCHOVER_START and the first END sections
+    lacking.frames = [f for f in lacking.frames if not any(end in f.data for end in ends)]
+    del cancelled.main[6:]
+    asked = Selection(limits={name: 60.0})
+    (told,) = (f for f in findings(lacking.pcap(), selection=asked) if f.rule.id == rule)
+    assert "the capture does not show the whole switchover" in told.message
+    assert rule not in fired(cancelled.pcap(), selection=asked)
+
+
 def test_every_threshold_has_a_rule() -> None:
     slugs = {rule.slug for rule in RULES.values()}
     assert set(USUAL) - {"resent-pages"} <= slugs

@@ -64,7 +64,11 @@ def test_a_capture_without_times_has_none(tmp_path: Path) -> None:
     assert (told["first_time"], told["last_time"]) == (None, None)
     assert told["notes"] == [UNTIMED]
     assert f"note: {UNTIMED}" in mfshark("check", path).out
-    assert UNTIMED in mfshark("stats", path).err
+    figures = mfshark("stats", path)
+    assert UNTIMED in figures.err
+    assert "Downtime" not in figures.out
+    (told,) = json.loads(mfshark("stats", "--format", "json", path).out)["migrations"]
+    assert (told["wire_downtime"], told["downtime"]) == (None, None)
     packets = json.loads(mfshark("packets", "--format", "json", path).out)
     assert {packet["time"] for packet in packets} == {None}
     assert set(mfshark("packets", "-e", "time", path).out) == {"\n"}
