@@ -329,13 +329,14 @@ def devstate_after_main_end(device: Device, migration: Migration) -> Iterator[Sp
     eof = facts.eof if facts is not None else None
     if eof is None or device.last is None:
         return
-    late = [buffer for buffer in device.buffers if buffer.end_frame > eof.frame]
+    ends = device.buffers.end_frame
+    late = device.buffers.at(at for at, frame in enumerate(ends) if frame > eof.frame)
     if late:
-        size, last = sum(buffer.size for buffer in late), max(buffer.end_time for buffer in late)
+        last = max(late.end_time)
         yield Spot(
-            f"{counted(len(late), 'buffer')} of {size} bytes arrived up to "
+            f"{counted(len(late), 'buffer')} of {sum(late.size)} bytes arrived up to "
             f"{duration(last - eof.time)} after the EOF byte (frame {eof.frame})",
-            frame=late[0].end_frame,
+            frame=late.end_frame[0],
         )
 
 

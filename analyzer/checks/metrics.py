@@ -265,4 +265,4 @@ def _no_switchover(name: str, migration: Migration, selection: Selection) -> Ite
 
 
 def _spans(device: Device) -> Iterator[Span]:
-    return ((buffer.time, buffer.end_time) for buffer in device.buffers)
+    return zip(device.buffers.time, device.buffers.end_time, strict=True)

@@ -406,7 +406,7 @@ def _matched(run: TraceRun, migration: Migration) -> Iterator[tuple[str, set[int
 
 
 def _indexes(device: Device) -> set[int | None]:
-    return {buffer.idx for buffer in device.buffers} | {buffer.idx for buffer in device.cut}
+    return {*device.buffers.idx, *(buffer.idx for buffer in device.cut)}
 
 
 def _known(device: Device) -> set[int]:
@@ -426,7 +426,7 @@ def _of_device(
             "trace-buffers-differ",
             f"the destination traced idx {ranges(more)} of what it calls {name}, too",
         )
-    config = {buffer.idx for buffer in device.buffers if buffer.is_config}
+    config = {buffer.idx for buffer in device.buffers.configs}
     if run.loaded and (more := told - run.loaded.get(name, set()) - config):
         verb = "was" if len(more) == 1 else "were"
         text = f"idx {ranges(more)} came in, but {verb} not loaded, of what the destination calls"

@@ -144,11 +144,11 @@ def vfio_buffer_large(device: Device, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: a newer sender with larger reads, or a vendor fork.
     """
-    large = [buffer for buffer in device.buffers if buffer.size > BUFFER_DATA_MAX]
-    if large:
-        largest = max(large, key=lambda buffer: buffer.size)
+    sizes = device.buffers.size
+    if large := sum(size > BUFFER_DATA_MAX for size in sizes):
+        largest = device.buffers[sizes.index(max(sizes))]
         yield Spot(
-            f"{counted(len(large), 'buffer')} above {BUFFER_DATA_MAX} bytes, the largest has "
+            f"{counted(large, 'buffer')} above {BUFFER_DATA_MAX} bytes, the largest has "
             f"{largest.size}",
             frame=largest.frame,
             index=largest.idx,

@@ -18,6 +18,7 @@ from analyzer.checks.rule import (
     migration_rule,
 )
 from analyzer.checks.wording import counted, duration
+from analyzer.migration.buffers import Buffers
 from analyzer.migration.channel import multifd_name
 from analyzer.migration.reassembly import config_of, gaps
 from dissectors.multifd import MultifdFlag
@@ -45,20 +46,20 @@ def _limit(migration: Migration) -> int:
     return min(IDX_IMPLAUSIBLE, max(IDX_PLAUSIBLE, room))
 
 
-def _split(device: Device, migration: Migration) -> tuple[list[Buffer], list[Buffer]]:
+def _split(device: Device, migration: Migration) -> tuple[Buffers, Buffers]:
     """Buffers with a plausible index, and those that MF504 or MF521 reports."""
-    if all(buffer.idx <= IDX_PLAUSIBLE for buffer in device.buffers):
-        return device.buffers, []
-    limit = _limit(migration)
-    known = {buffer.idx for buffer in device.buffers}
-    plausible: list[Buffer] = []
-    huge: list[Buffer] = []
-    for buffer in device.buffers:
-        idx = buffer.idx
+    buffers = device.buffers
+    highest = max(buffers.idx, default=0)
+    if highest <= IDX_PLAUSIBLE or highest <= (limit := _limit(migration)):
+        return buffers, Buffers()
+    known = set(buffers.idx)
+    plausible: list[int] = []
+    huge: list[int] = []
+    for place, idx in enumerate(buffers.idx):
         near = idx - 1 in known or (idx + 1 in known and idx + 1 != IDX_MAX)
         fits = idx != IDX_MAX and (idx <= limit or near)
-        (plausible if fits else huge).append(buffer)
-    return plausible, huge
+        (plausible if fits else huge).append(place)
+    return buffers.at(plausible) if huge else buffers, buffers.at(huge)
 
 
 def _spot(text: str, buffer: Buffer) -> Spot:
@@ -76,8 +77,8 @@ class _Elsewhere:
         wrong = misnamed(migration)
         names = {device.key for device in wrong}
         self.meant = [device for key, device in migration.devices.items() if key not in names]
-        self._indices = Counter(buffer.idx for device in wrong for buffer in device.buffers)
-        self._configs = sum(buffer.is_config for device in wrong for buffer in device.buffers)
+        self._indices = Counter(idx for device in wrong for idx in device.buffers.idx)
+        self._configs = sum(len(device.buffers.configs) for device in wrong)
         self._unread, self._where = unread(migration)
 
     def has(self, first: int, last: int) -> bool:
@@ -129,10 +130,16 @@ def vfio_idx_duplicate(device: Device, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: a bug in the source's save thread, or two devices with the same idstr.
     """
-    first: dict[int, Buffer] = {}
-    for buffer in device.buffers:
-        before = first.setdefault(buffer.idx, buffer)
-        if before is not buffer and not (before.is_config and buffer.is_config):
+    buffers = device.buffers
+    if buffers.are_contiguous:
+        return
+    first: dict[int, int] = {}
+    for place, idx in enumerate(buffers.idx):
+        earlier = first.setdefault(idx, place)
+        if earlier == place:
+            continue
+        before, buffer = buffers[earlier], buffers[place]
+        if not (before.is_config and buffer.is_config):
             yield _spot(
                 f"idx {buffer.idx} again; it was already in frame {before.frame} on "
                 f"{multifd_name(before.channel)}",
@@ -183,9 +190,10 @@ def vfio_idx_gap(migration: Migration) -> Iterator[Spot]:
         for first, last in ranges[:RANGES_LISTED]:
             what = f"idx {first} is" if first == last else f"idx {first} to {last} are"
             text = f"{what} missing{_cut_off(device, first, last)}"
-            after = min((b for b in buffers if b.idx > last), key=lambda b: b.idx)
+            after = min(idx for idx in buffers.idx if idx > last)
+            frame = buffers.frame[buffers.idx.index(after)]
             count = last - first + 1
-            yield elsewhere.missing(device, text, count, frame=after.frame, index=first)
+            yield elsewhere.missing(device, text, count, frame=frame, index=first)
         if more := ranges[RANGES_LISTED:]:
             count = sum(last - first + 1 for first, last in more)
             text = f"{counted(len(more), 'more gap')}: {counted(count, 'buffer')}"
@@ -207,9 +215,9 @@ def vfio_idx_above_last(device: Device, migration: Migration) -> Iterator[Spot]:
     config = config_of(buffers)
     if config is None:
         return
-    for buffer in buffers:
-        if buffer.idx > config.idx:
-            yield _spot(f"idx {buffer.idx}, the config state has {config.idx}", buffer)
+    for place, idx in enumerate(buffers.idx):
+        if idx > config.idx:
+            yield _spot(f"idx {idx}, the config state has {config.idx}", buffers[place])
 
 
 @migration_rule("MF508", "vfio-idx-start", ERROR, holes="GXLC", forgiven=True)
@@ -225,11 +233,11 @@ def vfio_idx_start(migration: Migration) -> Iterator[Spot]:
     elsewhere = _Elsewhere(migration)
     for device in elsewhere.meant:
         buffers, _ = _split(device, migration)
-        lowest = min(buffers, key=lambda b: b.idx, default=None)
-        if lowest is not None and lowest.idx and not elsewhere.has(0, lowest.idx - 1):
-            text = f"the lowest idx is {lowest.idx}{_cut_off(device, 0, lowest.idx - 1)}"
-            frame, idx = lowest.frame, lowest.idx
-            yield elsewhere.missing(device, text, idx, frame=frame, index=idx)
+        lowest = min(buffers.idx, default=0)
+        if lowest and not elsewhere.has(0, lowest - 1):
+            text = f"the lowest idx is {lowest}{_cut_off(device, 0, lowest - 1)}"
+            frame = buffers.frame[buffers.idx.index(lowest)]
+            yield elsewhere.missing(device, text, lowest, frame=frame, index=lowest)
 
 
 @migration_rule("MF509", "vfio-no-config", ERROR, holes="GXEC", forgiven=True)
@@ -247,9 +255,9 @@ def vfio_no_config(migration: Migration) -> Iterator[Spot]:
     """
     elsewhere = _Elsewhere(migration)
     for device in elsewhere.meant:
-        if any(buffer.is_config for buffer in device.buffers) or elsewhere.has_config():
+        if device.buffers.configs or elsewhere.has_config():
             continue
-        highest = max((b.idx for b in device.buffers), default=-1)
+        highest = max(device.buffers.idx, default=-1)
         text = f"no CONFIG_STATE in {counted(len(device.buffers), 'buffer')}"
         text += _cut_off(device, highest + 1, IDX_MAX)
         frame = device.last.frame if device.last is not None else None
@@ -267,7 +275,7 @@ def vfio_config_twice(device: Device, migration: Migration) -> Iterator[Spot]:
 
     Usual cause: a bug in the source that sets CONFIG_STATE on a data buffer.
     """
-    configs = [buffer for buffer in device.buffers if buffer.is_config]
+    configs = device.buffers.configs
     for buffer in configs[1:]:
         first = configs[0]
         text = f"CONFIG_STATE again with idx {buffer.idx}; "
@@ -290,8 +298,9 @@ def vfio_config_not_last(device: Device, migration: Migration) -> Iterator[Spot]
     config = config_of(buffers)
     if config is None:
         return
-    same = any(b.idx == config.idx and not b.is_config for b in buffers)
-    above = sum(1 for b in buffers if b.idx > config.idx)
+    alike = sum(b.idx == config.idx for b in buffers.configs)
+    same = buffers.idx.count(config.idx) > alike
+    above = sum(idx > config.idx for idx in buffers.idx)
     if same:
         yield _spot(f"the config state has idx {config.idx}, and a data buffer too", config)
     elif above:
@@ -436,7 +445,7 @@ def vfio_config_load_ready_mismatch(migration: Migration) -> Iterator[Spot]:
         section = facts.devices.get(key)
         if section is None or section.announced != "multifd":
             continue
-        config = any(buffer.is_config for buffer in device.buffers)
+        config = bool(device.buffers.configs)
         if section.load_ready and not config:
             frame = section.load_ready[0].frame
             text = "DEV_CONFIG_LOAD_READY on main, no config state on multifd"
@@ -459,10 +468,10 @@ def vfio_config_before_data(device: Device, migration: Migration) -> Iterator[Sp
     config = device.config
     if config is None:
         return
-    end = config.end_frame, config.end_time
-    later = [b for b in device.buffers if b.idx < config.idx and (b.end_frame, b.end_time) > end]
-    if later:
-        data = counted(len(later), "buffer")
+    buffers, end = device.buffers, config.end_frame
+    ends = zip(buffers.idx, buffers.end_frame, strict=True)
+    if later := sum(idx < config.idx and frame > end for idx, frame in ends):
+        data = counted(later, "buffer")
         yield _spot(f"the config state came before {data} with a lower idx", config)
 
 
@@ -481,11 +490,11 @@ def vfio_idx_falls(device: Device, migration: Migration) -> Iterator[Spot]:
     ids = [channel.id for channel in migration.multifd]
     if len(set(ids)) < len(ids):
         return  # MF106; a buffer does not record which of the two carried it
-    last: dict[int, Buffer] = {}
+    last: dict[int, int] = {}
     buffers, _ = _split(device, migration)
-    for buffer in sorted(buffers, key=lambda b: (b.channel, b.offset)):
-        before = last.get(buffer.channel)
-        if before is not None and buffer.idx < before.idx:
-            name = multifd_name(buffer.channel)
-            yield _spot(f"idx {buffer.idx} after idx {before.idx} on {name}", buffer)
-        last[buffer.channel] = buffer
+    for place, (number, idx) in enumerate(zip(buffers.channel, buffers.idx, strict=True)):
+        before = last.get(number, 0)
+        if idx < before:
+            text = f"idx {idx} after idx {before} on {multifd_name(number)}"
+            yield _spot(text, buffers[place])
+        last[number] = idx

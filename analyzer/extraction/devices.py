@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzer.extraction.folder import seen
 from analyzer.migration.assembly import Assembler
+from analyzer.migration.buffers import Buffers
 from analyzer.migration.channel import known_number
 from dissectors.multifd import names_device
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from analyzer.migration.assembly import DeviceSink
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
-    from analyzer.migration.rows import Buffer
 
 __all__ = ["DeviceFiles"]
 
@@ -99,7 +99,7 @@ class DeviceFiles:
             migration = migrations[number]
             device = migration.devices.get(key)
             section = migration.vfio_sections.get(key)
-            buffers = device.buffers if device is not None else []
+            buffers = device.buffers if device is not None else Buffers()
             when = _when(section, buffers)
             self._complete(self._stems[number, assembly.name], buffers, when)
             devices.append(
@@ -117,7 +117,7 @@ class DeviceFiles:
             )
         return devices
 
-    def _complete(self, stem: str, buffers: list[Buffer], when: dict[str, Any]) -> None:
+    def _complete(self, stem: str, buffers: Buffers, when: dict[str, Any]) -> None:
         """Add to the entries of a device's files where their bytes were seen."""
         files = self._folder.files
         if f"{stem}.state" in files:
@@ -134,7 +134,7 @@ def _nowhere(_what: str, _idx: int | None, _data: bytes | None, _size: int) -> N
     """Discards the bytes of a device that is not wanted."""
 
 
-def _when(section: VfioSection | None, buffers: list[Buffer]) -> dict[str, Any]:
+def _when(section: VfioSection | None, buffers: Buffers) -> dict[str, Any]:
     """Where the state of a device (its data on main and the buffers without config) was seen."""
     data = [buffer for buffer in buffers if not buffer.is_config]
     begun = [(buffer.frame, buffer.time) for buffer in data]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from analyzer.migration.buffers import Buffers
 from analyzer.migration.reassembly import Queue, config_of, gaps
-from analyzer.migration.rows import Buffer
 from dissectors.multifd import device_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from analyzer.migration.rows import CutBuffer, DevicePacket
+    from analyzer.migration.rows import Buffer, CutBuffer, DevicePacket
     from analyzer.tcp.requests import Place
 
 __all__ = ["Device"]
@@ -39,7 +41,7 @@ class Device:
     def __init__(self, idstr: bytes, instance_id: int) -> None:
         self.idstr = idstr
         self.instance_id = instance_id
-        self.buffers: list[Buffer] = []
+        self.buffers = Buffers()
         self.unindexed = 0
         self.cut: list[CutBuffer] = []
         self.flags = 0
@@ -71,16 +73,16 @@ class Device:
         if packet.idx is None:
             self.unindexed += 1
         else:
-            self.buffers.append(Buffer(packet))
+            self.buffers.add(packet)
 
-    def arrived(self) -> list[Buffer]:
+    def arrived(self) -> Buffers:
         """Buffers in the order in which their last bytes arrived."""
-        return sorted(self.buffers, key=lambda b: (b.end_frame, b.end_time))
+        return self.buffers.by_arrival()
 
     @property
     def bytes(self) -> int:
         """Data bytes of all buffers, without the 12-byte headers, config state included."""
-        return sum(buffer.size for buffer in self.buffers)
+        return sum(self.buffers.size)
 
     @property
     def config(self) -> Buffer | None:
@@ -93,27 +95,27 @@ class Device:
 
     def duplicates(self) -> list[int]:
         """Indices that arrived more than once, ascending."""
+        if self.buffers.are_contiguous:
+            return []
         seen: set[int] = set()
         twice: set[int] = set()
-        for buffer in self.buffers:
-            (twice if buffer.idx in seen else seen).add(buffer.idx)
+        for idx in self.buffers.idx:
+            (twice if idx in seen else seen).add(idx)
         return sorted(twice)
 
     def out_of_order(self) -> int:
         """Number of buffers that arrived after one with a higher index."""
         late, highest = 0, -1
-        for buffer in self.arrived():
-            if buffer.idx < highest:
+        for idx in self.arrived().idx:
+            if idx < highest:
                 late += 1
-            highest = max(highest, buffer.idx)
+            else:
+                highest = idx
         return late
 
     def by_channel(self) -> dict[int, int]:
         """Number of buffers by channel id."""
-        counts: dict[int, int] = {}
-        for buffer in self.buffers:
-            counts[buffer.channel] = counts.get(buffer.channel, 0) + 1
-        return dict(sorted(counts.items()))
+        return dict(sorted(Counter(self.buffers.channel).items()))
 
     def queue(self) -> Queue:
         """The queue of QEMU's load thread: what it had to hold, and to wait for."""

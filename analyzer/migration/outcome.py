@@ -443,7 +443,7 @@ def is_complete(device: Device, migration: Migration) -> bool | None:
     """
     whole = device.config is not None and not device.missing_ranges() and not device.unindexed
     if whole:
-        return None if any(buffer.missing for buffer in device.buffers) else True
+        return None if any(device.buffers.missing) else True
     if any(c.flow.missing or c.incomplete_start for c in migration.multifd):
         return None
     if lacks_channels(migration):

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from analyzer.migration.buffers import Buffers
     from analyzer.migration.rows import Buffer
 
 __all__ = [
@@ -56,18 +57,20 @@ def index_states(arrivals: Sequence[tuple[int, bool]]) -> dict[int, int]:
     return dict(zip((idx for idx, _ in arrivals), arrival_states(arrivals), strict=True))
 
 
-def config_of(buffers: Sequence[Buffer]) -> Buffer | None:
+def config_of(buffers: Buffers) -> Buffer | None:
     """The buffer with the config state; of several the one with the highest index."""
-    return max((b for b in buffers if b.is_config), key=lambda b: b.idx, default=None)
+    return max(buffers.configs, key=lambda b: b.idx, default=None)
 
 
-def gaps(buffers: Sequence[Buffer]) -> Iterator[tuple[int, int]]:
+def gaps(buffers: Buffers) -> Iterator[tuple[int, int]]:
     """Ranges (first, last) of missing indices below the last that a receiver needs, which is the
     config state's, else the highest seen; ascending.
     """
+    if buffers.are_contiguous:
+        return
     config = config_of(buffers)
     expected = 0
-    for idx in sorted({buffer.idx for buffer in buffers}):
+    for idx in sorted(set(buffers.idx)):
         if config is not None and idx > config.idx:
             return
         if idx > expected:
@@ -99,7 +102,7 @@ class Queue:
         "waits",
     )
 
-    def __init__(self, arrived: Iterable[Buffer]) -> None:
+    def __init__(self, arrived: Buffers) -> None:
         self.peak_buffers = 0
         self.peak_bytes = 0
         self.longest_wait = 0
@@ -112,28 +115,28 @@ class Queue:
         held_bytes = 0
         expected = 0
         since: int | None = None  # arrival of the first buffer held
-        for buffer in arrived:
+        for idx, size, time in zip(arrived.idx, arrived.size, arrived.end_time, strict=False):
             wait = 0
-            if buffer.idx > expected and buffer.idx not in held:
-                self.distance = max(self.distance, buffer.idx - expected)
-                held[buffer.idx] = buffer.size
-                held_bytes += buffer.size
-                since = buffer.end_time if since is None else since
+            if idx > expected and idx not in held:
+                self.distance = max(self.distance, idx - expected)
+                held[idx] = size
+                held_bytes += size
+                since = time if since is None else since
                 self.peak_buffers = max(self.peak_buffers, len(held))
                 self.peak_bytes = max(self.peak_bytes, held_bytes)
-            elif buffer.idx == expected:
-                if since is not None and buffer.end_time > since:
-                    wait = self._waited(buffer, since, len(held))
+            elif idx == expected:
+                if since is not None and time > since:
+                    wait = self._waited(idx, since, time, len(held))
                 expected += 1
                 while expected in held:
                     held_bytes -= held.pop(expected)
                     expected += 1
-                since = buffer.end_time if held else None
+                since = time if held else None
             self.waited.append(wait)
 
-    def _waited(self, buffer: Buffer, since: int, meanwhile: int) -> int:
-        wait = buffer.end_time - since
-        self.waits.append((since, buffer.end_time))
+    def _waited(self, idx: int, since: int, until: int, meanwhile: int) -> int:
+        wait = until - since
+        self.waits.append((since, until))
         if wait > self.longest_wait:
-            self.longest_wait, self.waited_for, self.meanwhile = wait, buffer.idx, meanwhile
+            self.longest_wait, self.waited_for, self.meanwhile = wait, idx, meanwhile
         return wait

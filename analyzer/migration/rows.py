@@ -243,16 +243,28 @@ class Buffer:
         "time",
     )
 
-    def __init__(self, packet: DevicePacket) -> None:
-        assert packet.idx is not None
-        self.idx = packet.idx
-        self.is_config = packet.is_config
-        self.channel = packet.channel
-        self.size = packet.data_size
-        self.missing = packet.missing
-        self.offset = packet.offset
-        self.frame = packet.first.frame
-        self.time = packet.first.time
-        self.end_frame = packet.last.frame
-        self.end_time = packet.last.time
-        self.pos = packet.first.pos
+    def __init__(
+        self,
+        idx: int,
+        is_config: int,
+        channel: int,
+        size: int,
+        missing: int,
+        offset: int,
+        frame: int,
+        time: int,
+        end_frame: int,
+        end_time: int,
+        pos: int,
+    ) -> None:
+        self.idx = idx
+        self.is_config = bool(is_config)
+        self.channel = channel
+        self.size = size
+        self.missing = missing
+        self.offset = offset
+        self.frame = frame
+        self.time = time
+        self.end_frame = end_frame
+        self.end_time = end_time
+        self.pos = pos

@@ -67,7 +67,7 @@ def devices_json(analysis: Analysis, chosen: Choice | None = None) -> dict[str, 
 def _buffers_of(device: Device, migration: Migration, chosen: Choice | None) -> list[Buffer]:
     arrived = device.arrived()
     if chosen is None:
-        return arrived
+        return list(arrived)
     return [buffer for buffer in arrived if chosen.has_buffer(migration.number, buffer)]
 
 
@@ -147,7 +147,7 @@ def _summary(device: Device, migration: Migration, style: Style) -> Iterator[str
         False: style.severity("error", STATES[False]),
         None: style.severity("warning", STATES[None]),
     }[whole]
-    indices = [buffer.idx for buffer in device.buffers]
+    indices = device.buffers.idx
     span = f"index {min(indices)} to {max(indices)}" if indices else "no index seen"
     config = device.config
     config_text = f"config at {config.idx}" if config is not None else "no config buffer"

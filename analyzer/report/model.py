@@ -199,7 +199,7 @@ def device_report(device: Device, migration: Migration, assembler: Assembler | N
     section = migration.vfio_sections.get(key)
     config = device.config
     queue = device.queue()
-    indices = [buffer.idx for buffer in device.buffers]
+    indices = device.buffers.idx
     missing, duplicates = device.missing_ranges(), device.duplicates()
     return {
         "idstr": text_of(device.idstr),

@@ -73,8 +73,8 @@ class DeviceFacts:
         self.section = section
         seen = device if device is not None else Device(*key)
         self.arrived = seen.arrived()
-        self.order = [buffer.idx for buffer in self.arrived]
-        arrivals = [(buffer.idx, buffer.is_config) for buffer in self.arrived]
+        self.order = list(self.arrived.idx)
+        arrivals = list(zip(self.order, map(bool, self.arrived.is_config), strict=True))
         self.cut = list(seen.cut)
         self.cut_rows = {cut: rows.get((*self.key, cut.channel, cut.idx)) for cut in self.cut}
         cut = {buffer.idx for buffer in self.cut if buffer.idx is not None}
@@ -84,8 +84,8 @@ class DeviceFacts:
         ]
         self.by_index = sorted(range(len(indexes)), key=indexes.__getitem__)
         self.states = list(arrival_states(arrivals))
-        self.missing = self.reassembly.total - len({buffer.idx for buffer in self.arrived})
-        times = [(buffer.time, buffer.end_time) for buffer in self.arrived]
+        self.missing = self.reassembly.total - len(set(self.order))
+        times = list(zip(self.arrived.time, self.arrived.end_time, strict=True))
         times += [_times(document.table, row) for row in self.cut_rows.values() if row is not None]
         self.span = (min(times)[0], max(last for _, last in times)) if times else None
         self.lack = _lack(migration, seen, section, document)
@@ -181,7 +181,7 @@ class DeviceRows:
         facts = self.facts[position]
         device, queue = facts.device, facts.queue
         word, style = _complete(facts, palette)
-        total = sum(buffer.size for buffer in facts.arrived)
+        total = sum(facts.arrived.size)
         main = _main_bytes(facts)
         wait = queue.longest_wait
         warn = palette.warning
@@ -239,7 +239,7 @@ class BufferRows:
         self.table = table
         self.start = start
         waits = bool(facts.queue.longest_wait)
-        lost = bool(facts.cut) or any(buffer.missing for buffer in facts.arrived)
+        lost = bool(facts.cut) or any(facts.arrived.missing)
         self.columns: Sequence[Column] = (
             Column("", 1),
             Column("Index", 9, right=True),
@@ -277,7 +277,7 @@ class BufferRows:
     def index(self, position: int) -> int | None:
         """The index of the buffer at a position of the list."""
         cut = self.cut(position)
-        return self.facts.arrived[self.order[position]].idx if cut is None else cut.idx
+        return self.facts.order[self.order[position]] if cut is None else cut.idx
 
     def position(self, index: int) -> int | None:
         """The position of the first buffer with an index; ``None`` if there is none."""

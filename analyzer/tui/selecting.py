@@ -71,7 +71,7 @@ class Selecting(Part):
             return
         for migration in document.migrations(device[0]):
             found = migration.devices.get(device[1:])
-            buffers = found.buffers if found is not None else []
+            buffers = found.buffers if found is not None else ()
             buffer = next((buffer for buffer in buffers if buffer.idx == index), None)
             row = None
             if found is not None and buffer is not None:
