@@ -15,11 +15,20 @@ class Dialect:
 
     ``device_flag`` is the packet flag that marks device state; ``host_order``: the VFIO header is
     in the sender's byte order; ``channel_header``: every connection begins with the RFC's header;
-    ``switchover``: the source sends SWITCHOVER_START.  ``meaning`` describes the revision for
-    display.
+    ``switchover``: the source sends SWITCHOVER_START.  ``applied_up_to`` is the newest version that
+    it was made for: its senders may have that version's RAM packets and the next one's machine
+    type, which a tree gets first.  ``meaning`` describes the revision for display.
     """
 
-    __slots__ = ("channel_header", "device_flag", "host_order", "meaning", "name", "switchover")
+    __slots__ = (
+        "applied_up_to",
+        "channel_header",
+        "device_flag",
+        "host_order",
+        "meaning",
+        "name",
+        "switchover",
+    )
 
     def __init__(
         self,
@@ -30,20 +39,37 @@ class Dialect:
         *,
         channel_header: bool = False,
         switchover: bool = True,
+        applied_up_to: tuple[int, int] = (99, 0),
     ) -> None:
         self.name = name
         self.device_flag = device_flag
         self.host_order = host_order
         self.channel_header = channel_header
         self.switchover = switchover
+        self.applied_up_to = applied_up_to
         self.meaning = meaning
 
 
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect("rfc0", 0x10, True, "RFC, April 2024", channel_header=True, switchover=False),
-        Dialect("v1", 0x10, True, "series v1 and v2, June and August 2024", switchover=False),
+        Dialect(
+            "rfc0",
+            0x10,
+            True,
+            "RFC, April 2024",
+            channel_header=True,
+            switchover=False,
+            applied_up_to=(9, 1),
+        ),
+        Dialect(
+            "v1",
+            0x10,
+            True,
+            "series v1 and v2, June and August 2024",
+            switchover=False,
+            applied_up_to=(9, 1),
+        ),
         Dialect("v3", int(MultifdFlag.DEVICE_STATE), True, "series v3 to v6, Nov 2024 to Mar 2025"),
         Dialect("upstream", int(MultifdFlag.DEVICE_STATE), False, "QEMU 10.0 and later"),
         Dialect("10.1", int(MultifdFlag.DEVICE_STATE), False, "QEMU 10.1 and later"),

@@ -340,7 +340,8 @@ class Migration:
         is_old = found is not None and found.since < OLD_STYLE_UP_TO
         if machine is None or is_old or not self.multifd:
             return found
-        oldest = era_of(machine)
+        dialect = self.framing.dialect
+        oldest = era_of(machine if dialect is None else min(machine, dialect.applied_up_to))
         if found is None or (oldest is not None and oldest.since > found.since):
             return oldest
         return found

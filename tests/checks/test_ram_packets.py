@@ -9,7 +9,7 @@ import pytest
 
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
-from analyzer.synth import records
+from analyzer.synth import build, records
 from tests.checks.case import Case, edited, verify
 from tests.checks.craft import (
     EOS,
@@ -402,6 +402,16 @@ def test_the_rarer_method_is_the_wrong_one() -> None:
     assert found.message == text
     assert found.spot.channel is not None
     assert (found.spot.channel.name, found.spot.offset) == ("multifd 0", 64 + 1344)
+
+
+@pytest.mark.parametrize(("dialect", "severity"), [("rfc0", "info"), ("v1", "info"), ("v3", None)])
+def test_a_series_on_a_tree_that_has_the_next_machine_type(
+    dialect: str, severity: str | None
+) -> None:
+    """Its RAM packets are those of the release before; v3 and later came with those of 9.2."""
+    era = "9.0" if severity else "9.2"
+    capture = build({"dialect": dialect, "machine": "pc-q35-9.2", "ram": {"era": era}})
+    assert fired(capture).get("MF221") == severity
 
 
 def test_a_packet_with_only_zero_pages_names_the_method_too() -> None:
