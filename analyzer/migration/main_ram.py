@@ -426,7 +426,8 @@ class RamWalk:
         size = int.from_bytes(head, "big")
         if not self.ram.page_size and size <= 2 * PAGE_SIZES[-1]:
             yield from self._find_inflated_size(size)
-        if size > 2 * (self.ram.page_size or COMMON_PAGE_SIZE):
+        largest = self.ram.page_size or PAGE_SIZES[-1]  # unknown if the capture lacks bytes of it
+        if size > 2 * largest:
             self._note("ram-flags-unknown", f"a compressed page of {size} bytes")
             return Broken(None, "compressed length", at)
         held = bytearray()

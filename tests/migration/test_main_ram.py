@@ -64,13 +64,16 @@ def test_the_page_size_is_found_at_the_first_compressed_page(size: int, chance: 
     assert (block.compressed_pages, block.normal_pages) == (2, 1)
 
 
-def test_a_compressed_page_with_a_hole_does_not_tell_the_page_size() -> None:
-    content = Random(1).randbytes(4096)
-    stream = ram(compressed(0, b"pc.ram", content), build.page(PAGE))
+@pytest.mark.parametrize("size", [4096, 65536])
+def test_a_compressed_page_with_a_hole_does_not_tell_the_page_size(size: int) -> None:
+    """Nor is it too large for a page, whatever its size turns out to be."""
+    content = Random(1).randbytes(size)
+    pages = compressed(0, b"ram0", content), build.page(size, None, size)
+    stream = ram(*pages, blocks=build.mem_size({b"ram0": 8 * size}))
     at = stream.index(content[:64]) + 100
     main = walk(stream[:at], 50, stream[at + 50 :])
     assert not main.anomalies
-    assert main.ram.page_size == PAGE
+    assert main.ram.page_size == size
 
 
 def test_a_hook_carries_nothing() -> None:
