@@ -120,6 +120,19 @@ class Grouper:
                 self.tls.remove(channel)
                 self.decrypted.append(channel)
 
+    def join_encrypted(self) -> None:
+        """Assign connections that stay encrypted to the migrations whose others were decrypted, as
+        connections that are not decoded: they are channels whose handshake the capture lacks.
+        """
+        left: list[Channel] = []
+        for channel in self.tls:
+            attempt = self._attempts.newest(channel.flow)
+            if attempt is None or over(attempt, channel):
+                left.append(channel)
+            else:
+                attempt.strangers.append(channel)
+        self.tls = left
+
     def forget(self) -> None:
         """Drop encrypted connections that cannot belong to a migration, since there are very
         many.

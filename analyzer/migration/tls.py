@@ -74,6 +74,7 @@ def decrypt(
         found = _still_encrypted(grouper.tls, keys)
         grouper.why_encrypted = max(found, key=lambda reason: len(found[reason]), default="")
         reading.file.notes += (_told(found[reason], reason) for reason in found)
+        grouper.join_encrypted()
     return plaintext
 
 

@@ -145,6 +145,24 @@ def test_a_lost_frame_ends_what_can_be_decrypted(without_secrets: Path, tmp_path
 
 
 @needs_tshark
+def test_a_channel_whose_handshake_is_lost_is_one_of_the_migration(
+    without_secrets: Path, tmp_path: Path
+) -> None:
+    """It is there, though nothing of it can be read: no channel is missing."""
+    path = tmp_path / "lost.pcapng"
+    scan, _ = read(without_secrets, settings=Settings(keylog=str(KEYS)))
+    lost = scan.migrations[0].multifd[-1]
+    begin = lost.flow.first.frame
+    subprocess.run(["editcap", str(without_secrets), str(path), str(begin)], check=True)
+    checker = Checker()
+    scan = Scan(path, watchers=(checker,), settings=Settings(keylog=str(KEYS))).run()
+    (migration,) = scan.migrations
+    assert [channel.stream for channel in migration.strangers] == [lost.stream]
+    assert not recognise(scan.grouper.tls)
+    assert not [f.rule.id for f in checker.findings(scan) if f.severity != "info"]
+
+
+@needs_tshark
 @pytest.mark.parametrize("whole", [55, 150, 250, 320])
 def test_frames_cut_from_some_place_on_are_no_errors(
     without_secrets: Path, tmp_path: Path, whole: int
