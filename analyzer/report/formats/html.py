@@ -36,6 +36,10 @@ TLS_COLUMNS = (
 BLOCK_COLUMNS = ("name", "used_length", "normal_pages", "zero_pages", "encoded_pages")
 SECTION_COLUMNS = ("idstr", "instance_id", "section_id", "version", "records", "bytes")
 BYTES = frozenset(("bytes", "bytes_back", "missing_bytes", "used_length"))
+COUNTS = frozenset((
+    "packets", "ram_packets", "sync_packets", "device_state_packets", "normal_pages", "zero_pages",
+    "encoded_pages", "holes", "records",
+))  # fmt: skip
 NUMBERED = frozenset(("tcp_stream", "instance_id", "section_id"))
 
 
@@ -58,7 +62,7 @@ def _summary(results: list[Result]) -> Iterator[str]:
         [
             f'<a href="#capture-{number}">{html(result.path)}</a>',
             _word(result),
-            *(str(result.counts[severity] or "") for severity in reversed(SEVERITIES)),
+            *(f"{n:,}" if (n := result.counts[s]) else "" for s in reversed(SEVERITIES)),
         ]
         for number, result in enumerate(results)
     ]
@@ -145,6 +149,8 @@ def _cell(entry: Json, name: str) -> str:
     value = entry[name]
     if name in BYTES:
         return size_text(value)
+    if name in COUNTS:
+        return f"{value:,}" if value else ""
     return str(value) if value or name in NUMBERED else ""
 
 

@@ -256,6 +256,14 @@ def test_html_shows_verdict_findings_maps_and_timeline(results: list[Result]) ->
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_html_groups_the_digits_of_counts_as_the_text_report_does(
+    results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "<td>4,171</td>" in render("html", [results[1]])
+    monkeypatch.setitem(results[1].counts, "info", 12345)
+    assert "<td>12,345</td>" in render("html", results)
+
+
 @pytest.mark.parametrize(
     ("path", "heading", "cell"),
     [
