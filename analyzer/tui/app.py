@@ -122,7 +122,7 @@ class MfsharkApp(Places, TakingOut, Actions, Selecting, KeyOrder):
     CSS = """
     ContentSwitcher { height: 1fr; }
     View { height: 1fr; }
-    View TextPane, RowList#buffers, RowList#channels, TreeList, HexPane, Drawn {
+    View TextPane, RowList#buffers, RowList#channel-list, TreeList, HexPane, Drawn {
         border-top: solid $panel-lighten-2;
         &:focus { border-top: solid $accent; }
     }

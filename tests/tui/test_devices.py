@@ -143,7 +143,7 @@ def test_devices_tell_when_they_began_and_ended(name: str) -> None:
         async with opened(capture(name), (200, 60)) as (app, pilot):
             await press(pilot, "2")
             assert "First byte Last byte Longest wait" in shown(app)
-            table, rows = app.document.table, app.view.query_one("#devices", RowList).rows
+            table, rows = app.document.table, app.view.query_one("#device-list", RowList).rows
             devices, times, last = (table.column(it) for it in ("device", "time", "end_time"))
             for position in range(len(rows)):
                 cells = rows.row(position, DEFAULT)[0]
@@ -274,7 +274,7 @@ def test_facts_are_worked_out_once_for_a_capture(monkeypatch: pytest.MonkeyPatch
             assert found == [ALL]
             await press(pilot, "M", "1", "1", "2")
             assert found == [ALL, 1]
-            assert len(app.view.query_one("#devices", RowList).rows) == 2
+            assert len(app.view.query_one("#device-list", RowList).rows) == 2
             await press(pilot, "r")
             assert found == [ALL, 1, 1]
 

@@ -285,7 +285,7 @@ def test_marks_and_time_formats() -> None:
 def test_findings_lead_to_their_place() -> None:
     async def path(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "5")
-        findings = app.view.query_one("#findings", RowList)
+        findings = app.view.query_one("#finding-list", RowList)
         before = len(findings.rows)
         assert before
         await press(pilot, "space")

@@ -60,7 +60,7 @@ def test_packets_appear_as_they_come_and_the_last_stays_selected(tmp_path: Path)
                 file.write(CAPTURE[len(CAPTURE) // 2 :])
             await until(pilot, lambda: len(app.document.table) > seen)
             await until(pilot, lambda: app.state.row + 1 == len(app.document.table))
-            packets = app.view.query_one("#packets")
+            packets = app.view.query_one("#packet-list")
             assert packets.scroll_offset.y + packets.size.height > app.state.row
             await press(pilot, "F")
             assert app.document.done

@@ -34,11 +34,13 @@ def test_streams_and_findings_tell_their_migration() -> None:
     async def run() -> None:
         async with opened(capture(TWO)) as (app, pilot):
             await press(pilot, "6")
-            streams = app.view.query_one("#streams", RowList)
+            streams = app.view.query_one("#stream-list", RowList)
             assert set(column(streams, "Mig")) == {"0", "1"}
             assert column(streams, "What").count("main") == 2
             await press(pilot, "5")
-            assert {"", "0", "1"} == set(column(app.view.query_one("#findings", RowList), "Mig"))
+            assert {"", "0", "1"} == set(
+                column(app.view.query_one("#finding-list", RowList), "Mig")
+            )
             await press(pilot, "M", "1", "6")
             assert set(column(streams, "Mig")) == {"1"}
             assert column(streams, "What").count("main") == 1
@@ -50,7 +52,7 @@ def test_one_migration_needs_no_number() -> None:
     async def run() -> None:
         async with opened(capture(FAILED)) as (app, pilot):
             await press(pilot, "6")
-            titles = [one.title for one in app.view.query_one("#streams", RowList).rows.columns]
+            titles = [one.title for one in app.view.query_one("#stream-list", RowList).rows.columns]
             assert "Mig" not in titles
 
     asyncio.run(run())

@@ -52,7 +52,7 @@ async def wheel(pilot: Pilot[int], widget: Widget, event: Any, offset: tuple[int
 
 def test_a_click_selects_a_row_and_a_second_one_opens_it() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        packets = app.view.query_one("#packets", RowList)
+        packets = app.view.query_one("#packet-list", RowList)
         await click(pilot, packets, 10, 4)
         assert app.state.row == 3
         await click(pilot, packets, 0, 0)  # the header is no row
@@ -87,7 +87,7 @@ def test_keys_in_the_last_line() -> None:
 def test_fields_and_bytes() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "end")
-        await click(pilot, app.view.query_one("#packets", RowList), 10, 4)
+        await click(pilot, app.view.query_one("#packet-list", RowList), 10, 4)
         panes = app.view.query_one(FieldPanes)
         tree, pane = panes.fields, panes.bytes
         await click(pilot, pane, 10 + 3 * 5, 1)  # byte 5, in the line under the border
@@ -127,7 +127,7 @@ def test_lanes_and_moments() -> None:
         assert lanes.lane == 2
         assert lanes.cursor == 20
         row = app.state.row
-        await click(pilot, app.view.query_one("#channels", RowList), 3, 2)
+        await click(pilot, app.view.query_one("#channel-list", RowList), 3, 2)
         assert lanes.lane == 0
         await press(pilot, "4")
         await click(pilot, app.view.query_one(ThroughputPane), LABEL + 50, 4)
@@ -153,7 +153,7 @@ def test_lanes_of_several_lines() -> None:
 
 def test_the_wheel_scrolls_lists_and_zooms_time() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
-        packets = app.view.query_one("#packets", RowList)
+        packets = app.view.query_one("#packet-list", RowList)
         await wheel(pilot, packets, MouseScrollDown, (10, 4))
         await pilot.pause(0.4)
         assert packets.scroll_y > 0
@@ -176,7 +176,7 @@ def test_the_wheel_scrolls_lists_and_zooms_time() -> None:
 def test_findings_streams_records_and_the_filter_line() -> None:
     async def drive(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, "6")
-        await click(pilot, app.view.query_one("#streams", RowList), 10, 3)
+        await click(pilot, app.view.query_one("#stream-list", RowList), 10, 3)
         assert app.state.stream == app.view.current.number  # type: ignore[attr-defined]
         await press(pilot, "7")
         await click(pilot, app.view.query_one("#records", RowList), 10, 4)

@@ -155,7 +155,7 @@ def test_a_filter_by_frame_shows_rows_that_say_so() -> None:
     async def use(app: MfsharkApp) -> None:
         table = app.document.table
         row = int(np.argmax(table.view("end_frame") - table.view("frame")))
-        shown = cells(app.view.query_one("#packets", RowList))
+        shown = cells(app.view.query_one("#packet-list", RowList))
         assert shown["Frame"] == str(table.column("frame")[row])
         assert shown["Last"] == str(table.column("end_frame")[row]) != shown["Frame"]
         since = (table.column("time")[row] - app.document.start) / 1e9
@@ -179,8 +179,8 @@ def test_migrations_have_the_numbers_that_filters_take() -> None:
             for number in ("0", "1"):
                 await press(pilot, "slash", "ctrl+u")
                 await enter(pilot, f"migration == {number}")
-                assert cells(app.view.query_one("#packets", RowList))["Mig"] == number
-            for screen, rows in (("3", "#channels"), ("7", "#records")):
+                assert cells(app.view.query_one("#packet-list", RowList))["Mig"] == number
+            for screen, rows in (("3", "#channel-list"), ("7", "#records")):
                 await press(pilot, screen)  # a key that comes before the rows moves nothing
                 await press(pilot, "tab", "home")
                 assert cells(app.view.query_one(rows, RowList))["Mig"] == "0"
@@ -370,7 +370,7 @@ def test_times_count_from_the_first_frame_of_the_capture_on_every_screen() -> No
     async def run() -> None:
         async with opened(capture("10.0.13-vfio-two-vms-2ch-3ch"), (120, 40)) as (app, pilot):
             await press(pilot, "M", "1", "1", "G")
-            when = float(cells(app.view.query_one("#packets", RowList))["Time"])
+            when = float(cells(app.view.query_one("#packet-list", RowList))["Time"])
             assert when > 2
             await press(pilot, "4")
             pane = app.view.query_one(ThroughputPane)

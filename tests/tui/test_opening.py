@@ -14,7 +14,7 @@ from analyzer.tui.field_panes import FieldPanes
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import SCREENS
 from tests.shipped import CAPTURES, capture
-from tests.tui.driving import opened, press, settle, shown
+from tests.tui.driving import drive, opened, press, settle, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,9 +148,17 @@ def test_saved_migrations_open(path: Path) -> None:
             for number in range(1, len(SCREENS) + 1):
                 await press(pilot, str(number), "j", "enter")
             await press(pilot, "1")
-            assert "saved migration" in app.view.query_one("#packets", RowList).empty
+            assert "saved migration" in app.view.query_one("#packet-list", RowList).empty
 
     asyncio.run(run())
+
+
+def test_a_screen_shares_its_id_with_none_of_its_widgets() -> None:
+    async def use(app: MfsharkApp, _pilot: Pilot[int]) -> None:
+        ids = [widget.id for widget in app.query("*")]
+        assert [ids.count(screen) for screen in SCREENS] == [1] * len(SCREENS)
+
+    drive(VFIO, use)
 
 
 def test_a_finding_of_a_saved_migration_leads_to_its_record(tmp_path: Path) -> None:

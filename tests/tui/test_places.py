@@ -93,7 +93,7 @@ async def visit(app: MfsharkApp, pilot: Pilot[int], rule: str) -> None:
     view.opened = {group.key for group in view._groups}
     lines = view._show_rows().lines
     at = next(at for at, (_, entry) in enumerate(lines) if entry and entry[1].rule.id == rule)
-    view.query_one("#findings", RowList).go(at)
+    view.query_one("#finding-list", RowList).go(at)
     await press(pilot, "enter")
 
 
@@ -358,7 +358,7 @@ def test_main_shows_the_record_at_the_time_selected_elsewhere() -> None:
 def test_the_table_follows_the_lane_from_the_first() -> None:
     async def use(app: MfsharkApp, pilot: Pilot[int]) -> None:
         await press(pilot, *["j"] * 30, "3")
-        rows = app.view.query_one("#channels", RowList)
+        rows = app.view.query_one("#channel-list", RowList)
         assert rows.rows.channels[rows.cursor][1].stream == app.state.stream  # type: ignore[attr-defined]
         assert 0 <= rows.cursor - rows.scroll_y < rows.size.height - 1
 

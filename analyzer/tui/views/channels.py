@@ -47,7 +47,7 @@ class ChannelsView(TimeView):
         """The panes."""
         yield LanesPane(id="lanes")
         yield Static(id="legend")
-        yield RowList(id="channels", empty="no channel of a migration")
+        yield RowList(id="channel-list", empty="no channel of a migration")
 
     @property
     def channels(self) -> list[Channel]:
@@ -74,7 +74,7 @@ class ChannelsView(TimeView):
         for segment in legend_segments(self.palette):
             text.append(segment.text, segment.style or "")
         self.query_one("#legend", Static).update(text)
-        table = self.query_one("#channels", RowList)
+        table = self.query_one("#channel-list", RowList)
         table.empty = self._no_channel()
         fairness = fairness_text(numbered)
         order = "by share" if self.by_share else "" if fairness else "Channels"
@@ -116,7 +116,7 @@ class ChannelsView(TimeView):
         lanes = self.query_one(LanesPane)
         if lane != lanes.lane and self.state.stream is not None:
             lanes.show_lanes(lanes.names, lane)
-        self.query_one("#channels", RowList).go(lanes.lane)
+        self.query_one("#channel-list", RowList).go(lanes.lane)
 
     def on_lanes_pane_laned(self, message: LanesPane.Laned) -> None:
         """Select the channel of another lane."""

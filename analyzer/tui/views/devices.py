@@ -46,7 +46,7 @@ class DevicesView(View):
         Binding("p", "payload", "Payload", tooltip="Show the payload of the buffer"),
     ]
     DEFAULT_CSS = """
-    DevicesView #devices { height: auto; max-height: 9; }
+    DevicesView #device-list { height: auto; max-height: 9; }
     DevicesView #drawing { height: 2fr; min-height: 5; }
     DevicesView MapPane { width: 2fr; }
     DevicesView ArrivalPane { width: 1fr; margin-left: 1; }
@@ -62,7 +62,7 @@ class DevicesView(View):
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield RowList(id="devices", empty=NO_DEVICE)
+        yield RowList(id="device-list", empty=NO_DEVICE)
         with Horizontal(id="drawing"):
             yield MapPane(id="map")
             yield ArrivalPane(id="arrival")
@@ -74,7 +74,7 @@ class DevicesView(View):
 
     def home(self) -> None:
         """Focus the list of devices."""
-        self.screen.set_focus(self.query_one("#devices"))
+        self.screen.set_focus(self.query_one("#device-list"))
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class DevicesView(View):
 
     def _show_facts(self, facts: list[DeviceFacts]) -> None:
         self.facts = facts
-        devices = self.query_one("#devices", RowList)
+        devices = self.query_one("#device-list", RowList)
         devices.styles.height = min(LIST_LINES, len(facts) + 1) if facts else 4
         several = len(self.document.migrations()) > 1
         lack = NO_DEVICE if self.document.done else "no device state yet"
@@ -146,7 +146,7 @@ class DevicesView(View):
             buffers.border_title, buffers.empty = "Buffers", ""
             buffers.show_rows(NoRows())
             return
-        self.query_one("#devices", RowList).go(self.facts.index(facts))
+        self.query_one("#device-list", RowList).go(self.facts.index(facts))
         index, rows = self.index, buffers.rows
         pane = self.query_one(MapPane)
         pane.show_map(facts.name, facts.reassembly, index, facts.lack)
@@ -189,7 +189,7 @@ class DevicesView(View):
     def on_row_list_moved(self, message: RowList.Moved) -> None:
         """Select another device or buffer."""
         message.stop()
-        if message.sender.id == "devices":
+        if message.sender.id == "device-list":
             self.post_message(Selected(device=self.facts[message.position].key))
         elif self.current is not None:
             self._select(message.position)
@@ -197,7 +197,7 @@ class DevicesView(View):
     def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         """Enter: go from a device to its map, from a buffer to its packet."""
         message.stop()
-        if message.sender.id == "devices":
+        if message.sender.id == "device-list":
             self.screen.set_focus(self.query_one(MapPane))
         else:
             self._select(message.position, screen="packets")

@@ -47,7 +47,7 @@ class FindingsView(View):
         ),
     ]
     DEFAULT_CSS = """
-    FindingsView #findings { max-height: 55%; }
+    FindingsView #finding-list { max-height: 55%; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -57,7 +57,7 @@ class FindingsView(View):
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield RowList(id="findings", empty="no findings")
+        yield RowList(id="finding-list", empty="no findings")
         yield TextPane()
 
     def home(self) -> None:
@@ -97,7 +97,7 @@ class FindingsView(View):
 
     @property
     def _list(self) -> RowList:
-        return self.query_one("#findings", RowList)
+        return self.query_one("#finding-list", RowList)
 
     @property
     def _line(self) -> Line | None:

@@ -55,9 +55,9 @@ class PacketsView(View):
         Binding("p", "payload", "Payload", tooltip="Show the payload"),
     ]
     DEFAULT_CSS = """
-    PacketsView #packets { height: 4fr; }
+    PacketsView #packet-list { height: 4fr; }
     PacketsView FieldPanes { height: 5fr; }
-    PacketsView.-wide #packets, PacketsView.-wide FieldPanes { height: 1fr; }
+    PacketsView.-wide #packet-list, PacketsView.-wide FieldPanes { height: 1fr; }
     """
 
     _ordered: tuple[Wanted, PacketOrder] | None = None
@@ -69,7 +69,7 @@ class PacketsView(View):
         yield FilterLine(
             filters.complain, filters.complete, filters.explain, filters.history, filters.hint
         )
-        yield RowList(id="packets", empty="no packets yet")
+        yield RowList(id="packet-list", empty="no packets yet")
         yield FieldPanes()
 
     def home(self) -> None:
@@ -79,7 +79,7 @@ class PacketsView(View):
     @property
     def packets(self) -> RowList:
         """The list."""
-        return self.query_one("#packets", RowList)
+        return self.query_one("#packet-list", RowList)
 
     @property
     def rows(self) -> PacketRows | None:

@@ -35,13 +35,13 @@ class StreamsView(View):
         Binding("f", "filter", "Its packets", tooltip="Show only its packets"),
     ]
     DEFAULT_CSS = """
-    StreamsView #streams { height: 3fr; }
+    StreamsView #stream-list { height: 3fr; }
     StreamsView TextPane { height: 2fr; }
     """
 
     def compose(self) -> ComposeResult:
         """The panes."""
-        yield RowList(id="streams", empty="no TCP connection")
+        yield RowList(id="stream-list", empty="no TCP connection")
         yield TextPane()
 
     def on_mount(self) -> None:
@@ -50,11 +50,11 @@ class StreamsView(View):
 
     def home(self) -> None:
         """Focus the list."""
-        self.screen.set_focus(self.query_one("#streams"))
+        self.screen.set_focus(self.query_one("#stream-list"))
 
     @property
     def _list(self) -> RowList:
-        return self.query_one("#streams", RowList)
+        return self.query_one("#stream-list", RowList)
 
     @property
     def current(self) -> StreamLine | None:
