@@ -25,6 +25,8 @@ __all__ = ["TreeList", "TreeRows"]
 MEASURED = 1000
 """The width of the columns is chosen by this many lines."""
 NAME_MIN, VALUE_MIN, NUMBER_MIN = 12, 20, 4
+WHOLE = len("00000000-0000-0000-0000-000000000000")
+"""Values up to this wide, as a uuid, are shown whole before a meaning gets more than it must."""
 
 
 class TreeRows:
@@ -41,16 +43,18 @@ class TreeRows:
         self._add(nodes, ())
         measured = self.lines[:MEASURED]
         name = max((2 * len(path) + len(node.name) for node, path in measured), default=0)
-        value = max((len(node.value) for node, _ in measured), default=0)
-        name, value = max(name, NAME_MIN), max(value, VALUE_MIN)
+        values = [len(node.value) for node, _ in measured]
+        value = max(values, default=0)
+        whole = max((width for width in values if width <= WHOLE), default=0)
+        name, value, whole = max(name, NAME_MIN), max(value, VALUE_MIN), max(whole, VALUE_MIN)
         offset = max((len(str(node.offset)) for node, _ in measured), default=0)
         size = max((len(str(node.size)) for node, _ in measured), default=0)
         self.columns: Sequence[Column] = (
             Column("Field", min(name, 26), grow=1, most=min(name, 40)),
-            Column("Value", 20, grow=6, most=value),
+            Column("Value", whole, grow=6, most=value),
             Column("Offset", max(offset, NUMBER_MIN), right=True, optional=2),
             Column("Size", max(size, NUMBER_MIN), right=True, optional=3),
-            Column("Meaning", 22, grow=4, optional=1),
+            Column("Meaning", max(14, 22 + VALUE_MIN - whole), grow=4, optional=1),
         )
 
     def _add(self, nodes: list[Node], path: tuple[str, ...]) -> None:

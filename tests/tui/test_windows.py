@@ -263,7 +263,7 @@ def test_columns_with_nothing_in_them_give_way() -> None:
         (
             LOST,
             {
-                "1": ["00000000-0000-0000-0000-…"],
+                "1": ["00000000-0000-0000-0000-000000000000"],
                 "3": [
                     "Share How it ended",
                     "FIN in payload at 735.1 KiB",
