@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import textual
 from textual import _wait
+from textual._compositor import Compositor
 
 from analyzer.tui import gate, key_order
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
 
 MADE_WITH = ((3, 11), "8.2.8")
 """Versions of Python and Textual."""
@@ -35,6 +41,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key waits for the one before also where the machine has a lot to do."""
     monkeypatch.setattr(key_order, "PATIENCE", 20.0)
+
+
+@pytest.fixture(autouse=True)
+def unseen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw what a test looks at, and how it leaves the screen, but not every state between: that
+    takes a third of the time.  Tests marked ``drawn`` draw everything, as a terminal would get it.
+    """
+    if request.node.get_closest_marker("drawn") is not None:
+        return
+    draw = Compositor.render_update
+
+    def not_unless_full(
+        self: Compositor,
+        full: bool = False,
+        screen_stack: list[Screen[Any]] | None = None,
+        simplify: bool = False,
+    ) -> RenderableType | None:
+        if full:
+            return draw(self, full, screen_stack, simplify)
+        self._dirty_regions.clear()
+        return None
+
+    monkeypatch.setattr(Compositor, "render_update", not_unless_full)
 
 
 @pytest.fixture(autouse=True)

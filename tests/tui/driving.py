@@ -66,6 +66,8 @@ async def opened(
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield app, pilot
+        if app.is_running:
+            shown(app)  # whatever is on the screen can be drawn
 
 
 def drive(name: str, use: Use, size: tuple[int, int] = SMALL, store: Path | None = None) -> None:

@@ -281,6 +281,7 @@ def test_facts_are_worked_out_once_for_a_capture(monkeypatch: pytest.MonkeyPatch
     asyncio.run(run())
 
 
+@pytest.mark.drawn
 def test_the_order_of_arrival_is_plotted_once_for_a_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+pytestmark = pytest.mark.drawn
 WINDOWS = {
     "change_theme", "command_palette", "copy", "export", "extract", "find", "find_again", "go_to",
     "keys", "migration", "open", "payload", "save_svg", "saved_filters", "whole",

@@ -295,6 +295,7 @@ def test_every_method(method: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), SMALL])
+@pytest.mark.drawn
 def test_hostile_packets_at_any_size(size: tuple[int, int], tmp_path: Path) -> None:
     migration = Tiny()
     evil = b"[red]\x1b[31m\xff" + b"\xe2\x80\xae"
