@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
@@ -22,6 +23,8 @@ ROUNDS = 3
 """Times a follower is sent behind a key: the key's own messages and theirs are then handled."""
 PATIENCE = 0.5
 """Seconds after which the next key is handled in any case."""
+BETWEEN = 0.005
+"""Seconds between two looks at whether what is awaited is there."""
 
 
 class KeyOrder(App[int]):
@@ -67,11 +70,20 @@ class KeyOrder(App[int]):
         """A follower has bubbled up: send it again, or handle the next key."""
         if message is not self._follower or not self.screen_stack:
             return
-        if (message.rounds or self.awaited) and time.monotonic() < message.deadline:
-            self._follow(Follower(message.deadline, message.rounds - 1 if message.rounds else 0))
-        else:
-            self._follower = None
-            await self._take()
+        if time.monotonic() < message.deadline:
+            if message.rounds:
+                self._follow(Follower(message.deadline, message.rounds - 1))
+                return
+            if self.awaited:  # by a thread, mostly: it needs the processor
+                self.set_timer(BETWEEN, partial(self._look_again, message))
+                return
+        self._follower = None
+        await self._take()
+
+    def _look_again(self, message: Follower) -> None:
+        """Follow behind a follower after which something was still awaited."""
+        if message is self._follower:
+            self._follow(Follower(message.deadline, 0))
 
     async def take_late_keys(self) -> None:
         """Handle the next key if a follower is overdue, as it was lost with a removed widget.
