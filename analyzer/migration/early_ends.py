@@ -6,6 +6,9 @@ Wire-format page, section 1.5.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 from analyzer.migration.outcome import outcome_of
 from dissectors.multifd import CHANNEL_HEADER, INIT
 
@@ -83,6 +86,7 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, int, Mar
                 firsts.append(mark)
             elif mark.frame < firsts[number].frame:
                 firsts[number] = mark
+    begun = list(accumulate((mark.frame for mark in firsts), max))  # ascending, to be searched
     awaited = len(flushes)
     if facts is not None and facts.missing:  # of all rounds the last alone may be without a FLUSH
         awaited = max(awaited, len(firsts) - 1)
@@ -95,7 +99,6 @@ def ended_early(migration: Migration) -> Iterator[tuple[Channel, Place, int, Mar
             continue
         if flushes and done >= awaited:
             continue
-        for number in range(done, len(firsts)):
-            if firsts[number].frame > fin.frame:
-                yield channel, fin, number, firsts[number]
-                break
+        number = max(done, bisect_right(begun, fin.frame))
+        if number < len(firsts) and firsts[number].frame > fin.frame:
+            yield channel, fin, number, firsts[number]

@@ -233,6 +233,19 @@ def excused(size: int) -> None:
     findings(tiny.pcap())
 
 
+def closed_early(size: int) -> None:
+    """Channels that were closed behind the same one of many rounds, before the last."""
+    craft = Craft()
+    one, *others = [craft.connect(46000 + number) for number in range(size + 1)]
+    for number, other in enumerate(others):
+        other.send(init(number + 1) + sync(0))
+    one.send(init(0) + b"".join(map(sync, range(size))))
+    for other in others:
+        other.fin()
+    one.send(sync(size))
+    findings(craft.pcap())
+
+
 def scrubbed(size: int) -> None:
     """Records and sections with names, all of which may be in any record."""
     names = [b"0000:%05d/vfio" % number for number in range(size)]
@@ -272,6 +285,7 @@ CASES: tuple[tuple[Callable[[int], None], int], ...] = (
     (sections_never_started, 200),
     (first_copies, 400),
     (excused, 60),
+    (closed_early, 60),
     (scrubbed, 60),
 )
 
