@@ -14,6 +14,7 @@ from dissectors.dialects import DIALECTS
 from dissectors.multifd import (
     ARRAY_SIZES,
     CHANNEL_HEADER,
+    CHANNEL_HEADER_START,
     COMMON_PAGE_SIZE,
     COMPRESSED_MAX,
     DEVICE_MARKERS,
@@ -28,6 +29,7 @@ from dissectors.multifd import (
     PAGE_SIZES,
     RAM,
     VERSION,
+    ChannelType,
     MultifdFlag,
 )
 from dissectors.vfio import BUFFER, BUFFER_DATA_MAX, IDX_MAX
@@ -134,8 +136,10 @@ def _tables() -> Iterator[str]:
     yield f"local PAGE_SIZES = {_lua(PAGE_SIZES)}"
     yield f"local ARRAY_SIZES, HASHED_COUNT = {_lua(ARRAY_SIZES)}, {HASHED_COUNT}"
     yield f"local COMMON_PAGE_SIZE = {COMMON_PAGE_SIZE}"
-    begin = "".join(f"\\{byte}" for byte in MAGIC_VERSION)
-    yield f'local HEADER_BYTES = "{begin}"'
+    kinds = f"{ChannelType.MULTIFD:d}, {ChannelType.DEVICE_STATE:d}"
+    yield f"local MULTIFD_CHANNEL, DEVICE_STATE_CHANNEL = {kinds}"
+    yield f"local HEADER_BYTES = {_bytes(MAGIC_VERSION)}"
+    yield f"local CHANNEL_HEADER_BYTES = {_bytes(CHANNEL_HEADER_START)}"
 
 
 def _field(layout: Layout, field: Field) -> dict[str, Value]:
@@ -164,6 +168,12 @@ def _field(layout: Layout, field: Field) -> dict[str, Value]:
             for flag in field.enum
         ]
     return row
+
+
+def _bytes(data: bytes) -> str:
+    """Bytes as Lua source."""
+    escaped = "".join(f"\\{byte}" for byte in data)
+    return f'"{escaped}"'
 
 
 def _lua(value: Value) -> str:

@@ -223,6 +223,25 @@ def test_names_without_end_and_impossible_counts_are_shown(script: Path, tmp_pat
 
 
 @NEEDS_TSHARK
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_packets_are_no_initial_packets(lost: int, script: Path, tmp_path: Path) -> None:
+    """A first SYNC's packet number is 0, and an idstr may be short: both are zero where an initial
+    packet has its reserved bytes.
+    """
+    tiny = Tiny()
+    header = struct.pack(">3I256sII", MAGIC, 1, 0x40, b"pci/vfio", 0, 16)
+    device = header + struct.pack(">3I4x", 0, 0, 0)
+    tiny.multifd[0] = [*tiny.multifd[0][:2], device][lost:]
+    path = tmp_path / "lost.pcap"
+    path.write_bytes(tiny.pcap())
+    lines = tshark(script, path, "-T", "fields", "-e", "multifd.kind", "-e", "tcp.stream")
+    told = [line.split("\t") for line in lines if not line.startswith("\t")]
+    stream = next(stream for kinds, stream in told if "device-state" in kinds)
+    kinds = ",".join(kinds for kinds, number in told if number == stream)
+    assert kinds.split(",") == ["init", "sync", "device-state"][lost:]
+
+
+@NEEDS_TSHARK
 def test_ports_find_what_begins_late(script: Path, tmp_path: Path) -> None:
     """Without its first segments a stream is no channel to the heuristic, on its port it is."""
     frames = read(capture("10.0.13-vfio-3dev-4ch"))
