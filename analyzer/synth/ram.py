@@ -10,13 +10,13 @@ from dissectors.multifd import PACKET_BYTES, Compression, MultifdFlag, page_coun
 from dissectors.scapy_layers import ram_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from analyzer.synth.compression import Compressor
     from analyzer.synth.pattern import Bytes, Pattern
     from analyzer.synth.scenario import Migration
 
-__all__ = ["Pages", "RamSender", "dirty_scan", "full_scan"]
+__all__ = ["Pages", "RamSender", "dirty_scan", "full_scan", "held_back"]
 
 
 class Pages:
@@ -64,6 +64,20 @@ def dirty_scan(migration: Migration, number: int) -> Iterator[Pages]:
     capacity = page_count_of(ram.page_size)
     for at in range(0, count, capacity):
         yield Pages(block, offsets[at : at + capacity], [])
+
+
+def held_back(pages: Iterable[Pages], later: Iterable[Pages]) -> Iterator[Pages]:
+    """``pages`` without those that ``later`` sends in the same round: the sender goes through
+    memory once between two SYNCs, as the order across channels is undefined there.
+    """
+    again = {(some.block, offset) for some in later for offset in some.normal}
+    for some in pages:
+        normal, zero = (
+            [offset for offset in offsets if (some.block, offset) not in again]
+            for offsets in (some.normal, some.zero)
+        )
+        if normal or zero:
+            yield Pages(some.block, normal, zero)
 
 
 class RamSender:

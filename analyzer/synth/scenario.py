@@ -283,6 +283,12 @@ class Migration:
             seen.add((device.idstr, device.instance_id))
         if self.config_after_iter and self.dialect != "10.1":
             raise ScenarioError("config_after_iter", "only dialect 10.1 knows it")
+        if self.switchover_ack and not self.return_path:
+            raise ScenarioError("switchover_ack", "the destination answers on the return path")
+        if self.zero_page_mode == "multifd" and self.since < (9, 0):
+            raise ScenarioError("ram.zero_pages", "packets have zero pages since RAM era 9.0")
+        if self.sync == "final" and not self.may_sync_last:
+            raise ScenarioError("sync", "'final' is of RAM era 9.0, and of v3's device state")
         if self.checkpoints and not self.return_path:
             raise ScenarioError("checkpoints", "the secondary answers on the return path")
         if self.checkpoints and self.sync == "final":
@@ -314,6 +320,12 @@ class Migration:
     def sync_mode(self) -> str:
         """``legacy``: before every RAM EOS; ``round``: with each FLUSH; ``final``: one more."""
         return self.sync or ("legacy" if self.since < (8, 2) else "round")
+
+    @property
+    def may_sync_last(self) -> bool:
+        """Whether there is a sender that ends with a SYNC round without a FLUSH."""
+        own = self.dialect == "v3" and any(map(self.uses_multifd, self.device))
+        return own or self.era == "9.0"
 
     @property
     def zero_page_mode(self) -> str:

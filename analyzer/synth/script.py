@@ -11,7 +11,7 @@ from uuid import UUID
 
 from analyzer.synth import records
 from analyzer.synth.colo import kept_in_sync
-from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan
+from analyzer.synth.ram import Pages, RamSender, dirty_scan, full_scan, held_back
 from analyzer.synth.units import MAIN, Unit
 from dissectors.multifd import ChannelType, device_name
 from dissectors.scapy_layers import (
@@ -195,16 +195,19 @@ class Script:
     def iterate(self) -> Iterator[Unit]:
         """The RAM rounds, each with its PART sections; the last one ends in the switchover."""
         rounds = self.migration.ram.iterations
+        legacy = self.migration.sync_mode == "legacy"
         for number in range(rounds):
+            last = number == rounds - 1
             pages = dirty_scan(self.migration, number) if number else full_scan(self.migration)
+            if last and self.shared and not legacy:
+                pages = held_back(pages, dirty_scan(self.migration, rounds))
             on_main: list[Bytes] = []
             for some in pages:
                 yield from self.ram_units(some, on_main)
                 if not self.shared and sum(map(len, on_main)) > MAIN_CHUNK:
                     yield self.ram_section("ram-part", records.PART, on_main)
                     on_main = []
-            last = number == rounds - 1
-            if self.migration.sync_mode == "legacy" or not last:
+            if legacy or not last:
                 yield from self.sync_round()
             yield self.ram_section("ram-part", records.PART, on_main, flush=not last)
             for device in range(len(self.devices)):

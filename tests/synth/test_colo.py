@@ -56,7 +56,9 @@ def test_pages_of_a_checkpoint_are_sent_as_those_of_a_round(tmp_path: Path) -> N
     assert pages[1] - pages[0] == 2 * 7
 
 
-@pytest.mark.parametrize("keys", [{"return_path": False}, {"sync": "final"}], ids=str)
+@pytest.mark.parametrize(
+    "keys", [{"return_path": False}, {"sync": "final", "ram": {"era": "9.0"}}], ids=str
+)
 def test_what_no_sender_does_is_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(ScenarioError, match="checkpoints: "):
         build({"checkpoints": 1, **keys})

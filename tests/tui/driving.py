@@ -82,7 +82,7 @@ def drive(name: str, use: Use, size: tuple[int, int] = SMALL, store: Path | None
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
     """Press keys and wait for everything that they cause."""
-    await pilot.press(*keys)
+    await pilot.app._press_keys(keys)
     await settle(pilot)
 
 
