@@ -39,6 +39,13 @@ def frames_of(path: Path | bytes) -> tuple[Frames, int]:
     return frames, link
 
 
+def key_of(frame: tuple[int, bytes, int], link: int) -> bytes | None:
+    """The direction that a frame belongs to."""
+    _, data, original = frame
+    segment = decode(bytearray(data) + bytes(SLACK), 0, len(data), original, link)
+    return None if isinstance(segment, str) else segment.key
+
+
 def kept(loss: str, count: int, chance: random.Random) -> list[int]:
     """Which of ``count`` frames are left."""
     few = min(60, count)
@@ -61,10 +68,7 @@ def kept(loss: str, count: int, chance: random.Random) -> list[int]:
 
 def without(what: str, frames: Frames, link: int, chance: random.Random) -> Frames:
     """Frames of all but some connections or directions."""
-    keys = []
-    for _, data, original in frames:
-        segment = decode(bytearray(data) + bytes(SLACK), 0, len(data), original, link)
-        keys.append(None if isinstance(segment, str) else segment.key)
+    keys = [key_of(frame, link) for frame in frames]
     known = {key for key in keys if key is not None}
     ports = [key[-2:] for key in known]
     busiest = max(ports, key=ports.count)  # the destination's: most connections go there

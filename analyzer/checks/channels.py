@@ -17,6 +17,7 @@ from analyzer.migration.absent_channels import absent_ids, all_captured
 from analyzer.migration.early_ends import refused
 from analyzer.migration.main_ram import is_ram_record
 from analyzer.migration.outcome import outcome_of
+from dissectors.main_stream import IGNORE_SHARED, RAM_SECTION
 from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from analyzer.checks.selection import Selection
     from analyzer.migration.channel import Channel
+    from analyzer.migration.main_channel import MainFacts
+    from analyzer.migration.mark import Mark
     from analyzer.migration.migration import Migration
 
 HEADER_SIZES = 1 << 16
@@ -245,21 +248,28 @@ def main_missing(migration: Migration) -> Iterator[Spot]:
 
 @migration_rule("MF111", "multifd-missing", WARNING, holes="X")
 def multifd_missing(migration: Migration) -> Iterator[Spot]:
-    """Main synchronises with multifd channels that the capture does not have.
+    """Main belongs to multifd channels that the capture does not have.
 
-    MULTIFD_FLUSH records are sent only with multifd on, and no guest page went over main: the
-    pages, and any device state, went over connections that are not in the capture.
+    MULTIFD_FLUSH records are sent only with multifd on; senders up to 8.1, and later ones with
+    their machine types, send none, but there main goes through all of guest memory without a page
+    that has content.  The pages, and any device state, went over connections that are not in the
+    capture.
 
     Receiver: not affected.  The migration is fine, but the capture lacks most of it.
 
     Usual cause: a capture filter that lets only one connection pass.
     """
     facts = migration.main_facts
-    if facts is None or migration.multifd or migration.strangers:
+    if facts is None or migration.multifd or migration.strangers or not facts.ram.blocks:
         return
-    if facts.ram.flushes and facts.ram.blocks and not _pages_before_postcopy(migration):
+    if _pages_before_postcopy(migration):
+        return
+    if facts.ram.flushes:
         text = f"{counted(facts.ram.flush_count, 'MULTIFD_FLUSH record')} but no multifd channel"
         yield Spot(text, channel=migration.main, frame=facts.ram.flushes[0].frame)
+    elif (end := _end_without_pages(facts)) is not None:
+        text = "no page with content on main, and no multifd channel"
+        yield Spot(text, channel=migration.main, mark=end)
 
 
 @migration_rule("MF112", "channel-count-mismatch", ERROR, holes="E")
@@ -424,6 +434,19 @@ def _has_size(channel: Channel) -> bool:
 def is_told_apart(channel: Channel) -> bool:
     """Whether the first bytes of an unidentified connection may decide which rule it breaks."""
     return is_ram_record(channel.head) or _has_size(channel)
+
+
+def _end_without_pages(facts: MainFacts) -> Mark | None:
+    """The end of RAM, all of which was seen, if no page was sent with content although no block can
+    have been left out.
+    """
+    ram = facts.ram
+    unseen = facts.interrupted or facts.unread_records or facts.in_postcopy
+    shared = IGNORE_SHARED in facts.capabilities and IGNORE_SHARED not in ram.belied
+    if ram.sent_pages or unseen or shared:
+        return None
+    sections = facts.sections.values()
+    return next((s.ended for s in sections if s.idstr == RAM_SECTION and s.ended), None)
 
 
 def _pages_before_postcopy(migration: Migration) -> bool:

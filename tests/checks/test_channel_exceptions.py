@@ -6,13 +6,16 @@ import struct
 
 import pytest
 
+from analyzer.analysis import analyze
 from analyzer.checks.channels import HEADER_SIZES
 from analyzer.migration.main_ram import ADDRESS_LIMIT
 from analyzer.synth import records
 from dissectors.main_stream import RamFlag
+from tests.capture.files import pcap
 from tests.checks.craft import (
     EOS,
     FLUSH,
+    MACHINE,
     RAM_END,
     RAM_ID,
     RAM_PART,
@@ -25,9 +28,13 @@ from tests.checks.craft import (
     fired,
     init,
     part,
+    start,
     sync,
 )
+from tests.lossy import frames_of, key_of
+from tests.migration import main_streams as build
 from tests.migration.endings import closed_early
+from tests.shipped import capture as capture_of
 
 SYN, SYN_ACK = 2, 18
 
@@ -64,6 +71,32 @@ def alone(*, stranger: bool = False, pages: bool = False, blocks: bool = True) -
 def test_main_alone_shows_that_channels_are_missing() -> None:
     assert messages(alone(), "MF111") == ["3 MULTIFD_FLUSH records but no multifd channel"]
     assert "MF110" not in fired(alone())
+
+
+@pytest.mark.parametrize("name", ["10.0.13-machine-q35-7.2-2ch", "4.2-multifd-2ch", "7.2-zlib-2ch"])
+def test_main_without_flush_records_shows_it_by_the_pages_that_it_lacks(name: str) -> None:
+    (migration,) = analyze(capture_of(name)).migrations
+    gone = {flow.key for one in migration.multifd for flow in one.flow.connection.flows}
+    frames, link = frames_of(capture_of(name))
+    left = [frame for frame in frames if key_of(frame, link) not in gone]
+    assert messages(pcap(left, link=link), "MF111") == [
+        "no page with content on main, and no multifd channel"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [(build.u64(1 << 32), False), (b"", True)], ids=["shared", "announced"]
+)
+def test_blocks_of_shared_memory_need_no_pages(address: bytes, told: bool) -> None:
+    named = build.u32(1) + build.text(b"x-ignore-shared")
+    subsection = build.subsection(b"configuration/capabilities", named)
+    tiny = Tiny(device=False)
+    tiny.multifd = []
+    tiny.main = [unit.replace(FLUSH + EOS, EOS) for unit in tiny.main]
+    tiny.main[0] = records.header() + build.configuration(MACHINE.encode(), subsection)
+    at = tiny.main.index(RAM_START.replace(FLUSH + EOS, EOS))
+    tiny.main[at] = start("ram", RAM_ID, build.mem_size({b"pc.ram": 1 << 20}, address) + EOS)
+    assert ("MF111" in fired(tiny.pcap())) == told
 
 
 @pytest.mark.parametrize(
