@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analyzer.migration.migration import Migration
     from analyzer.migration.switchover import Switchover
 
-__all__ = ["Downtime", "Use", "data_spans", "downtime_of"]
+__all__ = ["Downtime", "Use", "data_records", "downtime_of", "record_spans"]
 
 
 class Use:
@@ -95,7 +95,7 @@ def downtime_of(
     )
     uses = []
     for name, spans, belongs in kinds:
-        records = _spans(record for record in late if belongs(record))
+        records = record_spans(record for record in late if belongs(record))
         uses.append(Use(name, clipped(union([*spans, *records]), begin, end)))
     found = Downtime(window, uses)
     waits = (wait for device in migration.devices.values() for wait in device.queue().waits)
@@ -111,18 +111,17 @@ def _late_records(migration: Migration, window: Switchover) -> Iterator[Record]:
         yield from (record for record in facts.records if record.offset >= window.offset)
 
 
-def data_spans(migration: Migration, window: Switchover) -> dict[int, list[Span]]:
-    """Tidy spans in which main carried the data of VFIO devices during the switchover, by the
-    section's id.
-    """
+def data_records(migration: Migration, window: Switchover) -> dict[int, list[Record]]:
+    """The records on main with data of VFIO devices during the switchover, by the section's id."""
     late: dict[int, list[Record]] = {}
     for record in _late_records(migration, window):
         if record.data_bytes and record.section_id is not None:
             late.setdefault(record.section_id, []).append(record)
-    return {section_id: _spans(records) for section_id, records in late.items()}
+    return late
 
 
-def _spans(records: Iterable[Record]) -> list[Span]:
+def record_spans(records: Iterable[Record]) -> list[Span]:
+    """Tidy spans in which main carried ``records``."""
     return union((record.first.time, record.last.time) for record in records)
 
 

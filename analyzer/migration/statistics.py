@@ -10,7 +10,7 @@ from itertools import pairwise
 from operator import itemgetter
 
 from analyzer.migration.colo_handshake import handshakes_of
-from analyzer.migration.downtime import data_spans, downtime_of
+from analyzer.migration.downtime import data_records, downtime_of, record_spans
 from analyzer.migration.fairness import Runs, jain, ram_channels, runs_of, state_channels
 from analyzer.migration.intervals import Coverage, alone, clipped, total, union
 from analyzer.migration.phases import phases_of
@@ -261,14 +261,12 @@ def _on_main(migration: Migration, window: Switchover | None) -> list[DeviceFigu
     if facts is None or window is None:
         return []
     figures = []
-    carried = data_spans(migration, window)
+    carried = data_records(migration, window)
     for (idstr, instance_id), section in facts.devices.items():
-        if not section.late_bytes or (idstr, instance_id) in migration.devices:
-            continue
-        spans = carried.get(section.section_id)
-        if spans:
-            entry = DeviceFigures(idstr, instance_id, spans)
-            entry.bytes = section.late_bytes
+        records = carried.get(section.section_id)
+        if records and (idstr, instance_id) not in migration.devices:
+            entry = DeviceFigures(idstr, instance_id, record_spans(records))
+            entry.bytes = sum(record.data_bytes for record in records)
             entry.on_main = True
             figures.append(entry)
     return figures

@@ -190,6 +190,14 @@ def test_a_device_whose_state_went_over_main_is_told_too() -> None:
     assert entry.fairness_state is None
 
 
+def test_devices_over_main_of_a_machine_type_without_switchover_start() -> None:
+    device = {"transfer": False, "size": 100}
+    (entry,) = figures(build({"ram": {"era": "9.0"}, "device": [device]}))
+    assert entry.window is not None
+    assert entry.window.began_by == "the first SECTION_END"
+    assert [(found.on_main, found.bytes) for found in entry.devices] == [(True, 100)]
+
+
 def test_records_are_looked_at_once_however_many_devices_went_over_main(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
