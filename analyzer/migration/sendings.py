@@ -42,7 +42,7 @@ TIMES_MAX = 0xFFFF
 GROWTH = 1 << 12
 """Pages that room is made for at a time: small, for the ROM of every device is a block."""
 TRACKED_MAX = 1 << 24
-"""Most pages counted, over all blocks (64 GiB of guest memory in 4 KiB pages, 32 MiB of counts)."""
+"""Most pages counted, over all blocks (64 GiB of guest memory in 4 KiB pages, 64 MiB of counts)."""
 
 
 def sync_round(channel: Channel, packet: RamPacket) -> int:
@@ -86,25 +86,26 @@ class RoundCounts:
 
 class Sendings:
     """How often pages were sent: ``times`` by page number (at most 65535), ``rounds`` by round
-    number.
+    number.  ``firsts`` are the lowest rounds of the pages: a channel may be a round ahead of
+    another, so a page's first sending is not always the one that comes first.
     """
 
-    __slots__ = ("rounds", "times")
+    __slots__ = ("firsts", "rounds", "times")
 
     def __init__(self) -> None:
         self.rounds: dict[int, RoundCounts] = {}
         self.times = array("H")
+        self.firsts = array("H")
 
     def reserve(self, count: int) -> None:
         """Make room for the counts of ``count`` pages."""
         missing = count - len(self.times)
         if missing > 0:
             self.times.frombytes(bytes(missing * self.times.itemsize))
+            self.firsts.frombytes(bytes(missing * self.firsts.itemsize))
 
     def count(self, numbers: Sequence[int], round_number: int, *, zero: bool) -> int:
-        """Count pages by number, for which room was reserved; gives how many had been sent
-        before.
-        """
+        """Count pages by number, for which room was reserved; gives how many had come before."""
         tally = self.rounds.get(round_number)
         if tally is None:
             tally = self.rounds[round_number] = RoundCounts()
@@ -112,22 +113,26 @@ class Sendings:
             tally.zero_pages += len(numbers)
         else:
             tally.pages += len(numbers)
-        again = self._again(numbers)
-        tally.again += again
-        return again
+        return self._again(numbers, round_number)
 
-    def _again(self, numbers: Sequence[int]) -> int:
-        times = self.times
+    def _again(self, numbers: Sequence[int], round_number: int) -> int:
+        times, firsts = self.times, self.firsts
         if type(numbers) is range and len(numbers) > 1:
-            before = times[numbers[0] : numbers[-1] + 1]
-            if before.count(0) == len(numbers):
-                times[numbers[0] : numbers[-1] + 1] = array("H", [1]) * len(numbers)
+            span = slice(numbers[0], numbers[-1] + 1)
+            if times[span].count(0) == len(numbers):
+                times[span] = array("H", [1]) * len(numbers)
+                firsts[span] = array("H", [round_number]) * len(numbers)
                 return 0
         again = 0
         for number in numbers:
             before_it = times[number]
-            again += before_it > 0
             times[number] = min(before_it + 1, TIMES_MAX)
+            if before_it:
+                again += 1
+                self.rounds[max(firsts[number], round_number)].again += 1
+                firsts[number] = min(firsts[number], round_number)
+            else:
+                firsts[number] = round_number
         return again
 
     @property
@@ -186,6 +191,7 @@ class BlockSendings(Sendings):
         step, before = page_size // self.page_size, len(self.times)
         self.page_size = page_size
         self.times = self.times[::step]
+        self.firsts = self.firsts[::step]
         self.end = -(-self.end // step)
         return before - len(self.times)
 
