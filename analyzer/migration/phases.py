@@ -137,9 +137,13 @@ class _Phases:
     # -- setup --------------------------------------------------------------------------------
 
     def _setup(self) -> Phase:
-        phase = Phase("setup", self.flow.first.time, self.bounds.setup_last)
+        rounds, end = setup_rounds(self.migration, self.bounds), self.bounds.setup_last
+        after = self.activity.rounds[rounds : rounds + 1]
+        # Its last bytes may have waited in the source's buffer while the first scan went on.
+        end = min([end, *(tally.first for tally in after if tally)])
+        phase = Phase("setup", self.flow.first.time, end)
         phase.bytes = INIT.size * sum(c.init is not None for c in self.migration.multifd)
-        for found in self.activity.rounds[: setup_rounds(self.migration, self.bounds)]:
+        for found in self.activity.rounds[:rounds]:
             phase.add(found)
         return phase.add_main(self.bounds.setup_end)
 

@@ -94,6 +94,20 @@ def test_phases_come_in_order_and_the_parts_lie_in_the_switchover(path: Path) ->
                 assert part.end <= whole[0].end
 
 
+@pytest.mark.parametrize("path", FILES, ids=stem)
+def test_setup_is_over_when_the_first_scan_begins(path: Path) -> None:
+    """The footer of its last section may come with the first scan's end."""
+    for _, phases in scanned(path):
+        if [phase.name for phase in phases[:2]] == ["setup", "iteration"]:
+            assert phases[0].end == max(phases[0].start, phases[1].start)
+
+
+def test_setup_lasts_as_long_as_the_source_says() -> None:
+    _, phases = only("10.0.13-vfio-3dev-4ch")
+    asked = truth("10.0.13-vfio-3dev-4ch")["query_migrate_source"]["setup-time"]
+    assert named(phases, "setup").duration == pytest.approx(asked * 1_000_000, rel=0.25)
+
+
 def test_switchover_and_its_parts() -> None:
     migration, phases = only("10.0.13-vfio-3dev-4ch")
     assert [phase.name for phase in phases] == [
