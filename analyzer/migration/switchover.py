@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Switchover", "switchover_of", "switchover_window"]
 
+LAST_SEEN = "the last byte seen"
+
 
 class Switchover:
     """A switchover.
@@ -72,7 +74,7 @@ def switchover_window(migration: Migration) -> Switchover | None:
     last = _last_byte(migration)
     if last.time < began[0].time:
         return None
-    return Switchover(*began, last, "the last byte seen", finished=False)
+    return Switchover(*began, last, LAST_SEEN, finished=False)
 
 
 def _last_byte(migration: Migration) -> Place:
@@ -103,4 +105,5 @@ def _ended(migration: Migration, facts: MainFacts) -> tuple[Mark | Place, str] |
         return returned.ready, "CHECKPOINT_READY on the return path"
     if facts.eof is None:
         return None
-    return _last_byte(migration), "the last byte of the state"
+    cut = any(channel.cut_in is not None for channel in migration.multifd)
+    return _last_byte(migration), LAST_SEEN if cut else "the last byte of the state"

@@ -191,7 +191,10 @@ def _bound(figures: Statistics) -> str:
     window, migration = figures.window, figures.migration
     if window is None or not window.finished:
         return "its end is not in the capture"
-    verb = {"cancelled": "was cancelled", "failed": "failed"}.get(outcome_of(migration).name)
+    outcome = outcome_of(migration)
+    if outcome.name == "failed" and not outcome.forgives:  # the source knows of no failure
+        return "the destination waits for ever: the guest runs on neither side"
+    verb = {"cancelled": "was cancelled", "failed": "failed"}.get(outcome.name)
     if verb is not None:
         return f"the migration {verb}: the guest may run on at the source"
     if migration.return_path is None:

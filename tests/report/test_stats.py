@@ -178,6 +178,12 @@ def test_many_iterations_share_rows_unless_all_are_wanted() -> None:
     assert "iteration 14 " in mfshark("stats", "--verbose", path).out
 
 
+def test_the_downtime_of_a_guest_that_runs_nowhere_has_no_end_of_the_state() -> None:
+    lines = mfshark("stats", capture("10.0.13-vfio-truncated-no-returnpath-2ch")).out.splitlines()
+    at = lines.index("Downtime on the wire: 3.37 s, from SWITCHOVER_START to the last byte seen")
+    assert lines[at + 1] == "  the destination waits for ever: the guest runs on neither side"
+
+
 def test_packets_that_were_cut_off_are_told_apart() -> None:
     path = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
     assert (
