@@ -4,7 +4,7 @@ capture; the code that shows a cell escapes it.
 
 from __future__ import annotations
 
-from analyzer.checks.wording import counted, duration
+from analyzer.checks.wording import counted, duration, names
 from analyzer.migration.intervals import total
 from analyzer.migration.outcome import outcome_of
 from analyzer.report.stats_cells import ITERATIONS_SHOWN, Lane, Share, Table
@@ -74,6 +74,10 @@ def headline(figures: Statistics) -> Iterator[tuple[str, bool]]:
         yield "the capture begins in the middle of it", True
     if missing := sum(channel.flow.missing for channel in migration.channels):
         yield f"the capture lacks {size_text(missing)} of it: counts are lower bounds", True
+        most = max((len(channel.syncs) for channel in migration.multifd), default=0)
+        lossy = [c for c in migration.multifd if c.synchronises and c.flow.missing]
+        if behind := names(c for c in lossy if len(c.syncs) < most):
+            yield f"fewer SYNCs seen on {behind}: pages there may count to an earlier round", True
 
 
 def tables_of(

@@ -24,7 +24,7 @@ from analyzer.report.stats_plot import _Time
 from analyzer.report.stats_text import Bars, stats_text
 from analyzer.report.style import Style
 from analyzer.synth import synth
-from tests.checks.craft import PAGE, Tiny, ram
+from tests.checks.craft import PAGE, Craft, Tiny, ram
 from tests.commands.run import mfshark, on_terminal
 from tests.schemas import conform
 from tests.shipped import FILES, capture, stem
@@ -149,6 +149,21 @@ def test_counts_that_are_lower_bounds_are_said_to_be_in_text_and_json(tmp_path: 
         assert found["uncounted"] is far
         assert found["pages"]["resent_uncounted"] is far
         assert ("these are lower bounds" in mfshark("stats", one).out) is far
+
+
+def test_a_lost_sync_is_said_to_shift_rounds(tmp_path: Path) -> None:
+    path = tmp_path / "lost.pcap"
+    migration = Tiny()
+    craft = migration.craft()
+    said = "  fewer SYNCs seen on multifd 0: pages there may count to an earlier round"
+    sync, pages = migration.multifd[0][1:3]
+    for lost, shifts in ((sync, True), (pages[-500:], False)):
+        kept = Craft()
+        kept.frames = [frame for frame in craft.frames if lost not in frame.data]
+        path.write_bytes(kept.pcap())
+        lines = mfshark("stats", path).out.splitlines()
+        assert lines[2].startswith("  the capture lacks")
+        assert (said in lines) is shifts
 
 
 def test_only_the_migration_with_too_many_pages_has_lower_bounds(tmp_path: Path) -> None:
