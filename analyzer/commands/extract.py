@@ -182,7 +182,7 @@ def _demand(devices: DeviceFiles | None, ram: RamFiles | None) -> None:
         )
     if ram is not None and (unknown := ram.unknown()):
         raise UsageError(
-            f"no page of a RAM block called {terminal(unknown[0])!r} was sent; the capture has "
+            f"no page of a RAM block called {terminal(unknown[0])!r} was found; the capture has "
             f"{terminal(', '.join(ram.blocks())) or 'none'}"
         )
 

@@ -222,6 +222,12 @@ def test_no_name_is_not_the_working_directory(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pages_that_the_snaplen_cut_off_were_sent_all_the_same(tmp_path: Path) -> None:
+    ran = mfshark("extract", capture("10.0.13-snaplen128-2ch"), "--ram", "pc.ram", "-o", tmp_path)
+    assert ran.status == 2
+    assert "no page of a RAM block called 'pc.ram' was found; the capture has none" in ran.err
+
+
 @pytest.mark.parametrize("words", [("--ram", "pc.ram"), ("--stream", "main")])
 def test_buffers_are_written_whatever_else_is(words: tuple[str, ...], tmp_path: Path) -> None:
     mfshark("extract", tiny(tmp_path, Tiny()), "--buffers", *words, "-o", tmp_path / "out")
