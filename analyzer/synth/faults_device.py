@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from analyzer.synth.faults import Context, Units, Values
     from analyzer.synth.pattern import Bytes
+    from analyzer.synth.scenario import Device
 
 ONE: dict[str, Any] = {"device": 0, "index": 1}
 CONFIG: dict[str, Any] = {"device": 0, "index": -1}
@@ -69,6 +70,12 @@ def added(units: Units, values: Values, change: Callable[[Unit], object]) -> Uni
 def of_device(values: Values) -> Callable[[Unit], bool]:
     """All device-state packets of ``device``."""
     return lambda unit: unit.kind in DEVICE_STATE and unit.device == values.device
+
+
+def on_multifd(context: Context, values: Values) -> Device | None:
+    """The ``device``, if there is one of that number whose state goes over multifd."""
+    device = dict(enumerate(context.migration.device)).get(values.device)
+    return device if device is not None and context.migration.uses_multifd(device) else None
 
 
 # -- the packet -------------------------------------------------------------------------------
@@ -111,11 +118,8 @@ def devstate_empty(units: Units, _context: Context, values: Values) -> Units:
 @unit_fault("MF403", device=0)
 def devstate_idstr_unterminated(units: Units, context: Context, values: Values) -> Units:
     """The same state again with an idstr that fills all 256 bytes."""
-    devices = context.migration.device
-    if not 0 <= values.device < len(devices):
-        return units
-    idstr = devices[values.device].idstr
-    return for_another(units, values, idstr.ljust(256, "x"))
+    device = on_multifd(context, values)
+    return units if device is None else for_another(units, values, device.idstr.ljust(256, "x"))
 
 
 @unit_fault("MF404", **ONE)
@@ -220,9 +224,8 @@ def devstate_announced_missing(units: Units, _context: Context, values: Values) 
 @unit_fault("MF414 MF631", device=0)
 def devstate_unannounced(units: Units, context: Context, values: Values) -> Units:
     """The FULL section has the config state, although the state is on multifd."""
-    device = context.migration.device[values.device]
-    config = records.config_state(device)
-    return full_body(units, values, config)
+    device = on_multifd(context, values)
+    return units if device is None else full_body(units, values, records.config_state(device))
 
 
 def full_body(units: Units, values: Values, body: bytes) -> Units:
@@ -385,7 +388,9 @@ def vfio_idx_swapped(units: Units, _context: Context, values: Values) -> Units:
     def match(unit: Unit) -> bool:
         return unit.kind == "buffer" and unit.device == values.device and unit.index in pair
 
-    return edit(units, everyone(values, match), renumbering(lambda index: int(pair[index])))
+    yield from edit(units, everyone(values, match), renumbering(lambda index: int(pair[index])))
+    if values.hits < len(pair):
+        values.hits = 0  # one alone is a gap, not a swap
 
 
 @unit_fault("MF509", **CONFIG)

@@ -419,7 +419,7 @@ def overtaken(units: Units, pick: Match) -> Units:
         channel = unit.channel if found else channel
         return found
 
-    return held(units, taken, lambda unit: unit.channel == channel and unit.kind != "fin")
+    return held(units, taken, lambda unit: unit.channel == channel)
 
 
 @unit_fault("MF230", channel=0, at=1)

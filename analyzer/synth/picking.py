@@ -194,9 +194,12 @@ def before(units: Units, pick: Match, make: Callable[[Unit], Iterator[Unit]]) ->
 
 
 def held(units: Units, pick: Match, release: Match) -> Units:
-    """Hold back the picked units until a unit that releases them, or the end."""
+    """Hold back the picked units until a unit that releases them, or the first FIN."""
     waiting: list[Unit] = []
     for unit in units:
+        if unit.kind == "fin":
+            yield from waiting
+            waiting = []
         if pick(unit):
             waiting.append(unit)
             continue

@@ -84,6 +84,29 @@ def test_faults_that_no_packet_can_have(fault: dict[str, object], told: str) -> 
         build({"fault": [fault]})
 
 
+@pytest.mark.parametrize(
+    ("fault", "scenario"),
+    [
+        ({"kind": "devstate-unannounced"}, {"device": []}),
+        ({"kind": "devstate-unannounced"}, {"compression": "zlib"}),
+        ({"kind": "devstate-unannounced", "device": -1}, {}),
+        ({"kind": "vfio-idx-swapped"}, {"device": [{"size": 100}]}),
+    ],
+)
+def test_faults_for_which_there_is_no_state(
+    fault: dict[str, object], scenario: dict[str, object]
+) -> None:
+    with pytest.raises(ScenarioError, match="nothing to apply to"):
+        build({**scenario, "fault": [fault]})
+
+
+def test_a_late_buffer_comes_before_its_channel_is_closed() -> None:
+    fault = {"kind": "vfio-reordered", "distance": 99}
+    analysis = analyze(build({"device": [{"size": 100}], "fault": [fault], "interleave": "packet"}))
+    assert {"MF522", "MF523"} <= {finding.rule.id for finding in analysis.findings}
+    assert all(finding.severity == "info" for finding in analysis.findings)
+
+
 def test_an_override_leaves_the_scenario_it_changes_alone() -> None:
     base = {"ram": {"normal_pages": 1}, "device": [{"size": 1}]}
     out = override(base, ["ram.normal_pages=7", "device.0.size=9", "dialect=v1", "device.1.size=3"])
