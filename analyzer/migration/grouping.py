@@ -251,6 +251,8 @@ class Grouper:
             channel = self._channel("multifd", flow)
             channel.channel_header = (size, kind)
             channel.decoded += len(header)
+            if channel.midstream and (yield Peek(len(MAGIC_VERSION))) == MAGIC_VERSION:
+                channel.midstream = False
             yield from walk_multifd(reader, channel, self._join)
         else:
             channel = self._channel("unknown", flow)

@@ -43,6 +43,7 @@ CHUNKS_MAX = 100_000
 WORDS_ONLY = 16
 """Larger chunks may belong to a body whose end is not known yet."""
 XBZRLE_HEAD = 3
+VFIO_TAGS = frozenset(int(tag).to_bytes(8, "big") for tag in VfioTag)
 END_WORDS = (EOS_WORD, int(VfioTag.END_OF_STATE).to_bytes(8, "big"))
 
 
@@ -302,11 +303,20 @@ class _Trace:
         body: tuple[int, ...] = ()
         if record.by_search and size > 0:
             body = begin, begin + size
-            if is_vfio(record.name.encode()) and record.body is not None:
-                at = begin + size - len(record.body)
-                for first, last in config_spans(record.body):
-                    self.plan.keep_late(at + first, at + last)
+            if is_vfio(record.name.encode()):
+                self._keep_tags(record)
         self._settle(body)
+
+    def _keep_tags(self, record: Record) -> None:
+        """Keep the structure of a VFIO device's body; of one that breaks off its tags."""
+        if record.body is None:
+            for at, word in self._chunks:
+                if at >= record.body_offset and word in VFIO_TAGS:
+                    self.plan.keep_late(at, at + len(word))
+            return
+        at = record.body_offset + record.body_length - len(record.body)
+        for first, last in config_spans(record.body):
+            self.plan.keep_late(at + first, at + last)
 
     def _settle(self, body: tuple[int, ...]) -> None:
         """Keep the bytes that were read, except a body, and names."""

@@ -16,7 +16,7 @@ REPLACED = frozenset(
     {
         "path", "format", "bytes", "notes", "damage", "source", "destination", "client", "server",
         "uuid", "idstr", "device", "name", "sha256", "config_sha256", "message", "host",
-        "vendor_id", "text",
+        "outcome_evidence", "vendor_id", "text",
     }
 )  # fmt: skip
 """Keys of the report whose values are addresses, names, digests, or texts that contain them."""

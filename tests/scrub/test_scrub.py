@@ -19,6 +19,7 @@ from analyzer.capture.file import CaptureFile
 from analyzer.capture.segment import decode as segment_of
 from analyzer.capture.source import open_source
 from analyzer.migration.consumers import DeviceCollector, PageCollector
+from analyzer.migration.outcome import outcome_of
 from analyzer.migration.scan import Scan
 from analyzer.migration.settings import Settings
 from analyzer.migration.vmdescription import decode, verify
@@ -100,6 +101,30 @@ def test_check_says_the_same_of_headers_cut_in_the_block_name(name: int) -> None
     before, after = analyze(cut), analyze(scrubbed(cut))
     assert verdict(after) == verdict(before)
     assert [len(m.pages.blocks) for m in before.migrations] == [int(name == 7)]
+
+
+def test_an_initial_packet_behind_a_header_of_the_rfc_needs_no_handshake_to_be_known() -> None:
+    data = build({"dialect": "rfc0", "fault": [{"kind": "tcp-no-handshake"}]})
+    analysis = analyze(data)
+    (uuid,) = {c.init.uuid for c in analysis.migrations[0].multifd if c.init is not None}
+    result = scrubbed(data)
+    assert uuid in data
+    assert uuid not in result
+    assert verdict(analyze(result)) == verdict(analysis)
+
+
+def test_a_device_that_is_named_in_the_verdict_makes_no_difference() -> None:
+    data = build({"return_path": False, "fault": [{"kind": "vfio-idx-gap"}]})
+    (migration,) = analyze(data).migrations
+    assert "0000:00:02.0/vfio" in outcome_of(migration).evidence
+    assert verdict(analyze(scrubbed(data))) == verdict(analyze(data))
+
+
+def test_check_says_the_same_wherever_a_config_state_on_main_breaks_off() -> None:
+    whole = build({"device": [{"transfer": False}], "ram": {"era": "7.2"}, "interleave": "packet"})
+    for lost in range(100, 6000, 200):
+        cut = whole[:-lost]
+        assert verdict(analyze(scrubbed(cut))) == verdict(analyze(cut)), lost
 
 
 class Originals(DeviceCollector, PageCollector):
