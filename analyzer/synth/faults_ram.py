@@ -28,7 +28,7 @@ from analyzer.synth.picking import (
 from analyzer.synth.ram import Pages
 from analyzer.synth.script import multifd
 from analyzer.synth.units import MAIN, Unit, encode
-from dissectors.multifd import RAM, MultifdFlag
+from dissectors.multifd import RAM, MultifdFlag, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -275,8 +275,8 @@ def offset_beyond_block(units: Units, context: Context, values: Values) -> Units
     """An offset lies beyond the end of the block."""
 
     def change(entries: list[int], packet: Packet) -> None:
-        name = bytes(packet.ramblock).rstrip(b"\0").decode()
-        entries[0] = context.migration.ram.blocks[name]
+        blocks = context.migration.ram.blocks
+        entries[0] = blocks.get(text_of(bytes(packet.ramblock)), max(blocks.values()))
 
     return offsets(units, values, is_ram(values), change)
 

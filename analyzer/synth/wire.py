@@ -162,6 +162,8 @@ class Wire:
             if unit.kind == "open":
                 yield from self.open(unit.channel)
                 continue
+            if unit.channel not in self.connections:
+                continue  # a fault has left it out
             end = self.connections[unit.channel].end(unit.side)
             if unit.kind == "fin":
                 yield from self.shut(end)

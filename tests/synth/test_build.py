@@ -100,6 +100,20 @@ def test_faults_for_which_there_is_no_state(
         build({**scenario, "fault": [fault]})
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("main-missing", "cancelled"),
+        ("init-id-gap", "cancelled"),
+        ("multifd-missing", "sync-mode-mixed"),
+        ("ramblock-trailing", "offset-beyond-block"),
+        ("ramblock-unknown", "offset-beyond-block"),
+    ],
+)
+def test_a_fault_need_not_know_what_another_took_away(kinds: tuple[str, ...]) -> None:
+    assert analyze(build({"fault": [{"kind": kind} for kind in kinds]})).migrations
+
+
 def test_a_late_buffer_comes_before_its_channel_is_closed() -> None:
     fault = {"kind": "vfio-reordered", "distance": 99}
     analysis = analyze(build({"device": [{"size": 100}], "fault": [fault], "interleave": "packet"}))
