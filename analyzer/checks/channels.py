@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyzer.checks.ram_pages import told_page_sizes
 from analyzer.checks.rule import (
     ERROR,
     INFO,
@@ -18,7 +19,7 @@ from analyzer.migration.early_ends import refused
 from analyzer.migration.main_ram import is_ram_record
 from analyzer.migration.outcome import outcome_of
 from dissectors.main_stream import IGNORE_SHARED, RAM_SECTION
-from dissectors.multifd import MAGIC, VERSION, ChannelType, uuid_text
+from dissectors.multifd import COMMON_PAGE_SIZE, MAGIC, VERSION, ChannelType, uuid_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,8 +253,8 @@ def multifd_missing(migration: Migration) -> Iterator[Spot]:
 
     MULTIFD_FLUSH records are sent only with multifd on; senders up to 8.1, and later ones with
     their machine types, send none, but there main goes through all of guest memory without a page
-    that has content.  The pages, and any device state, went over connections that are not in the
-    capture.
+    that has content, and without a zero page for each.  The pages, and any device state, went over
+    connections that are not in the capture.
 
     Receiver: not affected.  The migration is fine, but the capture lacks most of it.
 
@@ -438,9 +439,12 @@ def is_told_apart(channel: Channel) -> bool:
 
 def _end_without_pages(facts: MainFacts) -> Mark | None:
     """The end of RAM, all of which was seen, if no page was sent with content although no block can
-    have been left out.
+    have been left out, and not every page is a zero page.
     """
     ram = facts.ram
+    told = next((size for size, *_ in told_page_sizes(facts)), COMMON_PAGE_SIZE)
+    if ram.zero_pages * (ram.page_size or told) >= (ram.mem_size or 0):
+        return None
     unseen = facts.interrupted or facts.unread_records or facts.in_postcopy
     shared = IGNORE_SHARED in facts.capabilities and IGNORE_SHARED not in ram.belied
     if ram.sent_pages or unseen or shared:

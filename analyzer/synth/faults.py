@@ -48,6 +48,13 @@ class Context:
         self.script = script
         self.rng = rng
 
+    def another(self, channel: str) -> str:
+        """The first multifd channel but this one; raises :class:`ScenarioError` without one."""
+        for name in self.script.shared:
+            if name != channel:
+                return name
+        raise ScenarioError("channels", "the fault needs another channel")
+
 
 class Values:
     """The keys of one fault as attributes, and how often it was applied."""

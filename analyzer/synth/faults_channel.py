@@ -81,7 +81,7 @@ def init_duplicate_id(units: Units, _context: Context, values: Values) -> Units:
 def init_id_gap(units: Units, context: Context, values: Values) -> Units:
     """A channel's connection does not exist; the others carry its packets."""
     name = multifd(values.channel)
-    other = next(channel for channel in context.script.shared if channel != name)
+    other = context.another(name)
     kept = (unit for unit in units if unit.channel != name or unit.kind != "fin")
     return rerouted(kept, values, other)
 
@@ -167,7 +167,7 @@ def channel_unterminated(units: Units, _context: Context, values: Values) -> Uni
 def channel_ended_early(units: Units, context: Context, values: Values) -> Units:
     """The source closes a channel after some packets; the others carry the rest."""
     name = multifd(values.channel)
-    other = next(channel for channel in context.script.shared if channel != name)
+    other = context.another(name)
     yield from up_to(units, nth(values, is_packet(values)))
     yield Unit(name, "fin")
     kept = unsent(units, lambda unit: unit.kind == "sync" and unit.channel == name)

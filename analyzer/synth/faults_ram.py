@@ -161,7 +161,7 @@ def sync_with_pages(units: Units, context: Context, values: Values) -> Units:
     for unit in units:
         assert unit.packet is not None or unit.kind not in ("ram", "sync")
         if unit.kind == "ram" and unit.packet is not None and unit.packet.normal_pages:
-            block = bytes(unit.packet.ramblock).rstrip(b"\0").decode()
+            block = text_of(bytes(unit.packet.ramblock))
             last[unit.channel] = Pages(block, unit.packet.offset[:1], [])
         if not pick(unit) or unit.packet is None:
             yield unit
@@ -467,8 +467,8 @@ def page_twice_in_round(units: Units, context: Context, values: Values) -> Units
 
     def again(unit: Unit) -> Iterator[Unit]:
         assert unit.packet is not None
-        other = next(name for name in context.script.shared if name != unit.channel)
-        block = bytes(unit.packet.ramblock).rstrip(b"\0").decode()
+        other = context.another(unit.channel)
+        block = text_of(bytes(unit.packet.ramblock))
         yield context.script.ram.data(other, Pages(block, unit.packet.offset[:1], []), unit.round)
 
     return after(units, nth(values, is_ram(values)), again)
@@ -479,8 +479,9 @@ def unexpected_non_device_packet(units: Units, context: Context, values: Values)
     """A RAM packet on a channel that is dedicated to device state."""
 
     def stray(_unit: Unit) -> Iterator[Unit]:
-        values.hits += 1
-        yield context.script.ram.data(context.script.dedicated[0], first_pages(context))
+        for channel in context.script.dedicated[:1]:
+            values.hits += 1
+            yield context.script.ram.data(channel, first_pages(context))
 
     return after(units, is_kind("ram-start"), stray)
 

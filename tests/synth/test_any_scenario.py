@@ -1,8 +1,8 @@
-"""Whatever a scenario without faults says, the rules find nothing in its capture."""
+"""Whatever a scenario says, the rules find nothing in its capture but its faults."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from analyzer.analysis import analyze
 from analyzer.migration.outcome import outcome_of
-from analyzer.synth import ScenarioError, build
+from analyzer.synth import FAULTS, ScenarioError, build
 from dissectors.dialects import DIALECTS, RAM_ERAS
-from dissectors.multifd import PAGE_SIZES, Compression
+from dissectors.multifd import LIKELY_PAGE_SIZES, Compression
+
+if TYPE_CHECKING:
+    from analyzer.synth.faults import FaultKind
 
 COUNTS = st.sampled_from([0, 1, 2, 3, 4])
 RAM = st.fixed_dictionaries(
     {
-        "page_size": st.sampled_from(PAGE_SIZES),
+        "page_size": st.sampled_from(LIKELY_PAGE_SIZES),
         "normal_pages": st.sampled_from([-1, 0, 1, 5]),
         "dirty_pages": st.sampled_from([0, 1, 2, 8]),
         "iterations": st.integers(1, 4),
@@ -65,7 +68,7 @@ ORDER_OF_V2 = "MF308"
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.filter_too_much])
 @given(scenario=SCENARIOS)
-def test_nothing_is_found(scenario: dict[str, Any]) -> None:
+def test_nothing_is_found_in_a_clean_one(scenario: dict[str, Any]) -> None:
     for number, device in enumerate(scenario["device"]):
         device["idstr"] = f"0000:00:{number + 2:02x}.0/vfio"
     try:
@@ -78,6 +81,19 @@ def test_nothing_is_found(scenario: dict[str, Any]) -> None:
     assert found <= ({ORDER_OF_V2} if flawed else set())
     (migration,) = analysis.migrations
     assert outcome_of(migration).name == "completed"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@given(scenario=SCENARIOS, kinds=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=3))
+def test_faults_add_up_or_are_refused(scenario: dict[str, Any], kinds: list[FaultKind]) -> None:
+    for number, device in enumerate(scenario["device"]):
+        device["idstr"] = f"0000:00:{number + 2:02x}.0/vfio"
+    scenario["fault"] = [{"kind": kind.kind} for kind in kinds]
+    try:
+        data = build(scenario)
+    except ScenarioError:
+        assume(False)
+    assert analyze(data).findings is not None
 
 
 @pytest.mark.parametrize(
