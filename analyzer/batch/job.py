@@ -224,7 +224,9 @@ def _result(job: Job, analysis: Analysis | SavedAnalysis, extras: _Extras) -> Re
     result.damaged = analysis.damage is not None
     result.status = _status(job, analysis, result.complaints)
     if LINES in job.wants:
-        result.lines = list(_lines(job, analysis, result))
+        style = Style(job.colour, job.width)
+        lines = _lines(job, analysis, result, style)
+        result.lines = [part for line in lines for part in style.folded(line)]
         if known and job.style == "full":
             result.lines += "", f"{counted(known, 'known or expected finding')} left out"
     if REPORT in job.wants:
@@ -321,8 +323,9 @@ def _status(job: Job, analysis: Analysis | SavedAnalysis, complaints: list[str])
     return FOUND if any(f.rank >= threshold for f in analysis.findings) else CLEAN
 
 
-def _lines(job: Job, analysis: Analysis | SavedAnalysis, result: Result) -> Iterator[str]:
-    style = Style(job.colour, job.width)
+def _lines(
+    job: Job, analysis: Analysis | SavedAnalysis, result: Result, style: Style
+) -> Iterator[str]:
     if job.style == "full":
         if isinstance(analysis, Analysis):
             from analyzer.report.text import text_report

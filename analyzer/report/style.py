@@ -45,6 +45,32 @@ class Style:
         """An outcome in its colour."""
         return self._wrap(OUTCOMES.get(name, ""), name)
 
+    def folded(self, line: str, indent: int | None = None) -> Iterator[str]:
+        """A line broken at blanks where it is wider than the style allows.  The lines behind the
+        first begin with ``indent`` blanks, by default two more than the line itself.
+        """
+        if len(line) <= self.width:
+            yield line
+            return
+        if indent is None:
+            indent = len(line) - len(line.lstrip()) + BETWEEN
+        words: list[str] = []
+        taken = 0  # cells, with a blank behind each word
+        for word in line.split(" "):
+            cells = _cells(word)
+            if word and taken + cells > self.width and any(words):
+                yield " ".join(words).rstrip()
+                words, taken = [" " * (indent - 1)], indent
+            words.append(word)
+            taken += cells + 1
+        yield " ".join(words)
+
+
+def _cells(word: str) -> int:
+    """The cells that a word takes, without its escape sequences."""
+    first, *others = word.split("\x1b[")
+    return len(first) + sum(len(other.partition("m")[2]) for other in others)
+
 
 def size_text(size: int) -> str:
     """Bytes, in at most seven characters and the unit: ``1.4 MiB``."""

@@ -41,6 +41,8 @@ MANY = 8
 CHANNELS_SHOWN = 10
 DEVICES_SHOWN = 16
 FINDINGS_SHOWN = 20
+PLACE = 10
+"""The column below a finding in which its place stands."""
 OF_A_RULE = 3
 """The number of findings of one rule that are shown, unless there is just one more."""
 EACH_SHOWN = frozenset(("MF961",))
@@ -349,6 +351,7 @@ def _finding(finding: Finding, style: Style) -> Iterator[str]:
     if spot.frame:
         where.append(f"frame {spot.frame}")
     head = style.severity(finding.severity, f"{finding.severity:<7} {finding.rule.id}")
-    yield f"  {head} {finding.rule.slug}: {terminal(finding.message)}"
+    text = f"  {head} {finding.rule.slug}: {terminal(finding.message)}"
+    yield from style.folded(text, PLACE)
     if where:
-        yield style.dim(f"          {terminal(', '.join(where))}")
+        yield style.dim(" " * PLACE + terminal(", ".join(where)))

@@ -8,12 +8,13 @@ import pytest
 
 from tests import shipped
 from tests.checks.craft import Tiny
-from tests.commands.run import mfshark
+from tests.commands.run import mfshark, on_terminal
 from tests.schemas import conform
 
 CLEAN = shipped.capture("10.0.13-vfio-3dev-4ch")
 TRUNCATED = shipped.capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 KILLED = shipped.capture("10.0.13-vfio-destination-killed-2ch")
+SAVED = shipped.CAPTURES / "10.0.13-file-plain.mig.gz"
 TLS = shipped.capture("10.0.13-tls13-x509-2ch-nokeys")
 
 
@@ -294,3 +295,12 @@ def test_of_many_migrations_the_report_is_a_table_and_the_worst(tmp_path: Path) 
     assert parts == ["7", "20"]
     whole = mfshark("check", "--verbose", path).out
     assert sum(line.startswith("Migration ") for line in whole.splitlines()) == 30
+
+
+@pytest.mark.parametrize("path", [TRUNCATED, SAVED], ids=lambda path: path.name)
+def test_on_a_terminal_no_line_is_wider_than_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = on_terminal(80, monkeypatch, "check", "--verbose", path).splitlines()
+    assert max(map(len, shown)) <= 80 < len(mfshark("check", path).out.splitlines()[0])
+    assert shown[1].startswith("  ")

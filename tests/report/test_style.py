@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyzer.report.style import Style, pages_text, table
 
@@ -51,3 +53,32 @@ def test_a_column_wider_than_the_terminal_stands_beside_the_first_all_the_same()
 )
 def test_pages_smaller_than_a_kilobyte_are_counted_in_bytes(size: int, text: str) -> None:
     assert pages_text(size) == text
+
+
+@given(
+    words=st.lists(st.text("abcdef", max_size=9), min_size=1, max_size=30),
+    width=st.integers(1, 60),
+    indent=st.integers(1, 8),
+)
+def test_folding_changes_only_blanks(words: list[str], width: int, indent: int) -> None:
+    line = " ".join(words)
+    parts = list(Style(width=width).folded(line, indent))
+    assert " ".join(parts).split() == line.split()
+    assert all(part.startswith(" " * indent) for part in parts[1:])
+    for part in parts:
+        assert len(part) <= width or len(part.split()) <= 1
+
+
+def test_a_folded_line_keeps_its_colours_which_take_no_cells() -> None:
+    style = Style(colour=True, width=20)
+    line = f"  {style.severity('error', 'error')} a message of some words"
+    assert list(style.folded(line)) == [
+        f"  {style.severity('error', 'error')} a message of",
+        "    some words",
+    ]
+    assert list(style.folded(style.dim("x" * 20))) == [style.dim("x" * 20)]
+
+
+def test_without_a_width_no_line_is_folded() -> None:
+    line = "word " * 500
+    assert list(Style().folded(line)) == [line]
