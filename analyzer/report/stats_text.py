@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from analyzer.migration.intervals import Coverage
-from analyzer.migration.outcome import outcome_of
 from analyzer.report.escape import terminal
 from analyzer.report.stats_cells import Heat, Lane, Share
 from analyzer.report.stats_tables import headline, tables_of
 from analyzer.report.style import Style, column_widths, table
+from analyzer.report.text import migration_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ LANE_MIN = 12
 MANY = 8
 LEFT = 2
 """Columns that name a row."""
+INDENT = 2
+"""Blanks in front of what a long line goes on with."""
 SHARE = 11
 STEPS = "▁▂▃▄▅▆▇█"
 PLAIN_STEPS = ".:-=+*%#"
@@ -89,28 +89,16 @@ def stats_text(
 
 
 def _head(figures: Statistics, style: Style) -> Iterator[str]:
-    migration = figures.migration
-    outcome = outcome_of(migration)
-    title = f"Migration {migration.number}"
-    text = f"  {migration.source} -> {migration.destination}  {outcome.name}: {outcome.evidence}"
-    first, *more = _wrapped(title + terminal(text), style.width)
-    first = style.bold(title) + first.removeprefix(title)
-    yield first.replace(f"{outcome.name}: ", f"{style.outcome(outcome.name)}: ", 1)
-    yield from more
+    yield from style.folded(migration_title(figures.migration, style), INDENT)
     for said, warns in headline(figures):
-        for line in _wrapped(f"  {said}", style.width):
+        for line in style.folded(f"  {said}", INDENT):
             yield style.severity("warning", line) if warns else line
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    indent = len(text) - len(text.lstrip())
-    return textwrap.wrap(text, max(20, width), subsequent_indent=" " * max(2, indent)) or [""]
-
-
 def _table(found: Table, style: Style, bars: Bars) -> Iterator[str]:
-    yield from (style.bold(line) for line in _wrapped(terminal(found.title), style.width))
+    yield from (style.bold(line) for line in style.folded(terminal(found.title), INDENT))
     for note in found.notes:
-        yield from (style.dim(line) for line in _wrapped(f"  {terminal(note)}", style.width))
+        yield from (style.dim(line) for line in style.folded(f"  {terminal(note)}", INDENT))
     usual = NARROW_LANE if len(found.head) > MANY else LANE
     rows = cells(found, bars, usual)
     over = sum(column_widths(found.head, rows, LEFT).values()) - style.width

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analyzer.migration.main_channel import VfioSection
     from analyzer.migration.migration import Migration
 
-__all__ = ["facts_text", "findings_lines", "first_findings", "text_report"]
+__all__ = ["facts_text", "findings_lines", "first_findings", "migration_title", "text_report"]
 
 IGNORED = {
     FRAGMENTED: "; --via tshark reassembles them",
@@ -78,16 +78,21 @@ def text_report(analysis: Analysis, style: Style, *, verbose: bool = False) -> I
 
 
 def _migration(migration: Migration, style: Style, verbose: bool) -> Iterator[str]:
-    outcome = outcome_of(migration)
-    yield style.bold(f"Migration {migration.number}") + (
-        f"  {migration.source} -> {migration.destination}  "
-        f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
-    )
+    yield migration_title(migration, style)
     if facts := facts_text(migration):
         yield "  " + terminal(facts)
     yield ""
     yield from _channels(migration, style, verbose)
     yield from _devices(migration, style, verbose)
+
+
+def migration_title(migration: Migration, style: Style) -> str:
+    """A migration's number, ends and outcome."""
+    outcome = outcome_of(migration)
+    return style.bold(f"Migration {migration.number}") + (
+        f"  {migration.source} -> {migration.destination}  "
+        f"{style.outcome(outcome.name)}: {terminal(outcome.evidence)}"
+    )
 
 
 def facts_text(migration: Migration) -> str:
