@@ -16,13 +16,15 @@ REPLACED = frozenset(
     {
         "path", "format", "bytes", "notes", "damage", "source", "destination", "client", "server",
         "uuid", "idstr", "device", "name", "sha256", "config_sha256", "message", "host",
-        "outcome_evidence", "vendor_id", "text",
+        "vendor_id", "text",
     }
 )  # fmt: skip
 """Keys of the report whose values are addresses, names, digests, or texts that contain them."""
 
 DEVICES = "devices"
 """A list sorted by names, which have changed."""
+EVIDENCE = "outcome_evidence"
+"""A text that may name one of them."""
 
 
 def verdict(analysis: Analysis) -> Any:
@@ -35,6 +37,9 @@ def _without(value: Any) -> Any:
         kept = {key: _without(inner) for key, inner in value.items() if key not in REPLACED}
         if DEVICES in kept:
             kept[DEVICES].sort(key=repr)
+        if EVIDENCE in kept:
+            for device in value[DEVICES]:
+                kept[EVIDENCE] = kept[EVIDENCE].replace(device["idstr"], "")
         return kept
     if isinstance(value, list):
         return [_without(inner) for inner in value]
