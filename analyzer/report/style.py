@@ -63,7 +63,7 @@ class Style:
                 words, taken = [" " * (indent - 1)], indent
             words.append(word)
             taken += cells + 1
-        yield " ".join(words)
+        yield " ".join(words).rstrip()
 
 
 def _cells(word: str) -> int:

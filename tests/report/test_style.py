@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analyzer.report.style import Style, pages_text, table
@@ -60,6 +60,7 @@ def test_pages_smaller_than_a_kilobyte_are_counted_in_bytes(size: int, text: str
     width=st.integers(1, 60),
     indent=st.integers(1, 8),
 )
+@example(words=["ab", "cd", "ef", ""], width=6, indent=2)
 def test_folding_changes_only_blanks(words: list[str], width: int, indent: int) -> None:
     line = " ".join(words)
     parts = list(Style(width=width).folded(line, indent))
