@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from analyzer.errors import DEBUG
+from tests.shipped import UNPACKED
 
 os.environ[DEBUG] = "1"
 
@@ -30,6 +32,14 @@ kept = 0  # memory in use after the last look for garbage
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are cores: many tests wait for tshark, QEMU or the interface."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of unpacked captures, and remove it at the end; workers inherit its name."""
+    if UNPACKED not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="mfshark-")
+        os.environ[UNPACKED] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_finish() -> None:

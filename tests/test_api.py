@@ -19,7 +19,7 @@ import analyzer
 from analyzer import testing
 from analyzer.errors import CaptureError, UsageError
 from analyzer.testing import Capture, check
-from tests.shipped import CAPTURES, capture
+from tests.shipped import CAPTURES, FILES, capture, stem
 
 ROOT = CAPTURES.parent
 RECIPES = re.findall(
@@ -114,7 +114,7 @@ def test_nothing_is_not_clean(fail_on: str, tmp_path: Path) -> None:
 
 def test_damage_is_not_clean(tmp_path: Path) -> None:
     path = tmp_path / "cut.pcapng.gz"
-    path.write_bytes(TRUNCATED.read_bytes()[:-5000])
+    path.write_bytes(FILES[stem(TRUNCATED)].read_bytes()[:-5000])
     found = check(path, select="MF5")
     assert found.damage is not None
     with pytest.raises(AssertionError, match=r"cut\.pcapng"):

@@ -6,7 +6,7 @@ import pytest
 
 from tests import shipped, truth
 
-PLAIN = [shipped.stem(path) for path in shipped.FILES if "tls" not in path.name]
+PLAIN = [name for name in shipped.NAMES if "tls" not in name]
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -34,7 +34,7 @@ DEVICES = "10.0.13-vfio-3dev-4ch"
 LOST = "10.0.13-vfio-truncated-no-returnpath-2ch"
 VMS = "10.0.13-vfio-two-vms-2ch-3ch"
 SAVED = sorted(CAPTURES.glob("*.mig.gz"))
-HELD = [path for path in [*FILES, *SAVED] if "nokeys" not in path.name]
+HELD = [path for path in [*FILES.values(), *SAVED] if "nokeys" not in path.name]
 ALTERED = (
     DEVICES,
     "10.0.13-vfio-many-small-buffers-4ch",

@@ -27,15 +27,15 @@ SAVED = CAPTURES / "10.0.13-file-plain.mig.gz"
 
 def first_series() -> bytes:
     """A migration as of series v1."""
-    return gzip.decompress(capture("derived-v1-vfio-3dev-4ch").read_bytes())
+    return capture("derived-v1-vfio-3dev-4ch").read_bytes()
 
 
 def cancelled() -> bytes:
-    return gzip.decompress(capture("10.0.13-cancelled-2ch").read_bytes())
+    return capture("10.0.13-cancelled-2ch").read_bytes()
 
 
 def legacy() -> bytes:
-    return gzip.decompress(capture("10.0.13-machine-q35-7.2-2ch").read_bytes())
+    return capture("10.0.13-machine-q35-7.2-2ch").read_bytes()
 
 
 def uadk() -> bytes:

@@ -21,11 +21,10 @@ from tests.checks.craft import PAGE, Craft, Tiny, findings, fired, init, ram, sy
 from tests.migration import main_streams as build
 from tests.migration.main_streams import EOS, RAM_ID
 from tests.migration.mapped_files import mapped_file
-from tests.shipped import FILES, stem
+from tests.shipped import NAMES, capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 DEEP = Selection(deep=True)
 PAGES = [bytes([65 + number]) * (PAGE - 8) + b"mfshark\n" for number in range(4)]
@@ -192,8 +191,9 @@ def test_payloads_behind_a_hole_are_not_verified_and_that_is_said_once(method: s
     assert "not verified: bytes of" in found[0].message
 
 
-@pytest.mark.parametrize("path", FILES, ids=stem)
-def test_real_payloads_have_no_fault(path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_real_payloads_have_no_fault(name: str) -> None:
+    path = capture(name)
     checker = Checker(Selection(select=("MF8",), deep=True))
     scan = Scan(path, watchers=(checker,), page_collector=checker.page_collector).run()
     found = [f for f in checker.findings(scan) if f.severity != "info"]

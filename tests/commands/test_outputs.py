@@ -13,7 +13,7 @@ from tests.capture.files import pcap
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark, on_terminal
 from tests.lossy import frames_of
-from tests.shipped import capture
+from tests.shipped import FILES, capture
 
 LOST = capture("10.0.13-vfio-truncated-no-returnpath-2ch")
 
@@ -43,7 +43,7 @@ def test_tables_fit_the_terminal_but_not_in_files(
 
 
 def test_the_table_tells_captures_that_are_damaged(tmp_path: Path) -> None:
-    whole = capture("11.1.3-vfio-config-after-iter-2ch").read_bytes()
+    whole = FILES["11.1.3-vfio-config-after-iter-2ch"].read_bytes()
     (tmp_path / "cut.pcapng.gz").write_bytes(whole[:-8])  # all frames, but not the checksum
     (tmp_path / "whole.pcapng.gz").write_bytes(whole)
     page = tmp_path / "r.html"

@@ -22,7 +22,7 @@ from tests.checks import test_channels, test_device_packets, test_ram_packets, t
 from tests.checks.craft import Tiny
 from tests.commands.run import mfshark
 from tests.lua import tshark
-from tests.shipped import FILES, capture, stem
+from tests.shipped import NAMES, capture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NEEDS_TSHARK = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 OWN = {field.name for field in GENERATED}
-NAMES = [name for name in FIELDS if name not in OWN]
+COLUMNS = [name for name in FIELDS if name not in OWN]
 SEPARATOR = "\x1f"
 
 
@@ -56,7 +56,7 @@ def plain(value: object) -> str:
 
 
 def theirs(script: Path, path: Path) -> dict[tuple[str, str], list[str]]:
-    words = [word for name in ("tcp.stream", *NAMES) for word in ("-e", name)]
+    words = [word for name in ("tcp.stream", *COLUMNS) for word in ("-e", name)]
     rows = tshark(
         script,
         path,
@@ -71,19 +71,19 @@ def theirs(script: Path, path: Path) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         stream, *columns = row.split("\t")
-        for name, column in zip(NAMES, columns, strict=True):
+        for name, column in zip(COLUMNS, columns, strict=True):
             if column:
                 found[stream, name] += [plain(v) for v in column.split(SEPARATOR) if v]
     return found
 
 
 def ours(path: Path) -> dict[tuple[str, str], list[str]]:
-    words = [word for name in ("tcp.stream", "offset", *NAMES) for word in ("-e", name)]
+    words = [word for name in ("tcp.stream", "offset", *COLUMNS) for word in ("-e", name)]
     ran = mfshark("packets", path, "--format", "jsonl", *words)
     rows = [json.loads(line) for line in ran.out.splitlines()]
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda r: (r["tcp.stream"], r["offset"])):
-        for name in NAMES:
+        for name in COLUMNS:
             if row.get(name) is not None:
                 found[str(row["tcp.stream"]), name].append(plain(row[name]))
     return found
@@ -100,10 +100,11 @@ LOSSY = ("gap", "snaplen", "midstream")
 
 
 @NEEDS_TSHARK
-@pytest.mark.parametrize("path", [f for f in FILES if "mptcp" not in f.name], ids=stem)
-def test_fields_agree_on_every_shipped_capture(path: Path, script: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in NAMES if "mptcp" not in name])
+def test_fields_agree_on_every_shipped_capture(name: str, script: Path) -> None:
+    path = capture(name)
     wanted, got = ours(path), theirs(script, path)
-    if any(word in path.name for word in LOSSY):
+    if any(word in name for word in LOSSY):
         for key, values in got.items():
             assert is_part(values, wanted[key]), key
         return

@@ -12,12 +12,11 @@ from analyzer.migration.consumers import PageCollector
 from analyzer.migration.scan import Scan
 from dissectors.vfio_config import parse_config
 from tests.migration.mapped_files import Taken
-from tests.shipped import FILES, capture, stem, truth
+from tests.shipped import NAMES, capture, truth
 
 if TYPE_CHECKING:
     from analyzer.migration.main_channel import MainFacts
 
-NAMES = [stem(path) for path in FILES]
 BROKEN_OFF = ("killed", "refused", "yank", "cancelled", "differ", "exceeded")
 """Runs that stopped in the middle of the stream."""
 CUT = ("snaplen", "midstream")

@@ -18,7 +18,7 @@ from analyzer.migration.table import PacketTable
 from analyzer.synth import build
 from dissectors.multifd import DEVICE_STATE, INIT, RAM
 from tests.capture.files import Section, pcap
-from tests.shipped import FILES, capture, stem
+from tests.shipped import NAMES, capture
 from tests.synth.capture_reader import records, streams
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def test_an_excerpt_without_its_holes() -> None:
     assert Excerpt(b"abc", []).there == b"abc"
 
 
-@pytest.mark.parametrize("path", FILES, ids=stem)
-def test_every_packet_of_the_shipped_captures(path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_packet_of_the_shipped_captures(name: str) -> None:
+    path = capture(name)
     for row, excerpt in everything(path):
         check(row, excerpt)
 

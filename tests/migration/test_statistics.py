@@ -15,7 +15,7 @@ from analyzer.migration.scan import Scan
 from analyzer.migration.statistics import Statistics, figures_of
 from analyzer.synth.builder import build
 from tests.checks.craft import Tiny
-from tests.shipped import FILES, capture, stem, truth
+from tests.shipped import NAMES, capture, stem, truth
 from tests.truth import SENT_AGAIN
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def only(name: str) -> Statistics:
 
 def whole_runs() -> list[Path]:
     """Captures with all bytes of one completed migration."""
-    paths = [path for path in FILES if not any(word in path.name for word in LOSSY + SEVERAL)]
+    names = [name for name in NAMES if not any(word in name for word in LOSSY + SEVERAL)]
     found = []
-    for path in paths:
-        asked = truth(stem(path)).get("query_migrate_source") or {}
-        whole = not any(word in path.name for word in ("truncated", "recovered"))
+    for name in names:
+        asked = truth(name).get("query_migrate_source") or {}
+        whole = not any(word in name for word in ("truncated", "recovered"))
         if asked.get("status") == "completed" and whole:
-            found.append(path)
+            found.append(capture(name))
     return found
 
 

@@ -20,7 +20,7 @@ from analyzer.migration.table import (
     PacketTable,
 )
 from analyzer.synth import build
-from tests.shipped import FILES, capture, stem, truth
+from tests.shipped import NAMES, capture, truth
 
 
 def table_of(path: Any) -> PacketTable:
@@ -30,8 +30,9 @@ def table_of(path: Any) -> PacketTable:
     return table
 
 
-@pytest.mark.parametrize("path", FILES, ids=stem)
-def test_one_row_a_packet(path: Any) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_one_row_a_packet(name: str) -> None:
+    path = capture(name)
     table = PacketTable()
     scan = Scan(path, watchers=(table,)).run()
     table.finish(scan.migrations)

@@ -13,8 +13,7 @@ from analyzer.tcp.engine import Engine
 from analyzer.tcp.flow import Flow
 from analyzer.tcp.reader import Reader
 from analyzer.tcp.requests import Deliver, Gap, Skip, Take
-from tests.shipped import FILES, stem
-from tests.shipped import capture as capture_of
+from tests.shipped import NAMES, capture
 from tests.tcp import tshark
 from tests.tcp.faulty import Capture, conversation
 
@@ -117,9 +116,9 @@ def same_as_tshark(path: Path) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("path", FILES, ids=stem)
-def test_shipped_captures(path: Path) -> None:
-    same_as_tshark(path)
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_captures(name: str) -> None:
+    same_as_tshark(capture(name))
 
 
 @pytest.mark.parametrize("lossy", [False, True], ids=["complete", "lossy"])
@@ -139,7 +138,7 @@ def test_generated_faults(tmp_path: Path, seed: int, syn: bool, lossy: bool) -> 
 
 
 def test_samples_from_the_fast_path() -> None:
-    path = capture_of("10.0.13-vfio-netem-loss-2ch")
+    path = capture("10.0.13-vfio-netem-loss-2ch")
     samplers = {}
 
     def attach(flow: Flow) -> Reader:
@@ -168,7 +167,7 @@ def test_samples_from_the_fast_path() -> None:
     ],
 )
 def test_frames_and_what_they_acknowledge(name: str) -> None:
-    path = capture_of(name)
+    path = capture(name)
     engine = run(path, lambda _flow: Reader(Sampler().walker))
     flows = [flow for connection in engine.connections for flow in connection.flows]
     theirs = tshark.directions(path)

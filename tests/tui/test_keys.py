@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 from typing import TYPE_CHECKING
 
@@ -421,7 +420,7 @@ def test_nothing_is_selected_behind_the_end_of_a_file_that_was_replaced(tmp_path
 
 def test_a_packet_that_was_cut_off_keeps_its_mark_when_it_is_whole(tmp_path: Path) -> None:
     """Its row is another one by then."""
-    data = gzip.decompress(capture(VFIO).read_bytes())
+    data = capture(VFIO).read_bytes()
     growing = tmp_path / "growing.pcapng"
     growing.write_bytes(data[:3_000_000])
 

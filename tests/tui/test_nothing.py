@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -87,7 +86,7 @@ def test_saved_migration() -> None:
 
 def test_a_capture_that_ends_before_the_switchover(tmp_path: Path) -> None:
     path = tmp_path / "cut.pcapng"
-    path.write_bytes(gzip.decompress(capture("10.0.13-vfio-3dev-4ch").read_bytes())[:2_000_000])
+    path.write_bytes(capture("10.0.13-vfio-3dev-4ch").read_bytes()[:2_000_000])
     found = screens(path)
     assert "0000:00:04.0/vfio#0 - - ? cannot tell" in found["2"]
     assert "the file ends inside a record" in found["6"]

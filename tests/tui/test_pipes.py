@@ -92,7 +92,7 @@ def terminal(
 
 
 def test_standard_input_is_watched_while_it_comes(tmp_path: Path) -> None:
-    data = gzip.decompress(CAPTURE.read_bytes())
+    data = CAPTURE.read_bytes()
     with terminal(["-"], tmp_path, subprocess.PIPE) as shown:
         pipe = shown.process.stdin
         assert pipe is not None
@@ -129,7 +129,7 @@ def test_named_pipe(tmp_path: Path) -> None:
     os.mkfifo(path)
     with terminal([str(path)], folder) as shown:
         shown.until("LIVE")
-        Thread(target=path.write_bytes, args=(gzip.decompress(CAPTURE.read_bytes()),)).start()
+        Thread(target=path.write_bytes, args=(CAPTURE.read_bytes(),)).start()
         shown.until(VERDICT)
         assert shown.leave() == 0
     assert not list(folder.iterdir())

@@ -8,7 +8,7 @@ import pytest
 
 from analyzer.migration.settings import Settings
 from analyzer.tui.app import MfsharkApp
-from tests.shipped import capture
+from tests.shipped import FILES
 from tests.tui.driving import LARGE, SMALL, press, settle
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SIZES = {"small": SMALL, "large": LARGE}
 def shows(
     compare: Compare, name: str, size: tuple[int, int], *keys: str, theme: str = "textual-dark"
 ) -> bool:
-    app = MfsharkApp(str(capture(name)), Settings())
+    app = MfsharkApp(str(FILES[name]), Settings())
 
     async def drive(pilot: Pilot[Any]) -> None:
         app.theme = theme

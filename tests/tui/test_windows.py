@@ -22,12 +22,10 @@ from analyzer.tui.state import ALL
 from analyzer.tui.text_pane import TextPane
 from analyzer.tui.tree_list import TreeList, TreeRows
 from dissectors.tree import Node
-from tests.shipped import FILES, capture
+from tests.shipped import NAMES, capture
 from tests.tui.driving import SMALL, opened, press, shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from analyzer.tui.app import MfsharkApp
 
 VFIO, TWO = "10.0.13-vfio-3dev-4ch", "10.0.13-vfio-two-vms-2ch-3ch"
@@ -40,8 +38,9 @@ def keys_below(app: MfsharkApp) -> str:
     return line.render_line(0).text
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_where_the_time_went_fits(path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_where_the_time_went_fits(name: str) -> None:
+    path = capture(name)
     document = Document(str(path), Settings())
     document.load(lambda: False)
     for width in (80, 120, 250):
