@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG",
+    "CUT",
     "DUPLICATE",
     "IN_ORDER",
     "LATE",
@@ -27,9 +28,11 @@ __all__ = [
     "index_states",
 ]
 
-IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING = range(5)
-"""States of an index, the worst last; where only one of several can be shown, it is the worst."""
-STATES = ("in order", "config", "late", "duplicate", "missing")
+IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING, CUT = range(6)
+"""States of an index, the worst last; where only one of several can be shown, it is the worst.
+``CUT``: the end of its stream cut the buffer off.
+"""
+STATES = ("in order", "config", "late", "duplicate", "missing", "cut off")
 
 
 def arrival_states(arrivals: Iterable[tuple[int, bool]]) -> Iterator[int]:
@@ -51,10 +54,13 @@ def arrival_states(arrivals: Iterable[tuple[int, bool]]) -> Iterator[int]:
         highest = max(highest, idx)
 
 
-def index_states(arrivals: Sequence[tuple[int, bool]]) -> dict[int, int]:
-    """The state of every index that arrived."""
+def index_states(arrivals: Sequence[tuple[int, bool]], cut: Iterable[int] = ()) -> dict[int, int]:
+    """The state of every index that arrived, at least in part; ``cut`` are the indexes of cut-off
+    buffers.
+    """
     # The last buffer of an index decides: if there are several, it is a duplicate.
-    return dict(zip((idx for idx, _ in arrivals), arrival_states(arrivals), strict=True))
+    whole = zip((idx for idx, _ in arrivals), arrival_states(arrivals), strict=True)
+    return {**dict.fromkeys(cut, CUT), **dict(whole)}
 
 
 def config_of(buffers: Buffers) -> Buffer | None:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 
 from analyzer.migration.reassembly import (
     CONFIG,
+    CUT,
     DUPLICATE,
     IN_ORDER,
     LATE,
@@ -29,6 +30,7 @@ COLOURS = {
     LATE: "#e0812b",
     DUPLICATE: "#8a7fb8",
     MISSING: "none",
+    CUT: "none",
 }
 CELLS = 1200
 ACROSS = 60
@@ -38,7 +40,8 @@ CELL, PITCH, LEGEND = 12, 15, 22
 def device_map(device: Json) -> str:
     """The map of a device as given by ``devices --format json``."""
     arrivals = ((arrival["index"], arrival["config"]) for arrival in device["arrivals"])
-    states = index_states([(idx, config) for idx, config in arrivals if idx is not None])
+    cut = (buffer["index"] for buffer in device["cut"] if buffer["index"] is not None)
+    states = index_states([(idx, config) for idx, config in arrivals if idx is not None], cut)
     cells = list(_cells(states, device["missing"]))
     rows = -(-len(cells) // ACROSS)
     width, height = ACROSS * PITCH, rows * PITCH + LEGEND
@@ -88,4 +91,4 @@ def _legend(states: set[int], top: int) -> Iterator[str]:
 
 def _class(state: int) -> str:
     """Its CSS class."""
-    return STATES[state].split()[-1]
+    return STATES[state].replace(" ", "-")

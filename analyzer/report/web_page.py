@@ -36,7 +36,8 @@ svg.plot { display: block; width: 100%; height: auto; margin: .4em 0; }
 svg.plot text { fill: var(--soft); } svg.plot .axis.left text { fill: var(--ink); }
 svg.plot .tick line { stroke: var(--line); }
 svg.map { display: block; margin: .3em 0; }
-svg.map rect.missing { fill: none; stroke: var(--error); }
+svg.map rect.missing, svg.map rect.cut-off { stroke: var(--error); }
+svg.map rect.cut-off { stroke-dasharray: 3 2; }
 details { margin: .4em 0; } summary { cursor: pointer; }
 details p, details ul { margin-left: 1.2em; }
 """

@@ -8,13 +8,13 @@ from analyzer.checks.wording import duration
 from analyzer.migration.absent_channels import lacks_channels
 from analyzer.migration.device import Device
 from analyzer.migration.outcome import is_complete
-from analyzer.migration.reassembly import CONFIG, DUPLICATE, arrival_states
+from analyzer.migration.reassembly import CONFIG, CUT, DUPLICATE, STATES, arrival_states
 from analyzer.report.escape import terminal
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.packet_rows import channel_text
 from analyzer.tui.quantities import count, seconds
-from analyzer.tui.reassembly import CUT, GLYPHS, WORDS, Reassembly
+from analyzer.tui.reassembly import GLYPHS, Reassembly
 from dissectors.multifd import device_name
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _missing(facts: DeviceFacts) -> str:
     device = facts.device
     if device is None or not device.buffers or device.config is not None:
         return str(facts.missing or "")
-    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else WORDS[CONFIG]
+    return f"{facts.missing}+{GLYPHS[CONFIG]}" if facts.missing else STATES[CONFIG]
 
 
 def _complete(facts: DeviceFacts, palette: Palette) -> tuple[str, Style]:
@@ -291,9 +291,9 @@ class BufferRows:
         at = self.order[position]
         buffer, state, wait = self.facts.arrived[at], self.facts.states[at], self.facts.waits[at]
         style = (palette.device, palette.config, palette.warning, palette.sync)[state]
-        word = WORDS[state]
+        word = STATES[state]
         if buffer.is_config and state != CONFIG:
-            word += f" {WORDS[CONFIG]}"
+            word += f" {STATES[CONFIG]}"
         cells: list[Cell] = [
             (GLYPHS[state], style),
             str(buffer.idx),
@@ -331,6 +331,6 @@ class BufferRows:
             size_text(cut.size),
             "",
             (size_text(cut.size - cut.arrived), palette.error),
-            (WORDS[CUT], palette.error),
+            (STATES[CUT], palette.error),
         ]
         return cells, palette.plain

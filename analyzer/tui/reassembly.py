@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.segment import Segment
 
-from analyzer.migration.reassembly import IN_ORDER, MISSING, STATES, index_states
+from analyzer.migration.reassembly import CUT, IN_ORDER, MISSING, STATES, index_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 
-__all__ = ["CUT", "GLYPHS", "WORDS", "MapLayout", "Reassembly", "legend", "map_line", "shown_index"]
+__all__ = ["GLYPHS", "MapLayout", "Reassembly", "legend", "map_line", "shown_index"]
 
-CUT = len(STATES)
-"""State of an index whose buffer was cut off by the end of its stream."""
-WORDS = (*STATES, "cut off")
 GLYPHS = "■C▲2✗▌"
-"""One glyph for each of :data:`WORDS`."""
+"""One glyph for each of :data:`STATES`."""
 NUMBERED = 6
 """Width of an index, in cells, when there is room for its number."""
 
@@ -49,8 +46,7 @@ class Reassembly:
         """``arrivals`` are (idx, whether it is the config state), in order of arrival; ``cut`` are
         the indexes of cut-off buffers.
         """
-        states = {**dict.fromkeys(cut, CUT), **index_states(arrivals)}
-        found = sorted(states.items())
+        found = sorted(index_states(arrivals, cut).items())
         self.indexes: Ints = np.array([idx for idx, _ in found], dtype=np.int64)
         self.states: Ints = np.array([state for _, state in found], dtype=np.int64)
         self.total = found[-1][0] + 1 if found else 0
@@ -63,8 +59,8 @@ class Reassembly:
 
     def counts(self) -> dict[int, int]:
         """The number of indexes by state."""
-        present = np.bincount(self.states, minlength=len(WORDS))
-        found = {state: int(present[state]) for state in range(len(WORDS))}
+        present = np.bincount(self.states, minlength=len(STATES))
+        found = {state: int(present[state]) for state in range(len(STATES))}
         found[MISSING] = self.total - len(self.indexes)
         return found
 
@@ -162,7 +158,7 @@ def legend(state: Reassembly, palette: Palette, width: int) -> list[Segment]:
     for kind, number in state.counts().items():
         if number or kind in (IN_ORDER, MISSING):
             style = looks[kind] if number else palette.muted
-            segments.append(Segment(f"{GLYPHS[kind]} {WORDS[kind]} {number}  ", style))
+            segments.append(Segment(f"{GLYPHS[kind]} {STATES[kind]} {number}  ", style))
     while len(segments) > 1 and Segment.get_line_length(segments) - 2 > width:
         del segments[0]
     return segments

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.widgets import ContentSwitcher
 
+from analyzer.migration.reassembly import CUT
 from analyzer.synth import build
 from analyzer.tui.arrival_plot import arrival_plot
 from analyzer.tui.device_facts import BufferRows, device_facts
 from analyzer.tui.palette import DEFAULT, current_palette
 from analyzer.tui.panes import MapPane
-from analyzer.tui.reassembly import CUT, MapLayout, Reassembly, legend, shown_index
+from analyzer.tui.reassembly import MapLayout, Reassembly, legend, shown_index
 from analyzer.tui.row_list import RowList
 from analyzer.tui.state import ALL
 from tests.shipped import capture

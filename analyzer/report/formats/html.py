@@ -165,6 +165,9 @@ def _device(device: Json) -> Iterator[str]:
     if device["missing"]:
         ranges = [f"{a}" if a == b else f"{a}-{b}" for a, b in device["missing"][:PLACES_LISTED]]
         facts.append(f"missing {', '.join(ranges)}")
+    for cut in device["cut"][:PLACES_LISTED]:
+        which = "a buffer" if cut["index"] is None else f"index {cut['index']}"
+        facts.append(f"{which} cut off after {cut['arrived']} of {cut['announced']} bytes")
     if device["buffers"] and device["config_index"] is None:
         facts.append("no config buffer")
     if device["out_of_order"]:
@@ -172,7 +175,7 @@ def _device(device: Json) -> Iterator[str]:
     yield f"<h3>Device {html(name)}</h3>\n"
     warned = "error" if device["complete"] is False else "soft"
     yield f'<p class="{warned}">{html(", ".join(facts))}</p>\n'
-    if device.get("arrivals"):
+    if device.get("arrivals") or device["cut"]:
         yield device_map(device)
     if device["state_digest"]:
         yield f'<p class="soft">sha256 of the whole state {html(device["state_digest"])}</p>\n'

@@ -382,14 +382,18 @@ def test_any_text_stays_in_its_place(path: str, message: str, device: str) -> No
 
 def test_maps_say_what_became_of_an_index() -> None:
     arrivals = [{"index": i, "config": i == 5} for i in (0, 2, 1, 1, 5)]
-    device = {"arrivals": arrivals, "missing": [[3, 4]]}
+    device = {"arrivals": arrivals, "missing": [[3, 4]], "cut": [{"index": 4}, {"index": None}]}
     drawn = device_map(device)
     assert re.findall("<title>(.*?)</title>", drawn) == [
-        "0: in order", "1: duplicate", "2: in order", "3: missing", "4: missing", "5: config",
+        "0: in order", "1: duplicate", "2: in order", "3: missing", "4: cut off", "5: config",
     ]  # fmt: skip
+    ended = {"arrivals": arrivals[:1], "missing": [], "cut": [{"index": 1}]}
+    assert device_map(ended).count("<title>1: cut off</title>") == 1
     few = {"arrivals": arrivals[:1], "missing": [[n, n] for n in range(1, 200_000, 2)]}
+    few["cut"] = []
     assert device_map(few).count(": missing") == 1198
     many = {"arrivals": [{"index": i, "config": False} for i in range(100_000)], "missing": []}
+    many["cut"] = []
     assert device_map(many).count("<title>") <= 1200
 
 
