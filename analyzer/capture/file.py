@@ -22,8 +22,11 @@ CHUNK = 1 << 18
 """Read size in bytes for a small capture: it fits the processor's cache."""
 CHUNK_MAX = 1 << 21
 LARGE = 1 << 22
-"""Once this many bytes have been read, larger chunks pay off although they exceed the cache, and a
-plain file is read ahead.
+"""Once this many bytes have been read, larger chunks pay off although they exceed the cache."""
+FAR, LONG = 1 << 27, 1 << 12
+"""A plain file of which more than ``FAR`` bytes are left is read ahead if its frames have more than
+``LONG`` bytes on average: then copying takes longer than looking at headers, which slows down while
+another processor copies, and the time saved exceeds what a thread and its buffers cost.
 """
 WORDS = 12
 """Offset within a pcapng packet block of the four words in front of a frame."""
@@ -81,7 +84,7 @@ class CaptureFile(Contents):
 
     def _fill(self) -> bool:
         """Move the unread bytes to the front of the buffer and read more; whether any came."""
-        if self._passed > LARGE and not self._was_ahead:
+        if self._passed > LARGE and not self._was_ahead and self._pays_to_read_ahead():
             from analyzer.capture.read_ahead import read_ahead
 
             self._was_ahead = True
@@ -113,6 +116,10 @@ class CaptureFile(Contents):
         self._end += count
         self._passed += count
         return count > 0
+
+    def _pays_to_read_ahead(self) -> bool:
+        left = self.source.size - self._base - self._end
+        return left > FAR and self._passed > LONG * self.frames
 
     def _fill_from(self, ahead: ReadAhead) -> bool:
         try:

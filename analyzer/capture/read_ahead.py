@@ -90,8 +90,8 @@ class ReadAhead:
 
 
 def read_ahead(source: Source, position: int) -> ReadAhead | None:
-    """Read ahead of a plain file; ``None`` for other sources, or if no thread can be started."""
+    """Read ahead of a plain file; ``None`` if no thread can be started."""
     try:
-        return ReadAhead(source, position) if source.size else None
+        return ReadAhead(source, position)
     except RuntimeError:
         return None

@@ -22,7 +22,8 @@ FIRST = 1 << 9
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading ahead begins behind the first chunk, and chunks are small."""
     monkeypatch.setattr(file, "CHUNK", FIRST)
-    monkeypatch.setattr(file, "LARGE", 0)
+    for limit in ("LARGE", "FAR", "LONG"):
+        monkeypatch.setattr(file, limit, 0)
     monkeypatch.setattr(read_ahead, "CHUNK", 1000)
     monkeypatch.setattr(read_ahead, "FRONT", 100)
 
@@ -66,6 +67,26 @@ def test_gives_what_reading_in_order_gives(
     assert plain.bytes == packed.bytes == len(data)
     assert str(plain.damage).replace(str(path), "<memory>") == str(packed.damage)
     assert not readers()
+
+
+@pytest.mark.usefixtures("early")
+@pytest.mark.parametrize(
+    ("far", "long", "ahead"),
+    [(8000, 150, True), (30_000, 150, False), (8000, 300, False)],
+    ids=["pays", "nearly read", "short frames"],
+)
+def test_large_files_of_long_frames_are_read_ahead(
+    far: int, long: int, ahead: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "FAR", far)
+    monkeypatch.setattr(file, "LONG", long)
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap(frames([200] * 100)))
+    batches = CaptureFile(open_source(path)).batches()
+    next(batches)
+    next(batches)
+    assert bool(readers()) == ahead
+    assert sum(len(batch.starts) for batch in batches) > 80
 
 
 @pytest.mark.usefixtures("early")
