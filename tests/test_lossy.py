@@ -8,7 +8,6 @@ fail, and was not cancelled.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +17,6 @@ from tests.capture.files import pcap
 from tests.lossy import CONNECTIONS, LOSSES, Frames, complaints, frames_of, kept, without
 from tests.shipped import NAMES, capture, truth
 from tests.truth import FAULTY, WHOLE, runs
-
-if TYPE_CHECKING:
-    pass
-
 
 FLAWS = ("cut", "out of order", "twice")
 TRIES = 2

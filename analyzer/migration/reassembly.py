@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 IN_ORDER, CONFIG, LATE, DUPLICATE, MISSING, CUT = range(6)
-"""States of an index, the worst last; where only one of several can be shown, it is the worst.
-``CUT``: the end of its stream cut the buffer off.
+"""States of an index, the worst last; where only one of several can be shown, it is the worst, but
+``MISSING`` goes before ``CUT``: the end of its stream cut a buffer off, of which some arrived.
 """
 STATES = ("in order", "config", "late", "duplicate", "missing", "cut off")
 

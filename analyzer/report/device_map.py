@@ -68,14 +68,14 @@ def _cells(states: dict[int, int], missing: list[list[int]]) -> Iterator[tuple[i
     at = 0
     for first in range(0, span, each):
         last = min(first + each, span) - 1
-        found = set()
+        found = []
         while at < len(known) and known[at] <= last:
-            found.add(states[known[at]])
+            found.append(states[known[at]])
             at += 1
         gap = bisect_left(gap_ends, first)
-        if gap < len(missing) and missing[gap][0] <= last:
-            found.add(MISSING)
-        if found:
+        if len(found) <= last - first and gap < len(missing) and missing[gap][0] <= last:
+            yield first, last, MISSING
+        elif found:
             yield first, last, max(found)
 
 

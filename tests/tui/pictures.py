@@ -11,7 +11,7 @@ import subprocess
 from itertools import groupby
 from pathlib import Path
 
-from tests.shipped import capture
+from tests.shipped import FILES
 from tests.tui.driving import opened, press
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -74,7 +74,7 @@ def prepared(svg: str) -> str:
 
 async def draw(name: str, shown: str, *keys: str) -> None:
     """Write picture ``name``: the application with the capture ``shown`` after ``keys``."""
-    async with opened(capture(shown), SIZE) as (app, pilot):
+    async with opened(FILES[shown], SIZE) as (app, pilot):
         await press(pilot, *keys)
         await pilot.pause(0.5)
         image = prepared(app.export_screenshot(title="mfshark")).encode()

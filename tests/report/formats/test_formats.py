@@ -389,11 +389,12 @@ def test_maps_say_what_became_of_an_index() -> None:
     ]  # fmt: skip
     ended = {"arrivals": arrivals[:1], "missing": [], "cut": [{"index": 1}]}
     assert device_map(ended).count("<title>1: cut off</title>") == 1
-    few = {"arrivals": arrivals[:1], "missing": [[n, n] for n in range(1, 200_000, 2)]}
-    few["cut"] = []
+    few = {"arrivals": arrivals[:1], "missing": [[n, n] for n in range(1, 200_000, 2)], "cut": []}
     assert device_map(few).count(": missing") == 1198
-    many = {"arrivals": [{"index": i, "config": False} for i in range(100_000)], "missing": []}
-    many["cut"] = []
+    crowded = {"arrivals": [], "missing": [[0, 2399]], "cut": [{"index": 0}]}  # two in a cell
+    assert "cut off" not in device_map(crowded)
+    many = {"arrivals": [{"index": i, "config": False} for i in range(100_000)]}
+    many |= {"missing": [], "cut": []}
     assert device_map(many).count("<title>") <= 1200
 
 
