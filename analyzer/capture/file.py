@@ -6,7 +6,8 @@ import struct
 from bisect import bisect_left
 
 from analyzer.capture.frames import RECORD, SLACK, Batch, Contents, Interface
-from analyzer.capture.pcapng import BLOCK_MAX, SECTION, Blocks
+from analyzer.capture.pcapng import BLOCK_MAX, SECTION, WORDS, Blocks
+from analyzer.capture.runs import Runs
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -28,8 +29,6 @@ FAR, LONG = 1 << 27, 1 << 12
 ``LONG`` bytes on average: then copying takes longer than looking at headers, which slows down while
 another processor copies, and the time saved exceeds what a thread and its buffers cost.
 """
-WORDS = 12
-"""Offset within a pcapng packet block of the four words in front of a frame."""
 PCAP_MAGICS = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -188,13 +187,15 @@ class CaptureFile(Contents):
         self.interfaces.append(interface)
         record = struct.Struct(order + "IIII").unpack_from
         captured = struct.Struct(order + "8xI").unpack_from
+        runs = Runs(0)
         self._pos = 24
         if self._from:
             self._jump(self._from)
         while True:
-            starts: list[int] = []
-            stops: list[int] = []
-            begin, finish = starts.append, stops.append
+            usual = runs.stride - RECORD
+            heads: list[int] = []
+            ends: list[int] = []
+            begin, finish, search = heads.append, ends.append, runs.search
             buffer, pos, end = self._buffer, self._pos, self._end
             while (body := pos + 16) <= end:
                 size = captured(buffer, pos)[0]
@@ -203,12 +204,14 @@ class CaptureFile(Contents):
                     break
                 begin(body)
                 finish(after)
-                pos = after
+                pos = after if size != usual else search(buffer, pos, end)
             self._pos = pos
-            if starts:
+            if heads:
                 first = self.frames + 1
-                self.frames += len(starts)
-                yield Batch(buffer, self._base, starts, stops, first, interface, record)
+                batch = Batch(buffer, self._base, heads, ends, first, interface, record, runs)
+                self.frames += batch.count
+                yield batch
+                runs.learn(batch)
             if pos + 16 <= self._end and (size := captured(self._buffer, pos)[0]) > BLOCK_MAX:
                 return self._stop(f"a frame claims {size} captured bytes")
             if not self._fill():
@@ -224,18 +227,17 @@ class CaptureFile(Contents):
             except CaptureError as error:  # the file is not the one it was
                 return self._stop(error.reason)
         while True:
-            starts, stops, special = blocks.scan(self._buffer, self._pos, self._end)
+            heads, ends, special = blocks.scan(self._buffer, self._pos, self._end)
             self._pos = blocks.pos
-            if starts:
-                first = self.frames + 1
-                self.frames += len(starts)
-                yield Batch(
-                    self._buffer, self._base, starts, stops, first, blocks.interface, blocks.record
-                )
+            if heads:
+                batch = blocks.batch(self._buffer, self._base, heads, ends, self.frames + 1)
+                self.frames += batch.count
+                yield batch
+                blocks.runs.learn(batch)
             if not special:
                 # The run may be followed by frames of another interface that are still in the
                 # buffer.
-                if not starts and not self._fill():
+                if not heads and not self._fill():
                     return
                 continue
             place = self._base + self._pos
@@ -246,10 +248,8 @@ class CaptureFile(Contents):
             if block is not None:  # a simple packet block, laid out like the others
                 self.frames += 1
                 base = place + WORDS
-                starts, stops = [RECORD], [len(block) - SLACK]
-                yield Batch(
-                    block, base, starts, stops, self.frames, blocks.interface, blocks.record
-                )
+                heads, ends = [RECORD], [len(block) - SLACK]
+                yield blocks.batch(block, base, heads, ends, self.frames)
 
     def _declare(self, blocks: Blocks) -> None:
         """Read the section header and interface blocks that apply at the position to begin at."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from analyzer.capture.runs import Runs
 
 __all__ = ["RECORD", "SLACK", "Batch", "Contents", "Interface"]
 
@@ -45,27 +48,57 @@ class Batch:
     original length; ``record(buffer, start - RECORD)`` unpacks them, the methods below read them of
     the frame at ``start``.  The buffer is refilled for the next batch; up to ``SLACK`` bytes past
     its frames may be read.
+
+    ``heads`` and ``ends`` are where frames begin and end; of the frames alike that ``runs`` tells,
+    only the first one.
     """
 
-    __slots__ = ("base", "buffer", "first", "interface", "record", "starts", "stops")
+    __slots__ = ("base", "buffer", "ends", "first", "heads", "interface", "record", "runs")
 
     def __init__(
         self,
         buffer: bytearray,
         base: int,
-        starts: list[int],
-        stops: list[int],
+        heads: list[int],
+        ends: list[int],
         first: int,
         interface: Interface,
         record: Callable[..., tuple[Any, ...]],
+        runs: Runs,
     ) -> None:
         self.buffer = buffer
         self.base = base
-        self.starts = starts
-        self.stops = stops
+        self.heads = heads
+        self.ends = ends
         self.first = first
         self.interface = interface
         self.record = record
+        self.runs = runs
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return len(self.heads) + self.runs.more
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each frame begins in the buffer."""
+        return self.runs.expand(self.heads, self.heads)
+
+    @property
+    def stops(self) -> list[int]:
+        """Where each frame ends."""
+        return self.runs.expand(self.ends, self.heads)
+
+    @property
+    def last(self) -> int:
+        """Where the last frame begins."""
+        head = self.heads[-1]
+        return head + (self.runs.frames.get(head, 1) - 1) * self.runs.stride
+
+    def number(self, start: int) -> int:
+        """The number of the frame at ``start``."""
+        return self.first + bisect_left(self.heads, start) + self.runs.more_before(start)
 
     def header(self, start: int) -> tuple[int, int, int]:
         """When a frame was captured (ns since the epoch), its captured and its original length."""

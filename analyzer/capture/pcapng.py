@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from analyzer.capture.frames import SLACK, Interface
+from analyzer.capture.frames import SLACK, Batch, Interface
+from analyzer.capture.runs import Runs
 from analyzer.errors import CaptureError
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ __all__ = [
     "SECRETS",
     "SECTION",
     "STATISTICS",
+    "WORDS",
     "Blocks",
     "dropped_note",
 ]
@@ -40,6 +42,8 @@ INTERFACES_MAX = 1 << 16
 DROPPING_TOLD = 100
 BLOCK_MAX = 1 << 24
 BIG_ENDIAN = b"\x1a\x2b\x3c\x4d"
+WORDS = 12
+"""Offset within a packet block of the four words in front of a frame."""
 LEAST = {SECTION: 28, INTERFACE: 20, PACKET: 32, SIMPLE: 16, ENHANCED: 32}
 """Least sizes of the blocks without which later frames could not be counted."""
 NS = 1_000_000_000
@@ -57,7 +61,8 @@ class Blocks:
     """The block structure of one pcapng file: scans packet blocks, reads the others.
 
     ``interface`` is that of the frames scanned last, ``record`` unpacks the four words in front of
-    a frame (see :class:`Batch`), ``pos`` is where the last scan stopped.
+    a frame (see :class:`Batch`), ``pos`` is where the last scan stopped, ``runs`` what it found to
+    be alike.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -68,6 +73,7 @@ class Blocks:
         self._number = -1
         self.interface = Interface(0, 0, lambda _a, _b: 0)
         self.pos = 0
+        self.runs = Runs(WORDS)
         self._order("<")
 
     def _order(self, order: str) -> None:
@@ -86,41 +92,49 @@ class Blocks:
         return int(kind), int(size)
 
     def scan(self, buffer: bytearray, pos: int, end: int) -> tuple[list[int], list[int], bool]:
-        """Scan a run of whole enhanced packet blocks of one interface from ``pos`` on.
+        """Scan whole enhanced packet blocks of one interface from ``pos`` on.
 
-        Gives where the frames begin, where they end, and whether the block after the run needs
-        :meth:`special`.  A block of another known interface ends the run; that interface becomes
+        Gives the heads and ends of a :class:`Batch`, and whether the block after it needs
+        :meth:`special`.  A block of another known interface ends the scan; that interface becomes
         the current one on the next call.
         """
-        starts: list[int] = []
-        stops: list[int] = []
-        begin, finish = starts.append, stops.append
+        heads: list[int] = []
+        ends: list[int] = []
+        begin, finish, search = heads.append, ends.append, self.runs.search
         head = self._packet_head
         number = self._number
+        usual = self.runs.stride
         while pos + 28 <= end:
             kind, size, owner, held = head(buffer, pos)
             if kind != ENHANCED or owner != number:
-                if kind == ENHANCED and not starts and self._select(owner):
+                if kind == ENHANCED and not heads and self._select(owner):
                     number = owner
                     continue
                 self.pos = pos
-                return starts, stops, not (kind == ENHANCED and starts)
+                return heads, ends, not (kind == ENHANCED and heads)
             if held > size - 32 or size & 3 or size > BLOCK_MAX:
                 self.pos = pos
-                return starts, stops, True
+                return heads, ends, True
             after = pos + size
             if after > end:
                 break
             body = pos + 28
             begin(body)
             finish(body + held)
-            pos = after
+            pos = after if size != usual else search(buffer, pos, end)
         self.pos = pos
         # A short block (an end of section, say) may lie in the last 28 bytes of the file.
         if end - pos < 12:
-            return starts, stops, False
+            return heads, ends, False
         kind, size = self.head(buffer, pos)
-        return starts, stops, kind != ENHANCED and size <= end - pos
+        return heads, ends, kind != ENHANCED and size <= end - pos
+
+    def batch(
+        self, buffer: bytearray, base: int, heads: list[int], ends: list[int], first: int
+    ) -> Batch:
+        """Frames of the current interface; for the parameters see :class:`Batch`."""
+        interface, record = self.interface, self.record
+        return Batch(buffer, base, heads, ends, first, interface, record, self.runs)
 
     def _select(self, number: int) -> bool:
         if number >= len(self._interfaces):

@@ -25,10 +25,14 @@ class Shape:
     ``unpack`` gives five values of a frame: IP's length field; a word that is ``whole`` after
     ANDing it with ``mask`` if this is TCP and not a fragment; the flow key; the sequence number;
     TCP's data offset and flags.  The length field covers ``header`` bytes of IP's own header (0 for
-    IPv6), and counts from offset ``reach`` of the frame.  ``window`` is the offset of TCP's window.
+    IPv6), and counts from offset ``reach`` of the frame.  ``window`` and ``sequence`` are the
+    offsets of TCP's window and sequence number.
+
+    ``alike`` divides the headers: so many bytes that segments of one flow and size share, so many
+    that vary, and so on, up to TCP's flags.
     """
 
-    __slots__ = ("header", "mask", "reach", "unpack", "whole", "window")
+    __slots__ = ("alike", "header", "mask", "reach", "sequence", "unpack", "whole", "window")
 
     def __init__(self, front: int, version: int) -> None:
         if version == 4:
@@ -36,12 +40,16 @@ class Shape:
             self.header, self.reach = IPV4_HEADER, front
             self.whole, self.mask = TCP, 0xBFFF00FF  # more fragments, fragment offset, protocol
             tcp = front + IPV4_HEADER
+            # What varies is the identification, the checksum, and TCP's two numbers.
+            self.alike: tuple[int, ...] = front + 4, 2, 4, 2, 12, 8, 2
         else:
             layout = struct.Struct(f">{front + 4}xHH36sI4xH")
             self.header, self.reach = 0, front + IPV6_HEADER
             self.whole, self.mask = TCP << 8, 0xFF00  # next header, hop limit
             tcp = front + IPV6_HEADER
+            self.alike = front + 44, 8, 2
         self.unpack = layout.unpack_from
+        self.sequence = tcp + 4
         self.window = tcp + 14
 
 

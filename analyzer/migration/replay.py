@@ -232,11 +232,14 @@ def frame_places(scan: Scan, frames: Collection[int]) -> dict[int, tuple[int, in
 def _found_in(file: CaptureFile, wanted: list[int]) -> dict[int, tuple[int, int]]:
     found: dict[int, tuple[int, int]] = {}
     for batch in file.batches():
-        low = bisect_left(wanted, batch.first)
-        for frame in wanted[low : bisect_left(wanted, batch.first + len(batch.starts))]:
-            start = batch.starts[frame - batch.first]
-            found[frame] = batch.base + start, batch.stops[frame - batch.first] - start
-        if batch.first + len(batch.starts) > wanted[-1]:
+        after = batch.first + batch.count
+        here = wanted[bisect_left(wanted, batch.first) : bisect_left(wanted, after)]
+        if here:
+            starts, stops = batch.starts, batch.stops
+            for frame in here:
+                start = starts[frame - batch.first]
+                found[frame] = batch.base + start, stops[frame - batch.first] - start
+        if after > wanted[-1]:
             break
     return found
 
@@ -260,11 +263,11 @@ def reopening(capture: Capture | ReplayableStream) -> Callable[[], Source]:
 
 
 def _first(batch: Batch) -> int:
-    return batch.position(batch.starts[0])
+    return batch.position(batch.heads[0])
 
 
 def _last(batch: Batch) -> int:
-    return batch.position(batch.starts[-1])
+    return batch.position(batch.last)
 
 
 class _Pieces:

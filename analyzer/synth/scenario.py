@@ -110,6 +110,7 @@ class Network:
     checksums: bool = True
     timestamps: bool = True
     isn: int = -1
+    burst: int = 4
     ack_every: int = 2
     rate: float = 1.25e8
     delay: float = 0.0001
@@ -127,6 +128,7 @@ class Network:
             at_least("network.vlans", vlan, 0, 4095)
         at_least("network.extension_headers", self.extension_headers, 0, 4)
         at_least("network.isn", self.isn, -1, 0xFFFFFFFF)
+        at_least("network.burst", self.burst, 1)
         at_least("network.ack_every", self.ack_every, 0)
         at_least("network.rate", self.rate, 1)
         at_least("network.delay", self.delay, 0, 3600)

@@ -21,7 +21,6 @@ __all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Connection", "End", "Segment", "W
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 WINDOW: Final = 65535
 QUEUE_BYTES: Final = 4 << 20
-BURST: Final = 4
 FRAME_OVERHEAD: Final = 66
 
 
@@ -236,7 +235,7 @@ class Wire:
         ]
         while self._queued > down_to:
             end = waiting[0] if len(waiting) == 1 else self.rng.choice(waiting)
-            for _ in range(BURST):
+            for _ in range(self.network.burst):
                 if end.queued:
                     yield from self.send(end)
             if not end.queued:

@@ -8,7 +8,9 @@ path, :meth:`Engine._frame`.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+import struct
+from bisect import bisect_right
+from functools import lru_cache
 from itertools import islice
 
 from analyzer.capture.link import ETHERNET
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from analyzer.capture.frames import Batch
+    from analyzer.capture.shape import Shape
     from analyzer.capture.source import Source
     from analyzer.tcp.flow import Connection, Flow
     from analyzer.tcp.reader import Reader
@@ -46,6 +49,10 @@ WAITING_SEGMENTS_ALL = 1 << 16
 """Some 250 bytes each, even if nothing will read their bytes."""
 PATIENCE = 64
 """How many frames to wait for a missing segment that the receiver has already acknowledged."""
+SINGLE = 4
+"""How many frames of a run to process by themselves: mostly one ends what the reader skipped, and
+what it skips next begins.
+"""
 PAUSES_KEPT = 10_000
 UNSEEN = bytes(1 << 18)
 """Stands in for bytes that are skipped: a Skip never looks at them."""
@@ -112,17 +119,28 @@ class Engine:
 
     def feed(self, batch: Batch) -> None:
         """Process all frames of a batch."""
-        buffer, frame, follow, flows = batch.buffer, self._frame, self._follow, self._flows
         self._batch = batch.base
         shape = self._shapes.get(batch.interface.link_type)
         if shape is None:  # nor do known keys mean anything in frames of an unknown link type
             for start in batch.starts:
-                frame(batch, start)
-            self._close_batch(batch)
-            return
+                self._frame(batch, start)
+        elif batch.runs.shape is shape:
+            self._frames(batch, shape, zip(batch.heads, batch.ends, strict=True), batch.runs.frames)
+        else:
+            self._frames(batch, shape, zip(batch.starts, batch.stops, strict=True), {})
+        self._close_batch(batch)
+
+    def _frames(
+        self, batch: Batch, shape: Shape, frames: Iterable[tuple[int, int]], runs: dict[int, int]
+    ) -> None:
+        """Process frames, given where each begins and ends, and the runs that they begin."""
+        buffer, frame, follow, flows = batch.buffer, self._frame, self._follow, self._flows
         unpack, header, reach = shape.unpack, shape.header, shape.reach
         whole, mask, window = shape.whole, shape.mask, shape.window
-        for start, stop in zip(batch.starts, batch.stops, strict=True):
+        for start, stop in frames:
+            if runs and start in runs:
+                self._run(batch, shape, start, stop, runs[start])
+                continue
             total, proto, key, seq, bits = unpack(buffer, start)
             # A known key proves the headers' layout: with another layout other bytes would be
             # there.
@@ -178,17 +196,60 @@ class Engine:
                 follow(batch, flow, start, start + reach + total - length, length)
             else:
                 frame(batch, start)
-        self._close_batch(batch)
+
+    def _run(self, batch: Batch, shape: Shape, start: int, stop: int, count: int) -> None:
+        """Process a run of ``count`` frames: as one where nothing but the next bytes of the payload
+        is in them, else a few frames by themselves and then again as one.
+        """
+        stride = batch.runs.stride
+        while count:
+            passed = self._pass_run(batch, shape, start, stop, count)
+            if not passed:
+                passed = min(count, SINGLE)
+                behind = passed * stride
+                starts = range(start, start + behind, stride)
+                stops = range(stop, stop + behind, stride)
+                self._frames(batch, shape, zip(starts, stops, strict=True), {})
+            count -= passed
+            start += passed * stride
+            stop += passed * stride
+
+    def _pass_run(self, batch: Batch, shape: Shape, start: int, stop: int, count: int) -> int:
+        """Pass the frames of a run that the fast path would, if they are in order; gives how many
+        they are.
+        """
+        total, proto, key, seq, bits = shape.unpack(batch.buffer, start)
+        flow = self._flows.get(key)
+        length = total - shape.header - (bits >> 10 & 60)
+        if (
+            flow is None
+            or seq != flow.next
+            or bits & ENDS
+            or proto & shape.mask != shape.whole
+            or start + shape.reach + total > stop
+            or not 0 < length < flow.fast_left
+        ):
+            return 0
+        passed: int = min(count, (flow.fast_left - 1) // length)
+        after = seq + passed * length
+        stride = batch.runs.stride
+        numbers = _numbers(passed, stride)(batch.buffer, start + shape.sequence)
+        if after > MASK or numbers != tuple(range(seq, after, length)):
+            return 0
+        flow.next = after
+        flow.fast_left -= after - seq
+        flow.fast_start = start + (passed - 1) * stride
+        flow.seen += passed
+        return passed
 
     def _close_batch(self, batch: Batch) -> None:
         """Account for what passed on the fast path: times, and where its bytes can be found."""
-        starts, first = batch.starts, batch.first
-        self.frames = first + len(starts) - 1
-        begin = batch.time(starts[0])
-        if first == 1:
+        self.frames = batch.first + batch.count - 1
+        begin = batch.time(batch.heads[0])
+        if batch.first == 1:
             self.first_time = self.last_time = begin
         before = self.last_time
-        self.last_time = batch.time(starts[-1])
+        self.last_time = batch.time(batch.last)
         if self.last_time - before > PAUSE:
             found = pauses_in(batch, before, begin, self.last_time)
             self.pauses += islice(found, PAUSES_KEPT - len(self.pauses))
@@ -198,9 +259,9 @@ class Engine:
         for flow in self._moved:
             flow.checkpoint(batch.base)
         self._moved.clear()
-        if 2 * self._slow > len(starts):
+        if 2 * self._slow > batch.count:
             link_type = batch.interface.link_type
-            shape = shape_of(batch.buffer, self._slow_at, batch.stops[-1], link_type)
+            shape = shape_of(batch.buffer, self._slow_at, batch.ends[-1], link_type)
             if shape is not None:
                 self._shapes[link_type] = shape
         self._slow = 0
@@ -209,12 +270,12 @@ class Engine:
         """The flows that may have used the fast path in a batch: all that carry data, or those of
         the batch's frames where these are fewer.
         """
-        if len(batch.starts) >= len(self._known.carrying):
+        if len(batch.heads) >= len(self._known.carrying):
             return self._known.carrying
         shape = self._shapes.get(batch.interface.link_type)
         if shape is None:
             return ()
-        keys = {shape.unpack(batch.buffer, start)[2] for start in batch.starts}
+        keys = {shape.unpack(batch.buffer, start)[2] for start in batch.heads}
         known = (self._flows[key] for key in keys if key in self._flows)
         return [side for flow in known for side in flow.connection.flows]
 
@@ -563,8 +624,13 @@ class Engine:
 
 def _place(batch: Batch, start: int, time: int) -> Place:
     """The place of the frame at ``start`` of a batch, which was captured at ``time``."""
-    number = batch.first + bisect_left(batch.starts, start)
-    return Place(number, time, batch.position(start))
+    return Place(batch.number(start), time, batch.position(start))
+
+
+@lru_cache(1 << 10)
+def _numbers(count: int, stride: int) -> Callable[..., tuple[int, ...]]:
+    """Unpacks ``count`` sequence numbers that are ``stride`` bytes apart."""
+    return struct.Struct(">" + f"I{stride - 4}x" * (count - 1) + "I").unpack_from
 
 
 def _lose(flow: Flow, size: int, after: Place) -> None:
