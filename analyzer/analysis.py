@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "SavedAnalysis", "analyze", "analyze_saved_file", "chosen", "is_saved"]
 
+PRECEDING = (b"\0", b"L")
+"""First bytes of what may stand before a saved migration."""
+
 
 class Analysis:
     """The result of an analysis: ``scan`` with its migrations, ``findings``, ``assembler`` if
@@ -156,7 +159,12 @@ def _traces(
 
 def is_saved(source: Source) -> bool:
     """Whether the first bytes are those of a saved migration, not of a capture."""
-    return begins_stream(source.peek(BEGINNING))
+    head = source.peek(BEGINNING)
+    if head[:1] not in PRECEDING:
+        return begins_stream(head)
+    from analyzer.migration.saved_beginning import is_preceded
+
+    return is_preceded(source)
 
 
 def analyze_saved_file(

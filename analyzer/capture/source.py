@@ -129,9 +129,10 @@ class Source:
 
     def _decompressed(self, view: memoryview) -> int:
         """Read in small steps, so that all bytes before damage are given."""
-        parts = [self._ahead] if self._ahead else []
-        count = len(self._ahead)
-        self._ahead = b""
+        ahead = self._ahead[: len(view)]
+        parts = [ahead] if ahead else []
+        count = len(ahead)
+        self._ahead = self._ahead[count:]
         try:
             assert self._raw is not None
             while (

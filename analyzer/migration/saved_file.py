@@ -13,11 +13,11 @@ from analyzer.migration.channel import Channel
 from analyzer.migration.main_channel import MainFacts
 from analyzer.migration.main_walker import walk_main
 from analyzer.migration.migration import Migration
+from analyzer.migration.saved_beginning import find_beginning
 from analyzer.migration.settings import Settings
 from analyzer.tcp.flow import NEVER, Connection
 from analyzer.tcp.reader import Reader
-from analyzer.tcp.requests import Place
-from dissectors.main_stream import begins_stream
+from analyzer.tcp.requests import Place, Skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import Source
     from analyzer.migration.consumers import DeviceCollector, PageCollector
+    from analyzer.migration.main_sections import DeviceData
+    from analyzer.migration.saved_beginning import Beginning
+    from analyzer.tcp.requests import Walker
 
 __all__ = ["SavedFile", "read"]
 
@@ -33,17 +36,18 @@ CHUNK = 1 << 20
 
 
 class SavedFile:
-    """A saved migration.
+    """A saved migration, whose stream begins at ``begin``.
 
     ``main`` is what the walk of its stream found; stream offsets are positions in the uncompressed
     file.  ``size`` is the uncompressed length in bytes; ``damage`` the error that ended reading
     early.  ``migration`` represents it as a migration whose only channel is main.
     """
 
-    __slots__ = ("damage", "main", "migration", "path", "size")
+    __slots__ = ("begin", "damage", "main", "migration", "path", "size")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, begin: Beginning) -> None:
         self.path = path
+        self.begin = begin
         self.size = 0
         self.main = MainFacts()
         self.damage: CaptureError | None = None
@@ -67,24 +71,24 @@ def read(
     """
     source = open_source(path)
     try:
-        pieces = _pieces(source)
-        saved = SavedFile(source.path)
-        head = next(pieces, b"")
-        if not begins_stream(head):
+        begin = find_beginning(source)
+        if begin is None:
             raise CaptureError(
                 "is not a saved migration",
                 path=source.path,
                 offset=0,
-                advice="the file of a file: migration begins with QEVM",
+                advice="the stream of a file: migration begins with QEVM",
             )
+        pieces = _pieces(source)
+        saved = SavedFile(source.path, begin)
         main, migration = saved.main, saved.migration
         if page_collector is not None:
             main.ram.taker = page_collector.records(migration, main.ram)
         data = None
         if device_collector is not None:
             data = partial(device_collector.main_data, migration)
-        reader = Reader(lambda r: walk_main(r, main, device_data=data))
-        reader.feed(head, Place(0, 0, 0))
+        reader = Reader(lambda r: _walk(r, begin.offset, main, data))
+        reader.feed(next(pieces, b""), Place(0, 0, 0))
         try:
             _feed(reader, source, pieces)
         except CaptureError as error:
@@ -94,6 +98,13 @@ def read(
         return saved
     finally:
         source.close()
+
+
+def _walk(reader: Reader, begin: int, main: MainFacts, device_data: DeviceData | None) -> Walker:
+    """Walk the stream that begins at byte ``begin``."""
+    if begin:
+        yield Skip(begin)
+    yield from walk_main(reader, main, device_data=device_data)
 
 
 def _pieces(source: Source) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from analyzer.analysis import SavedAnalysis
     from analyzer.migration.main_channel import MainFacts, VfioSection
     from analyzer.migration.ram_facts import RamBlock
+    from analyzer.migration.saved_file import SavedFile
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
@@ -66,13 +67,19 @@ def saved_report(analysis: SavedAnalysis) -> Json:
         "first_time": None,
         "last_time": None,
         "ignored_frames": {},
-        "notes": [],
+        "notes": list(_notes(saved)),
         "damage": str(saved.damage) if saved.damage is not None else None,
         "migrations": [],
         "tls": [],
         "findings": [finding_report(finding) for finding in analysis.findings],
         "saved_migration": main_report(saved.main),
     }
+
+
+def _notes(saved: SavedFile) -> Iterator[str]:
+    begin = saved.begin
+    if begin.before:
+        yield f"the stream begins at byte {begin.offset}, behind {begin.before}"
 
 
 def main_report(facts: MainFacts) -> Json:
@@ -156,9 +163,12 @@ def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) 
         if rows:
             yield ""
             yield from table(head, rows if verbose else _shortened(rows), style, left=left)
+    notes = list(_notes(analysis.saved))
     if analysis.saved.damage is not None:
+        notes.append(str(analysis.saved.damage))
+    if notes:
         yield ""
-        yield style.dim("note: ") + terminal(str(analysis.saved.damage))
+        yield from (style.dim("note: ") + terminal(note) for note in notes)
     yield from findings_lines(analysis, style, verbose)
 
 

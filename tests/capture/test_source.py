@@ -39,6 +39,7 @@ def test_peek_takes_nothing_from_the_source(
     source = open_source(path if from_file else path.read_bytes())
     assert source.peek(8) == CONTENT[:8]
     assert source.peek(4) == CONTENT[:4]
+    assert source.peek(5000) == CONTENT[:5000]  # more than is read at a time below
     if from_file and pack is bytes:
         assert source.position == 0
     assert everything(source) == CONTENT

@@ -32,9 +32,12 @@ def mapped_file(
     *,
     order: ByteOrder = "little",
     machine: bytes = b"pc-q35-10.0",
+    preceded_by: bytes = b"",
 ) -> bytes:
-    """A mapped-ram file of one block of ``count`` pages."""
-    before = mapped_opening(count, machine)
+    """A mapped-ram file of one block of ``count`` pages; its offsets are positions in the file,
+    also where something precedes the stream.
+    """
+    before = preceded_by + mapped_opening(count, machine)
     bitmap_at = len(before) + 28
     bits = sum(1 << number for number in pages).to_bytes(-(-count // 64) * 8, "little")
     words = (int.from_bytes(bits[at : at + 8], "little") for at in range(0, len(bits), 8))
