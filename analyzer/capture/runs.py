@@ -143,9 +143,8 @@ def _search(head: int, shape: Shape, stride: int) -> Search | None:
     """Searches for two or more frames alike, given where the first one's record begins; ``None``
     if records of ``stride`` bytes are too short for it.
     """
-    same, varied = [head, LENGTHS + shape.alike[0]], [TIME]
-    same += shape.alike[2::2]
-    varied += shape.alike[1::2]
+    same = [head, LENGTHS, *shape.alike[::2]]
+    varied = [TIME, shape.front, *shape.alike[1::2]]
     rest = stride - sum(same) - sum(varied)
     if rest < 0:
         return None

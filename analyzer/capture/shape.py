@@ -28,26 +28,37 @@ class Shape:
     IPv6), and counts from offset ``reach`` of the frame.  ``window`` and ``sequence`` are the
     offsets of TCP's window and sequence number.
 
-    ``alike`` divides the headers: so many bytes that segments of one flow and size share, so many
-    that vary, and so on, up to TCP's flags.
+    ``alike`` divides the headers from offset ``front`` on: so many bytes that segments of one flow
+    and size share, so many that vary, and so on, up to TCP's flags.
     """
 
-    __slots__ = ("alike", "header", "mask", "reach", "sequence", "unpack", "whole", "window")
+    __slots__ = (
+        "alike",
+        "front",
+        "header",
+        "mask",
+        "reach",
+        "sequence",
+        "unpack",
+        "whole",
+        "window",
+    )
 
     def __init__(self, front: int, version: int) -> None:
+        self.front = front
         if version == 4:
             layout = struct.Struct(f">{front + 2}xH2xI2x12sI4xH")
             self.header, self.reach = IPV4_HEADER, front
             self.whole, self.mask = TCP, 0xBFFF00FF  # more fragments, fragment offset, protocol
             tcp = front + IPV4_HEADER
             # What varies is the identification, the checksum, and TCP's two numbers.
-            self.alike: tuple[int, ...] = front + 4, 2, 4, 2, 12, 8, 2
+            self.alike: tuple[int, ...] = 4, 2, 4, 2, 12, 8, 2
         else:
             layout = struct.Struct(f">{front + 4}xHH36sI4xH")
             self.header, self.reach = 0, front + IPV6_HEADER
             self.whole, self.mask = TCP << 8, 0xFF00  # next header, hop limit
             tcp = front + IPV6_HEADER
-            self.alike = front + 44, 8, 2
+            self.alike = 44, 8, 2
         self.unpack = layout.unpack_from
         self.sequence = tcp + 4
         self.window = tcp + 14

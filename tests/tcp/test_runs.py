@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,6 +86,19 @@ def pushed(wire: Wire, at: int, _dice: random.Random) -> None:
     wire.frames[at] = time, data[:47] + b"\x18" + data[48:], length
 
 
+def in_vxlan() -> Callable[[bytes], bytes]:
+    """Puts frames into VXLAN; no two outer headers are the same."""
+    numbers = count()
+
+    def wrapped(frame: bytes) -> bytes:
+        number = next(numbers)
+        ports = struct.pack(">HHHH", 50_000 + number % 7, 4789, 16 + len(frame), number % 5)
+        address = struct.pack(">HHHBBH8x", 36 + len(frame), number & 0xFFFF, 0, 64, 17, number % 11)
+        return frame[:14] + b"\x45\0" + address + ports + b"\x08\0\0\0\0\0\7\0" + frame
+
+    return wrapped
+
+
 FAULTS: dict[str, Callable[[Wire, int, random.Random], None]] = {
     kind.__name__: kind for kind in (late, lost, again, differing, cut, closed, pushed)
 }
@@ -144,19 +159,19 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_small_batches")
 @pytest.mark.parametrize("faults", [0, 1, 4])
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("layout", ["Ethernet", "two tags", "IPv6", "cooked v2"])
+@pytest.mark.parametrize("layout", ["Ethernet", "two tags", "IPv6", "cooked v2", "raw", "VXLAN"])
 def test_a_run_gives_what_its_frames_give(
     layout: str, container: str, faults: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link, wrapped = WRAPPED.get(layout, (1, lambda frame: frame))
-    frames = [
-        (time, wrapped(data), len(wrapped(data)) + length - len(data))
-        for time, data, length in bursts(faults, faults)
-    ]
+    link, wrapped = {**WRAPPED, "VXLAN": (1, in_vxlan())}.get(layout, (1, lambda frame: frame))
+    frames = []
+    for time, data, length in bursts(faults, faults):
+        whole = wrapped(data)
+        frames.append((time, whole, len(whole) + length - len(data)))
     capture = CONTAINERS[container](frames, link)
     passed = Passed(monkeypatch)
     found = seen_of(capture)
-    assert passed.frames > 200
+    assert passed.frames > 100
     monkeypatch.setattr(runs, "FRAMES_MIN", len(frames) + 1)
     passed.frames = 0
     assert seen_of(capture) == found
