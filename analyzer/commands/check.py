@@ -80,7 +80,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "captures",
         nargs="+",
         metavar="CAPTURE",
-        help="pcap or pcapng, - for stdin; a saved migration (file:); or a folder of them",
+        help="pcap or pcapng, - for stdin; a saved migration (file:, virsh save); or a folder of "
+        "them",
     )
     parser.add_argument(
         "-j",

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "capture",
         metavar="CAPTURE",
-        help="pcap or pcapng, or a saved migration (file:), - for stdin",
+        help="pcap or pcapng, or a saved migration (file:, virsh save), - for stdin",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write to a file")
     add_check_options(parser, without=("fail-on", "allow-empty", "digest"))
