@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from analyzer.report.parts import Json
     from analyzer.report.style import Style
 
-__all__ = ["saved_report", "saved_text", "saved_verdict_text"]
+__all__ = ["saved_notes", "saved_report", "saved_text", "saved_verdict_text"]
 
 ROWS_SHOWN = 10
 FORMAT = "file"
@@ -67,7 +67,7 @@ def saved_report(analysis: SavedAnalysis) -> Json:
         "first_time": None,
         "last_time": None,
         "ignored_frames": {},
-        "notes": list(_notes(saved)),
+        "notes": list(saved_notes(saved)),
         "damage": str(saved.damage) if saved.damage is not None else None,
         "migrations": [],
         "tls": [],
@@ -76,7 +76,8 @@ def saved_report(analysis: SavedAnalysis) -> Json:
     }
 
 
-def _notes(saved: SavedFile) -> Iterator[str]:
+def saved_notes(saved: SavedFile) -> Iterator[str]:
+    """What to know about the file besides the migration in it."""
     begin = saved.begin
     if begin.before:
         yield f"the stream begins at byte {begin.offset}, behind {begin.before}"
@@ -163,7 +164,7 @@ def saved_text(analysis: SavedAnalysis, style: Style, *, verbose: bool = False) 
         if rows:
             yield ""
             yield from table(head, rows if verbose else _shortened(rows), style, left=left)
-    notes = list(_notes(analysis.saved))
+    notes = list(saved_notes(analysis.saved))
     if analysis.saved.damage is not None:
         notes.append(str(analysis.saved.damage))
     if notes:

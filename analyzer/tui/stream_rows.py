@@ -8,6 +8,7 @@ from rich.text import Text
 
 from analyzer.checks.wording import duration
 from analyzer.report.escape import terminal
+from analyzer.report.saved_file import saved_notes
 from analyzer.report.style import size_text
 from analyzer.tui.columns import Column
 from analyzer.tui.quantities import count, seconds
@@ -20,13 +21,22 @@ if TYPE_CHECKING:
 
     from analyzer.migration.channel import Channel
     from analyzer.migration.migration import Migration
+    from analyzer.migration.saved_file import SavedFile
     from analyzer.migration.scan import Scan
     from analyzer.tcp.flow import Connection, Flow, Hole
     from analyzer.tui.columns import Cell
     from analyzer.tui.document import Document
     from analyzer.tui.palette import Palette
 
-__all__ = ["StreamLine", "StreamRows", "capture_text", "end_word", "stream_lines", "stream_text"]
+__all__ = [
+    "StreamLine",
+    "StreamRows",
+    "capture_text",
+    "end_word",
+    "file_text",
+    "stream_lines",
+    "stream_text",
+]
 
 HOLES_SHOWN = 200
 LISTED_MAX = 10_000
@@ -240,6 +250,17 @@ def _hole(hole: Hole, flow: Flow) -> str:
         f"offsets {count(hole.first)} to {count(hole.last)} ({size_text(hole.size)}) between "
         f"frames {hole.before} and {hole.after}: {why}"
     )
+
+
+def file_text(saved: SavedFile) -> Text:
+    """What is known about the file of a saved migration."""
+    text = Text()
+    text.append(f"file, {size_text(saved.size)}\n", "bold")
+    for note in saved_notes(saved):
+        text.append(f"{terminal(note)}\n")
+    if saved.damage is not None:
+        text.append(f"{terminal(str(saved.damage))}\n", "bold")
+    return text
 
 
 def capture_text(scan: Scan) -> Text:

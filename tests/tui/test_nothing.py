@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.migration import main_streams as build
 from tests.shipped import CAPTURES, capture
 from tests.tui.driving import opened, press, shown
 
@@ -82,6 +83,12 @@ def test_saved_migration() -> None:
     assert "no channel yet" not in found["3"]  # nothing is to come
     assert "a saved migration has no connection" in found["6"]
     assert "CONFIGURATION" in found["7"]
+
+
+def test_what_stands_before_a_saved_migration_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "saved"
+    path.write_bytes(bytes(700) + build.plain())
+    assert "the stream begins at byte 700, behind zeros" in screens(path)["6"]
 
 
 def test_a_capture_that_ends_before_the_switchover(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from analyzer.tui.row_list import RowList
 from analyzer.tui.stream_rows import (
     StreamRows,
     capture_text,
+    file_text,
     stream_lines,
     stream_text,
 )
@@ -98,9 +99,10 @@ class StreamsView(View):
         self._tell()
 
     def _tell(self) -> None:
-        scan = self.document.scan
-        if scan is None or self.document.saved is not None:
-            self.query_one(TextPane).show_text(Text())
+        scan, saved = self.document.scan, self.document.saved
+        if scan is None or saved is not None:
+            text = file_text(saved.saved) if saved is not None else Text()
+            self.query_one(TextPane).show_text(text)
             return
         text = capture_text(scan)
         line = self.current
