@@ -9,11 +9,10 @@ from enum import IntEnum
 
 from dissectors.fields import Field, Layout
 
-__all__ = ["COMPLETE", "HEADERS", "MAGIC_SIZE", "PARTIAL", "ImageFormat"]
+__all__ = ["COMPLETE", "HEADERS", "PARTIAL", "ImageFormat"]
 
 COMPLETE, PARTIAL = b"LibvirtQemudSave", b"LibvirtQemudPart"
 """The magics of an image, and of one that libvirt has not finished."""
-MAGIC_SIZE = len(COMPLETE)
 
 
 class ImageFormat(IntEnum):
@@ -29,7 +28,7 @@ class ImageFormat(IntEnum):
 
 
 FIELDS = (
-    Field("magic", f"{MAGIC_SIZE}s", "LibvirtQemudSave, or LibvirtQemudPart until all is written"),
+    Field("magic", "16s", "LibvirtQemudSave, or LibvirtQemudPart until all is written", "name"),
     Field("version", "I", "2; 1 before there were formats"),
     Field("data_len", "I", "bytes from the end of this header to the stream: XML, cookie, padding"),
     Field("was_running", "I", "1 if the guest ran"),

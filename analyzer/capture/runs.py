@@ -1,5 +1,5 @@
 """Runs: frames back to back in the file that have one size and, apart from numbers that count or
-check, the same headers.
+check, the same headers from the IP header of their TCP segment on.
 
 Network adapters and their drivers cut large pieces into full frames, so that most frames of a large
 capture follow one like them.  A regular expression that repeats the first frame's headers by back

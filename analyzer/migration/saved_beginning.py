@@ -19,6 +19,7 @@ __all__ = ["Beginning", "find_beginning", "is_preceded"]
 HEAD = 4 << 20
 """Bytes from the start of the file within which the stream must begin."""
 FREE = b"\0"
+READABLE = (ImageFormat.RAW, ImageFormat.SPARSE)
 
 
 class Beginning:
@@ -64,15 +65,16 @@ def _after_image_header(path: str, head: bytes) -> tuple[int, str]:
     # As libvirt does: a version that is too large is one in the other byte order.
     header = min((layout.values(head) for layout in HEADERS), key=lambda values: values["version"])
     begin = HEADERS[0].size + int(header["data_len"])
-    way = next((way for way in ImageFormat if way == header["format"]), None)
-    if way is None or way not in (ImageFormat.RAW, ImageFormat.SPARSE):
-        name = way.name.lower() if way is not None else str(header["format"])
+    names = {int(known): known.name.lower() for known in ImageFormat}
+    way = int(header["format"])
+    name = names.get(way)
+    if way not in READABLE:
         unpack = f"tail -c +{begin + 1} IMAGE | {name} -dc | mfshark check -"
         raise CaptureError(
-            f"is a libvirt save image of format {name}",
+            f"is a libvirt save image of format {name or way}",
             path=path,
             offset=begin,
-            advice=unpack if way is not None else "mfshark knows the formats raw and sparse",
+            advice=unpack if name else "mfshark knows the formats raw and sparse",
         )
     unfinished = ", which libvirt did not finish" if header["magic"] == PARTIAL else ""
-    return begin, f"the header of a libvirt save image of format {way.name.lower()}{unfinished}"
+    return begin, f"the header of a libvirt save image of format {name}{unfinished}"
