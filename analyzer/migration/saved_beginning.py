@@ -24,14 +24,16 @@ READABLE = (ImageFormat.RAW, ImageFormat.SPARSE)
 
 class Beginning:
     """The stream begins at byte ``offset`` of the file, behind what ``before`` names: empty if
-    that is nothing.
+    that is nothing.  ``unfinished`` says that this is the header of a libvirt save image that
+    libvirt did not finish, and will not restore.
     """
 
-    __slots__ = ("before", "offset")
+    __slots__ = ("before", "offset", "unfinished")
 
-    def __init__(self, offset: int, before: str = "") -> None:
+    def __init__(self, offset: int, before: str = "", *, unfinished: bool = False) -> None:
         self.offset = offset
         self.before = before
+        self.unfinished = unfinished
 
 
 def is_preceded(source: Source) -> bool:
@@ -53,7 +55,7 @@ def find_beginning(source: Source) -> Beginning | None:
     begin = len(head) - len(head[begin:].lstrip(FREE))  # sparse images are aligned
     if not begins_stream(head[begin : begin + BEGINNING]):
         return None
-    return Beginning(begin, before)
+    return Beginning(begin, before, unfinished=head.startswith(PARTIAL))
 
 
 def _is_image(head: bytes) -> bool:
@@ -76,5 +78,4 @@ def _after_image_header(path: str, head: bytes) -> tuple[int, str]:
             offset=begin,
             advice=unpack if name else "mfshark knows the formats raw and sparse",
         )
-    unfinished = ", which libvirt did not finish" if header["magic"] == PARTIAL else ""
-    return begin, f"the header of a libvirt save image of format {name}{unfinished}"
+    return begin, f"the header of a libvirt save image of format {name}"

@@ -144,7 +144,10 @@ def saved_verdict_text(analysis: SavedAnalysis) -> tuple[str, str]:
     if facts.devices:
         parts.append(counted(len(facts.devices), "VFIO device"))
     word, complaint = complaint_of(analysis)
-    if word == "OK" and not is_complete(facts):
+    unfinished = analysis.saved.begin.unfinished
+    if unfinished:
+        parts.append("libvirt did not finish the image")
+    if word == "OK" and (unfinished or not is_complete(facts)):
         word = "WARNING"
     return word, "; ".join([", ".join(parts), *complaint])
 
